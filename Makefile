@@ -1,0 +1,37 @@
+# Everything a newcomer needs: `make demo` and `make test` do all their own set-up.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check bench lock clean setup
+
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+setup: $(STAMP)
+
+demo: $(STAMP)  ## the whole story on a scratch database
+	$(BIN)/cutover demo $(ARGS)
+
+test: $(STAMP)  ## the whole suite, in parallel on the cores there are
+	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+
+check: $(STAMP)  ## lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## every benchmark, each with its ratio against a named peer
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(STAMP)  ## renew the pinned versions
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --extra test --no-emit-index-url --no-emit-find-links --no-header --strip-extras --allow-unsafe --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

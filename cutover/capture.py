@@ -1,0 +1,1 @@
+"""Capture kept whole while the service runs."""

@@ -1,0 +1,83 @@
+"""Every metric, declared once in one registry per service. Names are a contract; base units; bounded labels."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+_FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """The service's metrics. One instance a service; nothing is registered globally."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        gauge, counter, histogram = self._gauge, self._counter, self._histogram
+
+        self.info = gauge("cutover_info", "Always 1, with the version", "version")
+        self.info.labels(version).set(1)
+        self.primary = gauge("cutover_primary", "1 for the primary store", "store")
+        self.phase = gauge("cutover_phase", "1 for the phase the service is in", "phase")
+        self.epoch = gauge("cutover_epoch", "Number of the primary's reign")
+        self.gate = gauge("cutover_gate", "1 for a gate that is passed", "gate")
+
+        self.mirror_lag_seconds = gauge("cutover_mirror_lag_seconds", "Age of the oldest change not applied")
+        self.mirror_lag_changes = gauge("cutover_mirror_lag_changes", "Changes logged and not applied")
+        self.mirror_up = gauge("cutover_mirror_up", "1 while the mirror runs and its last turn succeeded")
+        self.mirror_last_success = gauge(
+            "cutover_mirror_last_success_timestamp_seconds", "When the mirror last reached the end of the change log"
+        )
+        self.mirror_applied_rows = counter("cutover_mirror_applied_rows", "Rows applied to the shadow", "table", "op")
+        self.mirror_apply_seconds = histogram("cutover_mirror_apply_seconds", "Duration of one mirrored batch")
+        self.mirror_errors = counter("cutover_mirror_errors", "Failed turns of the mirror", "kind")
+        self.quarantined_rows = gauge("cutover_quarantined_rows", "Rows the shadow cannot hold", "table")
+
+        self.backfill_rows = counter("cutover_backfill_rows", "Rows copied by the backfill", "table")
+        self.backfill_expected = gauge("cutover_backfill_rows_expected", "Rows the backfill will copy", "table")
+
+        self.drift_rows = gauge("cutover_drift_rows", "Rows that differ though nothing is in flight", "table", "kind")
+        self.drift_oldest = gauge("cutover_drift_oldest_seconds", "Age of the oldest known drift")
+        self.compare_pending = gauge("cutover_compare_pending_rows", "Mismatches that may still be in flight")
+        self.compare_coverage = gauge(
+            "cutover_compare_coverage_ratio", "Share of the table compared by the running or last scan", "table"
+        )
+        self.compare_rows = counter("cutover_compare_rows", "Rows compared", "table", "detector")
+        self.compare_last_full = gauge(
+            "cutover_compare_last_full_timestamp_seconds", "When a full verification last ended", "table"
+        )
+        self.compare_full_seconds = gauge("cutover_compare_full_seconds", "Duration of the last full verification")
+
+        self.shadow_reads = counter("cutover_shadow_reads", "Reads replayed on the shadow", "result")
+        self.statements = gauge("cutover_statements", "Distinct statements seen, by readiness", "status")
+
+        self.requests = counter("cutover_requests", "Requests answered", "endpoint", "code")
+        self.request_seconds = histogram("cutover_request_seconds", "Duration of a request", "endpoint")
+        self.write_commit_seconds = histogram("cutover_write_commit_seconds", "Duration of one group's commit")
+        self.write_group_size = histogram("cutover_write_group_size", "Requests in one group", buckets=_SIZES)
+        self.open_transactions = gauge("cutover_open_transactions", "Interactive transactions open")
+        self.held_writes = gauge("cutover_held_writes", "Writes waiting for a switch")
+
+        self.switches = counter("cutover_switches", "Switches by direction and outcome", "direction", "outcome")
+        self.switch_pause_seconds = histogram("cutover_switch_pause_seconds", "How long writes were held by a switch")
+        self.audit_records = counter("cutover_audit_records", "Audit records written")
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str, buckets: tuple[float, ...] = _FAST) -> Histogram:
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)

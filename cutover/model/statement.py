@@ -1,0 +1,125 @@
+"""Statements of applications and what comes back, whichever store runs them. The shapes follow Hrana."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cutover.errors import StatementError
+from cutover.model.values import Row, SqlValue
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement in SQLite's dialect with its arguments."""
+
+    sql: str
+    args: tuple[SqlValue, ...] = ()
+    named: tuple[tuple[str, SqlValue], ...] = ()
+    """(name with or without its prefix, value)."""
+    want_rows: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ResultColumn:
+    """A column of a result; `decltype` as written in CREATE TABLE, for plain table columns only."""
+
+    name: str
+    decltype: str | None = None
+
+
+@dataclass(slots=True)
+class StatementResult:
+    """Rows are in SQLite's values. `affected` is the statement's own count, 0 for reads and DDL."""
+
+    columns: list[ResultColumn] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    affected: int = 0
+    last_insert_rowid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a statement is, without running it."""
+
+    params: tuple[str | None, ...]
+    columns: tuple[ResultColumn, ...]
+    is_explain: bool
+    is_readonly: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """True if that step ran and succeeded."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """True if that step ran and failed (a skipped step did neither)."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """True if the inner condition is not."""
+
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """`and`: true if every inner condition is, also if there is none."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Any:
+    """`or`: true if one inner condition is."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IsAutocommit:
+    """True outside a transaction."""
+
+
+Condition = Ok | Failed | Not | All | Any | IsAutocommit
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One statement of a batch; it runs if its condition holds."""
+
+    statement: Statement
+    condition: Condition | None = None
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """One entry a step in each list; a skipped step has None in both."""
+
+    results: list[StatementResult | None] = field(default_factory=list)
+    errors: list[StatementError | None] = field(default_factory=list)
+
+
+def holds(condition: Condition | None, so_far: BatchResult, *, autocommit: bool) -> bool:
+    """Whether a step with this condition runs, given the steps before it (Hrana 3, "Batch conditions")."""
+    match condition:
+        case None:
+            return True
+        case Ok(step):
+            return so_far.results[step] is not None
+        case Failed(step):
+            return so_far.errors[step] is not None
+        case Not(inner):
+            return not holds(inner, so_far, autocommit=autocommit)
+        case All(inner_all):
+            return all(holds(inner, so_far, autocommit=autocommit) for inner in inner_all)
+        case Any(inner_any):
+            return any(holds(inner, so_far, autocommit=autocommit) for inner in inner_any)
+        case IsAutocommit():
+            return autocommit

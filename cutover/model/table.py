@@ -1,0 +1,97 @@
+"""Tables as both stores know them. Names without `target` are those of the application's SQLite schema."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from cutover.model.values import Key, Row
+
+
+@dataclass(frozen=True)
+class Column:
+    """One mapped column."""
+
+    name: str
+    declared: str
+    """The type as written in CREATE TABLE; may be empty."""
+    affinity: str
+    """INTEGER, TEXT, BLOB, REAL or NUMERIC (https://sqlite.org/datatype3.html, section 3.1)."""
+    target: str
+    """Its name on Postgres."""
+    target_type: str
+    """Its type on Postgres as `format_type` prints it: bigint, text, double precision, bytea, jsonb ..."""
+    not_null: bool = False
+    default: str | None = None
+    """SQL text of the default, as SQLite reports it."""
+    collation: str = "BINARY"
+    target_collation: str | None = None
+    """None or "C" where the target compares bytewise; otherwise the collation's name."""
+
+
+@dataclass(frozen=True)
+class UniqueIndex:
+    """One unique index or constraint of the SQLite table, primary key included."""
+
+    name: str
+    terms: tuple[tuple[str, str], ...]
+    """(SQL of the column or expression, collation) in index order. Column names are quoted."""
+    columns: tuple[str | None, ...]
+    """Column name of each term, None for an expression."""
+    partial: str | None = None
+    """The WHERE text of a partial index."""
+    primary_key: bool = False
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key of the target schema, in source names. Used for orphan checks."""
+
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One mapped table. Rows travel as tuples in the order of `columns`, keys in the order of `key`."""
+
+    name: str
+    target_schema: str
+    target: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    unique: tuple[UniqueIndex, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    """Of the target: also those that SQLite itself does not declare."""
+    rowid_alias: str | None = None
+    """The INTEGER PRIMARY KEY column, if that is what the key is."""
+    autoincrement: bool = False
+    without_rowid: bool = False
+    sql: str = field(default="", repr=False)
+    """CREATE TABLE text on SQLite."""
+
+    @cached_property
+    def id(self) -> int:
+        """Stable number of the table in change logs. The mapping refuses two names with one number."""
+        return zlib.crc32(self.name.encode()) & 0x7FFFFFFF
+
+    @cached_property
+    def key_indexes(self) -> tuple[int, ...]:
+        """Positions of the key columns in a row."""
+        names = [column.name for column in self.columns]
+        return tuple(names.index(name) for name in self.key)
+
+    @cached_property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The key's columns in key order."""
+        return tuple(self.columns[index] for index in self.key_indexes)
+
+    def key_of(self, row: Row) -> Key:
+        """The key of `row`."""
+        return tuple(row[index] for index in self.key_indexes)
+
+
+Tables = tuple[Table, ...]
+"""All mapped tables, in name order."""

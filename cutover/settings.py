@@ -1,0 +1,260 @@
+"""Every setting: declared once with its default and help. Read from a TOML file, then from the environment."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from cutover.errors import ConfigurationError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(value: object) -> object:
+    """ "250ms", "5s", "1h", or a number of seconds."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)?\s*", value)
+    if not found:
+        raise ValueError(f'{value!r} is not a duration; write seconds, or a string such as "250ms", "5s" or "1h"')
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+
+
+class SqliteSettings(_Section):
+    """`[sqlite]`"""
+
+    path: str = Field("", description="The application's SQLite file")
+    busy_timeout: Duration = Field(5.0, description="How long a write waits for a direct writer's lock")
+    readers: int = Field(4, ge=1, description="Connections for reading")
+
+
+class PostgresSettings(_Section):
+    """`[postgres]`"""
+
+    url: SecretStr = Field(SecretStr(""), description="Connection URL; empty: an embedded server, kept in state_dir")
+    schema_: str = Field("public", alias="schema", description="Schema of the application's tables")
+    pool_size: int = Field(20, ge=2, description="Connections for applications' statements")
+    connect_timeout: Duration = Field(5.0, description="How long a connection attempt may take")
+    statement_timeout: Duration = Field(30.0, description="How long an application's statement may take")
+    ssl_mode: str = Field("prefer", description="disable, allow, prefer, require, verify-ca or verify-full")
+
+
+class ServiceSettings(_Section):
+    """`[service]`"""
+
+    state_dir: str = Field(".cutover", description="Audit log, high-water mark, backups, embedded server")
+    role: Literal["owner", "gateway"] = Field("owner", description="owner: has the SQLite file")
+    owner_url: str = Field("", description="The owner's front door, for a gateway")
+    expect_primary: Literal["", "sqlite", "postgres"] = Field(
+        "", description="Checked against the recorded primary at start; it never switches anything"
+    )
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged")
+    application_audit_log: str = Field("", description="The application's own audit log; copied by backup")
+
+
+class FrontSettings(_Section):
+    """`[front]`"""
+
+    listen: str = Field("127.0.0.1:8080", description="host:port of the front door; empty: off")
+    tokens: tuple[SecretStr, ...] = Field((), description="Bearer tokens accepted; none: no authentication")
+    token_file: str = Field("", description="File with one token per line")
+    max_request_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest request body")
+    transaction_timeout: Duration = Field(5.0, description="How long an interactive write transaction may stay open")
+    stream_idle_timeout: Duration = Field(10.0, description="An idle stream is closed, its transaction rolled back")
+    hold_timeout: Duration = Field(15.0, description="How long a write waits for a switch before SQLITE_BUSY")
+    max_streams: int = Field(1000, ge=1, description="Streams open at one time")
+
+
+class AdminSettings(_Section):
+    """`[admin]`"""
+
+    listen: str = Field("127.0.0.1:8081", description="host:port of the operators' door")
+    viewer_token: SecretStr = Field(SecretStr(""), description="May read")
+    operator_token: SecretStr = Field(SecretStr(""), description="May verify, repair, promote and demote")
+    admin_token: SecretStr = Field(SecretStr(""), description="May override gates and force")
+    viewer_token_file: str = Field("", description="File with the viewer's token")
+    operator_token_file: str = Field("", description="File with the operator's token")
+    admin_token_file: str = Field("", description="File with the admin's token")
+
+
+class MirrorSettings(_Section):
+    """`[mirror]`"""
+
+    batch_rows: int = Field(5000, ge=1, description="Rows fetched and applied at one time; a batch is not cut by it")
+    poll_interval: Duration = Field(0.05, description="How often to look for writes of other processes")
+    retry_initial: Duration = Field(0.1, description="First pause when the shadow is away")
+    retry_max: Duration = Field(5.0, description="Longest pause when the shadow is away")
+    backfill_rows: int = Field(10000, ge=1, description="Rows copied in one transaction by the backfill")
+
+
+class CompareSettings(_Section):
+    """`[compare]`"""
+
+    scan_interval: Duration = Field(300.0, description="Time between scheduled full verifications; 0: none")
+    max_rows_per_second: int = Field(200_000, ge=1, description="Speed limit of scheduled verifications")
+    range_rows: int = Field(2000, ge=10, description="Rows in one compared range")
+    read_back: bool = Field(True, description="Compare the rows just mirrored")
+    settle_timeout: Duration = Field(5.0, description="A row that does not come to rest within this is suspended")
+    shadow_read_sample: float = Field(0.01, ge=0, le=1, description="Share of reads replayed on the shadow")
+
+
+class PromotionSettings(_Section):
+    """`[promotion]`"""
+
+    max_lag_seconds: Duration = Field(1.0, description="Gate mirror_caught_up")
+    verify_max_age: Duration = Field(3600.0, description="Gate verified: age of the last full verification")
+    rehearsal_min_statements: int = Field(0, ge=0, description="Gate statements_ready: statements that must be seen")
+    smoke_command: str = Field("", description="Run after a promotion; its failure is reported, it switches nothing")
+    pause_timeout: Duration = Field(10.0, description="A switch that cannot be done within this is taken back")
+    grace: Duration = Field(1.0, description="Open interactive write transactions may still commit within this")
+
+
+class ColumnSettings(_Section):
+    """`[tables.NAME.columns.COL]`"""
+
+    target: str = Field("", description="Its name on Postgres, if another")
+    type: str = Field("", description="Its type on Postgres, if cutover creates it")
+    format: str = Field("", description="Text format for the way back")
+    ignore: bool = Field(False, description="Leave this column out")
+
+
+class TableSettings(_Section):
+    """`[tables.NAME]`"""
+
+    target: str = Field("", description="Its name on Postgres, if another")
+    key: tuple[str, ...] = Field((), description="Key columns, if the table declares none")
+    ignore: bool = Field(False, description="Leave this table out")
+    columns: dict[str, ColumnSettings] = Field(default_factory=dict)
+
+
+class Invariant(_Section):
+    """`[[invariants]]`: with `expect` each store must answer it; without, both the same."""
+
+    name: str
+    sql: str = ""
+    sql_sqlite: str = ""
+    sql_postgres: str = ""
+    expect: str | None = None
+
+
+class Settings(_Section):
+    """All of it."""
+
+    sqlite: SqliteSettings = SqliteSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    service: ServiceSettings = ServiceSettings()
+    front: FrontSettings = FrontSettings()
+    admin: AdminSettings = AdminSettings()
+    mirror: MirrorSettings = MirrorSettings()
+    compare: CompareSettings = CompareSettings()
+    promotion: PromotionSettings = PromotionSettings()
+    tables: dict[str, TableSettings] = Field(default_factory=dict)
+    invariants: tuple[Invariant, ...] = ()
+
+    @property
+    def state_dir(self) -> Path:
+        """Absolute path of `service.state_dir`."""
+        return Path(self.service.state_dir).absolute()
+
+
+FLAT_SECTIONS = ("sqlite", "postgres", "service", "front", "admin", "mirror", "compare", "promotion")
+
+_NOT_SETTINGS = re.compile(r"CUTOVER_(ADMIN_TOKEN|ADMIN_URL|CONFIG|CRASH_POINT|TEST_.*)")
+"""Environment of the command line and of tests, not of the service. CUTOVER_ADMIN_TOKEN is what the command line
+sends; the service's own is CUTOVER_ADMIN_ADMIN_TOKEN."""
+
+_HUMANONLY = {
+    "HUMANONLY_DB_FILE": ("sqlite", "path", ""),
+    "HUMANONLY_POSTGRES_URL": ("postgres", "url", ""),
+    "HUMANONLY_POSTGRES_POOL_SIZE": ("postgres", "pool_size", ""),
+    "HUMANONLY_POSTGRES_CONNECTION_TIMEOUT_MS": ("postgres", "connect_timeout", "ms"),
+    "HUMANONLY_POSTGRES_STATEMENT_TIMEOUT_MS": ("postgres", "statement_timeout", "ms"),
+    "HUMANONLY_POSTGRES_SSL_MODE": ("postgres", "ssl_mode", ""),
+    "HUMANONLY_STORAGE_BACKEND": ("service", "expect_primary", ""),
+    "HUMANONLY_AUDIT_LOG_FILE": ("service", "application_audit_log", ""),
+}
+
+
+def load_settings(file: str | Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read settings: defaults, then HumanOnly's environment, then the file, then `CUTOVER_<SECTION>_<KEY>`.
+
+    Raises `ConfigurationError` naming the key, what is wrong with it and, for an unknown one, the nearest known.
+    A `file` of None means no file.
+    """
+    data: dict[str, Any] = {}
+    if file is not None:
+        try:
+            data = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigurationError(
+                f"There is no configuration file {str(file)!r}.",
+                hint="Make one with `cutover plan --sqlite FILE --write .`, or name another with --config.",
+            ) from None
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{file}: {error}.") from None
+    for name, (section, key, unit) in _HUMANONLY.items():
+        if environ.get(name):
+            data.setdefault(section, {}).setdefault(key, environ[name] + unit)
+    _merge_environment(data, environ)
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _keys(section: str) -> list[str]:
+    model = Settings.model_fields[section].annotation
+    assert isinstance(model, type)
+    assert issubclass(model, BaseModel)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for name, value in environ.items():
+        if not name.startswith("CUTOVER_") or _NOT_SETTINGS.fullmatch(name):
+            continue
+        section, _, key = name.removeprefix("CUTOVER_").lower().partition("_")
+        if section not in FLAT_SECTIONS or key not in _keys(section):
+            known = [f"CUTOVER_{s}_{k}".upper() for s in FLAT_SECTIONS for k in _keys(s)]
+            raise ConfigurationError(f"The environment has {name}, which is no setting.{_nearest(name, known)}")
+        data.setdefault(section, {})[key] = value.split(",") if (section, key) == ("front", "tokens") else value
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" The nearest known is {near[0]}." if near else ""
+
+
+def _explain(problem: Any) -> str:  # noqa: ANN401  # pydantic's error dict
+    place = [part for part in problem["loc"] if isinstance(part, str)]
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{name} is no setting.{_nearest(place[-1], _siblings(place))}"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: {text}."
+
+
+def _siblings(place: list[str]) -> list[str]:
+    if len(place) == 1:
+        return list(Settings.model_fields)
+    if place[0] == "tables":
+        model: type[BaseModel] = ColumnSettings if "columns" in place else TableSettings
+        return list(model.model_fields)
+    if place[0] == "invariants":
+        return list(Invariant.model_fields)
+    return _keys(place[0])
