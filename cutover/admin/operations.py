@@ -6,31 +6,13 @@ Every method returns JSON-ready values, shaped as `docs/api.md` says, and raises
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-Role = Literal["viewer", "operator", "admin"]
+from cutover.model.requests import Actor, Role, SwitchRequest
+
+__all__ = ["Actor", "Json", "Operations", "Role", "SwitchRequest"]
+
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SwitchRequest:
-    """Body of promote, demote and finish."""
-
-    approval: str
-    reason: str = ""
-    override: tuple[str, ...] = ()
-    dry_run: bool = False
-    force: bool = False
-    accept_data_loss: bool = False
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who asks: a name for the audit log, and what they may do."""
-
-    name: str
-    role: Role
 
 
 class Operations(Protocol):

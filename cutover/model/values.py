@@ -42,6 +42,8 @@ class Pending:
     """The identity of exactly these entries, for `Store.trim`. Opaque outside its store."""
     whole: frozenset[str] = frozenset()
     """Tables that changed as a whole (TRUNCATE, a rewrite) and must be copied again."""
+    tables: frozenset[str] | None = None
+    """Names of the tables that have entries; None: the store did not look."""
 
 
 @dataclass(frozen=True, slots=True)
