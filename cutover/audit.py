@@ -70,10 +70,13 @@ def _check_line(line: bytes, sequence: int, previous: str) -> tuple[str, str]:
 
 def verify_chain(path: Path, anchors: Iterable[tuple[int, str]] = ()) -> AuditCheck:
     """Check the whole log, and that each anchor (sequence, hash) is in it. A missing file is an empty log."""
+    return _verify(path.read_bytes() if path.exists() else b"", anchors)
+
+
+def _verify(content: bytes, anchors: Iterable[tuple[int, str]]) -> AuditCheck:
     head, sequence = GENESIS, 0
     wanted = {number: digest for number, digest in anchors if number > 0}
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    for line in lines:
+    for line in content.splitlines(keepends=True):
         digest, problem = _check_line(line, sequence + 1, head)
         if not problem and not line.endswith(b"\n"):
             problem = f"record {sequence + 1} is torn: its line does not end"
@@ -117,8 +120,9 @@ class AuditLog:
         Raises `AuditBroken` if the chain does not hold or an anchored record is not in it.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        cut = self._cut_torn_line()
-        check = verify_chain(self.path, anchors)
+        content = self.path.read_bytes() if self.path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        check = _verify(whole, anchors)
         if not check.ok:
             raise AuditBroken(
                 f"The audit log {self.path} does not hold: {check.problem}.",
@@ -126,20 +130,14 @@ class AuditLog:
                 "and put back the last good copy.",
             )
         self.sequence, self.hash = check.head_sequence, check.head_hash
-        if cut:
-            self.append("audit.repaired", "cutover", {"bytesCut": cut})
+        if len(whole) < len(content):
+            self._cut(len(whole))
+            self.append("audit.repaired", "cutover", {"bytesCut": len(content) - len(whole)})
 
-    def _cut_torn_line(self) -> int:
-        if not self.path.exists():
-            return 0
-        content = self.path.read_bytes()
-        keep = content.rfind(b"\n") + 1
-        torn = len(content) - keep
-        if torn:
-            with self.path.open("r+b") as file:
-                file.truncate(keep)
-                os.fsync(file.fileno())
-        return torn
+    def _cut(self, length: int) -> None:
+        with self.path.open("r+b") as file:
+            file.truncate(length)
+            os.fsync(file.fileno())
 
     def append(self, action: str, actor: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Write one record and sync it to disk. Returns it."""
