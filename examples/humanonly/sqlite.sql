@@ -1,0 +1,1 @@
+../../cutover/cli/demo_sqlite.sql
