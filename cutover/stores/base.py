@@ -26,6 +26,8 @@ from cutover.model.values import Applied, Key, Pending, Quarantined, RangeDigest
 class Snapshot(Protocol):
     """One read snapshot: everything read through it is one committed state. Keep it short-lived.
 
+    The state is fixed when the context of `Store.snapshot` is entered, not at the first read: the comparator opens
+    one on each side while nothing is applied, and reads them after the mirror went on.
     On Postgres: REPEATABLE READ READ ONLY, opened after LOCK TABLE ... IN ACCESS SHARE MODE (hazard 10).
     """
 
