@@ -1,0 +1,158 @@
+"""What a switch does, and what a start does about a switch that was cut off: pure functions from facts to decisions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cutover.model.control import Control, Outcome, SwitchState
+
+
+class Step(StrEnum):
+    """The steps of a switch, in order. Each is idempotent; the driver performs them."""
+
+    PREPARE = "prepare"
+    FENCE = "fence"
+    DRAIN = "drain"
+    VERIFY = "verify"
+    COMMIT = "commit"
+    FINISH = "finish"
+
+
+SWITCH = (Step.PREPARE, Step.FENCE, Step.DRAIN, Step.VERIFY, Step.COMMIT, Step.FINISH)
+
+EXPLAINED = {
+    Step.PREPARE: "gates checked, SQLite backed up and checked, the switch recorded as prepared in the receiving store",
+    Step.FENCE: "front door holds new writes, open write transactions get their grace, the primary is fenced",
+    Step.DRAIN: "the mirror applies until the change log is empty, then stops",
+    Step.VERIFY: "row counts and everything mirrored since the last full verification are compared",
+    Step.COMMIT: "one transaction on the receiving store: locks, keys, sequences, capture, new epoch",
+    Step.FINISH: "the other store becomes the shadow, held writes go on, the reverse mirror starts",
+}
+
+
+class Decision(StrEnum):
+    """What recovery does. Only the last two need the operator."""
+
+    NOTHING = "nothing"
+    ABORT = "abort"
+    """The commit was certainly never sent: lift the giver's fence."""
+    RESOLVE = "resolve"
+    """The commit may have been sent and is not recorded: make it impossible, then see which it is."""
+    SETTLE = "settle"
+    """The commit happened: make the giver the shadow."""
+    WAIT = "wait"
+    """Nobody who answers knows: stay fenced, say why, keep asking."""
+    REFUSE = "refuse"
+    """Something is not what it was: stay fenced, say why."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A decision and its reason in one sentence."""
+
+    decision: Decision
+    reason: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of an interrupted switch: the giver's control row, and what the receiver says."""
+
+    giver: Control
+    receiver_reachable: bool
+    receiver: Control | None = None
+    outcome: Outcome | None = None
+    """The receiver's record of `giver.switch_id`."""
+    same_server: bool = True
+    """False if the receiver that answers is not the one that the giver was paired with (system identifier, timeline)."""
+
+
+def plan_recovery(facts: Facts) -> Recovery:
+    """Decide from durable state alone (`docs/reliability.md`). Never guesses."""
+    state = facts.giver.state
+    if state in (SwitchState.STEADY, SwitchState.FINISHED):
+        return Recovery(Decision.NOTHING, "No switch was under way.")
+    if state in (SwitchState.PROMOTING, SwitchState.DEMOTING):
+        return Recovery(Decision.ABORT, "The switch was cut off before its commit was sent; it is taken back.")
+    return _after_sending(facts)
+
+
+def _after_sending(facts: Facts) -> Recovery:
+    switch = facts.giver.switch_id
+    if not facts.receiver_reachable:
+        return Recovery(
+            Decision.WAIT,
+            f"The commit of switch {switch} may have been sent and the receiving store cannot be asked; "
+            "the primary stays fenced until it answers.",
+        )
+    if not facts.same_server or facts.receiver is None or facts.receiver.pair_id != facts.giver.pair_id:
+        return Recovery(
+            Decision.WAIT,
+            f"The commit of switch {switch} may have been sent, but the store that answers is not the one it was sent "
+            "to (other pair, system identifier or timeline); the primary stays fenced until the right one answers.",
+        )
+    match facts.outcome:
+        case Outcome.COMMITTED:
+            return Recovery(Decision.SETTLE, f"Switch {switch} is committed in the receiving store.")
+        case Outcome.ABORTED:
+            return Recovery(Decision.ABORT, f"Switch {switch} is recorded as aborted in the receiving store.")
+        case Outcome.PREPARED:
+            return Recovery(Decision.RESOLVE, f"Switch {switch} is prepared and not committed in the receiving store.")
+    return Recovery(
+        Decision.WAIT,
+        f"The receiving store has no record of switch {switch}, which must be there; the primary stays fenced.",
+    )
+
+
+class Standing(StrEnum):
+    """How two steady stores stand to each other at a start."""
+
+    AGREE = "agree"
+    SETTLE_PEER = "settle_peer"
+    """The peer has yet to learn that it is the shadow."""
+    PEER_RETURNED = "peer_returned"
+    """A primary that was given up by force has come back: fence it, list its unapplied writes, copy again."""
+    RESTORED = "restored"
+    """SQLite is an older copy within the same epoch: copy everything again."""
+    REFUSE = "refuse"
+
+
+def compare_controls(local: Control, peer: Control, *, same_server: bool) -> tuple[Standing, str]:
+    """How the SQLite control row (`local`) and the Postgres one (`peer`) stand to each other, and why.
+
+    For rows outside of an interrupted switch. The higher epoch is right about the primary.
+    """
+    if local.pair_id != peer.pair_id:
+        return Standing.REFUSE, "This Postgres belongs to another SQLite database (its pair_id differs)."
+    if not same_server:
+        return Standing.REFUSE, (
+            "This Postgres has the right pair_id, but is not the server that was paired (system identifier or timeline "
+            "differ): a restored backup, or a promoted standby."
+        )
+    if peer.epoch > local.epoch:
+        return Standing.REFUSE, (
+            f"This SQLite file is at epoch {local.epoch}, Postgres at epoch {peer.epoch}: the file is an old copy."
+        )
+    if peer.epoch == local.epoch:
+        return _same_epoch(local, peer)
+    if peer.state is SwitchState.COMMITTING:
+        return Standing.SETTLE_PEER, "The demotion was committed; Postgres has yet to become the shadow."
+    return Standing.PEER_RETURNED, (
+        f"Postgres is at epoch {peer.epoch}, SQLite at epoch {local.epoch}: it was given up by force and has come back."
+    )
+
+
+def _same_epoch(local: Control, peer: Control) -> tuple[Standing, str]:
+    if local.primary != peer.primary:
+        return Standing.REFUSE, (
+            f"Both stores are at epoch {local.epoch}, but SQLite says that {local.primary} is primary and Postgres "
+            f"that {peer.primary} is: a control row was edited."
+        )
+    source, target = (local, peer) if local.primary == "sqlite" else (peer, local)
+    if target.applied_batch > source.trimmed_batch + 1:
+        return Standing.RESTORED, (
+            f"The shadow has applied batch {target.applied_batch}, the primary remembers {source.trimmed_batch}: "
+            "the primary is an older copy, so everything is copied again."
+        )
+    return Standing.AGREE, "Both stores agree."

@@ -1,0 +1,328 @@
+"""The mirror: makes the shadow some committed state of the primary, again and again.
+
+One turn = one snapshot of the primary (change log and rows together) applied in one transaction on the shadow, then
+the log entries that the snapshot saw are removed. State-based: applying twice is harmless, and a crash between any
+two lines repeats a turn at worst. Backfill and repair go through the same single applier, under the same lock, so
+that they can never put an old row over a new one (hazard 26).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cutover import clock
+from cutover.crashpoints import crash_point
+from cutover.errors import CutoverError, StaleApplier
+from cutover.logs import get_logger
+from cutover.metrics import Metrics
+from cutover.model.control import BackfillProgress
+from cutover.model.table import Table, Tables
+from cutover.model.values import Applied, Key, Pending
+from cutover.settings import MirrorSettings
+from cutover.shadow.backfill import copy_range
+from cutover.stores.base import Applier, Snapshot
+from cutover.stores.pair import Pair
+
+State = Literal["running", "paused", "retrying", "stopped"]
+
+_log = get_logger("mirror")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one turn did."""
+
+    changes: int = 0
+    applied: Applied = field(default_factory=Applied)
+    tables: int = 0
+    seconds: float = 0.0
+
+    def sentence(self) -> str:
+        """What a colleague would say of it."""
+        done = self.applied
+        extra = f", {done.quarantined} put in quarantine" if done.quarantined else ""
+        return (
+            f"Applied {self.changes} changes of {self.tables} tables in {self.seconds * 1000:.0f} ms: "
+            f"{done.upserted} rows written, {done.deleted} deleted, {done.unchanged} already equal{extra}."
+        )
+
+
+class Mirror:
+    """The single applier of this process. `run` is the service; everything else may be called from other tasks."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        tables: Tables,
+        settings: MirrorSettings,
+        metrics: Metrics,
+        *,
+        generation: int,
+        batch: int,
+        on_applied: Callable[[Table, list[Key]], None],
+    ) -> None:
+        self.pair = pair
+        self.tables = tables
+        self.generation = generation
+        self.batch = batch
+        self.state: State = "stopped"
+        self.last_error: str | None = None
+        self.last_sentence = "Not started yet."
+        self.applied_rows = 0
+        self.on_whole: Callable[[Iterable[str]], None] = lambda _tables: None
+        self._settings = settings
+        self._metrics = metrics
+        self._on_applied = on_applied
+        self._applying = asyncio.Lock()
+        self._progress: dict[str, BackfillProgress] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+        self._backoff = settings.retry_initial
+
+    # -- roles and pauses --------------------------------------------------------------------------------------------
+
+    async def start(self, pair: Pair, tables: Tables) -> None:
+        """(Re)start on this pair: after opening, after a switch, after a changed mapping."""
+        async with self._applying:
+            self.pair, self.tables = pair, tables
+            self._progress = await pair.target.progress()
+            self.state, self.last_error = "running", None
+        pair.source.wake()
+
+    async def stop(self) -> None:
+        """Let the turn under way end, then do nothing until `start`."""
+        async with self._applying:
+            self.state = "stopped"
+
+    def pause(self) -> None:
+        """Apply nothing from the next turn on, by an operator's wish."""
+        if self.state != "stopped":
+            self.state = "paused"
+
+    def resume(self) -> None:
+        """End a pause."""
+        if self.state == "paused":
+            self.state = "running"
+            self.pair.source.wake()
+
+    # -- progress ----------------------------------------------------------------------------------------------------
+
+    def copied(self, table: str) -> bool:
+        """Whether the backfill of this table is complete."""
+        return table in self._progress and self._progress[table].state == "done"
+
+    @property
+    def catching_up(self) -> bool:
+        """While some table is not fully copied, the shadow is no state of the primary and serves no reads."""
+        return not all(self.copied(table.name) for table in self.tables)
+
+    def progress(self, table: str) -> BackfillProgress:
+        """How far the copy of a table is."""
+        return self._progress.get(table, BackfillProgress(table))
+
+    async def copy_again(self, tables: Sequence[str]) -> None:
+        """Have these tables copied from the start; rows that should not be on the shadow are removed on the way."""
+        async with self._applying:
+            await self._forget(tables)
+        self.pair.source.wake()
+
+    async def _forget(self, tables: Sequence[str]) -> None:
+        await self.pair.target.forget_progress(tables)
+        for name in tables:
+            self._progress.pop(name, None)
+        self.on_whole(tables)
+
+    # -- for the comparator and the switch ---------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def quiesced(self) -> AsyncIterator[Pair]:
+        """Nothing is applied to the shadow inside. Keep it short: the mirror waits."""
+        async with self._applying:
+            yield self.pair
+
+    async def reapply(self, table: Table, keys: Sequence[Key]) -> Applied:
+        """Make the shadow's rows of these keys equal to the primary's current ones."""
+        async with self._applying:
+            crash_point("repair.before_apply")
+            source, target = self.pair.source, self.pair.target
+            async with source.snapshot() as snapshot:
+                rows = await snapshot.rows(table, keys)
+                await source.sync()
+                async with target.applier(self.generation, self.pair.epoch, None) as applier:
+                    gone = [key for key in keys if key not in rows]
+                    applied = await applier.apply(table, list(rows.values()), gone)
+            crash_point("repair.after_apply")
+            return applied
+
+    async def caught_up(self, timeout: float) -> bool:
+        """Wait until everything that was committed before this call is applied; False after `timeout` seconds."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self.pair.source.wake()
+        try:
+            await asyncio.wait_for(waiter, timeout)
+        except TimeoutError:
+            return False
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        return True
+
+    async def drain(self, timeout: float) -> int:
+        """Apply until the change log is empty, then stop. For a fenced primary. Returns the number of turns.
+
+        Raises `TimeoutError`, and whatever a turn raises; the mirror then runs on as before.
+        """
+        turns = 0
+        async with asyncio.timeout(timeout), self._applying:
+            before, self.state = self.state, "stopped"
+            try:
+                while (await self._turn()).changes:
+                    turns += 1
+            except BaseException:
+                self.state = before
+                raise
+        return turns
+
+    # -- the service -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Mirror until cancelled. Raises `StaleApplier` when a newer owner has taken over; survives all else."""
+        while True:
+            worked = False
+            if self.state in ("running", "retrying"):
+                try:
+                    worked = await self._work()
+                except StaleApplier:
+                    self.state = "stopped"
+                    raise
+                except (CutoverError, OSError, TimeoutError) as error:
+                    await self._failed(error)
+                    continue
+                except Exception as error:  # noqa: BLE001  # loop must live
+                    _log.exception("The mirror met an error it does not know; it tries again.")
+                    await self._failed(error)
+                    continue
+            if not worked:
+                await self.pair.source.wait_for_change(1.0)
+
+    async def _work(self) -> bool:
+        """One turn and one range of the backfill, whichever there is to do. Whether it did anything."""
+        async with self._applying:
+            if self.state not in ("running", "retrying"):
+                return False
+            turn = await self._turn()
+            copied = await self._copy_some()
+            if self.state == "retrying":
+                self.state = "running"
+        self._succeeded(turn)
+        return bool(turn.changes) or copied
+
+    def _succeeded(self, turn: Turn) -> None:
+        self.last_error = None
+        self._backoff = self._settings.retry_initial
+        self._metrics.mirror_up.set(1)
+        self._metrics.mirror_last_success.set(clock.wall())
+        if turn.changes:
+            self.last_sentence = turn.sentence()
+            _log.info(self.last_sentence, batch=self.batch)
+
+    async def _failed(self, error: Exception) -> None:
+        """Say why, and wait a little longer each time, but no longer than something to do takes to show itself."""
+        kind = getattr(error, "code", type(error).__name__)
+        self._metrics.mirror_errors.labels(kind).inc()
+        self._metrics.mirror_up.set(0)
+        if self.state == "running":
+            self.state = "retrying"
+        self.last_error = str(error) or type(error).__name__
+        self.last_sentence = f"Could not mirror ({kind}); trying again in {self._backoff:.1f} s: {self.last_error}"
+        _log.warning(self.last_sentence)
+        await asyncio.sleep(self._backoff)
+        self._backoff = min(self._backoff * 2, self._settings.retry_max)
+
+    # -- one turn ----------------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> Turn:
+        """Apply what one snapshot shows. Caller holds the applier's lock."""
+        waiters, self._waiters = self._waiters, []
+        try:
+            turn = await self._apply_snapshot()
+        except BaseException:
+            self._waiters.extend(waiters)
+            raise
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        return turn
+
+    async def _apply_snapshot(self) -> Turn:
+        source, target = self.pair.source, self.pair.target
+        began = clock.monotonic()
+        async with source.snapshot() as snapshot:
+            pending = await snapshot.pending()
+            if not pending.count:
+                return Turn()
+            crash_point("mirror.before_apply")
+            await source.sync()
+            if pending.whole:
+                await self._forget(sorted(pending.whole))
+            batch = self.batch + 1
+            async with target.applier(self.generation, self.pair.epoch, batch) as applier:
+                touched = await self._apply_tables(snapshot, applier, pending)
+                crash_point("mirror.before_commit")
+        crash_point("mirror.after_commit")
+        self.batch = batch
+        await source.trim(pending, batch)
+        crash_point("mirror.after_trim")
+        seconds = clock.monotonic() - began
+        self._metrics.mirror_apply_seconds.observe(seconds)
+        total = Applied()
+        for table, applied, keys in touched:
+            total += applied
+            self._count(table, applied)
+            self._on_applied(table, keys)
+        return Turn(pending.count, total, len(touched), seconds)
+
+    async def _apply_tables(
+        self, snapshot: Snapshot, applier: Applier, pending: Pending
+    ) -> list[tuple[Table, Applied, list[Key]]]:
+        touched = []
+        for table in self.tables:
+            if pending.tables is not None and table.name not in pending.tables:
+                continue
+            total, keys = Applied(), list[Key]()
+            async for chunk in snapshot.changed(table, self._settings.batch_rows):
+                upserts = [row for _, row in chunk if row is not None]
+                deletes = [key for key, row in chunk if row is None]
+                total += await applier.apply(table, upserts, deletes)
+                keys.extend(key for key, _ in chunk)
+            if keys:
+                touched.append((table, total, keys))
+        return touched
+
+    def _count(self, table: Table, applied: Applied) -> None:
+        counter = self._metrics.mirror_applied_rows
+        self.applied_rows += applied.upserted + applied.deleted
+        for op, rows in (("upsert", applied.upserted), ("delete", applied.deleted), ("unchanged", applied.unchanged)):
+            if rows:
+                counter.labels(table.name, op).inc(rows)
+
+    # -- backfill ----------------------------------------------------------------------------------------------------
+
+    async def _copy_some(self) -> bool:
+        """Copy one range of the first table that is not complete. Caller holds the applier's lock."""
+        table = next((table for table in self.tables if not self.copied(table.name)), None)
+        if table is None:
+            return False
+        before = self.progress(table.name)
+        after = await copy_range(self.pair, table, before, self._settings.backfill_rows, self.generation)
+        self._progress[table.name] = after
+        self._metrics.backfill_rows.labels(table.name).inc(after.rows - before.rows)
+        self._metrics.backfill_expected.labels(table.name).set(after.total)
+        if after.state == "done":
+            self.last_sentence = f"Copied all {after.rows} rows of {table.name}."
+            _log.info(self.last_sentence)
+        return True

@@ -1,0 +1,104 @@
+"""The switch's decisions, without a store."""
+
+from itertools import product
+
+import pytest
+
+from cutover.errors import ConfigurationError, SwitchRefused
+from cutover.model.control import Control, Outcome, Phase, SwitchState
+from cutover.promote.highwater import HighWater, read_high_water, refuse_old_copy, write_high_water
+from cutover.promote.phases import TABLE, Event, after
+from cutover.promote.plan import Decision, Facts, Standing, compare_controls, plan_recovery
+
+GIVER = Control("pair", "sqlite", 3, SwitchState.COMMITTING, "switch-1")
+RECEIVER = Control("pair", "sqlite", 3)
+
+
+@pytest.mark.parametrize(("phase", "event"), list(product(Phase, Event)))
+def test_an_absent_entry_raises_and_says_what_is_possible(phase: Phase, event: Event) -> None:
+    if (phase, event) in TABLE:
+        assert after(phase, event) is TABLE[phase, event]
+    else:
+        with pytest.raises(SwitchRefused, match=f"while the phase is {phase}"):
+            after(phase, event)
+
+
+def test_only_a_switch_leads_to_the_other_side() -> None:
+    assert {key for key, result in TABLE.items() if result is Phase.PROMOTED and key[0] is not Phase.PROMOTED} == {
+        (Phase.PROMOTING, Event.COMMIT),
+        (Phase.DEMOTING, Event.ABORT),
+    }
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+@pytest.mark.parametrize("state", [SwitchState.PROMOTING, SwitchState.DEMOTING])
+def test_before_the_commit_was_sent_nobody_needs_to_be_asked(state: SwitchState, reachable: bool) -> None:
+    assert plan_recovery(Facts(GIVER.but(state=state), reachable)).decision is Decision.ABORT
+
+
+@pytest.mark.parametrize(
+    ("facts", "decision"),
+    [
+        (Facts(GIVER, False), Decision.WAIT),
+        (Facts(GIVER, True, None, None), Decision.WAIT),
+        (Facts(GIVER, True, RECEIVER, None), Decision.WAIT),
+        (Facts(GIVER, True, RECEIVER.but(pair_id="other"), Outcome.PREPARED), Decision.WAIT),
+        (Facts(GIVER, True, RECEIVER, Outcome.PREPARED, same_server=False), Decision.WAIT),
+        (Facts(GIVER, True, RECEIVER, Outcome.COMMITTED, same_server=False), Decision.WAIT),
+        (Facts(GIVER, True, RECEIVER, Outcome.PREPARED), Decision.RESOLVE),
+        (Facts(GIVER, True, RECEIVER, Outcome.ABORTED), Decision.ABORT),
+        (Facts(GIVER, True, RECEIVER.but(primary="postgres", epoch=4), Outcome.COMMITTED), Decision.SETTLE),
+        (Facts(GIVER.but(state=SwitchState.STEADY), False), Decision.NOTHING),
+    ],
+)
+def test_after_it_was_sent_only_the_right_receiver_decides(facts: Facts, decision: Decision) -> None:
+    recovery = plan_recovery(facts)
+    assert recovery.decision is decision
+    assert recovery.reason.endswith(".")
+
+
+LOCAL = Control("pair", "sqlite", 3, trimmed_batch=7)
+
+
+@pytest.mark.parametrize(
+    ("local", "peer", "standing"),
+    [
+        (LOCAL, Control("pair", "sqlite", 3, applied_batch=7), Standing.AGREE),
+        (LOCAL, Control("pair", "sqlite", 3, applied_batch=8), Standing.AGREE),
+        (LOCAL, Control("pair", "sqlite", 3, applied_batch=9), Standing.RESTORED),
+        (LOCAL, Control("other", "sqlite", 3), Standing.REFUSE),
+        (LOCAL, Control("pair", "postgres", 4), Standing.REFUSE),
+        (LOCAL, Control("pair", "postgres", 3), Standing.REFUSE),
+        (LOCAL, Control("pair", "postgres", 2, SwitchState.COMMITTING), Standing.SETTLE_PEER),
+        (LOCAL, Control("pair", "postgres", 2), Standing.PEER_RETURNED),
+        (Control("pair", "postgres", 4), Control("pair", "postgres", 4), Standing.AGREE),
+        (
+            Control("pair", "postgres", 4, applied_batch=9),
+            Control("pair", "postgres", 4, trimmed_batch=5),
+            Standing.RESTORED,
+        ),
+    ],
+)
+def test_two_control_rows(local: Control, peer: Control, standing: Standing) -> None:
+    assert compare_controls(local, peer, same_server=True)[0] is standing
+
+
+def test_another_server_is_refused() -> None:
+    assert compare_controls(LOCAL, Control("pair", "sqlite", 3), same_server=False)[0] is Standing.REFUSE
+
+
+def test_high_water_survives_and_refuses_an_old_copy(tmp_path) -> None:
+    path = tmp_path / "deep" / "high-water.json"
+    assert read_high_water(path) is None
+    write_high_water(path, HighWater("pair", 3, 9))
+    mark = read_high_water(path)
+    assert mark == HighWater("pair", 3, 9)
+    refuse_old_copy(mark, "pair", 3)
+    refuse_old_copy(None, "pair", 1)
+    with pytest.raises(ConfigurationError, match="old copy"):
+        refuse_old_copy(mark, "pair", 2)
+    with pytest.raises(ConfigurationError, match="another pair"):
+        refuse_old_copy(mark, "other", 3)
+    path.write_text("{")
+    with pytest.raises(ConfigurationError, match="damaged"):
+        read_high_water(path)
