@@ -65,7 +65,7 @@ class Facts:
     outcome: Outcome | None = None
     """The receiver's record of `giver.switch_id`."""
     same_server: bool = True
-    """False if the receiver that answers is not the one that the giver was paired with (system identifier, timeline)."""
+    """False if another server answers than the one the giver was paired with (system identifier, timeline)."""
 
 
 def plan_recovery(facts: Facts) -> Recovery:
@@ -114,7 +114,7 @@ class Standing(StrEnum):
     PEER_RETURNED = "peer_returned"
     """A primary that was given up by force has come back: fence it, list its unapplied writes, copy again."""
     RESTORED = "restored"
-    """SQLite is an older copy within the same epoch: copy everything again."""
+    """One of them is an older copy within the same epoch: copy everything again."""
     REFUSE = "refuse"
 
 
@@ -150,9 +150,10 @@ def _same_epoch(local: Control, peer: Control) -> tuple[Standing, str]:
             f"that {peer.primary} is: a control row was edited."
         )
     source, target = (local, peer) if local.primary == "sqlite" else (peer, local)
-    if target.applied_batch > source.trimmed_batch + 1:
+    if target.applied_batch not in (source.trimmed_batch, source.trimmed_batch + 1):
+        older = "primary" if target.applied_batch > source.trimmed_batch else "shadow"
         return Standing.RESTORED, (
             f"The shadow has applied batch {target.applied_batch}, the primary remembers {source.trimmed_batch}: "
-            "the primary is an older copy, so everything is copied again."
+            f"the {older} is an older copy, so everything is copied again."
         )
     return Standing.AGREE, "Both stores agree."

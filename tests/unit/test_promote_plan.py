@@ -66,6 +66,7 @@ LOCAL = Control("pair", "sqlite", 3, trimmed_batch=7)
         (LOCAL, Control("pair", "sqlite", 3, applied_batch=7), Standing.AGREE),
         (LOCAL, Control("pair", "sqlite", 3, applied_batch=8), Standing.AGREE),
         (LOCAL, Control("pair", "sqlite", 3, applied_batch=9), Standing.RESTORED),
+        (LOCAL, Control("pair", "sqlite", 3, applied_batch=6), Standing.RESTORED),
         (LOCAL, Control("other", "sqlite", 3), Standing.REFUSE),
         (LOCAL, Control("pair", "postgres", 4), Standing.REFUSE),
         (LOCAL, Control("pair", "postgres", 3), Standing.REFUSE),

@@ -1,0 +1,130 @@
+"""The conditions of a switch. Facts in, gates out: pure, so that a dry run and the real thing cannot differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cutover.errors import GatesFailed
+from cutover.model.control import Gate
+
+NAMES = (
+    "backfill_complete",
+    "mirror_running",
+    "mirror_caught_up",
+    "verified",
+    "no_quarantine",
+    "invariants",
+    "statements_ready",
+    "shadow_reads_match",
+    "target_ready",
+    "sequences_ready",
+    "reverse_ready",
+    "backup",
+)
+
+
+@dataclass(frozen=True)
+class GateFacts:
+    """Everything the gates look at, gathered by the driver. Ages and lags in seconds."""
+
+    to_copy: tuple[str, ...] = ()
+    """Tables whose backfill is not complete."""
+    mirror_state: str = "stopped"
+    mirror_error: str | None = None
+    lag_seconds: float = 0.0
+    lag_changes: int = 0
+    max_lag_seconds: float = 1.0
+    verified_age: float | None = None
+    """Age of the last full verification of this epoch and schema; None: there is none."""
+    verified_problem: str = ""
+    verify_max_age: float = 3600.0
+    drift_rows: int = 0
+    quarantined: int = 0
+    invariants: tuple[tuple[str, bool, str], ...] = ()
+    statements: int = 0
+    statements_failing: int = 0
+    statements_min: int = 0
+    statements_matter: bool = True
+    """False for a demotion: SQLite speaks its own dialect."""
+    shadow_reads: tuple[int, int, int] = (0, 0, 0)
+    """match, mismatch, inconclusive."""
+    target: tuple[tuple[str, bool, str], ...] = ()
+    """Probes of the store that would become primary: (check, ok, detail)."""
+    reverse: tuple[tuple[str, bool, str], ...] = ()
+    """Probes of the way back."""
+    backup: tuple[bool, str] = (False, "not probed")
+    unreachable: str = ""
+    """Why the shadow could not be asked; fails every gate that needs it."""
+    extra: tuple[Gate, ...] = field(default=())
+
+
+def _all(checks: Sequence[tuple[str, bool, str]], nothing: str) -> tuple[bool, str]:
+    bad = [f"{name}: {detail}" for name, ok, detail in checks if not ok]
+    if bad:
+        return False, "; ".join(bad)
+    return True, "; ".join(f"{name}: {detail}" for name, _, detail in checks) or nothing
+
+
+def _verified(facts: GateFacts) -> tuple[bool, str]:
+    if facts.drift_rows:
+        return False, f"{facts.drift_rows} rows drift; see `cutover drift`, mend with `cutover repair`"
+    if facts.verified_problem:
+        return False, facts.verified_problem
+    if facts.verified_age is None:
+        return False, "no full verification since the last backfill, schema change or switch; run `cutover verify`"
+    detail = f"verified {facts.verified_age:.0f} s ago, limit {facts.verify_max_age:.0f} s, drift 0"
+    return 0 <= facts.verified_age <= facts.verify_max_age, detail
+
+
+def _statements(facts: GateFacts) -> tuple[bool, str]:
+    if not facts.statements_matter:
+        return True, "the store that would become primary speaks the applications' own dialect"
+    if facts.statements < facts.statements_min:
+        return False, f"{facts.statements} statements seen, limit {facts.statements_min}"
+    if not facts.statements:
+        return True, "the front door has seen no statement"
+    ready = facts.statements - facts.statements_failing
+    return not facts.statements_failing, f"{ready} of {facts.statements} statements ready"
+
+
+def evaluate(facts: GateFacts) -> list[Gate]:
+    """All gates in the order of `NAMES`."""
+    match, mismatch, inconclusive = facts.shadow_reads
+    running = facts.mirror_state == "running"
+    lag = f"lag {facts.lag_seconds:.2f} s, limit {facts.max_lag_seconds:g} s, {facts.lag_changes} changes"
+    broken = [f"{name}: {detail}" for name, ok, detail in facts.invariants if not ok]
+    sequences = [check for check in facts.target if check[0].startswith("sequence")]
+    rest = [check for check in facts.target if not check[0].startswith("sequence")]
+    results: dict[str, tuple[bool, str]] = {
+        "backfill_complete": (not facts.to_copy, f"to copy: {', '.join(facts.to_copy)}" if facts.to_copy else "done"),
+        "mirror_running": (running, facts.mirror_error or f"mirror is {facts.mirror_state}"),
+        "mirror_caught_up": (running and facts.lag_seconds <= facts.max_lag_seconds, lag),
+        "verified": _verified(facts),
+        "no_quarantine": (not facts.quarantined, f"{facts.quarantined} rows in quarantine, limit 0"),
+        "invariants": (not broken, "; ".join(broken) or f"{len(facts.invariants)} invariants hold on both sides"),
+        "statements_ready": _statements(facts),
+        "shadow_reads_match": (
+            not mismatch,
+            f"{match} match, {mismatch} mismatch, {inconclusive} inconclusive" if match + mismatch else "none replayed",
+        ),
+        "target_ready": _all(rest, "ready"),
+        "sequences_ready": _all(sequences, "no sequences"),
+        "reverse_ready": _all(facts.reverse, "ready"),
+        "backup": facts.backup,
+    }
+    if facts.unreachable:
+        for name in ("mirror_running", "mirror_caught_up", "invariants", "target_ready", "sequences_ready"):
+            results[name] = (False, facts.unreachable)
+    return [Gate(name, *results[name]) for name in NAMES]
+
+
+def require(gates: Iterable[Gate], override: Sequence[str]) -> list[str]:
+    """Raises `GatesFailed` if a gate fails that is not overridden. Returns the names that were in fact overridden."""
+    gates = list(gates)
+    failing = [gate for gate in gates if not gate.ok]
+    left = [gate for gate in failing if gate.name not in override]
+    if left:
+        text = "; ".join(f"{gate.name} ({gate.detail})" for gate in left)
+        raise GatesFailed(f"{len(left)} of {len(gates)} gates are not passed: {text}.", list(gates))
+    return [gate.name for gate in failing]
