@@ -1,0 +1,195 @@
+"""Reads what SQLite's pragmas do not tell out of CREATE TABLE and CREATE INDEX texts. Pure.
+
+SQLite keeps these texts exact (ALTER TABLE edits them), and they have passed its own parser, so only the places of
+keywords matter here, not whether the text is valid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space> \s+ | --[^\n]* | /\*.*?(?:\*/|\Z) )
+  | (?P<string> '(?:[^']|'')*' )
+  | (?P<quoted> "(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\] )
+  | (?P<blob> [xX]'[0-9a-fA-F]*' )
+  | (?P<number> 0[xX][0-9a-fA-F]+ | (?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)? )
+  | (?P<word> [A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]* )
+  | (?P<punct> \|\| | ->> | -> | << | >> | <= | >= | <> | != | == | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of SQL. `kind` is string, quoted, blob, number, word or punct."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+    @property
+    def keyword(self) -> str:
+        """Upper case of a bare word, else the empty string: quoted names are never keywords."""
+        return self.text.upper() if self.kind == "word" else ""
+
+    @property
+    def name(self) -> str:
+        """The identifier without its quotes."""
+        return unquote(self.text)
+
+
+def unquote(text: str) -> str:
+    """An identifier or string without its quotes, whichever of SQLite's four kinds they are."""
+    if len(text) >= 2 and text[0] in "\"'`" and text[-1] == text[0]:
+        return text[1:-1].replace(text[0] * 2, text[0])
+    return text[1:-1] if text[:1] == "[" else text
+
+
+def tokens(sql: str) -> list[Token]:
+    """The tokens of `sql` without white space and comments."""
+    return [
+        Token(found.lastgroup or "punct", found[0], found.start(), found.end())
+        for found in _TOKEN.finditer(sql)
+        if found.lastgroup != "space"
+    ]
+
+
+@dataclass
+class ColumnText:
+    """What CREATE TABLE says of one column beyond the pragmas."""
+
+    collation: str = "BINARY"
+    generated: str = ""
+    """The expression of a generated column, without its parentheses."""
+
+
+@dataclass
+class TableText:
+    """What CREATE TABLE says beyond the pragmas."""
+
+    columns: dict[str, ColumnText] = field(default_factory=dict)
+    """By lower-case name."""
+    checks: list[str] = field(default_factory=list)
+    """Expressions, without their parentheses."""
+    deferred: list[bool] = field(default_factory=list)
+    """For each foreign key in the order of the text: whether it is DEFERRABLE INITIALLY DEFERRED."""
+    conflict: list[str] = field(default_factory=list)
+    """ON CONFLICT clauses of constraints other than ABORT."""
+    autoincrement: bool = False
+    without_rowid: bool = False
+    strict: bool = False
+
+
+_TABLE_CONSTRAINTS = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
+
+
+def read_create_table(sql: str) -> TableText:
+    """Read a CREATE TABLE text that SQLite accepted."""
+    words = tokens(sql)
+    opening = next((index for index, token in enumerate(words) if token.text == "("), len(words))
+    closing = _closing(words, opening)
+    table = TableText()
+    for segment in _segments(words[opening + 1 : closing]):
+        if segment[0].keyword in _TABLE_CONSTRAINTS:
+            _read_constraints(sql, segment, table, ColumnText())
+        else:
+            column = table.columns[segment[0].name.lower()] = ColumnText()
+            _read_constraints(sql, segment[1:], table, column)
+    options = [token.keyword for token in words[closing + 1 :]]
+    table.strict = "STRICT" in options
+    table.without_rowid = "ROWID" in options
+    return table
+
+
+def read_create_index(sql: str) -> tuple[list[str], str | None]:
+    """(SQL of each term without COLLATE and ASC or DESC, text after WHERE or None) of a CREATE INDEX text."""
+    words = tokens(sql)
+    opening = next((index for index, token in enumerate(words) if token.text == "("), len(words))
+    closing = _closing(words, opening)
+    terms = [_bare_term(sql, segment) for segment in _segments(words[opening + 1 : closing])]
+    rest = words[closing + 1 :]
+    where = sql[rest[1].start : rest[-1].end] if len(rest) > 1 and rest[0].keyword == "WHERE" else None
+    return terms, where
+
+
+def _bare_term(sql: str, segment: Sequence[Token]) -> str:
+    last = len(segment)
+    if last > 1 and segment[last - 1].keyword in {"ASC", "DESC"}:
+        last -= 1
+    if last > 2 and segment[last - 2].keyword == "COLLATE":
+        last -= 2
+    return sql[segment[0].start : segment[last - 1].end]
+
+
+def _closing(words: Sequence[Token], opening: int) -> int:
+    """Index of the parenthesis that closes the one at `opening`."""
+    depth = 0
+    for index in range(opening, len(words)):
+        depth += {"(": 1, ")": -1}.get(words[index].text, 0)
+        if depth == 0:
+            return index
+    return len(words)
+
+
+def _segments(words: Sequence[Token]) -> Iterator[list[Token]]:
+    """Split at commas outside parentheses."""
+    depth, segment = 0, list[Token]()
+    for token in words:
+        if token.text == "," and depth == 0:
+            yield segment
+            segment = []
+            continue
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+        segment.append(token)
+    if segment:
+        yield segment
+
+
+def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column: ColumnText) -> None:
+    """Walk constraints of a column or table. Commas between table constraints are optional in SQLite."""
+    index = 0
+    while index < len(words):
+        token = words[index]
+        following = words[index + 1] if index + 1 < len(words) else None
+        if token.text == "(":
+            index = _closing(words, index) + 1
+            continue
+        if following is not None and following.text == "(":
+            inner = words[index + 2 : _closing(words, index + 1)]
+            text = sql[inner[0].start : inner[-1].end] if inner else ""
+            if token.keyword == "CHECK":
+                table.checks.append(text)
+            elif token.keyword == "AS":
+                column.generated = text
+            elif token.keyword == "KEY" and any(word.keyword == "AUTOINCREMENT" for word in inner):
+                table.autoincrement = True
+        if token.keyword in {"CONSTRAINT", "DEFAULT", "COLLATE", "REFERENCES"} and following is not None:
+            if token.keyword == "COLLATE":
+                column.collation = following.name.upper()
+            elif token.keyword == "REFERENCES":
+                table.deferred.append(_deferred(words[index + 1 :]))
+            # The word after these is a name or a value, even if it reads like a keyword.
+            index += 1 if following.text == "(" else 2
+            continue
+        if token.keyword == "AUTOINCREMENT":
+            table.autoincrement = True
+        elif token.keyword == "CONFLICT" and following is not None and following.keyword != "ABORT":
+            table.conflict.append(following.keyword)
+        index += 1
+
+
+def _deferred(after: Sequence[Token]) -> bool:
+    """Whether the REFERENCES clause that these tokens follow ends DEFERRABLE INITIALLY DEFERRED."""
+    keywords = list[str]()
+    for token in after[1:]:
+        if token.keyword in {"REFERENCES", "CHECK", "UNIQUE", "PRIMARY", "FOREIGN", "CONSTRAINT", "COLLATE"}:
+            break
+        keywords.append(token.keyword)
+    text = " ".join(filter(None, keywords))
+    return "DEFERRABLE INITIALLY DEFERRED" in text and "NOT DEFERRABLE" not in text

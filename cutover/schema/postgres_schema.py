@@ -1,0 +1,298 @@
+"""What is in one schema of a Postgres database: tables, keys, indexes, foreign keys, checks, triggers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import asyncpg
+
+_BYTEWISE = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8", "ucs_basic", "pg_c_utf8"})
+Identity = Literal["", "always", "by default"]
+_IDENTITY: dict[str, Identity] = {"a": "always", "d": "by default"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PostgresColumn:
+    """One column."""
+
+    name: str
+    type: str
+    """As `format_type` prints it."""
+    not_null: bool
+    default: str | None = None
+    collation: str | None = None
+    """The collation in effect; None for types without one and where comparison is bytewise."""
+    deterministic: bool = True
+    """False where the collation takes different texts for equal."""
+    identity: Identity = ""
+    sequence: str | None = None
+    """Qualified name of the identity's or serial's sequence, quoted where needed."""
+    generated: bool = False
+
+
+@dataclass(frozen=True)
+class PostgresIndex:
+    """One index or key. `columns` holds None for expressions."""
+
+    name: str
+    columns: tuple[str | None, ...]
+    unique: bool
+    primary: bool
+    definition: str = field(default="", repr=False)
+    partial: str | None = None
+    immediate: bool = True
+    """False for a deferrable constraint, which ON CONFLICT cannot use."""
+    valid: bool = True
+    nulls_not_distinct: bool = False
+
+
+@dataclass(frozen=True)
+class PostgresForeignKey:
+    """A foreign key from this table; `parent_schema` and `parent` name what it points to."""
+
+    name: str
+    columns: tuple[str, ...]
+    parent_schema: str
+    parent: str
+    parent_columns: tuple[str, ...]
+    definition: str
+    """As `pg_get_constraintdef` prints it, with actions and deferrability."""
+    validated: bool = True
+
+
+@dataclass(frozen=True)
+class PostgresCheck:
+    """A CHECK constraint."""
+
+    name: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class PostgresTrigger:
+    """A trigger of the application (cutover's own are left out)."""
+
+    name: str
+    definition: str
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class PostgresTable:
+    """One table; partitions are named in their root and not listed themselves."""
+
+    name: str
+    owner: str
+    columns: tuple[PostgresColumn, ...]
+    indexes: tuple[PostgresIndex, ...] = ()
+    foreign_keys: tuple[PostgresForeignKey, ...] = ()
+    checks: tuple[PostgresCheck, ...] = ()
+    triggers: tuple[PostgresTrigger, ...] = ()
+    partitioned: bool = False
+    partitions: tuple[str, ...] = ()
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """Key columns in key order; empty if there is none."""
+        return next((tuple(filter(None, index.columns)) for index in self.indexes if index.primary), ())
+
+    def column(self, name: str) -> PostgresColumn | None:
+        """The column of exactly that name."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+@dataclass(frozen=True)
+class PostgresSchema:
+    """One schema. `exists` is False if there is no such schema, which then has no tables."""
+
+    name: str
+    exists: bool
+    bytewise: bool
+    """Whether the database's own collation compares text by its bytes, as SQLite does."""
+    encoding: str
+    tables: tuple[PostgresTable, ...]
+    others: tuple[str, ...] = ()
+    """Names of views, sequences and the like: they too stand in the way of a table of that name."""
+
+    def table(self, name: str) -> PostgresTable | None:
+        """The table of exactly that name."""
+        return next((table for table in self.tables if table.name == name), None)
+
+
+_DATABASE = """
+SELECT pg_encoding_to_char(encoding) AS encoding, datcollate AS locale,
+       datlocprovider::text AS provider, to_regnamespace(quote_ident($1)) IS NOT NULL AS exists
+FROM pg_database WHERE datname = current_database()
+"""
+
+_RELATIONS = """
+SELECT c.oid, c.relname AS name, c.relkind::text AS kind, pg_get_userbyid(c.relowner) AS owner, c.relispartition,
+       ARRAY(SELECT i.inhrelid::regclass::text FROM pg_inherits i WHERE i.inhparent = c.oid ORDER BY 1) AS partitions
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I', 'c') ORDER BY c.relname COLLATE "C"
+"""
+
+_COLUMNS = """
+SELECT a.attrelid, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
+       pg_get_expr(d.adbin, d.adrelid) AS default, l.collname AS collation, l.collisdeterministic AS deterministic,
+       l.collprovider::text AS provider, l.collcollate AS locale,
+       a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated,
+       pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) AS sequence
+FROM pg_attribute a
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
+WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
+"""
+
+_INDEXES = """
+SELECT i.indrelid, c.relname AS name, i.indisunique AS unique, i.indisprimary AS primary, i.indisvalid AS valid,
+       i.indimmediate AS immediate, pg_get_expr(i.indpred, i.indrelid) AS partial,
+       pg_get_indexdef(i.indexrelid) AS definition, (to_jsonb(i) ->> 'indnullsnotdistinct')::boolean AS nulls,
+       ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, at)
+             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number > 0
+             WHERE k.at <= i.indnkeyatts ORDER BY k.at) AS columns
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = ANY($1::oid[]) ORDER BY c.relname COLLATE "C"
+"""
+
+_CONSTRAINTS = """
+SELECT o.conrelid, o.conname AS name, o.contype::text AS kind, pg_get_constraintdef(o.oid) AS definition,
+       o.convalidated AS validated, n.nspname AS parent_schema, p.relname AS parent,
+       ARRAY(SELECT a.attname FROM unnest(o.conkey) WITH ORDINALITY AS k(number, at)
+             JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.number ORDER BY k.at) AS columns,
+       ARRAY(SELECT a.attname FROM unnest(o.confkey) WITH ORDINALITY AS k(number, at)
+             JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.number ORDER BY k.at) AS parent_columns
+FROM pg_constraint o LEFT JOIN pg_class p ON p.oid = o.confrelid LEFT JOIN pg_namespace n ON n.oid = p.relnamespace
+WHERE o.conrelid = ANY($1::oid[]) AND o.contype IN ('f', 'c') AND o.conparentid = 0 ORDER BY o.conname COLLATE "C"
+"""
+
+_TRIGGERS = """
+SELECT t.tgrelid, t.tgname AS name, pg_get_triggerdef(t.oid) AS definition, t.tgenabled::text <> 'D' AS enabled
+FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n ON n.oid = f.pronamespace
+WHERE t.tgrelid = ANY($1::oid[]) AND NOT t.tgisinternal AND n.nspname <> 'cutover' ORDER BY t.tgname COLLATE "C"
+"""
+
+
+async def read_postgres_schema(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
+    """Read the tables of `schema` in one snapshot. Raises what asyncpg raises.
+
+    Within a transaction that is already open, that transaction's isolation is what there is.
+    """
+    if connection.is_in_transaction():
+        return await _read(connection, schema)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        return await _read(connection, schema)
+
+
+async def _read(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
+    database = await connection.fetchrow(_DATABASE, schema)
+    assert database is not None
+    relations = await connection.fetch(_RELATIONS, schema)
+    wanted = [row for row in relations if row["kind"] in {"r", "p", "f"} and not row["relispartition"]]
+    oids = [row["oid"] for row in wanted]
+    columns = _grouped(await connection.fetch(_COLUMNS, oids), "attrelid", lambda row: _column(row, database))
+    indexes = _grouped(await connection.fetch(_INDEXES, oids), "indrelid", _index)
+    constraints = await connection.fetch(_CONSTRAINTS, oids)
+    foreign = _grouped([row for row in constraints if row["kind"] == "f"], "conrelid", _foreign_key)
+    checks = _grouped(
+        [row for row in constraints if row["kind"] == "c"],
+        "conrelid",
+        lambda row: PostgresCheck(row["name"], row["definition"]),
+    )
+    triggers = _grouped(
+        await connection.fetch(_TRIGGERS, oids),
+        "tgrelid",
+        lambda row: PostgresTrigger(row["name"], row["definition"], row["enabled"]),
+    )
+    tables = tuple(
+        PostgresTable(
+            name=row["name"],
+            owner=row["owner"],
+            columns=columns[row["oid"]],
+            indexes=indexes[row["oid"]],
+            foreign_keys=foreign[row["oid"]],
+            checks=checks[row["oid"]],
+            triggers=triggers[row["oid"]],
+            partitioned=row["kind"] == "p",
+            partitions=tuple(row["partitions"]) if row["kind"] == "p" else (),
+        )
+        for row in wanted
+    )
+    own = {table.name for table in tables}
+    others = tuple(row["name"] for row in relations if row["name"] not in own)
+    return PostgresSchema(
+        name=schema,
+        exists=database["exists"],
+        bytewise=_bytewise(database["provider"], database["locale"]),
+        encoding=database["encoding"],
+        tables=tables,
+        others=others,
+    )
+
+
+def _grouped(
+    rows: Sequence[asyncpg.Record], by: str, make: Callable[[asyncpg.Record], T]
+) -> defaultdict[int, tuple[T, ...]]:
+    found: defaultdict[int, tuple[T, ...]] = defaultdict(tuple)
+    for row in rows:
+        found[row[by]] += (make(row),)
+    return found
+
+
+def _column(row: asyncpg.Record, database: asyncpg.Record) -> PostgresColumn:
+    return PostgresColumn(
+        name=row["name"],
+        type=row["type"],
+        not_null=row["not_null"],
+        default=None if row["generated"] else row["default"],
+        collation=_collation(row, database),
+        deterministic=row["deterministic"] is not False,
+        identity=_IDENTITY.get(row["identity"], ""),
+        sequence=row["sequence"],
+        generated=row["generated"],
+    )
+
+
+def _bytewise(provider: str, locale: str | None) -> bool:
+    """The built-in provider always compares bytes; ICU never quite does."""
+    return provider == "b" or (provider == "c" and locale in _BYTEWISE)
+
+
+def _collation(row: asyncpg.Record, database: asyncpg.Record) -> str | None:
+    name: str | None = row["collation"]
+    if name is None:
+        return None
+    if name == "default":
+        return None if _bytewise(database["provider"], database["locale"]) else f"default ({database['locale']})"
+    return None if _bytewise(row["provider"], row["locale"]) else name
+
+
+def _index(row: asyncpg.Record) -> PostgresIndex:
+    return PostgresIndex(
+        name=row["name"],
+        columns=tuple(row["columns"]),
+        unique=row["unique"],
+        primary=row["primary"],
+        definition=row["definition"],
+        partial=row["partial"],
+        immediate=row["immediate"],
+        valid=row["valid"],
+        nulls_not_distinct=bool(row["nulls"]),
+    )
+
+
+def _foreign_key(row: asyncpg.Record) -> PostgresForeignKey:
+    return PostgresForeignKey(
+        name=row["name"],
+        columns=tuple(row["columns"]),
+        parent_schema=row["parent_schema"],
+        parent=row["parent"],
+        parent_columns=tuple(row["parent_columns"]),
+        definition=row["definition"],
+        validated=row["validated"],
+    )
