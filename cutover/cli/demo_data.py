@@ -65,7 +65,7 @@ _BODIES = (
     "שלום לכולם, מה שלומכם היום?",
     "Two lines,\nthe second with a tab:\tthere.",
     "It's \"quoted\", it's 'single', and \\ is a backslash; DROP TABLE posts; -- not today",
-    "Emoji with joins: \U0001f469\U0001f3fd\u200d\U0001f680 \U0001f3f3\ufe0f\u200d\U0001f308 and a flag \U0001f1ea\U0001f1fa.",
+    "Joined: \U0001f469\U0001f3fd\u200d\U0001f680 \U0001f3f3\ufe0f\u200d\U0001f308 and \U0001f1ea\U0001f1fa.",
     "Combining: \u00e9 is not e\u0301, and \U0001d518\U0001d52b is not Un.",
     "한국어로 짧게 한 줄.",
     "नमस्ते, आज का दिन अच्छा रहा।",
@@ -217,6 +217,11 @@ def insert_sql(table: str, verb: str = "INSERT") -> str:
     """`INSERT INTO table (columns) VALUES (?, ...)` in SQLite's words."""
     columns = TABLES[table]
     return f"{verb} INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+def postgres_columns(table: str) -> list[str]:
+    """Columns of a table as Postgres names them, in SQLite's order."""
+    return [POSTGRES_NAMES.get(column, column) for column in TABLES[table]]
 
 
 def generate(path: str | Path, rows: int = 20_000, seed: int = 1, trap_rows: int = 0) -> dict[str, int]:
