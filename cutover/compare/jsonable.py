@@ -1,0 +1,124 @@
+"""Values and keys as operators see and type them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from cutover.errors import CutoverError
+from cutover.model.drift import Drift
+from cutover.model.table import Column, Table
+from cutover.model.values import Key, Row, SqlValue
+
+_INTEGER = re.compile(r"[+-]?\d{1,19}")
+_BLOB = re.compile(r"[xX]'([0-9a-fA-F]*)'")
+
+
+class NoSuchKey(CutoverError):
+    """A key that does not fit the table's key columns."""
+
+    code = "no_such_key"
+
+
+def jsonable(value: SqlValue) -> Any:  # noqa: ANN401  # any JSON value
+    """A value for JSON: blobs as `{"base64": ...}`, reals that JSON has no word for and broken text as objects too."""
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"real": str(value)}
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return {"text_hex": value.encode("utf-8", "surrogatepass").hex()}
+    return value
+
+
+def json_row(table: Table, row: Row | None) -> dict[str, Any] | None:
+    """A row by column name."""
+    if row is None:
+        return None
+    return {column.name: jsonable(value) for column, value in zip(table.columns, row, strict=True)}
+
+
+def json_key(key: Key) -> list[Any]:
+    """A key as a list, in the order of the key's columns."""
+    return [jsonable(part) for part in key]
+
+
+def json_drift(table: Table | None, drift: Drift, iso: str) -> dict[str, Any]:
+    """One entry of `GET /v1/drift`. Rows are lists where the table is no longer mapped."""
+
+    def row(values: Row | None) -> Any:  # noqa: ANN401  # any JSON value
+        return json_row(table, values) if table else values and json_key(values)
+
+    return {
+        "table": drift.table,
+        "key": json_key(drift.key),
+        "kind": drift.kind.value,
+        "columns": list(drift.columns),
+        "primary": row(drift.primary),
+        "shadow": row(drift.shadow),
+        "first_seen": iso,
+    }
+
+
+def parse_key(table: Table, parts: Sequence[Any]) -> Key:
+    """A key from JSON values or from words of a command line, by the affinity of each key column.
+
+    Blobs are `{"base64": ...}` or `x'00ff'`. Raises `NoSuchKey`, naming the key's columns.
+    """
+    columns = table.key_columns
+    names = ", ".join(f"{column.name} ({column.declared or 'untyped'})" for column in columns)
+    if len(parts) != len(columns):
+        raise NoSuchKey(f"The key of {table.name} is {names}: {len(columns)} values, not {len(parts)}.")
+    try:
+        return tuple(_coerce(column, part) for column, part in zip(columns, parts, strict=True))
+    except ValueError as error:
+        raise NoSuchKey(f"The key of {table.name} is {names}: {error}.") from None
+
+
+def _coerce(column: Column, part: Any) -> SqlValue:  # noqa: ANN401  # any JSON value
+    if isinstance(part, dict):
+        return _from_object(part)
+    if isinstance(part, bool | list):
+        raise ValueError(f"{part!r} is no value of a column")  # noqa: TRY004  # one error for bad input
+    if isinstance(part, str) and (blob := _BLOB.fullmatch(part)) and len(blob[1]) % 2 == 0:
+        return bytes.fromhex(blob[1])
+    value: SqlValue = part
+    if column.affinity in ("INTEGER", "NUMERIC", "REAL") and isinstance(value, str):
+        value = _number(value)
+    if column.affinity == "TEXT" and isinstance(value, int | float):
+        return str(value)
+    if column.affinity == "REAL" and isinstance(value, int):
+        return float(value)
+    if column.affinity in ("INTEGER", "NUMERIC") and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _number(text: str) -> SqlValue:
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _from_object(part: dict[str, Any]) -> SqlValue:
+    match part:
+        case {"base64": str(text)} if len(part) == 1:
+            try:
+                return base64.b64decode(text, validate=True)
+            except binascii.Error:
+                raise ValueError(f"{text!r} is not base64") from None
+        case {"real": "inf" | "-inf" as text} if len(part) == 1:
+            return float(text)
+        case {"text_hex": str(text)} if len(part) == 1:
+            return bytes.fromhex(text).decode("utf-8", "surrogatepass")
+    raise ValueError('an object is a blob, as {"base64": "..."}')
