@@ -1,0 +1,326 @@
+"""Bringing the pair into order: at every start, and again whenever the two stores lost each other.
+
+`attach` is idempotent and works from durable state alone. While it cannot decide, SQLite's fence (if it stands) stays,
+the situation says why, and the loop asks again; it never guesses and never changes the primary on its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from cutover.crashpoints import crash_point
+from cutover.errors import ConfigurationError, CutoverError, StoreError
+from cutover.logs import get_logger
+from cutover.model.control import Control, Outcome, Phase, SwitchState
+from cutover.model.requests import SERVICE
+from cutover.promote.highwater import HighWater, read_high_water, refuse_old_copy, write_high_water
+from cutover.promote.parts import Parts
+from cutover.promote.plan import Decision, Facts, Standing, compare_controls, plan_recovery
+from cutover.promote.switch import settle
+from cutover.stores.pair import Pair
+
+_log = get_logger("recovery")
+
+
+async def open_origin(parts: Parts) -> None:
+    """First thing at a start: what SQLite alone can tell. The front door may open after it.
+
+    Raises `ConfigurationError` for an old copy of the file, or an expected primary that is not the recorded one.
+    """
+    origin, situation = parts.origin.store, parts.situation
+    mark = await asyncio.to_thread(read_high_water, parts.high_water)
+    local = await origin.control()
+    if local is None:
+        if mark is not None:
+            raise ConfigurationError(
+                "The SQLite file was never served by cutover, but this state directory belongs to one that was.",
+                hint="Use the file that was in use, or a new state_dir for a new migration.",
+            )
+        _check_expected(parts, "sqlite")
+        local = Control(pair_id=str(uuid.uuid4()), primary="sqlite", epoch=1)
+        await origin.initialise(local)
+    refuse_old_copy(mark, local.pair_id, local.epoch)
+    _check_expected(parts, local.primary)
+    if local.state is SwitchState.PROMOTING:
+        local = await _take_back(parts, local)
+    situation.pair = _pair(parts, local)
+    if local.primary == origin.name and local.state is SwitchState.STEADY:
+        await _capture_on(parts, local)
+    else:
+        situation.problem = f"{situation.pair.source.name} is primary (epoch {local.epoch}) and not attached yet."
+    if local.state is SwitchState.COMMITTING:
+        situation.problem = (
+            f"The commit of switch {local.switch_id} may have been sent; {parts.destination.store.name} must be asked."
+        )
+    if local.state is SwitchState.FINISHED:
+        situation.phase = Phase.FINISHED
+
+
+def _check_expected(parts: Parts, primary: str) -> None:
+    expected = parts.settings.service.expect_primary
+    if expected and expected != primary:
+        raise ConfigurationError(
+            f"The recorded primary is {primary}, but service.expect_primary (or HUMANONLY_STORAGE_BACKEND) says "
+            f"{expected}. A setting never switches anything.",
+            hint=f"Set it to {primary} or leave it out; to change the primary use `cutover promote` or `demote`.",
+        )
+
+
+def _pair(parts: Parts, control: Control) -> Pair:
+    primary = parts.member(control.primary)
+    shadow = parts.destination if primary is parts.origin else parts.origin
+    return Pair(primary, shadow, control.epoch)
+
+
+async def _capture_on(parts: Parts, local: Control) -> None:
+    """A file that is served for the first time is captured from its first served write on.
+
+    Later, broken capture is left as it is until the shadow is there: only then can it be recorded, durably and before
+    capture is mended, that what was written meanwhile must be copied again.
+    """
+    if local.peer is None:
+        await parts.origin.store.install_capture()
+
+
+async def mend_capture(parts: Parts, reason: str = "") -> list[str]:
+    """Install capture on both stores; if it was broken (or for `reason`), have everything copied again first.
+
+    Returns what was wrong.
+    """
+    source, target = parts.situation.pair.source, parts.situation.pair.target
+    problems = await source.check_capture()
+    copied = sorted(await target.progress())
+    if copied and (problems or reason):
+        await target.forget_progress(copied)
+        await parts.trail.write("backfill", SERVICE, tables=copied, reason=reason or problems[0])
+    await source.install_capture()
+    await target.install_capture()
+    return problems
+
+
+async def _take_back(parts: Parts, local: Control) -> Control:
+    """A promotion that was cut off before its commit was sent. Needs no Postgres (hazard 4)."""
+    steady = local.but(state=SwitchState.STEADY, switch_id=None)
+    await parts.origin.store.release(steady)
+    await parts.trail.write("promote.aborted", SERVICE, switchId=local.switch_id, reason="cut off before the commit")
+    await parts.trail.write("recovery", SERVICE, decision="abort", switchId=local.switch_id)
+    parts.metrics.switches.labels("promote", "aborted").inc()
+    return await parts.origin.store.control() or steady
+
+
+class Attachment:
+    """Keeps the two stores attached: a service."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._backoff = 0.2
+
+    async def run(self) -> None:
+        """Attach, and attach again whenever the situation says that it is lost. Runs until cancelled."""
+        situation = self.parts.situation
+        while True:
+            if not situation.attached:
+                async with self.parts.switching:
+                    await self._try()
+            if situation.attached:
+                self._backoff = 0.2
+                situation.changed.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(situation.changed.wait(), 1.0)
+            else:
+                await asyncio.sleep(self._backoff)
+                self._backoff = min(self._backoff * 2, 2.0)
+
+    async def _try(self) -> None:
+        situation = self.parts.situation
+        before = situation.attach_error
+        try:
+            await self.attach()
+        except (CutoverError, OSError, TimeoutError) as error:
+            situation.attach_error = str(error) or type(error).__name__
+        except Exception as error:  # noqa: BLE001  # loop must live
+            _log.exception("Attaching the stores met an error it does not know; it tries again.")
+            situation.attach_error = str(error) or type(error).__name__
+        if situation.attach_error and situation.attach_error != before:
+            _log.warning(f"The stores are not attached: {situation.attach_error}")
+
+    async def attach(self) -> None:
+        """One attempt. Raises the reason why the stores cannot be attached now."""
+        parts = self.parts
+        origin, destination, situation = parts.origin.store, parts.destination.store, parts.situation
+        await destination.open()
+        local = await origin.control()
+        assert local is not None, "open_origin wrote one"
+        peer = await destination.control()
+        if peer is None:
+            local, peer = await self._introduce(local)
+        local, peer = await self._resolve_interrupted(local, peer)
+        copy_again = await self._compare(local, peer)
+        local, peer = await self._controls()
+        situation.pair = _pair(parts, local)
+        if SwitchState.FINISHED in (local.state, peer.state):
+            await self._stand_finished(local, peer)
+            return
+        await self._begin(local, peer, copy_again=copy_again)
+
+    async def _controls(self) -> tuple[Control, Control]:
+        local, peer = await self.parts.origin.store.control(), await self.parts.destination.store.control()
+        assert local is not None
+        assert peer is not None
+        return local, peer
+
+    async def _introduce(self, local: Control) -> tuple[Control, Control]:
+        """A Postgres that has never met this SQLite file. Only where SQLite has never had another (hazard 3)."""
+        parts = self.parts
+        if local.peer is not None or local.state is not SwitchState.STEADY or local.primary != parts.origin.store.name:
+            raise StoreError(
+                "This Postgres holds no control row, but the SQLite file is paired with another server "
+                f"({local.peer.system if local.peer else 'unknown'}).",
+                hint="Point postgres.url at the paired server. If it is lost for good: demote by force if it was "
+                "primary, then start a new migration with `cutover backfill --new-target`.",
+            )
+        parts.situation.tables = await parts.map_tables()
+        await parts.destination.store.initialise(Control(local.pair_id, local.primary, local.epoch))
+        identity = await parts.destination.store.identity()
+        paired = local.but(peer=identity)
+        await parts.origin.store.write_control(paired, expect=local)
+        return await self._controls()
+
+    async def _resolve_interrupted(self, local: Control, peer: Control) -> tuple[Control, Control]:
+        """A switch that was cut off: decide by `plan_recovery`, act, and look again."""
+        parts = self.parts
+        middle = (SwitchState.PROMOTING, SwitchState.DEMOTING, SwitchState.COMMITTING)
+        if local.state in middle:
+            giver, receiver, row, other = parts.origin, parts.destination, local, peer
+            direction = "promote"
+        elif peer.state in middle:
+            giver, receiver, row, other = parts.destination, parts.origin, peer, local
+            direction = "demote"
+        else:
+            return local, peer
+        outcome = await receiver.store.outcome(row.switch_id or "")
+        same = local.peer is None or local.peer == await parts.destination.store.identity()
+        recovery = plan_recovery(Facts(row, True, other, outcome, same))
+        decision = recovery.decision
+        crash_point("recovery.before")
+        if decision is Decision.WAIT:
+            parts.situation.problem = recovery.reason
+            raise StoreError(recovery.reason)
+        if decision is Decision.RESOLVE:
+            final = await receiver.store.tombstone(row.switch_id or "")
+            decision = Decision.SETTLE if final is Outcome.COMMITTED else Decision.ABORT
+        if decision is Decision.ABORT:
+            await giver.store.release(row.but(state=SwitchState.STEADY, switch_id=None))
+        else:
+            await self._settle_giver(giver.store.name)
+        crash_point("recovery.after")
+        ended = "committed" if decision is Decision.SETTLE else "aborted"
+        await parts.trail.write(f"{direction}.{ended}", SERVICE, switchId=row.switch_id, reason=recovery.reason)
+        await parts.trail.write("recovery", SERVICE, decision=str(decision), switchId=row.switch_id)
+        parts.metrics.switches.labels(direction, ended).inc()
+        return await self._controls()
+
+    async def _settle_giver(self, giver: str) -> None:
+        """The receiver's row is right about primary and epoch; the giver learns it."""
+        parts = self.parts
+        receiver = parts.destination if giver == parts.origin.store.name else parts.origin
+        row = await receiver.store.control()
+        assert row is not None
+        parts.situation.pair = _pair(parts, row)
+        parts.mirror.batch = max(row.trimmed_batch, row.applied_batch)
+        if not parts.situation.tables:
+            parts.situation.tables = await parts.map_tables()
+        await settle(parts, parts.member(giver).store)
+
+    async def _compare(self, local: Control, peer: Control) -> bool:
+        """Whether everything must be copied again. Raises `StoreError` where the two do not belong together."""
+        parts = self.parts
+        if SwitchState.FINISHED in (local.state, peer.state):
+            return False
+        same = local.peer is None or local.peer == await parts.destination.store.identity()
+        standing, reason = compare_controls(local, peer, same_server=same)
+        if standing is Standing.AGREE:
+            return False
+        if standing is Standing.REFUSE:
+            if parts.situation.pair.primary is parts.destination:
+                parts.situation.problem = reason
+            elif peer.epoch > local.epoch:
+                await self._fence_old_copy(local, peer, reason)
+            raise StoreError(reason, hint="Nothing was changed; see docs/reliability.md.")
+        if standing is Standing.SETTLE_PEER:
+            await self._settle_giver(parts.destination.store.name)
+            return False
+        if standing is Standing.PEER_RETURNED:
+            await self._fence_returned(peer)
+        await parts.trail.write("recovery", SERVICE, decision=str(standing), reason=reason)
+        return True
+
+    async def _fence_old_copy(self, local: Control, peer: Control, reason: str) -> None:
+        """SQLite would be a second primary: take no more writes through the front door."""
+        self.parts.situation.problem = reason
+        await self.parts.door.hold(0)
+        await self.parts.trail.write(
+            "recovery", SERVICE, decision="refuse", reason=reason, epochs=[local.epoch, peer.epoch]
+        )
+
+    async def _fence_returned(self, peer: Control) -> None:
+        """A primary that was given up by force: fence it first, then say what was lost, then make it the shadow."""
+        parts = self.parts
+        store = parts.destination.store
+        parts.situation.tables = parts.situation.tables or await parts.map_tables()
+        await store.fence(peer.but(state=SwitchState.DEMOTING), parts.settings.promotion.pause_timeout)
+        lost: dict[str, list[Any]] = {}
+        async with store.snapshot() as snapshot:
+            pending = await snapshot.pending()
+            for table in parts.situation.tables:
+                async for chunk in snapshot.changed(table, 1000):
+                    keys = lost.setdefault(table.name, [])
+                    keys.extend([list(map(str, key)) for key, _ in chunk][: max(0, 1000 - len(keys))])
+        await parts.trail.write("recovery.lost_writes", SERVICE, changes=pending.count, keys=lost)
+        await self._settle_giver(store.name)
+
+    async def _stand_finished(self, local: Control, peer: Control) -> None:
+        parts, situation = self.parts, self.parts.situation
+        if peer.state is not SwitchState.FINISHED:
+            await parts.destination.store.dismantle(peer.but(state=SwitchState.FINISHED))
+        if local.state is not SwitchState.FINISHED:
+            await parts.origin.store.write_control(local.but(state=SwitchState.FINISHED), expect=local)
+        await parts.mirror.stop()
+        situation.attached, situation.attach_error, situation.problem = True, "", ""
+        await parts.door.resume(situation.pair.primary, situation.pair.epoch)
+        situation.move(Phase.FINISHED)
+
+    async def _begin(self, local: Control, peer: Control, *, copy_again: bool) -> None:
+        """Both stores agree: take over, install capture, start the mirror, open the door."""
+        parts, situation = self.parts, self.parts.situation
+        situation.tables = await parts.map_tables()
+        if situation.generation <= max(local.generation, peer.generation):
+            situation.generation = max(local.generation, peer.generation) + 1
+        for store in (situation.pair.source, situation.pair.target):
+            await store.take_over(situation.generation)
+        await mend_capture(parts, "the stores were apart" if copy_again else "")
+        parts.mirror.generation = situation.generation
+        parts.mirror.batch = max(local.trimmed_batch, local.applied_batch, peer.trimmed_batch, peer.applied_batch)
+        await asyncio.to_thread(
+            write_high_water, parts.high_water, HighWater(local.pair_id, local.epoch, parts.mirror.batch)
+        )
+        await parts.mirror.start(situation.pair, situation.tables)
+        parts.comparator.forget()
+        situation.attached, situation.attach_error, situation.problem = True, "", ""
+        await parts.door.resume(situation.pair.primary, situation.pair.epoch)
+        self._enter_phase()
+        _log.info(
+            f"{situation.pair.source.name} is primary (epoch {situation.pair.epoch}), "
+            f"{situation.pair.target.name} is its shadow; {len(situation.tables)} tables are mirrored.",
+            generation=situation.generation,
+        )
+
+    def _enter_phase(self) -> None:
+        situation, mirror = self.parts.situation, self.parts.mirror
+        if situation.pair.primary is self.parts.destination:
+            situation.move(Phase.PROMOTED)
+        else:
+            situation.move(Phase.BACKFILLING if mirror.catching_up else Phase.SHADOWING)
