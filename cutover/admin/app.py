@@ -1,0 +1,82 @@
+"""The operators' door: every route in one table, with the least role it needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aiohttp import web
+
+from cutover.admin.access import check_exposure, load_keyring
+from cutover.admin.guard import Handler, admitted, answered, careful_headers, observed
+from cutover.admin.handlers import Door
+from cutover.admin.operations import Operations, Role
+from cutover.logs import get_logger
+from cutover.metrics import Metrics
+from cutover.settings import AdminSettings
+
+_LARGEST_BODY = 64 * 1024
+
+_log = get_logger("admin")
+
+
+class Route(NamedTuple):
+    """One route. `role` is the least that may use it; None: everybody."""
+
+    method: str
+    path: str
+    role: Role | None
+    handler: Handler
+
+
+def routes(door: Door, *, open_metrics: bool) -> list[Route]:
+    """All of them."""
+    return [
+        Route("GET", "/", None, door.console),
+        Route("GET", "/metrics", None if open_metrics else "viewer", door.metrics),
+        Route("GET", "/healthz", None, door.healthz),
+        Route("GET", "/readyz", None, door.readyz),
+        Route("GET", "/v1/status", "viewer", door.status),
+        Route("POST", "/v1/promote", "operator", door.promote),
+        Route("POST", "/v1/demote", "operator", door.demote),
+        Route("POST", "/v1/finish", "operator", door.finish),
+        Route("POST", "/v1/verify", "operator", door.verify),
+        Route("GET", "/v1/verify", "viewer", door.verification),
+        Route("GET", "/v1/drift", "viewer", door.drift),
+        Route("GET", "/v1/explain", "viewer", door.explain),
+        Route("POST", "/v1/repair", "operator", door.repair),
+        Route("GET", "/v1/quarantine", "viewer", door.quarantine),
+        Route("GET", "/v1/statements", "viewer", door.statements),
+        Route("POST", "/v1/mirror/pause", "operator", door.mirror_pause),
+        Route("POST", "/v1/mirror/resume", "operator", door.mirror_resume),
+        Route("POST", "/v1/backup", "operator", door.backup),
+        Route("POST", "/v1/backfill", "operator", door.backfill),
+        Route("GET", "/v1/events", "viewer", door.events),
+        Route("GET", "/v1/audit", "viewer", door.audit),
+        Route("GET", "/v1/report", "viewer", door.report),
+    ]
+
+
+def make_app(operations: Operations, settings: AdminSettings, metrics: Metrics) -> web.Application:
+    """The door as an aiohttp application, to be run on `settings.listen`.
+
+    Raises `ConfigurationError` for tokens that cannot be read, and for a listener that other machines can reach
+    while no token is set.
+    """
+    keyring = load_keyring(settings)
+    check_exposure(settings, keyring)
+    if keyring.empty:
+        _log.warning("no admin token is set: everybody on this machine may do everything here", listen=settings.listen)
+    door = Door(operations)
+    table = routes(door, open_metrics=not keyring.has("viewer"))
+    needed = {(route.method, route.path): route.role for route in table}
+    app = web.Application(
+        middlewares=[observed(metrics), answered, admitted(keyring, needed)], client_max_size=_LARGEST_BODY
+    )
+    for method, path, _, handler in table:
+        if method == "GET":
+            app.router.add_get(path, handler, allow_head=path != "/v1/events")
+        else:
+            app.router.add_route(method, path, handler)
+    app.on_response_prepare.append(careful_headers)
+    app.on_shutdown.append(door.close)
+    return app
