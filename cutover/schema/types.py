@@ -1,0 +1,101 @@
+"""Which Postgres type a SQLite column gets where cutover creates the table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cutover.errors import SchemaError
+from cutover.model.table import Column
+from cutover.schema.codecs import codec_for
+from cutover.schema.sqlite_schema import SqliteColumn
+
+_ALIASES = {
+    "int": "integer",
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "float8": "double precision",
+    "float": "double precision",
+    "bool": "boolean",
+    "varchar": "character varying",
+}
+
+_TYPE_OF_CLASS = {"integer": "bigint", "real": "double precision", "text": "text", "blob": "bytea"}
+_TYPE_OF_AFFINITY = {"INTEGER": "bigint", "TEXT": "text", "REAL": "double precision"}
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values of each storage class a column holds."""
+
+    null: int = 0
+    integer: int = 0
+    real: int = 0
+    text: int = 0
+    blob: int = 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the storage classes that occur, NULL aside."""
+        return tuple(name for name in _TYPE_OF_CLASS if getattr(self, name))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{getattr(self, name):,} {name}" for name in self.classes) or "no value"
+
+
+def is_soft(column: SqliteColumn) -> bool:
+    """Whether the declared type does not settle what the column holds, so that its data are asked."""
+    return column.affinity not in _TYPE_OF_AFFINITY
+
+
+def normal_type(written: str) -> str:
+    """A type as people write it, as `format_type` prints it. Raises `SchemaError` for one that cannot be mirrored."""
+    text = re.sub(r"\s+", " ", written.strip().lower()).replace(" (", "(").replace("( ", "(").replace(" )", ")")
+    name, opening, rest = text.partition("(")
+    normal = _ALIASES.get(name, name) + opening + rest
+    codec_for(Column(name="", declared="", affinity="", target="", target_type=normal))
+    return normal
+
+
+def choose_type(column: SqliteColumn, histogram: Histogram | None) -> str:
+    """The type that keeps what the column holds (design: affinity-faithful, not "nice" Postgres types).
+
+    A firm affinity (INTEGER, TEXT, REAL) decides; otherwise the data do, and where there are none, the declared name.
+    Raises `SchemaError` if neither settles it.
+    """
+    if not is_soft(column):
+        return _TYPE_OF_AFFINITY[column.affinity]
+    classes = histogram.classes if histogram else ()
+    if len(classes) == 1:
+        return _TYPE_OF_CLASS[classes[0]]
+    if classes:
+        raise SchemaError(
+            f"holds several kinds of value ({histogram}), and no Postgres type gives all of them back unchanged",
+            hint=_hint_for_mixed(classes),
+        )
+    by_name = _by_name(column.declared.upper())
+    if by_name is None:
+        what = f"the declared type {column.declared}" if column.declared else "a column without a declared type"
+        raise SchemaError(
+            f"{what} does not say what it holds" + ("" if histogram is None else ", and it holds nothing yet"),
+            hint='Set its type in the configuration: bigint, "double precision", text or bytea.',
+        )
+    return by_name
+
+
+def _by_name(declared: str) -> str | None:
+    if "BOOL" in declared:
+        return "bigint"
+    if any(part in declared for part in ("DATE", "TIME", "JSON", "UUID", "STRING", "ENUM")):
+        return "text"
+    return "bytea" if "BLOB" in declared else None
+
+
+def _hint_for_mixed(classes: tuple[str, ...]) -> str:
+    if classes == ("integer", "real"):
+        return (
+            "SQLite turns whole numbers in such a column into integers. Declare it REAL in SQLite, "
+            "or store integers only (such as cents)."
+        )
+    return "Make its values of one kind in SQLite (find them with SELECT ... WHERE typeof(column) = '...')."
