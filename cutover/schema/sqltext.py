@@ -1,0 +1,325 @@
+"""What can be told from SQL text alone, as SQLite's own tokenizer would cut it. Pure, and cached by text.
+
+Only the kind of a statement, its parameters and its borders are found here; whether it is *right* is for the
+database to say. A text that SQLite would refuse gets some kind, and is then refused by SQLite in its own words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from cutover.errors import StatementError
+from cutover.schema.plain import plain_select
+from cutover.schema.sqltokens import Token, statements, tokens
+
+
+class StatementKind(StrEnum):
+    """What a statement does to data and to its connection."""
+
+    READ = "read"
+    """SELECT, VALUES, EXPLAIN, reading PRAGMAs."""
+    WRITE = "write"
+    """INSERT, UPDATE, DELETE, REPLACE, and the PRAGMAs that write into the file transactionally."""
+    DDL = "ddl"
+    BEGIN = "begin"
+    BEGIN_WRITE = "begin_write"
+    """BEGIN IMMEDIATE and BEGIN EXCLUSIVE."""
+    BEGIN_READ = "begin_read"
+    """libSQL's BEGIN READONLY."""
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    SAVEPOINT = "savepoint"
+    RELEASE = "release"
+    ROLLBACK_TO = "rollback_to"
+    STATE = "state"
+    """PRAGMAs that set something of the connection, such as foreign_keys = OFF."""
+    REFUSED = "refused"
+    """Not for applications; `Shape.reason` says why."""
+    EMPTY = "empty"
+    MANY = "many"
+    """More than one statement where there must be one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one text is. Parameters are numbered as SQLite does: index 0 here is parameter 1."""
+
+    kind: StatementKind
+    verb: str = ""
+    """First word in capitals; for WITH the word that decides; empty if there is none."""
+    params: tuple[str | None, ...] = ()
+    reason: str = ""
+    returning: bool = False
+    explain: bool = False
+    remembers: bool = False
+    """Uses last_insert_rowid(), changes() or total_changes(): things of the stream's own past."""
+    pragma: str = ""
+    bad_param: bool = False
+    """Has a parameter number outside of SQLite's range."""
+    default: bool = False
+    """A PRAGMA that only confirms what holds for every stream anyway (foreign_keys = ON)."""
+    plain: tuple[str, tuple[str, ...]] | None = None
+    """(table, columns or "*") of a query whose result columns are nothing but columns of one table."""
+
+
+MAX_PARAM = 32766
+
+_VERBS = {
+    "SELECT": StatementKind.READ,
+    "VALUES": StatementKind.READ,
+    "EXPLAIN": StatementKind.READ,
+    "INSERT": StatementKind.WRITE,
+    "REPLACE": StatementKind.WRITE,
+    "UPDATE": StatementKind.WRITE,
+    "DELETE": StatementKind.WRITE,
+    "CREATE": StatementKind.DDL,
+    "DROP": StatementKind.DDL,
+    "ALTER": StatementKind.DDL,
+    "REINDEX": StatementKind.DDL,
+    "ANALYZE": StatementKind.DDL,
+    "COMMIT": StatementKind.COMMIT,
+    "END": StatementKind.COMMIT,
+    "SAVEPOINT": StatementKind.SAVEPOINT,
+    "RELEASE": StatementKind.RELEASE,
+}
+_DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
+_MEMORIES = ("LAST_INSERT_ROWID", "CHANGES", "TOTAL_CHANGES")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_READING = _names(
+    "application_id auto_vacuum automatic_index busy_timeout cache_size cache_spill cell_size_check collation_list "
+    "compile_options data_version database_list defer_foreign_keys encoding foreign_key_check foreign_key_list "
+    "foreign_keys freelist_count function_list fullfsync hard_heap_limit index_info index_list index_xinfo "
+    "integrity_check journal_mode journal_size_limit legacy_alter_table legacy_file_format locking_mode "
+    "max_page_count mmap_size module_list page_count page_size pragma_list query_only quick_check "
+    "read_uncommitted recursive_triggers reverse_unordered_selects schema_version secure_delete soft_heap_limit "
+    "synchronous table_info table_list table_xinfo temp_store threads trusted_schema user_version "
+    "wal_autocheckpoint"
+)
+_WITH_ARGUMENT = _names(
+    "foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info "
+    "table_list table_xinfo"
+)
+_OF_STREAM = frozenset(("foreign_keys", "defer_foreign_keys"))
+_OF_FILE = frozenset(("user_version", "application_id"))
+
+_ON = ("1", "on", "yes", "true")
+
+_OWN = "_cutover_"
+
+
+def split(sql: str) -> list[str]:
+    """The statements of a script, without their semicolons; empty ones are left out. Knows CREATE TRIGGER."""
+    return [text for text, _ in statements(sql)]
+
+
+def classify(sql: str) -> StatementKind:
+    """The kind of a text that should hold exactly one statement."""
+    return inspect(sql).kind
+
+
+def inspect(sql: str) -> Shape:
+    """All that is known of a text. Cached for texts of ordinary length."""
+    return _cached(sql) if len(sql) <= 8192 else _inspect(sql)
+
+
+@lru_cache(maxsize=4096)
+def _cached(sql: str) -> Shape:
+    return _inspect(sql)
+
+
+def _inspect(sql: str) -> Shape:
+    found = statements(sql)
+    if not found:
+        return Shape(StatementKind.EMPTY)
+    if len(found) > 1:
+        return Shape(StatementKind.MANY)
+    run = found[0][1]
+    numbered = parameters(run)
+    shape = _shape(run)
+    return Shape(
+        kind=shape.kind,
+        verb=shape.verb,
+        params=numbered or (),
+        reason=shape.reason,
+        returning=shape.kind is StatementKind.WRITE and any(_is(token, "RETURNING") for token in run),
+        explain=shape.verb == "EXPLAIN",
+        remembers=any(_is_memory(run, at) for at in range(len(run) - 2)),
+        pragma=shape.pragma,
+        bad_param=numbered is None,
+        default=shape.default,
+        plain=plain_select(run) if shape.verb == "SELECT" else None,
+    )
+
+
+def parameters(run: list[Token]) -> tuple[str | None, ...] | None:
+    """Names of the parameters by number (None: `?`, or a number that is not referred to); None if one is too high."""
+    names: dict[int, str | None] = {}
+    numbers: dict[str, int] = {}
+    highest = 0
+    for token in run:
+        if token.type != "param":
+            continue
+        if token.text == "?":
+            highest += 1
+            names[highest] = None
+        elif token.text[0] == "?":
+            number = int(token.text[1:7])
+            if not 1 <= number <= MAX_PARAM or len(token.text) > 6:
+                return None
+            highest = max(highest, number)
+            names[number] = names.get(number) or token.text
+        elif token.text not in numbers:
+            highest += 1
+            numbers[token.text] = highest
+            names[highest] = token.text
+        if highest > MAX_PARAM:
+            return None
+    return tuple(names.get(number) for number in range(1, highest + 1))
+
+
+def remembered(sql: str, last_insert_rowid: int, changes: int, total_changes: int) -> str:
+    """The text with last_insert_rowid(), changes() and total_changes() replaced by these numbers.
+
+    For a statement that is to run on a connection which has another past than its stream. A call that is a result
+    column of its own keeps its name.
+    """
+    values = dict(zip(_MEMORIES, (last_insert_rowid, changes, total_changes), strict=True))
+    run = list(tokens(sql))
+    pieces: list[str] = []
+    done = 0
+    for at in range(len(run) - 2):
+        if not _is_memory(run, at):
+            continue
+        end = run[at + 2].at + 1
+        call = sql[run[at].at : end]
+        pieces += [sql[done : run[at].at], str(values[run[at].text.upper()])]
+        if _is_result_column(run, at):
+            pieces.append(f' AS "{call}"')
+        done = end
+    return "".join([*pieces, sql[done:]])
+
+
+def _is_result_column(run: list[Token], at: int) -> bool:
+    before = run[at - 1].text.upper() if at else ""
+    after = run[at + 3].text.upper() if at + 3 < len(run) else ";"
+    top = not any(token.type == "open" for token in run[:at] if token.at < run[at].at)
+    return before in ("SELECT", ",") and after in (",", "FROM", ";") and (top or before == "SELECT")
+
+
+def _is_memory(run: list[Token], at: int) -> bool:
+    name, opened, closed = run[at : at + 3]
+    return name.type == "word" and opened.type == "open" and closed.type == "close" and name.text.upper() in _MEMORIES
+
+
+def _words(run: list[Token]) -> str:
+    return "".join(token.text for token in run).lower().strip("='\"()")
+
+
+def _is(token: Token, word: str) -> bool:
+    return token.type == "word" and token.text.upper() == word
+
+
+def _shape(run: list[Token]) -> Shape:
+    verb = run[0].text.upper() if run[0].type == "word" else ""
+    words = [token.text.upper() if token.type == "word" else "" for token in run[:4]] + [""] * 4
+    if verb == "BEGIN":
+        return Shape(_begin(words[1:4]), verb)
+    if verb == "ROLLBACK":
+        to = "TO" in words[1:3]
+        return Shape(StatementKind.ROLLBACK_TO if to else StatementKind.ROLLBACK, verb)
+    if verb == "PRAGMA":
+        return _pragma(run)
+    if verb in ("ATTACH", "DETACH", "VACUUM"):
+        return Shape(StatementKind.REFUSED, verb, reason=f"{verb} is not available through cutover.")
+    if verb == "WITH":
+        verb = _deciding(run)
+    kind = _VERBS.get(verb, StatementKind.READ)
+    if kind in (StatementKind.WRITE, StatementKind.DDL):
+        reason = _forbidden(run, verb)
+        if reason:
+            return Shape(StatementKind.REFUSED, verb, reason=reason)
+    return Shape(kind, verb)
+
+
+def _begin(words: list[str]) -> StatementKind:
+    if "READONLY" in words:
+        return StatementKind.BEGIN_READ
+    if "IMMEDIATE" in words or "EXCLUSIVE" in words:
+        return StatementKind.BEGIN_WRITE
+    return StatementKind.BEGIN
+
+
+def _deciding(run: list[Token]) -> str:
+    depth = 0
+    for token in run:
+        depth += (token.type == "open") - (token.type == "close")
+        if depth == 0 and token.type == "word" and token.text.upper() in _DECIDES:
+            return token.text.upper()
+    return "SELECT"
+
+
+def _forbidden(run: list[Token], verb: str) -> str:
+    """Why a writing statement may not run; empty if it may."""
+    if verb in ("CREATE", "DROP", "ALTER") and any(_is_temp(run, at) for at in range(1, min(len(run), 8))):
+        return "Temporary tables, views and triggers are not available through cutover: streams share connections."
+    for at, token in enumerate(run):
+        if token.type == "word" or token.type == "quoted":
+            own = token.text.lower().lstrip('"`[').startswith(_OWN)
+        else:
+            after_word = at > 0 and (run[at - 1].type in ("word", "dot"))
+            own = token.type == "string" and after_word and token.text.lower().startswith("'" + _OWN)
+        if own:
+            return f"Names that begin with {_OWN} belong to cutover and cannot be written by applications."
+    return ""
+
+
+def _is_temp(run: list[Token], at: int) -> bool:
+    name = run[at].text.upper().strip('"`[]')
+    if name not in ("TEMP", "TEMPORARY"):
+        return False
+    named = run[at - 1].text.upper() in ("TABLE", "VIEW", "INDEX", "TRIGGER", "EXISTS")
+    return at == 1 or (name == "TEMP" and named and at + 1 < len(run) and run[at + 1].type == "dot")
+
+
+def _pragma(run: list[Token]) -> Shape:
+    names = [token for token in run[1:4] if token.type in ("word", "quoted")]
+    dotted = len(run) > 2 and run[2].type == "dot"
+    name = (names[-1] if dotted and len(names) > 1 else names[0]).text.lower().strip('"`[]') if names else ""
+    rest = run[4:] if dotted else run[2:]
+    if dotted and names[0].text.lower().strip('"`[]') != "main":
+        return Shape(StatementKind.REFUSED, "PRAGMA", reason="Only the main database has PRAGMAs here.", pragma=name)
+    if name in _READING and (not rest or name in _WITH_ARGUMENT):
+        return Shape(StatementKind.READ, "PRAGMA", pragma=name)
+    if name in _OF_STREAM:
+        on = name == "foreign_keys" and rest[-1:] != [] and _words(rest) in _ON
+        return Shape(StatementKind.STATE, "PRAGMA", pragma=name, default=on)
+    if name in _OF_FILE:
+        return Shape(StatementKind.WRITE, "PRAGMA", pragma=name)
+    return Shape(
+        StatementKind.REFUSED,
+        "PRAGMA",
+        reason=f"PRAGMA {name} cannot be set through cutover.".replace("  ", " "),
+        pragma=name,
+    )
+
+
+_MALFORMED = {
+    StatementKind.EMPTY: ("The SQL text contains no statement.", "SQL_NO_STATEMENT"),
+    StatementKind.MANY: ("The SQL text contains more than one statement; nothing was run.", "SQL_MANY_STATEMENTS"),
+}
+
+
+def refusal(shape: Shape) -> StatementError | None:
+    """Why this text is not run at all, whatever the store; None if it may run."""
+    if shape.kind in _MALFORMED:
+        return StatementError(*_MALFORMED[shape.kind])
+    if shape.bad_param:
+        return StatementError(f"A variable number must be between ?1 and ?{MAX_PARAM}.", "SQL_PARSE_ERROR")
+    return StatementError(shape.reason, "SQL_PARSE_ERROR") if shape.kind is StatementKind.REFUSED else None

@@ -1,0 +1,165 @@
+"""Applications' statements on one SQLite connection. Everything here runs on that connection's own thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
+
+from cutover.errors import Fenced, StatementError
+from cutover.model.statement import BatchResult, ResultColumn, Statement, StatementResult, Step, holds
+from cutover.model.values import SqlValue
+from cutover.schema.arguments import bind, for_driver
+from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
+from cutover.stores.sqlite.declared import DeclaredTypes
+
+_COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
+_PRIMARY_CODES = {
+    getattr(sqlite3, f"SQLITE_{name}"): f"SQLITE_{name}"
+    for name in (
+        *("INTERNAL", "PERM", "ABORT", "BUSY", "LOCKED", "NOMEM", "READONLY", "INTERRUPT", "IOERR", "CORRUPT"),
+        *("NOTFOUND", "FULL", "CANTOPEN", "PROTOCOL", "EMPTY", "SCHEMA", "TOOBIG", "CONSTRAINT", "MISMATCH"),
+        *("MISUSE", "NOLFS", "AUTH", "FORMAT", "RANGE", "NOTADB"),
+    )
+}
+_PARSE_ERRORS = ("near ", "incomplete input", "unrecognized token", "the query contains a null character")
+_INPUT_ERRORS = ("no such column", "no such function", "wrong number of arguments", "misuse of", "ambiguous column")
+
+FENCE_MARK = "cutover"
+_SAVEPOINT = "_cutover_statement"
+
+
+def run_statement(db: sqlite3.Connection, statement: Statement, types: DeclaredTypes | None = None) -> StatementResult:
+    """Run one statement to its end.
+
+    Raises `StatementError`, or `Fenced` when the fence's trigger refused it (SQLite has ended the transaction then).
+    A statement that fails leaves nothing of itself behind, except where its own OR FAIL says so.
+    """
+    shape = inspect(statement.sql)
+    refused = refusal(shape)
+    if refused:
+        raise refused
+    values = bind(shape, statement)
+    if shape.default and not db.in_transaction:
+        return StatementResult()
+    sql = "BEGIN" if shape.kind is StatementKind.BEGIN_READ else statement.sql
+    if shape.returning:
+        return _guarded(db, sql, shape, values, statement.want_rows)
+    return _run(db, sql, shape, values, statement.want_rows, types)
+
+
+def run_steps(
+    db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes | None = None, *, fence_raises: bool = False
+) -> BatchResult:
+    """Run a batch as it is written, with the connection's own transaction state.
+
+    With `fence_raises` a refusal by the fence raises `Fenced` if nothing of the batch can have been committed before;
+    otherwise it is the step's error, SQLITE_BUSY.
+    """
+    result = BatchResult()
+    wrote = False
+    for step in steps:
+        outcome: StatementResult | None = None
+        error: StatementError | None = None
+        if holds(step.condition, result, autocommit=not db.in_transaction):
+            try:
+                outcome = run_statement(db, step.statement, types)
+                wrote = wrote or (not db.in_transaction and inspect(step.statement.sql).kind is not StatementKind.READ)
+            except StatementError as failure:
+                error = failure
+            except Fenced as fenced:
+                if fence_raises and not wrote:
+                    raise
+                error = busy(fenced)
+        result.results.append(outcome)
+        result.errors.append(error)
+    return result
+
+
+def run_closed(db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes | None = None) -> BatchResult:
+    """Run a self-contained batch that only reads; a transaction that it should have left open is rolled back."""
+    try:
+        return run_steps(db, steps, types)
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def busy(fenced: Fenced) -> StatementError:
+    """What a client is told of a fence: not executed, try again."""
+    return StatementError(fenced.message, "SQLITE_BUSY", retry=True)
+
+
+def translate(error: Exception) -> StatementError | Fenced:
+    """A driver's error as what it means to a client, with SQLite's own text."""
+    text = str(error)
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        parse = text.startswith(_PARSE_ERRORS)
+        return StatementError(text, "SQL_PARSE_ERROR" if parse else "SQLITE_UNKNOWN")
+    primary = code & 0xFF
+    if code == sqlite3.SQLITE_CONSTRAINT_TRIGGER and FENCE_MARK in text:
+        return Fenced(text)
+    if primary == sqlite3.SQLITE_ERROR:
+        if text.startswith(_PARSE_ERRORS):
+            return StatementError(text, "SQL_PARSE_ERROR")
+        return StatementError(text, "SQL_INPUT_ERROR" if text.startswith(_INPUT_ERRORS) else "SQLITE_UNKNOWN")
+    name = _PRIMARY_CODES.get(primary, "SQLITE_UNKNOWN")
+    return StatementError(text, name, retry=name in ("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def _guarded(
+    db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlValue, ...], want_rows: bool
+) -> StatementResult:
+    """RETURNING: the rows are fetched after all changes are made, so a row that cannot be read must undo them."""
+    db.execute(f"SAVEPOINT {_SAVEPOINT}")
+    try:
+        result = _run(db, sql, shape, values, want_rows, None)
+        db.execute(f"RELEASE {_SAVEPOINT}")
+    except (sqlite3.Error, StatementError, Fenced) as error:
+        if db.in_transaction:
+            db.execute(f"ROLLBACK TO {_SAVEPOINT}")
+            db.execute(f"RELEASE {_SAVEPOINT}")
+        raise (translate(error) if isinstance(error, sqlite3.Error) else error) from None
+    return result
+
+
+def _run(
+    db: sqlite3.Connection,
+    sql: str,
+    shape: Shape,
+    values: tuple[SqlValue, ...],
+    want_rows: bool,
+    types: DeclaredTypes | None,
+) -> StatementResult:
+    try:
+        cursor = db.execute(sql, for_driver(shape, values))
+    except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+        raise translate(error) from None
+    result = StatementResult()
+    description = cursor.description
+    if description is not None:
+        try:
+            if want_rows:
+                result.rows = cursor.fetchall()
+            else:
+                deque(cursor, maxlen=0)
+        except (sqlite3.Error, ValueError) as error:
+            cursor.close()
+            raise translate(error) from None
+        names = tuple([column[0] for column in description])
+        declared = types.of(db, shape.plain, len(names)) if types is not None and shape.plain is not None else None
+        result.columns = _columns(names, declared)
+    if shape.verb in _COUNTED and not shape.explain:
+        affected = cursor.rowcount
+        result.affected = affected if affected >= 0 else db.execute("SELECT changes()").fetchone()[0]
+        if shape.verb in ("INSERT", "REPLACE"):
+            result.last_insert_rowid = cursor.lastrowid if result.affected else 0
+    return result
+
+
+@lru_cache(maxsize=2048)
+def _columns(names: tuple[str, ...], declared: tuple[str | None, ...] | None) -> list[ResultColumn]:
+    """Shared between results: nobody changes a result's columns."""
+    return [ResultColumn(name, declared[at] if declared else None) for at, name in enumerate(names)]
