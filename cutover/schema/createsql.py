@@ -6,42 +6,15 @@ keywords matter here, not whether the text is valid.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_TOKEN = re.compile(
-    r"""
-    (?P<space> \s+ | --[^\n]* | /\*.*?(?:\*/|\Z) )
-  | (?P<string> '(?:[^']|'')*' )
-  | (?P<quoted> "(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\] )
-  | (?P<blob> [xX]'[0-9a-fA-F]*' )
-  | (?P<number> 0[xX][0-9a-fA-F]+ | (?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)? )
-  | (?P<word> [A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]* )
-  | (?P<punct> \|\| | ->> | -> | << | >> | <= | >= | <> | != | == | . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+from cutover.schema.sqltokens import Token, tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token of SQL. `kind` is string, quoted, blob, number, word or punct."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
-
-    @property
-    def keyword(self) -> str:
-        """Upper case of a bare word, else the empty string: quoted names are never keywords."""
-        return self.text.upper() if self.kind == "word" else ""
-
-    @property
-    def name(self) -> str:
-        """The identifier without its quotes."""
-        return unquote(self.text)
+def keyword(token: Token) -> str:
+    """Upper case of a bare word, else the empty string: quoted names are never keywords."""
+    return token.text.upper() if token.type == "word" else ""
 
 
 def unquote(text: str) -> str:
@@ -49,15 +22,6 @@ def unquote(text: str) -> str:
     if len(text) >= 2 and text[0] in "\"'`" and text[-1] == text[0]:
         return text[1:-1].replace(text[0] * 2, text[0])
     return text[1:-1] if text[:1] == "[" else text
-
-
-def tokens(sql: str) -> list[Token]:
-    """The tokens of `sql` without white space and comments."""
-    return [
-        Token(found.lastgroup or "punct", found[0], found.start(), found.end())
-        for found in _TOKEN.finditer(sql)
-        if found.lastgroup != "space"
-    ]
 
 
 @dataclass
@@ -91,17 +55,17 @@ _TABLE_CONSTRAINTS = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOR
 
 def read_create_table(sql: str) -> TableText:
     """Read a CREATE TABLE text that SQLite accepted."""
-    words = tokens(sql)
+    words = list(tokens(sql))
     opening = next((index for index, token in enumerate(words) if token.text == "("), len(words))
     closing = _closing(words, opening)
     table = TableText()
     for segment in _segments(words[opening + 1 : closing]):
-        if segment[0].keyword in _TABLE_CONSTRAINTS:
+        if keyword(segment[0]) in _TABLE_CONSTRAINTS:
             _read_constraints(sql, segment, table, ColumnText())
         else:
-            column = table.columns[segment[0].name.lower()] = ColumnText()
+            column = table.columns[unquote(segment[0].text).lower()] = ColumnText()
             _read_constraints(sql, segment[1:], table, column)
-    options = [token.keyword for token in words[closing + 1 :]]
+    options = [keyword(token) for token in words[closing + 1 :]]
     table.strict = "STRICT" in options
     table.without_rowid = "ROWID" in options
     return table
@@ -109,22 +73,27 @@ def read_create_table(sql: str) -> TableText:
 
 def read_create_index(sql: str) -> tuple[list[str], str | None]:
     """(SQL of each term without COLLATE and ASC or DESC, text after WHERE or None) of a CREATE INDEX text."""
-    words = tokens(sql)
+    words = list(tokens(sql))
     opening = next((index for index, token in enumerate(words) if token.text == "("), len(words))
     closing = _closing(words, opening)
     terms = [_bare_term(sql, segment) for segment in _segments(words[opening + 1 : closing])]
     rest = words[closing + 1 :]
-    where = sql[rest[1].start : rest[-1].end] if len(rest) > 1 and rest[0].keyword == "WHERE" else None
+    where = _text(sql, rest[1], rest[-1]) if len(rest) > 1 and keyword(rest[0]) == "WHERE" else None
     return terms, where
+
+
+def _text(sql: str, first: Token, last: Token) -> str:
+    """What stands from one token to another, both included."""
+    return sql[first.at : last.at + len(last.text)]
 
 
 def _bare_term(sql: str, segment: Sequence[Token]) -> str:
     last = len(segment)
-    if last > 1 and segment[last - 1].keyword in {"ASC", "DESC"}:
+    if last > 1 and keyword(segment[last - 1]) in {"ASC", "DESC"}:
         last -= 1
-    if last > 2 and segment[last - 2].keyword == "COLLATE":
+    if last > 2 and keyword(segment[last - 2]) == "COLLATE":
         last -= 2
-    return sql[segment[0].start : segment[last - 1].end]
+    return _text(sql, segment[0], segment[last - 1])
 
 
 def _closing(words: Sequence[Token], opening: int) -> int:
@@ -162,25 +131,25 @@ def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column
             continue
         if following is not None and following.text == "(":
             inner = words[index + 2 : _closing(words, index + 1)]
-            text = sql[inner[0].start : inner[-1].end] if inner else ""
-            if token.keyword == "CHECK":
+            text = _text(sql, inner[0], inner[-1]) if inner else ""
+            if keyword(token) == "CHECK":
                 table.checks.append(text)
-            elif token.keyword == "AS":
+            elif keyword(token) == "AS":
                 column.generated = text
-            elif token.keyword == "KEY" and any(word.keyword == "AUTOINCREMENT" for word in inner):
+            elif keyword(token) == "KEY" and any(keyword(word) == "AUTOINCREMENT" for word in inner):
                 table.autoincrement = True
-        if token.keyword in {"CONSTRAINT", "DEFAULT", "COLLATE", "REFERENCES"} and following is not None:
-            if token.keyword == "COLLATE":
-                column.collation = following.name.upper()
-            elif token.keyword == "REFERENCES":
+        if keyword(token) in {"CONSTRAINT", "DEFAULT", "COLLATE", "REFERENCES"} and following is not None:
+            if keyword(token) == "COLLATE":
+                column.collation = unquote(following.text).upper()
+            elif keyword(token) == "REFERENCES":
                 table.deferred.append(_deferred(words[index + 1 :]))
             # The word after these is a name or a value, even if it reads like a keyword.
             index += 1 if following.text == "(" else 2
             continue
-        if token.keyword == "AUTOINCREMENT":
+        if keyword(token) == "AUTOINCREMENT":
             table.autoincrement = True
-        elif token.keyword == "CONFLICT" and following is not None and following.keyword != "ABORT":
-            table.conflict.append(following.keyword)
+        elif keyword(token) == "CONFLICT" and following is not None and keyword(following) != "ABORT":
+            table.conflict.append(keyword(following))
         index += 1
 
 
@@ -188,8 +157,8 @@ def _deferred(after: Sequence[Token]) -> bool:
     """Whether the REFERENCES clause that these tokens follow ends DEFERRABLE INITIALLY DEFERRED."""
     keywords = list[str]()
     for token in after[1:]:
-        if token.keyword in {"REFERENCES", "CHECK", "UNIQUE", "PRIMARY", "FOREIGN", "CONSTRAINT", "COLLATE"}:
+        if keyword(token) in {"REFERENCES", "CHECK", "UNIQUE", "PRIMARY", "FOREIGN", "CONSTRAINT", "COLLATE"}:
             break
-        keywords.append(token.keyword)
+        keywords.append(keyword(token))
     text = " ".join(filter(None, keywords))
     return "DEFERRABLE INITIALLY DEFERRED" in text and "NOT DEFERRABLE" not in text

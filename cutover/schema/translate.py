@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from cutover.model.table import Column
-from cutover.schema.createsql import Token, tokens, unquote
+from cutover.schema.createsql import keyword, unquote
 from cutover.schema.sqlite_schema import quoted
+from cutover.schema.sqltokens import Token, tokens
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -208,7 +209,7 @@ class _Translator:
 
 def translate_default(sql: str, target_type: str) -> str:
     """The default of a column of `target_type`, as SQLite would store it there. Raises `Untranslatable`."""
-    words = tokens(sql)
+    words = list(tokens(sql))
     while len(words) > 2 and words[0].text == "(" and words[-1].text == ")":
         words = words[1:-1]
     kind = _KINDS.get(target_type)
@@ -222,25 +223,25 @@ def translate_default(sql: str, target_type: str) -> str:
 
 
 def _lower_outside_strings(words: list[Token]) -> str:
-    return "".join(word.text if word.kind == "string" else word.text.lower() for word in words)
+    return "".join(word.text if word.type == "string" else word.text.lower() for word in words)
 
 
 def _constant(words: list[Token], kind: str | None, sql: str) -> str:
     sign = ""
     if len(words) == 2 and words[0].text in "+-":
         sign, words = words[0].text.replace("+", ""), words[1:]
+    if kind == "blob" and len(words) == 2 and words[0].text in "xX" and words[1].type == "string":
+        return f"'\\x{unquote(words[1].text)}'::bytea"
     if len(words) != 1:
         raise Untranslatable(sql)
     word = words[0]
-    if word.keyword == "NULL":
+    if keyword(word) == "NULL":
         return "NULL"
-    if word.keyword in {"TRUE", "FALSE"}:
-        word = Token("number", "1" if word.keyword == "TRUE" else "0", 0, 0)
-    if word.kind == "blob" and kind == "blob":
-        return f"'\\x{word.text[2:-1]}'::bytea"
-    if word.kind == "number" and not word.text.lower().startswith("0x"):
+    if word.type == "number":
         return _number(sign + word.text, kind, sql)
-    if word.kind in {"string", "quoted"} or (word.kind == "word" and not sign):
+    if keyword(word) in {"TRUE", "FALSE"}:
+        return _number("1" if keyword(word) == "TRUE" else "0", kind, sql)
+    if word.type in {"string", "quoted"} or (word.type == "word" and not sign):
         value = unquote(word.text)
         return literal(value) if kind == "text" else _number(value.strip(), kind, sql)
     raise Untranslatable(sql)
