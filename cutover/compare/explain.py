@@ -7,8 +7,7 @@ from typing import Any
 
 from cutover.compare.difference import difference, same_value, storage_type
 from cutover.compare.jsonable import json_key, json_row, jsonable
-from cutover.compare.ports import Applying
-from cutover.compare.states import States, matched
+from cutover.compare.states import Ground, States
 from cutover.model.drift import DriftKind
 from cutover.model.table import Table
 from cutover.model.values import Key, Row, SqlValue
@@ -22,9 +21,9 @@ _WRONG = {
 }
 
 
-async def explain_row(applying: Applying, table: Table, key: Key) -> dict[str, Any]:
+async def explain_row(ground: Ground, table: Table, key: Key) -> dict[str, Any]:
     """Everything known of one row, JSON-ready. Raises `StoreUnavailable`."""
-    async with matched(applying, [table], quarantine=True) as states:
+    async with ground.matched([table], quarantine=True) as states:
         in_flight = bool(await states.in_flight(table, [key]))
         mine, theirs = await asyncio.gather(states.primary.rows(table, [key]), states.shadow.rows(table, [key]))
     primary, shadow = mine.get(key), theirs.get(key)
@@ -39,8 +38,8 @@ async def explain_row(applying: Applying, table: Table, key: Key) -> dict[str, A
         "primary": {"store": states.pair.source.name, "row": json_row(table, primary)},
         "shadow": {"store": states.pair.target.name, "row": json_row(table, shadow)},
         "columns": [
-            _column(column.name, codec, *(row[index] if row else None for row in (primary, shadow)), primary, shadow)
-            for index, (column, codec) in enumerate(zip(table.columns, codecs, strict=True))
+            _column(column.name, codecs[index], _at(primary, index), _at(shadow, index))
+            for index, column in enumerate(table.columns)
         ],
         "pending": in_flight,
         "quarantined": reason,
@@ -73,14 +72,17 @@ def _verdict(
     return "drift", f"This is {_WRONG[found[0]].format(columns=', '.join(found[1]))}; `cutover repair` mends it."
 
 
-def _column(
-    name: str, codec: Codec, mine: SqlValue, theirs: SqlValue, primary: Row | None, shadow: Row | None
-) -> dict[str, Any]:
+def _at(row: Row | None, index: int) -> tuple[SqlValue] | None:
+    return None if row is None else (row[index],)
+
+
+def _column(name: str, codec: Codec, primary: tuple[SqlValue] | None, shadow: tuple[SqlValue] | None) -> dict[str, Any]:
+    """One column; a side without the row is None."""
     return {
         "name": name,
-        "equal": primary is not None and shadow is not None and same_value(mine, theirs, codec),
-        "primary": _cell(codec, mine) if primary is not None else None,
-        "shadow": _cell(codec, theirs) if shadow is not None else None,
+        "equal": primary is not None and shadow is not None and same_value(primary[0], shadow[0], codec),
+        "primary": _cell(codec, primary[0]) if primary is not None else None,
+        "shadow": _cell(codec, shadow[0]) if shadow is not None else None,
     }
 
 

@@ -85,7 +85,7 @@ def parse_key(table: Table, parts: Sequence[Any]) -> Key:
 def _coerce(column: Column, part: Any) -> SqlValue:  # noqa: ANN401  # any JSON value
     if isinstance(part, dict):
         return _from_object(part)
-    if isinstance(part, bool | list):
+    if isinstance(part, bool | list) or (isinstance(part, int) and not -(2**63) <= part < 2**63):
         raise ValueError(f"{part!r} is no value of a column")  # noqa: TRY004  # one error for bad input
     if isinstance(part, str) and (blob := _BLOB.fullmatch(part)) and len(blob[1]) % 2 == 0:
         return bytes.fromhex(blob[1])
@@ -102,7 +102,7 @@ def _coerce(column: Column, part: Any) -> SqlValue:  # noqa: ANN401  # any JSON 
 
 
 def _number(text: str) -> SqlValue:
-    if _INTEGER.fullmatch(text):
+    if _INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63:
         return int(text)
     try:
         return float(text)

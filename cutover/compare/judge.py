@@ -11,7 +11,7 @@ from typing import Self
 from cutover import clock
 from cutover.compare.difference import difference
 from cutover.compare.ports import Applying
-from cutover.compare.states import matched
+from cutover.compare.states import Ground
 from cutover.model.drift import Drift, DriftKind
 from cutover.model.table import Table
 from cutover.model.values import Key
@@ -48,7 +48,8 @@ class Verdicts:
 class Judge:
     """Judges keys in states that match (see `states`), so a drift it names is one."""
 
-    def __init__(self, applying: Applying) -> None:
+    def __init__(self, ground: Ground, applying: Applying) -> None:
+        self._ground = ground
         self._applying = applying
 
     async def judge(self, table: Table, keys: Sequence[Key]) -> Verdicts:
@@ -76,7 +77,7 @@ class Judge:
     async def _look(self, table: Table, keys: Sequence[Key]) -> Verdicts:
         codecs = codecs_for(table)
         verdicts = Verdicts()
-        async with matched(self._applying, [table], quarantine=True) as states:
+        async with self._ground.matched([table], quarantine=True) as states:
             in_flight = await states.in_flight(table, keys)
             still = [key for key in keys if key not in in_flight]
             verdicts.pending = [key for key in keys if key in in_flight]

@@ -34,6 +34,10 @@ class Ledger:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._pages: dict[str, _Page] = {}
+        self.reign = 0
+        """Goes up when everything is forgotten: what was found before does not belong in here any more."""
+        self.compared = 0
+        """Rows compared since the start, by all detectors."""
 
     def record(self, drift: Drift) -> bool:
         """Take note of a drift; the time it was first seen is kept. False: no room, and the caller may count it."""
@@ -108,10 +112,12 @@ class Ledger:
         seen += [page.beyond_since for page in self._pages.values() if page.beyond_since is not None]
         return min(seen, default=None)
 
-    def forget(self, table: str | None = None) -> None:
-        """Start afresh, for one table or all: what was found was about other states."""
-        for name in [table] if table else list(self._pages):
-            self._pages.pop(name, None)
+    def forget(self) -> None:
+        """Start afresh: what was found was about other states."""
+        self.reign += 1
+        names = list(self._pages)
+        self._pages.clear()
+        for name in names:
             self._show(name)
 
     def show_age(self) -> None:

@@ -91,10 +91,14 @@ class ReadBack:
         return batch
 
     async def _look(self, table: Table, keys: Sequence[Key]) -> int:
+        reign = self._tools.ledger.reign
         verdicts = await self._tools.judge.judge(table, keys)
+        if reign != self._tools.ledger.reign:
+            return 0
         self._tools.ledger.heal(table.name, verdicts.settled())
         for drift in verdicts.drifts:
             self._tools.ledger.record(drift)
         compared = len(keys) - len(verdicts.pending)
+        self._tools.ledger.compared += compared
         self._tools.metrics.compare_rows.labels(table.name, "read_back").inc(compared)
         return compared

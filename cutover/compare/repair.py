@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from cutover import clock
-from cutover.compare.judge import KEYS_AT_ONCE
 from cutover.compare.jsonable import json_drift
+from cutover.compare.judge import KEYS_AT_ONCE
 from cutover.compare.scan import Tools
 from cutover.model.table import Table
 
 _LISTED = 1000
 """Rows named in the answer; the counts are of all."""
 
-Rescan = Callable[[Table], Awaitable[None]]
+Rescan = Callable[[Table], Awaitable[object]]
 """Scan one table again, to bring drifts into the ledger that it had no room for."""
 
 

@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 from cutover.compare.counts import count_problem
 from cutover.compare.difference import differing_keys, is_after, reaches_end
-from cutover.compare.judge import Judge
+from cutover.compare.judge import Judge, Verdicts
 from cutover.compare.ledger import Ledger
 from cutover.compare.pace import Pace
 from cutover.compare.ports import Applying
 from cutover.compare.progress import TableScan
-from cutover.compare.states import States, matched
+from cutover.compare.states import Ground, States
 from cutover.errors import StoreError
 from cutover.metrics import Metrics
-from cutover.model.drift import Drift, DriftKind
+from cutover.model.drift import DriftKind
 from cutover.model.table import Table
 from cutover.model.values import Key, RangeDigest, ScannedRange
 from cutover.schema.codecs import codecs_for
@@ -42,6 +42,7 @@ class Span(NamedTuple):
 class Tools:
     """What every scan works with."""
 
+    ground: Ground
     applying: Applying
     judge: Judge
     ledger: Ledger
@@ -59,6 +60,7 @@ class Scanner:
         self._scan = scan
         self._epoch = epoch
         self._pace = pace
+        self._reign = tools.ledger.reign
         self._unsettled: dict[Key, None] = {}
         self._crowded: list[Span] = []
         self._beyond: Counter[DriftKind] = Counter()
@@ -67,7 +69,7 @@ class Scanner:
         """Compare everything. Raises `StoreUnavailable`, or `StoreError` if the ground moved meanwhile."""
         tools, scan, name = self._tools, self._scan, self._table.name
         scan.state = "running"
-        async with matched(tools.applying, [self._table]) as states:
+        async with tools.ground.matched([self._table]) as states:
             why = states.unready(name)
             if why is None:
                 scan.total = await states.primary.count(self._table)
@@ -111,7 +113,7 @@ class Scanner:
 
     async def _chunk(self, after: Key | None, cut: asyncio.Future[list[ScannedRange]]) -> None:
         rows_per_range = self._tools.settings.range_rows
-        async with matched(self._tools.applying, [self._table]) as states:
+        async with self._tools.ground.matched([self._table]) as states:
             self._check(states)
             ranges = await states.primary.scan(self._table, after, rows_per_range, RANGES_AT_ONCE)
             cut.set_result(ranges)
@@ -176,7 +178,7 @@ class Scanner:
         after, more = span.after, True
         limit = 4 * self._tools.settings.range_rows
         while more:
-            async with matched(self._tools.applying, [self._table]) as states:
+            async with self._tools.ground.matched([self._table]) as states:
                 self._check(states)
                 page = await states.shadow.range(self._table, after, limit)
                 more = len(page) == limit and not is_after(self._table.key_of(page[-1]), span.upper)
@@ -197,8 +199,7 @@ class Scanner:
         if not keys:
             return
         verdicts = await self._tools.judge.judge(self._table, keys)
-        self._enter_all(verdicts.drifts)
-        self._tools.ledger.heal(self._table.name, verdicts.settled())
+        self._enter(verdicts)
         await self._put_off(verdicts.pending)
 
     async def _put_off(self, keys: Iterable[Key]) -> None:
@@ -213,18 +214,21 @@ class Scanner:
         if not keys:
             return
         verdicts = await self._tools.judge.settle(self._table, keys, self._tools.settings.settle_timeout)
-        self._enter_all(verdicts.drifts)
-        self._tools.ledger.heal(self._table.name, verdicts.settled())
+        self._enter(verdicts)
         self._scan.suspended += len(verdicts.pending)
 
-    def _enter_all(self, drifts: Sequence[Drift]) -> None:
-        for drift in drifts:
-            if not self._tools.ledger.record(drift):
+    def _enter(self, verdicts: Verdicts) -> None:
+        ledger = self._tools.ledger
+        if ledger.reign != self._reign:
+            raise StoreError("The primary changed while the stores were compared.", hint="Verify again.")
+        ledger.heal(self._table.name, verdicts.settled())
+        for drift in verdicts.drifts:
+            if not ledger.record(drift):
                 self._beyond[drift.kind] += 1
 
     async def _count(self) -> None:
         """The last look: both counts, which do not depend on ranges and their digests."""
-        async with matched(self._tools.applying, [self._table], quarantine=True) as states:
+        async with self._tools.ground.matched([self._table], quarantine=True) as states:
             self._check(states)
             now = self._beyond + self._tools.ledger.held(self._table.name)
             problem = await count_problem(states, self._table, now[DriftKind.MISSING] - now[DriftKind.EXTRA])
@@ -236,6 +240,7 @@ class Scanner:
     def _note(self, rows: int) -> None:
         scan, metrics = self._scan, self._tools.metrics
         scan.rows += rows
+        self._tools.ledger.compared += rows
         metrics.compare_rows.labels(scan.name, "scan").inc(rows)
         metrics.compare_coverage.labels(scan.name).set(min(1.0, scan.rows / scan.total) if scan.total else 1.0)
 

@@ -9,11 +9,12 @@ that differs and is not in that log is drift, with no waiting and no second look
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from cutover.compare.ports import Applying
+from cutover.errors import StoreError
 from cutover.model.table import Table
 from cutover.model.values import Key, Pending
 from cutover.stores.base import Snapshot
@@ -49,16 +50,29 @@ class States:
         return await self.primary.pending_keys(table, keys) if keys else set()
 
 
-@asynccontextmanager
-async def matched(applying: Applying, tables: Iterable[Table], *, quarantine: bool = False) -> AsyncIterator[States]:
-    """Open matching snapshots for `tables`. Raises `StoreUnavailable`. Keep it open for a second, not for minutes."""
-    async with AsyncExitStack() as stack:
-        async with applying.quiesced() as pair:
-            primary = await stack.enter_async_context(pair.source.snapshot())
-            shadow = await stack.enter_async_context(pair.target.snapshot())
-            uncopied = frozenset(table.name for table in tables if not applying.copied(table.name))
-            away = await pair.target.quarantined() if quarantine else []
-        reasons: dict[str, dict[Key, str]] = {}
-        for row in away:
-            reasons.setdefault(row.table, {})[row.key] = row.reason
-        yield States(pair, primary, shadow, await primary.pending(), uncopied, reasons)
+class Ground:
+    """Opens matching states, as long as everybody agrees who is primary."""
+
+    def __init__(self, applying: Applying, pair: Callable[[], Pair]) -> None:
+        self._applying = applying
+        self._pair = pair
+
+    @asynccontextmanager
+    async def matched(self, tables: Iterable[Table], *, quarantine: bool = False) -> AsyncIterator[States]:
+        """Matching snapshots for `tables`. Keep them open for a second, not for minutes.
+
+        Raises `StoreUnavailable`, and `StoreError` while a switch is being finished: the new primary may have taken
+        writes that the mirror does not know of yet, and each would look like drift.
+        """
+        async with AsyncExitStack() as stack:
+            async with self._applying.quiesced() as pair:
+                primary = await stack.enter_async_context(pair.source.snapshot())
+                shadow = await stack.enter_async_context(pair.target.snapshot())
+                uncopied = frozenset(table.name for table in tables if not self._applying.copied(table.name))
+                away = await pair.target.quarantined() if quarantine else []
+                if self._pair() != pair:
+                    raise StoreError("The roles are changing; nothing can be compared now.", hint="Try again.")
+            reasons: dict[str, dict[Key, str]] = {}
+            for row in away:
+                reasons.setdefault(row.table, {})[row.key] = row.reason
+            yield States(pair, primary, shadow, await primary.pending(), uncopied, reasons)

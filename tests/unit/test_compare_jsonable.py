@@ -1,0 +1,84 @@
+"""Keys and values as operators see and type them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cutover.compare.jsonable import NoSuchKey, json_drift, json_key, jsonable, parse_key
+from cutover.model.drift import Drift, DriftKind
+from cutover.model.table import Column, Table
+
+
+def table(*affinities: str) -> Table:
+    columns = tuple(
+        Column(f"k{number}", affinity, affinity, f"k{number}", "text") for number, affinity in enumerate(affinities)
+    )
+    return Table("notes", "public", "notes", columns, tuple(column.name for column in columns))
+
+
+@pytest.mark.parametrize(
+    ("affinity", "typed", "expected"),
+    [
+        ("INTEGER", "42", 42),
+        ("INTEGER", "-7", -7),
+        ("INTEGER", 42, 42),
+        ("INTEGER", 42.0, 42),
+        ("INTEGER", "abc", "abc"),
+        ("INTEGER", "9223372036854775807", 2**63 - 1),
+        ("TEXT", "42", "42"),
+        ("TEXT", 42, "42"),
+        ("REAL", "1", 1.0),
+        ("REAL", 1, 1.0),
+        ("NUMERIC", "1.5", 1.5),
+        ("BLOB", "x'00ff'", b"\x00\xff"),
+        ("BLOB", "plain", "plain"),
+        ("BLOB", {"base64": "AP8="}, b"\x00\xff"),
+        ("TEXT", None, None),
+    ],
+)
+def test_a_typed_key_becomes_what_the_column_holds(affinity: str, typed: Any, expected: Any) -> None:
+    (value,) = parse_key(table(affinity), [typed])
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "typed", [[], ["1", "2", "3"], [True, "b"], [[1], "b"], [{"base64": "?"}, "b"], [{"x": 1}, "b"]]
+)
+def test_a_key_that_does_not_fit_is_refused_naming_the_columns(typed: list[Any]) -> None:
+    with pytest.raises(NoSuchKey, match=r"k0 \(INTEGER\), k1 \(TEXT\)"):
+        parse_key(table("INTEGER", "TEXT"), typed)
+
+
+@given(
+    st.one_of(
+        st.none(),
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(allow_nan=False),
+        st.text(alphabet=st.characters(exclude_categories=[]), max_size=10),
+        st.binary(max_size=10),
+    )
+)
+def test_every_value_survives_json(value: Any) -> None:
+    if isinstance(value, str) and value[:1] in "xX":
+        return
+    back = parse_key(table("BLOB"), json.loads(json.dumps(json_key((value,)), allow_nan=False)))
+    assert back == (value,)
+    assert type(back[0]) is type(value)
+
+
+def test_text_that_is_not_unicode_is_shown_as_bytes() -> None:
+    assert jsonable("\ud800") == {"text_hex": "eda080"}
+
+
+def test_a_drift_shows_both_rows_by_column() -> None:
+    found = Drift("notes", (1, "a"), DriftKind.EXTRA, (), None, (1, "a"), 0.0)
+    shown = json_drift(table("INTEGER", "TEXT"), found, "1970-01-01T00:00:00.000Z")
+    assert shown["primary"] is None
+    assert shown["shadow"] == {"k0": 1, "k1": "a"}
+    assert (shown["key"], shown["kind"]) == ([1, "a"], "extra")
