@@ -43,6 +43,8 @@ class Situation:
     """Why writes cannot be taken now, in one sentence; empty if they can."""
     attach_error: str = ""
     """Why the stores are not attached to each other, in one sentence."""
+    blocking: tuple[str, ...] = ()
+    """Why the mapping had to leave tables or columns out, one sentence each."""
     generation: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at every change of phase or roles; whoever waits clears it."""
@@ -93,6 +95,8 @@ class Parts:
     comparator: Comparator
     statements: StatementRegistry
     trail: Trail
+    prepare_destination: Callable[[], Awaitable[None]]
+    """Start what the destination needs (the embedded server). Idempotent. Raises `StoreUnavailable`."""
     map_tables: Callable[[], Awaitable[Tables]]
     """Read both schemas, create missing target tables, and give both stores the mapping."""
     high_water: Path

@@ -151,6 +151,7 @@ class Attachment:
         """One attempt. Raises the reason why the stores cannot be attached now."""
         parts = self.parts
         origin, destination, situation = parts.origin.store, parts.destination.store, parts.situation
+        await parts.prepare_destination()
         await destination.open()
         local = await origin.control()
         assert local is not None, "open_origin wrote one"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,6 +81,7 @@ class Mirror:
         self._progress: dict[str, BackfillProgress] = {}
         self._waiters: list[asyncio.Future[None]] = []
         self._backoff = settings.retry_initial
+        self._stirred = asyncio.Event()
 
     # -- roles and pauses --------------------------------------------------------------------------------------------
 
@@ -90,6 +91,7 @@ class Mirror:
             self.pair, self.tables = pair, tables
             self._progress = await pair.target.progress()
             self.state, self.last_error = "running", None
+        self._stirred.set()
         pair.source.wake()
 
     async def stop(self) -> None:
@@ -106,6 +108,7 @@ class Mirror:
         """End a pause."""
         if self.state == "paused":
             self.state = "running"
+            self._stirred.set()
             self.pair.source.wake()
 
     # -- progress ----------------------------------------------------------------------------------------------------
@@ -206,8 +209,11 @@ class Mirror:
                     _log.exception("The mirror met an error it does not know; it tries again.")
                     await self._failed(error)
                     continue
-            if not worked:
-                await self.pair.source.wait_for_change(1.0)
+                if not worked:
+                    await self.pair.source.wait_for_change(1.0)
+            else:
+                self._stirred.clear()
+                await self._stirred.wait()
 
     async def _work(self) -> bool:
         """One turn and one range of the backfill, whichever there is to do. Whether it did anything."""
@@ -240,7 +246,9 @@ class Mirror:
         self.last_error = str(error) or type(error).__name__
         self.last_sentence = f"Could not mirror ({kind}); trying again in {self._backoff:.1f} s: {self.last_error}"
         _log.warning(self.last_sentence)
-        await asyncio.sleep(self._backoff)
+        self._stirred.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stirred.wait(), self._backoff)
         self._backoff = min(self._backoff * 2, self._settings.retry_max)
 
     # -- one turn ----------------------------------------------------------------------------------------------------

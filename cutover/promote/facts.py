@@ -1,0 +1,104 @@
+"""Gathering what the gates look at."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+
+from cutover import clock
+from cutover.errors import CutoverError
+from cutover.promote.gates import GateFacts
+from cutover.promote.parts import Parts
+
+_PROBE_TIMEOUT = 10.0
+
+Checks = tuple[tuple[str, bool, str], ...]
+
+
+async def lag_of(parts: Parts) -> tuple[int, float]:
+    """Changes logged and not applied, and the age in seconds of the oldest: computed now, from the log itself."""
+    changes, oldest = await parts.situation.pair.source.lag()
+    return changes, max(0.0, clock.wall() - oldest) if oldest is not None else 0.0
+
+
+async def gather(parts: Parts, direction: str) -> GateFacts:
+    """Facts for the gates of `promote` or `demote`. Never raises: what cannot be asked is said in `unreachable`."""
+    situation, settings, mirror = parts.situation, parts.settings, parts.mirror
+    unreachable = "" if situation.attached else situation.attach_error or "the stores are not attached to each other"
+    changes, lag, quarantined = 0, 0.0, 0
+    invariants: Checks = ()
+    target: Checks = ()
+    reverse: Checks = ()
+    if not unreachable:
+        try:
+            async with asyncio.timeout(_PROBE_TIMEOUT):
+                changes, lag = await lag_of(parts)
+                quarantined = len(await situation.pair.target.quarantined())
+                target = (*_unmapped(parts), *await situation.pair.target.probe())
+                reverse = tuple(await situation.pair.source.probe())
+                invariants = await _invariants(parts)
+        except (CutoverError, OSError, TimeoutError) as error:
+            unreachable = str(error) or "the shadow did not answer in time"
+    try:
+        age, problem = await _verified(parts)
+    except (CutoverError, OSError, TimeoutError) as error:
+        age, problem = None, str(error)
+    summary = parts.statements.summary()
+    return GateFacts(
+        to_copy=tuple(table.name for table in situation.tables if not mirror.copied(table.name)),
+        mirror_state=mirror.state,
+        mirror_error=mirror.last_error,
+        lag_seconds=lag,
+        lag_changes=changes,
+        max_lag_seconds=settings.promotion.max_lag_seconds,
+        verified_age=age,
+        verified_problem=problem,
+        verify_max_age=settings.promotion.verify_max_age,
+        drift_rows=parts.comparator.drift_rows,
+        quarantined=quarantined,
+        invariants=invariants,
+        statements=summary["statements"],
+        statements_failing=summary["failing"],
+        statements_min=settings.promotion.rehearsal_min_statements,
+        statements_matter=direction == "promote",
+        target=target,
+        reverse=reverse,
+        backup=await asyncio.to_thread(_backup_possible, parts),
+        unreachable=unreachable,
+    )
+
+
+def _unmapped(parts: Parts) -> Checks:
+    """What the mapping had to leave out would be left behind by a promotion."""
+    return tuple(("mapping", False, sentence) for sentence in parts.situation.blocking)
+
+
+async def _invariants(parts: Parts) -> Checks:
+    return tuple((found.name, found.ok, found.detail) for found in await parts.comparator.check_invariants())
+
+
+async def _verified(parts: Parts) -> tuple[float | None, str]:
+    """Age in seconds of the last full verification that still counts (None: none does), and what speaks against it."""
+    full = parts.comparator.last_full
+    if full is None or full.finished_monotonic is None:
+        return None, ""
+    age = clock.monotonic() - full.finished_monotonic
+    if full.problems:
+        return age, "; ".join(full.problems)
+    pair = parts.situation.pair
+    now = (await pair.source.schema_fingerprint(), await pair.target.schema_fingerprint())
+    if now != full.fingerprints:
+        return age, "a schema changed since the last full verification; verify again"
+    return age, ""
+
+
+def _backup_possible(parts: Parts) -> tuple[bool, str]:
+    """Whether a copy of the SQLite file fits beside the others. Looks at sizes only, never opens the file."""
+    parts.backups.mkdir(parents=True, exist_ok=True)
+    path = parts.settings.sqlite.path
+    need = sum(os.stat(path + suffix).st_size for suffix in ("", "-wal") if os.path.exists(path + suffix))
+    free = shutil.disk_usage(parts.backups).free
+    writable = os.access(parts.backups, os.W_OK)
+    detail = f"needs {need / 1e6:.1f} MB, {free / 1e6:.0f} MB free in {parts.backups}"
+    return writable and free > need * 1.2, detail if writable else f"{parts.backups} is not writable"

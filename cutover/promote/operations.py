@@ -1,0 +1,313 @@
+"""What operators can do and see, in JSON-ready values: the service behind the admin listener."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from prometheus_client import generate_latest
+
+from cutover import __version__, clock
+from cutover.audit import read_records
+from cutover.compare.jsonable import json_key
+from cutover.errors import CutoverError, SwitchRefused
+from cutover.model.control import Gate, Phase
+from cutover.model.requests import Actor, SwitchRequest
+from cutover.promote.facts import lag_of
+from cutover.promote.finish import demote_by_force, finish
+from cutover.promote.parts import Parts
+from cutover.promote.report import build_report
+from cutover.promote.switch import Direction, Switch, gate_json
+
+Json = dict[str, Any]
+
+_GATES_AGE = 5.0
+"""Seconds for which the status shows gates evaluated before: they cost queries on both stores."""
+
+
+class Operations:
+    """Implements the contract of `admin/operations.py`."""
+
+    def __init__(self, parts: Parts, switch: Switch) -> None:
+        self.parts = parts
+        self.switch = switch
+        self.started = clock.monotonic()
+        self.closing = asyncio.Event()
+        self._gates: list[Gate] = []
+        self._gates_at = -_GATES_AGE
+        self._gates_lock = asyncio.Lock()
+        self._quarantined: dict[str, int] = {}
+
+    # -- seeing ------------------------------------------------------------------------------------------------------
+
+    async def status(self) -> Json:
+        """`GET /v1/status`."""
+        parts, situation = self.parts, self.parts.situation
+        mirror = await self._mirror_status()
+        gates = await self._current_gates()
+        summary = parts.statements.summary()
+        return {
+            "phase": str(situation.phase),
+            "primary": situation.pair.source.name,
+            "shadow": situation.pair.target.name,
+            "epoch": situation.pair.epoch,
+            "role": parts.settings.service.role,
+            "version": __version__,
+            "uptime_seconds": round(clock.monotonic() - self.started, 1),
+            "problem": situation.problem or None,
+            "attached": situation.attached,
+            "attach_error": situation.attach_error or None,
+            "stores": {
+                "sqlite": parts.origin.store.describe(),
+                "postgres": parts.destination.store.describe(),
+            },
+            "mirror": mirror,
+            "compare": parts.comparator.status(),
+            "rehearsal": {
+                "statements": summary["statements"],
+                "ready": summary["ready"],
+                "failing": summary["failing"],
+                "shadow_reads": {"match": 0, "mismatch": 0, "inconclusive": 0},
+            },
+            "front": {"held_writes": parts.door.held, "open_transactions": parts.door.open_transactions},
+            "tables": self._tables(),
+            "gates": [gate_json(gate) for gate in gates],
+        }
+
+    async def _mirror_status(self) -> Json:
+        parts, mirror = self.parts, self.parts.mirror
+        changes, seconds, error = 0, 0.0, mirror.last_error or self.parts.situation.attach_error or None
+        try:
+            async with asyncio.timeout(2.0):
+                changes, seconds = await lag_of(parts)
+                if parts.situation.attached:
+                    await self._count_quarantine()
+        except (CutoverError, OSError, TimeoutError) as trouble:
+            error = error or str(trouble) or "the primary did not answer in time"
+        state = mirror.state
+        if not parts.situation.attached and parts.situation.phase is not Phase.FINISHED and state != "paused":
+            state = "retrying"
+        return {
+            "state": state,
+            "lag_changes": changes,
+            "lag_seconds": round(seconds, 3),
+            "applied_rows": mirror.applied_rows,
+            "quarantined_rows": sum(self._quarantined.values()),
+            "last_error": error,
+            "last": mirror.last_sentence,
+        }
+
+    async def _count_quarantine(self) -> None:
+        counts = {table.name: 0 for table in self.parts.situation.tables}
+        for row in await self.parts.situation.pair.target.quarantined():
+            counts[row.table] = counts.get(row.table, 0) + 1
+        self._quarantined = counts
+
+    def _tables(self) -> list[Json]:
+        found = []
+        counts = self.parts.comparator.drift_counts()
+        for table in self.parts.situation.tables:
+            progress = self.parts.mirror.progress(table.name)
+            drift = counts.get(table.name, {})
+            found.append(
+                {
+                    "name": table.name,
+                    "target": f"{table.target_schema}.{table.target}",
+                    "rows": max(progress.rows, progress.total),
+                    "backfill": {"state": progress.state, "rows": progress.rows, "total": progress.total},
+                    "drift": {kind: drift.get(kind, 0) for kind in ("missing", "extra", "different", "type_changed")},
+                    "quarantined": self._quarantined.get(table.name, 0),
+                }
+            )
+        return found
+
+    async def _current_gates(self) -> list[Gate]:
+        """Gates of the next switch: promotion, or demotion while promoted. Evaluated at most every few seconds."""
+        if self.parts.situation.phase is Phase.FINISHED:
+            return []
+        if self.parts.switching.locked() and self._gates:
+            return self._gates
+        async with self._gates_lock:
+            if clock.monotonic() - self._gates_at >= _GATES_AGE:
+                self._gates = await self.switch.gates(self._next_direction())
+                self._gates_at = clock.monotonic()
+        return self._gates
+
+    def _next_direction(self) -> Direction:
+        return "demote" if self.parts.situation.pair.primary is self.parts.destination else "promote"
+
+    async def ready(self) -> tuple[bool, str]:
+        """Whether writes can be taken, and if not, why."""
+        situation = self.parts.situation
+        if situation.problem:
+            return False, situation.problem
+        return True, f"{situation.pair.source.name} takes writes, epoch {situation.pair.epoch}"
+
+    def metrics_text(self) -> bytes:
+        """Prometheus exposition."""
+        return generate_latest(self.parts.metrics.registry)
+
+    async def refresh_metrics(self) -> None:
+        """Compute the gauges that are computed when asked."""
+        metrics, situation = self.parts.metrics, self.parts.situation
+        status = await self._mirror_status()
+        metrics.mirror_lag_changes.set(status["lag_changes"])
+        metrics.mirror_lag_seconds.set(status["lag_seconds"])
+        metrics.mirror_up.set(status["state"] == "running" and self.parts.mirror.last_error is None)
+        for name, rows in self._quarantined.items():
+            metrics.quarantined_rows.labels(name).set(rows)
+        for member in (self.parts.origin, self.parts.destination):
+            metrics.primary.labels(member.store.name).set(member is situation.pair.primary)
+        for phase in Phase:
+            metrics.phase.labels(str(phase)).set(phase is situation.phase)
+        metrics.epoch.set(situation.pair.epoch)
+        self.parts.comparator.refresh_metrics()
+        await self._current_gates()
+
+    async def events(self) -> AsyncIterator[Json]:
+        """Status once a second and at every change of phase, until shutdown."""
+        last: tuple[str, int] | None = None
+        while not self.closing.is_set():
+            status = await self.status()
+            position = (status["phase"], status["epoch"])
+            if last is not None and position != last:
+                yield {"event": "phase", "data": {"phase": status["phase"], "epoch": status["epoch"]}}
+            last = position
+            yield {"event": "status", "data": status}
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.closing.wait(), 1.0)
+
+    # -- switching ---------------------------------------------------------------------------------------------------
+
+    async def promote(self, request: SwitchRequest, actor: Actor) -> Json:
+        """Make the destination primary."""
+        return await self._switched(self.switch.run("promote", request, actor))
+
+    async def demote(self, request: SwitchRequest, actor: Actor) -> Json:
+        """Make the origin primary again."""
+        if request.force:
+            return await self._switched(demote_by_force(self.parts, self.switch, request, actor))
+        return await self._switched(self.switch.run("demote", request, actor))
+
+    async def finish(self, request: SwitchRequest, actor: Actor) -> Json:
+        """End the migration."""
+        return await self._switched(finish(self.parts, self.switch, request, actor))
+
+    async def _switched(self, switching: Any) -> Json:  # noqa: ANN401  # a coroutine
+        """An operator who hangs up does not cut a switch off."""
+        task = asyncio.ensure_future(switching)
+        try:
+            result: Json = await asyncio.shield(task)
+        finally:
+            self._gates_at = -_GATES_AGE
+        return result
+
+    # -- comparing ---------------------------------------------------------------------------------------------------
+
+    async def verify(self, tables: Sequence[str] | None, actor: Actor) -> Json:
+        """Start a full verification, or return the running one."""
+        self._known(tables)
+        started = self.parts.comparator.start_verify(tables)
+        await self.parts.trail.write("verify", actor, id=started.id, tables=list(tables) if tables else None)
+        return {"id": started.id, "state": "running"}
+
+    async def verification(self) -> Json:
+        """Progress and result of the latest."""
+        return self.parts.comparator.verification_json()
+
+    async def drift(self, table: str | None, limit: int) -> Json:
+        """The differing rows that are known."""
+        self._known([table] if table else None)
+        return self.parts.comparator.drifts(table, limit)
+
+    async def explain(self, table: str, key: Sequence[Any]) -> Json:
+        """One row on both sides."""
+        self._known([table])
+        return await self.parts.comparator.explain(table, key)
+
+    async def repair(self, table: str | None, dry_run: bool, actor: Actor) -> Json:
+        """Make the shadow equal to the primary for drifted rows."""
+        self._known([table] if table else None)
+        result = await self.parts.comparator.repair(table, dry_run=dry_run)
+        if not dry_run:
+            await self.parts.trail.write(
+                "repair", actor, table=table, repaired=result["repaired"], remaining=result["remaining"]
+            )
+        return result
+
+    async def quarantine(self) -> Json:
+        """Rows that the shadow cannot hold."""
+        rows = await self.parts.situation.pair.target.quarantined()
+        return {
+            "quarantined_rows": len(rows),
+            "rows": [
+                {"table": row.table, "key": json_key(row.key), "reason": row.reason, "since": clock.iso(row.since)}
+                for row in rows
+            ],
+        }
+
+    async def statements(self) -> Json:
+        """Readiness of the statements that the front door has seen."""
+        await self.parts.statements.rehearse()
+        summary: Json = self.parts.statements.summary()
+        return summary | {"rows": self.parts.statements.rows()}
+
+    def _known(self, tables: Sequence[str] | None) -> None:
+        names = [table.name for table in self.parts.situation.tables]
+        for name in tables or ():
+            if name not in names:
+                raise SwitchRefused(
+                    f"There is no mirrored table {name!r}.", "not_found", hint=f"Mirrored are: {', '.join(names)}."
+                )
+
+    # -- doing -------------------------------------------------------------------------------------------------------
+
+    async def mirror(self, action: Literal["pause", "resume"], actor: Actor) -> Json:
+        """Pause or resume the mirror. Changes go on being captured."""
+        if action == "pause":
+            self.parts.mirror.pause()
+        else:
+            self.parts.mirror.resume()
+        await self.parts.trail.write(f"mirror.{action}", actor)
+        return await self._mirror_status()
+
+    async def backup(self, path: str | None, actor: Actor) -> Json:
+        """A consistent, checked copy of the SQLite database, and of the application's audit log if one is named."""
+        stamp = clock.iso().replace(":", "").replace(".", "")
+        target = Path(path) if path else self.parts.backups / f"backup-{stamp}.sqlite"
+        target = target.absolute()
+        digest = await self.parts.origin.store.backup(str(target))
+        result: Json = {
+            "path": str(target),
+            "sha256": digest,
+            "bytes": target.stat().st_size,
+            "restore": f"Stop the service and the application, copy {target} over {self.parts.settings.sqlite.path}, "
+            "remove its -wal and -shm files, start again. Only while SQLite is primary: the file remembers its epoch.",
+        }
+        if self.parts.settings.service.application_audit_log:
+            from cutover.promote.applog import copy_application_log
+
+            log = self.parts.settings.service.application_audit_log
+            result["application_audit_log"] = await asyncio.to_thread(copy_application_log, log, target)
+        await self.parts.trail.write("backup", actor, **{name: result[name] for name in ("path", "sha256", "bytes")})
+        return result
+
+    async def backfill(self, tables: Sequence[str] | None, actor: Actor) -> Json:
+        """Copy these tables again."""
+        self._known(tables)
+        names = list(tables) if tables else [table.name for table in self.parts.situation.tables]
+        await self.parts.mirror.copy_again(names)
+        self.parts.comparator.forget()
+        await self.parts.trail.write("backfill", actor, tables=names, reason="asked for")
+        return {"tables": names}
+
+    async def audit(self, limit: int) -> Json:
+        """Recent records, newest last."""
+        return {"records": await asyncio.to_thread(read_records, self.parts.trail.log.path, limit)}
+
+    async def report(self) -> Json:
+        """Evidence for a change ticket."""
+        return await build_report(self.parts, self.switch, await self.status())
