@@ -319,6 +319,7 @@ class Executor(Protocol):
 
         Concurrent ones that write are committed in groups on SQLite, and retried on serialization failures on Postgres.
         Returns when the outcome is durable. Cancelling the caller does not cancel a write that began.
+        Raises `Fenced` if the store's fence refused it, or `StatementError`; then nothing of it was executed.
         """
         ...
 
