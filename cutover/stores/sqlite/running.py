@@ -26,7 +26,7 @@ _PRIMARY_CODES = {
 _PARSE_ERRORS = ("near ", "incomplete input", "unrecognized token", "the query contains a null character")
 _INPUT_ERRORS = ("no such column", "no such function", "wrong number of arguments", "misuse of", "ambiguous column")
 
-FENCE_MARK = "cutover"
+FENCE_MARK = "cutover: "
 _SAVEPOINT = "_cutover_statement"
 
 
@@ -99,7 +99,7 @@ def translate(error: Exception) -> StatementError | Fenced:
         parse = text.startswith(_PARSE_ERRORS)
         return StatementError(text, "SQL_PARSE_ERROR" if parse else "SQLITE_UNKNOWN")
     primary = code & 0xFF
-    if code == sqlite3.SQLITE_CONSTRAINT_TRIGGER and FENCE_MARK in text:
+    if code == sqlite3.SQLITE_CONSTRAINT_TRIGGER and text.startswith(FENCE_MARK):
         return Fenced(text)
     if primary == sqlite3.SQLITE_ERROR:
         if text.startswith(_PARSE_ERRORS):

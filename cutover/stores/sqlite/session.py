@@ -1,0 +1,193 @@
+"""One application stream on SQLite, while it needs a connection of its own: a transaction, or its own PRAGMAs."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+from cutover.errors import StatementError
+from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
+from cutover.schema.batches import writes
+from cutover.schema.sqltext import StatementKind, inspect, split
+from cutover.stores.sqlite.connection import Connection, settled
+from cutover.stores.sqlite.declared import DeclaredTypes
+from cutover.stores.sqlite.describe import Describer
+from cutover.stores.sqlite.running import run_steps
+from cutover.stores.sqlite.turns import Turns
+
+T = TypeVar("T")
+
+
+class Lender(Protocol):
+    """Lends connections to sessions, and takes them back in their ordinary state."""
+
+    turns: Turns
+    types: DeclaredTypes
+    describer: Describer
+
+    async def lend(self) -> Connection:
+        """A connection outside of any transaction, with foreign keys on."""
+        ...
+
+    async def take_back(self, connection: Connection) -> None:
+        """The session needs it no longer; it is outside of any transaction, with foreign keys on."""
+        ...
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run on any reading connection."""
+        ...
+
+
+class SqliteSession:
+    """Implements `stores.base.Session`. Calls are served one after the other."""
+
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
+        self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+        self._in_transaction = False
+        self._has_turn = False
+        self._stateful = False
+        self._ddl = False
+        self._expelled: StatementError | None = None
+        self._running = False
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._in_transaction
+
+    @property
+    def writing(self) -> bool:
+        """Whether an open transaction has written or holds the write lock."""
+        return self._in_transaction and self._has_turn
+
+    async def execute(self, statement: Statement) -> StatementResult:
+        """Run one statement. Raises `StatementError`; the session stays usable."""
+        result = await self.batch((Step(statement),))
+        error = result.errors[0]
+        if error is not None:
+            raise error
+        return result.results[0] or StatementResult()
+
+    async def sequence(self, sql: str) -> None:
+        """Run every statement of a script until one fails (`StatementError`)."""
+        texts = split(sql)
+        steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
+        result = await self.batch(steps)
+        for error in result.errors:
+            if error is not None:
+                raise error
+
+    async def batch(self, steps: Sequence[Step]) -> BatchResult:
+        """Run steps as their conditions say; statement errors are in the result.
+
+        Raises `StatementError` (once) if the session's transaction was taken away since the last call.
+        """
+        async with self._lock:
+            self._raise_expelled()
+            connection = self._connection or await self._borrow()
+            may_write = writes(steps)
+            if may_write and not self._has_turn:
+                await self._lender.turns.take()
+                self._has_turn = True
+            self._running = True
+            types = None if self._ddl else self._lender.types
+            try:
+                result, self._in_transaction, foreign_keys = await settled(connection.run(partial(_work, steps, types)))
+            finally:
+                self._running = False
+                if self._has_turn and not self._in_transaction:
+                    self._give_turn()
+            self._note(steps, foreign_keys)
+            await self._tidy()
+            return result
+
+    async def describe(self, sql: str) -> Description:
+        """Prepare only. Raises `StatementError`."""
+        async with self._lock:
+            self._raise_expelled()
+            work = partial(self._lender.describer.describe, sql=sql, committed=not self._ddl)
+            if self._connection is not None:
+                return await self._connection.run(work)
+            return await self._lender.read(work)
+
+    async def expel(self) -> None:
+        """Roll back an open transaction on the store's behalf; the stream's next statement gets SQLITE_BUSY."""
+        await self._expel(
+            "SQLITE_BUSY", "The transaction was rolled back so that another store can take over; repeat it."
+        )
+
+    async def _expel_overdue(self) -> None:
+        await self._expel(
+            "TRANSACTION_TIMEOUT", "The transaction was rolled back: it was open too long while others waited to write."
+        )
+
+    async def _expel(self, code: str, text: str) -> None:
+        if self._running and self._connection is not None:
+            await self._connection.interrupt()
+        async with self._lock:
+            if self._in_transaction:
+                await self._end()
+                self._expelled = StatementError(text, code, retry=True)
+
+    async def close(self) -> None:
+        """Roll back what is open and let go; idempotent."""
+        async with self._lock:
+            self._stateful = False
+            await self._end()
+
+    async def _end(self) -> None:
+        """Leave the transaction, give the turn, and return the connection unless it has state to keep."""
+        if self._connection is None:
+            return
+        try:
+            await self._connection.run(partial(_reset, keep=self._stateful))
+        finally:
+            self._in_transaction = self._ddl = False
+            if self._has_turn:
+                self._give_turn()
+        await self._tidy()
+
+    async def _borrow(self) -> Connection:
+        self._connection = await self._lender.lend()
+        return self._connection
+
+    async def _tidy(self) -> None:
+        if self._connection is not None and not self._in_transaction and not self._stateful:
+            connection, self._connection = self._connection, None
+            await self._lender.take_back(connection)
+
+    def _note(self, steps: Sequence[Step], foreign_keys: bool) -> None:
+        self._stateful = not foreign_keys
+        if not self._in_transaction:
+            self._ddl = False
+            return
+        self._ddl = self._ddl or any(inspect(step.statement.sql).kind is StatementKind.DDL for step in steps)
+        if self._has_turn:
+            self._lender.turns.keep(self._expel_overdue)
+
+    def _give_turn(self) -> None:
+        self._has_turn = False
+        self._lender.turns.give()
+
+    def _raise_expelled(self) -> None:
+        error, self._expelled = self._expelled, None
+        if error is not None:
+            raise error
+
+
+def _work(steps: Sequence[Step], types: DeclaredTypes | None, db: sqlite3.Connection) -> tuple[BatchResult, bool, bool]:
+    result = run_steps(db, steps, types)
+    foreign_keys = bool(db.execute("PRAGMA foreign_keys").fetchone()[0])
+    return result, db.in_transaction, foreign_keys
+
+
+def _reset(db: sqlite3.Connection, *, keep: bool) -> None:
+    if db.in_transaction:
+        db.execute("ROLLBACK")
+    if not keep:
+        db.execute("PRAGMA foreign_keys = ON")
