@@ -4,6 +4,7 @@
     ├── ConfigurationError      settings are wrong; nothing was started          (exit code 2)
     ├── OwnedElsewhere          another owner holds this SQLite file             (exit code 2)
     ├── SchemaError             a table or column cannot be served as it is
+    ├── NoSuchTable             a name that is no mapped table                   (HTTP 404)
     ├── Unrepresentable         the other store cannot hold this value           (row is quarantined)
     ├── StoreError              a store answered with an error
     │   ├── StoreUnavailable    ... because it is away; retry helps
@@ -51,6 +52,12 @@ class SchemaError(CutoverError):
     """A table, column or mapping that cannot be served as it is."""
 
     code = "schema"
+
+
+class NoSuchTable(CutoverError):
+    """An operator named a table that is not mapped. The message names those that are."""
+
+    code = "no_such_table"
 
 
 class Unrepresentable(CutoverError):
