@@ -1,1 +1,0 @@
-"""One transaction on the primary."""

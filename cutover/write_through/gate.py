@@ -1,0 +1,139 @@
+"""Where writes wait during a switch, and how a switch knows that none is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+from cutover import clock
+from cutover.metrics import Metrics
+from cutover.write_through.errors import HeldTooLong, ShuttingDown
+
+T = TypeVar("T")
+
+
+class Interactive(Protocol):
+    """A stream with an open transaction."""
+
+    @property
+    def writing(self) -> bool:
+        """Whether it has written or may write at once."""
+        ...
+
+    async def expel(self) -> None:
+        """Roll its transaction back."""
+        ...
+
+    async def close(self) -> None:
+        """Roll back and let go."""
+        ...
+
+
+class Gate:
+    """Open, it costs a comparison. Closed, writes queue up in front of it in order."""
+
+    def __init__(self, metrics: Metrics, hold_timeout: float) -> None:
+        """`hold_timeout`: seconds that one write may wait here."""
+        self._metrics = metrics
+        self._hold_timeout = hold_timeout
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._writes: set[asyncio.Task[Any]] = set()
+        self._open: set[Interactive] = set()
+        self._changed = asyncio.Event()
+        self.held = False
+        self.draining = False
+
+    async def admit(self) -> None:
+        """Return when a write may begin, which it must do before its next await.
+
+        Raises `HeldTooLong` or `ShuttingDown`; the write is out of the queue then.
+        """
+        until = clock.monotonic() + self._hold_timeout if self.held else 0.0
+        while self.held and not self.draining:
+            await self._wait(until)
+        if self.draining:
+            raise ShuttingDown
+
+    async def track(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
+        """Await `work` in a task of its own: whatever becomes of the caller, it comes to its end and is counted."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        if writes:
+            self._writes.add(task)
+        task.add_done_callback(self._landed)
+        return await asyncio.shield(task)
+
+    def opened(self, stream: Interactive, is_open: bool) -> None:
+        """Note whether a stream has a transaction open."""
+        (self._open.add if is_open else self._open.discard)(stream)
+        self._metrics.open_transactions.set(len(self._open))
+        self._changed.set()
+
+    async def hold(self, grace: float) -> None:
+        """Close, and return when no write is under way or open; see `WriteThrough.hold`."""
+        self.held = True
+        deadline = clock.monotonic() + grace
+        while self._busy():
+            left = deadline - clock.monotonic()
+            if left > 0:
+                await self._until_change(left)
+                continue
+            await asyncio.gather(*(stream.expel() for stream in self._open if stream.writing))
+            await self._until_change(None)
+
+    def release(self) -> None:
+        """Open; who waits goes first, in order."""
+        self.held = False
+        self._wake_all()
+
+    async def drain(self, deadline: float) -> None:
+        """Refuse everything new, answer who waits, let what runs end within `deadline` seconds, roll back the rest."""
+        self.draining = True
+        self._wake_all()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=deadline)
+        for stream in list(self._open):
+            await stream.close()
+
+    async def _wait(self, until: float) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(waiter)
+        self._metrics.held_writes.inc()
+        try:
+            async with asyncio.timeout(until - clock.monotonic()):
+                await waiter
+        except TimeoutError:
+            raise HeldTooLong(self._hold_timeout) from None
+        finally:
+            self._metrics.held_writes.dec()
+            if waiter in self._queue:
+                self._queue.remove(waiter)
+
+    def _wake_all(self) -> None:
+        while self._queue:
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _landed(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        self._writes.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, in case its caller has gone
+        self._changed.set()
+
+    def _busy(self) -> bool:
+        return bool(self._writes) or any(stream.writing for stream in self._open)
+
+    async def _until_change(self, timeout: float | None) -> None:
+        self._changed.clear()
+        if not self._busy():
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,172 @@
+"""One application's conversation with the primary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cutover.errors import StatementError
+from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
+from cutover.schema.batches import Route, route, writes
+from cutover.schema.sqltext import StatementKind, inspect, remembered, split
+from cutover.stores.base import Session
+from cutover.write_through.errors import ShuttingDown
+from cutover.write_through.primary import Primary
+
+_BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_WRITE, StatementKind.SAVEPOINT)
+
+
+class Stream:
+    """Its calls come one after the other.
+
+    It needs a `Session` only in a transaction, or once it switched foreign keys off; before and after, its statements
+    go the common way. It does not notice a switch unless a transaction of its own is in the way.
+    """
+
+    __slots__ = ("_affected", "_epoch", "_last_rowid", "_primary", "_session", "_sticky", "_total")
+
+    def __init__(self, primary: Primary) -> None:
+        self._primary = primary
+        self._session: Session | None = None
+        self._epoch = 0
+        self._sticky = False
+        self._last_rowid = self._affected = self._total = 0
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._session is not None and self._session.in_transaction
+
+    @property
+    def writing(self) -> bool:
+        """Whether an open transaction has written or may write at once."""
+        return self._session is not None and self._session.writing
+
+    async def execute(self, statement: Statement) -> StatementResult:
+        """Run one statement. Raises `StatementError`."""
+        result = await self.batch((Step(statement),))
+        error = result.errors[0]
+        if error is not None:
+            raise error
+        return result.results[0] or StatementResult()
+
+    async def sequence(self, sql: str) -> None:
+        """Run every statement of a script until one fails (`StatementError`)."""
+        texts = split(sql)
+        steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
+        result = await self.batch(steps) if steps else BatchResult()
+        for error in result.errors:
+            if error is not None:
+                raise error
+
+    async def batch(self, steps: Sequence[Step]) -> BatchResult:
+        """Run a batch. Raises `StatementError` if nothing of it was executed."""
+        primary = self._primary
+        primary.observe(steps)
+        steps = self._with_memory(steps)
+        kind = Route.SESSION if self._sticky or self.in_transaction else route(steps)
+        if kind is Route.READ:
+            result = await primary.read(steps)
+        elif kind is Route.WRITE:
+            result = await primary.write(steps)
+        else:
+            result = await self._in_session(steps)
+        self._remember(steps, result)
+        return result
+
+    async def describe(self, sql: str) -> Description:
+        """Prepare only. Raises `StatementError`."""
+        if self._session is not None and self._session.in_transaction:
+            return await self._session.describe(sql)
+        session = self._primary.member.executor.session()
+        try:
+            return await session.describe(sql)
+        finally:
+            await session.close()
+
+    async def expel(self) -> None:
+        """Roll back the open transaction; the next statement of the stream answers SQLITE_BUSY."""
+        if self._session is not None:
+            await self._session.expel()
+        self._primary.gate.opened(self, self.in_transaction)
+
+    async def close(self) -> None:
+        """Roll back what is open; idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            self._primary.gate.opened(self, False)
+
+    async def _in_session(self, steps: Sequence[Step]) -> BatchResult:
+        gate = self._primary.gate
+        may_write = writes(steps)
+        while True:
+            waits = not self.writing and (may_write or (not self.in_transaction and _begins(steps)))
+            if waits:
+                await gate.admit()
+            session = await self._current_session(may_write)
+            if not (waits and gate.held):
+                break
+        if gate.draining:
+            raise ShuttingDown
+        store = self._primary.member.store
+        result = await gate.track(self._run(session, steps), writes=may_write)
+        if not session.in_transaction:
+            store.wake()
+        return result
+
+    async def _run(self, session: Session, steps: Sequence[Step]) -> BatchResult:
+        try:
+            return await session.batch(steps)
+        finally:
+            self._primary.gate.opened(self, session.in_transaction)
+
+    async def _current_session(self, may_write: bool) -> Session:
+        """The session on today's primary. A transaction that began on another one may read on, but not write."""
+        primary = self._primary
+        if self._session is not None and self._epoch != primary.epoch:
+            began_before = self._session.in_transaction
+            if began_before and not may_write:
+                return self._session
+            await self.close()
+            self._sticky = False
+            if began_before:
+                raise StatementError(
+                    "The transaction began before a switch and was rolled back; repeat it.", "SQLITE_BUSY", retry=True
+                )
+        if self._session is None:
+            self._epoch = primary.epoch
+            self._session = primary.member.executor.session()
+        return self._session
+
+    def _with_memory(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """Put the stream's own past where a statement asks for it, since its statements run on shared connections."""
+        if not any(inspect(step.statement.sql).remembers for step in steps):
+            return steps
+        known: list[Step] = []
+        native = False
+        for step in steps:
+            shape = inspect(step.statement.sql)
+            if shape.remembers and not native:
+                text = remembered(step.statement.sql, self._last_rowid, self._affected, self._total)
+                known.append(Step(replace(step.statement, sql=text), step.condition))
+            else:
+                known.append(step)
+            native = native or shape.kind is StatementKind.WRITE
+        return known
+
+    def _remember(self, steps: Sequence[Step], result: BatchResult) -> None:
+        for step, outcome in zip(steps, result.results, strict=True):
+            if outcome is None:
+                continue
+            shape = inspect(step.statement.sql)
+            if shape.kind is StatementKind.WRITE:
+                self._affected = outcome.affected
+                self._total += outcome.affected
+                self._last_rowid = outcome.last_insert_rowid or self._last_rowid
+            elif shape.pragma == "foreign_keys" and shape.kind is StatementKind.STATE and not self.in_transaction:
+                self._sticky = not shape.default
+
+
+def _begins(steps: Sequence[Step]) -> bool:
+    return any(inspect(step.statement.sql).kind in _BEGINS for step in steps)

@@ -1,0 +1,85 @@
+"""The front of this package: streams and batches in, a switch's hold and resume beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cutover.metrics import Metrics
+from cutover.model.statement import BatchResult, Step
+from cutover.schema.batches import Route, route
+from cutover.stores.base import Member
+from cutover.write_through.gate import Gate
+from cutover.write_through.primary import Primary
+from cutover.write_through.stream import Stream
+
+
+class WriteThrough:
+    """One for the service. Streams and `run` may be used concurrently; `hold` and `resume` belong to one switch."""
+
+    def __init__(self, member: Member, *, epoch: int, metrics: Metrics, hold_timeout: float) -> None:
+        """`hold_timeout`: seconds that a write may wait for a switch."""
+        self._primary = Primary(member, epoch, Gate(metrics, hold_timeout))
+
+    @property
+    def member(self) -> Member:
+        """The primary that statements go to."""
+        return self._primary.member
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of that primary."""
+        return self._primary.epoch
+
+    @property
+    def held(self) -> bool:
+        """Whether writes wait for a switch."""
+        return self._primary.gate.held
+
+    @property
+    def draining(self) -> bool:
+        """Whether new work is refused for good."""
+        return self._primary.gate.draining
+
+    def observe(
+        self,
+        on_statement: Callable[[str], None] | None,
+        on_read: Callable[[Sequence[Step], BatchResult], None] | None,
+    ) -> None:
+        """Have each statement's text, and each finished read outside of transactions, shown to these functions.
+
+        They are called on the event loop in the way of the request and must return at once.
+        """
+        self._primary.on_statement = on_statement
+        self._primary.on_read = on_read
+
+    def stream(self) -> Stream:
+        """A new stream; it costs nothing until it needs a connection of its own."""
+        return Stream(self._primary)
+
+    async def run(self, steps: Sequence[Step]) -> BatchResult:
+        """Run a batch of no stream. What it leaves open is rolled back.
+
+        Raises `StatementError` if nothing of it was executed; errors of single statements are in the result.
+        """
+        self._primary.observe(steps)
+        if route(steps) is Route.READ:
+            return await self._primary.read(steps)
+        return await self._primary.write(steps)
+
+    async def hold(self, grace: float) -> None:
+        """From now on new writes and new transactions wait. Returns when no write is under way or open.
+
+        Interactive write transactions may go on for `grace` seconds and are then rolled back; their streams are told
+        SQLITE_BUSY. Read-only ones go on. If this is cancelled or fails, `resume` with the same member restores all.
+        """
+        await self._primary.gate.hold(grace)
+
+    async def resume(self, member: Member, epoch: int) -> None:
+        """End a hold: held writes run on `member`, in the order in which they came."""
+        self._primary.member = member
+        self._primary.epoch = epoch
+        self._primary.gate.release()
+
+    async def drain(self, deadline: float) -> None:
+        """Shut down: refuse new work, answer everybody who waits, let what runs end within `deadline` seconds."""
+        await self._primary.gate.drain(deadline)
