@@ -18,6 +18,7 @@ from cutover.errors import (
     Fenced,
     FenceTimeout,
     GatesFailed,
+    NoSuchTable,
     OwnedElsewhere,
     SchemaError,
     StaleApplier,
@@ -41,11 +42,18 @@ _STATUS: tuple[tuple[type[CutoverError], int], ...] = (
     (SchemaError, 409),
     (Unrepresentable, 409),
     (AuditBroken, 409),
+    (NoSuchTable, 404),
     (ConfigurationError, 400),
 )
 """First match wins. What stands in no line was asked wrongly: 400."""
 
-_REQUEST_IS_WRONG = {"approval_required": 400, "data_loss_not_accepted": 400, "unknown_gate": 400, "forbidden": 403}
+_REQUEST_IS_WRONG = {
+    "approval_required": 400,
+    "data_loss_not_accepted": 400,
+    "unknown_gate": 400,
+    "forbidden": 403,
+    "not_found": 404,
+}
 """Refusals of a switch that are about the request, not about the state."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from prometheus_client import generate_latest
 
 from cutover.admin.operations import Actor, Json, SwitchRequest
-from cutover.errors import CutoverError, GatesFailed
+from cutover.errors import CutoverError, GatesFailed, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.control import Gate
 
@@ -70,6 +70,7 @@ class ScriptedOperations:
         self.calls: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None
         self.gates = [Gate("verified", True, "20 s old, limit 1 h"), Gate("backup", True, "2.1 GB free")]
+        self.failures_after: int | None = None
         self.not_ready = ""
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -80,7 +81,7 @@ class ScriptedOperations:
         self.verify_states: list[Json] = []
         self.drifted: list[Json] = []
         self.failing_statements = 0
-        self.state = "shadowing"
+        self.phase = "shadowing"
 
     def _say(self, *call: Any) -> None:
         self.calls.append(call)
@@ -89,6 +90,8 @@ class ScriptedOperations:
 
     async def status(self) -> Json:
         self._say("status")
+        if self.failures_after is not None and len(self.calls) > self.failures_after:
+            raise StoreUnavailable("Postgres is away.")
         return STATUS_SHAPE
 
     async def ready(self) -> tuple[bool, str]:
@@ -115,8 +118,16 @@ class ScriptedOperations:
         gates = [{"name": gate.name, "ok": gate.ok, "detail": gate.detail} for gate in self.gates]
         failed = [gate.name for gate in self.gates if not gate.ok and gate.name not in request.override]
         if request.dry_run:
-            steps = ["prepare", "fence", "drain", "verify", "commit", "finish"]
-            return {"result": "dry_run", "would_proceed": not failed, "gates": gates, "steps": steps}
+            steps = [{"name": name, "does": f"what {name} does"} for name in ("fence", "drain", "commit")]
+            return {
+                "phase": self.phase,
+                "primary": "postgres" if self.phase == "promoted" else "sqlite",
+                "epoch": 1,
+                "result": "dry_run",
+                "would_proceed": not failed and self.phase == {"promote": "shadowing"}.get(name, "promoted"),
+                "gates": gates,
+                "steps": steps,
+            }
         if failed:
             raise GatesFailed(f"Gates are not passed: {', '.join(failed)}.", list(self.gates))
         self.in_switch.set()
@@ -158,12 +169,30 @@ class ScriptedOperations:
 
     async def explain(self, table: str, key: Sequence[Any]) -> Json:
         self._say("explain", table, list(key))
-        return {"table": table, "key": list(key), "verdict": "equal on both sides"}
+        cell = {"value": "hi", "type": "text", "canonical": "t2:hi;"}
+        return {
+            "table": table,
+            "target": f"public.{table}",
+            "key": {"id": key[0]},
+            "primary": {"store": "sqlite", "row": {"body": "hi"}},
+            "shadow": {"store": "postgres", "row": None},
+            "columns": [{"name": "body", "equal": False, "primary": cell, "shadow": None}],
+            "pending": False,
+            "quarantined": None,
+            "kind": "missing",
+            "verdict": "drift",
+            "sentence": "This is drift: the shadow does not have the row; `cutover repair` mends it.",
+        }
 
     async def repair(self, table: str | None, dry_run: bool, actor: Actor) -> Json:
         self._say("repair", table, dry_run, actor)
         repaired = 0 if dry_run else len(self.drifted)
-        return {"repaired": repaired, "remaining": 0, "dry_run": dry_run, "rows": self.drifted}
+        return {
+            "repaired": repaired,
+            "remaining": len(self.drifted) - repaired,
+            "dry_run": dry_run,
+            "rows": self.drifted,
+        }
 
     async def quarantine(self) -> Json:
         self._say("quarantine")

@@ -1,0 +1,145 @@
+"""`cutover status`: how far the migration is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cutover.cli.client import AdminClient
+from cutover.cli.exits import Unreachable
+from cutover.cli.options import AdminUrl, AsJson, ConfigFile, Token, reach
+from cutover.cli.show import clean, console, gate_lines, grid, moment, number, print_json, rows_differ, span
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_EVERY = 1.0
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    admin_url: AdminUrl = None,
+    token: Token = None,
+) -> None:
+    """Phase, primary, epoch, lag, rows and drift of each table, and the gates.
+
+    \b
+    Example:
+      cutover status --watch
+      cutover status --json | jq .mirror.lag_seconds
+    """
+    client = reach(config, admin_url, token)
+    now = client.get("/v1/status")
+    if not watch:
+        print_json(now) if as_json else console().print(page(now))
+        return
+    try:
+        if as_json or not sys.stdout.isatty():
+            _watch_lines(client, now, as_json=as_json)
+        else:
+            _watch_screen(client, now)
+    except KeyboardInterrupt:
+        return
+
+
+def page(status: dict[str, Any]) -> RenderableType:
+    """The whole status for a terminal."""
+    from rich.console import Group
+    from rich.text import Text
+
+    tables = grid(
+        ("table", "on the other side", "rows", "copied", "missing", "extra", "different", "quarantined"),
+        [_table_row(table) for table in status["tables"]],
+        numbers=(2, 4, 5, 6, 7),
+    )
+    parts: list[RenderableType] = [*_headlines(status), tables]
+    if status["gates"]:
+        closed = sum(not gate["ok"] for gate in status["gates"])
+        verb = "demotion" if status["phase"] in ("promoted", "demoting") else "promotion"
+        state = f"{closed} not passed" if closed else "all passed"
+        parts += [Text(f"gates of the {verb}: {state}", style="bold"), gate_lines(status["gates"])]
+    return Group(*parts)
+
+
+def headline(status: dict[str, Any]) -> str:
+    """The status in one line."""
+    mirror, compare = status["mirror"], status["compare"]
+    return (
+        f"{status['phase']}: primary {status['primary']}, epoch {status['epoch']}; mirror {mirror['state']}, "
+        f"lag {span(mirror['lag_seconds'])} ({number(mirror['lag_changes'])} changes); "
+        f"{rows_differ(compare['drift_rows'])}"
+    )
+
+
+def _headlines(status: dict[str, Any]) -> list[Any]:
+    from rich.text import Text
+
+    mirror, compare, rehearsal = status["mirror"], status["compare"], status["rehearsal"]
+    full, reads = compare["last_full"], rehearsal["shadow_reads"]
+    told = "never verified in full"
+    if full:
+        when = f"last full verification {moment(full['finished_at'])} UTC"
+        told = f"{when}: {number(full['rows'])} rows, {rows_differ(full['drift_rows'])}"
+    error = f"; {clean(mirror['last_error'])}" if mirror["last_error"] else ""
+    facts = (
+        (
+            "phase",
+            f"{status['phase']}: primary {status['primary']}, shadow {status['shadow']}, epoch {status['epoch']} "
+            f"({status['role']}, version {status['version']}, up {span(status['uptime_seconds'])})",
+        ),
+        (
+            "mirror",
+            f"{mirror['state']}, lag {span(mirror['lag_seconds'])} ({number(mirror['lag_changes'])} changes), "
+            f"{number(mirror['applied_rows'])} rows applied, {number(mirror['quarantined_rows'])} quarantined{error}",
+        ),
+        ("drift", f"{rows_differ(compare['drift_rows'])}; {told}"),
+        (
+            "statements",
+            f"{number(rehearsal['statements'])} seen, {number(rehearsal['ready'])} ready, "
+            f"{number(rehearsal['failing'])} failing; shadow reads: {number(reads['match'])} match, "
+            f"{number(reads['mismatch'])} mismatch, {number(reads['inconclusive'])} inconclusive",
+        ),
+    )
+    lines = [Text.assemble((f"{name:<11}", "bold"), value) for name, value in facts]
+    if problem := status.get("problem") or status.get("attach_error"):
+        lines.append(Text.assemble((f"{'problem':<11}", "bold red"), clean(problem, 2000)))
+    return lines
+
+
+def _table_row(table: dict[str, Any]) -> tuple[str, ...]:
+    copied, drift = table["backfill"], table["drift"]
+    done = copied["state"] == "done"
+    progress = "done" if done else f"{copied['state']} {number(copied['rows'])} of {number(copied['total'])}"
+    figures = (drift["missing"], drift["extra"], drift["different"], table["quarantined"])
+    return (table["name"], table["target"], number(table["rows"]), progress, *map(number, figures))
+
+
+def _watch_lines(client: AdminClient, now: dict[str, Any], *, as_json: bool) -> None:
+    while True:
+        if as_json:
+            print_json(now, compact=True)
+        else:
+            print(headline(now), flush=True)
+        time.sleep(_EVERY)
+        now = client.get("/v1/status")
+
+
+def _watch_screen(client: AdminClient, now: dict[str, Any]) -> None:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(page(now), console=console(), auto_refresh=False, screen=True) as live:
+        shown = page(now)
+        while True:
+            time.sleep(_EVERY)
+            try:
+                shown = page(client.get("/v1/status"))
+                live.update(shown, refresh=True)
+            except Unreachable as error:  # a restart of the service is part of what is watched
+                live.update(Group(Text(f"{error} Trying again.", style="bold red"), shown), refresh=True)
