@@ -1,0 +1,28 @@
+"""Stories: the real process, killed and started again, with writers on each door."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.service import Service, create
+
+SCHEMA = """
+CREATE TABLE items(id TEXT PRIMARY KEY, n INTEGER NOT NULL, body TEXT);
+CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);
+CREATE TABLE pairs(a TEXT, b INTEGER, v REAL, x BLOB, PRIMARY KEY(a, b)) WITHOUT ROWID;
+"""
+
+
+@pytest.fixture
+async def service(tmp_path: Path, sqlite_path: str, postgres_url: str) -> AsyncIterator[Service]:
+    """A service that is not started yet, on a database with a few rows."""
+    rows = ",".join(f"('old-{number}', {number}, 'body {number}')" for number in range(500))
+    accounts = ",".join(f"({number}, 100)" for number in range(1, 11))
+    create(sqlite_path, SCHEMA + f"INSERT INTO items VALUES {rows}; INSERT INTO accounts VALUES {accounts};")
+    made = Service(tmp_path, sqlite_path, postgres_url)
+    yield made
+    if made.process is not None:
+        await made.kill()
