@@ -1,0 +1,244 @@
+"""What in the data of a mapped table Postgres could not hold: SQL conditions for SQLite, each with its finding."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from cutover.errors import Unrepresentable
+from cutover.model.table import Column, ForeignKey, Table
+from cutover.schema.codecs import codec_for
+from cutover.schema.findings import Finding
+from cutover.schema.postgres_schema import PostgresTable
+from cutover.schema.sqlite_schema import SqliteTable, quoted
+
+_CLASSES = {
+    "smallint": "integer",
+    "integer": "integer",
+    "bigint": "integer",
+    "boolean": "integer",
+    "double precision": "real",
+    "text": "text",
+    "character varying": "text",
+    "json": "text",
+    "jsonb": "text",
+    "bytea": "blob",
+}
+_RANGES = {"smallint": 2**15, "integer": 2**31}
+_LARGEST_REAL = 1.7976931348623157e308
+_LARGEST_INDEXED = 2700
+"""Bytes; a B-tree on Postgres refuses larger terms (after compression)."""
+
+_ARTICLE = {"integer": "an integer", "real": "a real number", "text": "text", "blob": "a blob"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """Rows that meet `condition` (`s` names the row) are what `finding` is about."""
+
+    condition: str
+    finding: Finding
+
+
+def register_functions(connection: sqlite3.Connection) -> None:
+    """What conditions need beyond SQLite's own functions. They are given text as blobs, so that any bytes arrive."""
+    connection.create_function("cutover_broken_text", 1, _broken_text, deterministic=True)
+    connection.create_function("cutover_broken_json", 1, _broken_json, deterministic=True)
+
+
+def _broken_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+_JSON = codec_for(Column(name="", declared="", affinity="TEXT", target="", target_type="jsonb"))
+
+
+def _broken_json(value: bytes) -> bool:
+    try:
+        _JSON.to_target(value.decode())
+    except UnicodeDecodeError:
+        return False  # counted as broken text
+    except Unrepresentable:
+        return True
+    return False
+
+
+def checks_for(
+    table: Table, source: SqliteTable, target: PostgresTable | None, parents: Mapping[str, Table]
+) -> list[Check]:
+    """Every check of a mapped table; `target` is None where cutover creates it. `parents` has all mapped tables."""
+    if target is None:
+        indexed = {name for index in source.indexes for name in index.columns}
+    else:
+        theirs = {name for index in target.indexes for name in index.columns}
+        indexed = {column.name for column in table.columns if column.target in theirs}
+    found = list[Check]()
+    for column in table.columns:
+        found += _of_values(table, column)
+        found += _of_nulls(table, column, target)
+        if column.name in indexed:
+            found += _of_index(table, column)
+    found += [_of_parents(table, key, parents[key.parent]) for key in table.foreign_keys]
+    return found
+
+
+def _of_values(table: Table, column: Column) -> Iterator[Check]:
+    value = f"s.{quoted(column.name)}"
+    base, _, rest = column.target_type.partition("(")
+    fitting = _CLASSES[base]
+
+    def check(code: str, condition: str, message: str, todo: str) -> Check:
+        return Check(condition, Finding("blocks", code, message, todo, table.name, column.name))
+
+    for other in ("integer", "real", "text", "blob"):
+        if other != fitting:
+            yield check(
+                "wrong_storage_class",
+                f"typeof({value}) = '{other}'",
+                f"Rows hold {_ARTICLE[other]}, but the column is {column.target_type} on Postgres.",
+                f"Convert them in SQLite: SELECT ... WHERE typeof({column.name}) = '{other}'.",
+            )
+    if base in _RANGES:
+        yield check(
+            "out_of_range",
+            f"(typeof({value}) = 'integer' AND {value} NOT BETWEEN {-_RANGES[base]} AND {_RANGES[base] - 1})",
+            f"Integers are out of range of {base}.",
+            "Make the column bigint on Postgres.",
+        )
+    if base == "boolean":
+        yield check(
+            "not_boolean",
+            f"(typeof({value}) = 'integer' AND {value} NOT IN (0, 1))",
+            "Integers other than 0 and 1 are no boolean.",
+            "Make them 0 or 1 in SQLite, or make the column bigint on Postgres.",
+        )
+    if fitting == "text":
+        yield from _of_text(check, value, base, rest)
+    if fitting == "real":
+        infinite = f"(typeof({value}) = 'real' AND abs({value}) > {_LARGEST_REAL!r})"
+        message = "Rows hold an infinity. It is mirrored as it is; on Postgres, arithmetic that overflows is an error."
+        yield Check(infinite, Finding("informs", "infinity", message, "", table.name, column.name))
+
+
+def _of_text(check: Callable[[str, str, str, str], Check], value: str, base: str, rest: str) -> Iterator[Check]:
+    is_text, raw = f"typeof({value}) = 'text'", f"CAST({value} AS BLOB)"
+    yield check(
+        "text_with_nul",
+        f"({is_text} AND instr({raw}, x'00') > 0)",
+        "Text holds a NUL character, which Postgres refuses.",
+        "Remove it in SQLite: replace(value, char(0), '').",
+    )
+    # Only text beyond ASCII is worth a call out of SQLite.
+    yield check(
+        "text_not_unicode",
+        f"({is_text} AND {value} GLOB '*[^' || char(1) || '-' || char(127) || ']*' AND cutover_broken_text({raw}))",
+        "Text is not valid UTF-8, which Postgres refuses.",
+        "Repair it in SQLite, or store it as a blob.",
+    )
+    if rest:
+        yield check(
+            "text_too_long",
+            f"({is_text} AND length({value}) > {int(rest.rstrip(')'))})",
+            f"Text is longer than {base}({rest} allows.",
+            "Make the column text on Postgres.",
+        )
+    if base in {"json", "jsonb"}:
+        yield check(
+            "not_json",
+            f"({is_text} AND cutover_broken_json({raw}))",
+            f"Text is not JSON, but the column is {base} on Postgres.",
+            "Repair it in SQLite (an empty string often means NULL), or make the column text on Postgres.",
+        )
+
+
+def _of_nulls(table: Table, column: Column, target: PostgresTable | None) -> Iterator[Check]:
+    if column.not_null or column.name == table.rowid_alias:
+        return
+    condition = f"s.{quoted(column.name)} IS NULL"
+    theirs = target.column(column.target) if target else None
+    if column.name in table.key:
+        message, code = "Key columns hold NULL, which SQLite lets pass and Postgres does not.", "null_in_key"
+    elif theirs is not None and theirs.not_null:
+        message, code = f"Rows hold NULL, but {column.target} is NOT NULL on Postgres.", "null_in_not_null"
+    else:
+        return
+    todo = "Give these rows a value in SQLite, or delete them."
+    yield Check(condition, Finding("blocks", code, message, todo, table.name, column.name))
+
+
+def _of_index(table: Table, column: Column) -> Iterator[Check]:
+    if _CLASSES[column.target_type.partition("(")[0]] not in {"text", "blob"}:
+        return
+    yield Check(
+        f"length(CAST(s.{quoted(column.name)} AS BLOB)) > {_LARGEST_INDEXED}",
+        Finding(
+            "warns",
+            "long_indexed_value",
+            f"Values of more than {_LARGEST_INDEXED} bytes stand in an index, which Postgres may refuse.",
+            "Shorten them, or do without the index on Postgres.",
+            table.name,
+            column.name,
+        ),
+    )
+
+
+def _of_parents(table: Table, key: ForeignKey, parent: Table) -> Check:
+    own = [f"s.{quoted(name)}" for name in key.columns]
+    theirs = [f"p.{quoted(name)}" for name in key.parent_columns]
+    present = " AND ".join(f"{name} IS NOT NULL" for name in own)
+    source = f"{quoted(parent.name)} AS p"
+    if any(index.columns[: len(theirs)] == key.parent_columns and not index.partial for index in parent.unique):
+        equal = " AND ".join(f"{other} = {mine}" for mine, other in zip(own, theirs, strict=True))
+        absent = f"NOT EXISTS (SELECT 1 FROM {source} WHERE {equal})"
+    else:
+        # Without an index a search for each row would take for ever; IN builds one for the statement.
+        some = " AND ".join(f"{name} IS NOT NULL" for name in theirs)
+        absent = f"({', '.join(own)}) NOT IN (SELECT {', '.join(theirs)} FROM {source} WHERE {some})"
+    label = f"{table.name}.{', '.join(key.columns)} -> {parent.name}.{', '.join(key.parent_columns)}"
+    return Check(
+        f"({present} AND {absent})",
+        Finding(
+            "blocks",
+            "orphan",
+            f"Rows have no parent ({label}).",
+            "Delete them, add their parents, or set the reference to NULL, in SQLite.",
+            table.name,
+            key.columns[0],
+        ),
+    )
+
+
+def find_duplicates(connection: sqlite3.Connection, table: Table, target: PostgresTable) -> Iterator[Finding]:
+    """Values that occur twice where only Postgres demands that they are unique. One read for each such index."""
+    names = {column.target: column for column in table.columns}
+    for index in target.indexes:
+        columns = [names[name] for name in index.columns if name in names]
+        if not index.unique or index.partial or len(columns) != len(index.columns):
+            continue
+        own = {column.name for column in columns}
+        if any(set(each.columns) <= own and not each.partial for each in table.unique):
+            continue
+        listed = ", ".join(f"s.{quoted(column.name)} COLLATE BINARY" for column in columns)
+        present = " AND ".join(f"s.{quoted(column.name)} IS NOT NULL" for column in columns)
+        groups = f"FROM {quoted(table.name)} AS s WHERE {present} GROUP BY {listed} HAVING count(*) > 1"
+        (count,) = connection.execute(f"SELECT sum(n) FROM (SELECT count(*) AS n {groups})").fetchone()
+        if count:
+            keys = ", ".join(f"s.{quoted(name)}" for name in table.key)
+            examples = connection.execute(
+                f"SELECT {keys} FROM {quoted(table.name)} AS s WHERE ({listed}) IN (SELECT {listed} {groups}) LIMIT 10"
+            )
+            yield Finding(
+                "blocks",
+                "duplicate",
+                f"Rows share a value of ({', '.join(sorted(own))}), but {index.name} on Postgres makes it unique.",
+                "Make the values different in SQLite, or drop the constraint on Postgres.",
+                table.name,
+                columns[0].name,
+                count,
+                tuple(examples.fetchall()),
+            )
