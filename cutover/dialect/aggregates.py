@@ -1,0 +1,175 @@
+"""Aggregate and window functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from cutover.dialect import functions
+from cutover.dialect.comparing import bytewise, collated, collation, text, value
+from cutover.dialect.expressions import Expressions
+from cutover.dialect.scope import Scope
+from cutover.dialect.tokens import FUNCTION_PREFIX
+from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, null
+
+_RANKS = {"row_number": Kind.INT, "rank": Kind.INT, "dense_rank": Kind.INT}
+_SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
+
+
+def _same(node: exp.Expression) -> exp.Expression:
+    return node
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call, to which FILTER and OVER are added, and what goes around all of that."""
+
+    node: exp.Expression
+    kind: Kind
+    wrap: Callable[[exp.Expression], exp.Expression] = _same
+    not_null: bool = False
+    collation: str | None = None
+
+
+class Aggregates:
+    """Rewrites aggregate and window functions of one statement."""
+
+    def __init__(self, expressions: Expressions) -> None:
+        self.expressions = expressions
+
+    def aggregate(self, node: exp.Expression, scope: Scope) -> Typed:
+        """An aggregate call with its FILTER and OVER."""
+        over = node if isinstance(node, exp.Window) else None
+        node = node.this if over is not None else node
+        condition = node.expression.this if isinstance(node, exp.Filter) else None
+        node = node.this if isinstance(node, exp.Filter) else node
+        if not isinstance(node, exp.Anonymous) or not functions.is_aggregate(node):
+            raise Refused(f"OVER or FILTER after {type(node).__name__}")
+        grouping = scope.grouping
+        if over is None:
+            scope.grouping = None
+        try:
+            built = self._call(node, scope)
+            result: exp.Expression = built.node
+            if condition is not None:
+                where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
+                result = exp.Filter(this=result, expression=where)
+            if over is not None:
+                result = self._over(over, result, scope)
+        finally:
+            scope.grouping = grouping
+        return Typed(built.wrap(result), built.kind, collation=built.collation, not_null=built.not_null)
+
+    def _over(self, window: exp.Window, inner: exp.Expression, scope: Scope) -> exp.Expression:
+        if window.args.get("alias") is not None and not window.args.get("over"):
+            raise Refused("A named window that extends another")
+        rewritten = self.window(window, scope)
+        rewritten.set("this", inner)
+        rewritten.set("over", "OVER")
+        return rewritten
+
+    def window(self, window: exp.Window, scope: Scope) -> exp.Window:
+        """A window definition: what stands in OVER (...) or after WINDOW name AS."""
+        partition = []
+        for term in window.args.get("partition_by") or []:
+            typed = self.expressions.typed(term, scope)
+            partition.append(collated(typed, collation(typed)) if typed.kind is Kind.TEXT else typed.node)
+        order = window.args.get("order")
+        terms = [self.expressions.queries.ordering.term(term, scope) for term in order.expressions] if order else []
+        spec = window.args.get("spec")
+        return exp.Window(
+            this=window.this.copy() if isinstance(window.this, exp.Identifier) else None,
+            partition_by=partition,
+            order=exp.Order(expressions=terms) if terms else None,
+            spec=spec.copy() if spec else None,
+            alias=window.args["alias"].copy() if window.args.get("alias") else None,
+        )
+
+    def _call(self, node: exp.Anonymous, scope: Scope) -> _Call:
+        name = str(node.this).removeprefix(FUNCTION_PREFIX)
+        arguments, distinct, order = _arguments(node)
+        if name == "count" and (not arguments or isinstance(arguments[0], exp.Star)):
+            return _Call(call("COUNT", exp.Star()), Kind.INT, not_null=True)
+        typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
+        ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
+        if name in _RANKS or name in _SHARES:
+            return _Call(call(name), {**_RANKS, **_SHARES}[name], not_null=True)
+        if name in functions.WINDOW_ONLY:
+            return self._window_function(name, typed)
+        if not typed:
+            raise Refused(f"{name}() without an argument")
+        return self._aggregate(name, typed, distinct, ordering)
+
+    def _window_function(self, name: str, typed: list[Typed]) -> _Call:
+        if name == "ntile":
+            return _Call(call(name, cast(typed[0].node, "INTEGER")), Kind.INT, lambda node: cast(node, "BIGINT"))
+        subject = null(Kind.TEXT) if typed[0].kind is Kind.NULL else typed[0].node
+        nodes = [subject, *(cast(argument.node, "INTEGER") for argument in typed[1:2])]
+        if len(typed) > 2:
+            kind, (subject, default) = functions.unify([typed[0], typed[2]])
+            return _Call(call(name, subject, nodes[1], default), kind)
+        return _Call(call(name, *nodes), typed[0].kind)
+
+    def _aggregate(self, name: str, typed: list[Typed], distinct: bool, order: list[exp.Expression]) -> _Call:
+        subject = typed[0]
+        if subject.kind is Kind.NULL:
+            subject = subject.but(node=null(Kind.INT), kind=Kind.INT)
+
+        def build(function: str, *nodes: exp.Expression) -> exp.Expression:
+            first: exp.Expression = exp.Distinct(expressions=[nodes[0]]) if distinct else nodes[0]
+            last = nodes[-1] if len(nodes) > 1 else first
+            if order:
+                last = exp.Order(this=last, expressions=order)
+            return call(function, first, last) if len(nodes) > 1 else call(function, last)
+
+        match name:
+            case "count":
+                node = collated(subject, collation(subject)) if subject.kind is Kind.TEXT else subject.node
+                return _Call(build("COUNT", node), Kind.INT, not_null=True)
+            case "sum":
+                inner = functions.number(subject)
+                wrap = _bigint if inner.kind is Kind.INT else _same
+                return _Call(build("SUM", inner.node), inner.kind, wrap)
+            case "avg":
+                return _Call(build("AVG", functions.real(subject).node), Kind.REAL)
+            case "total":
+                return _Call(build("SUM", functions.real(subject).node), Kind.REAL, _or_zero, not_null=True)
+            case "min" | "max":
+                return self._extreme(name, subject, build)
+            case _:
+                separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
+                return _Call(build("string_agg", text(subject).node, separator), Kind.TEXT)
+
+    def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expression]) -> _Call:
+        if subject.kind in (Kind.DYNAMIC, Kind.BLOB):
+            raise Refused(f"{name}() of a {subject.kind}")
+        node = subject.node
+        if subject.kind is Kind.TEXT:
+            if collation(subject) != "BINARY":
+                raise Refused(f"{name}() with collation {collation(subject)}")
+            node = node if bytewise(subject) else collate_c(node)
+        return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
+
+
+def _bigint(node: exp.Expression) -> exp.Expression:
+    return cast(node, "BIGINT")
+
+
+def _or_zero(node: exp.Expression) -> exp.Expression:
+    return exp.Coalesce(this=node, expressions=[cast(exp.Literal.number(0), "DOUBLE PRECISION")])
+
+
+def _arguments(node: exp.Anonymous) -> tuple[list[exp.Expression], bool, list[exp.Expression]]:
+    """Arguments, whether they are DISTINCT, and the terms of an ORDER BY among them."""
+    arguments = list(node.expressions)
+    order: list[exp.Expression] = []
+    if arguments and isinstance(arguments[-1], exp.Order):
+        order = list(arguments[-1].expressions)
+        arguments[-1] = arguments[-1].this
+    if arguments and isinstance(arguments[0], exp.Distinct):
+        return [*arguments[0].expressions, *arguments[1:]], True, order
+    return arguments, False, order
+
+

@@ -1,0 +1,97 @@
+"""Values on their way into a column: SQLite's affinity, then exactly what the Postgres type can hold, or an error."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cutover.dialect.comparing import number_of, text, value
+from cutover.dialect.scope import Context
+from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, affinity_of, cast, helper, literal
+from cutover.dialect.catalog import column_kind
+from cutover.errors import Unrepresentable
+from cutover.model.table import Column
+from cutover.schema.codecs import codec_for
+
+_BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
+
+
+class Assigning:
+    """Converts values of one statement to columns."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def assign(self, typed: Typed, column: Column) -> exp.Expression:
+        """`typed` as a value of `column`. Raises `Refused` where no value of that kind fits."""
+        if typed.kind is Kind.NULL:
+            if typed.slot is not None:
+                self.context.hints.setdefault(typed.slot, _natural(column))
+            return exp.Null()
+        if column.target_type.partition("(")[0] not in _BARE:
+            special = self._by_codec(typed, column)
+            if special is not None:
+                return special
+        return self._convert(value(typed), column)
+
+    def _by_codec(self, typed: Typed, column: Column) -> exp.Expression | None:
+        """Arguments and literals are checked and encoded here; other expressions are cast if that says the same."""
+        codec = codec_for(column)
+        if typed.slot is not None:
+            kind = typed.kind
+            if column.affinity == "TEXT" and kind in (Kind.INT, Kind.REAL):
+                return None
+            return self.context.use(typed.slot, codec.sql_type, codec.to_target)
+        if typed.is_constant:
+            try:
+                codec.to_target(typed.constant)
+            except Unrepresentable as error:
+                raise Refused(f"A literal for column {column.name} ({error.message})") from None
+            if column.target_type == "boolean":
+                return exp.Boolean(this=bool(typed.constant))
+            return cast(typed.node, codec.sql_type)
+        kind = column_kind(column)
+        if kind is Kind.WHOLE and not (typed.kind is Kind.WHOLE and typed.column == column):
+            raise Refused(f"A computed value for column {column.name} of type {column.target_type}")
+        if kind is Kind.WHOLE or typed.kind is kind is Kind.JSON or typed.kind is kind is Kind.BOOL:
+            return typed.node
+        return None
+
+    def _convert(self, typed: Typed, column: Column) -> exp.Expression:
+        kind = column_kind(column)
+        if typed.kind is kind:
+            return typed.node
+        if isinstance(typed.constant, str) and kind in (Kind.INT, Kind.REAL):
+            number = number_of(typed.constant)
+            if number is None:
+                raise Refused(f"The text for column {column.name} of type {column.target_type}")
+            return self._convert(literal(number), column)
+        if Kind.BLOB in (typed.kind, kind):
+            raise Refused(f"A {typed.kind} for column {column.name} of type {column.target_type}")
+        match kind:
+            case Kind.INT:
+                return helper("int_strict", typed.node)
+            case Kind.REAL:
+                direct = typed.kind is Kind.INT
+                return cast(typed.node, "DOUBLE PRECISION") if direct else helper("real_strict", typed.node)
+            case Kind.TEXT:
+                return text(typed).node if column.affinity == "TEXT" else self._kept_text(typed, column)
+            case Kind.BOOL:
+                return helper("bool_strict", typed.node)
+            case Kind.JSON:
+                return cast(text(typed).node, column.target_type)
+            case _:
+                raise Refused(f"A {typed.kind} for column {column.name} of type {column.target_type}")
+
+    def _kept_text(self, typed: Typed, column: Column) -> exp.Expression:
+        """A text column without TEXT affinity would hold a number as a number, which Postgres cannot."""
+        raise Refused(f"A {typed.kind} for column {column.name}, which holds text,")
+
+
+def _natural(column: Column) -> Kind:
+    """The kind of argument that NULL may be taken for beside this column."""
+    kind = column_kind(column)
+    if kind in (Kind.JSON, Kind.WHOLE):
+        return Kind.TEXT if affinity_of(column.declared) in ("TEXT", "NUMERIC") else Kind.INT
+    return Kind.INT if kind is Kind.BOOL else kind
+
+

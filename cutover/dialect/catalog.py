@@ -1,0 +1,55 @@
+"""What the translator knows of the application's tables, by name as SQLite finds them (without regard to case)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import sqlglot
+from sqlglot import exp
+
+from cutover.dialect.tokens import prepare
+from cutover.dialect.typed import KIND_OF_TARGET, Kind, Refused
+from cutover.model.table import Column, Table, Tables
+
+ROWID_NAMES = frozenset({"rowid", "_rowid_", "oid"})
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Mapped tables and views. Immutable: a new one is made when the schema changes."""
+
+    tables: Mapping[str, Table]
+    views: Mapping[str, str] = field(default_factory=dict)
+    """Lower-case name → the SELECT it stands for, in SQLite's SQL."""
+    sequences: Mapping[str, str | None] = field(default_factory=dict)
+    """Table name → the sequence of its automatic key on Postgres, None where it has none."""
+
+    @classmethod
+    def of(
+        cls, tables: Tables, ddl: Iterable[str] = (), sequences: Mapping[str, str | None] | None = None
+    ) -> Catalog:
+        """A catalog of mapped tables, with the views found among the CREATE statements of `ddl`."""
+        views = dict(filter(None, map(_view, ddl)))
+        return cls({table.name.lower(): table for table in tables}, views, sequences or {})
+
+    def table(self, name: str) -> Table:
+        """The table of that name. Raises `Refused` for one that is not mapped."""
+        try:
+            return self.tables[name.lower()]
+        except KeyError:
+            raise Refused(f"Table {name}, which is not mirrored,") from None
+
+
+def _view(statement: str) -> tuple[str, str] | None:
+    head = statement.split(None, 2)[:2]
+    if [word.upper() for word in head] != ["CREATE", "VIEW"]:
+        return None
+    parsed = sqlglot.parse_one(prepare(statement, frozenset()).text, dialect="sqlite")
+    name = parsed.this.this if isinstance(parsed.this, exp.Schema) else parsed.this
+    return name.name.lower(), statement
+
+
+def column_kind(column: Column) -> Kind:
+    """The kind of a mapped column."""
+    return KIND_OF_TARGET.get(column.target_type.partition("(")[0], Kind.WHOLE)

@@ -1,0 +1,215 @@
+"""Comparison as SQLite does it: affinity first, then storage classes, then the collation."""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+
+from cutover.dialect.typed import (
+    NUMBERS,
+    NUMERIC_AFFINITIES,
+    Kind,
+    Refused,
+    Typed,
+    binary,
+    call,
+    cast,
+    collate_c,
+    helper,
+    literal,
+    null,
+    paren,
+)
+
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
+_RANK = {Kind.TEXT: 2, Kind.BLOB: 3}
+_EQUALITY = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
+_SWAPPED = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE}
+
+
+def value(typed: Typed) -> Typed:
+    """The expression as a value: a boolean becomes 0 or 1, JSON becomes text."""
+    if typed.kind is Kind.BOOL:
+        return typed.but(node=cast(cast(typed.node, "INTEGER"), "BIGINT"), kind=Kind.INT, column=None)
+    if typed.kind is Kind.JSON:
+        return typed.but(node=helper("json_text", cast(typed.node, "TEXT")), kind=Kind.TEXT, column=None)
+    if typed.kind is Kind.WHOLE and typed.column is not None:
+        raise Refused(f"An expression over column {typed.column.name} of type {typed.column.target_type}")
+    return typed
+
+
+def text(typed: Typed) -> Typed:
+    """The expression as text, as `||` and TEXT affinity see it."""
+    typed = value(typed)
+    if typed.kind in (Kind.TEXT, Kind.NULL):
+        return typed
+    if typed.kind is Kind.INT:
+        if typed.is_constant:
+            return literal(str(typed.constant))
+        return typed.but(node=cast(typed.node, "TEXT"), kind=Kind.TEXT, column=None)
+    if typed.kind is Kind.BLOB:
+        return typed.but(node=call("convert_from", typed.node, exp.Literal.string("UTF8")), kind=Kind.TEXT, column=None)
+    return typed.but(node=helper("txt", typed.node), kind=Kind.TEXT, column=None, constant=None)
+
+
+def number_of(constant: str) -> int | float | None:
+    """The number that numeric affinity makes of a text, None if it stays text."""
+    if not _NUMBER.fullmatch(constant):
+        return None
+    try:
+        return int(constant)
+    except ValueError:
+        real = float(constant)
+        return int(real) if real.is_integer() and abs(real) < 1 << 53 else real
+
+
+def _shared_affinity(left: Typed, right: Typed) -> str | None:
+    """Which affinity is applied to both sides, None for none."""
+    one, two = left.affinity, right.affinity
+    if one is not None and two is not None:
+        return "NUMERIC" if one in NUMERIC_AFFINITIES or two in NUMERIC_AFFINITIES else None
+    either = one or two
+    return "NUMERIC" if either in NUMERIC_AFFINITIES else ("TEXT" if either == "TEXT" else None)
+
+
+def align(left: Typed, right: Typed) -> tuple[Typed, Typed]:
+    """Both sides as values, with the affinity of one applied to the other where that can be said now.
+
+    A text that is not constant and meets a numeric affinity stays text: `compare` treats it.
+    """
+    left, right = value(left), value(right)
+    shared = _shared_affinity(left, right)
+    return _apply(left, shared), _apply(right, shared)
+
+
+def _apply(typed: Typed, affinity: str | None) -> Typed:
+    if affinity == "NUMERIC" and isinstance(typed.constant, str):
+        number = number_of(typed.constant)
+        return typed if number is None else literal(number)
+    if affinity == "TEXT" and typed.kind in NUMBERS:
+        return text(typed)
+    return typed
+
+
+def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expression:
+    """`left op right` as a boolean. `loose`: NULL may stand for false (a conjunct of WHERE)."""
+    numeric = _shared_affinity(left, right) == "NUMERIC"
+    left, right = align(left, right)
+    if Kind.NULL in (left.kind, right.kind):
+        return _with_null(op, left, right)
+    if left.kind in NUMBERS and right.kind in NUMBERS:
+        return binary(op, left.node, right.node)
+    if left.kind is Kind.TEXT and right.kind is Kind.TEXT:
+        return _texts(op, left, right)
+    if left.kind is right.kind is Kind.BLOB:
+        return binary(op, left.node, right.node)
+    if Kind.DYNAMIC in (left.kind, right.kind):
+        return _dynamic(op, left, right)
+    texts = [side for side in (left, right) if side.kind is Kind.TEXT]
+    # A text column with numeric affinity (DATETIME) holds no text that looks like a number: SQLite would have made it one.
+    if numeric and texts and Kind.BLOB not in (left.kind, right.kind) and texts[0].affinity not in NUMERIC_AFFINITIES:
+        return _number_with_text(op, left, right, loose=loose)
+    return _classes(op, left, right, loose=loose)
+
+
+def _with_null(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expression:
+    if op in (exp.NullSafeEQ, exp.NullSafeNEQ):
+        other = left if right.kind is Kind.NULL else right
+        test: exp.Expression = exp.Is(this=paren(_typed_null(other)), expression=exp.Null())
+        return test if op is exp.NullSafeEQ else exp.Not(this=test)
+    return null(Kind.BOOL)
+
+
+def _typed_null(typed: Typed) -> exp.Expression:
+    return null(Kind.TEXT) if typed.kind is Kind.NULL else typed.node
+
+
+def collation(left: Typed, right: Typed | None = None) -> str:
+    """The collation SQLite compares with: written ones first, then the left column's, then the right's."""
+    sides = [left] if right is None else [left, right]
+    for side in sides:
+        if side.explicit and side.collation:
+            return side.collation.upper()
+    for side in sides:
+        if side.collation and side.affinity is not None:
+            return side.collation.upper()
+    return "BINARY"
+
+
+def collated(typed: Typed, name: str) -> exp.Expression:
+    """The text as the collation `name` sees it, to be compared bytewise. Raises `Refused` for unknown ones."""
+    if name == "NOCASE":
+        return call("lower", collate_c(typed.node))
+    if name == "RTRIM":
+        return call("rtrim", typed.node, exp.Literal.string(" "))
+    if name != "BINARY":
+        raise Refused(f"Collation {name}")
+    return typed.node
+
+
+def bytewise(typed: Typed) -> bool:
+    """Whether Postgres compares this text bytewise without being told."""
+    return typed.column is not None and typed.column.target_collation in (None, "C")
+
+
+def _texts(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expression:
+    name = collation(left, right)
+    one, two = collated(left, name), collated(right, name)
+    differs = left.column and right.column and left.column.target_collation != right.column.target_collation
+    ordered = op not in _EQUALITY and not (bytewise(left) or bytewise(right))
+    if name != "NOCASE" and (differs or ordered):
+        one = collate_c(one)
+    return binary(op, one, two)
+
+
+def _dynamic(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expression:
+    if op not in _EQUALITY:
+        raise Refused("An ordering of a value that may be text or number")
+    if Kind.BLOB in (left.kind, right.kind):
+        raise Refused("A comparison of a blob with a value that may be text or number")
+    one, two = (side.node if side.kind is Kind.DYNAMIC else call("to_jsonb", side.node) for side in (left, right))
+    return binary(op, one, two)
+
+
+def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expression:
+    if left.kind is Kind.TEXT:
+        if op in _EQUALITY:
+            return _number_with_text(op, right, left, loose=loose)
+        return _number_with_text(_SWAPPED[op], right, left, loose=loose)
+    name = "aff_int" if left.kind is Kind.INT and op in (exp.EQ, exp.NullSafeEQ) else "aff"
+    plain = binary(op, left.node, helper(name, right.node))
+    if op is exp.EQ and loose:
+        return plain
+    if op is exp.NullSafeEQ or op is exp.NullSafeNEQ:
+        converted = helper("aff", right.node)
+        same = exp.And(
+            this=binary(exp.NullSafeEQ, left.node.copy(), converted),
+            expression=binary(exp.EQ, _is_null(converted.copy()), _is_null(right.node.copy())),
+        )
+        return exp.Paren(this=same) if op is exp.NullSafeEQ else exp.Not(this=exp.Paren(this=same))
+    # A text that is no number is greater than every number.
+    greater = exp.Boolean(this=op in (exp.LT, exp.LTE, exp.NEQ))
+    known = exp.And(
+        this=exp.Not(this=_is_null(left.node.copy())),
+        expression=exp.Not(this=_is_null(right.node.copy())),
+    )
+    not_number = exp.And(this=exp.Paren(this=known), expression=_is_null(helper("aff", right.node.copy())))
+    return exp.Case(ifs=[exp.If(this=not_number, true=greater)], default=plain)
+
+
+def _is_null(node: exp.Expression) -> exp.Expression:
+    return exp.Paren(this=exp.Is(this=paren(node), expression=exp.Null()))
+
+
+def _classes(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expression:
+    """Storage classes differ: the answer is known, unless a side is NULL."""
+    less = _RANK.get(left.kind, 1) < _RANK.get(right.kind, 1)
+    answer = op in (exp.NEQ, exp.NullSafeNEQ) or (op in (exp.LT, exp.LTE) if less else op in (exp.GT, exp.GTE))
+    if (loose and not answer) or op in (exp.NullSafeEQ, exp.NullSafeNEQ):
+        if op in (exp.NullSafeEQ, exp.NullSafeNEQ):
+            both = exp.And(this=_is_null(left.node), expression=_is_null(right.node))
+            return exp.Paren(this=both) if op is exp.NullSafeEQ else exp.Not(this=exp.Paren(this=both))
+        return exp.Boolean(this=False)
+    either = exp.Or(this=_is_null(left.node), expression=_is_null(right.node))
+    return exp.Case(ifs=[exp.If(this=either, true=null(Kind.BOOL))], default=exp.Boolean(this=answer))

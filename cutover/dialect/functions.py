@@ -1,0 +1,394 @@
+"""Arithmetic, casts and scalar functions with SQLite's results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cutover.dialect.comparing import bytewise, collation, compare, text, value
+from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
+from cutover.dialect.tokens import FUNCTION_PREFIX
+from cutover.dialect.typed import (
+    NUMBERS,
+    Kind,
+    Refused,
+    Typed,
+    binary,
+    call,
+    cast,
+    collate_c,
+    helper,
+    literal,
+    null,
+    paren,
+)
+
+if TYPE_CHECKING:
+    from cutover.dialect.expressions import Expressions
+
+AGGREGATES = frozenset({"count", "sum", "avg", "total", "min", "max", "group_concat"})
+WINDOW_ONLY = frozenset(
+    {"row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value",
+     "last_value", "nth_value"}
+)  # fmt: skip
+
+
+def is_aggregate(node: exp.Expression) -> bool:
+    """Whether a call is of an aggregate (or window) function; min and max are with one argument only."""
+    if not isinstance(node, exp.Anonymous) or not str(node.this).startswith(FUNCTION_PREFIX):
+        return False
+    name = str(node.this).removeprefix(FUNCTION_PREFIX)
+    if name in ("min", "max"):
+        return len(node.expressions) == 1
+    return name in AGGREGATES or name in WINDOW_ONLY
+
+
+def number(typed: Typed) -> Typed:
+    """As arithmetic takes it: integers are 64 bits wide, text gives its numeric prefix, NULL stays NULL."""
+    typed = value(typed)
+    match typed.kind:
+        case Kind.INT:
+            narrow = typed.is_constant or (typed.column is not None and typed.column.target_type != "bigint")
+            return typed.but(node=cast(typed.node, "BIGINT")) if narrow else typed
+        case Kind.REAL | Kind.NUM:
+            return typed
+        case Kind.NULL:
+            return typed.but(node=null(Kind.INT), kind=Kind.INT, slot=None)
+        case Kind.TEXT | Kind.DYNAMIC:
+            return Typed(helper("tonum", text(typed).node), Kind.NUM)
+        case _:
+            raise Refused(f"Arithmetic on a {typed.kind}")
+
+
+def integer(typed: Typed) -> Typed:
+    """As CAST(x AS INTEGER): truncated, or the integer prefix of a text."""
+    typed = value(typed)
+    if typed.kind in (Kind.TEXT, Kind.DYNAMIC):
+        return Typed(helper("toint", text(typed).node), Kind.INT, not_null=typed.not_null)
+    typed = number(typed)
+    if typed.kind is Kind.INT:
+        return typed
+    return Typed(helper("toint", typed.node), Kind.INT, not_null=typed.not_null)
+
+
+def real(typed: Typed) -> Typed:
+    """As a double."""
+    typed = number(typed)
+    return typed if typed.kind is Kind.REAL else Typed(cast(typed.node, "DOUBLE PRECISION"), Kind.REAL)
+
+
+def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
+    """`left op right` for numbers: division by zero is NULL, % is of integers."""
+    if op is exp.Mod:
+        real_result = Kind.REAL in (left.kind, right.kind)
+        divisor = call("NULLIF", integer(right).node, exp.Literal.number(0))
+        result = exp.Paren(this=exp.Mod(this=paren(integer(left).node), expression=divisor))
+        return Typed(cast(result, "DOUBLE PRECISION") if real_result else result, Kind.REAL if real_result else Kind.INT)
+    kinds = {left.kind, right.kind}
+    kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
+    if op is not exp.Div:
+        not_null = left.not_null and right.not_null
+        return Typed(exp.Paren(this=binary(op, left.node, right.node)), kind, not_null=not_null)
+    if kind is Kind.NUM:
+        return Typed(helper("div", left.node, right.node), kind)
+    divisor = call("NULLIF", right.node, exp.Literal.number(0))
+    return Typed(exp.Paren(this=exp.Div(this=paren(left.node), expression=divisor, typed=True)), kind)
+
+
+def unify(branches: Sequence[Typed]) -> tuple[Kind, list[exp.Expression]]:
+    """One kind for values that come out of one place (CASE, COALESCE, UNION), and the values in it."""
+    kinds = {branch.kind for branch in branches} - {Kind.NULL}
+    if not kinds:
+        return Kind.NULL, [branch.node for branch in branches]
+    if len(kinds) == 1:
+        kind = kinds.pop()
+    elif kinds <= NUMBERS:
+        kind = Kind.NUM
+    elif Kind.BLOB in kinds:
+        raise Refused("A result that may be a blob or something else")
+    else:
+        kind = Kind.DYNAMIC
+    return kind, [converted(branch, kind) for branch in branches]
+
+
+def converted(branch: Typed, kind: Kind) -> exp.Expression:
+    """The value in a wider kind, telling what it was."""
+    if branch.kind is Kind.NULL:
+        return null(kind)
+    if branch.kind is kind:
+        return cast(branch.node, "BIGINT") if kind is Kind.INT and branch.is_constant else branch.node
+    if kind is Kind.NUM:
+        return helper("num", branch.node)
+    return call("to_jsonb", branch.node)
+
+
+def cast_to(affinity: str, inner: Typed) -> Typed:
+    """CAST(inner AS a type of that affinity)."""
+    if inner.kind is Kind.NULL:
+        kind = {"INTEGER": Kind.INT, "TEXT": Kind.TEXT, "BLOB": Kind.BLOB, "REAL": Kind.REAL}.get(affinity, Kind.NUM)
+        return Typed(null(kind), kind, affinity=affinity)
+    match affinity:
+        case "INTEGER":
+            return integer(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+        case "REAL":
+            return real(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+        case "TEXT":
+            return text(inner).but(affinity=affinity, column=None)
+        case "NUMERIC":
+            return number(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+        case _:
+            if inner.kind is Kind.BLOB:
+                return inner.but(affinity=affinity)
+            return Typed(call("convert_to", text(inner).node, exp.Literal.string("UTF8")), Kind.BLOB, affinity=affinity)
+
+
+def _unblob(typed: Typed) -> Typed:
+    return text(typed) if typed.kind is Kind.BLOB else typed
+
+
+def now(kind: type[exp.Expression]) -> Typed:
+    """CURRENT_TIMESTAMP, CURRENT_DATE, CURRENT_TIME: text in UTC."""
+    name = {exp.CurrentDate: "date", exp.CurrentTime: "time"}.get(kind, "datetime")
+    return Typed(helper(name, exp.Literal.string("now")), Kind.TEXT, not_null=True)
+
+
+def json_path(node: exp.Expression) -> str:
+    """The path text of `->` and `->>`, which the parser has taken apart."""
+    if isinstance(node, exp.Literal):
+        return str(node.this) if node.args["is_string"] else f"$[{node.this}]"
+    if not isinstance(node, exp.JSONPath):
+        raise Refused("-> with a path that is not written out")
+    path = "$"
+    for part in node.expressions:
+        match part:
+            case exp.JSONPathRoot():
+                continue
+            case exp.JSONPathKey():
+                path += f'."{part.this}"'
+            case exp.JSONPathSubscript():
+                path += f"[{part.this}]"
+            case _:
+                raise Refused("-> with a path other than keys and numbers")
+    return path
+
+
+_Function = Callable[["Expressions", list[Typed]], Typed]
+
+
+def scalar(name: str, arguments: list[Typed], expressions: Expressions) -> Typed:
+    """A call of a scalar function. Raises `Refused` for those without translation."""
+    function = SCALARS.get(name)
+    if function is None:
+        raise Refused(f"The function {name}()")
+    return function(expressions, arguments)
+
+
+def _case(name: str) -> _Function:
+    def build(_: Expressions, arguments: list[Typed]) -> Typed:
+        return _texted(call(name, collate_c(_node(text(arguments[0])))), arguments)
+
+    return build
+
+
+def _node(typed: Typed) -> exp.Expression:
+    return null(Kind.TEXT) if typed.kind is Kind.NULL else typed.node
+
+
+def _texted(node: exp.Expression, arguments: Sequence[Typed]) -> Typed:
+    return Typed(node, Kind.TEXT, not_null=all(argument.not_null for argument in arguments))
+
+
+def _length(_: Expressions, arguments: list[Typed]) -> Typed:
+    inner = value(arguments[0])
+    if inner.kind is Kind.BLOB:
+        return Typed(cast(call("octet_length", inner.node), "BIGINT"), Kind.INT, not_null=inner.not_null)
+    return Typed(cast(call("length", _node(text(inner))), "BIGINT"), Kind.INT, not_null=inner.not_null)
+
+
+def _substr(_: Expressions, arguments: list[Typed]) -> Typed:
+    inner = value(arguments[0])
+    kind = Kind.BLOB if inner.kind is Kind.BLOB else Kind.TEXT
+    subject = inner.node if kind is Kind.BLOB else _node(text(inner))
+    return Typed(helper("substr", subject, *(integer(bound).node for bound in arguments[1:])), kind)
+
+
+def _coalesce(_: Expressions, arguments: list[Typed]) -> Typed:
+    values = [value(argument) for argument in arguments]
+    kind, nodes = unify(values)
+    collations = next((argument for argument in values if argument.collation), values[0])
+    not_null = any(argument.not_null for argument in values)
+    return Typed(exp.Coalesce(this=nodes[0], expressions=nodes[1:]), kind, None, collations.collation, not_null=not_null)
+
+
+def _nullif(_: Expressions, arguments: list[Typed]) -> Typed:
+    left = value(arguments[0])
+    if left.kind is Kind.NULL:
+        return left
+    test = compare(exp.EQ, left, arguments[1], loose=True)
+    return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=exp.Null())], default=left.node.copy())), left.kind)
+
+
+def _iif(expressions: Expressions, arguments: list[Typed]) -> Typed:
+    kind, nodes = unify([value(argument) for argument in arguments[1:]])
+    test = expressions.truth(arguments[0])
+    return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=nodes[0])], default=nodes[1])), kind)
+
+
+def _abs(_: Expressions, arguments: list[Typed]) -> Typed:
+    inner = number(arguments[0])
+    return Typed(call("abs", inner.node), inner.kind, not_null=inner.not_null)
+
+
+def _round(_: Expressions, arguments: list[Typed]) -> Typed:
+    digits = integer(arguments[1]).node if len(arguments) > 1 else cast(exp.Literal.number(0), "BIGINT")
+    return Typed(helper("round", real(arguments[0]).node, digits), Kind.REAL)
+
+
+def _extreme(op: type[exp.Binary]) -> _Function:
+    def build(_: Expressions, arguments: list[Typed]) -> Typed:
+        values = [value(argument) for argument in arguments]
+        kind, nodes = unify(values)
+        if kind in (Kind.DYNAMIC, Kind.NULL):
+            raise Refused("min() or max() of text and numbers")
+        if kind is Kind.TEXT:
+            name = collation(values[0], values[1])
+            if name != "BINARY":
+                raise Refused(f"min() or max() of several texts with collation {name}")
+            nodes = [node if bytewise(typed) else collate_c(node) for node, typed in zip(nodes, values, strict=True)]
+        any_null = exp.or_(*[exp.Is(this=paren(node.copy()), expression=exp.Null()) for node in nodes])
+        chosen = call("LEAST" if op is exp.LT else "GREATEST", *nodes)
+        return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=any_null, true=null(kind))], default=chosen)), kind)
+
+    return build
+
+
+def _trim(name: str) -> _Function:
+    def build(_: Expressions, arguments: list[Typed]) -> Typed:
+        parts = [_node(text(argument)) for argument in arguments]
+        return _texted(call(name, *parts, *([exp.Literal.string(" ")] if len(parts) == 1 else [])), arguments)
+
+    return build
+
+
+def _helper(name: str, kind: Kind, convert: Callable[[Typed], Typed] = text) -> _Function:
+    def build(_: Expressions, arguments: list[Typed]) -> Typed:
+        return Typed(helper(name, *(_node(convert(argument)) for argument in arguments)), kind)
+
+    return build
+
+
+def _hex(_: Expressions, arguments: list[Typed]) -> Typed:
+    inner = value(arguments[0])
+    blob = inner.node if inner.kind is Kind.BLOB else call("convert_to", _node(text(inner)), exp.Literal.string("UTF8"))
+    return Typed(call("upper", call("encode", blob, exp.Literal.string("hex"))), Kind.TEXT)
+
+
+def _typeof(_: Expressions, arguments: list[Typed]) -> Typed:
+    inner = arguments[0]
+    if inner.kind in (Kind.NUM, Kind.DYNAMIC):
+        return Typed(helper("type_of", inner.node), Kind.TEXT, not_null=True)
+    name = {Kind.INT: "integer", Kind.BOOL: "integer", Kind.REAL: "real", Kind.TEXT: "text", Kind.JSON: "text"}
+    is_null = exp.Is(this=paren(_node(inner)), expression=exp.Null())
+    written = exp.Literal.string(name.get(inner.kind, "blob"))
+    case = exp.Case(ifs=[exp.If(this=is_null, true=exp.Literal.string("null"))], default=written)
+    return Typed(exp.Paren(this=case), Kind.TEXT, not_null=True)
+
+
+def _date(name: str, kind: Kind = Kind.TEXT) -> _Function:
+    def build(_: Expressions, arguments: list[Typed]) -> Typed:
+        if any(value(argument).kind in NUMBERS for argument in arguments):
+            raise Refused(f"{name}() of a number")
+        given = [_node(text(argument)) for argument in arguments] or [exp.Literal.string("now")]
+        return Typed(helper(name, *given), kind)
+
+    return build
+
+
+def _strftime(_: Expressions, arguments: list[Typed]) -> Typed:
+    given = [_node(text(argument)) for argument in arguments]
+    return Typed(helper("strftime", *given, *([exp.Literal.string("now")] if len(given) == 1 else [])), Kind.TEXT)
+
+
+def _json_extract(_: Expressions, arguments: list[Typed]) -> Typed:
+    if len(arguments) != 2:
+        raise Refused("json_extract() with several paths")
+    return Typed(helper("json_extract", *(_node(text(argument)) for argument in arguments)), Kind.DYNAMIC)
+
+
+def _random(_: Expressions, _arguments: list[Typed]) -> Typed:
+    return Typed(helper("random"), Kind.INT, not_null=True)
+
+
+def _likely(_: Expressions, arguments: list[Typed]) -> Typed:
+    return arguments[0].but(affinity=None, column=None)
+
+
+def _blob_of(name: str) -> _Function:
+    def build(_: Expressions, arguments: list[Typed]) -> Typed:
+        return Typed(helper(name, integer(arguments[0]).node), Kind.BLOB, not_null=True)
+
+    return build
+
+
+def _version(_: Expressions, _arguments: list[Typed]) -> Typed:
+    import sqlite3
+
+    return literal(sqlite3.sqlite_version)
+
+
+def _memory(slot: int) -> _Function:
+    def build(expressions: Expressions, _arguments: list[Typed]) -> Typed:
+        return Typed(expressions.context.use(slot, "BIGINT"), Kind.INT, not_null=True)
+
+    return build
+
+
+SCALARS: dict[str, _Function] = {
+    "last_insert_rowid": _memory(LAST_INSERT_ROWID),
+    "changes": _memory(CHANGES),
+    "total_changes": _memory(TOTAL_CHANGES),
+    "lower": _case("lower"),
+    "upper": _case("upper"),
+    "length": _length,
+    "substr": _substr,
+    "substring": _substr,
+    "coalesce": _coalesce,
+    "ifnull": _coalesce,
+    "nullif": _nullif,
+    "iif": _iif,
+    "abs": _abs,
+    "round": _round,
+    "min": _extreme(exp.LT),
+    "max": _extreme(exp.GT),
+    "trim": _trim("btrim"),
+    "ltrim": _trim("ltrim"),
+    "rtrim": _trim("rtrim"),
+    "replace": _helper("replace", Kind.TEXT),
+    "instr": _helper("instr", Kind.INT),
+    "char": _helper("chr", Kind.TEXT, integer),
+    "unicode": _helper("unicode", Kind.INT),
+    "sign": _helper("sign", Kind.INT, number),
+    "hex": _hex,
+    "typeof": _typeof,
+    "random": _random,
+    "randomblob": _blob_of("randomblob"),
+    "zeroblob": _blob_of("zeroblob"),
+    "likely": _likely,
+    "unlikely": _likely,
+    "date": _date("date"),
+    "time": _date("time"),
+    "datetime": _date("datetime"),
+    "julianday": _date("julianday", Kind.REAL),
+    "unixepoch": _date("unixepoch", Kind.INT),
+    "strftime": _strftime,
+    "json_extract": _json_extract,
+    "json_valid": _helper("json_valid", Kind.INT),
+    "json_array_length": _helper("json_array_length", Kind.INT),
+    "sqlite_version": _version,
+}
+
+NAMES = frozenset(SCALARS) | AGGREGATES | WINDOW_ONLY
+"""Every function that is hidden from the parser."""
+

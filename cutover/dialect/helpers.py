@@ -1,0 +1,43 @@
+"""Installs the SQL functions that translated statements call."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+import asyncpg
+
+_LOCK = 0x637574
+
+
+@cache
+def helpers_sql() -> str:
+    """The text of `helpers.sql`."""
+    return files("cutover.dialect").joinpath("helpers.sql").read_text(encoding="utf-8")
+
+
+async def install_helpers(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Install or renew the functions in schema `cutover`, if this version is not there yet. One transaction.
+
+    Raises what asyncpg raises: the role must own schema `cutover`, or be allowed to create it.
+    """
+    version = hashlib.sha256(helpers_sql().encode()).hexdigest()[:16]
+    async with connection.transaction(isolation="read_committed"):
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        if await _installed(connection) == version:
+            return
+        await connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        if not await connection.fetchval("SELECT to_regnamespace('cutover') IS NOT NULL"):
+            await connection.execute("CREATE SCHEMA cutover")
+        await connection.execute(helpers_sql())
+        await connection.execute(
+            "CREATE OR REPLACE FUNCTION cutover.helpers_version() RETURNS text LANGUAGE sql IMMUTABLE "
+            f"RETURN '{version}'"
+        )
+
+
+async def _installed(connection: asyncpg.Connection[asyncpg.Record]) -> str | None:
+    if not await connection.fetchval("SELECT to_regprocedure('cutover.helpers_version()') IS NOT NULL"):
+        return None
+    return str(await connection.fetchval("SELECT cutover.helpers_version()"))

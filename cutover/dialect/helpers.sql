@@ -1,0 +1,360 @@
+-- Functions with SQLite's results, for translated statements. All in schema cutover, all idempotent.
+-- SQL bodies are bound when they are created, so that no search_path can change what they mean.
+
+-- Raise an error from inside an expression. 22P02: the value does not fit the column's type.
+CREATE OR REPLACE FUNCTION cutover.misfit(message text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RAISE EXCEPTION '%', message USING ERRCODE = '22P02';
+END $$;
+
+-- A real as SQLite prints it: 15 digits, always with a decimal point.
+CREATE OR REPLACE FUNCTION cutover.txt(x double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    written text;
+    mantissa text;
+    exponent integer;
+BEGIN
+    IF x = 'Infinity' THEN RETURN 'Inf'; ELSIF x = '-Infinity' THEN RETURN '-Inf'; ELSIF x = 0 THEN RETURN '0.0'; END IF;
+    written := trim(to_char(x, '9.99999999999999EEEE'));
+    mantissa := rtrim(rtrim(split_part(written, 'e', 1), '0'), '.');
+    exponent := split_part(written, 'e', 2)::integer;
+    IF exponent BETWEEN -5 AND 14 THEN
+        written := trim_scale(x::numeric)::text;
+        RETURN CASE WHEN written LIKE '%.%' THEN written ELSE written || '.0' END;
+    END IF;
+    RETURN CASE WHEN mantissa LIKE '%.%' THEN mantissa ELSE mantissa || '.0' END
+        || 'e' || CASE WHEN exponent < 0 THEN '-' ELSE '+' END || lpad(abs(exponent)::text, 2, '0');
+END $$;
+
+-- A numeric stands for an integer (scale 0) or a real.
+CREATE OR REPLACE FUNCTION cutover.txt(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x) = 0 THEN x::text ELSE cutover.txt(x::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.txt(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.txt((x #>> '{}')::numeric) WHEN 'null' THEN NULL ELSE x #>> '{}' END;
+
+-- An integer or a real as a numeric whose scale still tells which it was.
+CREATE OR REPLACE FUNCTION cutover.num(x bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN x::numeric;
+
+CREATE OR REPLACE FUNCTION cutover.num(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x::text::numeric) = 0 THEN x::text::numeric + 0.0 ELSE x::text::numeric END;
+
+CREATE OR REPLACE FUNCTION cutover.num(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT RETURN x;
+
+-- The numeric prefix of a text, 0 without one.
+CREATE OR REPLACE FUNCTION cutover.tonum(x text) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE
+    WHEN x ~ '^\s*[+-]?\d{1,18}(?![\d.eE])' THEN (substring(x from '^\s*([+-]?\d+)'))::numeric
+    WHEN x ~ '^\s*[+-]?(\d+\.?\d*|\.\d+)' THEN
+        cutover.num(substring(x from '^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)')::double precision)
+    ELSE 0::numeric
+END;
+
+CREATE OR REPLACE FUNCTION cutover.toint(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE
+    WHEN x >= 9223372036854775807 THEN 9223372036854775807
+    WHEN x <= -9223372036854775808 THEN (-9223372036854775808)::bigint
+    ELSE trunc(x)::bigint
+END;
+
+CREATE OR REPLACE FUNCTION cutover.toint(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE
+    WHEN x >= 9223372036854775807 THEN 9223372036854775807
+    WHEN x <= -9223372036854775808 THEN (-9223372036854775808)::bigint
+    ELSE trunc(x)::bigint
+END;
+
+CREATE OR REPLACE FUNCTION cutover.toint(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.toint(coalesce(substring(x from '^\s*([+-]?\d+)'), '0')::numeric);
+
+-- Numeric affinity: the number that the whole text is, else NULL.
+CREATE OR REPLACE FUNCTION cutover.aff(x text) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x ~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$' THEN cutover.tonum(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.aff_int(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.aff(x) = trunc(cutover.aff(x)) AND abs(cutover.aff(x)) < 9223372036854775807
+    THEN cutover.aff(x)::bigint END;
+
+-- What a column can hold, or an error: nothing is rounded silently.
+CREATE OR REPLACE FUNCTION cutover.int_strict(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) THEN x::bigint
+    ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL') END;
+
+CREATE OR REPLACE FUNCTION cutover.int_strict(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) THEN x::bigint
+    ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL') END;
+
+CREATE OR REPLACE FUNCTION cutover.int_strict(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.aff_int(x) IS NOT NULL THEN cutover.aff_int(x)
+    ELSE cutover.misfit('a text in a column of integers cannot be stored on PostgreSQL') END;
+
+CREATE OR REPLACE FUNCTION cutover.real_strict(x numeric) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN x::double precision;
+
+CREATE OR REPLACE FUNCTION cutover.real_strict(x text) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.aff(x)::double precision
+    ELSE cutover.misfit('a text in a column of reals cannot be stored on PostgreSQL') END;
+
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x numeric) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x IN (0, 1) THEN x = 1
+    ELSE cutover.misfit('a number other than 0 and 1 cannot be stored in a boolean column') = 0 END;
+
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.bool_strict(x::numeric);
+
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.bool_strict(cutover.int_strict(x)::numeric);
+
+-- Division of values that may be integers or reals.
+CREATE OR REPLACE FUNCTION cutover.div(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN b = 0 THEN NULL
+    WHEN scale(a) = 0 AND scale(b) = 0 THEN trunc(a / b)
+    ELSE cutover.num(a::double precision / b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.shift(a bigint, n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN n >= 64 THEN 0 WHEN n <= -64 THEN CASE WHEN a < 0 THEN -1 ELSE 0 END
+    WHEN n >= 0 THEN a << n::integer ELSE a >> (-n)::integer END;
+
+CREATE OR REPLACE FUNCTION cutover.round(x double precision, digits bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN abs(x) >= 4503599627370496 THEN x
+    ELSE round(x::text::numeric, least(greatest(digits, 0), 30)::integer)::double precision END;
+
+CREATE OR REPLACE FUNCTION cutover.sign(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN sign(x)::bigint;
+
+CREATE OR REPLACE FUNCTION cutover.sign(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN sign(x)::bigint;
+
+CREATE OR REPLACE FUNCTION cutover.random() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN ('x' || translate(gen_random_uuid()::text, '-', ''))::bit(64)::bigint;
+
+-- Text: positions count from 1, from the end if negative; a negative length takes what stands before.
+CREATE OR REPLACE FUNCTION cutover.span(size bigint, start bigint, length bigint) RETURNS int8range
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN (
+    WITH placed AS (SELECT CASE WHEN start < 0 THEN size + start ELSE start - (start > 0)::integer END AS at),
+         ends AS (SELECT CASE WHEN length < 0 THEN at + length ELSE at - (start = 0)::integer END AS lower,
+                         CASE WHEN length < 0 THEN at ELSE at + length - (start = 0)::integer END AS upper FROM placed)
+    SELECT CASE WHEN greatest(lower, 0) < least(upper, size)
+        THEN int8range(greatest(lower, 0), least(upper, size)) ELSE 'empty'::int8range END FROM ends
+);
+
+CREATE OR REPLACE FUNCTION cutover.substr(x text, start bigint, length bigint DEFAULT 2147483647) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN start > 0 AND length BETWEEN 0 AND 2147483647 AND start <= 1073741823
+        THEN substr(x, start::integer, least(length, 1073741823)::integer)
+    WHEN isempty(cutover.span(length(x)::bigint, start, length)) THEN ''
+    ELSE substr(x, (lower(cutover.span(length(x)::bigint, start, length)) + 1)::integer,
+        (upper(cutover.span(length(x)::bigint, start, length))
+            - lower(cutover.span(length(x)::bigint, start, length)))::integer) END;
+
+CREATE OR REPLACE FUNCTION cutover.substr(x bytea, start bigint, length bigint DEFAULT 2147483647) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN isempty(cutover.span(octet_length(x)::bigint, start, length)) THEN ''::bytea
+    ELSE substr(x, (lower(cutover.span(octet_length(x)::bigint, start, length)) + 1)::integer,
+        (upper(cutover.span(octet_length(x)::bigint, start, length))
+            - lower(cutover.span(octet_length(x)::bigint, start, length)))::integer) END;
+
+CREATE OR REPLACE FUNCTION cutover.instr(x text, part text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN strpos(x, part)::bigint;
+
+CREATE OR REPLACE FUNCTION cutover.replace(x text, part text, other text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN replace(x, part, other);
+
+CREATE OR REPLACE FUNCTION cutover.unicode(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x <> '' THEN ascii(x)::bigint END;
+
+CREATE OR REPLACE FUNCTION cutover.chr(VARIADIC codes bigint[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT coalesce(string_agg(chr(code::integer), '' ORDER BY place), '')
+        FROM unnest(codes) WITH ORDINALITY AS given(code, place));
+
+CREATE OR REPLACE FUNCTION cutover.zeroblob(size bigint) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN decode(repeat('00', greatest(size, 0)::integer), 'hex');
+
+CREATE OR REPLACE FUNCTION cutover.randomblob(size bigint) RETURNS bytea LANGUAGE sql VOLATILE PARALLEL SAFE STRICT
+RETURN (SELECT decode(left(string_agg(translate(gen_random_uuid()::text, '-', ''), ''), (2 * greatest(size, 1))::integer), 'hex')
+        FROM generate_series(1, (greatest(size, 1) + 15) / 16));
+
+-- GLOB: case matters; *, ?, [set], [^set].
+CREATE OR REPLACE FUNCTION cutover.glob(pattern text, x text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    regex text := '';
+    part text;
+BEGIN
+    FOR part IN SELECT found[1] FROM regexp_matches(pattern, '\[\^?\]?[^]]*\]|.', 'gs') AS found LOOP
+        regex := regex || CASE
+            WHEN part = '*' THEN '.*'
+            WHEN part = '?' THEN '.'
+            WHEN length(part) > 1 THEN replace(part, '\', '\\')
+            WHEN part ~ '\w' THEN part
+            ELSE '\' || part
+        END;
+    END LOOP;
+    RETURN x COLLATE "C" ~ ('(?s)^' || regex || '$');
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.type_of(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN x IS NULL THEN 'null' WHEN scale(x) = 0 THEN 'integer' ELSE 'real' END;
+
+CREATE OR REPLACE FUNCTION cutover.type_of(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.type_of((x #>> '{}')::numeric) WHEN 'string' THEN 'text'
+    ELSE 'null' END;
+
+-- JSON. Text goes in; jsonb scalars or text come out.
+CREATE OR REPLACE FUNCTION cutover.json_text(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN regexp_replace(x, '("(?:[^"\\]|\\.)*")|\s+', '\1', 'g');
+
+CREATE OR REPLACE FUNCTION cutover.json_path(path text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN (SELECT coalesce(array_agg(coalesce(found[1], found[2], found[3], '-' || found[4], found[5]) ORDER BY place), '{}')
+        FROM regexp_matches(CASE WHEN path LIKE '$%' THEN substr(path, 2) ELSE '."' || path || '"' END,
+            '\."([^"]*)"|\.([^.\[]+)|\[(\d+)\]|\[#-(\d+)\]|(.)', 'g') WITH ORDINALITY AS matched(found, place));
+
+CREATE OR REPLACE FUNCTION cutover.json_extract(x text, path text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found json := x::json #> cutover.json_path(path);
+BEGIN
+    RETURN CASE json_typeof(found)
+        WHEN 'string' THEN found::jsonb
+        WHEN 'number' THEN found::jsonb
+        WHEN 'boolean' THEN CASE found::text WHEN 'true' THEN '1'::jsonb ELSE '0'::jsonb END
+        WHEN 'object' THEN to_jsonb(cutover.json_text(found::text))
+        WHEN 'array' THEN to_jsonb(cutover.json_text(found::text))
+    END;
+EXCEPTION WHEN invalid_text_representation THEN
+    RAISE EXCEPTION 'malformed JSON' USING ERRCODE = '22032';
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.json_arrow(x text, path text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN cutover.json_text((x::json #> cutover.json_path(path))::text);
+EXCEPTION WHEN invalid_text_representation THEN
+    RAISE EXCEPTION 'malformed JSON' USING ERRCODE = '22032';
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.json_valid(x text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM x::json;
+    RETURN 1;
+EXCEPTION WHEN invalid_text_representation THEN
+    RETURN 0;
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.json_array_length(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE json_typeof(x::json) WHEN 'array' THEN json_array_length(x::json)::bigint ELSE 0 END;
+
+-- Date and time: text in, text out, UTC. NULL for what is no date.
+CREATE OR REPLACE FUNCTION cutover.moment(x text, modifiers text[]) RETURNS timestamp LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    result timestamp;
+    parts text[];
+    modifier text;
+BEGIN
+    IF lower(x) = 'now' THEN
+        result := date_trunc('milliseconds', statement_timestamp() AT TIME ZONE 'UTC');
+    ELSE
+        parts := regexp_match(x, '^\s*(\d{4}-\d\d-\d\d)?[ T]*(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?\s*(Z|z|[+-]\d\d:\d\d)?\s*$');
+        IF parts IS NULL OR (parts[1] IS NULL AND parts[2] IS NULL) THEN RETURN NULL; END IF;
+        result := coalesce(parts[1], '2000-01-01')::date + coalesce(parts[2], '00:00')::time;
+        IF upper(parts[3]) <> 'Z' THEN result := result - parts[3]::interval; END IF;
+    END IF;
+    FOREACH modifier IN ARRAY modifiers LOOP
+        result := cutover.modified(result, lower(trim(modifier)));
+    END LOOP;
+    RETURN result;
+EXCEPTION WHEN datetime_field_overflow OR invalid_datetime_format THEN
+    RETURN NULL;
+END $$;
+
+-- One modifier. Months and years overflow into the following month, as SQLite has it: no clamping.
+CREATE OR REPLACE FUNCTION cutover.modified(x timestamp, modifier text) RETURNS timestamp LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parts text[] := regexp_match(modifier, '^([+-]?\d+(?:\.\d+)?) *(second|minute|hour|day|month|year)s?$');
+    first timestamp;
+BEGIN
+    IF x IS NULL OR modifier IS NULL THEN RETURN NULL; END IF;
+    IF parts IS NOT NULL AND parts[2] IN ('month', 'year') THEN
+        first := date_trunc('month', x) + make_interval(
+            months => trunc(parts[1]::numeric)::integer * CASE parts[2] WHEN 'year' THEN 12 ELSE 1 END);
+        RETURN first + (x - date_trunc('month', x));
+    ELSIF parts IS NOT NULL THEN
+        RETURN x + make_interval(secs => parts[1]::double precision
+            * CASE parts[2] WHEN 'second' THEN 1 WHEN 'minute' THEN 60 WHEN 'hour' THEN 3600 ELSE 86400 END);
+    ELSIF modifier IN ('start of day', 'start of month', 'start of year') THEN
+        RETURN date_trunc(split_part(modifier, ' ', 3), x);
+    ELSIF modifier ~ '^weekday [0-6]$' THEN
+        RETURN x + make_interval(days => (right(modifier, 1)::integer - extract(dow FROM x)::integer + 7) % 7);
+    ELSIF modifier = 'utc' OR modifier = 'localtime' THEN
+        RETURN x;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.datetime(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE RETURN to_char(cutover.moment(x, modifiers), 'YYYY-MM-DD HH24:MI:SS');
+
+CREATE OR REPLACE FUNCTION cutover.date(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE RETURN to_char(cutover.moment(x, modifiers), 'YYYY-MM-DD');
+
+CREATE OR REPLACE FUNCTION cutover.time(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE RETURN to_char(cutover.moment(x, modifiers), 'HH24:MI:SS');
+
+CREATE OR REPLACE FUNCTION cutover.julianday(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS double precision
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (extract(epoch FROM cutover.moment(x, modifiers)) / 86400.0 + 2440587.5)::double precision;
+
+CREATE OR REPLACE FUNCTION cutover.unixepoch(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE RETURN floor(extract(epoch FROM cutover.moment(x, modifiers)))::bigint;
+
+CREATE OR REPLACE FUNCTION cutover.strftime(format text, x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    moment timestamp := cutover.moment(x, modifiers);
+    result text := '';
+    part text;
+BEGIN
+    IF moment IS NULL OR format IS NULL THEN RETURN NULL; END IF;
+    FOR part IN SELECT found[1] FROM regexp_matches(format, '%.|[^%]+|%', 'gs') AS found LOOP
+        result := result || CASE part COLLATE "C"
+            WHEN '%d' THEN to_char(moment, 'DD')
+            WHEN '%f' THEN to_char(moment, 'SS.MS')
+            WHEN '%H' THEN to_char(moment, 'HH24')
+            WHEN '%j' THEN to_char(moment, 'DDD')
+            WHEN '%J' THEN cutover.txt((extract(epoch FROM moment) / 86400.0 + 2440587.5)::double precision)
+            WHEN '%m' THEN to_char(moment, 'MM')
+            WHEN '%M' THEN to_char(moment, 'MI')
+            WHEN '%s' THEN floor(extract(epoch FROM moment))::text
+            WHEN '%S' THEN to_char(moment, 'SS')
+            WHEN '%w' THEN extract(dow FROM moment)::text
+            WHEN '%W' THEN lpad(floor((extract(doy FROM moment) + 6 - (extract(isodow FROM moment) - 1)) / 7)::text, 2, '0')
+            WHEN '%Y' THEN to_char(moment, 'YYYY')
+            WHEN '%%' THEN '%'
+            ELSE CASE WHEN part LIKE '\%_' THEN NULL ELSE part END
+        END;
+    END LOOP;
+    RETURN result;
+END $$;
+
+-- Move a sequence past a key that was given, so that automatic keys do not meet it. Never moves it back.
+CREATE OR REPLACE FUNCTION cutover.advance(sequence text, id bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF id > coalesce(pg_sequence_last_value(sequence::regclass), 0) THEN
+        PERFORM pg_advisory_xact_lock(hashtext('cutover.advance'), sequence::regclass::oid::integer);
+        IF id > coalesce(pg_sequence_last_value(sequence::regclass), 0) THEN
+            PERFORM setval(sequence::regclass, id);
+        END IF;
+    END IF;
+    RETURN id;
+END $$;

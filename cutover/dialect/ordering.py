@@ -1,0 +1,115 @@
+"""ORDER BY, with SQLite's place for NULLs and bytewise text, and LIMIT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot import exp
+
+from cutover.dialect import functions
+from cutover.dialect.comparing import bytewise, collated, collation, value
+from cutover.dialect.expressions import Expressions
+from cutover.dialect.scope import Scope
+from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c
+
+Columns = Sequence[tuple[str | None, Typed]]
+
+
+def sort_key(typed: Typed) -> exp.Expression:
+    """What Postgres sorts by so that the order is SQLite's."""
+    typed = value(typed) if typed.kind is Kind.JSON else typed
+    if typed.kind in (Kind.DYNAMIC, Kind.WHOLE):
+        raise Refused("ORDER BY of a value that may be text or number")
+    if typed.kind is not Kind.TEXT:
+        return typed.node
+    name = collation(typed)
+    if name == "NOCASE":
+        return collated(typed, name)
+    return collated(typed, name) if bytewise(typed) else collate_c(collated(typed, name))
+
+
+def ordered(term: exp.Expression, typed: Typed, key: exp.Expression | None = None) -> exp.Expression:
+    """One term. NULLs are the smallest values to SQLite and the greatest to Postgres; where there are none the term
+    stays plain, because Postgres uses an index for no other."""
+    desc = bool(term.args.get("desc")) if isinstance(term, exp.Ordered) else False
+    first = bool(term.args.get("nulls_first")) if isinstance(term, exp.Ordered) else not desc
+    if typed.not_null:
+        first = desc
+    return exp.Ordered(this=key if key is not None else sort_key(typed), desc=desc, nulls_first=first)
+
+
+def inner(term: exp.Expression) -> exp.Expression:
+    """The expression of a term, without ASC, DESC and NULLS."""
+    return term.this if isinstance(term, exp.Ordered) else term
+
+
+def position(node: exp.Expression, columns: Columns) -> int | None:
+    """Which column of the result a term means by its number or name, None if neither."""
+    if isinstance(node, exp.Literal) and not node.args["is_string"] and str(node.this).isdigit():
+        number = int(str(node.this))
+        if not 1 <= number <= len(columns):
+            raise Refused(f"ORDER BY {number}")
+        return number - 1
+    if isinstance(node, exp.Column) and not node.table:
+        for index, (name, _) in enumerate(columns):
+            if name is not None and name.lower() == node.name.lower():
+                return index
+    return None
+
+
+class Ordering:
+    """Rewrites ORDER BY and LIMIT of one statement."""
+
+    def __init__(self, expressions: Expressions) -> None:
+        self.expressions = expressions
+
+    def term(self, term: exp.Expression, scope: Scope) -> exp.Expression:
+        """A term that is an expression and nothing else (in OVER, in aggregates)."""
+        return ordered(term, self.expressions.typed(inner(term), scope))
+
+    def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expression]:
+        """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""
+        order, distinct = node.args.get("order"), bool(node.args.get("distinct"))
+        if order is None:
+            plain = scope.grouping is None and not distinct and len(scope.sources) == 1
+            return self._by_key(scope) if plain and node.args.get("limit") else []
+        terms = []
+        for term in order.expressions:
+            place = position(inner(term), columns)
+            typed = self._typed(inner(term), scope, columns) if place is None else columns[place][1]
+            if typed.is_constant or typed.kind is Kind.NULL:
+                continue
+            key = sort_key(typed.but(node=typed.node.copy()))
+            if distinct and place is not None and key == typed.node:
+                key = exp.Literal.number(place + 1)
+            terms.append(ordered(term, typed, key))
+        return terms
+
+    def _typed(self, node: exp.Expression, scope: Scope, columns: Columns) -> Typed:
+        """An expression; `COLLATE` on a name of the result is a collation of that column."""
+        place = position(node.this, columns) if isinstance(node, exp.Collate) else None
+        if place is not None:
+            return columns[place][1].but(collation=node.expression.name, explicit=True)
+        return self.expressions.typed(node, scope)
+
+    def _by_key(self, scope: Scope) -> list[exp.Expression]:
+        """LIMIT without ORDER BY takes the first rows by key, as a scan of SQLite's would."""
+        source = scope.sources[0]
+        if source.table is None:
+            return []
+        found = [source.find(name) for name in source.table.key]
+        typed = [source.typed(column) for column in found if column]
+        return [ordered(one.node, one) for one in typed if one.kind not in (Kind.JSON, Kind.WHOLE)]
+
+    def limit(self, node: exp.Expression, result: exp.Expression) -> None:
+        """Copy LIMIT and OFFSET: a negative limit is none, a negative offset is 0."""
+        limit, offset = node.args.get("limit"), node.args.get("offset")
+        if limit is not None:
+            typed = functions.integer(self.expressions.typed(limit.expression, Scope()))
+            lowest = cast(exp.Literal.number(-1), "BIGINT")
+            bound = call("NULLIF", call("GREATEST", typed.node, lowest), lowest.copy())
+            result.set("limit", exp.Limit(expression=bound))
+        if offset is not None:
+            typed = functions.integer(self.expressions.typed(offset.expression, Scope()))
+            bound = call("GREATEST", typed.node, cast(exp.Literal.number(0), "BIGINT"))
+            result.set("offset", exp.Offset(expression=bound))

@@ -1,0 +1,330 @@
+"""SELECT, VALUES, compound queries and WITH."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+
+from cutover.dialect import comparing, functions
+from cutover.dialect.aggregates import Aggregates
+from cutover.dialect.comparing import bytewise, collated, collation
+from cutover.dialect.compounds import Compounds, leftmost
+from cutover.dialect.expressions import Expressions
+from cutover.dialect.ordering import Ordering
+from cutover.dialect.scope import Context, Grouping, Scope, SourceColumn
+from cutover.dialect.sources import Sources
+from cutover.dialect.tokens import prepare
+from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, collate_c, identifier, null, paren
+
+
+@dataclass(slots=True)
+class Query:
+    """A rewritten query and its columns: SQLite's name (None: none to refer to) and meaning of each."""
+
+    node: exp.Expression
+    columns: list[tuple[str | None, Typed]]
+    one_row: bool = False
+
+    def aliases(self) -> list[str]:
+        """Unique names of the columns on Postgres."""
+        taken: list[str] = []
+        for index, (name, _) in enumerate(self.columns, 1):
+            alias = (name or f"column{index}").lower()
+            taken.append(f"{alias}:{index}" if alias in taken else alias)
+        return taken
+
+    def source_columns(self) -> list[SourceColumn]:
+        """The columns as others see them in FROM."""
+        return [
+            SourceColumn(
+                name or alias,
+                alias,
+                typed.kind,
+                typed.affinity,
+                typed.collation,
+                typed.not_null,
+                typed.column if typed.kind not in (Kind.BOOL, Kind.JSON) else None,
+            )
+            for (name, typed), alias in zip(self.columns, self.aliases(), strict=True)
+        ]
+
+    def named(self) -> Query:
+        """With its column names written into the SQL, so that others can refer to them."""
+        if isinstance(self.node, exp.Select):
+            pairs = zip(self.node.expressions, self.aliases(), strict=True)
+            projections = [exp.Alias(this=_bare(node), alias=identifier(alias)) for node, alias in pairs]
+            self.node.set("expressions", projections)
+        elif isinstance(self.node, exp.SetOperation):
+            first = self.node
+            while isinstance(first, exp.SetOperation):
+                first = first.this
+            Query(_bare_query(first), self.columns).named()
+        return self
+
+
+def _bare(node: exp.Expression) -> exp.Expression:
+    return node.this if isinstance(node, exp.Alias) else node
+
+
+def _bare_query(node: exp.Expression) -> exp.Expression:
+    while isinstance(node, (exp.Subquery, exp.Paren)):
+        node = node.this
+    return node
+
+
+class Queries:
+    """Rewrites queries of one statement."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.expressions = Expressions(context)
+        self.expressions.queries = self
+        self.aggregates = Aggregates(self.expressions)
+        self.ordering = Ordering(self.expressions)
+        self.sources = Sources(self)
+        self.compounds = Compounds(self)
+
+    def made(self, node: exp.Expression, columns: list[tuple[str | None, Typed]]) -> Query:
+        """A query that others have put together."""
+        return Query(node, columns)
+
+    def query(self, node: exp.Expression, scope: Scope) -> Query:
+        """Any query. `scope` is a fresh child scope for it."""
+        node = _bare_query(node)
+        with_clause = self.with_clause(node, scope)
+        if isinstance(node, exp.Select):
+            query = self._select(node, scope)
+        elif isinstance(node, exp.SetOperation):
+            query = self.compounds.compound(node, scope)
+        elif isinstance(node, exp.Values):
+            query = self.compounds.values(node, scope)
+        else:
+            raise Refused(f"The query {type(node).__name__}")
+        if with_clause is not None:
+            query.node.set("with_", with_clause)
+        return query
+
+    def view(self, statement: str) -> Query:
+        """The query of a view, from its CREATE VIEW."""
+        parsed = sqlglot.parse_one(prepare(statement, functions.NAMES).text, dialect="sqlite")
+        query = self.query(parsed.expression, Scope()).named()
+        if isinstance(parsed.this, exp.Schema):
+            names = [column.name for column in parsed.this.expressions]
+            query.columns = [(name, typed) for name, (_, typed) in zip(names, query.columns, strict=True)]
+            query.named()
+        return query
+
+    # -- WITH --------------------------------------------------------------------------------------------------------
+
+    def with_clause(self, node: exp.Expression, scope: Scope) -> exp.With | None:
+        """The CTEs of a statement, which become visible in `scope`."""
+        clause = node.args.get("with_")
+        if clause is None:
+            return None
+        return exp.With(expressions=[self._cte(cte, scope) for cte in clause.expressions], recursive=True)
+
+    def _cte(self, cte: exp.CTE, scope: Scope) -> exp.CTE:
+        name = cte.alias
+        names = [column.name for column in cte.args["alias"].args.get("columns") or []]
+        inner = Scope(Scope(scope.parent, ctes=scope.ctes))
+        body = _bare_query(cte.this)
+        refers = any(table.name.lower() == name.lower() for table in body.find_all(exp.Table))
+        if refers and isinstance(body, exp.SetOperation):
+            first = self.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
+            known = Query(first.node, _renamed(first.columns, names))
+            inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
+        query = self.query(body, inner)
+        query.columns = _renamed(query.columns, names)
+        query.named()
+        scope.ctes[name.lower()] = query.source_columns()
+        aliases = [identifier(alias) for alias in query.aliases()]
+        table_alias = exp.TableAlias(this=identifier(name.lower()), columns=aliases)
+        return exp.CTE(this=query.node, alias=table_alias)
+
+    # -- SELECT ------------------------------------------------------------------------------------------------------
+
+    def _select(self, node: exp.Select, scope: Scope) -> Query:
+        from_, joins = self.sources.from_clause(node, scope)
+        for projection in node.expressions:
+            if isinstance(projection, exp.Alias):
+                scope.aliases.setdefault(projection.alias.lower(), projection.this)
+        result = exp.Select(from_=from_, joins=joins)
+        if node.args.get("where"):
+            result.set("where", exp.Where(this=self._filter(node.args["where"].this, scope)))
+        grouping = self._grouping(node, scope, result)
+        scope.grouping = grouping
+        columns = self.projections(node.expressions, scope)
+        result.set("expressions", [typed.node for _, typed in columns])
+        if node.args.get("having"):
+            result.set("having", exp.Having(this=self._filter(node.args["having"].this, scope)))
+        if node.args.get("distinct"):
+            result.set("distinct", exp.Distinct())
+        if node.args.get("windows"):
+            result.set("windows", [self.aggregates.window(window, scope) for window in node.args["windows"]])
+        order = self.ordering.of_select(node, scope, columns)
+        if order:
+            result.set("order", exp.Order(expressions=order))
+        self.ordering.limit(node, result)
+        return Query(result, columns, one_row=grouping is not None and not node.args.get("group"))
+
+    def _filter(self, node: exp.Expression, scope: Scope) -> exp.Expression:
+        return self.expressions.condition(node, scope, loose=True)
+
+    def projections(self, nodes: Sequence[exp.Expression], scope: Scope) -> list[tuple[str | None, Typed]]:
+        """The columns of a SELECT list or of RETURNING, stars expanded."""
+        columns: list[tuple[str | None, Typed]] = []
+        for node in nodes:
+            inner = node.this if isinstance(node, exp.Alias) else node
+            if isinstance(inner, exp.Star) or (isinstance(inner, exp.Column) and isinstance(inner.this, exp.Star)):
+                qualifier = inner.table.lower() if isinstance(inner, exp.Column) else ""
+                columns += self.star(qualifier, scope)
+                continue
+            name = node.alias if isinstance(node, exp.Alias) else (inner.name if isinstance(inner, exp.Column) else None)
+            columns.append((name, self.expressions.typed(inner, scope)))
+        return columns
+
+    def star(self, qualifier: str, scope: Scope) -> list[tuple[str | None, Typed]]:
+        """All columns of one source, or of all."""
+        columns: list[tuple[str | None, Typed]] = []
+        for source in scope.sources:
+            if qualifier and source.alias != qualifier:
+                continue
+            for column in source.columns:
+                if column.merged and not qualifier:
+                    continue
+                name = exp.Column(this=identifier(column.name), table=identifier(source.alias))
+                columns.append((column.name, self.expressions.typed(name, scope)))
+        return columns
+
+    def _grouping(self, node: exp.Select, scope: Scope, result: exp.Select) -> Grouping | None:
+        group = node.args.get("group")
+        calls = [call for part in (*node.expressions, node.args.get("having"), node.args.get("order")) if part
+                 for call in _own_aggregates(part)]  # fmt: skip
+        if group is None and not calls:
+            return None
+        grouping = Grouping()
+        keys: list[exp.Expression] = []
+        for term in group.expressions if group else ():
+            typed = self.expressions.typed(_ordinal(term, node.expressions), scope)
+            if typed.is_constant or typed.kind is Kind.NULL:
+                continue
+            key = collated(typed, collation(typed)) if typed.kind is Kind.TEXT else typed.node
+            keys.append(key)
+            grouping.keys.add(key.sql("postgres"))
+        if group is not None:
+            result.set("group", exp.Group(expressions=keys or [exp.Tuple(expressions=[])]))
+        for source in scope.sources:
+            key_names = [source.find(name) for name in source.table.key] if source.table else []
+            nodes = [source.typed(column).node.sql("postgres") for column in key_names if column]
+            if nodes and len(nodes) == len(key_names) and set(nodes) <= grouping.keys:
+                grouping.whole.add(source.alias)
+        extremes = [call for call in calls if str(call.this) in ("fn_min", "fn_max")]
+        if len(extremes) == 1 and len(calls) == 1:
+            argument = self.expressions.plain(extremes[0].expressions[0], scope)
+            text = argument.kind is Kind.TEXT and not bytewise(argument)
+            key = collate_c(argument.node) if text else argument.node
+            grouping.extreme = (key, str(extremes[0].this) == "fn_max")
+        return grouping
+
+    # -- subqueries in expressions -----------------------------------------------------------------------------------
+
+    def scalar(self, node: exp.Expression, scope: Scope) -> Typed:
+        """A query as one value: its first row, NULL without one."""
+        query = self.query(node, Scope(scope))
+        if len(query.columns) != 1:
+            raise Refused("A subquery with several columns as one value")
+        if not query.one_row and query.node.args.get("limit") is None:
+            query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
+        typed = query.columns[0][1]
+        return typed.but(node=exp.Subquery(this=query.node), not_null=False, constant=None, slot=None)
+
+    def in_query(self, node: exp.Expression, scope: Scope) -> exp.Expression:
+        """`x IN (SELECT ...)` and `x IN table` as a boolean."""
+        field = node.args.get("field")
+        source: exp.Expression = (
+            exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=field.this.copy())))
+            if field is not None
+            else node.args["query"]
+        )
+        query = self.query(source, Scope(scope))
+        subject_node = node.this.this if isinstance(node.this, exp.Paren) else node.this
+        written = subject_node.expressions if isinstance(subject_node, exp.Tuple) else [subject_node]
+        subjects = [self.expressions.typed(part, scope) for part in written]
+        if len(subjects) != len(query.columns):
+            raise Refused("IN with another number of columns than the query has")
+        lefts, rights = [], []
+        for index, (subject, (_, column)) in enumerate(zip(subjects, query.columns, strict=True), 1):
+            inner = Typed(exp.Column(this=identifier(f"c{index}")), column.kind, column.affinity, column.collation,
+                          column=column.column)  # fmt: skip
+            left, right = _member(subject, inner)
+            lefts.append(left)
+            rights.append(right)
+        left_node = exp.Tuple(expressions=lefts) if len(lefts) > 1 else paren(lefts[0])
+        names = [identifier(f"c{index}") for index in range(1, len(rights) + 1)]
+        alias = exp.TableAlias(this=identifier("member"), columns=names)
+        if any(not isinstance(right, exp.Column) for right in rights):
+            wrapped = exp.Subquery(this=query.node, alias=alias)
+            query.node = exp.Select(expressions=rights, from_=exp.From(this=wrapped))
+        return exp.In(this=left_node, query=exp.Subquery(this=query.node))
+
+
+def _renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:
+    """Columns under the names that WITH gives them, if it does."""
+    return [(name, typed) for name, (_, typed) in zip(names, columns, strict=True)] if names else columns
+
+
+def _loosened(column: SourceColumn) -> SourceColumn:
+    """A column of a recursive CTE while its kind is known from the first arm alone."""
+    column.not_null = False
+    column.column = None
+    return column
+
+
+def _own_aggregates(node: exp.Expression) -> list[exp.Anonymous]:
+    """Aggregate calls of this SELECT itself: not of its subqueries, and not those that OVER makes window calls."""
+    found = []
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, (exp.Select, exp.SetOperation)):
+            continue
+        inner: list[exp.Expression] = list(one.iter_expressions())
+        if isinstance(one, exp.Window):
+            called = one.this.this if isinstance(one.this, exp.Filter) else one.this
+            inner = [part for part in inner if part is not one.this] + list(called.expressions)
+        elif functions.is_aggregate(one):
+            assert isinstance(one, exp.Anonymous)
+            found.append(one)
+            continue
+        pending += inner
+    return found
+
+
+def _ordinal(term: exp.Expression, projections: Sequence[exp.Expression]) -> exp.Expression:
+    """GROUP BY 2 is the second projection."""
+    if isinstance(term, exp.Literal) and not term.args["is_string"] and str(term.this).isdigit():
+        number = int(str(term.this))
+        if not 1 <= number <= len(projections):
+            raise Refused(f"GROUP BY {number}")
+        return _bare(projections[number - 1])
+    return term
+
+
+def _member(subject: Typed, inner: Typed) -> tuple[exp.Expression, exp.Expression]:
+    """Both sides of IN so that Postgres compares them as SQLite does."""
+    left, right = comparing.align(subject, inner)
+    if left.kind is Kind.NULL:
+        return null(right.kind), right.node
+    if right.kind is Kind.NULL:
+        return left.node, null(left.kind)
+    if left.kind in NUMBERS and right.kind in NUMBERS:
+        return left.node, right.node
+    if left.kind is right.kind is Kind.TEXT:
+        name = collation(subject)
+        return collated(left, name), collated(right, name)
+    if left.kind is right.kind:
+        return left.node, right.node
+    raise Refused(f"IN between {left.kind} and {right.kind}")

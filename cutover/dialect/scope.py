@@ -1,0 +1,189 @@
+"""Which names a part of a statement can see, and what is remembered while one statement is rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlglot import exp
+
+from cutover.dialect.catalog import ROWID_NAMES, Catalog, column_kind
+from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, identifier
+from cutover.model.table import Column, Table
+from cutover.model.values import SqlValue
+from cutover.schema.codecs import codec_for
+
+Encoder = Callable[[Any], Any]
+
+
+LAST_INSERT_ROWID, CHANGES, TOTAL_CHANGES = -1, -2, -3
+"""Slots of what the session remembers, for the SQL functions of these names."""
+
+
+@dataclass(slots=True)
+class SourceColumn:
+    """One column of something in FROM."""
+
+    name: str
+    """As SQLite spells it."""
+    target: str
+    kind: Kind
+    affinity: str | None = None
+    collation: str | None = None
+    not_null: bool = False
+    column: Column | None = None
+    merged: bool = False
+    """The right-hand column of USING: found by a qualified name only, and not in `*`."""
+
+
+@dataclass(slots=True)
+class Source:
+    """One thing in FROM: a table, a view, a subquery or a CTE."""
+
+    alias: str
+    """As Postgres is told."""
+    columns: list[SourceColumn]
+    table: Table | None = None
+    nullable: bool = False
+    """On the side of an outer join that may be absent."""
+
+    def find(self, name: str) -> SourceColumn | None:
+        """The column of that name."""
+        lower = name.lower()
+        for column in self.columns:
+            if column.name.lower() == lower:
+                return column
+        if lower in ROWID_NAMES and self.table is not None:
+            if self.table.rowid_alias is None:
+                raise Refused(f"The hidden rowid of table {self.table.name}")
+            return self.find(self.table.rowid_alias)
+        return None
+
+    def typed(self, column: SourceColumn) -> Typed:
+        """A reference to `column`."""
+        return Typed(
+            exp.Column(this=identifier(column.target), table=identifier(self.alias)),
+            column.kind,
+            affinity=column.affinity,
+            collation=column.collation,
+            not_null=column.not_null and not self.nullable,
+            column=column.column,
+        )
+
+
+def table_source(table: Table, alias: str) -> Source:
+    """A mapped table in FROM."""
+    return Source(alias, [_table_column(table, column) for column in table.columns], table)
+
+
+def _table_column(table: Table, column: Column) -> SourceColumn:
+    not_null = column.not_null or column.name in table.key
+    kind = column_kind(column)
+    return SourceColumn(column.name, column.target, kind, column.affinity, column.collation, not_null, column)
+
+
+@dataclass(slots=True)
+class Grouping:
+    """An aggregated SELECT: what stands for a whole group."""
+
+    keys: set[str] = field(default_factory=set)
+    """SQL of the GROUP BY expressions, rewritten."""
+    whole: set[str] = field(default_factory=set)
+    """Aliases of sources whose key is grouped by, so that all their columns are determined."""
+    extreme: tuple[exp.Expression, bool] | None = None
+    """The argument of the only min() or max(), and whether it is max: bare columns come from that row."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """Names visible in one SELECT (or UPDATE, DELETE); subqueries have a child scope."""
+
+    parent: Scope | None = None
+    sources: list[Source] = field(default_factory=list)
+    ctes: dict[str, list[SourceColumn]] = field(default_factory=dict)
+    aliases: dict[str, exp.Expression] = field(default_factory=dict)
+    """Projection aliases and what they stand for, in SQLite's tree."""
+    grouping: Grouping | None = None
+    """Set while an expression outside of aggregate functions is rewritten."""
+
+    def column(self, name: str, qualifier: str) -> tuple[Source, SourceColumn] | None:
+        """The column of that name in this SELECT alone."""
+        for source in self.sources:
+            if qualifier and source.alias != qualifier.lower():
+                continue
+            column = source.find(name)
+            if column is not None and (qualifier or not column.merged):
+                return source, column
+        return None
+
+    def cte(self, name: str) -> list[SourceColumn] | None:
+        """The columns of a CTE that is visible here."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name.lower() in scope.ctes:
+                return scope.ctes[name.lower()]
+            scope = scope.parent
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One argument as Postgres gets it."""
+
+    slot: int
+    sql_type: str
+    encode: Encoder | None
+
+
+_ENCODED = frozenset({"json", "jsonb", "boolean"})
+
+
+@dataclass
+class Context:
+    """What is remembered while one statement is rewritten."""
+
+    catalog: Catalog
+    kinds: Sequence[Kind]
+    """Kind of the argument in each slot."""
+    arguments: Sequence[SqlValue] = ()
+    uses: list[Use] = field(default_factory=list)
+    hints: dict[int, Kind] = field(default_factory=dict)
+    """Slots that need not tell NULL from this kind, because the place they stand in is typed."""
+
+    def parameter(self, slot: int) -> Typed:
+        """The parameter as an expression of its own kind."""
+        kind = self.kinds[slot]
+        if kind is Kind.NULL:
+            return Typed(exp.Null(), Kind.NULL, slot=slot)
+        return Typed(self.use(slot, SQL_TYPE[kind]), kind, slot=slot)
+
+    def use(self, slot: int, sql_type: str, encode: Encoder | None = None) -> exp.Expression:
+        """The parameter cast to a type, its value encoded by `encode` before it is sent."""
+        wanted = Use(slot, sql_type, encode)
+        if wanted not in self.uses:
+            self.uses.append(wanted)
+        return cast(exp.Placeholder(this=str(self.uses.index(wanted))), sql_type)
+
+    def for_column(self, slot: int, column: Column) -> exp.Expression | None:
+        """The parameter as a value of a column whose codec has to see it, None if a cast is enough."""
+        if column.target_type.partition("(")[0] not in _ENCODED and column.target_type in _PLAIN:
+            return None
+        codec = codec_for(column)
+        return self.use(slot, codec.sql_type, codec.to_target)
+
+
+_PLAIN = frozenset({"smallint", "integer", "bigint", "double precision", "text", "bytea"})
+
+
+def number_parameters(root: exp.Expression, uses: Sequence[Use]) -> tuple[exp.Expression, tuple[Use, ...]]:
+    """Give the parameters that are left in the tree their `$n`, in order. Postgres refuses numbers it cannot type."""
+    kept: list[int] = []
+    for node in list(root.find_all(exp.Placeholder)):
+        index = int(node.name)
+        if index not in kept:
+            kept.append(index)
+        node.replace(exp.Parameter(this=exp.Literal.number(kept.index(index) + 1)))
+    return root, tuple(uses[index] for index in kept)
+
+

@@ -1,0 +1,142 @@
+"""The text made ready for the parser: parameters named by number, and what it would misread taken out or renamed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cutover.dialect.typed import Refused
+from cutover.schema.sqltokens import Token, tokens
+
+FUNCTION_PREFIX = "fn_"
+"""Functions reach the parser under names it does not know, because it would reshape the ones it knows."""
+
+_NAMES_FOLLOW = frozenset({"INTO", "TABLE", "WITH", "RECURSIVE", "FROM", "JOIN", "UPDATE", "EXISTS", "INDEX", "."})
+_SPELLED = {"ISNULL": "IS NULL", "NOTNULL": "IS NOT NULL"}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One statement, read but not parsed."""
+
+    text: str
+    """For the parser: parameters are `:p0`, `:p1` ... by SQLite's number less one; comments are gone."""
+    conflict: str | None = None
+    """The word after OR in INSERT OR x, other than ABORT, which is the default."""
+    tables_of_schema: bool = False
+    """Names sqlite_master or a pragma function: a question about the schema, not about data."""
+
+
+def prepare(sql: str, functions: frozenset[str]) -> Prepared:
+    """Read one statement. `functions` are the (lower-case) names that are hidden from the parser.
+
+    Raises `Refused` for conflict clauses without translation.
+    """
+    run = [token for token in tokens(sql) if token.type != "semi"]
+    conflict, run = _take_conflict(run)
+    numbering = _Numbering()
+    parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
+    of_schema = any(_asks_schema(token) for token in run)
+    return Prepared(" ".join(part for part in _joined(parts, run) if part), conflict, of_schema)
+
+
+def _joined(parts: list[str], run: list[Token]) -> list[str]:
+    """Operators of several characters (`||`, `<=`, `->>`) stay together, as they stood."""
+    joined: list[str] = []
+    end = -1
+    for part, token in zip(parts, run, strict=True):
+        glued = token.at == end and token.type == "other" and joined and joined[-1] and joined[-1][-1] in "|<>=!-"
+        blob = token.type == "string" and token.at == end and joined and joined[-1].lower() == "x"
+        if blob or (glued and part in "|<>="):
+            joined[-1] += part
+        else:
+            joined.append(part)
+        end = token.at + len(token.text)
+    return joined
+
+
+def _asks_schema(token: Token) -> bool:
+    name = token.text.lower().strip('"`[]')
+    return token.type in ("word", "quoted") and (
+        name in ("sqlite_master", "sqlite_schema", "sqlite_sequence") or name.startswith("pragma_")
+    )
+
+
+def _word(run: list[Token], at: int) -> str:
+    return run[at].text.upper() if 0 <= at < len(run) and run[at].type in ("word", "open", "dot") else ""
+
+
+def _rewritten(run: list[Token], at: int, numbering: _Numbering, functions: frozenset[str]) -> str:
+    token = run[at]
+    word = _word(run, at)
+    if token.type == "param":
+        return f":p{numbering.number(token.text)}"
+    if token.type == "quoted":
+        mark = "]" if token.text[0] == "[" else token.text[0]
+        name = token.text[1:-1] if mark == "]" else token.text[1:-1].replace(mark * 2, mark)
+        return '"' + name.replace('"', '""') + '"'
+    if token.type == "number":
+        return _number(token.text)
+    if token.type != "word":
+        return token.text
+    if _is_index_hint(run, at):
+        return ""
+    if word in _SPELLED and _word(run, at + 1) != "(":
+        return _SPELLED[word]
+    if _word(run, at + 1) == "(" and word.lower() in functions and _word(run, at - 1) not in _NAMES_FOLLOW:
+        return FUNCTION_PREFIX + word.lower()
+    return token.text
+
+
+def _number(text: str) -> str:
+    if not text.lower().startswith("0x"):
+        return text
+    value = int(text, 16)
+    return str(value - (1 << 64) if value >= 1 << 63 else value)
+
+
+def _is_index_hint(run: list[Token], at: int) -> bool:
+    """INDEXED BY name, and NOT INDEXED, which Postgres has no use for."""
+    word = _word(run, at)
+    if word == "INDEXED":
+        return True
+    if word == "NOT" and _word(run, at + 1) == "INDEXED":
+        return True
+    return (word == "BY" and _word(run, at - 1) == "INDEXED") or (
+        _word(run, at - 1) == "BY" and _word(run, at - 2) == "INDEXED"
+    )
+
+
+def _take_conflict(run: list[Token]) -> tuple[str | None, list[Token]]:
+    """Split INSERT OR x, UPDATE OR x and REPLACE into the plain verb and x."""
+    for at in range(len(run)):
+        word, following = _word(run, at), _word(run, at + 1)
+        if word == "REPLACE" and following == "INTO":
+            return "REPLACE", [*run[:at], run[at]._replace(text="INSERT"), *run[at + 1 :]]
+        if word in ("INSERT", "UPDATE") and following == "OR":
+            clause = _word(run, at + 2)
+            if clause in ("FAIL", "ROLLBACK") or (word == "UPDATE" and clause != "ABORT"):
+                raise Refused(f"{word} OR {clause}")
+            return (None if clause == "ABORT" else clause), [*run[: at + 1], *run[at + 3 :]]
+        if word in ("SELECT", "DELETE", "UPDATE", "INSERT"):
+            break
+    return None, run
+
+
+@dataclass
+class _Numbering:
+    """`?` is one more than the highest so far, `?NNN` is NNN, and a name keeps the number it got first."""
+
+    highest: int = 0
+    names: dict[str, int] = field(default_factory=dict)
+
+    def number(self, text: str) -> int:
+        if text[0] == "?" and len(text) > 1:
+            number = int(text[1:])
+            self.highest = max(self.highest, number)
+            return number - 1
+        if text != "?" and text in self.names:
+            return self.names[text]
+        self.highest += 1
+        if text != "?":
+            self.names[text] = self.highest - 1
+        return self.highest - 1

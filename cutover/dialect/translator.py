@@ -1,0 +1,210 @@
+"""One SQLite statement → the Postgres statement that means the same, with how to send arguments and read results."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from cutover.dialect import functions
+from cutover.dialect.catalog import Catalog
+from cutover.dialect.queries import Queries
+from cutover.dialect.scope import Context, Scope, Use, number_parameters
+from cutover.dialect.tokens import prepare
+from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.writes import Writes, Written
+from cutover.model.table import Table
+from cutover.model.values import SqlValue
+from cutover.schema.codecs import codec_for
+
+Decoder = Callable[[Any], SqlValue]
+
+@dataclass(frozen=True)
+class Command:
+    """One statement for Postgres."""
+
+    sql: str
+    uses: tuple[Use, ...]
+
+    def arguments(self, bound: Sequence[SqlValue], memory: Callable[[int], int]) -> list[Any]:
+        """Arguments as asyncpg takes them. Raises `Unrepresentable`."""
+        given = []
+        for use in self.uses:
+            value: Any = bound[use.slot] if use.slot >= 0 else memory(use.slot)
+            given.append(value if use.encode is None or value is None else use.encode(value))
+        return given
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What to run for one statement with one combination of argument kinds."""
+
+    command: Command
+    writes: bool
+    before: Command | None = None
+    """Runs first, in the same transaction."""
+    width: int = 0
+    """Columns of the result that are the application's."""
+    decoders: tuple[tuple[int, Decoder], ...] = ()
+    """For the columns that are not read as they come."""
+    declared: tuple[str | None, ...] = ()
+    table: Table | None = None
+    """The table that is written."""
+    key_returned: bool = False
+    """The automatic key stands after the application's columns."""
+    compared: bool = True
+    """Whether the answer depends on data alone: not on the clock, on chance or on the session."""
+
+
+_KINDS = {int: Kind.INT, float: Kind.REAL, str: Kind.TEXT, bytes: Kind.BLOB, type(None): Kind.NULL}
+
+
+class Translator:
+    """Translates with one catalog, and remembers. Raises `StatementError` for what it cannot translate."""
+
+    def __init__(self, catalog: Catalog, size: int = 4096) -> None:
+        self.catalog = catalog
+        self._size = size
+        self._known: OrderedDict[tuple[str, tuple[Kind, ...]], Translation] = OrderedDict()
+        self._hints: OrderedDict[str, dict[int, Kind]] = OrderedDict()
+
+    def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
+        """The translation for these arguments; their values count only by kind. Raises `Refused`."""
+        key = (sql, tuple([_KINDS[type(argument)] for argument in arguments]))
+        known = self._known.get(key)
+        if known is None:
+            known = self._settle(sql, key[1])
+            self._remember(key, known)
+        return known
+
+    def _settle(self, sql: str, kinds: tuple[Kind, ...]) -> Translation:
+        """NULL arguments in typed places share the translation of arguments that are not NULL."""
+        hints = self._hints.get(sql)
+        if hints is None and Kind.NULL in kinds:
+            context = Context(self.catalog, kinds)
+            _rewrite(sql, context)
+            hints = self._hints[sql] = context.hints
+            if len(self._hints) > self._size:
+                self._hints.popitem(last=False)
+        if hints:
+            kinds = tuple(
+                hints.get(slot, kind) if kind is Kind.NULL else kind for slot, kind in enumerate(kinds)
+            )
+            shared = self._known.get((sql, kinds))
+            if shared is not None:
+                return shared
+        return translate(sql, self.catalog, kinds)
+
+    def _remember(self, key: tuple[str, tuple[Kind, ...]], translation: Translation) -> None:
+        self._known[key] = translation
+        if len(self._known) > self._size:
+            self._known.popitem(last=False)
+
+
+def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
+    """Translate, without memory. Raises `Refused`."""
+    context = Context(catalog, kinds)
+    written, columns, tree = _rewrite(sql, context)
+    command = _command(tree, context)
+    before = None
+    if written is not None and written.before is not None:
+        before = _command(written.before, context)
+    chance = any(str(node.this).startswith("cutover.random") for node in tree.find_all(exp.Anonymous))
+    memory = any(use.slot < 0 for use in command.uses)
+    clock = any(str(node.this).lower() == "now" for node in tree.find_all(exp.Literal))
+    return Translation(
+        command=command,
+        writes=written is not None,
+        before=before,
+        width=len(columns),
+        decoders=tuple((at, decoder) for at, typed in enumerate(columns) if (decoder := _decoder(typed)) is not None),
+        declared=tuple(typed.column.declared if typed.column is not None else None for typed in columns),
+        table=written.table if written is not None else None,
+        key_returned=written is not None and written.key_returned,
+        compared=not (chance or memory or clock),
+    )
+
+
+def _command(tree: exp.Expression, context: Context) -> Command:
+    numbered, uses = number_parameters(tree, context.uses)
+    return Command(numbered.sql(dialect="postgres", normalize_functions=False, comments=False), uses)
+
+
+def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expression]:
+    prepared = prepare(sql, functions.NAMES)
+    try:
+        parsed = sqlglot.parse(prepared.text, dialect="sqlite")
+        if len(parsed) != 1 or parsed[0] is None:
+            raise Refused("The statement")
+        return _statement(parsed[0], prepared.conflict, context)
+    except SqlglotError:
+        raise Refused("The syntax of the statement") from None
+    except RecursionError:
+        raise Refused("An expression nested this deeply") from None
+
+
+def _statement(
+    node: exp.Expression, conflict: str | None, context: Context
+) -> tuple[Written | None, list[Typed], exp.Expression]:
+    if isinstance(node, (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)):
+        query = Queries(context).query(node, Scope())
+        return None, [typed for _, typed in query.columns], query.node
+    writes = Writes(context)
+    match node:
+        case exp.Insert():
+            written = writes.insert(node, conflict)
+        case exp.Update():
+            written = writes.update(node)
+        case exp.Delete():
+            written = writes.delete(node)
+        case _:
+            raise Refused(f"The statement {type(node).__name__.upper()}")
+    return written, [typed for _, typed in written.returning], written.node
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
+def _real(value: float) -> SqlValue:
+    return None if math.isnan(value) else value
+
+
+def _numeric(value: Decimal) -> SqlValue:
+    if value.is_nan():
+        return None
+    exponent = value.as_tuple().exponent
+    return float(value) if isinstance(exponent, int) and exponent < 0 else int(value)
+
+
+def _dynamic(value: str) -> SqlValue:
+    loaded = json.loads(value)
+    return int(loaded) if isinstance(loaded, bool) else loaded  # type: ignore[no-any-return]  # a JSON scalar
+
+
+_DECODERS: dict[Kind, Decoder] = {
+    Kind.REAL: _real,
+    Kind.NUM: _numeric,
+    Kind.BLOB: bytes,
+    Kind.BOOL: int,
+    Kind.DYNAMIC: _dynamic,
+}
+
+
+def _decoder(typed: Typed) -> Decoder | None:
+    if typed.kind in (Kind.JSON, Kind.WHOLE) and typed.column is not None:
+        return codec_for(typed.column).to_source
+    if typed.kind is Kind.JSON:
+        return _json_text
+    return _DECODERS.get(typed.kind)
+
+
+def _json_text(value: str) -> SqlValue:
+    return json.dumps(json.loads(value), ensure_ascii=False, separators=(",", ":"))

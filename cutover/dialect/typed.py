@@ -1,0 +1,184 @@
+"""Expressions with what SQLite knows of them: storage class, affinity, collation. And the nodes they are built of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sqlglot import exp
+
+from cutover.errors import StatementError
+from cutover.model.table import Column
+from cutover.model.values import SqlValue
+
+
+class Kind(StrEnum):
+    """What an expression holds on Postgres, and so how it is compared and read back."""
+
+    INT = "int"
+    REAL = "real"
+    NUM = "num"
+    """numeric: an integer where its scale is 0, otherwise a real. For expressions that may be either."""
+    TEXT = "text"
+    BLOB = "blob"
+    BOOL = "bool"
+    """boolean; 0 or 1 to SQLite."""
+    NULL = "null"
+    JSON = "json"
+    """A json or jsonb column; text to SQLite."""
+    DYNAMIC = "dynamic"
+    """A jsonb scalar: text or number, known only when it is read."""
+    WHOLE = "whole"
+    """A column of another Postgres type: read and written by its codec, and nothing else."""
+
+
+NUMBERS = frozenset({Kind.INT, Kind.REAL, Kind.NUM, Kind.BOOL})
+NUMERIC_AFFINITIES = frozenset({"INTEGER", "REAL", "NUMERIC"})
+
+SQL_TYPE = {
+    Kind.INT: "BIGINT",
+    Kind.REAL: "DOUBLE PRECISION",
+    Kind.NUM: "NUMERIC",
+    Kind.TEXT: "TEXT",
+    Kind.BLOB: "BYTEA",
+    Kind.BOOL: "BOOLEAN",
+    Kind.JSON: "JSONB",
+    Kind.DYNAMIC: "JSONB",
+    Kind.NULL: "TEXT",
+    Kind.WHOLE: "TEXT",
+}
+
+KIND_OF_TARGET = {
+    "smallint": Kind.INT,
+    "integer": Kind.INT,
+    "bigint": Kind.INT,
+    "double precision": Kind.REAL,
+    "text": Kind.TEXT,
+    "character varying": Kind.TEXT,
+    "bytea": Kind.BLOB,
+    "boolean": Kind.BOOL,
+    "json": Kind.JSON,
+    "jsonb": Kind.JSON,
+}
+
+
+class Refused(StatementError):
+    """A construct that has no faithful translation. The readiness report shows the sentence."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} has no translation for Postgres.", "SQL_NOT_TRANSLATABLE")
+
+
+@dataclass(slots=True)
+class Typed:
+    """A Postgres expression with its SQLite meaning."""
+
+    node: exp.Expression
+    kind: Kind
+    affinity: str | None = None
+    collation: str | None = None
+    """SQLite's collation of a column or of COLLATE; None: none, so the other side decides."""
+    explicit: bool = False
+    """The collation was written with COLLATE, so it wins."""
+    not_null: bool = False
+    column: Column | None = None
+    constant: SqlValue = None
+    """The value of a literal, for kinds other than NULL."""
+    slot: int | None = None
+    """The parameter this is, counted from 0."""
+
+    def but(self, **changes: object) -> Typed:
+        """A copy with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # checked by dataclass
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether this is a literal other than NULL."""
+        return self.constant is not None
+
+
+_ATOMS = (
+    exp.Column,
+    exp.Literal,
+    exp.Cast,
+    exp.Anonymous,
+    exp.Paren,
+    exp.Subquery,
+    exp.Null,
+    exp.Boolean,
+    exp.Placeholder,
+    exp.Identifier,
+    exp.Star,
+    exp.Coalesce,
+    exp.Tuple,
+    exp.Window,
+)
+
+
+def paren(node: exp.Expression) -> exp.Expression:
+    """`node`, in parentheses unless it binds as tightly as a name."""
+    return node if isinstance(node, _ATOMS) else exp.Paren(this=node)
+
+
+def cast(node: exp.Expression, sql_type: str) -> exp.Expression:
+    """CAST(node AS sql_type)."""
+    return exp.Cast(this=node, to=exp.DataType.build(sql_type, dialect="postgres"))
+
+
+def call(name: str, *arguments: exp.Expression) -> exp.Anonymous:
+    """A function call; a dot in the name is a schema."""
+    return exp.Anonymous(this=name, expressions=list(arguments))
+
+
+def helper(name: str, *arguments: exp.Expression) -> exp.Anonymous:
+    """A call of one of our own functions (`helpers.sql`)."""
+    return call(f"cutover.{name}", *arguments)
+
+
+def identifier(name: str) -> exp.Identifier:
+    """A quoted name."""
+    return exp.to_identifier(name, quoted=True)
+
+
+def collate_c(node: exp.Expression) -> exp.Expression:
+    """Bytewise order."""
+    return exp.Paren(this=exp.Collate(this=paren(node), expression=identifier("C")))
+
+
+def binary(op: type[exp.Binary], left: exp.Expression, right: exp.Expression) -> exp.Binary:
+    """left op right, with parentheses where the operands need them."""
+    return op(this=paren(left), expression=paren(right))
+
+
+def null(kind: Kind) -> exp.Expression:
+    """A NULL of that kind."""
+    return cast(exp.Null(), SQL_TYPE[kind])
+
+
+def literal(value: SqlValue) -> Typed:
+    """A constant."""
+    if value is None:
+        return Typed(exp.Null(), Kind.NULL)
+    if isinstance(value, int):
+        node: exp.Expression = exp.Literal.number(abs(value))
+        node = exp.Paren(this=exp.Neg(this=node)) if value < 0 else node
+        return Typed(node, Kind.INT, not_null=True, constant=value)
+    if isinstance(value, float):
+        return Typed(cast(exp.Literal.string(repr(value)), "DOUBLE PRECISION"), Kind.REAL, not_null=True, constant=value)
+    if isinstance(value, str):
+        return Typed(exp.Literal.string(value), Kind.TEXT, not_null=True, constant=value)
+    return Typed(cast(exp.Literal.string("\\x" + value.hex()), "BYTEA"), Kind.BLOB, not_null=True, constant=value)
+
+
+def affinity_of(declared: str) -> str:
+    """SQLite's affinity of a declared type (https://sqlite.org/datatype3.html, section 3.1)."""
+    name = declared.upper()
+    if "INT" in name:
+        return "INTEGER"
+    if any(part in name for part in ("CHAR", "CLOB", "TEXT")):
+        return "TEXT"
+    if not name or "BLOB" in name:
+        return "BLOB"
+    if any(part in name for part in ("REAL", "FLOA", "DOUB")):
+        return "REAL"
+    return "NUMERIC"

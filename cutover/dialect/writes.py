@@ -1,0 +1,236 @@
+"""INSERT, UPDATE and DELETE: values brought to what each column holds, conflicts as SQLite resolves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from cutover.dialect.assigning import Assigning
+from cutover.dialect.catalog import ROWID_NAMES
+from cutover.dialect.conflicts import Conflicts
+from cutover.dialect.queries import Queries
+from cutover.dialect.scope import Context, Scope, Source, table_source
+from cutover.dialect.typed import Kind, Refused, Typed, call, helper, identifier
+from cutover.model.table import Column, Table
+
+
+@dataclass(slots=True)
+class Written:
+    """A rewritten statement that changes a table."""
+
+    node: exp.Expression
+    table: Table
+    returning: list[tuple[str | None, Typed]] = field(default_factory=list)
+    """What the application asked to have returned."""
+    key_returned: bool = False
+    """Whether the automatic key is returned as one more column, at the end."""
+    before: exp.Expression | None = None
+    """A statement that has to run first, in the same transaction."""
+
+
+class Writes:
+    """Rewrites statements that change data."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.queries = Queries(context)
+        self.assigning = Assigning(context)
+        self.conflicts = Conflicts(self.queries, self.assigning)
+
+    def _target(self, node: exp.Expression) -> tuple[Table, Source, exp.Table]:
+        if not isinstance(node, exp.Table) or (node.db and node.db.lower() != "main"):
+            raise Refused("A write to something other than a table of the main schema")
+        if node.name.lower() in self.context.catalog.views:
+            raise Refused(f"A write to the view {node.name}")
+        table = self.context.catalog.table(node.name)
+        source = table_source(table, (node.alias or node.name).lower())
+        target = exp.Table(
+            this=identifier(table.target),
+            db=identifier(table.target_schema),
+            alias=exp.TableAlias(this=identifier(source.alias)),
+        )
+        return table, source, target
+
+    def _returning(self, node: exp.Expression, scope: Scope, written: Written, *, key: bool) -> None:
+        clause = node.args.get("returning")
+        if clause is not None:
+            written.returning = self.queries.projections(clause.expressions, scope)
+        nodes = [typed.node for _, typed in written.returning]
+        if key and written.table.rowid_alias is not None:
+            source = scope.sources[0]
+            column = source.find(written.table.rowid_alias)
+            assert column is not None
+            nodes.append(source.typed(column).node)
+            written.key_returned = True
+        if nodes:
+            written.node.set("returning", exp.Returning(expressions=nodes))
+
+    # -- INSERT ------------------------------------------------------------------------------------------------------
+
+    def insert(self, node: exp.Insert, conflict: str | None) -> Written:
+        """INSERT with its conflict clause; `conflict` is the word after OR."""
+        listed = node.this.expressions if isinstance(node.this, exp.Schema) else []
+        table, source, target = self._target(node.this.this if isinstance(node.this, exp.Schema) else node.this)
+        scope = Scope(sources=[source])
+        with_clause = self.queries.with_clause(node, scope)
+        columns = [_column(table, name.name) for name in listed] if listed else list(table.columns)
+        body = node.expression
+        explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
+        if body is None:
+            columns, values = self._defaults(table)
+        elif isinstance(body, exp.Values):
+            values = self._rows(body, table, columns, scope)
+            columns, values = self._with_key(table, columns, values)
+        else:
+            values = self._selected(body, table, columns, scope)
+        names = [identifier(column.target) for column in columns]
+        into = exp.Schema(this=target, expressions=names) if names else target
+        result = exp.Insert(this=into, expression=values, with_=with_clause)
+        if values is None:
+            result.set("default", True)
+        written = Written(result, table)
+        self.conflicts.resolve(node, conflict, written, columns, scope)
+        self._returning(node, scope, written, key=True)
+        if explicit and written.key_returned:
+            self._advance(table, result)
+        return written
+
+    def _defaults(self, table: Table) -> tuple[list[Column], exp.Expression | None]:
+        """DEFAULT VALUES."""
+        return [], None
+
+    def _rows(
+        self, body: exp.Values, table: Table, columns: list[Column], scope: Scope
+    ) -> exp.Values:
+        rows = []
+        for row in body.expressions:
+            items = row.expressions if isinstance(row, exp.Tuple) else [row]
+            if len(items) != len(columns):
+                raise Refused(f"INSERT of {len(items)} values for {len(columns)} columns")
+            values = [
+                self._value(self.queries.expressions.typed(item, Scope(ctes=scope.ctes)), table, column)
+                for item, column in zip(items, columns, strict=True)
+            ]
+            rows.append(exp.Tuple(expressions=values))
+        return exp.Values(expressions=rows)
+
+    def _value(self, typed: Typed, table: Table, column: Column) -> exp.Expression:
+        if column.name == table.rowid_alias:
+            if typed.kind is Kind.NULL:
+                return self._next_key(table) or exp.Var(this="DEFAULT")
+            if typed.slot is None and not typed.is_constant:
+                automatic = self._next_key(table) or self._next_of_sequence(table)
+                return call("coalesce", self.assigning.assign(typed, column), automatic)
+            return self.assigning.assign(typed, column)
+        return self.assigning.assign(typed, column)
+
+    def _next_key(self, table: Table) -> exp.Expression | None:
+        """The next automatic key where Postgres has no sequence for it: one more than the highest."""
+        assert table.rowid_alias is not None
+        if self.context.catalog.sequences.get(table.name, "") is not None:
+            return None
+        column = identifier(_column(table, table.rowid_alias).target)
+        highest = exp.Select(
+            expressions=[exp.Add(this=call("coalesce", call("max", exp.Column(this=column)), exp.Literal.number(0)),
+                                 expression=exp.Literal.number(1))],
+            from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),
+        )  # fmt: skip
+        return exp.Subquery(this=highest)
+
+    def _next_of_sequence(self, table: Table) -> exp.Expression:
+        name = self.context.catalog.sequences.get(table.name)
+        if not name:
+            raise Refused(f"A computed automatic key for table {table.name}")
+        return call("nextval", exp.Literal.string(name))
+
+    def _with_key(
+        self, table: Table, columns: list[Column], values: exp.Values
+    ) -> tuple[list[Column], exp.Values]:
+        """Give the key when the statement leaves it out and Postgres would not."""
+        if table.rowid_alias is None or any(column.name == table.rowid_alias for column in columns):
+            return columns, values
+        if self._next_key(table) is None:
+            return columns, values
+        for place, row in enumerate(values.expressions):
+            following = self._next_key(table)
+            assert following is not None
+            row.append("expressions", exp.Add(this=following, expression=exp.Literal.number(place)))
+        return [*columns, _column(table, table.rowid_alias)], values
+
+    def _selected(self, body: exp.Expression, table: Table, columns: list[Column], scope: Scope) -> exp.Expression:
+        query = self.queries.query(body, Scope(Scope(ctes=scope.ctes))).named()
+        if len(query.columns) != len(columns):
+            raise Refused(f"INSERT of {len(query.columns)} values for {len(columns)} columns")
+        derived, source = self.queries.sources.derived(query, "selected")
+        plain = query.source_columns()
+        values = [
+            self._value(source.typed(one), table, column) for one, column in zip(plain, columns, strict=True)
+        ]
+        if table.rowid_alias is not None and all(column.name != table.rowid_alias for column in columns):
+            if self._next_key(table) is not None:
+                raise Refused(f"INSERT ... SELECT with automatic keys into table {table.name}, which has no sequence,")
+        return exp.Select(expressions=values, from_=exp.From(this=derived))
+
+    def _advance(self, table: Table, result: exp.Insert) -> None:
+        """Move the sequence past keys that were given."""
+        sequence = self.context.catalog.sequences.get(table.name)
+        if not sequence:
+            return
+        returned = result.args["returning"].expressions
+        returned[-1] = helper("advance", exp.Literal.string(sequence), returned[-1])
+        result.args["returning"].set("expressions", returned)
+
+    # -- UPDATE and DELETE -------------------------------------------------------------------------------------------
+
+    def update(self, node: exp.Update) -> Written:
+        """UPDATE, with FROM."""
+        table, source, target = self._target(node.this)
+        scope = Scope(sources=[source])
+        with_clause = self.queries.with_clause(node, scope)
+        from_, joins = self.queries.sources.from_clause(node, scope)
+        if joins and from_ is not None:
+            from_.this.set("joins", joins)
+        result = exp.Update(
+            this=target,
+            expressions=self.assignments(node.expressions, table, scope),
+            from_=from_,
+            with_=with_clause,
+        )
+        if node.args.get("order") or node.args.get("limit"):
+            raise Refused("UPDATE with ORDER BY or LIMIT")
+        if node.args.get("where"):
+            condition = self.queries.expressions.condition(node.args["where"].this, scope, loose=True)
+            result.set("where", exp.Where(this=condition))
+        written = Written(result, table)
+        self._returning(node, scope, written, key=False)
+        return written
+
+    def assignments(self, nodes: list[exp.Expression], table: Table, scope: Scope) -> list[exp.Expression]:
+        """SET: of several assignments of one column the last counts."""
+        return self.conflicts.assignments(nodes, table, scope)
+
+    def delete(self, node: exp.Delete) -> Written:
+        """DELETE."""
+        table, source, target = self._target(node.this)
+        scope = Scope(sources=[source])
+        with_clause = self.queries.with_clause(node, scope)
+        if node.args.get("order") or node.args.get("limit"):
+            raise Refused("DELETE with ORDER BY or LIMIT")
+        result = exp.Delete(this=target, with_=with_clause)
+        if node.args.get("where"):
+            condition = self.queries.expressions.condition(node.args["where"].this, scope, loose=True)
+            result.set("where", exp.Where(this=condition))
+        written = Written(result, table)
+        self._returning(node, scope, written, key=False)
+        return written
+
+
+def _column(table: Table, name: str) -> Column:
+    lower = name.lower()
+    for column in table.columns:
+        if column.name.lower() == lower:
+            return column
+    if lower in ROWID_NAMES and table.rowid_alias is not None:
+        return _column(table, table.rowid_alias)
+    raise Refused(f"Column {name} of table {table.name}, which is not mirrored,")
