@@ -46,6 +46,16 @@ class Gate:
         self.held = False
         self.draining = False
 
+    @property
+    def waiting(self) -> int:
+        """Number of writes in the queue."""
+        return len(self._queue)
+
+    @property
+    def open(self) -> int:
+        """Number of open transactions."""
+        return len(self._open)
+
     async def admit(self) -> None:
         """Return when a write may begin, which it must do before its next await.
 

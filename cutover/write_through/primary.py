@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cutover.errors import Fenced, StatementError
+from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.statement import BatchResult, Step
 from cutover.stores.base import Member
 from cutover.write_through.errors import ShuttingDown
@@ -31,7 +31,10 @@ class Primary:
         """Run a self-contained batch that only reads; it does not wait for a switch."""
         if self.gate.draining:
             raise ShuttingDown
-        result = await self.member.executor.run(steps)
+        try:
+            result = await self.member.executor.run(steps)
+        except StoreUnavailable as away:
+            raise StatementError(away.message, "SQLITE_BUSY", retry=True) from None
         if self.on_read is not None:
             self.on_read(steps, result)
         return result
@@ -50,8 +53,15 @@ class Primary:
                 if not self.gate.held and member is self.member:
                     raise StatementError(fenced.message, "SQLITE_BUSY", retry=True) from None
                 continue
+            except StoreUnavailable as away:
+                raise unknown(away) from None
             member.store.wake()
             return result
+
+
+def unknown(away: StoreUnavailable) -> StatementError:
+    """What a client is told when the store went away and nobody can say whether it had executed the write."""
+    return StatementError(f"{away.message} Whether the statement was executed is not known.", "OUTCOME_UNKNOWN")
 
 
 async def _run(member: Member, steps: Sequence[Step]) -> BatchResult:

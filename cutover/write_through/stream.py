@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cutover.errors import StatementError
+from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.sqltext import StatementKind, inspect, remembered, split
 from cutover.stores.base import Session
 from cutover.write_through.errors import ShuttingDown
-from cutover.write_through.primary import Primary
+from cutover.write_through.primary import Primary, unknown
 
 _BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_WRITE, StatementKind.SAVEPOINT)
 
@@ -118,6 +118,8 @@ class Stream:
     async def _run(self, session: Session, steps: Sequence[Step]) -> BatchResult:
         try:
             return await session.batch(steps)
+        except StoreUnavailable as away:
+            raise unknown(away) from None
         finally:
             self._primary.gate.opened(self, session.in_transaction)
 

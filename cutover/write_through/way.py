@@ -31,26 +31,42 @@ class WriteThrough:
         return self._primary.epoch
 
     @property
-    def held(self) -> bool:
-        """Whether writes wait for a switch."""
+    def holding(self) -> bool:
+        """Whether writes have to wait for a switch."""
         return self._primary.gate.held
+
+    @property
+    def held(self) -> int:
+        """Number of writes that wait."""
+        return self._primary.gate.waiting
+
+    @property
+    def open_transactions(self) -> int:
+        """Number of interactive transactions."""
+        return self._primary.gate.open
 
     @property
     def draining(self) -> bool:
         """Whether new work is refused for good."""
         return self._primary.gate.draining
 
-    def observe(
-        self,
-        on_statement: Callable[[str], None] | None,
-        on_read: Callable[[Sequence[Step], BatchResult], None] | None,
-    ) -> None:
-        """Have each statement's text, and each finished read outside of transactions, shown to these functions.
+    @property
+    def on_statement(self) -> Callable[[str], None] | None:
+        """Called with the text of each statement, in the way of the request: it must return at once."""
+        return self._primary.on_statement
 
-        They are called on the event loop in the way of the request and must return at once.
-        """
-        self._primary.on_statement = on_statement
-        self._primary.on_read = on_read
+    @on_statement.setter
+    def on_statement(self, show: Callable[[str], None] | None) -> None:
+        self._primary.on_statement = show
+
+    @property
+    def on_read(self) -> Callable[[Sequence[Step], BatchResult], None] | None:
+        """Called with each finished read outside of transactions, on the event loop: it must return at once."""
+        return self._primary.on_read
+
+    @on_read.setter
+    def on_read(self, show: Callable[[Sequence[Step], BatchResult], None] | None) -> None:
+        self._primary.on_read = show
 
     def stream(self) -> Stream:
         """A new stream; it costs nothing until it needs a connection of its own."""
