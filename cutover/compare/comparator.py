@@ -32,6 +32,8 @@ _log = get_logger("compare")
 
 _BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds to wait after a failure, and after the next; the last one repeats."""
+_AFTER_FAILURE = 2.0
+"""Seconds between a scheduled verification that failed and the next."""
 _LOOK = 0.5
 """Seconds between looks at whether a scheduled verification is due."""
 
@@ -103,11 +105,12 @@ class Comparator:
         await self._verifier.wait()
         if verification.error:
             self.last_sentence = f"A scheduled verification failed: {verification.error}"
-            await asyncio.sleep(_BACKOFF[-1])
+            await asyncio.sleep(_AFTER_FAILURE)
 
     def _due(self) -> bool:
-        interval, last = self._settings.scan_interval, self._verifier.last_full
-        if not interval or self._verifier.running or self._applying.catching_up or not self._tables():
+        interval, last, tables = self._settings.scan_interval, self._verifier.last_full, self._tables()
+        copied = bool(tables) and all(self._applying.copied(table.name) for table in tables)
+        if not interval or self._verifier.running or not copied:
             return False
         return last is None or clock.monotonic() - (last.finished_monotonic or 0) >= interval
 
@@ -132,7 +135,7 @@ class Comparator:
     def start_verify(self, tables: Sequence[str] | None = None) -> Verification:
         """Begin a verification at full speed, or return the one that another operator began.
 
-        A scheduled one gives way. Raises `StoreError` for a table that is not mapped.
+        A scheduled one gives way. Raises `NoSuchTable`.
         """
         running = self._verifier.running
         if running is not None and not running.scheduled:
@@ -142,7 +145,7 @@ class Comparator:
     async def verify(self, tables: Sequence[str] | None = None) -> Verification:
         """A verification that begins now, to its end. One that is running already gives way.
 
-        The result may be `failed`, with `error`. Raises `StoreError` for a table that is not mapped.
+        The result may be `failed`, with `error`. Raises `NoSuchTable`.
         """
         verification = self._verifier.start(tables, scheduled=False)
         await self._verifier.wait()
@@ -174,7 +177,7 @@ class Comparator:
         return {table.name: self._ledger.counts(table.name) for table in self._tables()}
 
     def drifts(self, table: str | None = None, limit: int = 100) -> dict[str, Any]:
-        """The body of `GET /v1/drift`. Raises `StoreError` for a table that is not mapped."""
+        """The body of `GET /v1/drift`. Raises `NoSuchTable`."""
         if table is not None:
             self._table(table)
         known = {mapped.name: mapped for mapped in self._tables()}
@@ -187,14 +190,14 @@ class Comparator:
         }
 
     async def explain(self, table: str, key: Sequence[Any]) -> dict[str, Any]:
-        """One row on both sides. `key`: JSON values or words. Raises `NoSuchKey`, `StoreError`, `StoreUnavailable`."""
+        """One row on both sides. `key`: JSON values or words. Raises `NoSuchTable`, `NoSuchKey`, `StoreUnavailable`."""
         mapped = self._table(table)
         return await explain_row(self._ground, mapped, parse_key(mapped, key))
 
     async def repair(self, table: str | None = None, *, dry_run: bool = False) -> dict[str, Any]:
         """Make the shadow equal to the primary for known drifts: `{"repaired", "remaining", "dry_run", "rows"}`.
 
-        Raises `StoreError` for a table that is not mapped, `StoreUnavailable`, `StaleApplier`.
+        Raises `NoSuchTable`, `StoreUnavailable`, `StaleApplier`.
         """
         chosen = [self._table(table)] if table is not None else list(self._tables())
         result = await repair(

@@ -86,7 +86,7 @@ def _coerce(column: Column, part: Any) -> SqlValue:  # noqa: ANN401  # any JSON 
     if isinstance(part, dict):
         return _from_object(part)
     if isinstance(part, bool | list) or (isinstance(part, int) and not -(2**63) <= part < 2**63):
-        raise ValueError(f"{part!r} is no value of a column")  # noqa: TRY004  # one error for bad input
+        raise ValueError(f"{part!r} is no value of a column")  # one error for bad input
     if isinstance(part, str) and (blob := _BLOB.fullmatch(part)) and len(blob[1]) % 2 == 0:
         return bytes.fromhex(blob[1])
     value: SqlValue = part

@@ -9,7 +9,7 @@ from cutover import clock
 from cutover.compare.pace import Pace
 from cutover.compare.progress import TableScan, Verification
 from cutover.compare.scan import Scanner, Tools
-from cutover.errors import CutoverError, StoreError
+from cutover.errors import CutoverError, NoSuchTable, StoreError
 from cutover.logs import get_logger
 from cutover.model.table import Table, Tables
 from cutover.stores.pair import Pair
@@ -41,7 +41,7 @@ class Verifier:
     def start(self, tables: Sequence[str] | None, *, scheduled: bool) -> Verification:
         """Begin one; None is all tables. Whatever is running is stopped, and has let go when this one begins.
 
-        Raises `StoreError` for a table that is not mapped.
+        Raises `NoSuchTable`.
         """
         chosen = self._choose(tables)
         self.stop("Another verification took its place.")
@@ -141,10 +141,10 @@ class Verifier:
         )
 
 
-def no_such_table(name: str, tables: Tables) -> StoreError:
+def no_such_table(name: str, tables: Tables) -> NoSuchTable:
     """The error for a table that is not mapped."""
     known = ", ".join(table.name for table in tables) or "none"
-    return StoreError(f"There is no mapped table {name!r}.", hint=f"Mapped are: {known}.")
+    return NoSuchTable(f"There is no mapped table {name!r}.", hint=f"Mapped are: {known}.")
 
 
 async def _fingerprints(pair: Pair) -> tuple[str, str]:
