@@ -209,8 +209,8 @@ def remembered(sql: str, last_insert_rowid: int, changes: int, total_changes: in
 def _is_result_column(run: list[Token], at: int) -> bool:
     before = run[at - 1].text.upper() if at else ""
     after = run[at + 3].text.upper() if at + 3 < len(run) else ";"
-    top = not any(token.type == "open" for token in run[:at] if token.at < run[at].at)
-    return before in ("SELECT", ",") and after in (",", "FROM", ";") and (top or before == "SELECT")
+    depth = sum((token.type == "open") - (token.type == "close") for token in run[:at])
+    return before in ("SELECT", ",") and after in (",", "FROM", ";") and (depth == 0 or before == "SELECT")
 
 
 def _is_memory(run: list[Token], at: int) -> bool:

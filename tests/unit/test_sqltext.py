@@ -1,0 +1,153 @@
+"""SQL text is cut and understood as SQLite does."""
+
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cutover.schema.sqltext import StatementKind, classify, inspect, remembered, split
+from cutover.schema.sqltokens import tokens
+
+TRIGGER = "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; DELETE FROM b; END"
+
+
+@pytest.mark.parametrize(
+    ("script", "statements"),
+    [
+        ("", []),
+        (" ; ;\n-- nothing\n/* at all */;", []),
+        ("SELECT 1", ["SELECT 1"]),
+        ("SELECT ';'; SELECT \";\" ;", ["SELECT ';'", 'SELECT ";"']),
+        ("SELECT 'it''s;';SELECT [a;b], `c;d`", ["SELECT 'it''s;'", "SELECT [a;b], `c;d`"]),
+        ("SELECT 1 -- ; not yet\n; SELECT 2 /* ; */", ["SELECT 1", "SELECT 2"]),
+        (f"{TRIGGER}; SELECT 1", [TRIGGER, "SELECT 1"]),
+        (TRIGGER.replace("CREATE", "create temp"), [TRIGGER.replace("CREATE", "create temp")]),
+        ("CREATE TABLE trigger_x(a); SELECT 2", ["CREATE TABLE trigger_x(a)", "SELECT 2"]),
+        ("BEGIN; SELECT 1; END; SELECT 2", ["BEGIN", "SELECT 1", "END", "SELECT 2"]),
+        ("SELECT 'open; string", ["SELECT 'open; string"]),
+    ],
+)
+def test_split(script: str, statements: list[str]) -> None:
+    assert split(script) == statements
+
+
+@given(
+    st.lists(st.sampled_from(["SELECT 1", "'a;b'", "--x;\n", "/*;*/", TRIGGER + ";", ";", "BEGIN", "END", '"q;"', " "]))
+)
+def test_split_loses_nothing_and_agrees_with_sqlite(parts: list[str]) -> None:
+    script = " ".join(parts)
+    pieces = split(script)
+    told = [token.text for token in tokens(script) if token.type != "semi"]
+    assert told == [token.text for piece in pieces for token in tokens(piece) if token.type != "semi"]
+    for piece in pieces:
+        assert sqlite3.complete_statement(piece + ";")
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind"),
+    [
+        ("select 1", StatementKind.READ),
+        ("  /* hello */ values (1)", StatementKind.READ),
+        ("explain delete from t", StatementKind.READ),
+        ("with x as (select 1) select * from x", StatementKind.READ),
+        ("with x as (select 1) insert into t select * from x", StatementKind.WRITE),
+        ("WITH x AS (SELECT 1) DELETE FROM t", StatementKind.WRITE),
+        ("replace into t values (1)", StatementKind.WRITE),
+        ("pragma user_version = 3", StatementKind.WRITE),
+        ("pragma user_version", StatementKind.READ),
+        ("pragma table_info('t')", StatementKind.READ),
+        ("PRAGMA main.foreign_key_list(t)", StatementKind.READ),
+        ("pragma foreign_keys = off", StatementKind.STATE),
+        ("pragma journal_mode = delete", StatementKind.REFUSED),
+        ("pragma wal_checkpoint", StatementKind.REFUSED),
+        ("pragma writable_schema = on", StatementKind.REFUSED),
+        ("create table t(a)", StatementKind.DDL),
+        ("create temp table t(a)", StatementKind.REFUSED),
+        ("create table temp.t(a)", StatementKind.REFUSED),
+        ("create table t(temp, temporary)", StatementKind.DDL),
+        ("attach 'x' as y", StatementKind.REFUSED),
+        ("vacuum into 'x'", StatementKind.REFUSED),
+        ("begin", StatementKind.BEGIN),
+        ("BEGIN TRANSACTION READONLY", StatementKind.BEGIN_READ),
+        ("begin readonly", StatementKind.BEGIN_READ),
+        ("begin immediate transaction", StatementKind.BEGIN_WRITE),
+        ("end", StatementKind.COMMIT),
+        ("rollback", StatementKind.ROLLBACK),
+        ("rollback transaction to savepoint x", StatementKind.ROLLBACK_TO),
+        ("savepoint x", StatementKind.SAVEPOINT),
+        ("", StatementKind.EMPTY),
+        ("-- nothing", StatementKind.EMPTY),
+        ("select 1; select 2", StatementKind.MANY),
+        ("select 1;; -- done", StatementKind.READ),
+        ("insert into _cutover_control values (1)", StatementKind.REFUSED),
+        ('delete from "_CUTOVER_log"', StatementKind.REFUSED),
+        ("update '_cutover_log' set a = 1", StatementKind.REFUSED),
+        ("drop trigger [_cutover_fence_users]", StatementKind.REFUSED),
+        ("insert into t values ('_cutover_x')", StatementKind.WRITE),
+        ("select * from _cutover_control", StatementKind.READ),
+    ],
+)
+def test_classify(sql: str, kind: StatementKind) -> None:
+    assert classify(sql) is kind
+
+
+@pytest.mark.parametrize(
+    ("sql", "params"),
+    [
+        ("select ?, ?", (None, None)),
+        ("select ?3", (None, None, "?3")),
+        ("select :a, @b, $c, :a", (":a", "@b", "$c")),
+        ("select :a, ?1, ?", (":a", None)),
+        ("select ?2, :x", (None, "?2", ":x")),
+        ("select '?', \"?\", [?] -- ?", ()),
+    ],
+)
+def test_parameters_are_numbered_as_sqlite_does(sql: str, params: tuple[str | None, ...]) -> None:
+    assert inspect(sql).params == params
+
+
+@pytest.mark.parametrize("sql", ["select ?0", "select ?32767", "select ?99999999999999999999"])
+def test_a_parameter_number_out_of_range_is_noticed(sql: str) -> None:
+    assert inspect(sql).bad_param
+
+
+def test_parameter_counts_agree_with_sqlite() -> None:
+    db = sqlite3.connect(":memory:")
+    for sql in ("select ?, ?5, ?", "select :a, :b, ?1, ?", "select $a::b(c), @x", "select 1"):
+        db.execute(sql, (None,) * len(inspect(sql).params))
+
+
+def test_the_streams_own_past_takes_the_place_of_the_connections() -> None:
+    db = sqlite3.connect(":memory:")
+    sql = remembered(
+        "SELECT last_insert_rowid(), changes() + 1, 'changes()' AS x, total_changes() FROM (SELECT 1)", 7, 2, 9
+    )
+    cursor = db.execute(sql)
+    assert cursor.fetchall() == [(7, 3, "changes()", 9)]
+    assert [column[0] for column in cursor.description] == ["last_insert_rowid()", "2 + 1", "x", "total_changes()"]
+    assert inspect("INSERT INTO t VALUES (last_insert_rowid())").remembers
+    assert remembered("INSERT INTO t VALUES (1, last_insert_rowid(), 2)", 7, 2, 9) == "INSERT INTO t VALUES (1, 7, 2)"
+
+
+@pytest.mark.parametrize(
+    ("sql", "plain"),
+    [
+        ("select a, t.B as c from T where x in (select 1, 2)", ("t", ("a", "b"))),
+        ("select * from t order by a", ("t", ("*",))),
+        ("select a from t, u", None),
+        ("select a from t join u", None),
+        ("select a + 1 from t", None),
+        ("select null from t", None),
+        ("select a from (select a from t)", None),
+        ("select a from t union select 1", None),
+    ],
+)
+def test_plain_queries(sql: str, plain: object) -> None:
+    assert inspect(sql).plain == plain
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_survived(text: str) -> None:
+    assert len(inspect(text).params) <= 32766
+    assert "".join(split(text)) is not None
