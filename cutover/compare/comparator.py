@@ -60,6 +60,7 @@ class Comparator:
         self._verifier = Verifier(self._tools, pair, tables, self._read_back.scanned)
         self._invariants = Invariants(self._ground, applying, self._ledger, invariants, settings.settle_timeout)
         self._quick = QuickCheck(self._tools, self._read_back, self._verifier, tables)
+        self._checked: tuple[float, list[InvariantResult]] | None = None
         self.last_sentence = "Not started yet."
         """What the comparator did last, or why it could not."""
 
@@ -125,6 +126,7 @@ class Comparator:
         self._verifier.forget("The primary, the mapping or the copy of a table changed meanwhile.")
         self._ledger.forget()
         self._read_back.forget()
+        self._checked = None
 
     async def quick_check(self, timeout: float) -> list[str]:
         """Inside the pause of a switch, the log drained: what speaks against parity, one sentence each."""
@@ -208,9 +210,18 @@ class Comparator:
             _log.info(self.last_sentence)
         return result
 
-    async def check_invariants(self) -> list[InvariantResult]:
-        """The configured ones, orphans of every foreign key, and row counts. Raises `StoreUnavailable`."""
-        return await self._invariants.check(self._tables())
+    async def check_invariants(self, *, max_age: float = 0.0) -> list[InvariantResult]:
+        """The configured ones, orphans of every foreign key, and row counts. Raises `StoreUnavailable`.
+
+        They read whole tables: with `max_age` (seconds), results that are not older are given again.
+        """
+        if self._checked is None or clock.monotonic() - self._checked[0] > max_age:
+            began, reign = clock.monotonic(), self._ledger.reign
+            results = await self._invariants.check(self._tables())
+            if reign != self._ledger.reign:
+                return results
+            self._checked = began, results
+        return self._checked[1]
 
     # -- for people --------------------------------------------------------------------------------------------------
 

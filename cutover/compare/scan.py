@@ -65,30 +65,35 @@ class Scanner:
         self._crowded: list[Span] = []
         self._beyond: Counter[DriftKind] = Counter()
 
-    async def run(self) -> None:
-        """Compare everything. Raises `StoreUnavailable`, or `StoreError` if the ground moved meanwhile."""
-        tools, scan, name = self._tools, self._scan, self._table.name
-        scan.state = "running"
-        async with tools.ground.matched([self._table]) as states:
+    async def measure(self) -> None:
+        """Count the rows there are to compare, or find that the table cannot be compared now. First of all."""
+        name = self._table.name
+        async with self._tools.ground.matched([self._table]) as states:
             why = states.unready(name)
             if why is None:
-                scan.total = await states.primary.count(self._table)
+                self._scan.total = await states.primary.count(self._table)
         if why is not None:
-            scan.state = "skipped"
-            scan.problems.append(f"{name} was not compared: {why}.")
+            self._scan.state = "skipped"
+            self._scan.problems.append(f"{name} was not compared: {why}.")
+
+    async def run(self) -> None:
+        """Compare everything, unless skipped. Raises `StoreUnavailable`, or `StoreError` if the ground moved."""
+        if self._scan.state == "skipped":
             return
+        ledger, name = self._tools.ledger, self._table.name
+        self._scan.state = "running"
         try:
             await self._ranges()
             for span in self._crowded:
                 await self._led_by_shadow(span)
             await self._settle()
-            await self._judge(tools.ledger.keys(name))
+            await self._judge(ledger.keys(name))
             await self._count()
         finally:
-            tools.metrics.compare_pending.set(0)
-        tools.ledger.count_beyond(name, self._beyond)
-        scan.drift = tools.ledger.counts(name)
-        scan.state = "done"
+            self._tools.metrics.compare_pending.set(0)
+        ledger.count_beyond(name, self._beyond)
+        self._scan.drift = ledger.counts(name)
+        self._scan.state = "done"
 
     # -- ranges by digest ------------------------------------------------------------------------------------------
 
@@ -116,7 +121,8 @@ class Scanner:
         async with self._tools.ground.matched([self._table]) as states:
             self._check(states)
             ranges = await states.primary.scan(self._table, after, rows_per_range, RANGES_AT_ONCE)
-            cut.set_result(ranges)
+            if not cut.done():  # cancelled, if another chunk failed meanwhile
+                cut.set_result(ranges)
             end = reaches_end(ranges, RANGES_AT_ONCE, rows_per_range)
             digests = await states.shadow.digests(self._table, after, [part.upper for part in ranges], tail=end)
             spans, equal = self._differing(after, ranges, digests)

@@ -74,14 +74,16 @@ class Verifier:
     async def scan_now(self, table: Table) -> TableScan:
         """Scan one table at full speed, as part of something else. Raises `StoreUnavailable`, `StoreError`."""
         progress = TableScan(table.name)
-        await self._scan(table, self._pair().epoch, Pace(None), progress)
+        scanner = Scanner(self._tools, table, progress, self._pair().epoch, Pace(None))
+        await scanner.measure()
+        await self._scan(scanner, progress)
         return progress
 
-    async def _scan(self, table: Table, epoch: int, pace: Pace, progress: TableScan) -> None:
+    async def _scan(self, scanner: Scanner, progress: TableScan) -> None:
         began = clock.monotonic()
-        await Scanner(self._tools, table, progress, epoch, pace).run()
+        await scanner.run()
         if progress.state == "done":
-            self._scanned(table.name, began)
+            self._scanned(progress.name, began)
 
     def _choose(self, names: Sequence[str] | None) -> Tables:
         tables = self._tables()
@@ -116,9 +118,15 @@ class Verifier:
         pace = Pace(self._tools.settings.max_rows_per_second if verification.scheduled else None)
         pair = self._pair()
         verification.fingerprints = await _fingerprints(pair)
-        for table, progress in zip(tables, verification.tables, strict=True):
-            await self._scan(table, verification.epoch, pace, progress)
-            self._tools.metrics.compare_last_full.labels(table.name).set(clock.wall())
+        scanners = [
+            Scanner(self._tools, table, progress, verification.epoch, pace)
+            for table, progress in zip(tables, verification.tables, strict=True)
+        ]
+        for scanner in scanners:
+            await scanner.measure()
+        for scanner, progress in zip(scanners, verification.tables, strict=True):
+            await self._scan(scanner, progress)
+            self._tools.metrics.compare_last_full.labels(progress.name).set(clock.wall())
         if await _fingerprints(pair) != verification.fingerprints:
             raise StoreError("A schema changed while the stores were compared.", hint="Verify again.")
 
