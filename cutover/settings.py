@@ -27,7 +27,8 @@ def _seconds(value: object) -> object:
     return float(found[1]) * _UNITS[found[2] or "s"]
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
 class _Section(BaseModel):
@@ -50,7 +51,7 @@ class PostgresSettings(_Section):
     pool_size: int = Field(20, ge=2, description="Connections for applications' statements")
     connect_timeout: Duration = Field(5.0, description="How long a connection attempt may take")
     statement_timeout: Duration = Field(30.0, description="How long an application's statement may take")
-    ssl_mode: str = Field("prefer", description="disable, allow, prefer, require, verify-ca or verify-full")
+    ssl_mode: SslMode = Field("prefer", description="disable, allow, prefer, require, verify-ca or verify-full")
 
 
 class ServiceSettings(_Section):
@@ -178,6 +179,9 @@ _NOT_SETTINGS = re.compile(r"CUTOVER_(ADMIN_TOKEN|ADMIN_URL|CONFIG|CRASH_POINT|T
 """Environment of the command line and of tests, not of the service. CUTOVER_ADMIN_TOKEN is what the command line
 sends; the service's own is CUTOVER_ADMIN_ADMIN_TOKEN."""
 
+_SERVICE_LINKS = re.compile(r"CUTOVER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)")
+"""What Kubernetes adds to the environment for a Service whose name begins with cutover."""
+
 _HUMANONLY = {
     "HUMANONLY_DB_FILE": ("sqlite", "path", ""),
     "HUMANONLY_POSTGRES_URL": ("postgres", "url", ""),
@@ -209,7 +213,7 @@ def load_settings(file: str | Path | None, environ: Mapping[str, str] = os.envir
             raise ConfigurationError(f"{file}: {error}.") from None
     for name, (section, key, unit) in _HUMANONLY.items():
         if environ.get(name):
-            data.setdefault(section, {}).setdefault(key, environ[name] + unit)
+            _section(data, section).setdefault(key, environ[name] + unit)
     _merge_environment(data, environ)
     try:
         return Settings.model_validate(data)
@@ -224,15 +228,27 @@ def _keys(section: str) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
+def _section(data: dict[str, Any], name: str) -> dict[str, Any]:
+    section = data.setdefault(name, {})
+    if not isinstance(section, dict):
+        raise ConfigurationError(f"{name} is a section: write [{name}] on a line of its own, and its keys below.")
+    return section
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINKS.fullmatch(name)) or (name.endswith("_PORT") and value.startswith(("tcp://", "udp://")))
+
+
 def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:
     for name, value in environ.items():
-        if not name.startswith("CUTOVER_") or _NOT_SETTINGS.fullmatch(name):
+        if not name.startswith("CUTOVER_") or _NOT_SETTINGS.fullmatch(name) or _is_service_link(name, value):
             continue
         section, _, key = name.removeprefix("CUTOVER_").lower().partition("_")
         if section not in FLAT_SECTIONS or key not in _keys(section):
             known = [f"CUTOVER_{s}_{k}".upper() for s in FLAT_SECTIONS for k in _keys(s)]
             raise ConfigurationError(f"The environment has {name}, which is no setting.{_nearest(name, known)}")
-        data.setdefault(section, {})[key] = value.split(",") if (section, key) == ("front", "tokens") else value
+        tokens = [token.strip() for token in value.split(",") if token.strip()]
+        _section(data, section)[key] = tokens if (section, key) == ("front", "tokens") else value
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -168,7 +168,7 @@ def _compare_types(match: Match, column: Column, found: PostgresColumn, chosen: 
             f"Change the type on Postgres to one of {', '.join(sorted(fitting))}.",
             column=column.name,
         )
-    if chosen.type and pick(chosen.type, [found.type]) is None:
+    if chosen.type and _normal(chosen.type) != found.type:
         match.says(
             "type_setting_unused",
             f"The configured type {chosen.type} is not used: the table exists, with {found.type}.",
@@ -191,6 +191,13 @@ def _compare_types(match: Match, column: Column, found: PostgresColumn, chosen: 
             'ALTER COLUMN ... TYPE text COLLATE "C" keeps the order of ORDER BY, and makes comparison faster.',
             column=column.name,
         )
+
+
+def _normal(written: str) -> str:
+    try:
+        return normal_type(written)
+    except SchemaError:
+        return written
 
 
 def _unmatched(match: Match, target: PostgresTable) -> None:

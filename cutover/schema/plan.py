@@ -88,7 +88,7 @@ def make_plan(
         if "locked" not in str(error):
             raise
         return Plan(Mapping((), (), ()), {}, (_LOCKED,))
-    mapping = _map(connection, source, target, settings, progress)
+    mapping = map_with_data(connection, source, target, settings, progress)
     findings += [*mapping.findings, *_of_objects(source)]
     rows, adopted = dict[str, int](), set[str]()
     mapped = {table.name: table for table in mapping.tables}
@@ -110,14 +110,17 @@ def make_plan(
     return Plan(mapping, rows, in_order(findings), frozenset(adopted))
 
 
-def _map(
+def map_with_data(
     connection: sqlite3.Connection,
     source: SqliteSchema,
     target: PostgresSchema | None,
     settings: Settings,
-    progress: Progress,
+    progress: Progress = silent,
 ) -> Mapping:
-    """Map; ask the data only where the declared types left something open."""
+    """`map_tables`, asking the data of tables to be created where the declared types leave something open.
+
+    Where every table exists on Postgres nothing is read, so it is as cheap as `map_tables`. Raises `sqlite3.Error`.
+    """
     first = map_tables(source, target, settings)
     open_tables = {finding.table for finding in first.findings if finding.code == "type_undecided"}
     created = {table.name for table in first.tables if target is None or target.table(table.target) is None}

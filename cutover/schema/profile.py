@@ -79,7 +79,7 @@ def read_histograms(
     """What the soft columns (`types.is_soft`) of the tables named in `wanted` hold. Raises `sqlite3.Error`."""
     found = dict[tuple[str, str], Histogram]()
     for table in schema.tables:
-        soft = [column.name for column in table.columns if is_soft(column) and not column.generated]
+        soft = [column.name for column in table.columns if is_soft(column.affinity) and not column.generated]
         if table.name not in wanted or not soft:
             continue
         classes = ("null", "integer", "real", "text", "blob")

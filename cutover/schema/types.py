@@ -44,9 +44,9 @@ class Histogram:
         return ", ".join(f"{getattr(self, name):,} {name}" for name in self.classes) or "no value"
 
 
-def is_soft(column: SqliteColumn) -> bool:
+def is_soft(affinity: str) -> bool:
     """Whether the declared type does not settle what the column holds, so that its data are asked."""
-    return column.affinity not in _TYPE_OF_AFFINITY
+    return affinity not in _TYPE_OF_AFFINITY
 
 
 def normal_type(written: str) -> str:
@@ -64,7 +64,7 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None) -> str:
     A firm affinity (INTEGER, TEXT, REAL) decides; otherwise the data do, and where there are none, the declared name.
     Raises `SchemaError` if neither settles it.
     """
-    if not is_soft(column):
+    if not is_soft(column.affinity):
         return _TYPE_OF_AFFINITY[column.affinity]
     classes = histogram.classes if histogram else ()
     if len(classes) == 1:
