@@ -1,0 +1,224 @@
+"""Capture installed, checked and read: triggers against what they should be, and the change log they write.
+
+Functions on a plain connection. Those that change something run inside a transaction of the caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import dataclass
+
+from cutover.errors import CaptureBroken
+from cutover.model.control import Control
+from cutover.model.table import Table, Tables
+from cutover.model.values import Pending
+from cutover.stores.sqlite.control import create_own_tables, exists, read_control
+from cutover.stores.sqlite.triggers import CAPTURE, FENCE, LOG, capture_triggers, fence_triggers, read_facts
+
+
+@dataclass(frozen=True)
+class LogToken:
+    """The entries of a snapshot. SQLite writes one transaction at a time, so a later entry has a higher number."""
+
+    upto: int
+
+
+def whole_id(table: Table) -> int:
+    """The table id of a log entry that means: changes of this table were missed, copy it again."""
+    return ~table.id
+
+
+# -- what should be and what is --------------------------------------------------------------------------------------
+
+
+def _own_triggers(connection: sqlite3.Connection, prefix: str) -> dict[str, tuple[str, str]]:
+    """Trigger name → (table, text) of cutover's triggers with this prefix."""
+    rows = connection.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
+    return {name: (table, sql) for name, table, sql in rows if name.startswith(prefix)}
+
+
+def _expected_capture(connection: sqlite3.Connection, table: Table) -> dict[str, str]:
+    return capture_triggers(table, read_facts(connection, table))
+
+
+def application_tables(connection: sqlite3.Connection) -> list[str]:
+    """Every table but SQLite's and cutover's own, in name order."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    return [name for (name,) in rows if not name.lower().startswith(("sqlite_", "_cutover_"))]
+
+
+def table_fingerprint(connection: sqlite3.Connection, name: str) -> str:
+    """Changes with the definition of the table or of its indexes; triggers do not count. Empty: no such table."""
+    rows = connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = lower(?) AND type IN ('table', 'index') "
+        "ORDER BY type, name",
+        (name,),
+    ).fetchall()
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if any(row[0] == "table" for row in rows) else ""
+
+
+def schema_fingerprint(connection: sqlite3.Connection, tables: Tables) -> str:
+    """Changes with any mapped table and with the set of application tables."""
+    parts = [table_fingerprint(connection, table.name) for table in tables]
+    return hashlib.sha256(json.dumps([parts, application_tables(connection)]).encode()).hexdigest()
+
+
+def _recorded(connection: sqlite3.Connection) -> dict[str, str]:
+    if not exists(connection, "_cutover_schema"):
+        return {}
+    return dict(connection.execute("SELECT table_name, fingerprint FROM _cutover_schema").fetchall())
+
+
+def record_schema(connection: sqlite3.Connection, tables: Tables) -> None:
+    """Take the schema as it is for the one that is right."""
+    connection.execute("DELETE FROM _cutover_schema")
+    rows = [(table.name, table_fingerprint(connection, table.name)) for table in tables]
+    rows.append(("", json.dumps(application_tables(connection))))
+    connection.executemany("INSERT INTO _cutover_schema (table_name, fingerprint) VALUES (?, ?)", rows)
+
+
+# -- capture ---------------------------------------------------------------------------------------------------------
+
+
+def install_capture(connection: sqlite3.Connection, tables: Tables, *, mend: bool = True) -> None:
+    """Make the triggers what they should be.
+
+    With `mend`, a table that was captured before and is not intact now is logged as changed as a whole.
+    """
+    create_own_tables(connection, tables)
+    recorded = _recorded(connection) if mend else {}
+    broken = [
+        table for table in tables if table.name in recorded and _table_problems(connection, table, recorded, None)
+    ]
+    drop_triggers(connection, CAPTURE)
+    for table in tables:
+        for sql in _expected_capture(connection, table).values():
+            connection.execute(sql)
+    connection.executemany(
+        f"INSERT INTO {LOG} (table_id, at) VALUES (?, (julianday('now') - 2440587.5) * 86400.0)",
+        [(whole_id(table),) for table in broken],
+    )
+    record_schema(connection, tables)
+
+
+def drop_triggers(connection: sqlite3.Connection, prefix: str) -> None:
+    """Drop cutover's triggers with this prefix, on whatever table they are."""
+    for name in _own_triggers(connection, prefix):
+        connection.execute(f"DROP TRIGGER {name}")
+
+
+def drop_capture(connection: sqlite3.Connection) -> None:
+    """Triggers first: one that named a missing log would fail the application's writes."""
+    drop_triggers(connection, CAPTURE)
+    if exists(connection, LOG):
+        connection.execute(f"DELETE FROM {LOG}")
+
+
+def install_fence(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
+    """Fence every mapped table with the text that fits `control`."""
+    drop_triggers(connection, FENCE)
+    for table in tables:
+        for sql in fence_triggers(table, control).values():
+            connection.execute(sql)
+
+
+def problems(connection: sqlite3.Connection, tables: Tables) -> list[str]:
+    """What is wrong with capture (on the primary), the fence (wherever there must be one) or the schema."""
+    control = read_control(connection)
+    recorded = _recorded(connection)
+    found = [problem for table in tables for problem in _table_problems(connection, table, recorded, control)]
+    if "" in recorded:
+        before, now = set(json.loads(recorded[""])), set(application_tables(connection))
+        mapped = {table.name for table in tables}
+        found += [f"Table {name} appeared and is not mirrored." for name in sorted(now - before - mapped)]
+        found += [f"Table {name}, which is not mirrored, is gone." for name in sorted(before - now - mapped)]
+    return found
+
+
+def _table_problems(
+    connection: sqlite3.Connection, table: Table, recorded: dict[str, str], control: Control | None
+) -> list[str]:
+    """Problems of one table. Without `control`, as on a primary that is not fenced."""
+    fingerprint = table_fingerprint(connection, table.name)
+    if not fingerprint:
+        return [f"Table {table.name} is gone."]
+    found = []
+    if recorded.get(table.name, fingerprint) != fingerprint:
+        found.append(f"The definition of table {table.name} or of its indexes changed.")
+    if control is None or control.primary == "sqlite":
+        expected = _expected_capture(connection, table)
+        found += _trigger_problems(connection, table, CAPTURE, expected, "Capture")
+    if control is not None and fenced(control):
+        found += _trigger_problems(connection, table, FENCE, fence_triggers(table, control), "The fence")
+    return found
+
+
+def fenced(control: Control) -> bool:
+    """Whether this file must be fenced: it is not the primary, or is giving the primacy away."""
+    return control.primary != "sqlite" or control.state.value in ("promoting", "committing")
+
+
+def _trigger_problems(
+    connection: sqlite3.Connection, table: Table, prefix: str, expected: dict[str, str], what: str
+) -> list[str]:
+    mine = {
+        name: sql
+        for name, (on, sql) in _own_triggers(connection, f"{prefix}{table.id}_").items()
+        if on.lower() == table.name.lower()
+    }
+    missing = sorted(expected.keys() - mine.keys())
+    altered = sorted(name for name in expected.keys() & mine.keys() if expected[name] != mine[name])
+    found = []
+    if missing:
+        found.append(f"{what} of table {table.name} lacks {', '.join(missing)}.")
+    if altered:
+        found.append(f"{what} of table {table.name} was altered: {', '.join(altered)}.")
+    return found
+
+
+def demand_intact(connection: sqlite3.Connection, tables: Tables) -> None:
+    """Raise `CaptureBroken` with every problem there is."""
+    found = problems(connection, tables)
+    if found:
+        raise CaptureBroken(
+            " ".join(found), hint="Capture is repaired and the tables concerned are copied again; then repeat."
+        )
+
+
+# -- the log ---------------------------------------------------------------------------------------------------------
+
+
+def read_pending(connection: sqlite3.Connection, tables: Tables) -> Pending:
+    """The log as this transaction sees it."""
+    rows = []
+    if exists(connection, LOG):
+        sql = f"SELECT table_id, count(*), min(at), max(seq) FROM {LOG} GROUP BY table_id"
+        rows = connection.execute(sql).fetchall()
+    ids = {row[0] for row in rows}
+    return Pending(
+        count=sum(row[1] for row in rows),
+        oldest_at=min((row[2] for row in rows), default=None),
+        token=LogToken(max((row[3] for row in rows), default=0)),
+        whole=frozenset(table.name for table in tables if whole_id(table) in ids),
+        tables=frozenset(table.name for table in tables if table.id in ids),
+    )
+
+
+def read_lag(connection: sqlite3.Connection) -> tuple[int, float | None]:
+    """Entries in the log, and when the first of them was written."""
+    if not exists(connection, LOG):
+        return 0, None
+    count = connection.execute(f"SELECT count(*) FROM {LOG}").fetchone()[0]
+    first = connection.execute(f"SELECT at FROM {LOG} ORDER BY seq LIMIT 1").fetchone()
+    return count, first[0] if first else None
+
+
+def trim(connection: sqlite3.Connection, token: LogToken, batch: int) -> None:
+    """Remove the entries of `token`, unless that was done under this batch number or a later one before."""
+    control = read_control(connection)
+    if control is not None and control.trimmed_batch >= batch:
+        return
+    connection.execute(f"DELETE FROM {LOG} WHERE seq <= ?", (token.upto,))
+    connection.execute("UPDATE _cutover_control SET trimmed_batch = ?", (batch,))

@@ -1,0 +1,241 @@
+"""One read snapshot of the SQLite file: a reader connection inside one read transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
+
+from cutover.model.table import ForeignKey, Table, Tables
+from cutover.model.values import Key, Pending, RangeDigest, Row, ScannedRange
+from cutover.schema.sqlite_schema import quoted
+from cutover.stores.sqlite.capture import read_pending
+from cutover.stores.sqlite.connection import Connection, fetch, lenient_text, settled, speaking
+from cutover.stores.sqlite.control import exists
+from cutover.stores.sqlite.keys import binary, bounds, key_order, match, typed
+from cutover.stores.sqlite.scan import TableScan
+from cutover.stores.sqlite.triggers import LOG
+
+T = TypeVar("T")
+
+
+class SqliteSnapshot:
+    """Implements `stores.base.Snapshot`. One call at a time: it is one connection."""
+
+    def __init__(self, connection: Connection, tables: Tables) -> None:
+        self._connection = connection
+        self._tables = tables
+        self._logged: frozenset[str] | None = None
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
+        async with speaking(doing):
+            return await settled(self._connection.run(work), stop=self._connection.cut_off)
+
+    async def pending(self) -> Pending:
+        """The change log as this snapshot sees it."""
+        pending = await self._run(lambda c: read_pending(c, self._tables), "reading the change log")
+        self._logged = pending.tables
+        return pending
+
+    async def changed(self, table: Table, fetch: int) -> AsyncIterator[list[tuple[Key, Row | None]]]:
+        """Distinct logged keys with their current rows."""
+        if self._logged is None:
+            await self.pending()
+        if self._logged is None or table.name not in self._logged:
+            return
+        stream = _ChangedRows(table)
+        try:
+            while rows := await self._run(lambda c: stream.next(c, fetch), f"reading changes of {table.name}"):
+                yield rows
+        finally:
+            stream.close()
+
+    async def pending_keys(self, table: Table, keys: Sequence[Key]) -> set[Key]:
+        """Which of `keys` are in the change log."""
+        if not keys:
+            return set()
+
+        def work(connection: sqlite3.Connection) -> set[Key]:
+            if not exists(connection, LOG):
+                return set()
+            columns = ", ".join(f"k{number}, typeof(k{number})" for number in range(1, len(table.key) + 1))
+            rows = fetch(connection, f"SELECT DISTINCT {columns} FROM {LOG} WHERE table_id = ?", (table.id,))
+            logged = {typed(row[::2]) for row in rows}
+            return {key for key in keys if typed(key) in logged}
+
+        return await self._run(work, "reading the change log")
+
+    async def rows(self, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:
+        """Rows by key."""
+
+        def work(connection: sqlite3.Connection) -> dict[Key, Row]:
+            found = {}
+            for key in keys:
+                row = read_row(connection, table, key)
+                if row is not None:
+                    found[key] = row
+            return found
+
+        return await self._run(work, f"reading rows of {table.name}")
+
+    async def range(self, table: Table, after: Key | None, limit: int) -> list[Row]:
+        """The next `limit` rows."""
+        return await self._read(table, after, None, f" LIMIT {limit}")
+
+    async def between(self, table: Table, after: Key | None, upto: Key | None) -> list[Row]:
+        """All rows of a key range, in key order."""
+        return await self._read(table, after, upto, "")
+
+    async def _read(self, table: Table, after: Key | None, upto: Key | None, tail: str) -> list[Row]:
+        def work(connection: sqlite3.Connection) -> list[Row]:
+            return read_range(connection, table, after, upto, tail)
+
+        return await self._run(work, f"reading rows of {table.name}")
+
+    async def scan(self, table: Table, after: Key | None, rows_per_range: int, ranges: int) -> list[ScannedRange]:
+        """Cut and digest ranges."""
+        return await self._run(
+            lambda c: TableScan(c, table).ranges(after, rows_per_range, ranges), f"scanning {table.name}"
+        )
+
+    async def digests(self, table: Table, after: Key | None, uppers: Sequence[Key], *, tail: bool) -> list[RangeDigest]:
+        """Digest given ranges."""
+        return await self._run(
+            lambda c: TableScan(c, table).digests(after, uppers, tail=tail), f"scanning {table.name}"
+        )
+
+    async def count(self, table: Table) -> int:
+        """Number of rows."""
+        return await self._run(
+            lambda c: int(c.execute(f"SELECT count(*) FROM {quoted(table.name)}").fetchone()[0]),
+            f"counting {table.name}",
+        )
+
+    async def orphans(self, table: Table) -> dict[str, int]:
+        """Rows without a parent, for each foreign key."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, int]:
+            found = {}
+            for foreign_key in table.foreign_keys:
+                sql = _orphans_sql(table, foreign_key, self._tables)
+                found[_label(table, foreign_key)] = int(connection.execute(sql).fetchone()[0])
+            return found
+
+        return await self._run(work, f"looking for orphans in {table.name}")
+
+    async def scalar(self, sql: str) -> str | None:
+        """First value of a query, as text."""
+
+        def work(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(sql).fetchone()
+            if row is None or row[0] is None:
+                return None
+            return row[0].hex() if isinstance(row[0], bytes) else str(row[0])
+
+        return await self._run(work, "answering a query")
+
+
+def read_row(connection: sqlite3.Connection, table: Table, key: Key) -> Row | None:
+    """The row with exactly this key."""
+    where, parameters = match(table, key)
+    rows = fetch(connection, f"SELECT {column_list(table)} FROM {quoted(table.name)} WHERE {where}", parameters)
+    return rows[0] if rows else None
+
+
+def read_range(
+    connection: sqlite3.Connection, table: Table, after: Key | None, upto: Key | None, tail: str = ""
+) -> list[Row]:
+    """Rows of a key range in byte order of the key."""
+    where, parameters = bounds(table, after, upto)
+    sql = f"SELECT {column_list(table)} FROM {quoted(table.name)} WHERE {where} ORDER BY {key_order(table)}{tail}"
+    return fetch(connection, sql, parameters)
+
+
+def column_list(table: Table, prefix: str = "") -> str:
+    """The table's columns, quoted."""
+    return ", ".join(prefix + quoted(column.name) for column in table.columns)
+
+
+class _ChangedRows:
+    """A cursor over the logged keys of one table, joined with their rows by type and bytes."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._cursor: sqlite3.Cursor | None = None
+        self._given = 0
+
+    def next(self, connection: sqlite3.Connection, count: int) -> list[tuple[Key, Row | None]]:
+        """Up to `count` more; empty at the end."""
+        try:
+            rows = self._fetch(connection, count)
+        except sqlite3.OperationalError as error:
+            if "Could not decode" not in str(error):
+                raise
+            # The snapshot stands still, so the same query gives the same rows in the same order.
+            self._cursor = None
+            connection.text_factory = lenient_text
+            try:
+                self._skip(connection)
+                rows = self._fetch(connection, count)
+            finally:
+                connection.text_factory = str
+        self._given += len(rows)
+        width = len(self._table.key)
+        return [self._split(connection, row, width) for row in rows]
+
+    def _fetch(self, connection: sqlite3.Connection, count: int) -> list[tuple[Any, ...]]:
+        if self._cursor is None:
+            self._cursor = connection.execute(_changed_sql(self._table), (self._table.id,))
+        return self._cursor.fetchmany(count)
+
+    def _skip(self, connection: sqlite3.Connection) -> None:
+        left = self._given
+        while left:
+            left -= len(self._fetch(connection, min(left, 1000)))
+
+    def _split(self, connection: sqlite3.Connection, row: tuple[Any, ...], width: int) -> tuple[Key, Row | None]:
+        key = row[:width]
+        if None in key:  # no join finds NULL
+            return key, read_row(connection, self._table, key)
+        return key, row[width + 1 :] if row[width] else None
+
+    def close(self) -> None:
+        """Forget the cursor; the connection's next statement or rollback frees it."""
+        self._cursor = None
+
+
+def _changed_sql(table: Table) -> str:
+    names = [f"k{number}" for number in range(1, len(table.key) + 1)]
+    distinct = ", ".join(f"{name}, typeof({name}) AS t{name}" for name in names)
+    conditions, present = [], []
+    for column, name in zip(table.key_columns, names, strict=True):
+        mine = f"t.{quoted(column.name)}"
+        conditions.append(f"{mine} = l.{name} AND typeof({mine}) = l.t{name}")
+        if column.collation.upper() != "BINARY":
+            conditions.append(f"{binary(column, 't.')} = l.{name}")
+        present.append(f"{mine} IS NOT NULL")
+    return (
+        f"SELECT {', '.join('l.' + name for name in names)}, {' AND '.join(present)}, {column_list(table, 't.')} "
+        f"FROM (SELECT DISTINCT {distinct} FROM {LOG} WHERE table_id = ?) AS l "
+        f"LEFT JOIN {quoted(table.name)} AS t ON {' AND '.join(conditions)}"
+    )
+
+
+def _orphans_sql(table: Table, foreign_key: ForeignKey, tables: Tables) -> str:
+    parent = next((other for other in tables if other.name == foreign_key.parent), None)
+    collations = {c.name: c.collation.upper() for c in parent.columns} if parent else {}
+    conditions = []
+    for mine, theirs in zip(foreign_key.columns, foreign_key.parent_columns, strict=True):
+        conditions.append(f"p.{quoted(theirs)} = c.{quoted(mine)}")
+        if collations.get(theirs, "BINARY") != "BINARY":  # the target compares bytes
+            conditions.append(f"p.{quoted(theirs)} COLLATE BINARY = c.{quoted(mine)}")
+    given = " AND ".join(f"c.{quoted(column)} IS NOT NULL" for column in foreign_key.columns)
+    return (
+        f"SELECT count(*) FROM {quoted(table.name)} AS c WHERE {given} AND NOT EXISTS "
+        f"(SELECT 1 FROM {quoted(foreign_key.parent)} AS p WHERE {' AND '.join(conditions)})"
+    )
+
+
+def _label(table: Table, foreign_key: ForeignKey) -> str:
+    mine, theirs = ", ".join(foreign_key.columns), ", ".join(foreign_key.parent_columns)
+    return f"{table.name}.{mine} -> {foreign_key.parent}.{theirs}"

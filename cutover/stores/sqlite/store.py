@@ -1,0 +1,337 @@
+"""The SQLite file as a store: one writer connection, connections for reading, and the rooms beside this one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from cutover.errors import ConfigurationError, StoreUnavailable
+from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
+from cutover.model.table import Tables
+from cutover.model.values import Pending, Quarantined
+from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
+from cutover.stores.base import Applier, Snapshot
+from cutover.stores.sqlite import backup, capture, control, switch
+from cutover.stores.sqlite.applier import FenceWatch, open_applier
+from cutover.stores.sqlite.capture import LogToken
+from cutover.stores.sqlite.connection import Connection, in_transaction, open_connection, settled, speaking
+from cutover.stores.sqlite.fencing import write_within
+from cutover.stores.sqlite.owner import OwnerLock, holders
+from cutover.stores.sqlite.probe import probe
+from cutover.stores.sqlite.readers import Readers
+from cutover.stores.sqlite.snapshot import SqliteSnapshot
+from cutover.stores.sqlite.watch import CommitWatch
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """Implements `stores.base.Store` on a SQLite file in WAL mode."""
+
+    name: StoreName = "sqlite"
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        busy_timeout: float = 5.0,
+        readers: int = 4,
+        poll_interval: float = 0.05,
+        owner_lock: Path | None = None,
+    ) -> None:
+        """`busy_timeout` and `poll_interval` in seconds; `owner_lock` as `owner.owner_lock_path` gives it, or none."""
+        self.path = path
+        self.writer_turn = asyncio.Lock()
+        """Held by whoever writes through this process: `write`, an applier, an interactive transaction."""
+        self._busy_timeout = busy_timeout
+        self._owner = OwnerLock(owner_lock) if owner_lock is not None else None
+        self._tables: Tables = ()
+        self._writer_connection: Connection | None = None
+        self._watch_connection: Connection | None = None
+        self._readers = Readers(partial(self.connect, readonly=True), readers)
+        self._snapshots = Readers(partial(self.connect, readonly=True), None)
+        self._watch = CommitWatch(path, poll_interval)
+        self._fence_watch = FenceWatch()
+
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take the owner's lock and connect."""
+        if self._writer_connection is not None:
+            return
+        if not os.path.exists(self.path):  # noqa: ASYNC240  # one stat, before anything runs
+            raise ConfigurationError(
+                f"There is no SQLite database at {self.path!r}.",
+                hint="Check sqlite.path; to begin with an empty database, create an empty file there.",
+            )
+        if self._owner is not None:
+            self._owner.acquire()
+        self._readers.open()
+        self._snapshots.open()
+        try:
+            async with speaking(f"opening {self.path}"):
+                self._writer_connection = await self.connect()
+                self._watch_connection = await self.connect(readonly=True)
+            self._watch.start(self._watch_connection)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close every connection, then let go of the owner's lock."""
+        await self._watch.stop()
+        await self._readers.close()
+        await self._snapshots.close()
+        for connection in (self._watch_connection, self._writer_connection):
+            if connection is not None:
+                await connection.close()
+        self._watch_connection = self._writer_connection = None
+        if self._owner is not None:
+            self._owner.release()
+
+    @property
+    def _writer(self) -> Connection:
+        if self._writer_connection is None:
+            raise StoreUnavailable("The SQLite store is not open.")
+        return self._writer_connection
+
+    async def connect(self, *, readonly: bool = False) -> Connection:
+        """Another configured connection, which the caller closes. Raises `sqlite3.Error`."""
+        return await open_connection(self.path, busy_timeout=self._busy_timeout, readonly=readonly)
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the writer connection's thread, alone. What it leaves open is rolled back.
+
+        Raises what `work` raises. If the caller is cancelled, `work` still comes to its end first.
+        """
+        writer = self._writer
+        async with self.writer_turn:
+            return await settled(writer.run(partial(_tidily, work)))
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on a pooled reader's thread. Raises what `work` raises; cancelling interrupts it."""
+        async with self._readers.one() as reader:
+            return await settled(reader.run(partial(_tidily, work)), stop=reader.cut_off)
+
+    async def _change(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
+        async with speaking(doing):
+            return await self.write(lambda connection: in_transaction(connection, work))
+
+    async def _look(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
+        async with speaking(doing), self._snapshots.one() as reader:
+            return await settled(reader.run(partial(_tidily, work)))
+
+    # -- control -------------------------------------------------------------------------------------------------
+
+    def serve_tables(self, tables: Tables) -> None:
+        """What is mapped."""
+        self._tables = tables
+
+    async def read_schema(self) -> SqliteSchema:
+        """The schema of the file."""
+        return await self._look(read_sqlite_schema, "reading the schema")
+
+    async def control(self) -> Control | None:
+        """The control row."""
+        return await self._look(control.read_control, "reading the control row")
+
+    async def initialise(self, control: Control) -> None:
+        """Own tables and a first control row."""
+        await self._change(lambda c: switch.initialise(c, self._tables, control), "installing cutover")
+
+    async def write_control(self, control_: Control, *, expect: Control) -> None:
+        """Replace the control row if it is `expect`."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            control.expect_control(connection, expect)
+            control.put_control(connection, control_)
+
+        await self._change(work, "writing the control row")
+
+    async def anchor(self, sequence: int, digest: str) -> None:
+        """Head of the audit log."""
+        await self._change(lambda c: control.put_anchor(c, sequence, digest), "anchoring the audit log")
+
+    async def identity(self) -> Identity | None:
+        """A file is no server."""
+        return None
+
+    # -- capture -------------------------------------------------------------------------------------------------
+
+    async def install_capture(self) -> None:
+        """Install or repair capture. A table whose capture was broken is logged as changed as a whole."""
+        await self._change(lambda c: capture.install_capture(c, self._tables), "installing capture")
+        self.wake()
+
+    async def check_capture(self) -> list[str]:
+        """Problems with capture, or with the fence where there must be one, and with the schema."""
+        return await self._look(lambda c: _in_one_read(c, capture.problems, self._tables), "checking capture")
+
+    async def schema_fingerprint(self) -> str:
+        """Of the mapped tables and the set of application tables."""
+        return await self._look(
+            lambda c: _in_one_read(c, capture.schema_fingerprint, self._tables), "reading the schema"
+        )
+
+    async def wait_for_change(self, timeout: float) -> bool:
+        """Wait for a commit."""
+        return await self._watch.wait(timeout)
+
+    def wake(self) -> None:
+        """Something was committed here."""
+        self._watch.wake()
+
+    # -- as primary ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """A read snapshot, fixed on entry."""
+        async with self._snapshots.one() as reader:
+            async with speaking("opening a snapshot"):
+                await settled(reader.run(_begin_read))
+            try:
+                yield SqliteSnapshot(reader, self._tables)
+            finally:
+                await settled(reader.run(_end_read))
+
+    async def lag(self) -> tuple[int, float | None]:
+        """Length and age of the change log."""
+        return await self._look(lambda c: _in_one_read(c, lambda d, _: capture.read_lag(d), ()), "reading the lag")
+
+    async def sync(self) -> None:
+        """Sync the WAL file: a direct writer may not have (`synchronous = NORMAL`)."""
+        try:
+            await asyncio.to_thread(_sync_wal, self.path)
+        except OSError as error:
+            raise StoreUnavailable(f"The WAL file cannot be synced: {error.strerror}.") from error
+
+    async def trim(self, pending: Pending, batch: int) -> None:
+        """Remove these entries, once."""
+        token = pending.token
+        assert isinstance(token, LogToken)
+        await self._change(lambda c: capture.trim(c, token, batch), "trimming the change log")
+
+    # -- as shadow -----------------------------------------------------------------------------------------------
+
+    def applier(self, generation: int, epoch: int, batch: int | None) -> AbstractAsyncContextManager[Applier]:
+        """Begin to apply. Raises `CaptureBroken` as well, if the fence was breached."""
+        belief = (generation, epoch, batch)
+        return open_applier(self._writer, self.writer_turn, self._tables, self._fence_watch, belief)
+
+    async def take_over(self, generation: int) -> None:
+        """Record a new owner; waiting for the write lock is waiting for older appliers to end."""
+        await self._change(lambda c: control.raise_generation(c, generation), "taking over")
+
+    async def quarantined(self) -> list[Quarantined]:
+        """Rows in quarantine."""
+        return await self._look(control.read_quarantine, "reading the quarantine")
+
+    async def progress(self) -> dict[str, BackfillProgress]:
+        """Backfill progress."""
+        return await self._look(control.read_progress, "reading progress")
+
+    async def forget_progress(self, tables: Sequence[str]) -> None:
+        """Have these copied again."""
+        await self._change(lambda c: control.drop_progress(c, tables), "forgetting progress")
+
+    # -- the switch ----------------------------------------------------------------------------------------------
+
+    async def fence(self, control: Control, timeout: float) -> None:
+        """Giver: fence."""
+        await self._within(timeout, lambda c: switch.fence(c, self._tables, control), "fencing")
+
+    async def release(self, control: Control) -> None:
+        """Giver, abort: lift the fence."""
+        await self._change(lambda c: switch.release(c, control), "lifting the fence")
+
+    async def prepare(self, switch_id: str) -> None:
+        """Receiver: prepared."""
+        await self._change(lambda c: switch.prepare(c, self._tables, switch_id), "preparing a switch")
+
+    async def receive(self, control: Control, switch_id: str, timeout: float) -> None:
+        """Receiver: commit."""
+        await self._within(timeout, lambda c: switch.receive(c, self._tables, control, switch_id), "committing")
+
+    async def _within(self, timeout: float, work: Callable[[sqlite3.Connection], None], doing: str) -> None:
+        async with speaking(doing):
+            await write_within(self._writer, self.writer_turn, self.path, (timeout, self._busy_timeout), work)
+
+    async def settle(self, control: Control) -> None:
+        """Giver, after the commit."""
+        await self._change(lambda c: switch.settle(c, self._tables, control), "settling as shadow")
+
+    async def outcome(self, switch_id: str) -> Outcome | None:
+        """What is recorded here."""
+        return await self._look(lambda c: control.read_outcome(c, switch_id), "reading a switch")
+
+    async def tombstone(self, switch_id: str) -> Outcome:
+        """Receiver: never to be committed."""
+        return await self._change(lambda c: switch.tombstone(c, self._tables, switch_id), "ending a switch")
+
+    async def dismantle(self, control: Control) -> None:
+        """Remove everything but the control row and the outcomes of switches."""
+        await self._change(lambda c: switch.dismantle(c, control), "dismantling")
+
+    async def probe(self) -> list[tuple[str, bool, str]]:
+        """Readiness to be primary."""
+        return await self._look(lambda c: probe(c, self.path, self._tables), "probing")
+
+    # -- for people ----------------------------------------------------------------------------------------------
+
+    async def backup(self, path: str) -> str:
+        """A checked copy, on a connection of its own."""
+        async with speaking("backing up"):
+            connection = await self.connect(readonly=True)
+            try:
+                return await settled(connection.run(lambda c: backup.backup(c, path)))
+            finally:
+                await connection.close()
+
+    def holders(self) -> list[tuple[int, str]]:
+        """(pid, name) of other processes that have the file open."""
+        return holders(self.path)
+
+    def describe(self) -> str:
+        """Version and place."""
+        return f"SQLite {sqlite3.sqlite_version} at {self.path}"
+
+
+def _tidily(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    try:
+        return work(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _begin_read(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
+    connection.execute("SELECT rootpage FROM sqlite_master LIMIT 1").fetchall()  # BEGIN alone fixes nothing
+
+
+def _end_read(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _in_one_read(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection, Tables], T], tables: Tables) -> T:
+    """Several queries that must agree with each other; `_tidily` ends the transaction."""
+    _begin_read(connection)
+    return work(connection, tables)
+
+
+def _sync_wal(database: str) -> None:
+    try:
+        descriptor = os.open(os.path.realpath(database) + "-wal", os.O_RDONLY)
+    except FileNotFoundError:
+        return  # everything is in the database, synced by the checkpoint that removed it
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,163 @@
+"""The steps of a switch on the SQLite side, each one transaction. Functions on the writer's plain connection."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from cutover.crashpoints import crash_point
+from cutover.errors import StoreError
+from cutover.model.control import Control, Outcome
+from cutover.model.table import Tables
+from cutover.schema.sqlite_schema import quoted
+from cutover.stores.sqlite.capture import (
+    demand_intact,
+    drop_capture,
+    drop_triggers,
+    install_capture,
+    install_fence,
+    record_schema,
+)
+from cutover.stores.sqlite.control import (
+    create_own_tables,
+    need_control,
+    put_control,
+    put_outcome,
+    read_control,
+    read_outcome,
+)
+from cutover.stores.sqlite.triggers import FENCE, LOG
+
+
+def initialise(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
+    """Own tables and a first control row; an existing one of the same pair stays. A shadow is fenced at once."""
+    create_own_tables(connection, tables)
+    found = read_control(connection)
+    if found is None:
+        put_control(connection, control)
+        if control.primary != "sqlite":
+            install_fence(connection, tables, control)
+            suspend_triggers(connection, tables)
+            record_schema(connection, tables)
+    elif found.pair_id != control.pair_id:
+        raise StoreError(
+            f"The SQLite file belongs to pair {found.pair_id}, not to {control.pair_id}.",
+            hint="It was paired with another Postgres; connect the one it belongs to, or start from a fresh copy.",
+        )
+
+
+def fence(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
+    """Giver: capture found intact, fence in place, control written."""
+    demand_intact(connection, tables)
+    install_fence(connection, tables, control)
+    put_control(connection, control)
+    crash_point("sqlite.fence")
+
+
+def release(connection: sqlite3.Connection, control: Control) -> None:
+    """Giver, abort."""
+    drop_triggers(connection, FENCE)
+    put_control(connection, control)
+
+
+def prepare(connection: sqlite3.Connection, tables: Tables, switch_id: str) -> None:
+    """Receiver: the switch may be committed from now on."""
+    create_own_tables(connection, tables)
+    outcome = read_outcome(connection, switch_id)
+    if outcome in (Outcome.ABORTED, Outcome.COMMITTED):
+        raise StoreError(f"Switch {switch_id} is {outcome.value} already.", hint="Begin a new one.")
+    put_outcome(connection, switch_id, Outcome.PREPARED)
+
+
+def receive(connection: sqlite3.Connection, tables: Tables, control: Control, switch_id: str) -> None:
+    """Receiver: the commit point. Repeated after success it changes nothing."""
+    outcome = read_outcome(connection, switch_id)
+    if outcome is Outcome.COMMITTED:
+        return
+    if outcome is not Outcome.PREPARED:
+        raise StoreError(
+            f"Switch {switch_id} cannot be committed: it is {outcome.value if outcome else 'not prepared here'}."
+        )
+    demand_intact(connection, tables)
+    drop_triggers(connection, FENCE)
+    restore_triggers(connection)
+    connection.execute(f"DELETE FROM {LOG}")
+    install_capture(connection, tables, mend=False)
+    _raise_sequences(connection, tables)
+    put_outcome(connection, switch_id, Outcome.COMMITTED)
+    put_control(connection, control)
+    crash_point("sqlite.receive")
+
+
+def settle(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
+    """Giver, after the commit: a fenced shadow with nothing of its own that acts on applied rows."""
+    create_own_tables(connection, tables)
+    drop_capture(connection)
+    suspend_triggers(connection, tables)
+    install_fence(connection, tables, control)
+    record_schema(connection, tables)
+    put_control(connection, control)
+
+
+def tombstone(connection: sqlite3.Connection, tables: Tables, switch_id: str) -> Outcome:
+    """Receiver: never to be committed, unless it was."""
+    create_own_tables(connection, tables)
+    if read_outcome(connection, switch_id) is Outcome.COMMITTED:
+        return Outcome.COMMITTED
+    put_outcome(connection, switch_id, Outcome.ABORTED)
+    return Outcome.ABORTED
+
+
+def dismantle(connection: sqlite3.Connection, control: Control) -> None:
+    """Remove capture and what appliers kept; the control row and the outcomes of switches stay."""
+    need_control(connection)
+    drop_capture(connection)
+    drop_triggers(connection, FENCE)
+    for table in (LOG, "_cutover_quarantine", "_cutover_backfill", "_cutover_schema"):
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+    put_control(connection, control)
+
+
+# -- the application's own triggers ----------------------------------------------------------------------------------
+
+
+def application_triggers(connection: sqlite3.Connection, tables: Tables) -> list[tuple[str, str, str]]:
+    """(name, table, text) of triggers on mapped tables that are not cutover's."""
+    mapped = {table.name.lower() for table in tables}
+    rows = connection.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid")
+    return [
+        (name, table, sql)
+        for name, table, sql in rows
+        if table.lower() in mapped and not name.lower().startswith("_cutover_")
+    ]
+
+
+def suspend_triggers(connection: sqlite3.Connection, tables: Tables) -> bool:
+    """Record and drop them: what they did is in the rows that the primary sends. Returns whether there were any."""
+    found = application_triggers(connection, tables)
+    for name, table, sql in found:
+        connection.execute("INSERT OR REPLACE INTO _cutover_suspended VALUES (?, ?, ?)", (name, table, sql))
+        connection.execute(f"DROP TRIGGER {quoted(name)}")
+    return bool(found)
+
+
+def restore_triggers(connection: sqlite3.Connection) -> None:
+    """Put them back as they were."""
+    for (sql,) in connection.execute("SELECT sql FROM _cutover_suspended ORDER BY rowid").fetchall():
+        connection.execute(sql)
+    connection.execute("DELETE FROM _cutover_suspended")
+
+
+def _raise_sequences(connection: sqlite3.Connection, tables: Tables) -> None:
+    """AUTOINCREMENT goes on above the highest key there is, and never goes back."""
+    for table in tables:
+        if not table.autoincrement or table.rowid_alias is None:
+            continue
+        sql = f"SELECT max({quoted(table.rowid_alias)}) FROM {quoted(table.name)}"
+        highest = connection.execute(sql).fetchone()[0]
+        if highest is None:
+            continue
+        changed = connection.execute(
+            "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (highest, table.name)
+        ).rowcount
+        if not changed:
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, highest))
