@@ -54,6 +54,7 @@ class SqliteSession:
         self._ddl = False
         self._expelled: StatementError | None = None
         self._running = False
+        self._interrupted = False
 
     @property
     def in_transaction(self) -> bool:
@@ -102,7 +103,7 @@ class SqliteSession:
                 self._running = False
                 if self._has_turn and not self._in_transaction:
                     self._give_turn()
-            self._note(steps, foreign_keys)
+            self._note(steps, result.errors, foreign_keys)
             await self._tidy()
             return result
 
@@ -127,12 +128,28 @@ class SqliteSession:
         )
 
     async def _expel(self, code: str, text: str) -> None:
-        if self._running and self._connection is not None:
-            await self._connection.interrupt()
-        async with self._lock:
-            if self._in_transaction:
+        self._interrupted = False
+        await self._lock_soon()
+        try:
+            if self._in_transaction or self._interrupted:
                 await self._end()
                 self._expelled = StatementError(text, code, retry=True)
+        finally:
+            self._lock.release()
+
+    async def _lock_soon(self) -> None:
+        """Take the lock; a statement that runs meanwhile is cut off."""
+        taking = asyncio.ensure_future(self._lock.acquire())
+        try:
+            while not taking.done():
+                # Again and again: an interrupt that comes before the statement is lost.
+                if self._running and self._connection is not None:
+                    await self._connection.interrupt()
+                await asyncio.wait({taking}, timeout=0.01)
+        except asyncio.CancelledError:
+            if not taking.cancel():
+                self._lock.release()
+            raise
 
     async def close(self) -> None:
         """Roll back what is open and let go; idempotent."""
@@ -161,8 +178,9 @@ class SqliteSession:
             connection, self._connection = self._connection, None
             await self._lender.take_back(connection)
 
-    def _note(self, steps: Sequence[Step], foreign_keys: bool) -> None:
+    def _note(self, steps: Sequence[Step], errors: Sequence[StatementError | None], foreign_keys: bool) -> None:
         self._stateful = not foreign_keys
+        self._interrupted = any(error is not None and error.code == "SQLITE_INTERRUPT" for error in errors)
         if not self._in_transaction:
             self._ddl = False
             return
