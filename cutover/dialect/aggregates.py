@@ -18,7 +18,7 @@ _RANKS = {"row_number": Kind.INT, "rank": Kind.INT, "dense_rank": Kind.INT}
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
 
 
-def _same(node: exp.Expression) -> exp.Expression:
+def _same(node: exp.Expr) -> exp.Expr:
     return node
 
 
@@ -26,9 +26,9 @@ def _same(node: exp.Expression) -> exp.Expression:
 class _Call:
     """A call, to which FILTER and OVER are added, and what goes around all of that."""
 
-    node: exp.Expression
+    node: exp.Expr
     kind: Kind
-    wrap: Callable[[exp.Expression], exp.Expression] = _same
+    wrap: Callable[[exp.Expr], exp.Expr] = _same
     not_null: bool = False
     collation: str | None = None
 
@@ -39,7 +39,7 @@ class Aggregates:
     def __init__(self, expressions: Expressions) -> None:
         self.expressions = expressions
 
-    def aggregate(self, node: exp.Expression, scope: Scope) -> Typed:
+    def aggregate(self, node: exp.Expr, scope: Scope) -> Typed:
         """An aggregate call with its FILTER and OVER."""
         over = node if isinstance(node, exp.Window) else None
         node = node.this if over is not None else node
@@ -52,7 +52,7 @@ class Aggregates:
             scope.grouping = None
         try:
             built = self._call(node, scope)
-            result: exp.Expression = built.node
+            result: exp.Expr = built.node
             if condition is not None:
                 where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
                 result = exp.Filter(this=result, expression=where)
@@ -62,7 +62,7 @@ class Aggregates:
             scope.grouping = grouping
         return Typed(built.wrap(result), built.kind, collation=built.collation, not_null=built.not_null)
 
-    def _over(self, window: exp.Window, inner: exp.Expression, scope: Scope) -> exp.Expression:
+    def _over(self, window: exp.Window, inner: exp.Expr, scope: Scope) -> exp.Expr:
         if window.args.get("alias") is not None and not window.args.get("over"):
             raise Refused("A named window that extends another")
         rewritten = self.window(window, scope)
@@ -112,13 +112,13 @@ class Aggregates:
             return _Call(call(name, subject, nodes[1], default), kind)
         return _Call(call(name, *nodes), typed[0].kind)
 
-    def _aggregate(self, name: str, typed: list[Typed], distinct: bool, order: list[exp.Expression]) -> _Call:
+    def _aggregate(self, name: str, typed: list[Typed], distinct: bool, order: list[exp.Expr]) -> _Call:
         subject = typed[0]
         if subject.kind is Kind.NULL:
             subject = subject.but(node=null(Kind.INT), kind=Kind.INT)
 
-        def build(function: str, *nodes: exp.Expression) -> exp.Expression:
-            first: exp.Expression = exp.Distinct(expressions=[nodes[0]]) if distinct else nodes[0]
+        def build(function: str, *nodes: exp.Expr) -> exp.Expr:
+            first: exp.Expr = exp.Distinct(expressions=[nodes[0]]) if distinct else nodes[0]
             last = nodes[-1] if len(nodes) > 1 else first
             if order:
                 last = exp.Order(this=last, expressions=order)
@@ -142,7 +142,7 @@ class Aggregates:
                 separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
                 return _Call(build("string_agg", text(subject).node, separator), Kind.TEXT)
 
-    def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expression]) -> _Call:
+    def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
         if subject.kind in (Kind.DYNAMIC, Kind.BLOB):
             raise Refused(f"{name}() of a {subject.kind}")
         node = subject.node
@@ -153,23 +153,21 @@ class Aggregates:
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
 
 
-def _bigint(node: exp.Expression) -> exp.Expression:
+def _bigint(node: exp.Expr) -> exp.Expr:
     return cast(node, "BIGINT")
 
 
-def _or_zero(node: exp.Expression) -> exp.Expression:
+def _or_zero(node: exp.Expr) -> exp.Expr:
     return exp.Coalesce(this=node, expressions=[cast(exp.Literal.number(0), "DOUBLE PRECISION")])
 
 
-def _arguments(node: exp.Anonymous) -> tuple[list[exp.Expression], bool, list[exp.Expression]]:
+def _arguments(node: exp.Anonymous) -> tuple[list[exp.Expr], bool, list[exp.Expr]]:
     """Arguments, whether they are DISTINCT, and the terms of an ORDER BY among them."""
     arguments = list(node.expressions)
-    order: list[exp.Expression] = []
+    order: list[exp.Expr] = []
     if arguments and isinstance(arguments[-1], exp.Order):
         order = list(arguments[-1].expressions)
         arguments[-1] = arguments[-1].this
     if arguments and isinstance(arguments[0], exp.Distinct):
         return [*arguments[0].expressions, *arguments[1:]], True, order
     return arguments, False, order
-
-

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from cutover.dialect.catalog import column_kind
 from cutover.dialect.comparing import number_of, text, value
 from cutover.dialect.scope import Context
-from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, affinity_of, cast, helper, literal
-from cutover.dialect.catalog import column_kind
+from cutover.dialect.typed import Kind, Refused, Typed, affinity_of, cast, helper, literal
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column
 from cutover.schema.codecs import codec_for
@@ -21,7 +21,7 @@ class Assigning:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def assign(self, typed: Typed, column: Column) -> exp.Expression:
+    def assign(self, typed: Typed, column: Column) -> exp.Expr:
         """`typed` as a value of `column`. Raises `Refused` where no value of that kind fits."""
         if typed.kind is Kind.NULL:
             if typed.slot is not None:
@@ -33,7 +33,7 @@ class Assigning:
                 return special
         return self._convert(value(typed), column)
 
-    def _by_codec(self, typed: Typed, column: Column) -> exp.Expression | None:
+    def _by_codec(self, typed: Typed, column: Column) -> exp.Expr | None:
         """Arguments and literals are checked and encoded here; other expressions are cast if that says the same."""
         codec = codec_for(column)
         if typed.slot is not None:
@@ -56,7 +56,7 @@ class Assigning:
             return typed.node
         return None
 
-    def _convert(self, typed: Typed, column: Column) -> exp.Expression:
+    def _convert(self, typed: Typed, column: Column) -> exp.Expr:
         kind = column_kind(column)
         if typed.kind is kind:
             return typed.node
@@ -82,7 +82,7 @@ class Assigning:
             case _:
                 raise Refused(f"A {typed.kind} for column {column.name} of type {column.target_type}")
 
-    def _kept_text(self, typed: Typed, column: Column) -> exp.Expression:
+    def _kept_text(self, typed: Typed, column: Column) -> exp.Expr:
         """A text column without TEXT affinity would hold a number as a number, which Postgres cannot."""
         raise Refused(f"A {typed.kind} for column {column.name}, which holds text,")
 
@@ -93,5 +93,3 @@ def _natural(column: Column) -> Kind:
     if kind in (Kind.JSON, Kind.WHOLE):
         return Kind.TEXT if affinity_of(column.declared) in ("TEXT", "NUMERIC") else Kind.INT
     return Kind.INT if kind is Kind.BOOL else kind
-
-

@@ -26,9 +26,7 @@ class Catalog:
     """Table name → the sequence of its automatic key on Postgres, None where it has none."""
 
     @classmethod
-    def of(
-        cls, tables: Tables, ddl: Iterable[str] = (), sequences: Mapping[str, str | None] | None = None
-    ) -> Catalog:
+    def of(cls, tables: Tables, ddl: Iterable[str] = (), sequences: Mapping[str, str | None] | None = None) -> Catalog:
         """A catalog of mapped tables, with the views found among the CREATE statements of `ddl`."""
         views = dict(filter(None, map(_view, ddl)))
         return cls({table.name.lower(): table for table in tables}, views, sequences or {})

@@ -92,7 +92,7 @@ def _apply(typed: Typed, affinity: str | None) -> Typed:
     return typed
 
 
-def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expression:
+def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expr:
     """`left op right` as a boolean. `loose`: NULL may stand for false (a conjunct of WHERE)."""
     numeric = _shared_affinity(left, right) == "NUMERIC"
     left, right = align(left, right)
@@ -107,21 +107,21 @@ def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> 
     if Kind.DYNAMIC in (left.kind, right.kind):
         return _dynamic(op, left, right)
     texts = [side for side in (left, right) if side.kind is Kind.TEXT]
-    # A text column with numeric affinity (DATETIME) holds no text that looks like a number: SQLite would have made it one.
+    # A text column with numeric affinity (DATETIME) holds no text that looks like a number: SQLite made those numbers.
     if numeric and texts and Kind.BLOB not in (left.kind, right.kind) and texts[0].affinity not in NUMERIC_AFFINITIES:
         return _number_with_text(op, left, right, loose=loose)
     return _classes(op, left, right, loose=loose)
 
 
-def _with_null(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expression:
+def _with_null(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:
     if op in (exp.NullSafeEQ, exp.NullSafeNEQ):
         other = left if right.kind is Kind.NULL else right
-        test: exp.Expression = exp.Is(this=paren(_typed_null(other)), expression=exp.Null())
+        test: exp.Expr = exp.Is(this=paren(_typed_null(other)), expression=exp.Null())
         return test if op is exp.NullSafeEQ else exp.Not(this=test)
     return null(Kind.BOOL)
 
 
-def _typed_null(typed: Typed) -> exp.Expression:
+def _typed_null(typed: Typed) -> exp.Expr:
     return null(Kind.TEXT) if typed.kind is Kind.NULL else typed.node
 
 
@@ -137,7 +137,7 @@ def collation(left: Typed, right: Typed | None = None) -> str:
     return "BINARY"
 
 
-def collated(typed: Typed, name: str) -> exp.Expression:
+def collated(typed: Typed, name: str) -> exp.Expr:
     """The text as the collation `name` sees it, to be compared bytewise. Raises `Refused` for unknown ones."""
     if name == "NOCASE":
         return call("lower", collate_c(typed.node))
@@ -153,7 +153,7 @@ def bytewise(typed: Typed) -> bool:
     return typed.column is not None and typed.column.target_collation in (None, "C")
 
 
-def _texts(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expression:
+def _texts(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:
     name = collation(left, right)
     one, two = collated(left, name), collated(right, name)
     differs = left.column and right.column and left.column.target_collation != right.column.target_collation
@@ -163,7 +163,7 @@ def _texts(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expression:
     return binary(op, one, two)
 
 
-def _dynamic(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expression:
+def _dynamic(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:
     if op not in _EQUALITY:
         raise Refused("An ordering of a value that may be text or number")
     if Kind.BLOB in (left.kind, right.kind):
@@ -172,7 +172,7 @@ def _dynamic(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expression:
     return binary(op, one, two)
 
 
-def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expression:
+def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expr:
     if left.kind is Kind.TEXT:
         if op in _EQUALITY:
             return _number_with_text(op, right, left, loose=loose)
@@ -198,11 +198,11 @@ def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose:
     return exp.Case(ifs=[exp.If(this=not_number, true=greater)], default=plain)
 
 
-def _is_null(node: exp.Expression) -> exp.Expression:
+def _is_null(node: exp.Expr) -> exp.Expr:
     return exp.Paren(this=exp.Is(this=paren(node), expression=exp.Null()))
 
 
-def _classes(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expression:
+def _classes(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expr:
     """Storage classes differ: the answer is known, unless a side is NULL."""
     less = _RANK.get(left.kind, 1) < _RANK.get(right.kind, 1)
     answer = op in (exp.NEQ, exp.NullSafeNEQ) or (op in (exp.LT, exp.LTE) if less else op in (exp.GT, exp.GTE))

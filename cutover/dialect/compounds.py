@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from cutover.dialect.queries import Queries, Query
 
 
-def leftmost(node: exp.Expression) -> exp.Expression:
+def leftmost(node: exp.Expr) -> exp.Expr:
     """The first arm of a compound."""
     while isinstance(node, exp.SetOperation):
         node = node.this
     return node
 
 
-def operations(node: exp.Expression) -> list[exp.SetOperation]:
+def operations(node: exp.Expr) -> list[exp.SetOperation]:
     """The operations of a compound, from left to right."""
     found: list[exp.SetOperation] = []
     while isinstance(node, exp.SetOperation):
@@ -48,8 +48,9 @@ class Compounds:
         alias = exp.TableAlias(this=identifier("listed"), columns=[identifier(name) for name in names])
         source = exp.Values(expressions=tuples, alias=alias)
         projections = [exp.Column(this=identifier(name)) for name in names]
-        columns = [
-            (name, Typed(projection, kind)) for name, projection, (kind, _) in zip(names, projections, unified, strict=True)
+        columns: list[tuple[str | None, Typed]] = [
+            (name, Typed(projection, kind))
+            for name, projection, (kind, _) in zip(names, projections, unified, strict=True)
         ]
         return self.queries.made(exp.Select(expressions=projections, from_=exp.From(this=source)), columns)
 
@@ -59,7 +60,7 @@ class Compounds:
         if len({len(arm.columns) for arm in arms}) != 1:
             raise Refused("A compound SELECT with arms of different widths")
         columns: list[tuple[str | None, Typed]] = []
-        projections: list[list[exp.Expression]] = [[] for _ in arms]
+        projections: list[list[exp.Expr]] = [[] for _ in arms]
         for index, (name, first) in enumerate(arms[0].columns):
             kind, nodes = functions.unify([arm.columns[index][1] for arm in arms])
             for projected, converted in zip(projections, nodes, strict=True):
@@ -68,7 +69,7 @@ class Compounds:
             columns.append((name, Typed(first.node, kind, first.affinity, first.collation, not_null=not_null)))
         for arm, projected in zip(arms, projections, strict=True):
             arm.node.set("expressions", projected)
-        result: exp.Expression = arms[0].node
+        result: exp.Expr = arms[0].node
         for operation, arm in zip(operations(node), arms[1:], strict=True):
             distinct = operation.args.get("distinct", True)
             result = type(operation)(this=result, expression=arm.node, distinct=distinct)
@@ -78,7 +79,7 @@ class Compounds:
             return query
         return self._ordered(node, query.named())
 
-    def _arm(self, node: exp.Expression, scope: Scope) -> Query:
+    def _arm(self, node: exp.Expr, scope: Scope) -> Query:
         query = self.queries.query(node, Scope(Scope(scope.parent, ctes=scope.ctes)))
         query.columns = [(name, value(typed)) for name, typed in query.columns]
         query.node.set("expressions", [typed.node for _, typed in query.columns])

@@ -24,9 +24,9 @@ class Conflicts:
         self.queries = queries
         self.assigning = assigning
 
-    def assignments(self, nodes: list[exp.Expression], table: Table, scope: Scope) -> list[exp.Expression]:
+    def assignments(self, nodes: list[exp.Expr], table: Table, scope: Scope) -> list[exp.Expr]:
         """The SET list: of several assignments of one column the last counts."""
-        values: dict[str, exp.Expression] = {}
+        values: dict[str, exp.Expr] = {}
         for node in nodes:
             for target, item in _pairs(node):
                 column = _named(table, target)
@@ -76,7 +76,7 @@ class Conflicts:
             result.set("where", exp.Where(this=condition))
         return result
 
-    def _target_term(self, key: exp.Expression, table: Table, scope: Scope) -> exp.Expression:
+    def _target_term(self, key: exp.Expr, table: Table, scope: Scope) -> exp.Expr:
         node = key.this if isinstance(key, exp.Ordered) else key
         if isinstance(node, exp.Collate):
             node = node.this
@@ -84,18 +84,18 @@ class Conflicts:
             return paren(_unqualified(self.queries.expressions.typed(node, scope).node))
         return self._key_term(_named(table, node.name), _collation_of(node.name, table))
 
-    def _key_term(self, column: Column, collation: str) -> exp.Expression:
+    def _key_term(self, column: Column, collation: str) -> exp.Expr:
         node = exp.Column(this=identifier(column.target))
         if collation in ("", "BINARY"):
             return node
         return collated(Typed(node, Kind.TEXT), collation)
 
-    def _only_key(self, table: Table) -> list[exp.Expression]:
+    def _only_key(self, table: Table) -> list[exp.Expr]:
         if len(table.unique) != 1:
             raise Refused("ON CONFLICT DO UPDATE without a target, on a table with several unique keys,")
         return self._terms(table, table.unique[0])
 
-    def _terms(self, table: Table, index: UniqueIndex) -> list[exp.Expression]:
+    def _terms(self, table: Table, index: UniqueIndex) -> list[exp.Expr]:
         terms = []
         for name, (_, collation) in zip(index.columns, index.terms, strict=True):
             if name is None:
@@ -134,9 +134,7 @@ class Conflicts:
             action=exp.Var(this="DO UPDATE"), conflict_keys=self._terms(table, index), expressions=setting
         )
 
-    def _delete_conflicting(
-        self, written: Written, columns: list[Column], indexes: list[UniqueIndex]
-    ) -> exp.Expression:
+    def _delete_conflicting(self, written: Written, columns: list[Column], indexes: list[UniqueIndex]) -> exp.Expr:
         rows = written.node.expression
         if not isinstance(rows, exp.Values) or len(rows.expressions) != 1:
             raise Refused("INSERT OR REPLACE of several rows into a table with several unique keys")
@@ -176,7 +174,7 @@ class Conflicts:
         rows.set("expressions", kept)
 
 
-def _pairs(node: exp.Expression) -> list[tuple[str, exp.Expression]]:
+def _pairs(node: exp.Expr) -> list[tuple[str, exp.Expr]]:
     target, item = node.this, node.expression
     if not isinstance(target, exp.Tuple):
         return [(target.name, item)]
@@ -201,7 +199,7 @@ def _collation_of(name: str, table: Table) -> str:
     return "BINARY"
 
 
-def _unqualified(node: exp.Expression) -> exp.Expression:
+def _unqualified(node: exp.Expr) -> exp.Expr:
     for column in list(node.find_all(exp.Column)):
         column.set("table", None)
     return node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlglot import exp
 
@@ -20,7 +20,6 @@ from cutover.dialect.typed import (
     affinity_of,
     binary,
     call,
-    cast,
     collate_c,
     helper,
     literal,
@@ -35,6 +34,9 @@ _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeE
 _BITWISE = {exp.BitwiseAnd: exp.BitwiseAnd, exp.BitwiseOr: exp.BitwiseOr}
 
 
+_Handler = Callable[[Any, exp.Expr, Scope], Typed]
+
+
 class Expressions:
     """Rewrites expressions of one statement."""
 
@@ -43,13 +45,13 @@ class Expressions:
         self.queries: Queries
         """Set by `Queries`, which needs this object first."""
 
-    def plain(self, node: exp.Expression, scope: Scope) -> Typed:
+    def plain(self, node: exp.Expr, scope: Scope) -> Typed:
         """`node` as a value, never a boolean or JSON."""
         return value(self.typed(node, scope))
 
-    def typed(self, node: exp.Expression, scope: Scope) -> Typed:
+    def typed(self, node: exp.Expr, scope: Scope) -> Typed:
         """`node` rewritten. Raises `Refused`, naming the construct, where there is no translation."""
-        handler = _HANDLERS.get(type(node))
+        handler = self.handlers.get(type(node))
         if handler is None:
             raise Refused(f"The construct {type(node).__name__}")
         if scope.grouping and scope.grouping.keys and not isinstance(node, (exp.Literal, exp.Placeholder, exp.Null)):
@@ -58,7 +60,7 @@ class Expressions:
                 return grouped
         return handler(self, node, scope)
 
-    def _group_key(self, node: exp.Expression, scope: Scope) -> Typed | None:
+    def _group_key(self, node: exp.Expr, scope: Scope) -> Typed | None:
         grouping, scope.grouping = scope.grouping, None
         assert grouping is not None
         try:
@@ -69,7 +71,7 @@ class Expressions:
         finally:
             scope.grouping = grouping
 
-    def condition(self, node: exp.Expression, scope: Scope, *, loose: bool = False) -> exp.Expression:
+    def condition(self, node: exp.Expr, scope: Scope, *, loose: bool = False) -> exp.Expr:
         """`node` as a boolean. `loose`: whether NULL may stand for false, as in WHERE."""
         if isinstance(node, exp.Paren):
             return paren(self.condition(node.this, scope, loose=loose))
@@ -83,7 +85,7 @@ class Expressions:
             return self._compare(node, scope, loose=loose)
         return self.truth(self.typed(node, scope))
 
-    def truth(self, typed: Typed) -> exp.Expression:
+    def truth(self, typed: Typed) -> exp.Expr:
         """Whether SQLite takes the value for true, as a boolean."""
         match typed.kind:
             case Kind.BOOL:
@@ -99,27 +101,27 @@ class Expressions:
 
     # -- leaves ------------------------------------------------------------------------------------------------------
 
-    def _literal(self, node: exp.Expression, _scope: Scope) -> Typed:
+    def _literal(self, node: exp.Expr, _scope: Scope) -> Typed:
         if node.args["is_string"]:
             return literal(str(node.this))
         return literal(_number(str(node.this)))
 
-    def _null(self, _node: exp.Expression, _scope: Scope) -> Typed:
+    def _null(self, _node: exp.Expr, _scope: Scope) -> Typed:
         return literal(None)
 
-    def _boolean(self, node: exp.Expression, _scope: Scope) -> Typed:
+    def _boolean(self, node: exp.Expr, _scope: Scope) -> Typed:
         return literal(int(node.this))
 
-    def _blob(self, node: exp.Expression, _scope: Scope) -> Typed:
+    def _blob(self, node: exp.Expr, _scope: Scope) -> Typed:
         return literal(bytes.fromhex(str(node.this)))
 
-    def _parameter(self, node: exp.Expression, _scope: Scope) -> Typed:
+    def _parameter(self, node: exp.Expr, _scope: Scope) -> Typed:
         return self.context.parameter(int(str(node.this)[1:]))
 
-    def _now(self, node: exp.Expression, _scope: Scope) -> Typed:
+    def _now(self, node: exp.Expr, _scope: Scope) -> Typed:
         return functions.now(type(node))
 
-    def _column(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _column(self, node: exp.Expr, scope: Scope) -> Typed:
         if isinstance(node.this, exp.Star):
             raise Refused("A star inside an expression")
         name, qualifier = node.name, str(node.args["table"].name) if node.args.get("table") else ""
@@ -145,7 +147,7 @@ class Expressions:
         if grouping.extreme is not None:
             argument, is_max = grouping.extreme
             order = exp.Ordered(this=argument.copy(), desc=is_max, nulls_first=False)
-        inner: exp.Expression = typed.node
+        inner: exp.Expr = typed.node
         if order is not None:
             inner = exp.Order(this=inner, expressions=[order])
         array = exp.Paren(this=call("array_agg", inner))
@@ -154,20 +156,20 @@ class Expressions:
 
     # -- operators ---------------------------------------------------------------------------------------------------
 
-    def _paren(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _paren(self, node: exp.Expr, scope: Scope) -> Typed:
         inner = self.typed(node.this, scope)
         return inner.but(node=paren(inner.node))
 
-    def _collate(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _collate(self, node: exp.Expr, scope: Scope) -> Typed:
         return self.typed(node.this, scope).but(collation=node.expression.name, explicit=True)
 
-    def _not(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _not(self, node: exp.Expr, scope: Scope) -> Typed:
         return Typed(exp.Not(this=paren(self.condition(node.this, scope))), Kind.BOOL)
 
-    def _logic(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _logic(self, node: exp.Expr, scope: Scope) -> Typed:
         return Typed(self.condition(node, scope), Kind.BOOL)
 
-    def _compare(self, node: exp.Expression, scope: Scope, *, loose: bool = False) -> exp.Expression:
+    def _compare(self, node: exp.Expr, scope: Scope, *, loose: bool = False) -> exp.Expr:
         assert isinstance(node, exp.Binary)
         left, right = _unparen(node.this), _unparen(node.expression)
         if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):
@@ -182,24 +184,26 @@ class Expressions:
         if parameter.slot is not None and other.column is not None and other.kind not in (Kind.JSON, Kind.BOOL):
             self.context.hints.setdefault(parameter.slot, other.kind)
 
-    def _compare_rows(
-        self, op: type[exp.Binary], left: exp.Tuple, right: exp.Tuple, scope: Scope
-    ) -> exp.Expression:
+    def _compare_rows(self, op: type[exp.Binary], left: exp.Tuple, right: exp.Tuple, scope: Scope) -> exp.Expr:
         if len(left.expressions) != len(right.expressions):
             raise Refused("A comparison of rows of different lengths")
         pairs = [
             comparing.align(self.typed(one, scope), self.typed(two, scope))
             for one, two in zip(left.expressions, right.expressions, strict=True)
         ]
-        if any((one.kind in NUMBERS) != (two.kind in NUMBERS) for one, two in pairs if Kind.NULL not in (one.kind, two.kind)):
+        if any(
+            (one.kind in NUMBERS) != (two.kind in NUMBERS)
+            for one, two in pairs
+            if Kind.NULL not in (one.kind, two.kind)
+        ):
             raise Refused("A comparison of rows with different types")
         rows = [exp.Tuple(expressions=[pair[side].node for pair in pairs]) for side in (0, 1)]
         return op(this=rows[0], expression=rows[1])
 
-    def _comparison(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _comparison(self, node: exp.Expr, scope: Scope) -> Typed:
         return Typed(self._compare(node, scope), Kind.BOOL)
 
-    def _is(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _is(self, node: exp.Expr, scope: Scope) -> Typed:
         if isinstance(node.expression, exp.Null):
             inner = self.typed(node.this, scope)
             operand = null(Kind.TEXT) if inner.kind is Kind.NULL else paren(inner.node)
@@ -212,7 +216,7 @@ class Expressions:
         left, right = self.typed(node.this, scope), self.typed(node.expression, scope)
         return Typed(_negated(node, comparing.compare(exp.NullSafeEQ, left, right, loose=False)), Kind.BOOL)
 
-    def _between(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _between(self, node: exp.Expr, scope: Scope) -> Typed:
         subject = self.typed(node.this, scope)
         low, high = self.typed(node.args["low"], scope), self.typed(node.args["high"], scope)
         self._hint(low, subject)
@@ -223,7 +227,7 @@ class Expressions:
         )
         return Typed(_negated(node, exp.Paren(this=both)), Kind.BOOL)
 
-    def _in(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _in(self, node: exp.Expr, scope: Scope) -> Typed:
         if node.args.get("query") is not None or node.args.get("field") is not None:
             return Typed(_negated(node, self.queries.in_query(node, scope)), Kind.BOOL)
         if isinstance(_unparen(node.this), exp.Tuple):
@@ -237,17 +241,17 @@ class Expressions:
             self._hint(item, subject)
         return Typed(_negated(node, _in_list(subject, [item.but(affinity=None) for item in items])), Kind.BOOL)
 
-    def _exists(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _exists(self, node: exp.Expr, scope: Scope) -> Typed:
         query = self.queries.query(_unparen(node.this), Scope(scope)).node
         return Typed(exp.Exists(this=query), Kind.BOOL, not_null=True)
 
-    def _scalar(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _scalar(self, node: exp.Expr, scope: Scope) -> Typed:
         if isinstance(node.this, exp.Subquery):
             return self._scalar(node.this, scope)
         return self.queries.scalar(node.this, scope)
 
-    def _like(self, node: exp.Expression, scope: Scope) -> Typed:
-        escape: exp.Expression = exp.Literal.string("")
+    def _like(self, node: exp.Expr, scope: Scope) -> Typed:
+        escape: exp.Expr = exp.Literal.string("")
         like = node
         if isinstance(node, exp.Escape):
             like, written = node.this, self.typed(node.expression, scope)
@@ -257,40 +261,40 @@ class Expressions:
         subject, pattern = (comparing.text(self.typed(side, scope)) for side in (like.this, like.expression))
         if Kind.NULL in (subject.kind, pattern.kind):
             return Typed(null(Kind.BOOL), Kind.BOOL)
-        test: exp.Expression = exp.ILike(this=collate_c(subject.node), expression=paren(pattern.node))
+        test: exp.Expr = exp.ILike(this=collate_c(subject.node), expression=paren(pattern.node))
         return Typed(_negated(like, exp.Escape(this=test, expression=escape)), Kind.BOOL)
 
-    def _glob(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _glob(self, node: exp.Expr, scope: Scope) -> Typed:
         subject, pattern = (comparing.text(self.typed(side, scope)).node for side in (node.this, node.expression))
         return Typed(_negated(node, helper("glob", pattern, subject)), Kind.BOOL)
 
-    def _concat(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _concat(self, node: exp.Expr, scope: Scope) -> Typed:
         parts = [comparing.text(self.typed(part, scope)) for part in _flatten(node)]
         combined = _nulled(parts[0])
         for part in parts[1:]:
             combined = exp.DPipe(this=combined, expression=_nulled(part), safe=False)
         return Typed(combined, Kind.TEXT, not_null=all(part.not_null for part in parts))
 
-    def _arithmetic(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _arithmetic(self, node: exp.Expr, scope: Scope) -> Typed:
         left, right = self.number(node.this, scope), self.number(node.expression, scope)
         assert isinstance(node, exp.Binary)
         return functions.arithmetic(type(node), left, right)
 
-    def number(self, node: exp.Expression, scope: Scope) -> Typed:
+    def number(self, node: exp.Expr, scope: Scope) -> Typed:
         """`node` as a number, as arithmetic takes it."""
         return functions.number(self.typed(node, scope))
 
-    def _negative(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _negative(self, node: exp.Expr, scope: Scope) -> Typed:
         inner = self.number(node.this, scope)
         if isinstance(inner.constant, (int, float)):
             return literal(-inner.constant)
         return Typed(exp.Paren(this=exp.Neg(this=paren(inner.node))), inner.kind, not_null=inner.not_null)
 
-    def _complement(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _complement(self, node: exp.Expr, scope: Scope) -> Typed:
         inner = functions.integer(self.typed(node.this, scope))
         return Typed(exp.Paren(this=exp.BitwiseNot(this=paren(inner.node))), Kind.INT)
 
-    def _bits(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _bits(self, node: exp.Expr, scope: Scope) -> Typed:
         left, right = (functions.integer(self.typed(side, scope)).node for side in (node.this, node.expression))
         if isinstance(node, exp.BitwiseLeftShift):
             return Typed(helper("shift", left, right), Kind.INT)
@@ -301,8 +305,8 @@ class Expressions:
 
     # -- forms -------------------------------------------------------------------------------------------------------
 
-    def _case(self, node: exp.Expression, scope: Scope) -> Typed:
-        tests: list[exp.Expression] = []
+    def _case(self, node: exp.Expr, scope: Scope) -> Typed:
+        tests: list[exp.Expr] = []
         results: list[Typed] = []
         for branch in node.args["ifs"]:
             if node.this is None:
@@ -317,12 +321,12 @@ class Expressions:
         ifs = [exp.If(this=test, true=paren(result)) for test, result in zip(tests, nodes, strict=False)]
         return Typed(exp.Paren(this=exp.Case(ifs=ifs, default=nodes[-1])), kind)
 
-    def _cast(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _cast(self, node: exp.Expr, scope: Scope) -> Typed:
         inner = self.plain(node.this, scope)
         affinity = affinity_of(str(node.args["to"].this.name))
         return functions.cast_to(affinity, inner)
 
-    def _function(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _function(self, node: exp.Expr, scope: Scope) -> Typed:
         name = str(node.this)
         if not name.startswith(FUNCTION_PREFIX):
             raise Refused(f"The function {name}()")
@@ -332,14 +336,50 @@ class Expressions:
         arguments = [self.typed(argument, scope) for argument in node.expressions]
         return functions.scalar(name, arguments, self)
 
-    def _aggregate(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _aggregate(self, node: exp.Expr, scope: Scope) -> Typed:
         return self.queries.aggregates.aggregate(node, scope)
 
-    def _json_arrow(self, node: exp.Expression, scope: Scope) -> Typed:
+    def _json_arrow(self, node: exp.Expr, scope: Scope) -> Typed:
         document, path = self.plain(node.this, scope), functions.json_path(node.expression)
         name = "json_extract" if isinstance(node, exp.JSONExtractScalar) else "json_arrow"
         kind = Kind.DYNAMIC if name == "json_extract" else Kind.TEXT
         return Typed(helper(name, document.node, exp.Literal.string(path)), kind)
+
+    handlers: ClassVar[dict[type[exp.Expr], _Handler]] = {
+        exp.Literal: _literal,
+        exp.Null: _null,
+        exp.Boolean: _boolean,
+        exp.HexString: _blob,
+        exp.Placeholder: _parameter,
+        exp.Column: _column,
+        exp.Paren: _paren,
+        exp.Collate: _collate,
+        exp.Not: _not,
+        exp.And: _logic,
+        exp.Or: _logic,
+        **dict.fromkeys(_COMPARISONS, _comparison),
+        exp.Is: _is,
+        exp.Between: _between,
+        exp.In: _in,
+        exp.Exists: _exists,
+        exp.Subquery: _scalar,
+        exp.Like: _like,
+        exp.Escape: _like,
+        exp.Glob: _glob,
+        exp.DPipe: _concat,
+        **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod), _arithmetic),
+        exp.Neg: _negative,
+        exp.BitwiseNot: _complement,
+        **dict.fromkeys((exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseLeftShift, exp.BitwiseRightShift), _bits),
+        exp.Case: _case,
+        exp.Cast: _cast,
+        exp.Anonymous: _function,
+        exp.Filter: _aggregate,
+        exp.Window: _aggregate,
+        **dict.fromkeys((exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime), _now),
+        exp.JSONExtract: _json_arrow,
+        exp.JSONExtractScalar: _json_arrow,
+    }
 
 
 def _number(written: str) -> int | float:
@@ -349,31 +389,33 @@ def _number(written: str) -> int | float:
     return float(written)
 
 
-def _unparen(node: exp.Expression) -> exp.Expression:
-    while isinstance(node, (exp.Paren, exp.Subquery)) and not (isinstance(node, exp.Subquery) and node.args.get("alias")):
+def _unparen(node: exp.Expr) -> exp.Expr:
+    while isinstance(node, (exp.Paren, exp.Subquery)) and not (
+        isinstance(node, exp.Subquery) and node.args.get("alias")
+    ):
         node = node.this
     return node
 
 
-def _flatten(node: exp.Expression) -> list[exp.Expression]:
+def _flatten(node: exp.Expr) -> list[exp.Expr]:
     """The operands of a chain of one operator, without recursion."""
-    operands: list[exp.Expression] = []
+    operands: list[exp.Expr] = []
     while type(node.this) is type(node):
         operands.append(node.expression)
         node = node.this
     return [node.this, node.expression, *reversed(operands)]
 
 
-def _negated(node: exp.Expression, test: exp.Expression) -> exp.Expression:
+def _negated(node: exp.Expr, test: exp.Expr) -> exp.Expr:
     """sqlglot keeps NOT LIKE and its like as a flag of the node, or as a NOT around it, which is not ours to see."""
     return exp.Not(this=paren(test)) if node.args.get("negate") else test
 
 
-def _nulled(typed: Typed) -> exp.Expression:
+def _nulled(typed: Typed) -> exp.Expr:
     return null(Kind.TEXT) if typed.kind is Kind.NULL else paren(typed.node)
 
 
-def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expression:
+def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expr:
     """One IN where the elements compare alike, otherwise a chain of comparisons."""
     aligned = [comparing.align(subject, item) for item in items]
     kinds = {SQL_TYPE[pair[1].kind] for pair in aligned if pair[1].kind is not Kind.NULL}
@@ -388,43 +430,3 @@ def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expression:
         return exp.In(this=paren(left), expressions=sides)
     tests = [comparing.compare(exp.EQ, subject, item, loose=False) for item in items]
     return exp.Paren(this=exp.or_(*[paren(test) for test in tests]))
-
-
-_Handler = Callable[[Expressions, exp.Expression, Scope], Typed]
-_HANDLERS: dict[type[exp.Expression], _Handler] = {
-    exp.Literal: Expressions._literal,
-    exp.Null: Expressions._null,
-    exp.Boolean: Expressions._boolean,
-    exp.HexString: Expressions._blob,
-    exp.Placeholder: Expressions._parameter,
-    exp.Column: Expressions._column,
-    exp.Paren: Expressions._paren,
-    exp.Collate: Expressions._collate,
-    exp.Not: Expressions._not,
-    exp.And: Expressions._logic,
-    exp.Or: Expressions._logic,
-    **dict.fromkeys(_COMPARISONS, Expressions._comparison),
-    exp.Is: Expressions._is,
-    exp.Between: Expressions._between,
-    exp.In: Expressions._in,
-    exp.Exists: Expressions._exists,
-    exp.Subquery: Expressions._scalar,
-    exp.Like: Expressions._like,
-    exp.Escape: Expressions._like,
-    exp.Glob: Expressions._glob,
-    exp.DPipe: Expressions._concat,
-    **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod), Expressions._arithmetic),
-    exp.Neg: Expressions._negative,
-    exp.BitwiseNot: Expressions._complement,
-    **dict.fromkeys(
-        (exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseLeftShift, exp.BitwiseRightShift), Expressions._bits
-    ),
-    exp.Case: Expressions._case,
-    exp.Cast: Expressions._cast,
-    exp.Anonymous: Expressions._function,
-    exp.Filter: Expressions._aggregate,
-    exp.Window: Expressions._aggregate,
-    **dict.fromkeys((exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime), Expressions._now),
-    exp.JSONExtract: Expressions._json_arrow,
-    exp.JSONExtractScalar: Expressions._json_arrow,
-}

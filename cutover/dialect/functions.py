@@ -35,7 +35,7 @@ WINDOW_ONLY = frozenset(
 )  # fmt: skip
 
 
-def is_aggregate(node: exp.Expression) -> bool:
+def is_aggregate(node: exp.Expr) -> bool:
     """Whether a call is of an aggregate (or window) function; min and max are with one argument only."""
     if not isinstance(node, exp.Anonymous) or not str(node.this).startswith(FUNCTION_PREFIX):
         return False
@@ -85,7 +85,9 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
         real_result = Kind.REAL in (left.kind, right.kind)
         divisor = call("NULLIF", integer(right).node, exp.Literal.number(0))
         result = exp.Paren(this=exp.Mod(this=paren(integer(left).node), expression=divisor))
-        return Typed(cast(result, "DOUBLE PRECISION") if real_result else result, Kind.REAL if real_result else Kind.INT)
+        return Typed(
+            cast(result, "DOUBLE PRECISION") if real_result else result, Kind.REAL if real_result else Kind.INT
+        )
     kinds = {left.kind, right.kind}
     kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
     if op is not exp.Div:
@@ -97,7 +99,7 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
     return Typed(exp.Paren(this=exp.Div(this=paren(left.node), expression=divisor, typed=True)), kind)
 
 
-def unify(branches: Sequence[Typed]) -> tuple[Kind, list[exp.Expression]]:
+def unify(branches: Sequence[Typed]) -> tuple[Kind, list[exp.Expr]]:
     """One kind for values that come out of one place (CASE, COALESCE, UNION), and the values in it."""
     kinds = {branch.kind for branch in branches} - {Kind.NULL}
     if not kinds:
@@ -113,7 +115,7 @@ def unify(branches: Sequence[Typed]) -> tuple[Kind, list[exp.Expression]]:
     return kind, [converted(branch, kind) for branch in branches]
 
 
-def converted(branch: Typed, kind: Kind) -> exp.Expression:
+def converted(branch: Typed, kind: Kind) -> exp.Expr:
     """The value in a wider kind, telling what it was."""
     if branch.kind is Kind.NULL:
         return null(kind)
@@ -148,13 +150,13 @@ def _unblob(typed: Typed) -> Typed:
     return text(typed) if typed.kind is Kind.BLOB else typed
 
 
-def now(kind: type[exp.Expression]) -> Typed:
+def now(kind: type[exp.Expr]) -> Typed:
     """CURRENT_TIMESTAMP, CURRENT_DATE, CURRENT_TIME: text in UTC."""
     name = {exp.CurrentDate: "date", exp.CurrentTime: "time"}.get(kind, "datetime")
     return Typed(helper(name, exp.Literal.string("now")), Kind.TEXT, not_null=True)
 
 
-def json_path(node: exp.Expression) -> str:
+def json_path(node: exp.Expr) -> str:
     """The path text of `->` and `->>`, which the parser has taken apart."""
     if isinstance(node, exp.Literal):
         return str(node.this) if node.args["is_string"] else f"$[{node.this}]"
@@ -192,11 +194,11 @@ def _case(name: str) -> _Function:
     return build
 
 
-def _node(typed: Typed) -> exp.Expression:
+def _node(typed: Typed) -> exp.Expr:
     return null(Kind.TEXT) if typed.kind is Kind.NULL else typed.node
 
 
-def _texted(node: exp.Expression, arguments: Sequence[Typed]) -> Typed:
+def _texted(node: exp.Expr, arguments: Sequence[Typed]) -> Typed:
     return Typed(node, Kind.TEXT, not_null=all(argument.not_null for argument in arguments))
 
 
@@ -219,7 +221,9 @@ def _coalesce(_: Expressions, arguments: list[Typed]) -> Typed:
     kind, nodes = unify(values)
     collations = next((argument for argument in values if argument.collation), values[0])
     not_null = any(argument.not_null for argument in values)
-    return Typed(exp.Coalesce(this=nodes[0], expressions=nodes[1:]), kind, None, collations.collation, not_null=not_null)
+    return Typed(
+        exp.Coalesce(this=nodes[0], expressions=nodes[1:]), kind, None, collations.collation, not_null=not_null
+    )
 
 
 def _nullif(_: Expressions, arguments: list[Typed]) -> Typed:
@@ -227,7 +231,9 @@ def _nullif(_: Expressions, arguments: list[Typed]) -> Typed:
     if left.kind is Kind.NULL:
         return left
     test = compare(exp.EQ, left, arguments[1], loose=True)
-    return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=exp.Null())], default=left.node.copy())), left.kind)
+    return Typed(
+        exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=exp.Null())], default=left.node.copy())), left.kind
+    )
 
 
 def _iif(expressions: Expressions, arguments: list[Typed]) -> Typed:
@@ -391,4 +397,3 @@ SCALARS: dict[str, _Function] = {
 
 NAMES = frozenset(SCALARS) | AGGREGATES | WINDOW_ONLY
 """Every function that is hidden from the parser."""
-

@@ -15,7 +15,7 @@ from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c
 Columns = Sequence[tuple[str | None, Typed]]
 
 
-def sort_key(typed: Typed) -> exp.Expression:
+def sort_key(typed: Typed) -> exp.Expr:
     """What Postgres sorts by so that the order is SQLite's."""
     typed = value(typed) if typed.kind is Kind.JSON else typed
     if typed.kind in (Kind.DYNAMIC, Kind.WHOLE):
@@ -28,7 +28,7 @@ def sort_key(typed: Typed) -> exp.Expression:
     return collated(typed, name) if bytewise(typed) else collate_c(collated(typed, name))
 
 
-def ordered(term: exp.Expression, typed: Typed, key: exp.Expression | None = None) -> exp.Expression:
+def ordered(term: exp.Expr, typed: Typed, key: exp.Expr | None = None) -> exp.Expr:
     """One term. NULLs are the smallest values to SQLite and the greatest to Postgres; where there are none the term
     stays plain, because Postgres uses an index for no other."""
     desc = bool(term.args.get("desc")) if isinstance(term, exp.Ordered) else False
@@ -38,12 +38,12 @@ def ordered(term: exp.Expression, typed: Typed, key: exp.Expression | None = Non
     return exp.Ordered(this=key if key is not None else sort_key(typed), desc=desc, nulls_first=first)
 
 
-def inner(term: exp.Expression) -> exp.Expression:
+def inner(term: exp.Expr) -> exp.Expr:
     """The expression of a term, without ASC, DESC and NULLS."""
     return term.this if isinstance(term, exp.Ordered) else term
 
 
-def position(node: exp.Expression, columns: Columns) -> int | None:
+def position(node: exp.Expr, columns: Columns) -> int | None:
     """Which column of the result a term means by its number or name, None if neither."""
     if isinstance(node, exp.Literal) and not node.args["is_string"] and str(node.this).isdigit():
         number = int(str(node.this))
@@ -63,11 +63,11 @@ class Ordering:
     def __init__(self, expressions: Expressions) -> None:
         self.expressions = expressions
 
-    def term(self, term: exp.Expression, scope: Scope) -> exp.Expression:
+    def term(self, term: exp.Expr, scope: Scope) -> exp.Expr:
         """A term that is an expression and nothing else (in OVER, in aggregates)."""
         return ordered(term, self.expressions.typed(inner(term), scope))
 
-    def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expression]:
+    def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
         """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""
         order, distinct = node.args.get("order"), bool(node.args.get("distinct"))
         if order is None:
@@ -85,14 +85,14 @@ class Ordering:
             terms.append(ordered(term, typed, key))
         return terms
 
-    def _typed(self, node: exp.Expression, scope: Scope, columns: Columns) -> Typed:
+    def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:
         """An expression; `COLLATE` on a name of the result is a collation of that column."""
         place = position(node.this, columns) if isinstance(node, exp.Collate) else None
         if place is not None:
             return columns[place][1].but(collation=node.expression.name, explicit=True)
         return self.expressions.typed(node, scope)
 
-    def _by_key(self, scope: Scope) -> list[exp.Expression]:
+    def _by_key(self, scope: Scope) -> list[exp.Expr]:
         """LIMIT without ORDER BY takes the first rows by key, as a scan of SQLite's would."""
         source = scope.sources[0]
         if source.table is None:
@@ -101,7 +101,7 @@ class Ordering:
         typed = [source.typed(column) for column in found if column]
         return [ordered(one.node, one) for one in typed if one.kind not in (Kind.JSON, Kind.WHOLE)]
 
-    def limit(self, node: exp.Expression, result: exp.Expression) -> None:
+    def limit(self, node: exp.Expr, result: exp.Expr) -> None:
         """Copy LIMIT and OFFSET: a negative limit is none, a negative offset is 0."""
         limit, offset = node.args.get("limit"), node.args.get("offset")
         if limit is not None:

@@ -24,7 +24,7 @@ from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, collate_c, iden
 class Query:
     """A rewritten query and its columns: SQLite's name (None: none to refer to) and meaning of each."""
 
-    node: exp.Expression
+    node: exp.Expr
     columns: list[tuple[str | None, Typed]]
     one_row: bool = False
 
@@ -65,11 +65,11 @@ class Query:
         return self
 
 
-def _bare(node: exp.Expression) -> exp.Expression:
+def _bare(node: exp.Expr) -> exp.Expr:
     return node.this if isinstance(node, exp.Alias) else node
 
 
-def _bare_query(node: exp.Expression) -> exp.Expression:
+def _bare_query(node: exp.Expr) -> exp.Expr:
     while isinstance(node, (exp.Subquery, exp.Paren)):
         node = node.this
     return node
@@ -87,11 +87,11 @@ class Queries:
         self.sources = Sources(self)
         self.compounds = Compounds(self)
 
-    def made(self, node: exp.Expression, columns: list[tuple[str | None, Typed]]) -> Query:
+    def made(self, node: exp.Expr, columns: list[tuple[str | None, Typed]]) -> Query:
         """A query that others have put together."""
         return Query(node, columns)
 
-    def query(self, node: exp.Expression, scope: Scope) -> Query:
+    def query(self, node: exp.Expr, scope: Scope) -> Query:
         """Any query. `scope` is a fresh child scope for it."""
         node = _bare_query(node)
         with_clause = self.with_clause(node, scope)
@@ -119,7 +119,7 @@ class Queries:
 
     # -- WITH --------------------------------------------------------------------------------------------------------
 
-    def with_clause(self, node: exp.Expression, scope: Scope) -> exp.With | None:
+    def with_clause(self, node: exp.Expr, scope: Scope) -> exp.With | None:
         """The CTEs of a statement, which become visible in `scope`."""
         clause = node.args.get("with_")
         if clause is None:
@@ -170,10 +170,10 @@ class Queries:
         self.ordering.limit(node, result)
         return Query(result, columns, one_row=grouping is not None and not node.args.get("group"))
 
-    def _filter(self, node: exp.Expression, scope: Scope) -> exp.Expression:
+    def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)
 
-    def projections(self, nodes: Sequence[exp.Expression], scope: Scope) -> list[tuple[str | None, Typed]]:
+    def projections(self, nodes: Sequence[exp.Expr], scope: Scope) -> list[tuple[str | None, Typed]]:
         """The columns of a SELECT list or of RETURNING, stars expanded."""
         columns: list[tuple[str | None, Typed]] = []
         for node in nodes:
@@ -182,7 +182,9 @@ class Queries:
                 qualifier = inner.table.lower() if isinstance(inner, exp.Column) else ""
                 columns += self.star(qualifier, scope)
                 continue
-            name = node.alias if isinstance(node, exp.Alias) else (inner.name if isinstance(inner, exp.Column) else None)
+            name = (
+                node.alias if isinstance(node, exp.Alias) else (inner.name if isinstance(inner, exp.Column) else None)
+            )
             columns.append((name, self.expressions.typed(inner, scope)))
         return columns
 
@@ -206,7 +208,7 @@ class Queries:
         if group is None and not calls:
             return None
         grouping = Grouping()
-        keys: list[exp.Expression] = []
+        keys: list[exp.Expr] = []
         for term in group.expressions if group else ():
             typed = self.expressions.typed(_ordinal(term, node.expressions), scope)
             if typed.is_constant or typed.kind is Kind.NULL:
@@ -231,7 +233,7 @@ class Queries:
 
     # -- subqueries in expressions -----------------------------------------------------------------------------------
 
-    def scalar(self, node: exp.Expression, scope: Scope) -> Typed:
+    def scalar(self, node: exp.Expr, scope: Scope) -> Typed:
         """A query as one value: its first row, NULL without one."""
         query = self.query(node, Scope(scope))
         if len(query.columns) != 1:
@@ -241,10 +243,10 @@ class Queries:
         typed = query.columns[0][1]
         return typed.but(node=exp.Subquery(this=query.node), not_null=False, constant=None, slot=None)
 
-    def in_query(self, node: exp.Expression, scope: Scope) -> exp.Expression:
+    def in_query(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         """`x IN (SELECT ...)` and `x IN table` as a boolean."""
         field = node.args.get("field")
-        source: exp.Expression = (
+        source: exp.Expr = (
             exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=field.this.copy())))
             if field is not None
             else node.args["query"]
@@ -283,7 +285,7 @@ def _loosened(column: SourceColumn) -> SourceColumn:
     return column
 
 
-def _own_aggregates(node: exp.Expression) -> list[exp.Anonymous]:
+def _own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
     """Aggregate calls of this SELECT itself: not of its subqueries, and not those that OVER makes window calls."""
     found = []
     pending = [node]
@@ -291,7 +293,7 @@ def _own_aggregates(node: exp.Expression) -> list[exp.Anonymous]:
         one = pending.pop()
         if isinstance(one, (exp.Select, exp.SetOperation)):
             continue
-        inner: list[exp.Expression] = list(one.iter_expressions())
+        inner: list[exp.Expr] = list(one.iter_expressions())
         if isinstance(one, exp.Window):
             called = one.this.this if isinstance(one.this, exp.Filter) else one.this
             inner = [part for part in inner if part is not one.this] + list(called.expressions)
@@ -303,7 +305,7 @@ def _own_aggregates(node: exp.Expression) -> list[exp.Anonymous]:
     return found
 
 
-def _ordinal(term: exp.Expression, projections: Sequence[exp.Expression]) -> exp.Expression:
+def _ordinal(term: exp.Expr, projections: Sequence[exp.Expr]) -> exp.Expr:
     """GROUP BY 2 is the second projection."""
     if isinstance(term, exp.Literal) and not term.args["is_string"] and str(term.this).isdigit():
         number = int(str(term.this))
@@ -313,7 +315,7 @@ def _ordinal(term: exp.Expression, projections: Sequence[exp.Expression]) -> exp
     return term
 
 
-def _member(subject: Typed, inner: Typed) -> tuple[exp.Expression, exp.Expression]:
+def _member(subject: Typed, inner: Typed) -> tuple[exp.Expr, exp.Expr]:
     """Both sides of IN so that Postgres compares them as SQLite does."""
     left, right = comparing.align(subject, inner)
     if left.kind is Kind.NULL:

@@ -91,7 +91,7 @@ class Grouping:
     """SQL of the GROUP BY expressions, rewritten."""
     whole: set[str] = field(default_factory=set)
     """Aliases of sources whose key is grouped by, so that all their columns are determined."""
-    extreme: tuple[exp.Expression, bool] | None = None
+    extreme: tuple[exp.Expr, bool] | None = None
     """The argument of the only min() or max(), and whether it is max: bare columns come from that row."""
 
 
@@ -102,7 +102,7 @@ class Scope:
     parent: Scope | None = None
     sources: list[Source] = field(default_factory=list)
     ctes: dict[str, list[SourceColumn]] = field(default_factory=dict)
-    aliases: dict[str, exp.Expression] = field(default_factory=dict)
+    aliases: dict[str, exp.Expr] = field(default_factory=dict)
     """Projection aliases and what they stand for, in SQLite's tree."""
     grouping: Grouping | None = None
     """Set while an expression outside of aggregate functions is rewritten."""
@@ -158,14 +158,14 @@ class Context:
             return Typed(exp.Null(), Kind.NULL, slot=slot)
         return Typed(self.use(slot, SQL_TYPE[kind]), kind, slot=slot)
 
-    def use(self, slot: int, sql_type: str, encode: Encoder | None = None) -> exp.Expression:
+    def use(self, slot: int, sql_type: str, encode: Encoder | None = None) -> exp.Expr:
         """The parameter cast to a type, its value encoded by `encode` before it is sent."""
         wanted = Use(slot, sql_type, encode)
         if wanted not in self.uses:
             self.uses.append(wanted)
         return cast(exp.Placeholder(this=str(self.uses.index(wanted))), sql_type)
 
-    def for_column(self, slot: int, column: Column) -> exp.Expression | None:
+    def for_column(self, slot: int, column: Column) -> exp.Expr | None:
         """The parameter as a value of a column whose codec has to see it, None if a cast is enough."""
         if column.target_type.partition("(")[0] not in _ENCODED and column.target_type in _PLAIN:
             return None
@@ -176,7 +176,7 @@ class Context:
 _PLAIN = frozenset({"smallint", "integer", "bigint", "double precision", "text", "bytea"})
 
 
-def number_parameters(root: exp.Expression, uses: Sequence[Use]) -> tuple[exp.Expression, tuple[Use, ...]]:
+def number_parameters(root: exp.Expr, uses: Sequence[Use]) -> tuple[exp.Expr, tuple[Use, ...]]:
     """Give the parameters that are left in the tree their `$n`, in order. Postgres refuses numbers it cannot type."""
     kept: list[int] = []
     for node in list(root.find_all(exp.Placeholder)):
@@ -185,5 +185,3 @@ def number_parameters(root: exp.Expression, uses: Sequence[Use]) -> tuple[exp.Ex
             kept.append(index)
         node.replace(exp.Parameter(this=exp.Literal.number(kept.index(index) + 1)))
     return root, tuple(uses[index] for index in kept)
-
-

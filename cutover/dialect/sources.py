@@ -20,7 +20,7 @@ class Sources:
     def __init__(self, queries: Queries) -> None:
         self.queries = queries
 
-    def table(self, node: exp.Table, scope: Scope) -> tuple[exp.Expression, Source]:
+    def table(self, node: exp.Table, scope: Scope) -> tuple[exp.Expr, Source]:
         """A named table, view or CTE."""
         if not isinstance(node.this, exp.Identifier):
             raise Refused("A table-valued function")
@@ -43,12 +43,12 @@ class Sources:
         )
         return target, table_source(table, alias)
 
-    def derived(self, query: Query, alias: str) -> tuple[exp.Expression, Source]:
+    def derived(self, query: Query, alias: str) -> tuple[exp.Expr, Source]:
         """A query in FROM."""
         node = exp.Subquery(this=query.node, alias=exp.TableAlias(this=identifier(alias)))
         return node, Source(alias, query.source_columns())
 
-    def from_clause(self, node: exp.Expression, scope: Scope) -> tuple[exp.From | None, list[exp.Join]]:
+    def from_clause(self, node: exp.Expr, scope: Scope) -> tuple[exp.From | None, list[exp.Join]]:
         """FROM and JOINs of a SELECT (or of UPDATE ... FROM). Fills `scope.sources`."""
         clause = node.args.get("from_")
         if clause is None:
@@ -57,19 +57,19 @@ class Sources:
         joins = [self._join(join, scope) for join in [*_nested(clause.this), *(node.args.get("joins") or [])]]
         return exp.From(this=first), joins
 
-    def _source(self, node: exp.Expression, scope: Scope) -> exp.Expression:
+    def _source(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         target, source = self._single(node, scope)
         if any(other.alias == source.alias for other in scope.sources):
             raise Refused(f"The name {source.alias} for two things in FROM")
         scope.sources.append(source)
         return target
 
-    def _single(self, node: exp.Expression, scope: Scope) -> tuple[exp.Expression, Source]:
+    def _single(self, node: exp.Expr, scope: Scope) -> tuple[exp.Expr, Source]:
         alias = (node.alias or f"subquery_{len(scope.sources)}").lower()
         if isinstance(node, exp.Table):
             return self.table(node, scope)
         if isinstance(node, exp.Values):
-            return self.derived(self.queries.values(node, Scope(scope.parent, ctes=scope.ctes)), alias)
+            return self.derived(self.queries.compounds.values(node, Scope(scope.parent, ctes=scope.ctes)), alias)
         if isinstance(node, exp.Subquery):
             if isinstance(node.this, exp.Table):
                 raise Refused("A join in parentheses")
@@ -87,7 +87,7 @@ class Sources:
             using = [c.name for c in right.columns if any(s.find(c.name) for s in before)]
         if using and side in ("RIGHT", "FULL"):
             raise Refused(f"{side} JOIN with USING or NATURAL")
-        test: exp.Expression | None = None
+        test: exp.Expr | None = None
         if using:
             test = self._using(using, before, right)
         elif join.args.get("on") is not None:
@@ -104,7 +104,7 @@ class Sources:
                 return exp.Join(this=target, kind="CROSS")
         return exp.Join(this=target, side=side or None, kind=None if side else "INNER", on=test)
 
-    def _using(self, names: list[str], before: list[Source], right: Source) -> exp.Expression | None:
+    def _using(self, names: list[str], before: list[Source], right: Source) -> exp.Expr | None:
         tests = []
         for name in names:
             column = right.find(name)
@@ -121,12 +121,10 @@ def _outer(scope: Scope) -> Scope:
     return Scope(scope.parent, ctes=scope.ctes)
 
 
-def _nested(node: exp.Expression) -> list[exp.Join]:
+def _nested(node: exp.Expr) -> list[exp.Join]:
     """Joins that the parser hung on the first table."""
     return list(node.args.get("joins") or [])
 
 
 def _copied(column: SourceColumn) -> SourceColumn:
-    return SourceColumn(
-        column.name, column.target, column.kind, column.affinity, column.collation, column.not_null
-    )
+    return SourceColumn(column.name, column.target, column.kind, column.affinity, column.collation, column.not_null)

@@ -27,6 +27,7 @@ from cutover.schema.codecs import codec_for
 
 Decoder = Callable[[Any], SqlValue]
 
+
 @dataclass(frozen=True)
 class Command:
     """One statement for Postgres."""
@@ -60,6 +61,8 @@ class Translation:
     """The table that is written."""
     key_returned: bool = False
     """The automatic key stands after the application's columns."""
+    automatic: str | None = None
+    """The sequence that gives the keys, where the statement gives none."""
     compared: bool = True
     """Whether the answer depends on data alone: not on the clock, on chance or on the session."""
 
@@ -95,9 +98,7 @@ class Translator:
             if len(self._hints) > self._size:
                 self._hints.popitem(last=False)
         if hints:
-            kinds = tuple(
-                hints.get(slot, kind) if kind is Kind.NULL else kind for slot, kind in enumerate(kinds)
-            )
+            kinds = tuple(hints.get(slot, kind) if kind is Kind.NULL else kind for slot, kind in enumerate(kinds))
             shared = self._known.get((sql, kinds))
             if shared is not None:
                 return shared
@@ -129,16 +130,17 @@ def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
         declared=tuple(typed.column.declared if typed.column is not None else None for typed in columns),
         table=written.table if written is not None else None,
         key_returned=written is not None and written.key_returned,
+        automatic=written.automatic if written is not None else None,
         compared=not (chance or memory or clock),
     )
 
 
-def _command(tree: exp.Expression, context: Context) -> Command:
+def _command(tree: exp.Expr, context: Context) -> Command:
     numbered, uses = number_parameters(tree, context.uses)
     return Command(numbered.sql(dialect="postgres", normalize_functions=False, comments=False), uses)
 
 
-def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expression]:
+def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
     prepared = prepare(sql, functions.NAMES)
     try:
         parsed = sqlglot.parse(prepared.text, dialect="sqlite")
@@ -151,9 +153,7 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
         raise Refused("An expression nested this deeply") from None
 
 
-def _statement(
-    node: exp.Expression, conflict: str | None, context: Context
-) -> tuple[Written | None, list[Typed], exp.Expression]:
+def _statement(node: exp.Expr, conflict: str | None, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
     if isinstance(node, (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)):
         query = Queries(context).query(node, Scope())
         return None, [typed for _, typed in query.columns], query.node

@@ -73,7 +73,7 @@ class Refused(StatementError):
 class Typed:
     """A Postgres expression with its SQLite meaning."""
 
-    node: exp.Expression
+    node: exp.Expr
     kind: Kind
     affinity: str | None = None
     collation: str | None = None
@@ -115,22 +115,22 @@ _ATOMS = (
 )
 
 
-def paren(node: exp.Expression) -> exp.Expression:
+def paren(node: exp.Expr) -> exp.Expr:
     """`node`, in parentheses unless it binds as tightly as a name."""
     return node if isinstance(node, _ATOMS) else exp.Paren(this=node)
 
 
-def cast(node: exp.Expression, sql_type: str) -> exp.Expression:
+def cast(node: exp.Expr, sql_type: str) -> exp.Expr:
     """CAST(node AS sql_type)."""
     return exp.Cast(this=node, to=exp.DataType.build(sql_type, dialect="postgres"))
 
 
-def call(name: str, *arguments: exp.Expression) -> exp.Anonymous:
+def call(name: str, *arguments: exp.Expr) -> exp.Anonymous:
     """A function call; a dot in the name is a schema."""
     return exp.Anonymous(this=name, expressions=list(arguments))
 
 
-def helper(name: str, *arguments: exp.Expression) -> exp.Anonymous:
+def helper(name: str, *arguments: exp.Expr) -> exp.Anonymous:
     """A call of one of our own functions (`helpers.sql`)."""
     return call(f"cutover.{name}", *arguments)
 
@@ -140,17 +140,17 @@ def identifier(name: str) -> exp.Identifier:
     return exp.to_identifier(name, quoted=True)
 
 
-def collate_c(node: exp.Expression) -> exp.Expression:
+def collate_c(node: exp.Expr) -> exp.Expr:
     """Bytewise order."""
     return exp.Paren(this=exp.Collate(this=paren(node), expression=identifier("C")))
 
 
-def binary(op: type[exp.Binary], left: exp.Expression, right: exp.Expression) -> exp.Binary:
+def binary(op: type[exp.Binary], left: exp.Expr, right: exp.Expr) -> exp.Binary:
     """left op right, with parentheses where the operands need them."""
     return op(this=paren(left), expression=paren(right))
 
 
-def null(kind: Kind) -> exp.Expression:
+def null(kind: Kind) -> exp.Expr:
     """A NULL of that kind."""
     return cast(exp.Null(), SQL_TYPE[kind])
 
@@ -160,11 +160,13 @@ def literal(value: SqlValue) -> Typed:
     if value is None:
         return Typed(exp.Null(), Kind.NULL)
     if isinstance(value, int):
-        node: exp.Expression = exp.Literal.number(abs(value))
+        node: exp.Expr = exp.Literal.number(abs(value))
         node = exp.Paren(this=exp.Neg(this=node)) if value < 0 else node
         return Typed(node, Kind.INT, not_null=True, constant=value)
     if isinstance(value, float):
-        return Typed(cast(exp.Literal.string(repr(value)), "DOUBLE PRECISION"), Kind.REAL, not_null=True, constant=value)
+        return Typed(
+            cast(exp.Literal.string(repr(value)), "DOUBLE PRECISION"), Kind.REAL, not_null=True, constant=value
+        )
     if isinstance(value, str):
         return Typed(exp.Literal.string(value), Kind.TEXT, not_null=True, constant=value)
     return Typed(cast(exp.Literal.string("\\x" + value.hex()), "BYTEA"), Kind.BLOB, not_null=True, constant=value)

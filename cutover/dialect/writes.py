@@ -19,13 +19,15 @@ from cutover.model.table import Column, Table
 class Written:
     """A rewritten statement that changes a table."""
 
-    node: exp.Expression
+    node: exp.Expr
     table: Table
     returning: list[tuple[str | None, Typed]] = field(default_factory=list)
     """What the application asked to have returned."""
     key_returned: bool = False
     """Whether the automatic key is returned as one more column, at the end."""
-    before: exp.Expression | None = None
+    automatic: str | None = None
+    """The sequence that gives the keys, where the statement gives none."""
+    before: exp.Expr | None = None
     """A statement that has to run first, in the same transaction."""
 
 
@@ -38,7 +40,7 @@ class Writes:
         self.assigning = Assigning(context)
         self.conflicts = Conflicts(self.queries, self.assigning)
 
-    def _target(self, node: exp.Expression) -> tuple[Table, Source, exp.Table]:
+    def _target(self, node: exp.Expr) -> tuple[Table, Source, exp.Table]:
         if not isinstance(node, exp.Table) or (node.db and node.db.lower() != "main"):
             raise Refused("A write to something other than a table of the main schema")
         if node.name.lower() in self.context.catalog.views:
@@ -52,7 +54,7 @@ class Writes:
         )
         return table, source, target
 
-    def _returning(self, node: exp.Expression, scope: Scope, written: Written, *, key: bool) -> None:
+    def _returning(self, node: exp.Expr, scope: Scope, written: Written, *, key: bool) -> None:
         clause = node.args.get("returning")
         if clause is not None:
             written.returning = self.queries.projections(clause.expressions, scope)
@@ -78,7 +80,7 @@ class Writes:
         body = node.expression
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
         if body is None:
-            columns, values = self._defaults(table)
+            columns, values = [], None
         elif isinstance(body, exp.Values):
             values = self._rows(body, table, columns, scope)
             columns, values = self._with_key(table, columns, values)
@@ -94,15 +96,11 @@ class Writes:
         self._returning(node, scope, written, key=True)
         if explicit and written.key_returned:
             self._advance(table, result)
+        elif written.key_returned:
+            written.automatic = self.context.catalog.sequences.get(table.name)
         return written
 
-    def _defaults(self, table: Table) -> tuple[list[Column], exp.Expression | None]:
-        """DEFAULT VALUES."""
-        return [], None
-
-    def _rows(
-        self, body: exp.Values, table: Table, columns: list[Column], scope: Scope
-    ) -> exp.Values:
+    def _rows(self, body: exp.Values, table: Table, columns: list[Column], scope: Scope) -> exp.Values:
         rows = []
         for row in body.expressions:
             items = row.expressions if isinstance(row, exp.Tuple) else [row]
@@ -115,7 +113,7 @@ class Writes:
             rows.append(exp.Tuple(expressions=values))
         return exp.Values(expressions=rows)
 
-    def _value(self, typed: Typed, table: Table, column: Column) -> exp.Expression:
+    def _value(self, typed: Typed, table: Table, column: Column) -> exp.Expr:
         if column.name == table.rowid_alias:
             if typed.kind is Kind.NULL:
                 return self._next_key(table) or exp.Var(this="DEFAULT")
@@ -125,7 +123,7 @@ class Writes:
             return self.assigning.assign(typed, column)
         return self.assigning.assign(typed, column)
 
-    def _next_key(self, table: Table) -> exp.Expression | None:
+    def _next_key(self, table: Table) -> exp.Expr | None:
         """The next automatic key where Postgres has no sequence for it: one more than the highest."""
         assert table.rowid_alias is not None
         if self.context.catalog.sequences.get(table.name, "") is not None:
@@ -138,15 +136,13 @@ class Writes:
         )  # fmt: skip
         return exp.Subquery(this=highest)
 
-    def _next_of_sequence(self, table: Table) -> exp.Expression:
+    def _next_of_sequence(self, table: Table) -> exp.Expr:
         name = self.context.catalog.sequences.get(table.name)
         if not name:
             raise Refused(f"A computed automatic key for table {table.name}")
         return call("nextval", exp.Literal.string(name))
 
-    def _with_key(
-        self, table: Table, columns: list[Column], values: exp.Values
-    ) -> tuple[list[Column], exp.Values]:
+    def _with_key(self, table: Table, columns: list[Column], values: exp.Values) -> tuple[list[Column], exp.Values]:
         """Give the key when the statement leaves it out and Postgres would not."""
         if table.rowid_alias is None or any(column.name == table.rowid_alias for column in columns):
             return columns, values
@@ -158,18 +154,16 @@ class Writes:
             row.append("expressions", exp.Add(this=following, expression=exp.Literal.number(place)))
         return [*columns, _column(table, table.rowid_alias)], values
 
-    def _selected(self, body: exp.Expression, table: Table, columns: list[Column], scope: Scope) -> exp.Expression:
+    def _selected(self, body: exp.Expr, table: Table, columns: list[Column], scope: Scope) -> exp.Expr:
         query = self.queries.query(body, Scope(Scope(ctes=scope.ctes))).named()
         if len(query.columns) != len(columns):
             raise Refused(f"INSERT of {len(query.columns)} values for {len(columns)} columns")
         derived, source = self.queries.sources.derived(query, "selected")
         plain = query.source_columns()
-        values = [
-            self._value(source.typed(one), table, column) for one, column in zip(plain, columns, strict=True)
-        ]
-        if table.rowid_alias is not None and all(column.name != table.rowid_alias for column in columns):
-            if self._next_key(table) is not None:
-                raise Refused(f"INSERT ... SELECT with automatic keys into table {table.name}, which has no sequence,")
+        values = [self._value(source.typed(one), table, column) for one, column in zip(plain, columns, strict=True)]
+        automatic = table.rowid_alias is not None and all(column.name != table.rowid_alias for column in columns)
+        if automatic and self._next_key(table) is not None:
+            raise Refused(f"INSERT ... SELECT with automatic keys into table {table.name}, which has no sequence,")
         return exp.Select(expressions=values, from_=exp.From(this=derived))
 
     def _advance(self, table: Table, result: exp.Insert) -> None:
@@ -206,7 +200,7 @@ class Writes:
         self._returning(node, scope, written, key=False)
         return written
 
-    def assignments(self, nodes: list[exp.Expression], table: Table, scope: Scope) -> list[exp.Expression]:
+    def assignments(self, nodes: list[exp.Expr], table: Table, scope: Scope) -> list[exp.Expr]:
         """SET: of several assignments of one column the last counts."""
         return self.conflicts.assignments(nodes, table, scope)
 

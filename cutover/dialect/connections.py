@@ -1,0 +1,156 @@
+"""Connections for applications' statements, lent from the store's pool, and statements that stand alone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from cutover.dialect.dialect import Dialect
+from cutover.dialect.failures import Conflict, Lost, busy, translate_failure, unknown_outcome
+from cutover.dialect.running import Memory, Prepared, prepare, run
+from cutover.dialect.translator import Translation
+from cutover.errors import CutoverError, StatementError
+from cutover.model.statement import Statement, StatementResult
+
+if TYPE_CHECKING:
+    from cutover.dialect.running import Connection
+    from cutover.stores.postgres.store import PostgresStore
+
+BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+ATTEMPTS = 12
+"""How often a transaction of ours is tried when it meets others; the last pause is about half a second."""
+_ACQUIRE = 5.0
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
+
+
+class Connections:
+    """Lends connections, and runs single statements on them."""
+
+    def __init__(self, store: PostgresStore, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._store = store
+        self._serializable: tuple[object, bool] | None = None
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection]:
+        """A connection outside of any transaction. Raises `StatementError` (SQLITE_BUSY) if there is none to be had."""
+        connection = await self.acquire()
+        try:
+            yield connection
+        finally:
+            await self.release(connection)
+
+    async def acquire(self) -> Connection:
+        """As `lend`, to be given back by `release`."""
+        pool = self._store.pool
+        try:
+            connection: Connection = await pool.acquire(timeout=_ACQUIRE)  # type: ignore[assignment]  # a proxy of one
+        except (*DRIVER_ERRORS, TimeoutError):
+            raise busy("PostgreSQL cannot be reached, or all its connections are in use.") from None
+        try:
+            if self._serializable is None or self._serializable[0] is not pool:
+                level = await connection.fetchval("SHOW default_transaction_isolation")
+                self._serializable = (pool, level == "serializable")
+            if not self.dialect.is_current:
+                await self.dialect.renew(connection)
+        except DRIVER_ERRORS as error:
+            await self.release(connection)
+            raise as_statement_error(translate_failure(error, self.dialect.catalog)) from None
+        return connection
+
+    async def release(self, connection: Connection) -> None:
+        """Give back, outside of any transaction; a connection that is not is thrown away."""
+        try:
+            if connection.is_closed() or connection.is_in_transaction():
+                connection.terminate()
+            await self._store.pool.release(connection)
+        except DRIVER_ERRORS:  # it is dead, and the pool makes another
+            return
+
+    async def alone(self, statement: Statement, memory: Memory) -> StatementResult:
+        """One statement as its own transaction, repeated when it meets others.
+
+        Raises `StatementError`, or `Fenced`; OUTCOME_UNKNOWN only if a write was sent and the answer was lost.
+        """
+        if not self.dialect.is_current:
+            async with self.lend():
+                pass
+        prepared = prepare(self.dialect, statement, memory)
+        if prepared.answered is not None or prepared.translation is None:
+            return prepared.answered or StatementResult()
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            async with self.lend() as connection:
+                try:
+                    return await self._run_alone(connection, prepared, memory)
+                except Conflict:
+                    continue
+                except Lost:
+                    if prepared.translation.writes:
+                        raise unknown_outcome() from None
+                    continue
+        raise busy("the statement met others each time it was tried.")
+
+    async def _run_alone(self, connection: Connection, prepared: Prepared, memory: Memory) -> StatementResult:
+        assert prepared.translation is not None
+        assert self._serializable is not None
+        bare = self._serializable[1] and prepared.translation.before is None
+        try:
+            try:
+                return await self._in(connection, prepared, memory, bare=bare)
+            except asyncpg.UniqueViolationError as error:
+                await _abandon(connection)
+                if not await self.caught_up(connection, prepared.translation, error):
+                    raise
+                return await self._in(connection, prepared, memory, bare=bare)
+        except (*DRIVER_ERRORS, TimeoutError) as error:
+            await _abandon(connection)
+            raise translate_failure(error, self.dialect.catalog) from None
+
+    async def _in(self, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool) -> StatementResult:
+        if bare:
+            return await run(connection, prepared, self.dialect, memory)
+        await connection.execute(BEGIN)
+        result = await run(connection, prepared, self.dialect, memory)
+        await connection.execute("COMMIT")
+        return result
+
+    async def caught_up(self, connection: Connection, translation: Translation, error: Exception) -> bool:
+        """Whether an automatic key met a row that came without the sequence, and the sequence is past it now."""
+        table, sequence = translation.table, translation.automatic
+        if table is None or sequence is None or "Key (" not in str(getattr(error, "detail", "")):
+            return False
+        target = next(column.target for column in table.columns if column.name == table.rowid_alias)
+        if f"Key ({target})=" not in str(getattr(error, "detail", "")).replace('"', ""):
+            return False
+        quoted = [part.replace('"', '""') for part in (target, table.target_schema, table.target)]
+        await connection.execute(
+            'SELECT cutover.advance($1, (SELECT max("{}") FROM "{}"."{}"))'.format(*quoted), sequence
+        )
+        return True
+
+
+async def _abandon(connection: Connection) -> None:
+    if not connection.is_closed() and connection.is_in_transaction():
+        try:
+            await connection.execute("ROLLBACK")
+        except DRIVER_ERRORS:
+            connection.terminate()
+
+
+def as_statement_error(error: CutoverError) -> StatementError:
+    """What a client is told of an error after which nothing was executed."""
+    if isinstance(error, StatementError):
+        return error
+    return busy(error.message)
+
+
+async def pause(attempt: int) -> None:
+    """Before a repetition: longer each time, and not in step with others."""
+    if attempt:
+        await asyncio.sleep(random.uniform(0.5, 1) * min(0.002 * 2**attempt, 0.5))  # noqa: S311  # no secret

@@ -1,0 +1,116 @@
+"""Runs applications' statements, written in SQLite's SQL, on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from cutover import clock
+from cutover.dialect.connections import ATTEMPTS, Connections, pause
+from cutover.dialect.dialect import Dialect
+from cutover.dialect.failures import busy
+from cutover.dialect.running import Memory
+from cutover.dialect.session import PostgresSession
+from cutover.errors import Fenced, StatementError
+from cutover.metrics import Metrics
+from cutover.model.statement import BatchResult, StatementResult, Step, holds
+from cutover.model.table import Tables
+from cutover.schema.batches import Route, route
+from cutover.schema.sqltext import StatementKind, inspect
+from cutover.stores.sqlite.connection import settled
+
+if TYPE_CHECKING:
+    from cutover.stores.postgres.store import PostgresStore
+
+
+class PostgresExecutor:
+    """Implements `stores.base.Executor`.
+
+    Every transaction is SERIALIZABLE, as SQLite's are. Self-contained ones are repeated when they meet others;
+    interactive ones get SQLITE_BUSY.
+    """
+
+    def __init__(
+        self,
+        store: PostgresStore,
+        tables: Callable[[], Tables],
+        ddl: Callable[[], Sequence[str]],
+        metrics: Metrics,
+        *,
+        transaction_timeout: float,
+    ) -> None:
+        """`tables` and `ddl` (the SQLite schema's CREATE statements) are asked again when `tables` gives another tuple.
+
+        `transaction_timeout`: seconds that an interactive transaction may stay open once it writes; 0: no limit.
+        """
+        self.dialect = Dialect(tables, ddl)
+        self._connections = Connections(store, self.dialect)
+        self._metrics = metrics
+        self._timeout = transaction_timeout
+
+    def session(self) -> PostgresSession:
+        """A new session; it borrows a connection when it needs one."""
+        return PostgresSession(self._connections, transaction_timeout=self._timeout)
+
+    async def run(self, steps: Sequence[Step]) -> BatchResult:
+        """Run a batch of no stream. Returns when it is durable.
+
+        Raises `Fenced` if the fence refused it and nothing of it was executed. A cancelled caller gets no answer, but
+        a write that began comes to its end.
+        """
+        way = route(steps)
+        if way is Route.READ:
+            return await self._run(steps)
+        began = clock.monotonic()
+        result = await settled(self._run(steps) if way is Route.WRITE else self._in_session(steps))
+        self._metrics.write_commit_seconds.observe(clock.monotonic() - began)
+        return result
+
+    async def close(self) -> None:
+        """Nothing is held between statements."""
+
+    async def _run(self, steps: Sequence[Step]) -> BatchResult:
+        if inspect(steps[0].statement.sql).kind in _BEGINS:
+            return await self._transaction(steps)
+        result = BatchResult()
+        memory = Memory()
+        wrote = False
+        for step in steps:
+            outcome: StatementResult | None = None
+            error: StatementError | None = None
+            if holds(step.condition, result, autocommit=True):
+                try:
+                    outcome = await self._connections.alone(step.statement, memory)
+                    wrote = wrote or inspect(step.statement.sql).kind is not StatementKind.READ
+                except StatementError as failure:
+                    error = failure
+                except Fenced as fenced:
+                    if not wrote:
+                        raise
+                    error = busy(fenced.message)
+            result.results.append(outcome)
+            result.errors.append(error)
+        return result
+
+    async def _transaction(self, steps: Sequence[Step]) -> BatchResult:
+        """A whole transaction, repeated while it meets others: nothing of it is left behind when it does."""
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            session = self.session()
+            try:
+                result = await session.closed_batch(steps)
+            finally:
+                await session.close()
+            if not session.conflicted:
+                break
+        return result
+
+    async def _in_session(self, steps: Sequence[Step]) -> BatchResult:
+        session = self.session()
+        try:
+            return await session.batch(steps)
+        finally:
+            await session.close()
+
+
+_BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_READ, StatementKind.BEGIN_WRITE)

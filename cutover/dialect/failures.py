@@ -1,0 +1,135 @@
+"""The one gate through which Postgres's errors become SQLite's: codes and message texts that applications match on."""
+
+from __future__ import annotations
+
+import re
+
+import asyncpg
+
+from cutover.dialect.catalog import Catalog
+from cutover.errors import CutoverError, Fenced, StatementError
+from cutover.model.table import Table
+
+SERIALIZATION = ("40001", "40P01")
+_LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03")
+
+_BY_STATE = {
+    "57014": ("interrupted", "SQLITE_INTERRUPT"),
+    "55P03": ("database is locked", "SQLITE_BUSY"),
+    "53100": ("database or disk is full", "SQLITE_FULL"),
+    "22032": ("malformed JSON", "SQLITE_UNKNOWN"),
+    "22021": ("text with a NUL character or invalid UTF-8 cannot be stored on PostgreSQL", "SQLITE_MISMATCH"),
+    "22P05": ("text with a NUL character or invalid UTF-8 cannot be stored on PostgreSQL", "SQLITE_MISMATCH"),
+    "22003": ("integer overflow", "SQLITE_MISMATCH"),
+    "22001": ("a text is longer than its column on PostgreSQL allows", "SQLITE_TOOBIG"),
+    "54000": ("a value is too large for PostgreSQL", "SQLITE_TOOBIG"),
+    "21000": ("the statement meets the same row twice, which PostgreSQL refuses", "SQLITE_CONSTRAINT"),
+}
+
+
+class Lost(CutoverError):
+    """The connection broke. Whether the statement in flight was executed is for the caller to say."""
+
+    code = "lost"
+    retry = True
+
+
+class Conflict(CutoverError):
+    """The transaction met another one and was rolled back by Postgres; it may be repeated as a whole."""
+
+    code = "conflict"
+    retry = True
+
+
+def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
+    """What a driver's error means: `StatementError`, `Fenced`, `Conflict` or `Lost`."""
+    if isinstance(error, CutoverError):
+        return error
+    if not isinstance(error, asyncpg.PostgresError):
+        return _of_client(error)
+    state = str(error.sqlstate or "")
+    message = str(getattr(error, "message", None) or error)
+    if state == "25006":
+        return Fenced(message)
+    if state in SERIALIZATION:
+        return Conflict("The transaction met another one.")
+    if state.startswith("08") or state in _LOST_STATES:
+        return Lost("The connection to PostgreSQL broke.")
+    if state.startswith("23"):
+        return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")
+    if state in _BY_STATE:
+        text, code = _BY_STATE[state]
+        return StatementError(text, code, retry=code == "SQLITE_BUSY")
+    if state.startswith("53"):
+        return StatementError(f"PostgreSQL is out of resources: {message}", "SQLITE_BUSY", retry=True)
+    if state.startswith("22"):
+        own = message if state == "22P02" and message.endswith("PostgreSQL") else f"a value does not fit ({state})"
+        return StatementError(f"datatype mismatch: {own}", "SQLITE_MISMATCH")
+    return StatementError(f"PostgreSQL: {message} ({state})", "SQLITE_UNKNOWN")
+
+
+def _of_client(error: BaseException) -> CutoverError:
+    """An error that no server sent: of the driver before it sent anything, or of a broken connection."""
+    if isinstance(error, asyncpg.DataError):
+        return StatementError(f"datatype mismatch: {error.args[0]}", "SQLITE_MISMATCH")
+    if isinstance(error, asyncpg.InterfaceError) and "connection" not in str(error):
+        return StatementError(f"The statement cannot be sent to PostgreSQL: {error}", "SQLITE_UNKNOWN")
+    return Lost("The connection to PostgreSQL broke.")
+
+
+def busy(reason: str) -> StatementError:
+    """Not executed; the same may succeed later."""
+    return StatementError(f"database is locked: {reason}", "SQLITE_BUSY", retry=True)
+
+
+def unknown_outcome() -> StatementError:
+    """The answer to a commit was lost."""
+    return StatementError(
+        "The connection to PostgreSQL broke before it answered. Whether the statement was executed is not known.",
+        "OUTCOME_UNKNOWN",
+    )
+
+
+def _constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> str:
+    table = _table(error, catalog)
+    name = table.name if table else str(getattr(error, "table_name", "") or "")
+    if state == "23505":
+        columns = _unique_columns(str(getattr(error, "detail", "") or ""), table)
+        if columns:
+            return "UNIQUE constraint failed: " + ", ".join(f"{name}.{column}" for column in columns)
+        return f"UNIQUE constraint failed: index '{getattr(error, 'constraint_name', '')}'"
+    if state == "23502":
+        return f"NOT NULL constraint failed: {name}.{_source(str(getattr(error, 'column_name', '')), table)}"
+    if state == "23503":
+        return "FOREIGN KEY constraint failed"
+    return f"CHECK constraint failed: {getattr(error, 'constraint_name', None) or name}"
+
+
+def _table(error: asyncpg.PostgresError, catalog: Catalog) -> Table | None:
+    target, schema = getattr(error, "table_name", None), getattr(error, "schema_name", None)
+    for table in catalog.tables.values():
+        if table.target == target and table.target_schema == schema:
+            return table
+    return None
+
+
+def _source(target: str, table: Table | None) -> str:
+    if table is not None:
+        for column in table.columns:
+            if column.target == target:
+                return column.name
+    return target
+
+
+def _unique_columns(detail: str, table: Table | None) -> list[str]:
+    """Columns named by "Key (a, lower(b))=(...) already exists."; the values are not for us."""
+    found = re.match(r"Key \((.*?)\)=\(", detail)
+    if found is None:
+        return []
+    columns = []
+    for term in found[1].split(", "):
+        named = re.search(r'([\w$]+|"(?:[^"]|"")+")(?:::\w+)?(?: COLLATE .*)?\)*$', term)
+        if named is None:
+            return []
+        columns.append(_source(named[1].strip('"'), table))
+    return columns

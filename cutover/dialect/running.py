@@ -1,0 +1,120 @@
+"""One translated statement on one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from cutover.dialect.dialect import Checked, Dialect
+from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
+from cutover.dialect.translator import Command, Translation
+from cutover.errors import StatementError, Unrepresentable
+from cutover.model.statement import Statement, StatementResult
+from cutover.model.values import Row, SqlValue
+from cutover.schema.arguments import bind
+from cutover.schema.sqltext import inspect
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+
+@dataclass(slots=True)
+class Memory:
+    """What SQLite remembers for a connection: last_insert_rowid(), changes() and total_changes()."""
+
+    last_insert_rowid: int = 0
+    changes: int = 0
+    total_changes: int = 0
+
+    def value(self, slot: int) -> int:
+        """The number in a slot of `dialect.scope`."""
+        if slot == LAST_INSERT_ROWID:
+            return self.last_insert_rowid
+        return self.changes if slot == CHANGES else self.total_changes
+
+    def note(self, result: StatementResult) -> None:
+        """Remember a statement that wrote."""
+        self.changes = result.affected
+        self.total_changes += result.affected
+        self.last_insert_rowid = result.last_insert_rowid or self.last_insert_rowid
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One statement, bound and translated; or answered already."""
+
+    checked: Checked
+    translation: Translation | None
+    arguments: list[Any] = field(default_factory=list)
+    before: list[Any] = field(default_factory=list)
+    answered: StatementResult | None = None
+    want_rows: bool = True
+
+
+def prepare(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
+    """Check, bind, translate and encode. Raises `StatementError`; nothing was sent then."""
+    checked = dialect.check(statement.sql)
+    bound = bind(inspect(statement.sql), statement)
+    if checked.local:
+        return Prepared(checked, None, answered=dialect.answer(statement.sql, bound))
+    translation = dialect.translate(statement.sql, bound)
+    return Prepared(
+        checked,
+        translation,
+        _encoded(translation.command, bound, memory),
+        _encoded(translation.before, bound, memory) if translation.before is not None else [],
+        want_rows=statement.want_rows,
+    )
+
+
+def _encoded(command: Command, bound: Sequence[SqlValue], memory: Memory) -> list[Any]:
+    try:
+        return command.arguments(bound, memory.value)
+    except Unrepresentable as error:
+        raise StatementError(f"datatype mismatch: {error.message}", "SQLITE_MISMATCH") from None
+
+
+async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory) -> StatementResult:
+    """Run on `connection`. Raises what the driver raises."""
+    if prepared.answered is not None or prepared.translation is None:
+        return prepared.answered or StatementResult()
+    translation = prepared.translation
+    result = await _once(connection, prepared, translation)
+    result.columns = dialect.columns(prepared.checked, translation)
+    if translation.writes:
+        memory.note(result)
+    return result
+
+
+async def _once(connection: Connection, prepared: Prepared, translation: Translation) -> StatementResult:
+    if translation.before is not None:
+        await connection.execute(translation.before.sql, *prepared.before)
+    command = translation.command
+    if translation.width == 0 and not translation.key_returned:
+        status = await connection.execute(command.sql, *prepared.arguments)
+        number = status.rpartition(" ")[2]
+        return StatementResult(affected=int(number) if number.isdigit() else 0)
+    records = await connection.fetch(command.sql, *prepared.arguments)
+    result = StatementResult(affected=len(records) if translation.writes else 0)
+    if translation.key_returned and records:
+        result.last_insert_rowid = records[-1][translation.width]
+    if prepared.want_rows and translation.width:
+        result.rows = _rows(records, translation)
+    return result
+
+
+def _rows(records: Sequence[asyncpg.Record], translation: Translation) -> list[Row]:
+    rows: list[Row] = []
+    for record in records:
+        if not translation.decoders and len(record) == translation.width:
+            rows.append(tuple(record))
+            continue
+        values = list(record)[: translation.width]
+        for at, decode in translation.decoders:
+            if values[at] is not None:
+                values[at] = decode(values[at])
+        rows.append(tuple(values))
+    return rows

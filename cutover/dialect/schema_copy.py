@@ -1,0 +1,85 @@
+"""An empty SQLite database with the application's schema: it checks statements and answers questions about the schema.
+
+Python's sqlite3 cannot prepare without stepping, so a statement is checked by EXPLAIN, which compiles it.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+
+from cutover.errors import CutoverError
+from cutover.model.statement import Description, ResultColumn, StatementResult
+from cutover.model.values import SqlValue
+from cutover.schema.sqltext import Shape, StatementKind
+from cutover.stores.sqlite.describe import SchemaCopy as ColumnsOf
+from cutover.stores.sqlite.describe import describe
+from cutover.stores.sqlite.running import translate
+
+_IF_NOT_EXISTS = re.compile(
+    r"\s*CREATE\s+(?:UNIQUE\s+)?(?:TABLE|INDEX|VIEW)\s+IF\s+NOT\s+EXISTS\s+(?:main\s*\.\s*)?"
+    r"""(?:"((?:[^"]|"")+)"|`([^`]+)`|\[([^\]]+)\]|([\w$]+))""",
+    re.IGNORECASE,
+)
+_IF_EXISTS = re.compile(
+    r"\s*DROP\s+(?:TABLE|INDEX|VIEW|TRIGGER)\s+IF\s+EXISTS\s+(?:main\s*\.\s*)?"
+    r"""(?:"((?:[^"]|"")+)"|`([^`]+)`|\[([^\]]+)\]|([\w$]+))""",
+    re.IGNORECASE,
+)
+
+
+class SchemaCopy:
+    """The copy. Used on the event loop: everything it does takes microseconds, on empty tables."""
+
+    def __init__(self, statements: Sequence[str]) -> None:
+        """`statements`: the CREATE statements, tables before what refers to them. Ones that fail are left out."""
+        self._db = sqlite3.connect(":memory:", isolation_level=None)
+        for sql in statements:
+            try:
+                self._db.execute(sql)
+            except sqlite3.Error:  # a module that is not here; what needs it is refused when it is used
+                continue
+        self._db.execute("PRAGMA foreign_keys = ON")
+        self._columns = ColumnsOf(statements)
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._columns.close()
+        self._db.close()
+
+    def describe(self, sql: str) -> Description:
+        """What the statement is. Raises the `StatementError` that SQLite's own prepare raises."""
+        return describe(self._db, self._columns, sql)
+
+    def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
+        """Run a question about the schema. Raises `StatementError`."""
+        try:
+            cursor = self._db.execute(sql, tuple(arguments))
+            rows = cursor.fetchall()
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise _failure(error) from None
+        return StatementResult([ResultColumn(column[0]) for column in cursor.description or ()], rows)
+
+    def is_done(self, sql: str, shape: Shape) -> bool:
+        """Whether a DDL statement asks for nothing: IF NOT EXISTS of what exists, or maintenance that Postgres does."""
+        if shape.kind is not StatementKind.DDL:
+            return False
+        if shape.verb in ("ANALYZE", "REINDEX"):
+            return True
+        create, drop = _IF_NOT_EXISTS.match(sql), _IF_EXISTS.match(sql)
+        if create is not None:
+            return self._exists(_name(create))
+        return drop is not None and not self._exists(_name(drop))
+
+    def _exists(self, name: str) -> bool:
+        row = self._db.execute("SELECT 1 FROM sqlite_master WHERE lower(name) = lower(?)", (name,)).fetchone()
+        return row is not None
+
+
+def _name(found: re.Match[str]) -> str:
+    return next(group for group in found.groups() if group is not None).replace('""', '"')
+
+
+def _failure(error: Exception) -> CutoverError:
+    return translate(error)
