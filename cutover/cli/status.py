@@ -115,7 +115,8 @@ def _table_row(table: dict[str, Any]) -> tuple[str, ...]:
     copied, drift = table["backfill"], table["drift"]
     done = copied["state"] == "done"
     progress = "done" if done else f"{copied['state']} {number(copied['rows'])} of {number(copied['total'])}"
-    figures = (drift["missing"], drift["extra"], drift["different"], table["quarantined"])
+    different = drift["different"] + drift.get("type_changed", 0)
+    figures = (drift["missing"], drift["extra"], different, table["quarantined"])
     return (table["name"], table["target"], number(table["rows"]), progress, *map(number, figures))
 
 
