@@ -23,7 +23,7 @@ class CaptureWatch:
     def __init__(
         self,
         source: Callable[[], Store | None],
-        mend: Callable[[list[str]], Awaitable[None]],
+        mend: Callable[[], Awaitable[None]],
         *,
         interval: float = 1.0,
         full_interval: float = 30.0,
@@ -58,5 +58,5 @@ class CaptureWatch:
         self._seen, self._checked = seen, clock.monotonic()
         if problems and self._source() is source:
             _log.warning(f"Capture on {source.name} is broken and is being mended: {problems[0]}", problems=problems)
-            await self._mend(problems)
+            await self._mend()
             self._seen = None

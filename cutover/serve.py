@@ -290,11 +290,11 @@ class Service:
         steady = situation.attached and not self.parts.switching.locked() and situation.phase is not Phase.FINISHED
         return situation.pair.source if steady else None
 
-    async def _mend(self, problems: list[str]) -> None:
+    async def _mend(self) -> None:
         parts = self.parts
         async with parts.switching:
             parts.situation.tables = await self.map_tables()
-            await mend_capture(parts, problems[0])
+            await mend_capture(parts)
             await parts.mirror.start(parts.situation.pair, parts.situation.tables)
             parts.comparator.forget()
 

@@ -48,7 +48,7 @@ async def open_origin(parts: Parts) -> None:
         local = await _take_back(parts, local)
     situation.pair = _pair(parts, local)
     if local.primary == origin.name and local.state is SwitchState.STEADY:
-        await _capture_on(parts, local)
+        await origin.install_capture()
     else:
         situation.problem = f"{situation.pair.source.name} is primary (epoch {local.epoch}) and not attached yet."
     if local.state is SwitchState.COMMITTING:
@@ -75,29 +75,17 @@ def _pair(parts: Parts, control: Control) -> Pair:
     return Pair(primary, shadow, control.epoch)
 
 
-async def _capture_on(parts: Parts, local: Control) -> None:
-    """A file that is served for the first time is captured from its first served write on.
+async def mend_capture(parts: Parts) -> list[str]:
+    """Make capture whole on both stores; returns what was wrong on the primary.
 
-    Later, broken capture is left as it is until the shadow is there: only then can it be recorded, durably and before
-    capture is mended, that what was written meanwhile must be copied again.
+    A store logs a table whose capture was broken as changed as a whole, in the transaction that mends it; so whatever
+    was written meanwhile is copied again, also after a kill right here.
     """
-    if local.peer is None:
-        await parts.origin.store.install_capture()
-
-
-async def mend_capture(parts: Parts, reason: str = "") -> list[str]:
-    """Install capture on both stores; if it was broken (or for `reason`), have everything copied again first.
-
-    Returns what was wrong.
-    """
-    source, target = parts.situation.pair.source, parts.situation.pair.target
-    problems = await source.check_capture()
-    copied = sorted(await target.progress())
-    if copied and (problems or reason):
-        await target.forget_progress(copied)
-        await parts.trail.write("backfill", SERVICE, tables=copied, reason=reason or problems[0])
-    await source.install_capture()
-    await target.install_capture()
+    problems = await parts.situation.pair.source.check_capture()
+    await parts.situation.pair.source.install_capture()
+    await parts.situation.pair.target.install_capture()
+    if problems:
+        await parts.trail.write("capture.repaired", SERVICE, problems=problems)
     return problems
 
 
@@ -302,7 +290,9 @@ class Attachment:
             situation.generation = max(local.generation, peer.generation) + 1
         for store in (situation.pair.source, situation.pair.target):
             await store.take_over(situation.generation)
-        await mend_capture(parts, "the stores were apart" if copy_again else "")
+        await mend_capture(parts)
+        if copy_again:
+            await situation.pair.target.forget_progress([table.name for table in situation.tables])
         parts.mirror.generation = situation.generation
         parts.mirror.batch = max(local.trimmed_batch, local.applied_batch, peer.trimmed_batch, peer.applied_batch)
         await asyncio.to_thread(

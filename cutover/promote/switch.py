@@ -351,16 +351,18 @@ async def settle(parts: Parts, giver: Store) -> None:
     situation = parts.situation
     current = await giver.control()
     assert current is not None, "a giver has a control row"
+    generation = max(current.generation, situation.generation)
     await giver.settle(
         current.but(
             primary=situation.pair.source.name,
             epoch=situation.pair.epoch,
             state=SwitchState.STEADY,
             switch_id=None,
-            generation=situation.generation,
+            generation=generation,
             applied_batch=parts.mirror.batch,
         )
     )
+    await parts.mirror.inherit(situation.pair, situation.tables, generation)
 
 
 def gate_json(gate: Gate) -> dict[str, Any]:
