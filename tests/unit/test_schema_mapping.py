@@ -1,0 +1,391 @@
+"""Mapping: names, types, keys, foreign keys, and what is refused with which advice."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from cutover.model.table import ForeignKey, Table
+from cutover.schema.mapping import Mapping, map_tables
+from cutover.schema.postgres_schema import (
+    PostgresColumn,
+    PostgresForeignKey,
+    PostgresIndex,
+    PostgresSchema,
+    PostgresTable,
+)
+from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
+from cutover.schema.types import Histogram
+from cutover.settings import Settings
+
+
+def source(script: str) -> SqliteSchema:
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.executescript(script)
+        return read_sqlite_schema(connection)
+    finally:
+        connection.close()
+
+
+def settings(**tables: Any) -> Settings:
+    return Settings.model_validate({"tables": tables})
+
+
+def target(*tables: PostgresTable, exists: bool = True, others: tuple[str, ...] = ()) -> PostgresSchema:
+    return PostgresSchema("public", exists, True, "UTF8", tables, others)
+
+
+def table(name: str, columns: str, *indexes: PostgresIndex, keys: tuple[PostgresForeignKey, ...] = ()) -> PostgresTable:
+    """Columns as "name type, name type!"; ! is NOT NULL. The first one is the primary key unless indexes are given."""
+    made = []
+    for text in columns.split(", "):
+        column, _, kind = text.partition(" ")
+        made.append(PostgresColumn(column, kind.rstrip("!"), kind.endswith("!")))
+    key = PostgresIndex(f"{name}_pkey", (made[0].name,), unique=True, primary=True)
+    return PostgresTable(name, "owner", tuple(made), indexes or (key,), keys)
+
+
+def codes(mapping: Mapping, severity: str = "blocks") -> list[tuple[str, str, str]]:
+    return [(f.table, f.column, f.code) for f in mapping.findings if f.severity == severity]
+
+
+def one(mapping: Mapping) -> Table:
+    (found,) = mapping.tables
+    return found
+
+
+# -- types of created tables ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("declared", "kind"),
+    [
+        ("INTEGER", "bigint"),
+        ("tinyint", "bigint"),
+        ("VARCHAR(40)", "text"),
+        ("TEXT", "text"),
+        ("FLOAT", "double precision"),
+        ("BOOLEAN", "bigint"),
+        ("DATETIME", "text"),
+        ("TIMESTAMP WITH TIME ZONE", "text"),
+        ("JSON", "text"),
+        ("BLOB", "bytea"),
+    ],
+)
+def test_declared_types_without_data(declared: str, kind: str) -> None:
+    mapping = map_tables(source(f"CREATE TABLE t (id TEXT PRIMARY KEY, a {declared})"), None, Settings())
+    assert not mapping.blocking
+    assert one(mapping).columns[1].target_type == kind
+
+
+@pytest.mark.parametrize("declared", ["DECIMAL(10,2)", "", "NUMERIC", "whatever"])
+def test_a_type_that_says_nothing_is_decided_by_the_data_or_the_configuration(declared: str) -> None:
+    schema = source(f"CREATE TABLE t (id TEXT PRIMARY KEY, a {declared})")
+    assert codes(map_tables(schema, None, Settings())) == [("t", "a", "type_undecided")]
+    assert map_tables(schema, None, Settings()).tables == ()
+    for histogram, kind in (
+        (Histogram(null=3, integer=1), "bigint"),
+        (Histogram(real=1), "double precision"),
+        (Histogram(text=1), "text"),
+        (Histogram(blob=1), "bytea"),
+    ):
+        mapping = map_tables(schema, None, Settings(), {("t", "a"): histogram})
+        assert one(mapping).columns[1].target_type == kind
+    mixed = map_tables(schema, None, Settings(), {("t", "a"): Histogram(integer=1, real=2)})
+    assert codes(mixed) == [("t", "a", "type_undecided")]
+    assert "1 integer, 2 real" in mixed.blocking[0].message
+    chosen = map_tables(schema, None, settings(t={"columns": {"a": {"type": "VARCHAR( 7 )"}}}))
+    assert one(chosen).columns[1].target_type == "character varying(7)"
+
+
+@pytest.mark.parametrize(
+    "kind", ["real", "timestamp with time zone", "numeric", "numeric(10,2)", "date", "uuid", "text[]"]
+)
+def test_types_that_cannot_be_mirrored_yet_are_refused(kind: str) -> None:
+    schema = source("CREATE TABLE t (id TEXT PRIMARY KEY, a TEXT)")
+    configured = map_tables(schema, None, settings(t={"columns": {"a": {"type": kind}}}))
+    adopted = map_tables(schema, target(table("t", f"id text!, a {kind}")), Settings())
+    assert codes(configured) == [("t", "a", "type_undecided")]
+    assert codes(adopted) == [("t", "a", "type_unsupported")]
+    assert kind in adopted.blocking[0].message
+    assert adopted.tables == ()
+    ignored = map_tables(
+        schema, target(table("t", f"id text!, a {kind}")), settings(t={"columns": {"A": {"ignore": True}}})
+    )
+    assert [column.name for column in one(ignored).columns] == ["id"]
+
+
+def test_numeric_made_real_by_its_data_is_warned_about() -> None:
+    schema = source("CREATE TABLE t (id TEXT PRIMARY KEY, a DECIMAL)")
+    mapping = map_tables(schema, None, Settings(), {("t", "a"): Histogram(real=1)})
+    assert codes(mapping, "warns") == [("t", "a", "numeric_is_real")]
+
+
+# -- adoption ------------------------------------------------------------------------------------------------------
+
+
+def test_names_match_exactly_then_in_any_case_then_by_configuration() -> None:
+    schema = source("CREATE TABLE Users (Id TEXT PRIMARY KEY, level TEXT); CREATE TABLE log (a INTEGER PRIMARY KEY)")
+    given = target(table("users", "id text!, identity_level text"), table("journal", "a bigint!"))
+    mapping = map_tables(
+        schema, given, settings(users={"columns": {"LEVEL": {"target": "identity_level"}}}, log={"target": "Journal"})
+    )
+    assert not mapping.blocking
+    users, log = mapping.tables
+    assert (users.name, users.target, users.key) == ("Users", "users", ("Id",))
+    assert [column.target for column in users.columns] == ["id", "identity_level"]
+    assert (log.target, log.rowid_alias) == ("journal", "a")
+    assert mapping.create == ()
+
+
+def test_an_exact_name_wins_over_one_in_another_case() -> None:
+    given = target(table("Users", "id text!"), table("users", "id text!"))
+    assert one(map_tables(source("CREATE TABLE users (id TEXT PRIMARY KEY)"), given, Settings())).target == "users"
+
+
+def test_a_column_without_counterpart_blocks_and_names_the_nearest() -> None:
+    given = target(table("t", "id text!, full_name text"))
+    mapping = map_tables(source("CREATE TABLE t (id TEXT PRIMARY KEY, fullname TEXT)"), given, Settings())
+    assert codes(mapping) == [("t", "fullname", "column_missing")]
+    assert "full_name" in mapping.blocking[0].message
+    assert mapping.tables == ()
+
+
+def test_a_target_column_that_demands_a_value_blocks_and_others_are_told() -> None:
+    given = target(table("t", "id text!, must text!, may text"))
+    mapping = map_tables(source("CREATE TABLE t (id TEXT PRIMARY KEY)"), given, Settings())
+    assert codes(mapping) == [("t", "", "target_column_required")]
+    assert ("t", "", "target_column_unmapped") in codes(mapping, "informs")
+
+
+def test_an_ignored_column_that_the_target_demands_blocks() -> None:
+    given = target(table("t", "id text!, a text!"))
+    mapping = map_tables(
+        source("CREATE TABLE t (id TEXT PRIMARY KEY, a TEXT NOT NULL)"),
+        given,
+        settings(t={"columns": {"a": {"ignore": True}}}),
+    )
+    assert codes(mapping) == [("t", "", "target_column_required")]
+
+
+def test_a_type_that_can_never_hold_the_column_blocks() -> None:
+    given = target(table("t", "id text!, n text"))
+    mapping = map_tables(source("CREATE TABLE t (id TEXT PRIMARY KEY, n INTEGER)"), given, Settings())
+    assert codes(mapping) == [("t", "n", "type_mismatch")]
+
+
+def test_what_postgres_makes_itself_cannot_be_mirrored_into() -> None:
+    columns = (
+        PostgresColumn("id", "bigint", not_null=True, identity="always"),
+        PostgresColumn("a", "bigint", not_null=False, generated=True),
+    )
+    key = PostgresIndex("k", ("id",), unique=True, primary=True)
+    given = target(PostgresTable("t", "owner", columns, (key,)))
+    mapping = map_tables(source("CREATE TABLE t (id INTEGER PRIMARY KEY, a INT)"), given, Settings())
+    assert codes(mapping) == [("t", "a", "column_generated"), ("t", "id", "column_generated")]
+    both = map_tables(
+        source("CREATE TABLE t (id INTEGER PRIMARY KEY, a INT AS (id * 2))"),
+        target(PostgresTable("t", "owner", (PostgresColumn("id", "bigint", not_null=True), columns[1]), (key,))),
+        Settings(),
+    )
+    assert [column.name for column in one(both).columns] == ["id"]
+    assert not both.findings
+
+
+def test_collations_that_differ_are_told() -> None:
+    columns = (
+        PostgresColumn("id", "text", not_null=True),
+        PostgresColumn("a", "text", not_null=False, collation="en_US"),
+        PostgresColumn("b", "text", not_null=False, collation="loose", deterministic=False),
+    )
+    key = PostgresIndex("k", ("id",), unique=True, primary=True)
+    mapping = map_tables(
+        source("CREATE TABLE t (id TEXT PRIMARY KEY, a TEXT, b TEXT)"),
+        target(PostgresTable("t", "owner", columns, (key,))),
+        Settings(),
+    )
+    assert [column.target_collation for column in one(mapping).columns] == [None, "en_US", "loose"]
+    assert codes(mapping, "informs") == [("t", "a", "collation_differs")]
+    assert codes(mapping, "warns") == [("t", "b", "collation_looser")]
+
+
+# -- keys ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("definition", "configured", "key"),
+    [
+        ("a TEXT, b INT, PRIMARY KEY (b, a)", (), ("b", "a")),
+        ("a TEXT NOT NULL UNIQUE, b INT", (), ("a",)),
+        ("a TEXT, b INT NOT NULL, c INT NOT NULL, UNIQUE (b, c)", (), ("b", "c")),
+        ("a TEXT NOT NULL, b INT", ("A",), ("a",)),
+        ("a TEXT UNIQUE, b INT", (), ()),
+        ("a TEXT, b INT", (), ()),
+        ("a TEXT, b INT", ("c",), ()),
+    ],
+)
+def test_the_key(definition: str, configured: tuple[str, ...], key: tuple[str, ...]) -> None:
+    mapping = map_tables(source(f"CREATE TABLE t ({definition})"), None, settings(t={"key": configured}))
+    assert (mapping.tables[0].key if mapping.tables else ()) == key
+    assert bool(mapping.blocking) == (not key)
+
+
+def test_a_partial_or_expression_index_is_no_key() -> None:
+    schema = source(
+        "CREATE TABLE t (a TEXT NOT NULL); CREATE UNIQUE INDEX i ON t (a) WHERE a > 'b';"
+        "CREATE UNIQUE INDEX j ON t (lower(a))"
+    )
+    assert codes(map_tables(schema, None, Settings())) == [("t", "", "no_key")]
+
+
+def test_a_configured_key_that_nothing_enforces_is_warned_about_and_one_in_vain_too() -> None:
+    loose = map_tables(source("CREATE TABLE t (a TEXT NOT NULL)"), None, settings(t={"key": ["a"]}))
+    assert codes(loose, "warns") == [("t", "", "key_not_enforced")]
+    vain = map_tables(source("CREATE TABLE t (a TEXT PRIMARY KEY, b INT)"), None, settings(t={"key": ["b"]}))
+    assert codes(vain, "warns") == [("t", "", "key_setting_unused")]
+    assert one(vain).key == ("a",)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        PostgresIndex("i", ("id", "a"), unique=True, primary=False),
+        PostgresIndex("i", ("id",), unique=False, primary=False),
+        PostgresIndex("i", ("id",), unique=True, primary=False, partial="a > 1"),
+        PostgresIndex("i", ("id",), unique=True, primary=True, immediate=False),
+        PostgresIndex("i", ("id",), unique=True, primary=False, valid=False),
+    ],
+)
+def test_the_target_needs_the_same_key(index: PostgresIndex) -> None:
+    given = target(table("t", "id text!, a bigint", index))
+    mapping = map_tables(source("CREATE TABLE t (id TEXT PRIMARY KEY, a INT)"), given, Settings())
+    assert codes(mapping) == [("t", "", "target_key_missing")]
+
+
+def test_json_is_no_key() -> None:
+    given = target(table("t", "id jsonb!"))
+    assert codes(map_tables(source("CREATE TABLE t (id TEXT PRIMARY KEY)"), given, Settings())) == [
+        ("t", "id", "key_is_json")
+    ]
+
+
+# -- foreign keys --------------------------------------------------------------------------------------------------
+
+
+def _key(column: str, parent: str, parent_column: str, schema: str = "public") -> PostgresForeignKey:
+    return PostgresForeignKey(f"{column}_fkey", (column,), schema, parent, (parent_column,), "")
+
+
+def test_foreign_keys_of_both_sides_are_checked_once_in_source_names() -> None:
+    schema = source(
+        "CREATE TABLE users (id TEXT PRIMARY KEY); CREATE TABLE posts (id TEXT PRIMARY KEY, author TEXT REFERENCES"
+        " USERS(ID), editor TEXT)"
+    )
+    given = target(
+        table("people", "user_id text!"),
+        table(
+            "posts", "id text!, author text, editor_id text",
+            keys=(_key("author", "people", "user_id"), _key("editor_id", "people", "user_id")),
+        ),
+    )  # fmt: skip
+    mapping = map_tables(
+        schema,
+        given,
+        settings(
+            users={"target": "people", "columns": {"id": {"target": "user_id"}}},
+            posts={"columns": {"editor": {"target": "editor_id"}}},
+        ),
+    )
+    assert mapping.tables[0].foreign_keys == (
+        ForeignKey(("author",), "users", ("id",)),
+        ForeignKey(("editor",), "users", ("id",)),
+    )
+
+
+def test_foreign_keys_to_what_is_not_mirrored_are_told() -> None:
+    schema = source("CREATE TABLE t (id TEXT PRIMARY KEY, a TEXT REFERENCES gone)")
+    given = target(table("t", "id text!, a text", keys=(_key("a", "other", "id"), _key("a", "t", "id", "elsewhere"))))
+    mapping = map_tables(schema, given, Settings())
+    assert one(mapping).foreign_keys == ()
+    assert codes(mapping, "warns") == [("t", "", "foreign_key_unchecked")] * 3
+
+
+# -- the whole -----------------------------------------------------------------------------------------------------
+
+
+def test_settings_about_nothing_block_and_name_the_nearest() -> None:
+    mapping = map_tables(
+        source("CREATE TABLE users (id TEXT PRIMARY KEY, handle TEXT)"),
+        None,
+        settings(user={"ignore": True}, users={"columns": {"handel": {"ignore": True}}}),
+    )
+    assert codes(mapping) == [("", "", "setting_unknown_table"), ("users", "", "setting_unknown_column")]
+    assert "nearest is users" in mapping.blocking[0].message
+    assert "nearest is handle" in mapping.blocking[1].message
+
+
+def test_two_tables_or_columns_for_one_target_block() -> None:
+    schema = source("CREATE TABLE a (id TEXT PRIMARY KEY); CREATE TABLE b (id TEXT PRIMARY KEY)")
+    tables = map_tables(schema, None, settings(a={"target": "b"}))
+    assert codes(tables) == [("a", "", "target_twice"), ("b", "", "target_twice")]
+    assert tables.tables == ()
+    assert tables.create == ()
+    columns = map_tables(
+        source("CREATE TABLE a (id TEXT PRIMARY KEY, b TEXT)"), None, settings(a={"columns": {"b": {"target": "id"}}})
+    )
+    assert codes(columns) == [("a", "", "target_twice")]
+
+
+def test_tables_with_one_number_block() -> None:
+    # Two names with equal CRC-32, found by search.
+    schema = source("CREATE TABLE plumless (id TEXT PRIMARY KEY); CREATE TABLE buckeroo (id TEXT PRIMARY KEY)")
+    assert codes(map_tables(schema, None, Settings())) == [
+        ("buckeroo", "", "id_collision"),
+        ("plumless", "", "id_collision"),
+    ]
+
+
+def test_long_names_block_until_they_are_shortened() -> None:
+    name = "é" * 32
+    schema = source(f"CREATE TABLE {name} (id TEXT PRIMARY KEY)")
+    assert codes(map_tables(schema, None, Settings())) == [(name, "", "name_too_long")]
+    assert one(map_tables(schema, None, settings(**{name: {"target": "short"}}))).target == "short"
+
+
+def test_a_name_that_a_view_has_is_taken() -> None:
+    mapping = map_tables(source("CREATE TABLE v (id TEXT PRIMARY KEY)"), target(others=("v",)), Settings())
+    assert codes(mapping) == [("v", "", "name_taken")]
+
+
+def test_an_ignored_table_is_out() -> None:
+    mapping = map_tables(source("CREATE TABLE t (a)"), None, settings(T={"ignore": True}))
+    assert mapping.tables == ()
+    assert codes(mapping, "informs") == [("t", "", "table_ignored")]
+
+
+def test_only_what_is_missing_is_created_and_its_schema_first() -> None:
+    schema = source("CREATE TABLE a (id TEXT PRIMARY KEY); CREATE TABLE b (id TEXT PRIMARY KEY REFERENCES a)")
+    some = map_tables(schema, target(table("a", "id text!")), Settings())
+    assert [statement.split("(")[0].strip() for statement in some.create] == [
+        'CREATE TABLE "public"."b"',
+        'ALTER TABLE "public"."b" ADD FOREIGN KEY',
+    ]
+    none = map_tables(schema, target(exists=False), Settings())
+    assert none.create[0] == 'CREATE SCHEMA "public"'
+
+
+def test_tables_come_in_name_order_with_all_that_capture_needs() -> None:
+    schema = source(
+        "CREATE TABLE z (id INTEGER PRIMARY KEY AUTOINCREMENT, h TEXT NOT NULL DEFAULT 'x' COLLATE NOCASE UNIQUE);"
+        "CREATE TABLE a (k TEXT PRIMARY KEY) WITHOUT ROWID"
+    )
+    first, second = map_tables(schema, None, Settings()).tables
+    assert (first.name, first.without_rowid, first.rowid_alias, second.name) == ("a", True, None, "z")
+    assert (second.rowid_alias, second.autoincrement) == ("id", True)
+    assert [index.primary_key for index in second.unique] == [True, False]
+    assert second.unique[1].terms == (('"h"', "NOCASE"),)
+    assert (second.columns[1].default, second.columns[1].collation) == ("'x'", "NOCASE")
+    assert second.sql.startswith("CREATE TABLE z")
