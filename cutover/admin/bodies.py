@@ -9,6 +9,7 @@ from typing import Any
 
 from cutover.admin.operations import SwitchRequest
 from cutover.admin.refusals import RequestRefused
+from cutover.promote.gates import NAMES
 
 _WORDS = {str: "a string", bool: "true or false", list: "a list of strings"}
 
@@ -46,7 +47,10 @@ def read_body(data: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
 
 
 def switch_request(body: Mapping[str, Any]) -> SwitchRequest:
-    """The request for a switch. Everything but a dry run needs an approval; force needs its confirmation."""
+    """The request for a switch. Raises `RequestRefused` (400).
+
+    Everything but a dry run needs an approval, force needs its confirmation, and overrides name gates that exist.
+    """
     approval, dry_run = str(body.get("approval", "")).strip(), bool(body.get("dry_run", False))
     if not approval and not dry_run:
         raise RequestRefused(
@@ -61,6 +65,7 @@ def switch_request(body: Mapping[str, Any]) -> SwitchRequest:
             "data_loss_not_accepted",
             "A forced demotion may lose acknowledged writes. Send accept_data_loss with force if that is accepted.",
         )
+    check_names("gate", body.get("override", ()), NAMES, code="unknown_gate")
     return SwitchRequest(
         approval=approval,
         reason=str(body.get("reason", "")).strip(),
@@ -79,7 +84,7 @@ def read_limit(query: Mapping[str, str], default: int, most: int) -> int:
     return int(text)
 
 
-def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+def check_names(what: str, given: Iterable[str], known: Iterable[str], *, code: str = "bad_request") -> None:
     """Refuse (400) a name that is not known, with the nearest one that is."""
     names = list(known)
     for name in given:
@@ -87,7 +92,7 @@ def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
             continue
         near = difflib.get_close_matches(name, names, n=1)
         known_text = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names) or 'none'}."
-        raise bad_request(f"There is no {what} {name[:80]!r} here. {known_text}")
+        raise RequestRefused(400, code, f"There is no {what} {name[:80]!r} here. {known_text}")
 
 
 def bad_request(message: str) -> RequestRefused:

@@ -255,6 +255,13 @@ async def test_force_needs_its_confirmation(client: Client, operations: Scripted
     assert operations.calls == []
 
 
+async def test_an_override_names_a_gate_that_exists(client: Client, operations: ScriptedOperations) -> None:
+    status, body = await post(client, "/v1/promote", {"approval": "C", "override": ["verfied"]})
+    assert (status, body["error"]["code"]) == (400, "unknown_gate")
+    assert "Did you mean 'verified'?" in body["error"]["message"]
+    assert operations.calls == []
+
+
 async def test_other_verbs(client: Client, operations: ScriptedOperations) -> None:
     assert await post(client, "/v1/verify", {"tables": ["posts"]}) == (202, {"id": "v1", "state": "running"})
     assert (await post(client, "/v1/repair", {"table": "posts", "dry_run": True}))[0] == 200
