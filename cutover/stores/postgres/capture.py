@@ -1,0 +1,263 @@
+"""Capture and fence triggers: what should stand on each mapped table, and the steps from what does stand there.
+
+The triggers are made once, in both roles, and switched: capture is on while Postgres is primary, the fence is up while
+it may not be written. Switching is one ALTER TABLE; nothing has to be created in the pause of a switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cutover.errors import CaptureBroken
+from cutover.model.control import Control, SwitchState
+from cutover.model.table import Table
+from cutover.stores.postgres import catalog, suspend
+from cutover.stores.postgres.catalog import Part, Trigger
+from cutover.stores.postgres.link import Link
+from cutover.stores.postgres.names import (
+    CAPTURE,
+    CAPTURE_TRUNCATE,
+    FENCE,
+    FENCE_ROW,
+    capture_function,
+    log,
+    quote,
+    target,
+)
+from cutover.stores.postgres.rows import Rows
+
+_REFUSE = "cutover.refuse"
+_DEFINITIONS = {
+    # name: (tgtype in pg_trigger.h's bits, events, level)
+    CAPTURE: (29, "AFTER INSERT OR UPDATE OR DELETE", "ROW"),
+    CAPTURE_TRUNCATE: (32, "AFTER TRUNCATE", "STATEMENT"),
+    FENCE: (62, "BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE", "STATEMENT"),
+    FENCE_ROW: (31, "BEFORE INSERT OR UPDATE OR DELETE", "ROW"),
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the triggers should do."""
+
+    capture: bool
+    fence: bool
+
+    @classmethod
+    def by(cls, control: Control) -> Wanted:
+        """What this control row demands of Postgres. A switch that is under way keeps both: it may be taken back."""
+        primary = control.primary == "postgres"
+        settled = control.state in {SwitchState.STEADY, SwitchState.FINISHED}
+        return cls(capture=primary, fence=not (primary and settled))
+
+    def of(self, trigger: str) -> bool:
+        """Whether this trigger should be on."""
+        return self.capture if trigger in {CAPTURE, CAPTURE_TRUNCATE} else self.fence
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is wrong, and the SQL that puts it right (none: only people can)."""
+
+    fault: str
+    sql: str = ""
+    table_id: int = 0
+
+
+def function_body(table: Table) -> str:
+    """Body of a table's capture function.
+
+    Whole rows are compared, not the mapped columns: a column that a migration drops must not break the application's
+    writes. It logs a little more than needed, which is harmless.
+    """
+    new, old = (", ".join(f"{side}.{quote(column.target)}" for column in table.key_columns) for side in ("NEW", "OLD"))
+    keys = ", ".join(f"k{n}" for n in range(1, len(table.key) + 1))
+    insert = f"INSERT INTO {log(table)} ({keys}) VALUES"
+    return f"""
+BEGIN
+    IF coalesce(current_setting('cutover.applier', true), '') <> '' AND cutover.applying() THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        {insert} ({new});
+    ELSIF TG_OP = 'DELETE' THEN
+        {insert} ({old});
+    ELSIF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO {log(table)} (whole) VALUES (true);
+    ELSIF record_image_ne(OLD, NEW) THEN
+        {insert} ({new});
+        IF record_image_ne(ROW({old}), ROW({new})) THEN
+            {insert} ({old});
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+"""
+
+
+def _function(table: Table) -> str:
+    return f"""CREATE OR REPLACE FUNCTION {capture_function(table)}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $cutover${function_body(table)}$cutover$"""
+
+
+def _log_columns(table: Table) -> list[tuple[str, str]]:
+    codecs = Rows(table).key_codecs
+    return [(f"k{n}", codec.sql_type) for n, codec in enumerate(codecs, 1)]
+
+
+def _log_table(table: Table) -> str:
+    keys = "".join(f", {name} {sql_type}" for name, sql_type in _log_columns(table))
+    # No sequence (it would change the application's lastval()), no unique key (hazard 18), never unlogged (27).
+    # Entries live for a moment: vacuum by number of dead ones, not by share.
+    return f"""CREATE TABLE {log(table)} (
+        xid xid8 NOT NULL DEFAULT pg_current_xact_id(), at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        whole boolean NOT NULL DEFAULT false{keys}
+    ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)"""
+
+
+async def steps(link: Link, tables: Sequence[Table], wanted: Wanted) -> list[Step]:
+    """Everything between what stands and what is wanted, in an order that can be executed."""
+    parts = await catalog.parts(link, tables)
+    standing = await catalog.triggers(link)
+    columns = await catalog.columns(link, tables)
+    found: list[Step] = []
+    for table in tables:
+        mine = [part for part in parts if part.table_id == table.id]
+        faults = _schema_faults(table, columns.get(table.id))
+        found.extend(faults)
+        if faults or not mine:
+            continue
+        found.extend(await _own_objects(link, table))
+        for part in mine:
+            found.extend(_trigger_steps(table, part, standing.get(part.oid, {}), wanted))
+    mapped = {part.oid for part in parts}
+    found.extend(await _leftovers(link, [oid for oid in standing if oid not in mapped]))
+    return found
+
+
+def _schema_faults(table: Table, columns: dict[str, str] | None) -> list[Step]:
+    if columns is None:
+        return [Step(f"Table {target(table)} does not exist.")]
+    faults = []
+    for column in table.columns:
+        found = columns.get(column.target)
+        if found is None:
+            faults.append(Step(f"Column {column.target} of {target(table)} does not exist."))
+        elif found != column.target_type:
+            faults.append(
+                Step(f"Column {column.target} of {target(table)} is {found}; it was mapped as {column.target_type}.")
+            )
+    return faults
+
+
+async def _own_objects(link: Link, table: Table) -> list[Step]:
+    """The change log and the capture function."""
+    found = []
+    columns = await link.fetch(
+        """
+        SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+        WHERE attrelid = to_regclass($1) AND attnum > 3 AND NOT attisdropped ORDER BY attnum""",
+        log(table),
+    )
+    if [tuple(row) for row in columns] != _log_columns(table):
+        sql = f"DROP TABLE IF EXISTS {log(table)}; {_log_table(table)}"
+        found.append(Step(f"The change log of {target(table)} is missing or of another form.", sql, table.id))
+    body = await link.value(
+        """
+        SELECT prosrc FROM pg_proc
+        WHERE oid = to_regprocedure($1) AND prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp']""",
+        f"{capture_function(table)}()",
+    )
+    if body != function_body(table):
+        found.append(
+            Step(f"The capture function of {target(table)} is missing or altered.", _function(table), table.id)
+        )
+    return found
+
+
+def _trigger_steps(table: Table, part: Part, standing: dict[str, Trigger], wanted: Wanted) -> list[Step]:
+    found = []
+    for name, (kind, events, level) in _DEFINITIONS.items():
+        if name == FENCE_ROW and not (part.subscribed and part.kind == "r"):
+            continue
+        function = _REFUSE if name in {FENCE, FENCE_ROW} else capture_function(table)
+        there = standing.get(name)
+        cloned = name == CAPTURE and part.partition
+        if (there is None or (there.type, there.function) != (kind, function)) and not cloned:
+            sql = (
+                f"DROP TRIGGER IF EXISTS {name} ON {part.name}; CREATE TRIGGER {name} {events} ON {part.name} "
+                f"FOR EACH {level} EXECUTE FUNCTION {function}()"
+            )
+            found.append(Step(f"The trigger {name} of {part.name} is missing or altered.", sql, table.id))
+            there = None
+        if there is None or there.enabled != ("A" if wanted.of(name) else "D"):
+            word = "ENABLE ALWAYS" if wanted.of(name) else "DISABLE"
+            sql = f"ALTER TABLE ONLY {part.name} {word} TRIGGER {name}"
+            found.append(Step(f"The trigger {name} of {part.name} is switched wrongly.", sql, table.id))
+    return found
+
+
+async def _leftovers(link: Link, oids: Sequence[int]) -> list[Step]:
+    """Our triggers on tables that are no longer mapped would refuse or log their writes for ever."""
+    if not oids:
+        return []
+    rows = await link.fetch(
+        """
+        SELECT format('%I.%I', n.nspname, c.relname) AS relation, t.tgname AS name
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = ANY($1::oid[]) AND t.tgparentid = 0 AND t.tgname LIKE 'cutover\\_%'""",
+        list(oids),
+    )
+    return [
+        Step(
+            f"{row['relation']} is not mapped and still has the trigger {row['name']}.",
+            f"DROP TRIGGER {quote(row['name'])} ON {row['relation']}",
+        )
+        for row in rows
+    ]
+
+
+async def check(link: Link, tables: Sequence[Table], control: Control) -> list[str]:
+    """What is wrong, one sentence each."""
+    wanted = Wanted.by(control)
+    faults = [step.fault for step in await steps(link, tables, wanted)]
+    if not wanted.capture:
+        faults += map(str, await suspend.acting(link, await catalog.parts(link, tables)))
+    return faults
+
+
+async def install(link: Link, tables: Sequence[Table], control: Control) -> None:
+    """Take all steps, inside the caller's transaction and locks. Raises `CaptureBroken` where only people can help.
+
+    A table whose capture had broken while Postgres was primary is logged as changed as a whole.
+    """
+    wanted = Wanted.by(control)
+    taken = await steps(link, tables, wanted)
+    hopeless = [step.fault for step in taken if not step.sql]
+    if hopeless:
+        raise CaptureBroken(" ".join(hopeless), hint="Correct the schema or the mapping; see `cutover plan`.")
+    known = {row["table_id"] for row in await link.fetch("SELECT table_id FROM cutover.installed")}
+    if not wanted.capture:
+        await suspend.suspend(link, await catalog.parts(link, tables))
+    for step in taken:
+        await link.execute(step.sql)
+    by_id = {table.id: table for table in tables}
+    for table_id in {step.table_id for step in taken} & known if wanted.capture else ():
+        await link.execute(f"INSERT INTO {log(by_id[table_id])} (whole) VALUES (true)")
+    touched = [table for table in tables if table.id not in known or table.id in {step.table_id for step in taken}]
+    if touched:
+        await link.execute(remember(touched))
+
+
+def remember(tables: Sequence[Table]) -> str:
+    """SQL that records the tables' present fingerprints as the undisturbed ones."""
+    return f"""
+        INSERT INTO cutover.installed (table_id, fingerprint) {catalog.fingerprint_query(tables)}
+        ON CONFLICT (table_id) DO UPDATE SET fingerprint = excluded.fingerprint"""
+
+
+async def remembered(link: Link, tables: Sequence[Table]) -> bool:
+    """Whether a fingerprint of every table is recorded."""
+    known = {row["table_id"] for row in await link.fetch("SELECT table_id FROM cutover.installed")}
+    return known >= {table.id for table in tables}

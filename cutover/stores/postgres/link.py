@@ -1,0 +1,227 @@
+"""Direct connections for the store's own work: kept for the next use, never hanging on a server that went silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from cutover.errors import StoreError, StoreUnavailable
+from cutover.stores.postgres.errors import DRIVER_ERRORS, gate
+
+if TYPE_CHECKING:
+    Raw = asyncpg.Connection[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Cursor = asyncpg.cursor.Cursor[asyncpg.Record]
+
+T = TypeVar("T")
+
+_KEEP_IDLE = 4
+_SAY_GOODBYE = 2.0
+
+KEEPALIVE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+"""The server notices that we are gone within half a minute, and lets go of our locks."""
+
+_SESSION = {
+    **KEEPALIVE,
+    # An asynchronous commit could be lost after the other store's change log was trimmed for it.
+    "synchronous_commit": "on",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "60s",
+    "jit": "off",
+}
+
+
+class Link:
+    """One direct connection. Its errors are `StoreError`s; a statement may run long, but not on a dead server."""
+
+    def __init__(self, raw: Raw, alive: Callable[[], Awaitable[None]], interval: float) -> None:
+        self.raw = raw
+        self._alive = alive
+        self._interval = interval
+
+    async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        """All rows."""
+        return await self.guard(self.raw.fetch(sql, *args))
+
+    async def row(self, sql: str, *args: object) -> asyncpg.Record | None:
+        """The first row, or None."""
+        return await self.guard(self.raw.fetchrow(sql, *args))
+
+    async def value(self, sql: str, *args: object) -> Any:  # noqa: ANN401  # whatever was asked
+        """The first column of the first row, or None."""
+        return await self.guard(self.raw.fetchval(sql, *args))
+
+    async def execute(self, sql: str, *args: object) -> int:
+        """Run a statement (without arguments: any number of them, in one call). Returns the rows it touched."""
+        status = await self.guard(self.raw.execute(sql, *args))
+        number = status.rpartition(" ")[2]
+        return int(number) if number.isdigit() else 0
+
+    async def copy(self, schema: str, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """COPY rows in, in binary form."""
+        await self.guard(self.raw.copy_records_to_table(table, schema_name=schema, columns=list(columns), records=rows))
+
+    async def cursor(self, sql: str, *args: object) -> Cursor:
+        """A cursor, inside a transaction."""
+
+        async def declare() -> Cursor:
+            return await self.raw.cursor(sql, *args)
+
+        return await self.guard(declare())
+
+    @asynccontextmanager
+    async def transaction(self, begin: str = "BEGIN") -> AsyncIterator[None]:
+        """A transaction: leaving the block commits, an exception rolls back. They do not nest."""
+        await self.execute(begin)
+        try:
+            yield
+        except BaseException:
+            if not self.raw.is_closed():
+                with suppress(StoreUnavailable):
+                    await self.execute("ROLLBACK")
+            raise
+        # The server answers ROLLBACK, and no error, where a failed statement was overlooked.
+        if await self.guard(self.raw.execute("COMMIT")) != "COMMIT":
+            raise StoreError("A transaction on PostgreSQL was rolled back instead of committed.")
+
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for `work` for as long as the server lives. Raises `StoreUnavailable` if it does not."""
+        task = asyncio.ensure_future(work)
+        try:
+            with gate():
+                while True:
+                    done, _ = await asyncio.wait({task}, timeout=self._interval)
+                    if done:
+                        return task.result()
+                    await self._alive()
+        finally:
+            if not task.done():
+                # The driver asks the server to cancel; the connection is not used again (see Connections.use).
+                task.cancel()
+                await asyncio.wait({task}, timeout=_SAY_GOODBYE)
+                self.raw.terminate()
+
+
+class Connections:
+    """Makes direct connections and keeps a few of them idle, sorted by their application name."""
+
+    def __init__(self, url: str, *, connect_timeout: float, ssl_mode: str) -> None:
+        self.url = url
+        self.connect_timeout = connect_timeout
+        self.ssl = None if "sslmode" in parse_qs(urlsplit(url).query) else ssl_mode
+        self._idle: defaultdict[str, list[Raw]] = defaultdict(list)
+        self._closed = False
+
+    @asynccontextmanager
+    async def use(self, name: str = "cutover") -> AsyncIterator[Link]:
+        """Lend a connection with this application name. It is kept if it comes back outside a transaction."""
+        raw = await self._take(name)
+        clean = False
+        try:
+            yield Link(raw, self.ping, max(self.connect_timeout, 0.2))
+            clean = not raw.is_in_transaction()
+        except StoreUnavailable:
+            # Its siblings are probably as dead, and each would cost a failed call to find out.
+            self.forget()
+            raise
+        finally:
+            if clean and not raw.is_closed() and not self._closed and len(self._idle[name]) < _KEEP_IDLE:
+                self._idle[name].append(raw)
+            else:
+                await self._discard(raw)
+
+    @asynccontextmanager
+    async def plain(self) -> AsyncIterator[Link]:
+        """A connection with the settings that any application of this role gets."""
+        raw = await self._connect("cutover probe", {})
+        try:
+            yield Link(raw, self.ping, max(self.connect_timeout, 0.2))
+        finally:
+            await self._discard(raw)
+
+    async def ping(self) -> None:
+        """Raise `StoreUnavailable` unless the server answers a new connection within the connect timeout."""
+        try:
+            raw = await self._connect("cutover ping")
+        except StoreUnavailable as error:
+            if getattr(error, "sqlstate", "").startswith("53"):
+                return  # alive, and busy enough to have no connection left
+            raise
+        await self._discard(raw)
+
+    async def pool(self, size: int, statement_timeout: float) -> Pool:
+        """A pool for applications' statements. Connects when first used."""
+        with gate():
+            return await asyncpg.create_pool(
+                self.url,
+                min_size=0,
+                max_size=size,
+                timeout=self.connect_timeout,
+                # The server ends a slow statement; this is for a server that went silent.
+                command_timeout=statement_timeout + self.connect_timeout,
+                ssl=self.ssl,  # type: ignore[arg-type]  # checked by driver
+                reset=_nothing_to_reset,
+                server_settings={
+                    **KEEPALIVE,
+                    "application_name": "cutover",
+                    "synchronous_commit": "on",
+                    "statement_timeout": str(int(statement_timeout * 1000)),
+                },
+            )
+
+    def forget(self) -> None:
+        """Drop what is idle: the server may have restarted."""
+        for raws in self._idle.values():
+            for raw in raws:
+                raw.terminate()
+        self._idle.clear()
+
+    def close(self) -> None:
+        """Drop what is idle, and what is lent out as soon as it comes back."""
+        self._closed = True
+        self.forget()
+
+    def reopen(self) -> None:
+        """Undo `close`."""
+        self._closed = False
+
+    async def _take(self, name: str) -> Raw:
+        idle = self._idle[name]
+        while idle:
+            raw = idle.pop()
+            if not raw.is_closed():
+                return raw
+        return await self._connect(name)
+
+    async def _connect(self, name: str, settings: Mapping[str, str] = _SESSION) -> Raw:
+        with gate():
+            return await asyncpg.connect(
+                self.url,
+                timeout=self.connect_timeout,
+                ssl=self.ssl,  # type: ignore[arg-type]  # checked by driver
+                server_settings={**settings, "application_name": name},
+            )
+
+    async def _discard(self, raw: Raw) -> None:
+        if raw.is_in_transaction():
+            raw.terminate()
+        with suppress(*DRIVER_ERRORS, asyncio.CancelledError):
+            await raw.close(timeout=_SAY_GOODBYE)
+
+
+async def _nothing_to_reset(connection: Raw) -> None:
+    """Translated statements leave no session state; a round trip at every return would be paid for nothing."""

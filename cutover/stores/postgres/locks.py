@@ -1,0 +1,75 @@
+"""Taking strong locks on busy tables without stalling everybody behind us (hazard 11)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from cutover.clock import monotonic
+from cutover.errors import FenceTimeout
+from cutover.stores.postgres.errors import LOCK_NOT_AVAILABLE, PostgresAway
+from cutover.stores.postgres.link import Link
+
+_ATTEMPT = 0.2
+"""Seconds. New writers queue behind a waiting lock request, so each wait is short."""
+
+_AUTOVACUUM = 1.5
+"""Seconds. An autovacuum worker gives way to those who wait longer than deadlock_timeout, one second by default."""
+
+_DEADLOCK = "40P01"
+
+
+async def with_locks(link: Link, names: Sequence[str], timeout: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` in a transaction that holds SHARE ROW EXCLUSIVE on all of `names`; retried until `timeout` seconds.
+
+    Locks that `work` takes itself count as well. Raises `FenceTimeout` that says who would not let go.
+    """
+    deadline = monotonic() + timeout
+    pause, patience = 0.02, _ATTEMPT
+    while True:
+        try:
+            async with link.transaction():
+                left = max(deadline - monotonic(), 0.01)
+                await link.execute(f"SET LOCAL lock_timeout = {max(int(min(patience, left) * 1000), 1)}")
+                if names:
+                    await link.execute(f"LOCK TABLE {', '.join(names)} IN SHARE ROW EXCLUSIVE MODE")
+                await work()
+            return
+        except PostgresAway as error:
+            if error.sqlstate not in {LOCK_NOT_AVAILABLE, _DEADLOCK}:
+                raise
+        who, autovacuum = await holders(link, names)
+        if monotonic() + pause >= deadline:
+            raise FenceTimeout(
+                f"The mirrored tables could not be locked within {timeout:g} s; in the way: {who}.",
+                hint="End those transactions, or try again when they are done.",
+            )
+        patience = _AUTOVACUUM if autovacuum else _ATTEMPT
+        # Those who queued behind us go first.
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.3)
+
+
+async def holders(link: Link, names: Sequence[str]) -> tuple[str, bool]:
+    """Who holds locks that stand in the way, in words, and whether autovacuum is among them."""
+    rows = await link.fetch(
+        """
+        SELECT DISTINCT coalesce(a.pid, 0) AS pid, coalesce(nullif(a.application_name, ''), a.backend_type) AS name,
+               coalesce(a.usename::text, '?') AS role, a.state,
+               coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::int AS age,
+               coalesce(a.backend_type, '') AS backend
+        FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        WHERE l.granted AND l.locktype = 'relation' AND l.mode <> 'AccessShareLock' AND l.mode <> 'RowShareLock'
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND l.relation = ANY (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
+          AND l.pid IS DISTINCT FROM pg_backend_pid()""",
+        list(names),
+    )
+    said = [
+        f"pid {row['pid']} ({row['name']}, role {row['role']}, {row['state'] or 'working'} since {row['age']} s)"
+        if row["pid"]
+        else "a prepared transaction (see pg_prepared_xacts)"
+        for row in rows
+    ]
+    autovacuum = any(row["backend"] == "autovacuum worker" for row in rows)
+    return ", ".join(said) or "somebody who has gone meanwhile", autovacuum

@@ -1,0 +1,320 @@
+"""The Postgres store: a thin table of contents. What each part does is in the module it names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from cutover.errors import CutoverError, StoreError
+from cutover.logs import get_logger
+from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
+from cutover.model.table import Tables
+from cutover.model.values import Pending, Quarantined
+from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
+from cutover.stores.base import Applier, Snapshot
+from cutover.stores.postgres import capture, catalog, probe, suspend, switch
+from cutover.stores.postgres import control as controls
+from cutover.stores.postgres.applier import open_applier
+from cutover.stores.postgres.changes import Changes
+from cutover.stores.postgres.link import Connections, Link
+from cutover.stores.postgres.locks import with_locks
+from cutover.stores.postgres.names import applier_name
+from cutover.stores.postgres.rows import Rows
+from cutover.stores.postgres.snapshot import open_snapshot
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+_log = get_logger("postgres")
+
+_INSTALL_TIMEOUT = 60.0
+"""Seconds to get the locks for installing triggers."""
+
+
+class PostgresStore:
+    """Implements `cutover.stores.base.Store` on PostgreSQL 15 and later. Durations are in seconds.
+
+    `pool` is for applications' statements, and there only after `open`; the store's own work has connections of its
+    own. Both reconnect by themselves.
+    """
+
+    name: StoreName = "postgres"
+    pool: Pool
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 20,
+        connect_timeout: float = 5.0,
+        statement_timeout: float = 30.0,
+        ssl_mode: str = "prefer",
+        poll_interval: float = 0.05,
+    ) -> None:
+        self._pool_size = pool_size
+        self._statement_timeout = statement_timeout
+        self._connections = Connections(url, connect_timeout=connect_timeout, ssl_mode=ssl_mode)
+        self._changes = Changes(self._connections, poll_interval)
+        self._tables: dict[str, Rows] = {}
+        self._version = "not connected yet"
+        self._opened = False
+        self._validation: asyncio.Task[None] | None = None
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect."""
+        self._connections.reopen()
+        async with self._link() as link:
+            self._version = str(await link.value("SELECT current_setting('server_version')"))
+        if not self._opened:
+            self.pool = await self._connections.pool(self._pool_size, self._statement_timeout)
+            self._opened = True
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        if self._validation is not None:
+            self._validation.cancel()
+            await asyncio.wait({self._validation})
+            self._validation = None
+        self._connections.close()
+        if self._opened:
+            self._opened = False
+            try:
+                await asyncio.wait_for(self.pool.close(), self._connections.connect_timeout)
+            except TimeoutError:
+                self.pool.terminate()
+
+    def serve_tables(self, tables: Tables) -> None:
+        """Say what is mapped."""
+        self._tables = {table.name: Rows(table) for table in tables}
+        self._changes.watch(self._tables)
+
+    def describe(self) -> str:
+        """Server, database and role; never the password."""
+        parts = urlsplit(self._connections.url)
+        host = parts.hostname or parse_qs(parts.query).get("host", ["default host"])[0]
+        place = f"{host}:{parts.port}" if parts.port else host
+        return f"PostgreSQL {self._version} at {place}, database {parts.path.strip('/') or 'default'}"
+
+    def _link(self, name: str = "cutover") -> AbstractAsyncContextManager[Link]:
+        return self._connections.use(name)
+
+    @property
+    def _mapped(self) -> Tables:
+        return tuple(rows.table for rows in self._tables.values())
+
+    # -- schema ----------------------------------------------------------------------------------------------------
+
+    async def read_schema(self, schema: str) -> PostgresSchema:
+        """What is in one schema of the database."""
+        async with self._link() as link:
+            return await link.guard(read_postgres_schema(link.raw, schema))
+
+    async def create_tables(self, statements: Sequence[str]) -> None:
+        """Run DDL, all of it or nothing."""
+        async with self._link() as link, link.transaction():
+            for statement in statements:
+                await link.execute(statement)
+
+    # -- control ---------------------------------------------------------------------------------------------------
+
+    async def control(self) -> Control | None:
+        """The control row."""
+        async with self._link() as link:
+            return await controls.read(link)
+
+    async def initialise(self, control: Control) -> None:
+        """Create our own schema and write a first control row; mapped tables are fenced if they exist."""
+        async with self._link() as link:
+            await controls.create(link)
+            await controls.initialise(link, control)
+
+    async def write_control(self, control: Control, *, expect: Control) -> None:
+        """Compare and set."""
+        async with self._link() as link:
+            await controls.write(link, control, expect)
+
+    async def anchor(self, sequence: int, digest: str) -> None:
+        """Record the head of the audit log."""
+        async with self._link() as link:
+            await controls.anchor(link, sequence, digest)
+
+    async def identity(self) -> Identity:
+        """System identifier and timeline. A standby's own timeline is that of its last checkpoint."""
+        async with self._link() as link:
+            row = await link.row(
+                """
+                SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
+                       CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
+                       ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline"""
+            )
+        assert row is not None, "a query without FROM has a row"
+        return Identity(row["system"], row["timeline"])
+
+    # -- capture ---------------------------------------------------------------------------------------------------
+
+    async def install_capture(self) -> None:
+        """Install or repair triggers as the control row demands; without locks where nothing is to be done."""
+        async with self._link() as link:
+            standing = await self._control(link)
+            if not await capture.check(link, self._mapped, standing) and await capture.remembered(link, self._mapped):
+                return
+
+            async def work() -> None:
+                await capture.install(link, self._mapped, await self._control(link))
+
+            names = [part.name for part in await catalog.parts(link, self._mapped)]
+            await with_locks(link, names, _INSTALL_TIMEOUT, work)
+        self._validate_later()
+
+    async def check_capture(self) -> list[str]:
+        """What is wrong with capture or the mapped schema."""
+        async with self._link() as link:
+            return await capture.check(link, self._mapped, await self._control(link))
+
+    async def schema_fingerprint(self) -> str:
+        """Changes with the schema."""
+        async with self._link() as link:
+            return await catalog.schema_fingerprint(link, self._mapped)
+
+    async def wait_for_change(self, timeout: float) -> bool:
+        """True soon after a change was logged."""
+        return await self._changes.wait(timeout)
+
+    def wake(self) -> None:
+        """This process committed something."""
+        self._changes.wake()
+
+    # -- as primary ------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """Open a read snapshot."""
+        async with self._link() as link, open_snapshot(link, self._tables) as snapshot:
+            yield snapshot
+
+    async def lag(self) -> tuple[int, float | None]:
+        """Entries in the change log, and the oldest one's time."""
+        return await self._changes.lag()
+
+    async def sync(self) -> None:
+        """Barrier commit: everything visible before it is on disk when it returns (hazard 27)."""
+        async with self._link() as link:
+            await link.execute(
+                "BEGIN; SET LOCAL synchronous_commit = on; "
+                "SELECT pg_logical_emit_message(true, 'cutover', 'barrier'); COMMIT"
+            )
+
+    async def trim(self, pending: Pending, batch: int) -> None:
+        """Remove exactly what the snapshot saw, once."""
+        await self._changes.trim(pending, batch)
+
+    # -- as shadow -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def applier(self, generation: int, epoch: int, batch: int | None) -> AsyncIterator[Applier]:
+        """Begin an apply transaction."""
+        async with (
+            self._link(applier_name(generation)) as link,
+            open_applier(link, self._tables, generation=generation, epoch=epoch, batch=batch) as applier,
+        ):
+            yield applier
+
+    async def take_over(self, generation: int) -> None:
+        """Record a new owner; end the appliers of older ones."""
+        async with self._link() as link:
+            await controls.take_over(link, generation)
+
+    async def quarantined(self) -> list[Quarantined]:
+        """Rows in quarantine."""
+        async with self._link() as link:
+            return await controls.quarantined(link)
+
+    async def progress(self) -> dict[str, BackfillProgress]:
+        """Backfill progress by table."""
+        async with self._link() as link:
+            return await controls.progress(link)
+
+    async def forget_progress(self, tables: Sequence[str]) -> None:
+        """Have tables copied again."""
+        async with self._link() as link:
+            await controls.forget_progress(link, tables)
+
+    # -- the switch ------------------------------------------------------------------------------------------------
+
+    async def fence(self, control: Control, timeout: float) -> None:
+        """Give: stop all writers."""
+        async with self._link() as link:
+            await switch.fence(link, self._mapped, control, timeout)
+
+    async def release(self, control: Control) -> None:
+        """Take the fence back."""
+        async with self._link() as link:
+            await switch.release(link, self._mapped, control)
+
+    async def prepare(self, switch_id: str) -> None:
+        """Record a switch as prepared."""
+        async with self._link() as link:
+            await controls.prepare(link, switch_id)
+
+    async def receive(self, control: Control, switch_id: str, timeout: float) -> None:
+        """The commit point of a promotion."""
+        async with self._link() as link:
+            await switch.receive(link, self._mapped, control, switch_id, timeout)
+        self._validate_later()
+
+    async def settle(self, control: Control) -> None:
+        """Become shadow."""
+        async with self._link() as link:
+            await switch.settle(link, self._mapped, control)
+
+    async def outcome(self, switch_id: str) -> Outcome | None:
+        """What became of a switch."""
+        async with self._link() as link:
+            return await controls.outcome(link, switch_id)
+
+    async def tombstone(self, switch_id: str) -> Outcome:
+        """Make a prepared switch impossible to commit."""
+        async with self._link() as link:
+            return await controls.tombstone(link, switch_id)
+
+    async def dismantle(self, control: Control) -> None:
+        """Remove everything but the control row and the switches."""
+        async with self._link() as link:
+            await switch.dismantle(link, self._mapped, control)
+
+    async def probe(self) -> list[tuple[str, bool, str]]:
+        """Readiness to be primary."""
+        async with self._link() as link, self._connections.plain() as plain:
+            return await probe.probe(link, plain, self._mapped, await controls.read(link))
+
+    async def backup(self, path: str) -> str:
+        """Not here: PostgreSQL has its own tools."""
+        raise StoreError(f"PostgreSQL is not backed up to {path}.", hint="Use pg_dump or pg_basebackup.")
+
+    # -- small things ----------------------------------------------------------------------------------------------
+
+    async def _control(self, link: Link) -> Control:
+        standing = await controls.read(link)
+        if standing is None:
+            raise StoreError("PostgreSQL has no control row.", hint="It has to be initialised first.")
+        return standing
+
+    def _validate_later(self) -> None:
+        """Restored foreign keys are validated outside the pause; a failure is said, and tried again next time."""
+        if self._validation is None or self._validation.done():
+            self._validation = asyncio.create_task(self._validate())
+
+    async def _validate(self) -> None:
+        try:
+            async with self._link() as link:
+                for relation, name in await suspend.unvalidated(link):
+                    await suspend.validate(link, relation, name)
+        except CutoverError as error:
+            _log.warning("a restored foreign key could not be validated", error=error.message)
