@@ -44,7 +44,8 @@ class Check:
 def register_functions(connection: sqlite3.Connection) -> None:
     """What conditions need beyond SQLite's own functions. They are given text as blobs, so that any bytes arrive."""
     connection.create_function("cutover_broken_text", 1, _broken_text, deterministic=True)
-    connection.create_function("cutover_broken_json", 1, _broken_json, deterministic=True)
+    connection.create_function("cutover_broken_json", 1, _broken_for("json"), deterministic=True)
+    connection.create_function("cutover_broken_jsonb", 1, _broken_for("jsonb"), deterministic=True)
 
 
 def _broken_text(value: bytes) -> bool:
@@ -55,17 +56,19 @@ def _broken_text(value: bytes) -> bool:
     return False
 
 
-_JSON = codec_for(Column(name="", declared="", affinity="TEXT", target="", target_type="jsonb"))
+def _broken_for(target_type: str) -> Callable[[bytes], bool]:
+    codec = codec_for(Column(name="", declared="", affinity="TEXT", target="", target_type=target_type))
 
+    def broken(value: bytes) -> bool:
+        try:
+            codec.to_target(value.decode())
+        except UnicodeDecodeError:
+            return False  # counted as broken text
+        except Unrepresentable:
+            return True
+        return False
 
-def _broken_json(value: bytes) -> bool:
-    try:
-        _JSON.to_target(value.decode())
-    except UnicodeDecodeError:
-        return False  # counted as broken text
-    except Unrepresentable:
-        return True
-    return False
+    return broken
 
 
 def checks_for(
@@ -150,8 +153,8 @@ def _of_text(check: Callable[[str, str, str, str], Check], value: str, base: str
     if base in {"json", "jsonb"}:
         yield check(
             "not_json",
-            f"({is_text} AND cutover_broken_json({raw}))",
-            f"Text is not JSON, but the column is {base} on Postgres.",
+            f"({is_text} AND cutover_broken_{base}({raw}))",
+            f"Text is not JSON that {base} holds (not JSON at all, a key twice, a NUL), but the column is {base}.",
             "Repair it in SQLite (an empty string often means NULL), or make the column text on Postgres.",
         )
 

@@ -12,7 +12,6 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Literal
 
 from cutover.errors import SchemaError, Unrepresentable
@@ -105,18 +104,72 @@ def _blob(value: Any) -> bytes:  # noqa: ANN401  # any storage class
 
 
 def _json(value: Any) -> str:  # noqa: ANN401  # any storage class
+    """The `json` type keeps the text as it is, so it only has to be JSON."""
     text = _text(value)
     try:
         json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise Unrepresentable("text that is not JSON in a column of type json") from None
-    if "\\u0000" in text:
-        raise Unrepresentable("JSON with a NUL character")
     return text
+
+
+def _jsonb(value: Any) -> str:  # noqa: ANN401  # any storage class
+    """`jsonb` keeps what the text means, and has no room for some of it."""
+    text = _text(value)
+    try:
+        parsed = json.loads(
+            text, parse_constant=_no_constant, parse_float=_numeric, parse_int=_numeric, object_pairs_hook=_distinct
+        )
+        if "\\u" in text:
+            plain = json.dumps(parsed, ensure_ascii=False)
+            plain.encode()
+            if "\\u0000" in plain.replace("\\\\", ""):
+                raise Unrepresentable("JSON with a NUL character in a column of type jsonb")
+    except UnicodeEncodeError:
+        raise Unrepresentable("JSON that is not valid Unicode in a column of type jsonb") from None
+    except (ValueError, RecursionError):
+        raise Unrepresentable("text that is not JSON in a column of type jsonb") from None
+    return text
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # SQLite's functions read the first of them, Postgres keeps the last.
+        raise Unrepresentable("JSON with a key that occurs twice in a column of type jsonb")
+    return found
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d+))?")
+
+
+def _significand(text: str) -> tuple[str, str, int]:
+    """(sign, digits without zeros around them, power of ten of the last digit) of a JSON number, exactly."""
+    found = _NUMBER.fullmatch(text)
+    assert found is not None
+    sign, whole, fraction, power = found[1], found[2], found[3] or "", int(found[4] or 0)
+    digits = (whole + fraction).lstrip("0")
+    short = digits.rstrip("0")
+    if not short:
+        return "", "0", 0
+    return sign, short, power - len(fraction) + len(digits) - len(short)
+
+
+def _numeric(text: str) -> int:
+    """Refuses a number beyond Postgres's numeric, which jsonb keeps numbers in."""
+    _, digits, last = _significand(text)
+    if last < -_NUMERIC_FRACTION or last + len(digits) > _NUMERIC_WHOLE:
+        raise Unrepresentable("JSON with a number too large or too small for a column of type jsonb")
+    return 0
+
+
+_NUMERIC_WHOLE = 131_072
+_NUMERIC_FRACTION = 16_383
+"""Decimal digits before and after the point that `numeric` has room for."""
 
 
 _JSON_SPACING = re.compile(r'("(?:[^"\\]|\\.)*")|([,:]) ')
@@ -128,8 +181,14 @@ def _json_compact(value: Any) -> SqlValue:  # noqa: ANN401  # text from the driv
 
 
 def _tagged_number(text: str) -> dict[str, str]:
-    """One spelling a number: 1, 1.0 and 1e0 are the same. Tagged, so that no string equals it."""
-    return {"\x00number": str(Decimal(text).normalize())}
+    """One spelling a number: 1, 1.0 and 1e0 are the same. Tagged, so that no string and no object equals it."""
+    sign, digits, power = _significand(text)
+    return {"number": f"{sign}{digits}e{power}"}
+
+
+def _marked_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Tells an object's own keys from the tag above."""
+    return {"=" + key: value for key, value in pairs}
 
 
 def _json_canonical(value: SqlValue) -> bytes:
@@ -137,7 +196,13 @@ def _json_canonical(value: SqlValue) -> bytes:
     if not isinstance(value, str):
         return canonical_any(value)
     try:
-        parsed = json.loads(value, parse_constant=_no_constant, parse_float=_tagged_number, parse_int=_tagged_number)
+        parsed = json.loads(
+            value,
+            parse_constant=_no_constant,
+            parse_float=_tagged_number,
+            parse_int=_tagged_number,
+            object_pairs_hook=_marked_keys,
+        )
     except (ValueError, RecursionError):
         return canonical_any(value)
     return b"j" + json.dumps(parsed, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
@@ -175,8 +240,8 @@ _CODECS: dict[str, Codec] = {
     "character varying": _codec(_text, "text", "text"),
     "bytea": _codec(_blob, "blob", "bytea", bytes),
     "boolean": _codec(_boolean, None, "boolean", int),
-    "json": Codec(_json, _same, _json_canonical, None, "json"),
-    "jsonb": Codec(_json, _json_compact, _json_canonical, None, "jsonb"),
+    "json": _codec(_json, None, "json"),
+    "jsonb": Codec(_jsonb, _json_compact, _json_canonical, None, "jsonb"),
 }
 
 
