@@ -101,15 +101,15 @@ def _numbered(sql: str) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, sqlite_path: str, postgres_url: str) -> AsyncIterator[World]:
     """A `World` on each store in turn."""
     made: SqliteWorld | PostgresWorld
     if request.param == "sqlite":
-        made = SqliteWorld(request.getfixturevalue("sqlite_path"))
+        made = SqliteWorld(sqlite_path)
         for statement in SQLITE_DDL:
             await made.write(statement)
     else:
-        made = PostgresWorld(request.getfixturevalue("postgres_url"))
+        made = PostgresWorld(postgres_url)
         for statement in POSTGRES_DDL:
             await made.write(statement)
     await made.store.open()
