@@ -203,9 +203,9 @@ def _json_canonical(value: SqlValue) -> bytes:
             parse_int=_tagged_number,
             object_pairs_hook=_marked_keys,
         )
+        return b"j" + json.dumps(parsed, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         return canonical_any(value)
-    return b"j" + json.dumps(parsed, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 def _boolean(value: Any) -> bool:  # noqa: ANN401  # any storage class
