@@ -24,8 +24,7 @@ class Assigning:
     def assign(self, typed: Typed, column: Column) -> exp.Expr:
         """`typed` as a value of `column`. Raises `Refused` where no value of that kind fits."""
         if typed.kind is Kind.NULL:
-            if typed.slot is not None:
-                self.context.hints.setdefault(typed.slot, _natural(column))
+            self.context.hint(typed.slot, _natural(column))
             return exp.Null()
         if column.target_type.partition("(")[0] not in _BARE:
             special = self._by_codec(typed, column)

@@ -69,7 +69,7 @@ class Connections:
             if connection.is_closed() or connection.is_in_transaction():
                 connection.terminate()
             await self._store.pool.release(connection)
-        except DRIVER_ERRORS:  # it is dead, and the pool makes another
+        except DRIVER_ERRORS:  # it is dead, and the pool has made another
             return
 
     async def alone(self, statement: Statement, memory: Memory) -> StatementResult:
@@ -104,12 +104,12 @@ class Connections:
             try:
                 return await self._in(connection, prepared, memory, bare=bare)
             except asyncpg.UniqueViolationError as error:
-                await _abandon(connection)
+                await abandon(connection)
                 if not await self.caught_up(connection, prepared.translation, error):
                     raise
                 return await self._in(connection, prepared, memory, bare=bare)
         except (*DRIVER_ERRORS, TimeoutError) as error:
-            await _abandon(connection)
+            await abandon(connection)
             raise translate_failure(error, self.dialect.catalog) from None
 
     async def _in(self, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool) -> StatementResult:
@@ -135,12 +135,13 @@ class Connections:
         return True
 
 
-async def _abandon(connection: Connection) -> None:
-    if not connection.is_closed() and connection.is_in_transaction():
-        try:
+async def abandon(connection: Connection) -> None:
+    """ROLLBACK if a transaction is open and that is still possible."""
+    try:
+        if not connection.is_closed() and connection.is_in_transaction():
             await connection.execute("ROLLBACK")
-        except DRIVER_ERRORS:
-            connection.terminate()
+    except (*DRIVER_ERRORS, TimeoutError):  # dead: `release` sees to it
+        return
 
 
 def as_statement_error(error: CutoverError) -> StatementError:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.helpers import install_helpers
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translator import Translation, Translator
@@ -36,8 +37,10 @@ class Dialect:
 
     def __init__(self, tables: Callable[[], Tables], ddl: Callable[[], Sequence[str]], size: int = 4096) -> None:
         self._tables, self._ddl, self._size = tables, ddl, size
-        self._known: tuple[Tables, tuple[str, ...]] | None = None
+        self._known: Tables | None = None
         self._checked: OrderedDict[str, Checked] = OrderedDict()
+        self.generation = 0
+        """Counts the schemas that were loaded."""
         self.catalog = Catalog({})
         self._translator = Translator(self.catalog)
         self._copy: SchemaCopy | None = None
@@ -45,13 +48,14 @@ class Dialect:
     @property
     def is_current(self) -> bool:
         """Whether the mapping is still the one that was read."""
-        return self._known is not None and self._known[0] is self._tables()
+        return self._known is not None and self._known is self._tables()
 
     async def renew(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        """Read the schema again if it changed: once per mapping, not per statement."""
+        """Read the schema again if it changed: once per mapping, not per statement. Installs the helper functions."""
         if self.is_current:
             return
         tables, ddl = self._tables(), tuple(self._ddl())
+        await install_helpers(connection)
         sequences: dict[str, str | None] = {}
         for table in tables:
             if table.rowid_alias is not None:
@@ -67,7 +71,8 @@ class Dialect:
         if self._copy is not None:
             self._copy.close()
         self._copy = SchemaCopy(ddl)
-        self._known = (tables, tuple(ddl))
+        self._known = tables
+        self.generation += 1
 
     @property
     def copy(self) -> SchemaCopy:
@@ -116,6 +121,10 @@ class Dialect:
     def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
         """The translation. Raises `StatementError`."""
         return self._translator.translate(sql, arguments)
+
+    def typical(self, sql: str) -> Translation:
+        """The translation for arguments of the kinds that the statement's own columns suggest."""
+        return self._translator.typical(sql, len(inspect(sql).params))
 
     def columns(self, checked: Checked, translation: Translation) -> list[ResultColumn]:
         """Names and declared types of the result's columns, as SQLite has them."""

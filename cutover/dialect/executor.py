@@ -9,6 +9,7 @@ from cutover import clock
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
+from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
 from cutover.errors import Fenced, StatementError
@@ -45,6 +46,7 @@ class PostgresExecutor:
         """
         self.dialect = Dialect(tables, ddl)
         self._connections = Connections(store, self.dialect)
+        self.rehearsal = Rehearsal(self._connections)
         self._metrics = metrics
         self._timeout = transaction_timeout
 

@@ -181,8 +181,8 @@ class Expressions:
 
     def _hint(self, parameter: Typed, other: Typed) -> None:
         """A NULL argument beside a column needs no translation of its own."""
-        if parameter.slot is not None and other.column is not None and other.kind not in (Kind.JSON, Kind.BOOL):
-            self.context.hints.setdefault(parameter.slot, other.kind)
+        if other.column is not None and other.kind not in (Kind.JSON, Kind.BOOL):
+            self.context.hint(parameter.slot, other.kind)
 
     def _compare_rows(self, op: type[exp.Binary], left: exp.Tuple, right: exp.Tuple, scope: Scope) -> exp.Expr:
         if len(left.expressions) != len(right.expressions):
@@ -207,8 +207,7 @@ class Expressions:
         if isinstance(node.expression, exp.Null):
             inner = self.typed(node.this, scope)
             operand = null(Kind.TEXT) if inner.kind is Kind.NULL else paren(inner.node)
-            if inner.slot is not None:
-                self.context.hints.setdefault(inner.slot, Kind.TEXT)
+            self.context.hint(inner.slot, Kind.TEXT)
             return Typed(_negated(node, exp.Is(this=operand, expression=exp.Null())), Kind.BOOL)
         if isinstance(node.expression, exp.Boolean):
             truth = paren(self.condition(node.this, scope))

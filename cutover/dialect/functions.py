@@ -122,8 +122,8 @@ def converted(branch: Typed, kind: Kind) -> exp.Expr:
     if branch.kind is kind:
         return cast(branch.node, "BIGINT") if kind is Kind.INT and branch.is_constant else branch.node
     if kind is Kind.NUM:
-        return helper("num", branch.node)
-    return call("to_jsonb", branch.node)
+        return helper("num", cast(branch.node, "BIGINT") if branch.kind is Kind.INT else branch.node)
+    return call("to_jsonb", cast(branch.node, "TEXT") if branch.kind is Kind.TEXT else branch.node)
 
 
 def cast_to(affinity: str, inner: Typed) -> Typed:

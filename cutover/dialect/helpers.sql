@@ -188,7 +188,7 @@ DECLARE
     regex text := '';
     part text;
 BEGIN
-    FOR part IN SELECT found[1] FROM regexp_matches(pattern, '\[\^?\]?[^]]*\]|.', 'gs') AS found LOOP
+    FOR part IN SELECT matched[1] FROM regexp_matches(pattern, '\[\^?\]?[^]]*\]|.', 'gs') AS matched LOOP
         regex := regex || CASE
             WHEN part = '*' THEN '.*'
             WHEN part = '?' THEN '.'
@@ -219,8 +219,9 @@ RETURN (SELECT coalesce(array_agg(coalesce(found[1], found[2], found[3], '-' || 
 CREATE OR REPLACE FUNCTION cutover.json_extract(x text, path text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found json := x::json #> cutover.json_path(path);
+    found json;
 BEGIN
+    found := x::json #> cutover.json_path(path);
     RETURN CASE json_typeof(found)
         WHEN 'string' THEN found::jsonb
         WHEN 'number' THEN found::jsonb
@@ -325,7 +326,7 @@ DECLARE
     part text;
 BEGIN
     IF moment IS NULL OR format IS NULL THEN RETURN NULL; END IF;
-    FOR part IN SELECT found[1] FROM regexp_matches(format, '%.|[^%]+|%', 'gs') AS found LOOP
+    FOR part IN SELECT matched[1] FROM regexp_matches(format, '%.|[^%]+|%', 'gs') AS matched LOOP
         result := result || CASE part COLLATE "C"
             WHEN '%d' THEN to_char(moment, 'DD')
             WHEN '%f' THEN to_char(moment, 'SS.MS')

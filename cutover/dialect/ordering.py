@@ -105,11 +105,16 @@ class Ordering:
         """Copy LIMIT and OFFSET: a negative limit is none, a negative offset is 0."""
         limit, offset = node.args.get("limit"), node.args.get("offset")
         if limit is not None:
-            typed = functions.integer(self.expressions.typed(limit.expression, Scope()))
+            typed = self._whole(limit.expression)
             lowest = cast(exp.Literal.number(-1), "BIGINT")
             bound = call("NULLIF", call("GREATEST", typed.node, lowest), lowest.copy())
             result.set("limit", exp.Limit(expression=bound))
         if offset is not None:
-            typed = functions.integer(self.expressions.typed(offset.expression, Scope()))
+            typed = self._whole(offset.expression)
             bound = call("GREATEST", typed.node, cast(exp.Literal.number(0), "BIGINT"))
             result.set("offset", exp.Offset(expression=bound))
+
+    def _whole(self, node: exp.Expr) -> Typed:
+        typed = self.expressions.typed(node, Scope())
+        self.expressions.context.hint(typed.slot, Kind.INT)
+        return functions.integer(typed)

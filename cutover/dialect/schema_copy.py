@@ -34,23 +34,20 @@ class SchemaCopy:
 
     def __init__(self, statements: Sequence[str]) -> None:
         """`statements`: the CREATE statements, tables before what refers to them. Ones that fail are left out."""
-        self._db = sqlite3.connect(":memory:", isolation_level=None)
-        for sql in statements:
-            try:
-                self._db.execute(sql)
-            except sqlite3.Error:  # a module that is not here; what needs it is refused when it is used
-                continue
-        self._db.execute("PRAGMA foreign_keys = ON")
+        self._db = _filled(statements)
+        self._compiler = _filled(statements)
+        self._compiler.text_factory = bytes  # EXPLAIN shows blobs of the statement as text
         self._columns = ColumnsOf(statements)
 
     def close(self) -> None:
         """Free the memory."""
         self._columns.close()
+        self._compiler.close()
         self._db.close()
 
     def describe(self, sql: str) -> Description:
         """What the statement is. Raises the `StatementError` that SQLite's own prepare raises."""
-        return describe(self._db, self._columns, sql)
+        return describe(self._compiler, self._columns, sql)
 
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """Run a question about the schema. Raises `StatementError`."""
@@ -75,6 +72,17 @@ class SchemaCopy:
     def _exists(self, name: str) -> bool:
         row = self._db.execute("SELECT 1 FROM sqlite_master WHERE lower(name) = lower(?)", (name,)).fetchone()
         return row is not None
+
+
+def _filled(statements: Sequence[str]) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    for sql in statements:
+        try:
+            db.execute(sql)
+        except sqlite3.Error:  # a module that is not here; what needs it is refused when it is used
+            continue
+    db.execute("PRAGMA foreign_keys = ON")
+    return db
 
 
 def _name(found: re.Match[str]) -> str:

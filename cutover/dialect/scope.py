@@ -150,6 +150,13 @@ class Context:
     uses: list[Use] = field(default_factory=list)
     hints: dict[int, Kind] = field(default_factory=dict)
     """Slots that need not tell NULL from this kind, because the place they stand in is typed."""
+    nulls_matter: bool = False
+    """The statement means something else for a NULL argument (OR IGNORE, OR REPLACE), so there are no hints."""
+
+    def hint(self, slot: int | None, kind: Kind) -> None:
+        """Note that NULL in this slot needs no translation of its own."""
+        if slot is not None and not self.nulls_matter:
+            self.hints.setdefault(slot, kind)
 
     def parameter(self, slot: int) -> Typed:
         """The parameter as an expression of its own kind."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon
 from cutover.dialect.failures import Conflict, translate_failure
 from cutover.dialect.running import Memory, prepare, run
 from cutover.errors import StatementError
@@ -103,11 +103,7 @@ class Transaction:
 
     async def abandon(self) -> None:
         """ROLLBACK if that is still possible, and give the connection back."""
-        if not self.connection.is_closed() and self.connection.is_in_transaction():
-            try:
-                await self.connection.execute("ROLLBACK")
-            except (*DRIVER_ERRORS, TimeoutError):
-                self.connection.terminate()
+        await abandon(self.connection)
         await self._connections.release(self.connection)
 
     async def _guard(self) -> None:

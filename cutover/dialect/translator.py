@@ -104,6 +104,12 @@ class Translator:
                 return shared
         return translate(sql, self.catalog, kinds)
 
+    def typical(self, sql: str, parameters: int) -> Translation:
+        """The translation for arguments of likely kinds: those of the columns beside them, otherwise integers."""
+        context = Context(self.catalog, [Kind.NULL] * parameters)
+        _rewrite(sql, context)
+        return translate(sql, self.catalog, [context.hints.get(slot, Kind.INT) for slot in range(parameters)])
+
     def _remember(self, key: tuple[str, tuple[Kind, ...]], translation: Translation) -> None:
         self._known[key] = translation
         if len(self._known) > self._size:

@@ -39,6 +39,7 @@ class Writes:
         self.queries = Queries(context)
         self.assigning = Assigning(context)
         self.conflicts = Conflicts(self.queries, self.assigning)
+        self._replacing = False
 
     def _target(self, node: exp.Expr) -> tuple[Table, Source, exp.Table]:
         if not isinstance(node, exp.Table) or (node.db and node.db.lower() != "main"):
@@ -77,6 +78,8 @@ class Writes:
         scope = Scope(sources=[source])
         with_clause = self.queries.with_clause(node, scope)
         columns = [_column(table, name.name) for name in listed] if listed else list(table.columns)
+        self.context.nulls_matter = conflict is not None
+        self._replacing = conflict == "REPLACE"
         body = node.expression
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
         if body is None:
@@ -121,6 +124,8 @@ class Writes:
                 automatic = self._next_key(table) or self._next_of_sequence(table)
                 return call("coalesce", self.assigning.assign(typed, column), automatic)
             return self.assigning.assign(typed, column)
+        if self._replacing and typed.kind is Kind.NULL and column.not_null and column.default is not None:
+            return exp.Var(this="DEFAULT")
         return self.assigning.assign(typed, column)
 
     def _next_key(self, table: Table) -> exp.Expr | None:

@@ -1,0 +1,138 @@
+"""Which of the statements that applications send would run on Postgres: each is translated, and prepared there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import structlog
+
+from cutover.dialect.executor import PostgresExecutor
+from cutover.errors import CutoverError
+from cutover.metrics import Metrics
+from cutover.schema.sqltext import StatementKind, classify
+
+Status = Literal["unseen", "ready", "refused", "failing", "invalid"]
+"""unseen: not rehearsed yet. refused: no translation. failing: Postgres refuses the translation.
+invalid: SQLite refuses it as well, so nothing is lost by the switch."""
+
+_log = structlog.get_logger(__name__)
+_KINDS = (StatementKind.READ, StatementKind.WRITE)
+_PAUSE = 0.2
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One distinct text."""
+
+    sql: str
+    count: int = 0
+    status: Status = "unseen"
+    translation: str | None = None
+    reason: str | None = None
+    generation: int = 0
+    """The schema it was rehearsed against."""
+
+
+class StatementRegistry:
+    """Remembers the distinct texts of reads and writes, and rehearses each once a schema."""
+
+    def __init__(self, metrics: Metrics, *, limit: int = 10_000) -> None:
+        """`limit`: texts that are remembered. Further ones are only counted; `summary` tells how many."""
+        self._metrics = metrics
+        self._limit = limit
+        self._entries: dict[str, _Entry] = {}
+        self._beyond = 0
+        self._new = asyncio.Event()
+        self._executor: Callable[[], PostgresExecutor | None] = lambda: None
+        self._turn = asyncio.Lock()
+
+    def seen(self, sql: str) -> None:
+        """Note one execution of a statement. Nearly free for a text that is known."""
+        entry = self._entries.get(sql)
+        if entry is None:
+            entry = self._add(sql)
+            if entry is None:
+                return
+        entry.count += 1
+
+    def _add(self, sql: str) -> _Entry | None:
+        if classify(sql) not in _KINDS:
+            return None
+        if len(self._entries) >= self._limit:
+            self._beyond += 1
+            return None
+        entry = self._entries[sql] = _Entry(sql)
+        self._new.set()
+        return entry
+
+    async def run(self, executor: Callable[[], PostgresExecutor | None]) -> None:
+        """Rehearse what is new while `executor` gives one (None: Postgres is away or primary). Runs until cancelled."""
+        self._executor = executor
+        while True:
+            await self._new.wait()
+            self._new.clear()
+            if not await self.rehearse():
+                self._new.set()
+            await asyncio.sleep(_PAUSE)
+
+    async def rehearse(self) -> bool:
+        """Rehearse what has not been against today's schema. Whether that could be done; it changes no data."""
+        async with self._turn:
+            executor = self._executor()
+            if executor is None:
+                return not self._pending(-1)
+            try:
+                await executor.rehearsal.ready()
+                for entry in self._pending(executor.dialect.generation):
+                    await self._rehearse(executor, entry)
+            except CutoverError as error:
+                _log.info("The rehearsal waits for Postgres", reason=error.message)
+                return False
+            finally:
+                self._count()
+            return True
+
+    def _pending(self, generation: int) -> list[_Entry]:
+        if generation < 0:
+            return [entry for entry in self._entries.values() if entry.status == "unseen"]
+        return [entry for entry in self._entries.values() if entry.generation != generation]
+
+    async def _rehearse(self, executor: PostgresExecutor, entry: _Entry) -> None:
+        found = await executor.rehearsal.rehearse(entry.sql)
+        entry.status, entry.translation, entry.reason = found.status, found.translation, found.reason
+        entry.generation = executor.dialect.generation
+
+    def _count(self) -> None:
+        for status in ("unseen", "ready", "refused", "failing", "invalid"):
+            number = sum(entry.status == status for entry in self._entries.values())
+            self._metrics.statements.labels(status).set(number)
+
+    def summary(self) -> dict[str, int]:
+        """Distinct statements, how many are ready, how many would fail after a promotion, how many were not kept."""
+        statuses = [entry.status for entry in self._entries.values()]
+        return {
+            "statements": len(statuses),
+            "ready": statuses.count("ready"),
+            "failing": statuses.count("refused") + statuses.count("failing"),
+            "unseen": statuses.count("unseen"),
+            "invalid": statuses.count("invalid"),
+            "beyond_limit": self._beyond,
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One object a statement, those that would fail first, then by how often they were sent."""
+        order = {"failing": 0, "refused": 0, "unseen": 1, "invalid": 2, "ready": 3}
+        entries = sorted(self._entries.values(), key=lambda entry: (order[entry.status], -entry.count))
+        return [
+            {
+                "sql": entry.sql,
+                "translation": entry.translation,
+                "status": entry.status,
+                "reason": entry.reason,
+                "count": entry.count,
+            }
+            for entry in entries
+        ]

@@ -1,0 +1,108 @@
+"""Errors are SQLite's: codes and texts that applications match on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+from tests.flow.test_dialect_statements import DATA, SCHEMA
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("sql", "args"),
+    [
+        ("INSERT INTO authors (id, name) VALUES (1, 'again')", ()),
+        ("INSERT INTO authors (name, email) VALUES ('x', ?)", ("ADA@X.org",)),
+        ("INSERT INTO ratings VALUES (1, 'x', 1)", ()),
+        ("INSERT INTO authors (name) VALUES (NULL)", ()),
+        ("UPDATE authors SET name = ? WHERE id = 1", (None,)),
+        ("INSERT INTO books (title, author_id) VALUES ('x', 77)", ()),
+        ("SELECT * FROM nowhere", ()),
+        ("SELECT nothing FROM authors", ()),
+        ("SELEC 1", ()),
+        ("SELECT no_function(1)", ()),
+        ("INSERT INTO ratings VALUES (1, 2)", ()),
+        ("SELECT ?", ()),
+        ("", ()),
+        ("SELECT 1; SELECT 2", ()),
+        ("COMMIT", ()),
+        ("ROLLBACK", ()),
+        ("RELEASE no_such_name", ()),
+        ("ATTACH 'x' AS y", ()),
+        ("SELECT json_extract('{', '$')", ()),
+    ],
+)
+async def test_the_same_error(both: World, sql: str, args: tuple[str | int | None, ...]) -> None:
+    await both.same_error(sql, *args)
+
+
+@pytest.mark.parametrize(
+    ("sql", "args", "code"),
+    [
+        ("INSERT INTO authors (name, age) VALUES ('x', ?)", ("not a number",), "SQLITE_MISMATCH"),
+        ("INSERT INTO authors (name, age) VALUES ('x', ?)", (1.5,), "SQLITE_MISMATCH"),
+        ("INSERT INTO authors (name) VALUES (?)", ("nul\x00",), "SQLITE_MISMATCH"),
+        ("INSERT INTO authors (name, age) VALUES ('x', x'00')", (), "SQL_NOT_TRANSLATABLE"),
+        ("UPDATE OR IGNORE authors SET id = 2", (), "SQL_NOT_TRANSLATABLE"),
+        ("INSERT OR FAIL INTO authors (name) VALUES ('x')", (), "SQL_NOT_TRANSLATABLE"),
+        ("SELECT * FROM json_each('[1]')", (), "SQL_NOT_TRANSLATABLE"),
+        ("SELECT printf('%d', 1)", (), "SQL_NOT_TRANSLATABLE"),
+        ("SELECT rowid FROM ratings", (), "SQL_NOT_TRANSLATABLE"),
+        ("CREATE TABLE extra (a)", (), "SQL_PARSE_ERROR"),
+        ("PRAGMA foreign_keys = OFF", (), "SQL_NOT_TRANSLATABLE"),
+    ],
+)
+async def test_what_postgres_cannot_do_is_refused_clearly(
+    both: World, sql: str, args: tuple[str | float, ...], code: str
+) -> None:
+    with pytest.raises(StatementError) as refused:
+        await both.on_postgres(sql, *args)
+    assert refused.value.code == code
+    assert "not a number" not in refused.value.message
+    assert await both.on_postgres("SELECT count(*) FROM authors WHERE name = 'x'")
+
+
+async def test_questions_about_the_schema_are_answered_from_the_copy(both: World) -> None:
+    await both.same("PRAGMA table_info(authors)")
+    await both.same("PRAGMA foreign_key_list('books')")
+    await both.same("SELECT name, type FROM sqlite_master WHERE type = ? ORDER BY name", "table")
+    await both.same("SELECT name FROM pragma_table_info('books')")
+    result = await both.on_postgres("CREATE TABLE IF NOT EXISTS authors (id)")
+    assert result.affected == 0
+    await both.on_postgres("CREATE INDEX IF NOT EXISTS books_by_author ON books (author_id)")
+    await both.on_postgres("PRAGMA foreign_keys = ON")
+
+
+async def test_describe(both: World) -> None:
+    found = await both.session.describe("SELECT name AS n, age + 1 FROM authors WHERE id = :id AND age > ?")
+    assert [column.name for column in found.columns] == ["n", "age + 1"]
+    assert found.params == (":id", None)
+    assert found.is_readonly
+    written = await both.session.describe("INSERT INTO authors (name) VALUES (?) RETURNING id AS key, name")
+    assert [column.name for column in written.columns] == ["key", "name"]
+    assert not written.is_readonly
+    with pytest.raises(StatementError, match="no such column"):
+        await both.session.describe("SELECT missing FROM authors")
+
+
+async def test_statement_timeout_leaves_the_session_usable(both: World) -> None:
+    await both.session.sequence("BEGIN")
+    await both.on_postgres("INSERT INTO authors (name) VALUES ('kept')")
+    transaction = both.session._transaction
+    assert transaction is not None
+    await transaction.connection.execute("SET LOCAL statement_timeout = '50ms'")
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with pytest.raises(StatementError) as stopped:
+        await both.on_postgres(endless)
+    assert stopped.value.code == "SQLITE_INTERRUPT"
+    await both.session.sequence("COMMIT")
+    assert (await both.on_postgres("SELECT count(*) FROM authors WHERE name = 'kept'")).rows == [(1,)]

@@ -1,0 +1,244 @@
+"""Transactions on Postgres behave as SQLite's do, also when statements fail in them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import Fenced, StatementError
+from cutover.model.statement import IsAutocommit, Not, Ok, Statement, Step
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner TEXT NOT NULL UNIQUE, balance INTEGER NOT NULL);
+CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT);
+"""
+DATA = ("INSERT INTO accounts (owner, balance) VALUES ('a', 100), ('b', 100)",)
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+def steps(*sql: str) -> list[Step]:
+    return [Step(Statement(text)) for text in sql]
+
+
+def transaction(*sql: str) -> list[Step]:
+    """As libSQL's clients send one."""
+    made = [Step(Statement("BEGIN IMMEDIATE"))]
+    made += [Step(Statement(text), Ok(at)) for at, text in enumerate(sql)]
+    made.append(Step(Statement("COMMIT"), Ok(len(made) - 1)))
+    return [*made, Step(Statement("ROLLBACK"), Not(Ok(len(made) - 1)))]
+
+
+async def balances(both: World) -> dict[str, int]:
+    rows = (await both.executor.run(steps("SELECT owner, balance FROM accounts"))).results[0]
+    assert rows is not None
+    return {str(owner): int(balance) for owner, balance in rows.rows}  # type: ignore[arg-type]
+
+
+async def test_an_error_inside_a_transaction_undoes_only_its_statement(both: World) -> None:
+    session = both.session
+    await session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('one')")
+    for sql in ("INSERT INTO accounts VALUES (1, 'x', 0)", "INSERT INTO accounts (owner) VALUES ('x')", "SELECT nope"):
+        with pytest.raises(StatementError):
+            await session.execute(Statement(sql))
+    assert session.in_transaction
+    assert session.writing
+    await session.sequence("INSERT INTO notes (body) VALUES ('two'); COMMIT")
+    assert not session.in_transaction
+    assert (await both.on_postgres("SELECT body FROM notes ORDER BY id")).rows == [("one",), ("two",)]
+
+
+async def test_begin_commit_and_rollback_out_of_place(both: World) -> None:
+    await both.same_error("COMMIT")
+    await both.same_error("ROLLBACK")
+    both.on_sqlite("BEGIN")
+    await both.on_postgres("BEGIN TRANSACTION")
+    await both.same_error("BEGIN IMMEDIATE")
+    await both.on_postgres("ROLLBACK TRANSACTION")
+    assert not both.session.in_transaction
+
+
+async def test_savepoints(both: World) -> None:
+    script = [
+        "SAVEPOINT outer_one",
+        "INSERT INTO notes (body) VALUES ('kept')",
+        'SAVEPOINT "Inner"',
+        "INSERT INTO notes (body) VALUES ('undone')",
+        "ROLLBACK TO inner",
+        "INSERT INTO notes (body) VALUES ('again')",
+        "RELEASE SAVEPOINT inner",
+        "RELEASE outer_one",
+    ]
+    for sql in script:
+        both.on_sqlite(sql)
+        await both.on_postgres(sql)
+        assert both.session.in_transaction == both.db.in_transaction, sql
+    await both.same("SELECT body FROM notes ORDER BY body")
+    await both.same_error("ROLLBACK TO inner")
+
+
+async def test_automatic_keys_and_memory(both: World) -> None:
+    assert (await both.on_postgres("INSERT INTO notes (body) VALUES ('a'), ('b')")).last_insert_rowid == 2
+    assert (await both.on_postgres("INSERT INTO notes VALUES (50, 'c')")).last_insert_rowid == 50
+    assert (await both.on_postgres("INSERT INTO notes (body) VALUES ('d') RETURNING body")).last_insert_rowid == 51
+    assert (await both.on_postgres("SELECT last_insert_rowid(), changes()")).rows == [(51, 1)]
+    assert (await both.on_postgres("UPDATE notes SET body = 'x' WHERE id > 1")).affected == 3
+    assert (await both.on_postgres("SELECT changes(), total_changes()")).rows == [(3, 9)]
+
+
+async def test_a_sequence_that_fell_behind_catches_up(both: World) -> None:
+    async with both.pool.acquire() as native:
+        await native.execute("INSERT INTO notes (id, body) SELECT n, 'native' FROM generate_series(1, 30) AS n")
+    assert (await both.on_postgres("INSERT INTO notes (body) VALUES ('x')")).last_insert_rowid == 31
+    async with both.pool.acquire() as native:
+        await native.execute("INSERT INTO notes (id, body) VALUES (32, 'native')")
+    await both.session.sequence("BEGIN")
+    assert (await both.on_postgres("INSERT INTO notes (body) VALUES ('y')")).last_insert_rowid == 33
+    await both.session.sequence("COMMIT")
+
+
+async def test_concurrent_transfers_are_repeated_until_they_pass(both: World) -> None:
+    async def transfer(source: str, target: str) -> None:
+        result = await both.executor.run(
+            transaction(
+                f"UPDATE accounts SET balance = balance - 1 WHERE owner = '{source}'",
+                f"UPDATE accounts SET balance = balance + 1 WHERE owner = '{target}'",
+            )
+        )
+        assert result.errors == [None] * 5, result.errors
+
+    await asyncio.gather(*(transfer(*("ab" if at % 2 else "ba")) for at in range(12)))
+    assert await balances(both) == {"a": 100, "b": 100}
+
+
+async def test_a_conflict_of_an_interactive_transaction_is_busy_until_rollback(both: World) -> None:
+    first, second = both.executor.session(), both.executor.session()
+    for session in (first, second):
+        await session.sequence("BEGIN")
+        await session.execute(Statement("SELECT sum(balance) FROM accounts"))
+    await first.execute(Statement("UPDATE accounts SET balance = balance + 1 WHERE owner = 'a'"))
+    await first.sequence("COMMIT")
+    result = await second.batch(
+        steps("UPDATE accounts SET balance = balance - 1 WHERE owner = 'a'", "DELETE FROM accounts", "COMMIT")
+    )
+    assert {error.code for error in result.errors if error} == {"SQLITE_BUSY"}
+    assert None not in result.errors
+    assert second.in_transaction
+    assert not second.writing
+    await second.sequence("ROLLBACK")
+    assert not second.in_transaction
+    assert await balances(both) == {"a": 101, "b": 100}
+    await first.close()
+    await second.close()
+
+
+async def test_batches_follow_their_conditions(both: World) -> None:
+    result = await both.executor.run(
+        [
+            Step(Statement("INSERT INTO notes (body) VALUES ('one')")),
+            Step(Statement("INSERT INTO accounts VALUES (1, 'x', 0)")),
+            Step(Statement("INSERT INTO notes (body) VALUES ('skipped')"), Ok(1)),
+            Step(Statement("INSERT INTO notes (body) VALUES ('alone')"), IsAutocommit()),
+        ]
+    )
+    assert [outcome is not None for outcome in result.results] == [True, False, False, True]
+    assert result.errors[1] is not None
+    assert result.errors[1].message == "UNIQUE constraint failed: accounts.id"
+    failing = await both.executor.run(
+        transaction("INSERT INTO notes (body) VALUES ('gone')", "INSERT INTO accounts VALUES (1, 'x', 0)")
+    )
+    assert failing.results[4] is not None
+    assert (await both.on_postgres("SELECT body FROM notes ORDER BY body")).rows == [("alone",), ("one",)]
+
+
+async def test_expelled_and_overdue_transactions_hold_nothing(both: World) -> None:
+    session = both.session
+    await session.sequence("BEGIN IMMEDIATE; INSERT INTO notes (body) VALUES ('x')")
+    await session.expel()
+    with pytest.raises(StatementError) as expelled:
+        await session.execute(Statement("INSERT INTO notes (body) VALUES ('y')"))
+    assert expelled.value.code == "SQLITE_BUSY"
+    await session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('z'); COMMIT")
+    hurried = both.executor.session()
+    hurried._timeout = 0.05
+    await hurried.sequence("BEGIN; INSERT INTO notes (body) VALUES ('late')")
+    async with asyncio.timeout(5):
+        while hurried.writing:
+            await asyncio.sleep(0.01)
+    with pytest.raises(StatementError) as late:
+        await hurried.execute(Statement("COMMIT"))
+    assert late.value.code == "TRANSACTION_TIMEOUT"
+    await hurried.close()
+    assert (await both.on_postgres("SELECT body FROM notes")).rows == [("z",)]
+
+
+async def test_a_fence_is_told_as_a_fence(both: World) -> None:
+    async with both.pool.acquire() as native:
+        await native.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION 'cutover: the primary is sqlite, epoch 2' USING ERRCODE = '25006'; END $$;"
+            "CREATE TRIGGER fence BEFORE INSERT ON notes FOR EACH STATEMENT EXECUTE FUNCTION refuse()"
+        )
+    with pytest.raises(Fenced, match="epoch 2"):
+        await both.executor.run(steps("INSERT INTO notes (body) VALUES ('x')"))
+    with pytest.raises(Fenced):
+        await both.executor.run(transaction("INSERT INTO notes (body) VALUES ('x')"))
+    result = await both.executor.run(
+        steps("UPDATE accounts SET balance = 1 WHERE owner = 'a'", "INSERT INTO notes (body) VALUES ('x')")
+    )
+    assert result.errors[0] is None
+    assert result.errors[1] is not None
+    assert result.errors[1].code == "SQLITE_BUSY"
+
+
+async def test_a_lost_connection_is_busy_or_unknown_never_silent(both: World) -> None:
+    await both.session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('x')")
+    assert both.session._transaction is not None
+    await _kill(both, both.session._transaction.connection.get_server_pid())
+    with pytest.raises(StatementError) as lost:
+        await both.session.execute(Statement("INSERT INTO notes (body) VALUES ('y')"))
+    assert lost.value.code == "SQLITE_BUSY"
+    await both.session.sequence("ROLLBACK")
+    await both.session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('x')")
+    await _kill(both, both.session._transaction.connection.get_server_pid())
+    with pytest.raises(StatementError) as unknown:
+        await both.session.execute(Statement("COMMIT"))
+    assert unknown.value.code == "OUTCOME_UNKNOWN"
+    assert (await both.on_postgres("SELECT count(*) FROM notes")).rows == [(0,)]
+
+
+async def _kill(both: World, pid: int) -> None:
+    async with both.pool.acquire() as native:
+        await native.execute("SELECT pg_terminate_backend($1)", pid)
+        async with asyncio.timeout(5):
+            while await native.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):
+                await asyncio.sleep(0.01)
+
+
+async def test_a_cancelled_caller_leaves_no_commit_unknown(both: World) -> None:
+    for _ in range(5):
+        task = asyncio.create_task(both.executor.run(steps("INSERT INTO notes (body) VALUES ('once')")))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    found = await both.on_postgres("SELECT count(*) FROM notes")
+    assert found.rows in ([(0,)], [(5,)])
+
+
+async def test_statements_survive_a_change_of_their_table(both: World) -> None:
+    query = Statement("SELECT * FROM accounts WHERE owner = ?", ("a",))
+    await both.session.execute(query)
+    async with both.pool.acquire() as native:
+        await native.execute("ALTER TABLE accounts ALTER COLUMN balance TYPE integer")
+    assert (await both.session.execute(query)).rows == [(1, "a", 100)]
+    await both.session.sequence("BEGIN")
+    await both.session.execute(query)
+    await both.session.sequence("COMMIT")
