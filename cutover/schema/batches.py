@@ -32,8 +32,9 @@ _BEGINS = frozenset((StatementKind.BEGIN, StatementKind.BEGIN_WRITE, StatementKi
 def route(steps: Sequence[Step]) -> Route:
     """The way of a batch. Refused and malformed statements count as reads: they are answered without a database."""
     if len(steps) == 1:
-        kind = inspect(steps[0].statement.sql).kind
-        if kind in _READS:
+        shape = inspect(steps[0].statement.sql)
+        kind = shape.kind
+        if kind in _READS or shape.default:
             return Route.READ
         return Route.WRITE if kind in _PLAIN else Route.SESSION
     kinds = [inspect(step.statement.sql).kind for step in steps]

@@ -23,13 +23,14 @@ class Stream:
     go the common way. It does not notice a switch unless a transaction of its own is in the way.
     """
 
-    __slots__ = ("_affected", "_epoch", "_last_rowid", "_primary", "_session", "_sticky", "_total")
+    __slots__ = ("_affected", "_epoch", "_last_rowid", "_open", "_primary", "_session", "_sticky", "_total")
 
     def __init__(self, primary: Primary) -> None:
         self._primary = primary
         self._session: Session | None = None
         self._epoch = 0
         self._sticky = False
+        self._open = False  # whether the client believes in a transaction; it may have been taken away
         self._last_rowid = self._affected = self._total = 0
 
     @property
@@ -64,7 +65,7 @@ class Stream:
         primary = self._primary
         primary.observe(steps)
         steps = self._with_memory(steps)
-        kind = Route.SESSION if self._sticky or self.in_transaction else route(steps)
+        kind = Route.SESSION if self._sticky or self._open else route(steps)
         if kind is Route.READ:
             result = await primary.read(steps)
         elif kind is Route.WRITE:
@@ -101,7 +102,8 @@ class Stream:
         gate = self._primary.gate
         may_write = writes(steps)
         while True:
-            waits = not self.writing and (may_write or (not self.in_transaction and _begins(steps)))
+            begins = may_write or (not self.in_transaction and _begins(steps))
+            waits = begins and not self.writing and not self._taken_away()
             if waits:
                 await gate.admit()
             session = await self._current_session(may_write)
@@ -110,10 +112,17 @@ class Stream:
         if gate.draining:
             raise ShuttingDown
         store = self._primary.member.store
-        result = await gate.track(self._run(session, steps), writes=may_write)
-        if not session.in_transaction:
+        try:
+            result = await gate.track(self._run(session, steps), writes=may_write)
+        finally:
+            self._open = session.in_transaction
+        if not self._open:
             store.wake()
         return result
+
+    def _taken_away(self) -> bool:
+        """Whether the client's transaction was rolled back without its knowing; its session will tell it."""
+        return self._open and not self.in_transaction
 
     async def _run(self, session: Session, steps: Sequence[Step]) -> BatchResult:
         try:
@@ -127,11 +136,11 @@ class Stream:
         """The session on today's primary. A transaction that began on another one may read on, but not write."""
         primary = self._primary
         if self._session is not None and self._epoch != primary.epoch:
-            began_before = self._session.in_transaction
-            if began_before and not may_write:
+            if self._session.in_transaction and not may_write:
                 return self._session
+            began_before = self._open
+            self._sticky = self._open = False
             await self.close()
-            self._sticky = False
             if began_before:
                 raise StatementError(
                     "The transaction began before a switch and was rolled back; repeat it.", "SQLITE_BUSY", retry=True

@@ -41,8 +41,6 @@ def run_statement(db: sqlite3.Connection, statement: Statement, types: DeclaredT
     if refused:
         raise refused
     values = bind(shape, statement)
-    if shape.default and not db.in_transaction:
-        return StatementResult()
     sql = "BEGIN" if shape.kind is StatementKind.BEGIN_READ else statement.sql
     if shape.returning:
         return _guarded(db, sql, shape, values, statement.want_rows)
