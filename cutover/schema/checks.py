@@ -132,31 +132,36 @@ def _of_text(check: Callable[[str, str, str, str], Check], value: str, base: str
     is_text, raw = f"typeof({value}) = 'text'", f"CAST({value} AS BLOB)"
     yield check(
         "text_with_nul",
-        f"({is_text} AND instr({raw}, x'00') > 0)",
+        _if(is_text, f"instr({raw}, x'00') > 0"),
         "Text holds a NUL character, which Postgres refuses.",
         "Remove it in SQLite: replace(value, char(0), '').",
     )
     # Only text beyond ASCII is worth a call out of SQLite.
     yield check(
         "text_not_unicode",
-        f"({is_text} AND {value} GLOB '*[^' || char(1) || '-' || char(127) || ']*' AND cutover_broken_text({raw}))",
+        _if(is_text, _if(f"{value} GLOB '*[^' || char(1) || '-' || char(127) || ']*'", f"cutover_broken_text({raw})")),
         "Text is not valid UTF-8, which Postgres refuses.",
         "Repair it in SQLite, or store it as a blob.",
     )
     if rest:
         yield check(
             "text_too_long",
-            f"({is_text} AND length({value}) > {int(rest.rstrip(')'))})",
+            _if(is_text, f"length({value}) > {int(rest.rstrip(')'))}"),
             f"Text is longer than {base}({rest} allows.",
             "Make the column text on Postgres.",
         )
     if base in {"json", "jsonb"}:
         yield check(
             "not_json",
-            f"({is_text} AND cutover_broken_{base}({raw}))",
+            _if(is_text, f"cutover_broken_{base}({raw})"),
             f"Text is not JSON that {base} holds (not JSON at all, a key twice, a NUL), but the column is {base}.",
             "Repair it in SQLite (an empty string often means NULL), or make the column text on Postgres.",
         )
+
+
+def _if(first: str, second: str) -> str:
+    """`first AND second`, where the second is not even tried without the first: AND promises no such thing."""
+    return f"CASE WHEN {first} THEN {second} ELSE 0 END"
 
 
 def _of_nulls(table: Table, column: Column, target: PostgresTable | None) -> Iterator[Check]:
@@ -204,7 +209,7 @@ def _of_parents(table: Table, key: ForeignKey, parent: Table) -> Check:
         absent = f"({', '.join(own)}) NOT IN (SELECT {', '.join(theirs)} FROM {source} WHERE {some})"
     label = f"{table.name}.{', '.join(key.columns)} -> {parent.name}.{', '.join(key.parent_columns)}"
     return Check(
-        f"({present} AND {absent})",
+        _if(present, absent),
         Finding(
             "blocks",
             "orphan",
