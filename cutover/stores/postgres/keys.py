@@ -99,7 +99,7 @@ class Bound:
             try:
                 if value is None:
                     return cls(tuple(values), inclusive=False)
-                values.append(codec_for(column).to_target(value))
+                values.append(codec_for(column).to_target(_comparable(column, value)))
             except Unrepresentable:
                 return _edge(column, value, values)
         return cls(tuple(values), inclusive=True)
@@ -107,6 +107,15 @@ class Bound:
     def whole(self, table: Table) -> bool:
         """Whether this is an ordinary bound: a complete key, inclusive."""
         return self.inclusive and len(self.values) == len(table.key)
+
+
+def _comparable(column: Column, value: SqlValue) -> SqlValue:
+    """A number as the column's own kind of number, if that is equal: 1.0 sorts with 1."""
+    if column.target_type in _INTEGERS and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if column.target_type == "double precision" and isinstance(value, int) and int(float(value)) == value:
+        return float(value)
+    return value
 
 
 def _edge(column: Column, value: SqlValue, before: Sequence[object]) -> Bound:
