@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -57,7 +57,8 @@ def without_password(url: str) -> str:
     user, at, host = parts.netloc.rpartition("@")
     secret = {"password", "sslpassword", "passfile"}
     query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if key not in secret])
-    return urlunsplit(parts._replace(netloc=user.partition(":")[0] + at + host, query=query))
+    safe = f"{parts.scheme}://{user.partition(':')[0]}{at}{host}{parts.path}"
+    return f"{safe}?{query}" if query else safe
 
 
 def _section(section: str, model: BaseModel) -> Iterator[str]:
