@@ -75,15 +75,18 @@ class Front:
 
     def routes(self) -> list[web.RouteDef]:
         """Every route of the front door."""
+        posts = {
+            "/v2/pipeline": partial(self._pipeline, version=2),
+            "/v3/pipeline": partial(self._pipeline, version=3),
+            "/v3/cursor": self._cursor,
+            "/v1/execute": self._execute,
+            "/v1/batch": self._batch,
+        }
         return [
-            web.post("/v2/pipeline", self._measured("/v2/pipeline", partial(self._pipeline, version=2))),
-            web.post("/v3/pipeline", self._measured("/v3/pipeline", partial(self._pipeline, version=3))),
-            web.post("/v3/cursor", self._measured("/v3/cursor", self._cursor)),
-            web.post("/v1/execute", self._measured("/v1/execute", self._execute)),
-            web.post("/v1/batch", self._measured("/v1/batch", self._batch)),
+            *(web.post(path, self._measured(path, handler)) for path, handler in posts.items()),
+            *(web.options(path, _preflight) for path in posts),
             *(web.get(path, _hello) for path in ("/v1", "/v2", "/v3", "/health")),
             web.get("/version", _version),
-            web.route("OPTIONS", "/{path:.*}", _preflight),
         ]
 
     async def close(self, _app: web.Application) -> None:
