@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from cutover.dialect import functions
+from cutover.dialect import functions, numbers
 from cutover.dialect.comparing import bytewise, collated, collation, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
@@ -108,7 +108,7 @@ class Aggregates:
         subject = null(Kind.TEXT) if typed[0].kind is Kind.NULL else typed[0].node
         nodes = [subject, *(cast(argument.node, "INTEGER") for argument in typed[1:2])]
         if len(typed) > 2:
-            kind, (subject, default) = functions.unify([typed[0], typed[2]])
+            kind, (subject, default) = numbers.unify([typed[0], typed[2]])
             return _Call(call(name, subject, nodes[1], default), kind)
         return _Call(call(name, *nodes), typed[0].kind)
 
@@ -129,13 +129,13 @@ class Aggregates:
                 node = collated(subject, collation(subject)) if subject.kind is Kind.TEXT else subject.node
                 return _Call(build("COUNT", node), Kind.INT, not_null=True)
             case "sum":
-                inner = functions.number(subject)
+                inner = numbers.number(subject)
                 wrap = _bigint if inner.kind is Kind.INT else _same
                 return _Call(build("SUM", inner.node), inner.kind, wrap)
             case "avg":
-                return _Call(build("AVG", functions.real(subject).node), Kind.REAL)
+                return _Call(build("AVG", numbers.real(subject).node), Kind.REAL)
             case "total":
-                return _Call(build("SUM", functions.real(subject).node), Kind.REAL, _or_zero, not_null=True)
+                return _Call(build("SUM", numbers.real(subject).node), Kind.REAL, _or_zero, not_null=True)
             case "min" | "max":
                 return self._extreme(name, subject, build)
             case _:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import functions
+from cutover.dialect import numbers
 from cutover.dialect.comparing import value
 from cutover.dialect.ordering import inner, ordered, position
 from cutover.dialect.scope import Scope
@@ -42,7 +42,7 @@ class Compounds:
         """VALUES as a query; columns are called column1, column2 ..."""
         plain = self.queries.expressions.plain
         rows = [[plain(item, scope) for item in row.expressions] for row in node.expressions]
-        unified = [functions.unify(column) for column in zip(*rows, strict=True)]
+        unified = [numbers.unify(column) for column in zip(*rows, strict=True)]
         names = [f"column{index}" for index in range(1, len(unified) + 1)]
         tuples = [exp.Tuple(expressions=[nodes[row] for _, nodes in unified]) for row in range(len(rows))]
         alias = exp.TableAlias(this=identifier("listed"), columns=[identifier(name) for name in names])
@@ -62,7 +62,7 @@ class Compounds:
         columns: list[tuple[str | None, Typed]] = []
         projections: list[list[exp.Expr]] = [[] for _ in arms]
         for index, (name, first) in enumerate(arms[0].columns):
-            kind, nodes = functions.unify([arm.columns[index][1] for arm in arms])
+            kind, nodes = numbers.unify([arm.columns[index][1] for arm in arms])
             for projected, converted in zip(projections, nodes, strict=True):
                 projected.append(cast(converted, "BIGINT") if kind is Kind.INT else converted)
             not_null = all(arm.columns[index][1].not_null for arm in arms)

@@ -49,7 +49,7 @@ class Connections:
         """As `lend`, to be given back by `release`."""
         pool = self._store.pool
         try:
-            connection: Connection = await pool.acquire(timeout=_ACQUIRE)  # type: ignore[assignment]  # a proxy of one
+            connection: Connection = await pool.acquire(timeout=_ACQUIRE)
         except (*DRIVER_ERRORS, TimeoutError):
             raise busy("PostgreSQL cannot be reached, or all its connections are in use.") from None
         try:

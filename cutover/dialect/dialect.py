@@ -6,10 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import asyncpg
-
 from cutover.dialect.catalog import Catalog
-from cutover.dialect.helpers import install_helpers
+from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translator import Translation, Translator
@@ -50,7 +48,7 @@ class Dialect:
         """Whether the mapping is still the one that was read."""
         return self._known is not None and self._known is self._tables()
 
-    async def renew(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    async def renew(self, connection: AnyConnection) -> None:
         """Read the schema again if it changed: once per mapping, not per statement. Installs the helper functions."""
         if self.is_current:
             return

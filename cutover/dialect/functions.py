@@ -1,4 +1,4 @@
-"""Arithmetic, casts and scalar functions with SQLite's results."""
+"""Scalar functions with SQLite's results."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from cutover.dialect import numbers
 from cutover.dialect.comparing import bytewise, collation, compare, text, value
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
 from cutover.dialect.tokens import FUNCTION_PREFIX
@@ -15,7 +16,6 @@ from cutover.dialect.typed import (
     Kind,
     Refused,
     Typed,
-    binary,
     call,
     cast,
     collate_c,
@@ -45,114 +45,9 @@ def is_aggregate(node: exp.Expr) -> bool:
     return name in AGGREGATES or name in WINDOW_ONLY
 
 
-def number(typed: Typed) -> Typed:
-    """As arithmetic takes it: integers are 64 bits wide, text gives its numeric prefix, NULL stays NULL."""
-    typed = value(typed)
-    match typed.kind:
-        case Kind.INT:
-            narrow = typed.is_constant or (typed.column is not None and typed.column.target_type != "bigint")
-            return typed.but(node=cast(typed.node, "BIGINT")) if narrow else typed
-        case Kind.REAL | Kind.NUM:
-            return typed
-        case Kind.NULL:
-            return typed.but(node=null(Kind.INT), kind=Kind.INT, slot=None)
-        case Kind.TEXT | Kind.DYNAMIC:
-            return Typed(helper("tonum", text(typed).node), Kind.NUM)
-        case _:
-            raise Refused(f"Arithmetic on a {typed.kind}")
-
-
-def integer(typed: Typed) -> Typed:
-    """As CAST(x AS INTEGER): truncated, or the integer prefix of a text."""
-    typed = value(typed)
-    if typed.kind in (Kind.TEXT, Kind.DYNAMIC):
-        return Typed(helper("toint", text(typed).node), Kind.INT, not_null=typed.not_null)
-    typed = number(typed)
-    if typed.kind is Kind.INT:
-        return typed
-    return Typed(helper("toint", typed.node), Kind.INT, not_null=typed.not_null)
-
-
-def real(typed: Typed) -> Typed:
-    """As a double."""
-    typed = number(typed)
-    return typed if typed.kind is Kind.REAL else Typed(cast(typed.node, "DOUBLE PRECISION"), Kind.REAL)
-
-
-def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
-    """`left op right` for numbers: division by zero is NULL, % is of integers."""
-    if op is exp.Mod:
-        real_result = Kind.REAL in (left.kind, right.kind)
-        divisor = call("NULLIF", integer(right).node, exp.Literal.number(0))
-        result = exp.Paren(this=exp.Mod(this=paren(integer(left).node), expression=divisor))
-        return Typed(
-            cast(result, "DOUBLE PRECISION") if real_result else result, Kind.REAL if real_result else Kind.INT
-        )
-    kinds = {left.kind, right.kind}
-    kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
-    if op is not exp.Div:
-        not_null = left.not_null and right.not_null
-        return Typed(exp.Paren(this=binary(op, left.node, right.node)), kind, not_null=not_null)
-    if kind is Kind.NUM:
-        return Typed(helper("div", left.node, right.node), kind)
-    divisor = call("NULLIF", right.node, exp.Literal.number(0))
-    return Typed(exp.Paren(this=exp.Div(this=paren(left.node), expression=divisor, typed=True)), kind)
-
-
-def unify(branches: Sequence[Typed]) -> tuple[Kind, list[exp.Expr]]:
-    """One kind for values that come out of one place (CASE, COALESCE, UNION), and the values in it."""
-    kinds = {branch.kind for branch in branches} - {Kind.NULL}
-    if not kinds:
-        return Kind.NULL, [branch.node for branch in branches]
-    if len(kinds) == 1:
-        kind = kinds.pop()
-    elif kinds <= NUMBERS:
-        kind = Kind.NUM
-    elif Kind.BLOB in kinds:
-        raise Refused("A result that may be a blob or something else")
-    else:
-        kind = Kind.DYNAMIC
-    return kind, [converted(branch, kind) for branch in branches]
-
-
-def converted(branch: Typed, kind: Kind) -> exp.Expr:
-    """The value in a wider kind, telling what it was."""
-    if branch.kind is Kind.NULL:
-        return null(kind)
-    if branch.kind is kind:
-        return cast(branch.node, "BIGINT") if kind is Kind.INT and branch.is_constant else branch.node
-    if kind is Kind.NUM:
-        return helper("num", cast(branch.node, "BIGINT") if branch.kind is Kind.INT else branch.node)
-    return call("to_jsonb", cast(branch.node, "TEXT") if branch.kind is Kind.TEXT else branch.node)
-
-
-def cast_to(affinity: str, inner: Typed) -> Typed:
-    """CAST(inner AS a type of that affinity)."""
-    if inner.kind is Kind.NULL:
-        kind = {"INTEGER": Kind.INT, "TEXT": Kind.TEXT, "BLOB": Kind.BLOB, "REAL": Kind.REAL}.get(affinity, Kind.NUM)
-        return Typed(null(kind), kind, affinity=affinity)
-    match affinity:
-        case "INTEGER":
-            return integer(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
-        case "REAL":
-            return real(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
-        case "TEXT":
-            return text(inner).but(affinity=affinity, column=None)
-        case "NUMERIC":
-            return number(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
-        case _:
-            if inner.kind is Kind.BLOB:
-                return inner.but(affinity=affinity)
-            return Typed(call("convert_to", text(inner).node, exp.Literal.string("UTF8")), Kind.BLOB, affinity=affinity)
-
-
-def _unblob(typed: Typed) -> Typed:
-    return text(typed) if typed.kind is Kind.BLOB else typed
-
-
 def now(kind: type[exp.Expr]) -> Typed:
     """CURRENT_TIMESTAMP, CURRENT_DATE, CURRENT_TIME: text in UTC."""
-    name = {exp.CurrentDate: "date", exp.CurrentTime: "time"}.get(kind, "datetime")
+    name = "date" if kind is exp.CurrentDate else ("time" if kind is exp.CurrentTime else "datetime")
     return Typed(helper(name, exp.Literal.string("now")), Kind.TEXT, not_null=True)
 
 
@@ -213,12 +108,12 @@ def _substr(_: Expressions, arguments: list[Typed]) -> Typed:
     inner = value(arguments[0])
     kind = Kind.BLOB if inner.kind is Kind.BLOB else Kind.TEXT
     subject = inner.node if kind is Kind.BLOB else _node(text(inner))
-    return Typed(helper("substr", subject, *(integer(bound).node for bound in arguments[1:])), kind)
+    return Typed(helper("substr", subject, *(numbers.integer(bound).node for bound in arguments[1:])), kind)
 
 
 def _coalesce(_: Expressions, arguments: list[Typed]) -> Typed:
     values = [value(argument) for argument in arguments]
-    kind, nodes = unify(values)
+    kind, nodes = numbers.unify(values)
     collations = next((argument for argument in values if argument.collation), values[0])
     not_null = any(argument.not_null for argument in values)
     return Typed(
@@ -237,25 +132,25 @@ def _nullif(_: Expressions, arguments: list[Typed]) -> Typed:
 
 
 def _iif(expressions: Expressions, arguments: list[Typed]) -> Typed:
-    kind, nodes = unify([value(argument) for argument in arguments[1:]])
+    kind, nodes = numbers.unify([value(argument) for argument in arguments[1:]])
     test = expressions.truth(arguments[0])
     return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=nodes[0])], default=nodes[1])), kind)
 
 
 def _abs(_: Expressions, arguments: list[Typed]) -> Typed:
-    inner = number(arguments[0])
+    inner = numbers.number(arguments[0])
     return Typed(call("abs", inner.node), inner.kind, not_null=inner.not_null)
 
 
 def _round(_: Expressions, arguments: list[Typed]) -> Typed:
-    digits = integer(arguments[1]).node if len(arguments) > 1 else cast(exp.Literal.number(0), "BIGINT")
-    return Typed(helper("round", real(arguments[0]).node, digits), Kind.REAL)
+    digits = numbers.integer(arguments[1]).node if len(arguments) > 1 else cast(exp.Literal.number(0), "BIGINT")
+    return Typed(helper("round", numbers.real(arguments[0]).node, digits), Kind.REAL)
 
 
 def _extreme(op: type[exp.Binary]) -> _Function:
     def build(_: Expressions, arguments: list[Typed]) -> Typed:
         values = [value(argument) for argument in arguments]
-        kind, nodes = unify(values)
+        kind, nodes = numbers.unify(values)
         if kind in (Kind.DYNAMIC, Kind.NULL):
             raise Refused("min() or max() of text and numbers")
         if kind is Kind.TEXT:
@@ -333,7 +228,7 @@ def _likely(_: Expressions, arguments: list[Typed]) -> Typed:
 
 def _blob_of(name: str) -> _Function:
     def build(_: Expressions, arguments: list[Typed]) -> Typed:
-        return Typed(helper(name, integer(arguments[0]).node), Kind.BLOB, not_null=True)
+        return Typed(helper(name, numbers.integer(arguments[0]).node), Kind.BLOB, not_null=True)
 
     return build
 
@@ -373,9 +268,9 @@ SCALARS: dict[str, _Function] = {
     "rtrim": _trim("rtrim"),
     "replace": _helper("replace", Kind.TEXT),
     "instr": _helper("instr", Kind.INT),
-    "char": _helper("chr", Kind.TEXT, integer),
+    "char": _helper("chr", Kind.TEXT, numbers.integer),
     "unicode": _helper("unicode", Kind.INT),
-    "sign": _helper("sign", Kind.INT, number),
+    "sign": _helper("sign", Kind.INT, numbers.number),
     "hex": _hex,
     "typeof": _typeof,
     "random": _random,

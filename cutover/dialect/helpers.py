@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from importlib.resources import files
+from typing import TypeAlias
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
+AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 _LOCK = 0x637574
 
 
@@ -17,7 +20,7 @@ def helpers_sql() -> str:
     return files("cutover.dialect").joinpath("helpers.sql").read_text(encoding="utf-8")
 
 
-async def install_helpers(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def install_helpers(connection: AnyConnection) -> None:
     """Install or renew the functions in schema `cutover`, if this version is not there yet. One transaction.
 
     Raises what asyncpg raises: the role must own schema `cutover`, or be allowed to create it.
@@ -37,7 +40,7 @@ async def install_helpers(connection: asyncpg.Connection[asyncpg.Record]) -> Non
         )
 
 
-async def _installed(connection: asyncpg.Connection[asyncpg.Record]) -> str | None:
+async def _installed(connection: AnyConnection) -> str | None:
     if not await connection.fetchval("SELECT to_regprocedure('cutover.helpers_version()') IS NOT NULL"):
         return None
     return str(await connection.fetchval("SELECT cutover.helpers_version()"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from cutover.dialect import functions
+from cutover.dialect import numbers
 from cutover.dialect.comparing import bytewise, collated, collation, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
@@ -117,4 +117,4 @@ class Ordering:
     def _whole(self, node: exp.Expr) -> Typed:
         typed = self.expressions.typed(node, Scope())
         self.expressions.context.hint(typed.slot, Kind.INT)
-        return functions.integer(typed)
+        return numbers.integer(typed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlglot
 from sqlglot import exp
 
-from cutover.dialect import comparing, functions
+from cutover.dialect import functions
 from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.comparing import bytewise, collated, collation
 from cutover.dialect.compounds import Compounds, leftmost
@@ -17,7 +17,7 @@ from cutover.dialect.ordering import Ordering
 from cutover.dialect.scope import Context, Grouping, Scope, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
-from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, collate_c, identifier, null, paren
+from cutover.dialect.typed import Kind, Refused, Typed, collate_c, identifier
 
 
 @dataclass(slots=True)
@@ -243,35 +243,6 @@ class Queries:
         typed = query.columns[0][1]
         return typed.but(node=exp.Subquery(this=query.node), not_null=False, constant=None, slot=None)
 
-    def in_query(self, node: exp.Expr, scope: Scope) -> exp.Expr:
-        """`x IN (SELECT ...)` and `x IN table` as a boolean."""
-        field = node.args.get("field")
-        source: exp.Expr = (
-            exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=field.this.copy())))
-            if field is not None
-            else node.args["query"]
-        )
-        query = self.query(source, Scope(scope))
-        subject_node = node.this.this if isinstance(node.this, exp.Paren) else node.this
-        written = subject_node.expressions if isinstance(subject_node, exp.Tuple) else [subject_node]
-        subjects = [self.expressions.typed(part, scope) for part in written]
-        if len(subjects) != len(query.columns):
-            raise Refused("IN with another number of columns than the query has")
-        lefts, rights = [], []
-        for index, (subject, (_, column)) in enumerate(zip(subjects, query.columns, strict=True), 1):
-            inner = Typed(exp.Column(this=identifier(f"c{index}")), column.kind, column.affinity, column.collation,
-                          column=column.column)  # fmt: skip
-            left, right = _member(subject, inner)
-            lefts.append(left)
-            rights.append(right)
-        left_node = exp.Tuple(expressions=lefts) if len(lefts) > 1 else paren(lefts[0])
-        names = [identifier(f"c{index}") for index in range(1, len(rights) + 1)]
-        alias = exp.TableAlias(this=identifier("member"), columns=names)
-        if any(not isinstance(right, exp.Column) for right in rights):
-            wrapped = exp.Subquery(this=query.node, alias=alias)
-            query.node = exp.Select(expressions=rights, from_=exp.From(this=wrapped))
-        return exp.In(this=left_node, query=exp.Subquery(this=query.node))
-
 
 def _renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:
     """Columns under the names that WITH gives them, if it does."""
@@ -313,20 +284,3 @@ def _ordinal(term: exp.Expr, projections: Sequence[exp.Expr]) -> exp.Expr:
             raise Refused(f"GROUP BY {number}")
         return _bare(projections[number - 1])
     return term
-
-
-def _member(subject: Typed, inner: Typed) -> tuple[exp.Expr, exp.Expr]:
-    """Both sides of IN so that Postgres compares them as SQLite does."""
-    left, right = comparing.align(subject, inner)
-    if left.kind is Kind.NULL:
-        return null(right.kind), right.node
-    if right.kind is Kind.NULL:
-        return left.node, null(left.kind)
-    if left.kind in NUMBERS and right.kind in NUMBERS:
-        return left.node, right.node
-    if left.kind is right.kind is Kind.TEXT:
-        name = collation(subject)
-        return collated(left, name), collated(right, name)
-    if left.kind is right.kind:
-        return left.node, right.node
-    raise Refused(f"IN between {left.kind} and {right.kind}")

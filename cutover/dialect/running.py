@@ -18,7 +18,9 @@ from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
 
 
 @dataclass(slots=True)

@@ -83,10 +83,10 @@ class Writes:
         body = node.expression
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
         if body is None:
-            columns, values = [], None
+            columns = []
+            values: exp.Expr | None = None
         elif isinstance(body, exp.Values):
-            values = self._rows(body, table, columns, scope)
-            columns, values = self._with_key(table, columns, values)
+            columns, values = self._with_key(table, columns, self._rows(body, table, columns, scope))
         else:
             values = self._selected(body, table, columns, scope)
         names = [identifier(column.target) for column in columns]

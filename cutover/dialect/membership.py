@@ -1,0 +1,60 @@
+"""`x IN (SELECT ...)`, compared as SQLite compares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cutover.dialect import comparing
+from cutover.dialect.comparing import collated, collation
+from cutover.dialect.scope import Scope
+from cutover.dialect.trees import unparen
+from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, identifier, null, paren
+
+if TYPE_CHECKING:
+    from cutover.dialect.queries import Queries
+
+
+def in_query(queries: Queries, node: exp.Expr, scope: Scope) -> exp.Expr:
+    """`x IN (SELECT ...)` and `x IN table` as a boolean."""
+    query = queries.query(_source(node), Scope(scope))
+    subject = unparen(node.this)
+    written = subject.expressions if isinstance(subject, exp.Tuple) else [subject]
+    subjects = [queries.expressions.typed(part, scope) for part in written]
+    if len(subjects) != len(query.columns):
+        raise Refused("IN with another number of columns than the query has")
+    names = [f"c{at}" for at in range(len(subjects))]
+    pairs = [
+        _member(one, typed.but(node=exp.Column(this=identifier(name)), slot=None, constant=None))
+        for one, name, (_, typed) in zip(subjects, names, query.columns, strict=True)
+    ]
+    lefts, rights = [left for left, _ in pairs], [right for _, right in pairs]
+    if any(not isinstance(right, exp.Column) for right in rights):
+        alias = exp.TableAlias(this=identifier("member"), columns=[identifier(name) for name in names])
+        query.node = exp.Select(expressions=rights, from_=exp.From(this=exp.Subquery(this=query.node, alias=alias)))
+    left = exp.Tuple(expressions=lefts) if len(lefts) > 1 else paren(lefts[0])
+    return exp.In(this=left, query=exp.Subquery(this=query.node))
+
+
+def _source(node: exp.Expr) -> exp.Expr:
+    field = node.args.get("field")
+    if field is None:
+        query: exp.Expr = node.args["query"]
+        return query
+    return exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=field.this.copy())))
+
+
+def _member(subject: Typed, inner: Typed) -> tuple[exp.Expr, exp.Expr]:
+    """Both sides of IN so that Postgres compares them as SQLite does."""
+    left, right = comparing.align(subject, inner)
+    if left.kind is Kind.NULL:
+        return null(right.kind), right.node
+    if right.kind is Kind.NULL:
+        return left.node, null(left.kind)
+    if left.kind is right.kind is Kind.TEXT:
+        name = collation(subject)
+        return collated(left, name), collated(right, name)
+    if left.kind is right.kind or (left.kind in NUMBERS and right.kind in NUMBERS):
+        return left.node, right.node
+    raise Refused(f"IN between {left.kind} and {right.kind}")

@@ -1,0 +1,126 @@
+"""Numbers as SQLite computes with them, casts, and one kind for values that come out of one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot import exp
+
+from cutover.dialect.comparing import text, value
+from cutover.dialect.typed import (
+    NUMBERS,
+    Kind,
+    Refused,
+    Typed,
+    binary,
+    call,
+    cast,
+    helper,
+    null,
+    paren,
+)
+
+
+def number(typed: Typed) -> Typed:
+    """As arithmetic takes it: integers are 64 bits wide, text gives its numeric prefix, NULL stays NULL."""
+    typed = value(typed)
+    match typed.kind:
+        case Kind.INT:
+            narrow = typed.is_constant or (typed.column is not None and typed.column.target_type != "bigint")
+            return typed.but(node=cast(typed.node, "BIGINT")) if narrow else typed
+        case Kind.REAL | Kind.NUM:
+            return typed
+        case Kind.NULL:
+            return typed.but(node=null(Kind.INT), kind=Kind.INT, slot=None)
+        case Kind.TEXT | Kind.DYNAMIC:
+            return Typed(helper("tonum", text(typed).node), Kind.NUM)
+        case _:
+            raise Refused(f"Arithmetic on a {typed.kind}")
+
+
+def integer(typed: Typed) -> Typed:
+    """As CAST(x AS INTEGER): truncated, or the integer prefix of a text."""
+    typed = value(typed)
+    if typed.kind in (Kind.TEXT, Kind.DYNAMIC):
+        return Typed(helper("toint", text(typed).node), Kind.INT, not_null=typed.not_null)
+    typed = number(typed)
+    if typed.kind is Kind.INT:
+        return typed
+    return Typed(helper("toint", typed.node), Kind.INT, not_null=typed.not_null)
+
+
+def real(typed: Typed) -> Typed:
+    """As a double."""
+    typed = number(typed)
+    return typed if typed.kind is Kind.REAL else Typed(cast(typed.node, "DOUBLE PRECISION"), Kind.REAL)
+
+
+def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
+    """`left op right` for numbers: division by zero is NULL, % is of integers."""
+    if op is exp.Mod:
+        real_result = Kind.REAL in (left.kind, right.kind)
+        divisor = call("NULLIF", integer(right).node, exp.Literal.number(0))
+        result = exp.Paren(this=exp.Mod(this=paren(integer(left).node), expression=divisor))
+        return Typed(
+            cast(result, "DOUBLE PRECISION") if real_result else result, Kind.REAL if real_result else Kind.INT
+        )
+    kinds = {left.kind, right.kind}
+    kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
+    if op is not exp.Div:
+        not_null = left.not_null and right.not_null
+        return Typed(exp.Paren(this=binary(op, left.node, right.node)), kind, not_null=not_null)
+    if kind is Kind.NUM:
+        return Typed(helper("div", left.node, right.node), kind)
+    divisor = call("NULLIF", right.node, exp.Literal.number(0))
+    return Typed(exp.Paren(this=exp.Div(this=paren(left.node), expression=divisor, typed=True)), kind)
+
+
+def unify(branches: Sequence[Typed]) -> tuple[Kind, list[exp.Expr]]:
+    """One kind for values that come out of one place (CASE, COALESCE, UNION), and the values in it."""
+    kinds = {branch.kind for branch in branches} - {Kind.NULL}
+    if not kinds:
+        return Kind.NULL, [branch.node for branch in branches]
+    if len(kinds) == 1:
+        kind = kinds.pop()
+    elif kinds <= NUMBERS:
+        kind = Kind.NUM
+    elif Kind.BLOB in kinds:
+        raise Refused("A result that may be a blob or something else")
+    else:
+        kind = Kind.DYNAMIC
+    return kind, [converted(branch, kind) for branch in branches]
+
+
+def converted(branch: Typed, kind: Kind) -> exp.Expr:
+    """The value in a wider kind, telling what it was."""
+    if branch.kind is Kind.NULL:
+        return null(kind)
+    if branch.kind is kind:
+        return cast(branch.node, "BIGINT") if kind is Kind.INT and branch.is_constant else branch.node
+    if kind is Kind.NUM:
+        return helper("num", cast(branch.node, "BIGINT") if branch.kind is Kind.INT else branch.node)
+    return call("to_jsonb", cast(branch.node, "TEXT") if branch.kind is Kind.TEXT else branch.node)
+
+
+def cast_to(affinity: str, inner: Typed) -> Typed:
+    """CAST(inner AS a type of that affinity)."""
+    if inner.kind is Kind.NULL:
+        kind = {"INTEGER": Kind.INT, "TEXT": Kind.TEXT, "BLOB": Kind.BLOB, "REAL": Kind.REAL}.get(affinity, Kind.NUM)
+        return Typed(null(kind), kind, affinity=affinity)
+    match affinity:
+        case "INTEGER":
+            return integer(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+        case "REAL":
+            return real(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+        case "TEXT":
+            return text(inner).but(affinity=affinity, column=None)
+        case "NUMERIC":
+            return number(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+        case _:
+            if inner.kind is Kind.BLOB:
+                return inner.but(affinity=affinity)
+            return Typed(call("convert_to", text(inner).node, exp.Literal.string("UTF8")), Kind.BLOB, affinity=affinity)
+
+
+def _unblob(typed: Typed) -> Typed:
+    return text(typed) if typed.kind is Kind.BLOB else typed

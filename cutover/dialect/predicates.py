@@ -1,0 +1,160 @@
+"""Comparisons, IS, BETWEEN, IN, EXISTS, LIKE and GLOB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cutover.dialect import comparing
+from cutover.dialect.membership import in_query
+from cutover.dialect.scope import Context, Scope
+from cutover.dialect.trees import negated, unparen
+from cutover.dialect.typed import (
+    NUMBERS,
+    SQL_TYPE,
+    Kind,
+    Refused,
+    Typed,
+    collate_c,
+    helper,
+    null,
+    paren,
+)
+
+if TYPE_CHECKING:
+    from cutover.dialect.queries import Queries
+
+
+class Predicates:
+    """The part of `Expressions` that makes booleans."""
+
+    context: Context
+    queries: Queries
+
+    def typed(self, node: exp.Expr, scope: Scope) -> Typed:
+        """`node` rewritten."""
+        raise NotImplementedError
+
+    def condition(self, node: exp.Expr, scope: Scope, *, loose: bool = False) -> exp.Expr:
+        """`node` as a boolean."""
+        raise NotImplementedError
+
+    def compare(self, node: exp.Expr, scope: Scope, *, loose: bool = False) -> exp.Expr:
+        """A comparison as a boolean. `loose`: NULL may stand for false."""
+        assert isinstance(node, exp.Binary)
+        left, right = unparen(node.this), unparen(node.expression)
+        if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):
+            return self._compare_rows(type(node), left, right, scope)
+        one, two = self.typed(node.this, scope), self.typed(node.expression, scope)
+        self._hint(one, two)
+        self._hint(two, one)
+        return comparing.compare(type(node), one, two, loose=loose)
+
+    def _hint(self, parameter: Typed, other: Typed) -> None:
+        """A NULL argument beside a column needs no translation of its own."""
+        if other.column is not None and other.kind not in (Kind.JSON, Kind.BOOL):
+            self.context.hint(parameter.slot, other.kind)
+
+    def _compare_rows(self, op: type[exp.Binary], left: exp.Tuple, right: exp.Tuple, scope: Scope) -> exp.Expr:
+        if len(left.expressions) != len(right.expressions):
+            raise Refused("A comparison of rows of different lengths")
+        pairs = [
+            comparing.align(self.typed(one, scope), self.typed(two, scope))
+            for one, two in zip(left.expressions, right.expressions, strict=True)
+        ]
+        if any(
+            (one.kind in NUMBERS) != (two.kind in NUMBERS)
+            for one, two in pairs
+            if Kind.NULL not in (one.kind, two.kind)
+        ):
+            raise Refused("A comparison of rows with different types")
+        rows = [exp.Tuple(expressions=[pair[side].node for pair in pairs]) for side in (0, 1)]
+        return op(this=rows[0], expression=rows[1])
+
+    def comparison(self, node: exp.Expr, scope: Scope) -> Typed:
+        """=, <>, <, <=, >, >= as a value."""
+        return Typed(self.compare(node, scope), Kind.BOOL)
+
+    def is_(self, node: exp.Expr, scope: Scope) -> Typed:
+        """IS and IS NOT."""
+        if isinstance(node.expression, exp.Null):
+            inner = self.typed(node.this, scope)
+            operand = null(Kind.TEXT) if inner.kind is Kind.NULL else paren(inner.node)
+            self.context.hint(inner.slot, Kind.TEXT)
+            return Typed(negated(node, exp.Is(this=operand, expression=exp.Null())), Kind.BOOL)
+        if isinstance(node.expression, exp.Boolean):
+            truth = paren(self.condition(node.this, scope))
+            return Typed(negated(node, exp.Is(this=truth, expression=node.expression.copy())), Kind.BOOL)
+        left, right = self.typed(node.this, scope), self.typed(node.expression, scope)
+        return Typed(negated(node, comparing.compare(exp.NullSafeEQ, left, right, loose=False)), Kind.BOOL)
+
+    def between(self, node: exp.Expr, scope: Scope) -> Typed:
+        """BETWEEN."""
+        subject = self.typed(node.this, scope)
+        low, high = self.typed(node.args["low"], scope), self.typed(node.args["high"], scope)
+        self._hint(low, subject)
+        self._hint(high, subject)
+        both = exp.And(
+            this=paren(comparing.compare(exp.GTE, subject, low, loose=False)),
+            expression=paren(comparing.compare(exp.LTE, subject.but(node=subject.node.copy()), high, loose=False)),
+        )
+        return Typed(negated(node, exp.Paren(this=both)), Kind.BOOL)
+
+    def in_(self, node: exp.Expr, scope: Scope) -> Typed:
+        """IN."""
+        if node.args.get("query") is not None or node.args.get("field") is not None:
+            return Typed(negated(node, in_query(self.queries, node, scope)), Kind.BOOL)
+        if isinstance(unparen(node.this), exp.Tuple):
+            tests = [exp.EQ(this=node.this.copy(), expression=item) for item in node.expressions]
+            return Typed(negated(node, exp.Paren(this=exp.or_(*[self.compare(t, scope) for t in tests]))), Kind.BOOL)
+        subject = self.typed(node.this, scope)
+        if not node.expressions:
+            return Typed(negated(node, exp.Boolean(this=False)), Kind.BOOL)
+        items = [self.typed(item, scope) for item in node.expressions]
+        for item in items:
+            self._hint(item, subject)
+        return Typed(negated(node, _in_list(subject, [item.but(affinity=None) for item in items])), Kind.BOOL)
+
+    def exists(self, node: exp.Expr, scope: Scope) -> Typed:
+        """EXISTS."""
+        query = self.queries.query(unparen(node.this), Scope(scope)).node
+        return Typed(exp.Exists(this=query), Kind.BOOL, not_null=True)
+
+    def like(self, node: exp.Expr, scope: Scope) -> Typed:
+        """LIKE, which on SQLite knows no case among ASCII letters, and has no escape character unless told."""
+        escape: exp.Expr = exp.Literal.string("")
+        like = node
+        if isinstance(node, exp.Escape):
+            like, written = node.this, self.typed(node.expression, scope)
+            escape = written.node
+            if not isinstance(like, exp.Like):
+                raise Refused("ESCAPE without LIKE")
+        subject, pattern = (comparing.text(self.typed(side, scope)) for side in (like.this, like.expression))
+        if Kind.NULL in (subject.kind, pattern.kind):
+            return Typed(null(Kind.BOOL), Kind.BOOL)
+        test: exp.Expr = exp.ILike(this=collate_c(subject.node), expression=paren(pattern.node))
+        return Typed(negated(like, exp.Escape(this=test, expression=escape)), Kind.BOOL)
+
+    def glob(self, node: exp.Expr, scope: Scope) -> Typed:
+        """GLOB."""
+        subject, pattern = (comparing.text(self.typed(side, scope)).node for side in (node.this, node.expression))
+        return Typed(negated(node, helper("glob", pattern, subject)), Kind.BOOL)
+
+
+def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expr:
+    """One IN where the elements compare alike, otherwise a chain of comparisons."""
+    aligned = [comparing.align(subject, item) for item in items]
+    kinds = {SQL_TYPE[pair[1].kind] for pair in aligned if pair[1].kind is not Kind.NULL}
+    subjects = {pair[0].kind for pair in aligned}
+    numeric = all(pair[1].kind in NUMBERS or pair[1].kind is Kind.NULL for pair in aligned)
+    same = len(kinds) <= 1 and len(subjects) == 1 and {SQL_TYPE[next(iter(subjects))]} == kinds
+    if Kind.NULL not in subjects and ((numeric and subjects <= NUMBERS) or same):
+        name = comparing.collation(subject)
+        sides = [comparing.collated(pair[1], name) if pair[1].kind is Kind.TEXT else pair[1].node for pair in aligned]
+        first = aligned[0][0]
+        left = comparing.collated(first, name) if first.kind is Kind.TEXT else first.node
+        return exp.In(this=paren(left), expressions=sides)
+    tests = [comparing.compare(exp.EQ, subject, item, loose=False) for item in items]
+    return exp.Paren(this=exp.or_(*[paren(test) for test in tests]))
