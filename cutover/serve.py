@@ -71,7 +71,8 @@ def run(settings: Settings) -> int:
     except ExceptionGroup as group:
         known, unknown = group.split(CutoverError)
         if unknown is not None:
-            raise
+            _log.error("A service failed in a way nobody foresaw.", exc_info=unknown)
+            return 1
         for failure in known.exceptions if known else ():
             print(f"cutover: {failure}", file=sys.stderr)  # the operator's terminal
         return 1
@@ -282,8 +283,7 @@ class Service:
             await stop.wait()
             _log.info("Stopping: the front door closes first.")
             await self._close_doors()
-            for task in tasks:
-                task.cancel()
+            await _end(tasks)
 
     def _watched(self) -> Store | None:
         situation = self.parts.situation
@@ -351,6 +351,15 @@ class Service:
             except (CutoverError, OSError, TimeoutError) as error:
                 _log.warning(f"Closing {name}: {error or 'it took too long'}")
         _log.info("Stopped.")
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel until they have ended: a driver that is closing a connection may swallow one cancellation."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1.0)
 
 
 def _statements(schema: SqliteSchema) -> tuple[str, ...]:

@@ -273,6 +273,7 @@ class Attachment:
 
     async def _stand_finished(self, local: Control, peer: Control) -> None:
         parts, situation = self.parts, self.parts.situation
+        situation.tables = await parts.map_tables()
         if peer.state is not SwitchState.FINISHED:
             await parts.destination.store.dismantle(peer.but(state=SwitchState.FINISHED))
         if local.state is not SwitchState.FINISHED:

@@ -65,6 +65,7 @@ def _cases() -> list[object]:
             "mirror": ["start", "reverse"],
             "backfill": ["start"],
             "group": ["start"],
+            "sqlite": [{"sqlite.fence": "promote", "sqlite.receive": "demote"}.get(point, "reverse")],
         }.get(area, [])
         cases += [pytest.param(point, direction, id=f"{point}-{direction}") for direction in directions]
     return cases

@@ -217,6 +217,8 @@ class Connections:
             )
 
     async def _discard(self, raw: Raw) -> None:
+        if raw.is_closed():
+            return
         if raw.is_in_transaction():
             raw.terminate()
         with suppress(*DRIVER_ERRORS, asyncio.CancelledError):
