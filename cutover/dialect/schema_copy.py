@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.values import SqlValue
-from cutover.schema.sqltext import Shape, StatementKind
+from cutover.schema.sqltext import Shape, StatementKind, inspect
 from cutover.stores.sqlite.describe import SchemaCopy as ColumnsOf
 from cutover.stores.sqlite.describe import describe
 from cutover.stores.sqlite.running import translate
@@ -28,6 +29,8 @@ _IF_EXISTS = re.compile(
     re.IGNORECASE,
 )
 
+_STEPS = 100  # of a thousand instructions each: nothing runs long on empty tables, except on purpose
+
 
 class SchemaCopy:
     """The copy. Used on the event loop: everything it does takes microseconds, on empty tables."""
@@ -38,6 +41,8 @@ class SchemaCopy:
         self._compiler = _filled(statements)
         self._compiler.text_factory = bytes  # EXPLAIN shows blobs of the statement as text
         self._columns = ColumnsOf(statements)
+        self._left = _STEPS
+        self._db.set_progress_handler(self._tick, 1000)
 
     def close(self) -> None:
         """Free the memory."""
@@ -47,10 +52,29 @@ class SchemaCopy:
 
     def describe(self, sql: str) -> Description:
         """What the statement is. Raises the `StatementError` that SQLite's own prepare raises."""
-        return describe(self._compiler, self._columns, sql)
+        description = describe(self._compiler, self._columns, sql)
+        if description.columns or inspect(sql).kind is not StatementKind.READ:
+            return description
+        return replace(description, columns=self._columns_with_zeros(sql, len(description.params)))
+
+    def _columns_with_zeros(self, sql: str, parameters: int) -> tuple[ResultColumn, ...]:
+        """Columns of a query that does not run with NULL arguments, as LIMIT does not."""
+        self._left = _STEPS
+        try:
+            cursor = self._db.execute(sql, (0,) * parameters)
+        except sqlite3.Error:
+            return ()
+        names = [str(column[0]) for column in cursor.description or ()]
+        cursor.close()
+        return tuple(ResultColumn(name) for name in names)
+
+    def _tick(self) -> int:
+        self._left -= 1
+        return int(self._left < 0)
 
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """Run a question about the schema. Raises `StatementError`."""
+        self._left = _STEPS
         try:
             cursor = self._db.execute(sql, tuple(arguments))
             rows = cursor.fetchall()

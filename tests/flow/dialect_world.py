@@ -20,6 +20,7 @@ from cutover.schema.postgres_schema import read_postgres_schema
 from cutover.schema.sqlite_schema import read_sqlite_schema
 from cutover.schema.sqltext import split
 from cutover.settings import Settings
+from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.running import run_statement
 
 
@@ -82,16 +83,29 @@ def _rounded(value: SqlValue) -> SqlValue:
 
 @asynccontextmanager
 async def world(
-    url: str, schema: str, *, target: str = "", settings: Settings | None = None, data: Sequence[str] = ()
+    url: str,
+    schema: str,
+    *,
+    target: str = "",
+    settings: Settings | None = None,
+    data: Sequence[str] = (),
+    store: bool = False,
 ) -> AsyncIterator[World]:
-    """`schema` on SQLite; on Postgres what `target` creates, or what the mapping does. `data` runs on both."""
+    """`schema` on SQLite; on Postgres what `target` creates, or what the mapping does. `data` runs on both.
+
+    With `store` the pool is that of a `PostgresStore`, otherwise one whose transactions are SERIALIZABLE by default.
+    """
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute("PRAGMA foreign_keys = ON")
     for statement in split(schema):
         db.execute(statement)
-    pool = await asyncpg.create_pool(
-        url, min_size=1, max_size=6, server_settings={"default_transaction_isolation": "serializable"}
-    )
+    postgres = PostgresStore(url)
+    if store:
+        await postgres.open()
+        pool = postgres.pool
+    else:
+        serializable = {"default_transaction_isolation": "serializable"}
+        pool = await asyncpg.create_pool(url, min_size=1, max_size=6, server_settings=serializable)
     try:
         async with pool.acquire() as connection:
             if target:
@@ -115,6 +129,7 @@ async def world(
     finally:
         db.close()
         await pool.close()
+        await postgres.close()
 
 
 async def _map(connection: Any, db: sqlite3.Connection, settings: Settings) -> Tables:

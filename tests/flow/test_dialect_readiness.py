@@ -1,0 +1,90 @@
+"""Statements that applications send are tried on Postgres before it is primary."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.dialect.readiness import StatementRegistry
+from cutover.metrics import Metrics
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE users (id INTEGER PRIMARY KEY, handle TEXT NOT NULL, n INTEGER);
+CREATE TABLE bare (a TEXT PRIMARY KEY);
+"""
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, store=True) as made:
+        yield made
+
+
+async def rehearsed(both: World, *statements: str) -> StatementRegistry:
+    registry = StatementRegistry(Metrics("test"))
+    for sql in statements:
+        registry.seen(sql)
+    task = asyncio.create_task(registry.run(lambda: both.executor))
+    async with asyncio.timeout(10):
+        while registry.summary()["unseen"]:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return registry
+
+
+async def test_each_status(both: World) -> None:
+    async with both.executor._connections.lend() as native:
+        await native.execute("ALTER TABLE bare DROP COLUMN a CASCADE")
+    registry = await rehearsed(
+        both,
+        "SELECT * FROM users WHERE id = ? AND handle LIKE ?",
+        "INSERT INTO users (handle, n) VALUES (?, ?)",
+        "SELECT n FROM users LIMIT ? OFFSET ?",
+        "SELECT ?, handle || ? FROM users",
+        "UPDATE OR IGNORE users SET id = 1",
+        "SELECT a FROM bare",
+        "SELECT missing FROM users",
+        "PRAGMA table_info(users)",
+        "BEGIN",
+        "CREATE TABLE later (x)",
+    )
+    rows = {row["sql"]: row for row in registry.rows()}
+    assert {sql: row["status"] for sql, row in rows.items()} == {
+        "SELECT * FROM users WHERE id = ? AND handle LIKE ?": "ready",
+        "INSERT INTO users (handle, n) VALUES (?, ?)": "ready",
+        "SELECT n FROM users LIMIT ? OFFSET ?": "ready",
+        "SELECT ?, handle || ? FROM users": "ready",
+        "UPDATE OR IGNORE users SET id = 1": "refused",
+        "SELECT a FROM bare": "failing",
+        "SELECT missing FROM users": "invalid",
+        "PRAGMA table_info(users)": "ready",
+    }
+    assert "$1" in rows["INSERT INTO users (handle, n) VALUES (?, ?)"]["translation"]
+    assert "UPDATE OR IGNORE" in rows["UPDATE OR IGNORE users SET id = 1"]["reason"]
+    assert "does not exist" in rows["SELECT a FROM bare"]["reason"]
+    assert registry.rows()[0]["status"] in ("failing", "refused")
+    summary = registry.summary()
+    assert (summary["statements"], summary["ready"], summary["failing"]) == (8, 5, 2)
+
+
+async def test_nothing_is_changed_and_no_lock_is_left(both: World) -> None:
+    await rehearsed(both, "DELETE FROM users", "INSERT INTO users (handle) VALUES ('x')")
+    async with both.executor._connections.lend() as native:
+        held = "SELECT count(*) FROM pg_locks WHERE relation = 'public.users'::regclass"
+        assert await native.fetchval(held) == 0
+        assert await native.fetchval("SELECT count(*) FROM public.users") == 0
+
+
+async def test_counts_and_the_limit() -> None:
+    registry = StatementRegistry(Metrics("test"), limit=2)
+    for sql in ("SELECT 1", "SELECT 1", "SELECT 2", "SELECT 3"):
+        registry.seen(sql)
+    assert [row["count"] for row in registry.rows()] == [2, 1]
+    assert registry.summary()["beyond_limit"] == 1
+    assert not await registry.rehearse()
+    assert registry.summary()["unseen"] == 2
