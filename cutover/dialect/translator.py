@@ -92,9 +92,7 @@ class Translator:
         """NULL arguments in typed places share the translation of arguments that are not NULL."""
         hints = self._hints.get(sql)
         if hints is None and Kind.NULL in kinds:
-            context = Context(self.catalog, kinds)
-            _rewrite(sql, context)
-            hints = self._hints[sql] = context.hints
+            hints = self._hints[sql] = self._suggested(sql, len(kinds))
             if len(self._hints) > self._size:
                 self._hints.popitem(last=False)
         if hints:
@@ -106,9 +104,17 @@ class Translator:
 
     def typical(self, sql: str, parameters: int) -> Translation:
         """The translation for arguments of likely kinds: those of the columns beside them, otherwise integers."""
+        hints = self._suggested(sql, parameters)
+        return translate(sql, self.catalog, [hints.get(slot, Kind.INT) for slot in range(parameters)])
+
+    def _suggested(self, sql: str, parameters: int) -> dict[int, Kind]:
+        """The kinds that the places of the parameters suggest, where they do."""
         context = Context(self.catalog, [Kind.NULL] * parameters)
-        _rewrite(sql, context)
-        return translate(sql, self.catalog, [context.hints.get(slot, Kind.INT) for slot in range(parameters)])
+        try:
+            _rewrite(sql, context)
+        except Refused:  # with NULL arguments; others may do
+            return {}
+        return context.hints
 
     def _remember(self, key: tuple[str, tuple[Kind, ...]], translation: Translation) -> None:
         self._known[key] = translation
