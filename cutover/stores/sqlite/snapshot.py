@@ -43,7 +43,7 @@ class SqliteSnapshot:
             await self.pending()
         if self._logged is None or table.name not in self._logged:
             return
-        stream = _ChangedRows(table)
+        stream = ChangedRows(table)
         try:
             while rows := await self._run(lambda c: stream.next(c, fetch), f"reading changes of {table.name}"):
                 yield rows
@@ -156,7 +156,7 @@ def column_list(table: Table, prefix: str = "") -> str:
     return ", ".join(prefix + quoted(column.name) for column in table.columns)
 
 
-class _ChangedRows:
+class ChangedRows:
     """A cursor over the logged keys of one table, joined with their rows by type and bytes."""
 
     def __init__(self, table: Table) -> None:
