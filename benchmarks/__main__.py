@@ -8,8 +8,11 @@ import importlib
 import sys
 from pathlib import Path
 
+import uvloop
+
 from benchmarks.harness import Missing, stage
 from benchmarks.report import Report
+from cutover.logs import configure_logs
 
 NAMES = (
     "front_writes",
@@ -41,6 +44,8 @@ def main() -> int:
     unknown = set(options.names) - set(NAMES)
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    configure_logs("console", "warning")
+    uvloop.install()
     return asyncio.run(_run(options))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -29,9 +30,11 @@ def tool(name: str, where: str) -> Path:
 
 
 def version_of(program: Path, *arguments: str) -> str:
-    """The first line that a program says of itself."""
+    """The version in the first line that a program says of itself."""
     shown = subprocess.run([program, *(arguments or ("--version",))], capture_output=True, text=True, check=False)
-    return (shown.stdout or shown.stderr).strip().splitlines()[0]
+    line = (shown.stdout or shown.stderr).strip().splitlines()[0]
+    found = re.search(r"\d+(?:\.\d+)+", line)
+    return found[0] if found else line
 
 
 def sqld_binary() -> Path:
