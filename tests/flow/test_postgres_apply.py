@@ -58,7 +58,8 @@ async def test_cascades_and_triggers_do_not_act_on_applied_rows(postgres_url: st
     async with ready(postgres_url, SHADOW) as store:
         await run(
             postgres_url,
-            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.label = 'meddled'; RETURN NEW; END $$",
+            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN NEW.label = 'meddled'; RETURN NEW; END $$",
             "CREATE TRIGGER ordinary BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION meddle()",
             "CREATE TRIGGER eager BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION meddle()",
             "ALTER TABLE items ENABLE ALWAYS TRIGGER eager",
@@ -124,11 +125,15 @@ async def test_a_key_too_long_for_its_index_is_the_rows_fault(postgres_url: str)
 
 async def test_a_failing_applier_leaves_nothing(postgres_url: str) -> None:
     async with ready(postgres_url, SHADOW) as store:
-        with pytest.raises(ZeroDivisionError):
+
+        async def failing() -> None:
             async with store.applier(1, 1, 1) as applier:
                 await applier.apply(PEOPLE, [("a", "ann", None), ("b", "b\x00", None)], [])
                 await applier.save_progress(BackfillProgress("people", "copying", ("a",), 1, 2))
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await failing()
         assert await rows(postgres_url, PEOPLE) == []
         assert await store.quarantined() == []
         assert await store.progress() == {}
@@ -219,11 +224,15 @@ async def test_a_takeover_ends_an_applier_that_is_frozen_in_the_middle(postgres_
     async with ready(postgres_url, SHADOW) as store:
         newer = PostgresStore(postgres_url)
         await newer.open()
-        with pytest.raises(StoreError):
+
+        async def old_owner() -> None:
             async with store.applier(1, 1, 1) as applier:
                 await applier.apply(PEOPLE, [("a", "old", None)], [])
                 await asyncio.wait_for(newer.take_over(2), 10)
                 await applier.apply(PEOPLE, [("b", "old", None)], [])
+
+        with pytest.raises(StoreError):
+            await old_owner()
         await newer.close()
         assert await rows(postgres_url, PEOPLE) == []
 

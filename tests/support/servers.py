@@ -6,18 +6,27 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
+import psutil
 
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 
 SERVER_URL = "CUTOVER_TEST_POSTGRES_URL"
+
+_SETTINGS = {
+    "log_min_messages": "fatal",
+    "max_wal_size": "256MB",
+    "dynamic_shared_memory_type": "mmap",  # a killed server leaves nothing outside its folder
+}
 
 
 @contextmanager
@@ -27,23 +36,52 @@ def server() -> Iterator[str]:
     if given:
         yield given
         return
+    with own_server() as postgres:
+        yield postgres.start_blocking()
+
+
+@contextmanager
+def own_server() -> Iterator[EmbeddedPostgres]:
+    """A server that is not started yet, for tests that stop, kill or freeze it; gone when the context ends."""
     # In memory where there is room: fsync stays on, as the product wants it, and costs nothing.
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
     folder = Path(tempfile.mkdtemp(prefix="cutover-test-", dir=memory if roomy else None))
-    postgres = EmbeddedPostgres(folder / "postgres", {"log_min_messages": "fatal", "max_wal_size": "256MB"})
+    postgres = EmbeddedPostgres(folder / "postgres", _SETTINGS)
     with undertaker(postgres, folder):
-        yield postgres.start_blocking()
+        yield postgres
+
+
+def signal_all(postgres: EmbeddedPostgres, number: int) -> None:
+    """Send a signal to every process of a server: SIGKILL, SIGSTOP (frozen), SIGCONT."""
+    assert postgres.pid is not None
+    parent = psutil.Process(postgres.pid)
+    everyone = [parent, *parent.children(recursive=True)]
+    for process in everyone:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+    if number == signal.SIGKILL:
+        while any(map(_alive, everyone)):
+            time.sleep(0.005)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
 def undertaker(postgres: EmbeddedPostgres, folder: Path) -> Iterator[None]:
     """Have `postgres` killed and `folder` removed when the context ends, also if this process is killed."""
-    pid_file = shlex.quote(str(postgres.data_dir / "postmaster.pid"))
+    data_dir = shlex.quote(str(postgres.data_dir))
     script = (
-        f"cat >/dev/null; pid=$(head -n 1 {pid_file} 2>/dev/null); "
-        f'if [ -n "$pid" ]; then kill -QUIT "$pid" 2>/dev/null; '
-        f'while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done; fi; rm -rf {shlex.quote(str(folder))}'
+        f"cat >/dev/null; cd /; pid=$(head -n 1 {data_dir}/postmaster.pid 2>/dev/null); "
+        f'if [ -n "$pid" ] && [ "$(readlink /proc/$pid/cwd)" = {data_dir} ]; then '
+        f'kill -QUIT "$pid"; kill -CONT "$pid"; n=0; '
+        f"while [ -e {data_dir}/postmaster.pid ] && [ $n -lt 200 ]; do n=$((n + 1)); sleep 0.05; done; fi; "
+        f"rm -rf {shlex.quote(str(folder))}"
     )
     waiting = subprocess.Popen(
         ["/bin/sh", "-c", script],

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from cutover.errors import StaleApplier, StoreUnavailable, Unrepresentable
+from cutover.errors import StaleApplier, Unrepresentable
 from cutover.model.control import BackfillProgress, Control
 from cutover.model.table import Table
 from cutover.model.values import Applied, Key, Row
@@ -228,9 +228,7 @@ class PostgresApplier:
         await self._link.execute("SAVEPOINT chunk")
         try:
             yield
-        except StoreUnavailable:
-            raise
-        except BaseException:
+        except PostgresRefused:
             await self._link.execute("ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk")
             raise
         await self._link.execute("RELEASE SAVEPOINT chunk")

@@ -24,6 +24,9 @@ START_TIMEOUT = 600
 _SOCKET_PATH_LIMIT = 90
 """Bytes. The system's limit is 104 to 108, `/.s.PGSQL.5432` included."""
 
+_NOBODY = 1 << 22
+"""One more than the highest process id there can be."""
+
 _OPTIONS: Mapping[str, str] = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -69,16 +72,20 @@ class EmbeddedPostgres:
         self._check_version(programs)
         open_way(self.data_dir, account)
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._running():
-            self._forget_stale_pid()
+        while not (self._running() and self._ready(programs, account)):
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(f"The embedded Postgres in {self.data_dir} is not ready: {self._start_log()}")
+            if self._running():
+                time.sleep(0.05)
+                continue
+            self._disown_strangers()
             answer = self._run(programs / "pg_ctl", account, *self._start_arguments())
             # After a kill, the dead server's children hold its shared memory for a moment longer.
-            if answer.returncode and not self._transient(deadline):
+            if answer.returncode and not self._transient():
                 raise StoreUnavailable(
                     f"The embedded Postgres in {self.data_dir} did not start: {self._why(answer)}",
                     hint="Its log is in the same directory; or give a server of your own in postgres.url.",
                 )
-        self._await_ready(programs, account, deadline)
         _log.info("embedded postgres ready", data_dir=str(self.data_dir))
         return self.url
 
@@ -168,10 +175,7 @@ class EmbeddedPostgres:
                 ) from None
 
     def _recorded_pid(self) -> int | None:
-        try:
-            return int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
-        except (FileNotFoundError, ValueError):
-            return None
+        return _first_line(self.data_dir / "postmaster.pid")
 
     def _is_ours(self, pid: int) -> bool:
         """Whether that process is a server of this directory: after a reboot the number may be anybody's."""
@@ -193,32 +197,35 @@ class EmbeddedPostgres:
     def _running(self) -> bool:
         return self.pid is not None
 
-    def _forget_stale_pid(self) -> None:
-        """Postgres believes any live process of the recorded number to be itself; we have looked closer."""
-        if self._recorded_pid() is not None:
-            (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
+    def _disown_strangers(self) -> None:
+        """Postgres believes any live process (or zombie) of the recorded number to be itself; we have looked closer.
 
-    def _transient(self, deadline: float) -> bool:
-        text = self._start_log()
-        if "is still in use" not in text or time.monotonic() > deadline:
+        The rest of the file stays: by it Postgres finds children of the dead server that still use its memory.
+        """
+        for file in (self.data_dir / "postmaster.pid", self.socket_dir / ".s.PGSQL.5432.lock"):
+            recorded = _first_line(file)
+            if recorded is not None and not self._is_ours(recorded):
+                with file.open("r+", encoding="utf-8") as opened:
+                    rest = opened.read().partition("\n")[2]
+                    opened.seek(0)
+                    opened.write(f"{_NOBODY}\n{rest}")
+                    opened.truncate()
+
+    def _transient(self) -> bool:
+        if "is still in use" not in self._start_log():
             return False
         time.sleep(0.2)
         return True
 
-    def _await_ready(self, programs: Path, account: Account | None, deadline: float) -> None:
-        while True:
-            probe = self._run(programs / "pg_isready", account, "-q", "-h", str(self.socket_dir), "-p", "5432")
-            if probe.returncode == 0:
-                return
-            if time.monotonic() > deadline or not self._running():
-                raise StoreUnavailable(f"The embedded Postgres in {self.data_dir} is not ready: {self._start_log()}")
-            time.sleep(0.05)
+    def _ready(self, programs: Path, account: Account | None) -> bool:
+        where = ("-h", str(self.socket_dir), "-p", "5432", "-U", "postgres", "-d", "postgres")
+        return self._run(programs / "pg_isready", account, "-q", *where).returncode == 0
 
     def _start_log(self) -> str:
-        try:
-            return (self.data_dir / "start.log").read_text(errors="replace")[-800:]
-        except FileNotFoundError:
-            return ""
+        """The end of what the server said last."""
+        logs = [self.data_dir / "start.log", *(self.data_dir / "log").glob("*.log")]
+        written = sorted((log for log in logs if log.exists()), key=lambda log: log.stat().st_mtime)
+        return " ".join(log.read_text(errors="replace")[-400:] for log in written[-2:])
 
     def _why(self, answer: subprocess.CompletedProcess[str]) -> str:
         return " ".join((answer.stderr + " " + self._start_log()).split())[-800:]
@@ -241,3 +248,11 @@ class EmbeddedPostgres:
             out.seek(0)
             err.seek(0)
             return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
+
+
+def _first_line(file: Path) -> int | None:
+    """The number in the first line of a lock file; None if there is no such file or number."""
+    try:
+        return int(file.read_text().split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,142 @@
+"""A server that dies, freezes or drops connections: an error in time, and no help needed when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from cutover.clock import monotonic
+from cutover.errors import StoreUnavailable
+from cutover.model.control import Outcome
+from cutover.stores.postgres.embedded import EmbeddedPostgres
+from cutover.stores.postgres.store import PostgresStore
+from tests.support.postgres import PRIMARY, SHADOW, native, ready, run
+from tests.support.samples import PEOPLE
+from tests.support.servers import own_server, signal_all
+
+World = tuple[EmbeddedPostgres, PostgresStore]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A server of our own, and a shadow on it that is impatient."""
+    with own_server() as postgres:
+        url = await postgres.start()
+        async with ready(url, SHADOW, connect_timeout=0.5) as store:
+            yield postgres, store
+
+
+async def apply(store: PostgresStore, handle: str) -> None:
+    async with store.applier(1, 1, None) as applier:
+        await applier.apply(PEOPLE, [("a", handle, None)], [])
+
+
+async def test_every_call_fails_in_time_while_frozen_and_works_after(world: World) -> None:
+    postgres, store = world
+    await store.prepare("s1")
+    calls: list[Callable[[], Awaitable[object]]] = [
+        store.control,
+        store.lag,
+        store.sync,
+        store.check_capture,
+        lambda: apply(store, "frozen"),
+        lambda: store.receive(PRIMARY, "s1", 1),
+        lambda: store.pool.fetchval("SELECT 1", timeout=0.5),
+    ]
+    signal_all(postgres, signal.SIGSTOP)
+    began = monotonic()
+    results = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
+    took = monotonic() - began
+    assert not await store.wait_for_change(0.2)
+    signal_all(postgres, signal.SIGCONT)
+    assert [type(result).__mro__[1:2] or result for result in results[:-1]]
+    assert all(isinstance(result, StoreUnavailable) for result in results[:-1]), results
+    assert isinstance(results[-1], TimeoutError)
+    assert took < 5
+    await apply(store, "thawed")
+    assert await store.pool.fetchval("SELECT handle FROM people") == "thawed"
+    # The commit was sent to a frozen server: only the server knows.
+    assert await store.tombstone("s1") in {Outcome.COMMITTED, Outcome.ABORTED}
+
+
+async def test_a_killed_server_is_found_again(world: World) -> None:
+    postgres, store = world
+    await apply(store, "before")
+    await store.pool.fetchval("SELECT 1")
+    signal_all(postgres, signal.SIGKILL)
+    for call in (store.control, store.lag, lambda: apply(store, "x"), store.open):
+        with pytest.raises(StoreUnavailable):
+            await call()
+    waiting = asyncio.create_task(store.wait_for_change(30))
+    await postgres.start()
+    await _eventually(lambda: apply(store, "after"))
+    await store.prepare("s1")
+    await store.receive(PRIMARY, "s1", 5)
+    await run(postgres.url, "UPDATE people SET handle = 'native'")
+    assert await asyncio.wait_for(waiting, 10)
+
+
+async def _eventually(call: Callable[[], Awaitable[object]]) -> None:
+    deadline = monotonic() + 10
+    while True:
+        try:
+            await call()
+            return
+        except StoreUnavailable:
+            assert monotonic() < deadline
+
+
+async def test_a_connection_that_breaks_in_the_middle_leaves_nothing(postgres_url: str) -> None:
+    async with ready(postgres_url, SHADOW) as store, native(postgres_url) as killer:
+
+        async def broken() -> None:
+            async with store.applier(1, 1, 1) as applier:
+                await applier.apply(PEOPLE, [("a", "half", None)], [])
+                await killer.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'cutover applier 1' AND datname = current_database()"
+                )
+                await applier.apply(PEOPLE, [("b", "half", None)], [])
+
+        with pytest.raises(StoreUnavailable):
+            await broken()
+        await apply(store, "whole")
+        assert await killer.fetchval("SELECT string_agg(handle, ',') FROM people") == "whole"
+        control = await store.control()
+        assert control is not None
+        assert control.applied_batch == 0
+
+
+async def test_a_cancelled_call_gives_its_connection_back_clean(postgres_url: str) -> None:
+    async with ready(postgres_url, SHADOW) as store, native(postgres_url) as app:
+        await app.execute("BEGIN; LOCK TABLE people IN ACCESS EXCLUSIVE MODE")
+        waiting = asyncio.create_task(apply(store, "cancelled"))
+        deadline = monotonic() + 10
+        while not await app.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            assert monotonic() < deadline
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await app.execute("COMMIT")
+        await apply(store, "next")
+        assert await app.fetchval("SELECT string_agg(handle, ',') FROM people") == "next"
+
+
+async def test_nobody_home() -> None:
+    store = PostgresStore("postgresql://nobody:secret-word@127.0.0.1:1/none", connect_timeout=0.5)
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.open()
+    assert "secret-word" not in f"{caught.value!r} {caught.value} {store.describe()}"
+    assert "127.0.0.1:1" in store.describe()
+    await store.close()
+
+
+async def test_a_wrong_database_or_role_is_said(postgres_url: str) -> None:
+    store = PostgresStore(postgres_url.replace("/test_", "/absent_", 1))
+    with pytest.raises(StoreUnavailable, match="does not exist"):
+        await store.open()
+    await store.close()
