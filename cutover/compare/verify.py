@@ -126,7 +126,8 @@ class Verifier:
             await scanner.measure()
         for scanner, progress in zip(scanners, verification.tables, strict=True):
             await self._scan(scanner, progress)
-            self._tools.metrics.compare_last_full.labels(progress.name).set(clock.wall())
+            if progress.state == "done":
+                self._tools.metrics.compare_last_full.labels(progress.name).set(clock.wall())
         if await _fingerprints(pair) != verification.fingerprints:
             raise StoreError("A schema changed while the stores were compared.", hint="Verify again.")
 

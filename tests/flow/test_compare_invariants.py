@@ -1,0 +1,89 @@
+"""Sentences that must hold on both sides."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+
+from cutover.compare.invariants import InvariantCheck, InvariantResult
+from cutover.model.control import StoreName
+from cutover.settings import CompareSettings
+from tests.flow.compare_world import World, world
+
+
+def check(name: str, sql: str, expect: str | None = None) -> InvariantCheck:
+    return InvariantCheck(name, {"sqlite": sql, "postgres": sql}, expect)
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    connection.executemany("INSERT INTO users VALUES (?, 'x', 2.0, NULL)", [(number,) for number in range(1, 11)])
+    connection.executemany("INSERT INTO posts VALUES ('a', ?, 'x', ?)", [(number, number) for number in range(1, 11)])
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def here(request: pytest.FixtureRequest, sqlite_path: str, postgres_url: str) -> AsyncIterator[World]:
+    primary = cast("StoreName", request.param)
+    settings = CompareSettings(scan_interval=0, settle_timeout=0.2)
+    async with world(sqlite_path, postgres_url, fill, primary=primary, compare=settings) as made:
+        yield made
+
+
+async def results(here: World, *checks: InvariantCheck) -> dict[str, InvariantResult]:
+    here.invariants[:] = checks
+    return {result.name: result for result in await here.comparator.check_invariants()}
+
+
+async def test_what_holds_is_ok(here: World) -> None:
+    found = await results(
+        here,
+        check("expected", "SELECT count(*) FROM users", "10"),
+        check("same", "SELECT sum(score) FROM users"),
+        check("null", "SELECT max(id) FROM users WHERE id < 0"),
+        InvariantCheck("own words", {"sqlite": "SELECT 'a' || 1", "postgres": "SELECT concat('a', 1)"}),
+    )
+    assert [name for name, result in found.items() if not result.ok] == []
+    assert list(found) == [
+        "expected",
+        "same",
+        "null",
+        "own words",
+        "orphans of posts",
+        "rows of posts",
+        "rows of users",
+    ]
+    assert found["orphans of posts"].detail == "none in 1 foreign keys"
+
+
+async def test_what_does_not_hold_names_both_answers(here: World) -> None:
+    await here.spoil("users", deletes=[(10,)])
+    found = await results(
+        here,
+        check("expected", "SELECT count(*) FROM users", "10"),
+        check("same", "SELECT count(*) FROM users"),
+        check("broken", "SELECT nothing FROM nowhere"),
+    )
+    assert (found["expected"].ok, found["expected"].detail) == (False, "expected 10; primary 10, shadow 9")
+    assert (found["same"].ok, found["same"].detail) == (False, "primary 10, shadow 9")
+    assert "could not be evaluated" in found["broken"].detail
+    assert "0 rows without a parent on the primary, 1 on the shadow" in found["orphans of posts"].detail
+    assert "users has 10 rows on the primary and 9 on the shadow" in found["rows of users"].detail
+    assert found["rows of posts"].ok
+    assert all(result.conclusive for result in found.values())
+
+
+async def test_unequal_answers_with_changes_in_flight_are_inconclusive(here: World) -> None:
+    here.mirror.pause()
+    await here.write("DELETE FROM posts WHERE number = 1")
+    found = await results(
+        here, check("same", "SELECT count(*) FROM posts"), check("still", "SELECT count(*) FROM users")
+    )
+    assert (found["same"].ok, found["same"].conclusive) == (False, False)
+    assert "in flight" in found["same"].detail
+    assert found["still"].ok
+    assert found["rows of posts"].ok, "row counts are exact also then"
+    here.mirror.resume()
+    await here.settled()
+    assert (await results(here, check("same", "SELECT count(*) FROM posts")))["same"].ok
