@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -109,8 +109,11 @@ class Connections:
                     raise
                 return await self._in(connection, prepared, memory, bare=bare)
         except (*DRIVER_ERRORS, TimeoutError) as error:
+            failure = translate_failure(error, self.dialect.catalog)
+            if isinstance(failure, Lost):
+                discard(connection)
             await abandon(connection)
-            raise translate_failure(error, self.dialect.catalog) from None
+            raise failure from None
 
     async def _in(self, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool) -> StatementResult:
         if bare:
@@ -133,6 +136,12 @@ class Connections:
             'SELECT cutover.advance($1, (SELECT max("{}") FROM "{}"."{}"))'.format(*quoted), sequence
         )
         return True
+
+
+def discard(connection: Connection) -> None:
+    """Drop a connection that broke or went silent, so that nobody waits for it again."""
+    with suppress(*DRIVER_ERRORS):
+        connection.terminate()
 
 
 async def abandon(connection: Connection) -> None:

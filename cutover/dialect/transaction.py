@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon
-from cutover.dialect.failures import Conflict, translate_failure
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, discard
+from cutover.dialect.failures import Conflict, Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
-from cutover.errors import StatementError
+from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Transaction:
                     raise
             return await run(self.connection, prepared, dialect, memory)
         except (*DRIVER_ERRORS, TimeoutError) as error:
-            failure = translate_failure(error, dialect.catalog)
+            failure = self._failure(error)
             if isinstance(failure, StatementError):
                 await self._talk(self._undo_text())
             raise failure from None
@@ -128,7 +128,13 @@ class Transaction:
         try:
             return await self.connection.execute(sql)
         except (*DRIVER_ERRORS, TimeoutError) as error:
-            raise translate_failure(error, self._connections.dialect.catalog) from None
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> CutoverError:
+        failure = translate_failure(error, self._connections.dialect.catalog)
+        if isinstance(failure, Lost):
+            discard(self.connection)
+        return failure
 
     def _find(self, name: str) -> int:
         for at in range(len(self._savepoints) - 1, -1, -1):

@@ -105,38 +105,38 @@ class Writes:
 
     def _rows(self, body: exp.Values, table: Table, columns: list[Column], scope: Scope) -> exp.Values:
         rows = []
-        for row in body.expressions:
+        for place, row in enumerate(body.expressions, 1):
             items = row.expressions if isinstance(row, exp.Tuple) else [row]
             if len(items) != len(columns):
                 raise Refused(f"INSERT of {len(items)} values for {len(columns)} columns")
             values = [
-                self._value(self.queries.expressions.typed(item, Scope(ctes=scope.ctes)), table, column)
+                self._value(self.queries.expressions.typed(item, Scope(ctes=scope.ctes)), table, column, place)
                 for item, column in zip(items, columns, strict=True)
             ]
             rows.append(exp.Tuple(expressions=values))
         return exp.Values(expressions=rows)
 
-    def _value(self, typed: Typed, table: Table, column: Column) -> exp.Expr:
+    def _value(self, typed: Typed, table: Table, column: Column, place: int = 1) -> exp.Expr:
         if column.name == table.rowid_alias:
             if typed.kind is Kind.NULL:
-                return self._next_key(table) or exp.Var(this="DEFAULT")
+                return self._next_key(table, place) or exp.Var(this="DEFAULT")
             if typed.slot is None and not typed.is_constant:
-                automatic = self._next_key(table) or self._next_of_sequence(table)
+                automatic = self._next_key(table, place) or self._next_of_sequence(table)
                 return call("coalesce", self.assigning.assign(typed, column), automatic)
             return self.assigning.assign(typed, column)
         if self._replacing and typed.kind is Kind.NULL and column.not_null and column.default is not None:
             return exp.Var(this="DEFAULT")
         return self.assigning.assign(typed, column)
 
-    def _next_key(self, table: Table) -> exp.Expr | None:
-        """The next automatic key where Postgres has no sequence for it: one more than the highest."""
+    def _next_key(self, table: Table, place: int = 1) -> exp.Expr | None:
+        """The automatic key of the row at `place`, where Postgres has no sequence: so many more than the highest."""
         assert table.rowid_alias is not None
         if self.context.catalog.sequences.get(table.name, "") is not None:
             return None
         column = identifier(_column(table, table.rowid_alias).target)
         highest = exp.Select(
             expressions=[exp.Add(this=call("coalesce", call("max", exp.Column(this=column)), exp.Literal.number(0)),
-                                 expression=exp.Literal.number(1))],
+                                 expression=exp.Literal.number(place))],
             from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),
         )  # fmt: skip
         return exp.Subquery(this=highest)
@@ -153,10 +153,8 @@ class Writes:
             return columns, values
         if self._next_key(table) is None:
             return columns, values
-        for place, row in enumerate(values.expressions):
-            following = self._next_key(table)
-            assert following is not None
-            row.append("expressions", exp.Add(this=following, expression=exp.Literal.number(place)))
+        for place, row in enumerate(values.expressions, 1):
+            row.append("expressions", self._next_key(table, place))
         return [*columns, _column(table, table.rowid_alias)], values
 
     def _selected(self, body: exp.Expr, table: Table, columns: list[Column], scope: Scope) -> exp.Expr:

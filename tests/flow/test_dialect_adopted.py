@@ -1,0 +1,63 @@
+"""A target that the application's own migrations made: native types, another collation, keys without a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, active BOOLEAN NOT NULL DEFAULT 1,
+                    size INTEGER, meta TEXT, done BOOLEAN);
+"""
+TARGET = """
+CREATE TABLE items (id bigint PRIMARY KEY, name varchar(10) COLLATE "POSIX" NOT NULL UNIQUE,
+                    active boolean NOT NULL DEFAULT true, size integer, meta jsonb, done boolean);
+"""
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, target=TARGET, store=True) as made:
+        yield made
+
+
+async def test_native_types(both: World) -> None:
+    await both.same("INSERT INTO items (name, active, size, meta) VALUES (?, ?, ?, ?)", "b", 1, 3, '{"k":[1,2]}')
+    await both.same("INSERT INTO items (name, active, done) VALUES ('B', 0, NULL), ('a', TRUE, 1), ('é', FALSE, 0)")
+    await both.same(
+        "INSERT INTO items VALUES (NULL, ?, ?, ?, ?, ?), (NULL, '_', 1, 2, NULL, 0)", "z", 1, None, None, None
+    )
+    await both.same("SELECT * FROM items ORDER BY name")
+    await both.same("SELECT name FROM items WHERE name > 'B' ORDER BY id")
+    await both.same("SELECT min(name), max(name), min(active), sum(active), count(done) FROM items")
+    await both.same("SELECT id FROM items WHERE active AND NOT coalesce(done, 0) ORDER BY id")
+    await both.same("SELECT id FROM items WHERE active = ? AND done IS NULL ORDER BY id", 1)
+    await both.same("SELECT id, active = 1, done + 1, size * 3000000000 FROM items ORDER BY id")
+    await both.same("SELECT id FROM items WHERE active IN (0) ORDER BY done, id")
+    await both.same("SELECT active, count(*) FROM items GROUP BY active ORDER BY active")
+    await both.same("SELECT CASE WHEN active THEN done ELSE 2 END FROM items ORDER BY id")
+    await both.same("SELECT json_extract(meta, '$.k[1]'), meta FROM items ORDER BY id")
+    await both.same(
+        "UPDATE items SET active = NOT active, done = (size > 1), size = size + 1 RETURNING id, active, done"
+    )
+    await both.same("UPDATE items SET done = ? WHERE id = 1", 0)
+    await both.same("INSERT INTO items (id, name) SELECT id + 10, name || 'x' FROM items WHERE id < 3")
+    await both.same("DELETE FROM items WHERE name IN (SELECT name FROM items WHERE active) RETURNING name")
+    await both.same("SELECT * FROM items ORDER BY id")
+
+
+async def test_what_the_columns_cannot_hold(both: World) -> None:
+    for sql, value in (
+        ("INSERT INTO items (name, active) VALUES ('x', ?)", 2),
+        ("INSERT INTO items (name, size) VALUES ('x', ?)", 1 << 40),
+        ("INSERT INTO items (name, meta) VALUES ('x', ?)", "{"),
+        ("INSERT INTO items (name) VALUES (?)", "far too long a name"),
+    ):
+        with pytest.raises(StatementError) as refused:
+            await both.on_postgres(sql, value)
+        assert refused.value.code in ("SQLITE_MISMATCH", "SQLITE_TOOBIG"), sql
+    assert (await both.on_postgres("SELECT count(*) FROM items")).rows == [(0,)]
