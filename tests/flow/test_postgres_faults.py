@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from cutover.clock import monotonic
-from cutover.errors import StoreUnavailable
+from cutover.errors import ConfigurationError, StoreUnavailable
 from cutover.model.control import Outcome
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from cutover.stores.postgres.store import PostgresStore
@@ -133,6 +134,28 @@ async def test_nobody_home() -> None:
     assert "secret-word" not in f"{caught.value!r} {caught.value} {store.describe()}"
     assert "127.0.0.1:1" in store.describe()
     await store.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://x:secret-word@h/d", "postgresql://x:secret-word@h:port/d", "secret-word"])
+async def test_an_unusable_url_is_a_configuration_error_without_its_text(url: str) -> None:
+    store = PostgresStore(url)
+    with pytest.raises(ConfigurationError) as caught:
+        await store.open()
+    assert "secret-word" not in f"{caught.value!r} {caught.value}"
+
+
+async def test_a_changed_schema_costs_one_call_and_then_works(postgres_url: str) -> None:
+    async with ready(postgres_url, PRIMARY) as store:
+
+        async def read() -> int:
+            async with store.snapshot() as snapshot:
+                return len(await snapshot.range(PEOPLE, None, 10))
+
+        await asyncio.gather(read(), read())
+        await run(postgres_url, 'ALTER TABLE people ALTER about TYPE varchar(9) COLLATE "C"')
+        with contextlib.suppress(StoreUnavailable):
+            await read()
+        assert await asyncio.gather(read(), read()) == [0, 0]
 
 
 async def test_a_wrong_database_or_role_is_said(postgres_url: str) -> None:

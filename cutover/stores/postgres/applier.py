@@ -235,7 +235,7 @@ class PostgresApplier:
 
     def _rows(self, table: Table) -> Rows:
         known = self._tables.get(table.name)
-        return known if known is not None and known.table is table else Rows(table)
+        return known if known is not None and known.table == table else Rows(table)
 
 
 def _columns(rows: Rows, held: Sequence[Held]) -> list[list[object]]:

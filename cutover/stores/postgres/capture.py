@@ -219,7 +219,9 @@ async def _leftovers(link: Link, oids: Sequence[int]) -> list[Step]:
 
 
 async def check(link: Link, tables: Sequence[Table], control: Control) -> list[str]:
-    """What is wrong, one sentence each."""
+    """What is wrong, one sentence each. A finished migration has nothing that could be."""
+    if control.state is SwitchState.FINISHED:
+        return []
     wanted = Wanted.by(control)
     faults = [step.fault for step in await steps(link, tables, wanted)]
     if not wanted.capture:
@@ -257,7 +259,9 @@ def remember(tables: Sequence[Table]) -> str:
         ON CONFLICT (table_id) DO UPDATE SET fingerprint = excluded.fingerprint"""
 
 
-async def remembered(link: Link, tables: Sequence[Table]) -> bool:
-    """Whether a fingerprint of every table is recorded."""
+async def complete(link: Link, tables: Sequence[Table], control: Control) -> bool:
+    """Whether there is nothing for `install` to do."""
+    if control.state is SwitchState.FINISHED:
+        return True
     known = {row["table_id"] for row in await link.fetch("SELECT table_id FROM cutover.installed")}
-    return known >= {table.id for table in tables}
+    return known >= {table.id for table in tables} and not await check(link, tables, control)

@@ -156,10 +156,7 @@ async def take_over(link: Link, generation: int) -> None:
         try:
             async with link.transaction():
                 await link.execute("SET LOCAL lock_timeout = '250ms'")
-                await link.execute(
-                    "UPDATE cutover.control SET generation = $1 WHERE generation < $1 AND state <> 'finished'",
-                    generation,
-                )
+                await link.execute("UPDATE cutover.control SET generation = $1 WHERE generation < $1", generation)
             return
         except PostgresAway as error:
             if error.sqlstate != LOCK_NOT_AVAILABLE or attempt == _ATTEMPTS - 1:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from cutover.errors import ConfigurationError, CutoverError, Fenced, StoreError, StoreUnavailable
+from cutover.errors import CutoverError, Fenced, StoreError, StoreUnavailable
 
 _CLASSES: dict[str, str] = {
     "08": "the connection broke",
@@ -54,8 +54,8 @@ def translate(error: BaseException) -> CutoverError:
     """Our error for one of the driver's, of the socket's, or a timeout."""
     if isinstance(error, CutoverError):
         return error
-    if isinstance(error, asyncpg.ClientConfigurationError):
-        return ConfigurationError("postgres.url cannot be used.", hint="Its form is postgresql://role@host/database.")
+    if isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError):
+        return PostgresAway("PostgreSQL's schema changed under a prepared statement.")
     if isinstance(error, asyncpg.PostgresError):
         return _from_server(error)
     if isinstance(error, TimeoutError):

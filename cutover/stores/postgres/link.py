@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from cutover.errors import StoreError, StoreUnavailable
+from cutover.errors import ConfigurationError, StoreError, StoreUnavailable
 from cutover.stores.postgres.errors import DRIVER_ERRORS, gate
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Connections:
 
     async def pool(self, size: int, statement_timeout: float) -> Pool:
         """A pool for applications' statements. Connects when first used."""
-        with gate():
+        with gate(), _readable_url():
             return await asyncpg.create_pool(
                 self.url,
                 min_size=0,
@@ -208,7 +208,7 @@ class Connections:
         return await self._connect(name)
 
     async def _connect(self, name: str, settings: Mapping[str, str] = _SESSION) -> Raw:
-        with gate():
+        with gate(), _readable_url():
             return await asyncpg.connect(
                 self.url,
                 timeout=self.connect_timeout,
@@ -223,6 +223,17 @@ class Connections:
             raw.terminate()
         with suppress(*DRIVER_ERRORS, asyncio.CancelledError):
             await raw.close(timeout=_SAY_GOODBYE)
+
+
+@contextmanager
+def _readable_url() -> Iterator[None]:
+    """The driver's own complaint would repeat the URL, password and all."""
+    try:
+        yield
+    except ValueError:
+        raise ConfigurationError(
+            "postgres.url cannot be used.", hint="Its form is postgresql://role@host/database."
+        ) from None
 
 
 async def _nothing_to_reset(connection: Raw) -> None:

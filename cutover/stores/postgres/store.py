@@ -130,7 +130,7 @@ class PostgresStore:
             return await controls.read(link)
 
     async def initialise(self, control: Control) -> None:
-        """Create our own schema and write a first control row; mapped tables are fenced if they exist."""
+        """Create our own schema and write a first control row. Tables are fenced by `install_capture`."""
         async with self._link() as link:
             await controls.create(link)
             await controls.initialise(link, control)
@@ -163,7 +163,7 @@ class PostgresStore:
         """Install or repair triggers as the control row demands; without locks where nothing is to be done."""
         async with self._link() as link:
             standing = await self._control(link)
-            if not await capture.check(link, self._mapped, standing) and await capture.remembered(link, self._mapped):
+            if await capture.complete(link, self._mapped, standing):
                 return
 
             async def work() -> None:
@@ -314,7 +314,6 @@ class PostgresStore:
     async def _validate(self) -> None:
         try:
             async with self._link() as link:
-                for relation, name in await suspend.unvalidated(link):
-                    await suspend.validate(link, relation, name)
+                await suspend.validate_all(link)
         except CutoverError as error:
-            _log.warning("a restored foreign key could not be validated", error=error.message)
+            _log.warning("restored foreign keys are not validated yet", error=error.message)

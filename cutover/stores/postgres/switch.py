@@ -26,9 +26,8 @@ async def fence(link: Link, tables: Sequence[Table], control: Control, timeout: 
     """Raise the fence and write `control`, once every writer has let go and capture was found whole."""
 
     async def work() -> None:
-        await _write(link, control)
-        giving = Wanted(capture=True, fence=False)
-        faults = [step.fault for step in await capture.steps(link, tables, giving)]
+        standing = await _write(link, control)
+        faults = [step.fault for step in await capture.steps(link, tables, Wanted.by(standing))]
         if faults:
             raise CaptureBroken(" ".join(faults), hint="Let capture be repaired and the tables verified, then retry.")
         await _turn(link, tables, Wanted.by(control))
@@ -54,18 +53,20 @@ async def settle(link: Link, tables: Sequence[Table], control: Control) -> None:
         await _turn(link, tables, Wanted.by(control))
         await suspend.suspend(link, await catalog.parts(link, tables))
         await link.execute("; ".join(f"DELETE FROM {log(table)}" for table in tables) or "SELECT")
-        await link.execute("DELETE FROM cutover.quarantine; DELETE FROM cutover.backfill")
+        await link.execute("DELETE FROM cutover.quarantine")
 
     await with_locks(link, [target(table) for table in tables], _NO_HURRY, work)
 
 
-async def _write(link: Link, control: Control) -> None:
+async def _write(link: Link, control: Control) -> Control:
+    """Write `control` unless a newer row stands there; returns what stood there."""
     standing = await controls.read(link, "FOR NO KEY UPDATE")
     if standing is None or standing.pair_id != control.pair_id:
         raise StoreError("PostgreSQL has no control row of this pair.")
     if standing.epoch > control.epoch or standing.generation > control.generation:
         raise StaleApplier(f"PostgreSQL is at epoch {standing.epoch}, generation {standing.generation} already.")
     await link.execute(controls.set_control(control))
+    return standing
 
 
 async def _turn(link: Link, tables: Sequence[Table], wanted: Wanted) -> None:
@@ -169,8 +170,7 @@ async def dismantle(link: Link, tables: Sequence[Table], control: Control) -> No
             await _locked(
                 link, [part.name], "; ".join(f"DROP TRIGGER IF EXISTS {name} ON {part.name}" for name in left)
             )
-    for relation, name in await suspend.unvalidated(link):
-        await suspend.validate(link, relation, name)
+    await suspend.validate_all(link)
     own = await link.fetch(
         """
         SELECT format('DROP FUNCTION cutover.%I()', proname) FROM pg_proc
