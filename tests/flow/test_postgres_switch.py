@@ -323,3 +323,31 @@ async def test_identity_is_the_servers(postgres_url: str) -> None:
         identity = await store.identity()
         assert identity.system == str(await app.fetchval("SELECT system_identifier FROM pg_control_system()"))
         assert identity.timeline == 1
+
+
+async def test_tables_that_logical_replication_writes_get_a_row_fence(postgres_url: str) -> None:
+    async with ready(postgres_url, SHADOW) as store:
+        await run(
+            postgres_url,
+            "CREATE SUBSCRIPTION feed CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE)",
+            "SET allow_system_table_mods = on; INSERT INTO pg_subscription_rel "
+            "SELECT oid, 'people'::regclass, 'r', NULL FROM pg_subscription WHERE subname = 'feed'",
+        )
+        try:
+            assert any("cutover_fence_row" in fault for fault in await store.check_capture())
+            await store.install_capture()
+            await run(postgres_url, "ALTER TABLE people DISABLE TRIGGER cutover_fence")
+            async with native(postgres_url) as app:
+                await refused(app, WRITES[0])
+            async with store.applier(1, 1, None) as applier:
+                await applier.apply(PEOPLE, [("a", "ann", None), ("b", "bob", None)], [])
+                await applier.apply(PEOPLE, [("a", "ann", "x")], [("b",)])
+            async with native(postgres_url) as app:
+                assert await app.fetchval("SELECT string_agg(id || about, '') FROM people") == "ax"
+        finally:
+            await run(
+                postgres_url,
+                "SET allow_system_table_mods = on; DELETE FROM pg_subscription_rel "
+                "WHERE srsubid = (SELECT oid FROM pg_subscription WHERE subname = 'feed')",
+                "DROP SUBSCRIPTION feed",
+            )
