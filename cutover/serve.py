@@ -38,6 +38,7 @@ from cutover.promote.phases import Event, after
 from cutover.promote.recovery import Attachment, mend_capture, open_origin
 from cutover.promote.switch import Switch
 from cutover.schema.mapping import Mapping, map_tables
+from cutover.schema.plan import map_with_data
 from cutover.schema.sqlite_schema import SqliteSchema
 from cutover.settings import Invariant, Settings
 from cutover.shadow.mirror import Mirror
@@ -123,6 +124,9 @@ class Service:
             poll_interval=settings.mirror.poll_interval,
             owner_lock=Path(str(Path(settings.sqlite.path).absolute()) + ".cutover-owner"),
         )
+        self.executor = SqliteExecutor(
+            self.sqlite, self.metrics, transaction_timeout=settings.front.transaction_timeout
+        )
         url = settings.postgres.url.get_secret_value()
         self.embedded = None if url else EmbeddedPostgres(state / "postgres")
         self.postgres = PostgresStore(
@@ -144,15 +148,15 @@ class Service:
         settings, metrics = self.settings, self.metrics
         timeout = settings.front.transaction_timeout
         statements = StatementRegistry(metrics)
-        origin = Member(self.sqlite, SqliteExecutor(self.sqlite, metrics, transaction_timeout=timeout))
-        executor = PostgresExecutor(
+        origin = Member(self.sqlite, self.executor)
+        self.translating = PostgresExecutor(
             self.postgres,
             lambda: self.parts.situation.tables,
             lambda: self._ddl,
             metrics,
             transaction_timeout=timeout,
         )
-        destination = Member(self.postgres, executor)
+        destination = Member(self.postgres, self.translating)
         situation = Situation(Pair(origin, destination, 1))
         comparator: Comparator | None = None
 
@@ -201,7 +205,8 @@ class Service:
         source = await self.sqlite.read_schema()
         target = await self.postgres.read_schema(self.settings.postgres.schema_)
         mapping = map_tables(source, target, self.settings)
-        if mapping.create:
+        if mapping.create:  # only then do types depend on what the data are
+            mapping = await self.sqlite.read(lambda c: map_with_data(c, source, target, self.settings))
             await self.postgres.create_tables(mapping.create)
             target = await self.postgres.read_schema(self.settings.postgres.schema_)
             mapping = map_tables(source, target, self.settings)
@@ -303,9 +308,8 @@ class Service:
 
     def _rehearsable(self) -> PostgresExecutor | None:
         situation = self.parts.situation
-        executor = self.parts.destination.executor
         ready = situation.attached and situation.pair.primary is self.parts.origin
-        return executor if ready and isinstance(executor, PostgresExecutor) else None
+        return self.translating if ready else None
 
     async def _keep_records(self) -> None:
         """Follow the backfill's phase, and keep the high-water mark about a second behind the mirror."""
@@ -339,6 +343,8 @@ class Service:
         """Let go of everything; each step has its deadline, and none keeps the next from happening."""
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("doors", self._close_doors),
+            ("statements on SQLite", self.executor.close),
+            ("statements on Postgres", self.translating.close),
             ("Postgres", self.postgres.close),
             ("SQLite", self.sqlite.close),
         ]

@@ -58,7 +58,7 @@ class Comparator:
         self._tools = Tools(self._ground, applying, Judge(self._ground, applying), self._ledger, settings, metrics)
         self._read_back = ReadBack(self._tools, tables)
         self._verifier = Verifier(self._tools, pair, tables, self._read_back.scanned)
-        self._invariants = Invariants(self._ground, applying, self._ledger, invariants, settings.settle_timeout)
+        self._invariants = Invariants(self._ground, applying, self._ledger, invariants)
         self._quick = QuickCheck(self._tools, self._read_back, self._verifier, tables)
         self._checked: tuple[float, list[InvariantResult]] | None = None
         self.last_sentence = "Not started yet."

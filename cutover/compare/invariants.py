@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
 
-from cutover import clock
 from cutover.compare.counts import count_problem
 from cutover.compare.ledger import Ledger
 from cutover.compare.ports import Applying
-from cutover.compare.states import Ground, States
+from cutover.compare.states import Ground
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.model.drift import DriftKind
 from cutover.model.table import Table, Tables
-
-_TRIES = 5
+from cutover.stores.base import Snapshot
+from cutover.stores.pair import Pair
 
 Ask = Callable[[str], Awaitable["InvariantResult"]]
 """Evaluates one invariant under this name."""
@@ -47,14 +46,11 @@ class InvariantResult:
 class Invariants:
     """Evaluates the configured invariants, orphans of every foreign key, and row counts."""
 
-    def __init__(
-        self, ground: Ground, applying: Applying, ledger: Ledger, checks: Sequence[InvariantCheck], timeout: float
-    ) -> None:
+    def __init__(self, ground: Ground, applying: Applying, ledger: Ledger, checks: Sequence[InvariantCheck]) -> None:
         self._ground = ground
         self._applying = applying
         self._ledger = ledger
         self._checks = checks
-        self._timeout = timeout
 
     async def check(self, tables: Tables) -> list[InvariantResult]:
         """All results, in a fixed order. Raises `StoreUnavailable`."""
@@ -76,35 +72,21 @@ class Invariants:
     async def _configured(self, check: InvariantCheck, _name: str) -> InvariantResult:
         if check.expect is not None:
             return await self._expected(check, check.expect)
-        deadline = clock.monotonic() + self._timeout
-        for _ in range(_TRIES):
-            result = await self._compared(check)
-            if result.conclusive or clock.monotonic() >= deadline:
-                break
-            await self._applying.caught_up(max(0.0, deadline - clock.monotonic()))
-        return result
+        async with self._applying.level() as (pair, primary, shadow):
+            if self._applying.catching_up:
+                return _inconclusive(check.name, "tables are being copied")
+            answers = await _ask_both(pair, primary, shadow, check)
+        detail = f"primary {answers[0]}, shadow {answers[1]}"
+        return InvariantResult(check.name, _same_answer(*answers), detail)
 
     async def _expected(self, check: InvariantCheck, expect: str) -> InvariantResult:
         """Each side by itself: the shadow is some committed state of the primary, and this must hold in each."""
         async with self._ground.matched([]) as states:
             if self._applying.catching_up:
                 return _inconclusive(check.name, "tables are being copied")
-            primary, shadow = await _ask_both(states, check)
+            primary, shadow = await _ask_both(states.pair, states.primary, states.shadow, check)
         ok = primary == expect and shadow == expect
         return InvariantResult(check.name, ok, f"expected {expect}; primary {primary}, shadow {shadow}")
-
-    async def _compared(self, check: InvariantCheck) -> InvariantResult:
-        async with self._ground.matched([]) as states:
-            if self._applying.catching_up:
-                return _inconclusive(check.name, "tables are being copied")
-            primary, shadow = await _ask_both(states, check)
-            still = not states.pending.count
-        detail = f"primary {primary}, shadow {shadow}"
-        if _same_answer(primary, shadow):
-            return InvariantResult(check.name, ok=True, detail=detail)
-        if still:
-            return InvariantResult(check.name, ok=False, detail=detail)
-        return _inconclusive(check.name, f"{detail}, while {states.pending.count} changes are in flight")
 
     # -- always ----------------------------------------------------------------------------------------------------
 
@@ -135,10 +117,11 @@ def known_missing(ledger: Ledger, table: str) -> int:
     return counts[DriftKind.MISSING] - counts[DriftKind.EXTRA]
 
 
-async def _ask_both(states: States, check: InvariantCheck) -> tuple[str | None, str | None]:
-    pair = states.pair
+async def _ask_both(
+    pair: Pair, primary: Snapshot, shadow: Snapshot, check: InvariantCheck
+) -> tuple[str | None, str | None]:
     return await asyncio.gather(
-        states.primary.scalar(check.queries[pair.source.name]), states.shadow.scalar(check.queries[pair.target.name])
+        primary.scalar(check.queries[pair.source.name]), shadow.scalar(check.queries[pair.target.name])
     )
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cutover.model.table import Table
 from cutover.model.values import Applied, Key
+from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
 
 
@@ -25,6 +26,13 @@ class Applying(Protocol):
 
     def quiesced(self) -> AbstractAsyncContextManager[Pair]:
         """Hold the applier's lock: inside, nothing is applied to the shadow. Yields the pair that is current."""
+        ...
+
+    def level(self) -> AbstractAsyncContextManager[tuple[Pair, Snapshot, Snapshot]]:
+        """Both stores in exactly one state, under whatever load: the pair, the primary's snapshot, the shadow's.
+
+        Raises `StoreError` while the mirror is paused.
+        """
         ...
 
     async def reapply(self, table: Table, keys: Sequence[Key]) -> Applied:

@@ -22,8 +22,11 @@ async def lag_of(parts: Parts) -> tuple[int, float]:
     return changes, max(0.0, clock.wall() - oldest) if oldest is not None else 0.0
 
 
-async def gather(parts: Parts, direction: str) -> GateFacts:
-    """Facts for the gates of `promote` or `demote`. Never raises: what cannot be asked is said in `unreachable`."""
+async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
+    """Facts for the gates of `promote` or `demote`. Never raises: what cannot be asked is said in `unreachable`.
+
+    `max_age`: how old, in seconds, answers may be that cost a read of whole tables.
+    """
     situation, settings, mirror = parts.situation, parts.settings, parts.mirror
     unreachable = "" if situation.attached else situation.attach_error or "the stores are not attached to each other"
     changes, lag, quarantined = 0, 0.0, 0
@@ -37,7 +40,7 @@ async def gather(parts: Parts, direction: str) -> GateFacts:
                 quarantined = len(await situation.pair.target.quarantined())
                 target = (*_unmapped(parts), *await situation.pair.target.probe())
                 reverse = tuple(await situation.pair.source.probe())
-                invariants = await _invariants(parts)
+                invariants = await _invariants(parts, max_age)
         except (CutoverError, OSError, TimeoutError) as error:
             unreachable = str(error) or "the shadow did not answer in time"
     try:
@@ -74,8 +77,10 @@ def _unmapped(parts: Parts) -> Checks:
     return tuple(("mapping", False, sentence) for sentence in parts.situation.blocking)
 
 
-async def _invariants(parts: Parts) -> Checks:
-    return tuple((found.name, found.ok, found.detail) for found in await parts.comparator.check_invariants())
+async def _invariants(parts: Parts, max_age: float) -> Checks:
+    return tuple(
+        (found.name, found.ok, found.detail) for found in await parts.comparator.check_invariants(max_age=max_age)
+    )
 
 
 async def _verified(parts: Parts) -> tuple[float | None, str]:

@@ -26,6 +26,8 @@ Json = dict[str, Any]
 
 _GATES_AGE = 5.0
 """Seconds for which the status shows gates evaluated before: they cost queries on both stores."""
+_INVARIANTS_AGE = 60.0
+"""The same for invariants, which read whole tables. A switch asks afresh."""
 
 
 class Operations:
@@ -132,7 +134,7 @@ class Operations:
             return self._gates
         async with self._gates_lock:
             if clock.monotonic() - self._gates_at >= _GATES_AGE:
-                self._gates = await self.switch.gates(self._next_direction())
+                self._gates = await self.switch.gates(self._next_direction(), max_age=_INVARIANTS_AGE)
                 self._gates_at = clock.monotonic()
         return self._gates
 

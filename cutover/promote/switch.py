@@ -61,9 +61,9 @@ class Switch:
         self.parts = parts
         self.last_pauses: list[dict[str, Any]] = []
 
-    async def gates(self, direction: Direction) -> list[Gate]:
-        """The gates of a switch in this direction, evaluated now."""
-        gates = evaluate(await gather(self.parts, direction))
+    async def gates(self, direction: Direction, *, max_age: float = 0.0) -> list[Gate]:
+        """The gates of a switch in this direction; expensive facts may be `max_age` seconds old."""
+        gates = evaluate(await gather(self.parts, direction, max_age=max_age))
         for gate in gates:
             self.parts.metrics.gate.labels(gate.name).set(gate.ok)
         return gates

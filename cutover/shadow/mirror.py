@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from cutover import clock
 from cutover.crashpoints import crash_point
-from cutover.errors import CutoverError, StaleApplier
+from cutover.errors import CutoverError, StaleApplier, StoreError
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.model.control import BackfillProgress
@@ -98,11 +98,13 @@ class Mirror:
         """Let the turn under way end, then do nothing until `start`."""
         async with self._applying:
             self.state = "stopped"
+            self._metrics.mirror_up.set(0)
 
     def pause(self) -> None:
         """Apply nothing from the next turn on, by an operator's wish."""
         if self.state != "stopped":
             self.state = "paused"
+            self._metrics.mirror_up.set(0)
 
     def resume(self) -> None:
         """End a pause."""
@@ -157,6 +159,23 @@ class Mirror:
         """Nothing is applied to the shadow inside. Keep it short: the mirror waits."""
         async with self._applying:
             yield self.pair
+
+    @asynccontextmanager
+    async def level(self) -> AsyncIterator[tuple[Pair, Snapshot, Snapshot]]:
+        """Both stores in exactly one state, under whatever load: (pair, primary, shadow).
+
+        A turn is applied from a snapshot that stays open, and the shadow's is opened before anything else is applied.
+        Raises `StoreError` while the mirror is paused.
+        """
+        async with AsyncExitStack() as stack:
+            async with self._applying:
+                if self.state == "paused":
+                    raise StoreError("The mirror is paused.", hint="Resume it first.")
+                pair = self.pair
+                primary = await stack.enter_async_context(pair.source.snapshot())
+                await self._apply_snapshot(primary)
+                shadow = await stack.enter_async_context(pair.target.snapshot())
+            yield pair, primary, shadow
 
     async def reapply(self, table: Table, keys: Sequence[Key]) -> Applied:
         """Make the shadow's rows of these keys equal to the primary's current ones."""
@@ -218,6 +237,7 @@ class Mirror:
                     await self._failed(error)
                     continue
                 except Exception as error:  # noqa: BLE001  # loop must live
+                    _end_if_cancelled()
                     _log.exception("The mirror met an error it does not know; it tries again.")
                     await self._failed(error)
                     continue
@@ -269,7 +289,8 @@ class Mirror:
         """Apply what one snapshot shows. Caller holds the applier's lock."""
         waiters, self._waiters = self._waiters, []
         try:
-            turn = await self._apply_snapshot()
+            async with self.pair.source.snapshot() as snapshot:
+                turn = await self._apply_snapshot(snapshot)
         except BaseException:
             self._waiters.extend(waiters)
             raise
@@ -278,21 +299,21 @@ class Mirror:
                 waiter.set_result(None)
         return turn
 
-    async def _apply_snapshot(self) -> Turn:
+    async def _apply_snapshot(self, snapshot: Snapshot) -> Turn:
+        """Apply what this snapshot shows, and remove from the log what it saw."""
         source, target = self.pair.source, self.pair.target
         began = clock.monotonic()
-        async with source.snapshot() as snapshot:
-            pending = await snapshot.pending()
-            if not pending.count:
-                return Turn()
-            crash_point("mirror.before_apply")
-            await source.sync()
-            if pending.whole:
-                await self._forget(sorted(pending.whole))
-            batch = self.batch + 1
-            async with target.applier(self.generation, self.pair.epoch, batch) as applier:
-                touched = await self._apply_tables(snapshot, applier, pending)
-                crash_point("mirror.before_commit")
+        pending = await snapshot.pending()
+        if not pending.count:
+            return Turn()
+        crash_point("mirror.before_apply")
+        await source.sync()
+        if pending.whole:
+            await self._forget(sorted(pending.whole))
+        batch = self.batch + 1
+        async with target.applier(self.generation, self.pair.epoch, batch) as applier:
+            touched = await self._apply_tables(snapshot, applier, pending)
+            crash_point("mirror.before_commit")
         crash_point("mirror.after_commit")
         self.batch = batch
         await source.trim(pending, batch)
@@ -346,3 +367,10 @@ class Mirror:
             self.last_sentence = f"Copied all {after.rows} rows of {table.name}."
             _log.info(self.last_sentence)
         return True
+
+
+def _end_if_cancelled() -> None:
+    """A driver may answer a cancellation with an error of its own; the task has to end all the same."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
