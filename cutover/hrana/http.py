@@ -75,7 +75,7 @@ class Front:
 
     def routes(self) -> list[web.RouteDef]:
         """Every route of the front door."""
-        posts = {
+        posts: dict[str, Handler] = {
             "/v2/pipeline": partial(self._pipeline, version=2),
             "/v3/pipeline": partial(self._pipeline, version=3),
             "/v3/cursor": self._cursor,
