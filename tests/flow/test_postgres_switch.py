@@ -292,7 +292,7 @@ async def test_the_control_row_is_compared_and_set(postgres_url: str) -> None:
             await store.write_control(DEMOTING.but(epoch=9), expect=PRIMARY)
         await store.initialise(SHADOW)  # the standing row stays
         assert (await control(store)).epoch == 2
-        with pytest.raises(StoreError, match="another pair"):
+        with pytest.raises(StoreError, match="belongs to the pair pair-of-tests"):
             await store.initialise(PRIMARY.but(pair_id="strangers"))
 
 
@@ -306,8 +306,8 @@ async def test_probe_of_a_healthy_server(postgres_url: str) -> None:
             "DROP TRIGGER cutover_fence ON people",
         )
         checks = {name: (ok, detail) for name, ok, detail in await store.probe()}
-        assert {name for name, (ok, _) in checks.items() if not ok} == {"synchronous_commit", "capture"}
-        assert "synchronous_commit=off for every role" in checks["synchronous_commit"][1]
+        assert {name for name, (ok, _) in checks.items() if not ok} == {"durability", "capture"}
+        assert "synchronous_commit=off for every role" in checks["durability"][1]
 
 
 async def test_sync_flushes_what_an_asynchronous_writer_left(postgres_url: str) -> None:

@@ -10,6 +10,7 @@ from cutover.errors import StaleApplier, Unrepresentable
 from cutover.model.control import BackfillProgress, Control
 from cutover.model.table import Table
 from cutover.model.values import Applied, Key, Row
+from cutover.schema.canonical import canonical_row
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.errors import UNIQUE_VIOLATION, PostgresRefused
 from cutover.stores.postgres.keys import Bound
@@ -29,6 +30,7 @@ _NO_ARBITER = ("42P10", "55000", "21000")
 class Held:
     """A row in Postgres's values, with its key as the primary has it."""
 
+    row: Row
     key: Key
     key_there: tuple[object, ...]
     values: tuple[object, ...]
@@ -158,9 +160,10 @@ class PostgresApplier:
 
     async def _one_by_one(self, rows: Rows, held: Sequence[Held], quarantined: int) -> Applied:
         """Delete these keys, then insert; what still resists waits for the end, or goes into quarantine."""
-        keys = arrays([one.key_there for one in held], len(rows.table.key))
+        changed = await self._changed(rows, held)
+        keys = arrays([one.key_there for one in changed], len(rows.table.key))
         await self._link.execute(rows.delete, *keys)
-        resisting = await self._insert(rows, held)
+        resisting = await self._insert(rows, changed)
         faults = []
         for one, error in resisting:
             if error.sqlstate in UNIQUE_VIOLATION:
@@ -168,7 +171,15 @@ class PostgresApplier:
             else:
                 faults.append((one.key, error.message))
         quarantined += await self._quarantine.put(rows.table, faults)
-        return Applied(upserted=len(held) - len(faults), quarantined=quarantined)
+        return Applied(upserted=len(changed) - len(faults), unchanged=len(held) - len(changed), quarantined=quarantined)
+
+    async def _changed(self, rows: Rows, held: Sequence[Held]) -> list[Held]:
+        """Those that are not there already as they should be."""
+        keys = arrays([one.key_there for one in held], len(rows.table.key))
+        there = {
+            canonical_row(rows.row_back(found), rows.codecs) for found in await self._link.fetch(rows.by_key, *keys)
+        }
+        return [one for one in held if canonical_row(one.row, rows.codecs) not in there]
 
     async def _insert(self, rows: Rows, held: Sequence[Held]) -> list[tuple[Held, PostgresRefused]]:
         """Insert what can be inserted; halves and halves again find the rows that cannot."""
@@ -215,7 +226,7 @@ class PostgresApplier:
             except Unrepresentable as fault:
                 faults.append((key, fault.message))
             else:
-                held.append(Held(key, tuple(values[index] for index in indexes), values))
+                held.append(Held(row, key, tuple(values[index] for index in indexes), values))
         return held, faults
 
     def _forget_waiting(self, rows: Rows, keys: Sequence[Key]) -> None:

@@ -70,7 +70,8 @@ async def initialise(link: Link, control: Control) -> None:
     standing = await read(link)
     if standing is None or standing.pair_id != control.pair_id:
         raise StoreError(
-            "This PostgreSQL database already belongs to another pair.",
+            f"This PostgreSQL database belongs to the pair {standing.pair_id if standing else '?'}, "
+            f"not to {control.pair_id}.",
             hint="Use another database, or drop its schema cutover if that migration is over.",
         )
 

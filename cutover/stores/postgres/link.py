@@ -84,8 +84,8 @@ class Link:
         return await self.guard(declare())
 
     @asynccontextmanager
-    async def transaction(self, begin: str = "BEGIN") -> AsyncIterator[None]:
-        """A transaction: leaving the block commits, an exception rolls back. They do not nest."""
+    async def transaction(self, begin: str = "BEGIN", end: str = "COMMIT") -> AsyncIterator[None]:
+        """A transaction: leaving the block ends it with `end`, an exception rolls back. They do not nest."""
         await self.execute(begin)
         try:
             yield
@@ -95,7 +95,7 @@ class Link:
                     await self.execute("ROLLBACK")
             raise
         # The server answers ROLLBACK, and no error, where a failed statement was overlooked.
-        if await self.guard(self.raw.execute("COMMIT")) != "COMMIT":
+        if await self.guard(self.raw.execute(end)) != end:
             raise StoreError("A transaction on PostgreSQL was rolled back instead of committed.")
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
@@ -200,6 +200,8 @@ class Connections:
         self._closed = False
 
     async def _take(self, name: str) -> Raw:
+        if self._closed:
+            raise StoreUnavailable("The PostgreSQL store is closed.")
         idle = self._idle[name]
         while idle:
             raw = idle.pop()

@@ -25,8 +25,7 @@ async def probe(link: Link, plain: Link, tables: Sequence[Table], control: Contr
         await _encoding(link),
         await _writable(link),
         await _privileges(link, tables),
-        await _fsync(link),
-        await _synchronous_commit(plain),
+        await _durability(link, plain),
         await _connections(link),
         await _sequences(link, tables),
         await _transactions(link),
@@ -77,13 +76,10 @@ async def _privileges(link: Link, tables: Sequence[Table]) -> Check:
     return "privileges", not faults, "; ".join(faults) or "the role owns the mirrored tables"
 
 
-async def _fsync(link: Link) -> Check:
+async def _durability(link: Link, plain: Link) -> Check:
+    """An acknowledged write survives a power cut, whichever role wrote it."""
     found = {name: await link.value("SELECT current_setting($1)", name) for name in ("fsync", "full_page_writes")}
-    return "fsync", set(found.values()) == {"on"}, ", ".join(f"{name} is {value}" for name, value in found.items())
-
-
-async def _synchronous_commit(plain: Link) -> Check:
-    here = await plain.value("SELECT current_setting('synchronous_commit')")
+    found["synchronous_commit"] = await plain.value("SELECT current_setting('synchronous_commit')")
     rows = await plain.fetch(
         """
         SELECT coalesce(r.rolname, 'every role') AS role, setting
@@ -91,9 +87,9 @@ async def _synchronous_commit(plain: Link) -> Check:
         WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
           AND setting ~* '^synchronous_commit=(off|false|no|0|local)$' ORDER BY 1"""
     )
-    faults = [f"{row['setting']} for {row['role']}" for row in rows]
-    weak = here in {"off", "local"}
-    return "synchronous_commit", not weak and not faults, "; ".join([f"{here} for this role", *faults])
+    strong = not rows and {"off", "local"}.isdisjoint(found.values())
+    said = [f"{name} is {value}" for name, value in found.items()]
+    return "durability", strong, "; ".join([*said, *(f"{row['setting']} for {row['role']}" for row in rows)])
 
 
 async def _connections(link: Link) -> Check:

@@ -35,7 +35,7 @@ class Seen:
 @asynccontextmanager
 async def open_snapshot(link: Link, tables: Mapping[str, Rows]) -> AsyncIterator[PostgresSnapshot]:
     """Begin, lock, and only then take the snapshot: a table rewritten in between reads as empty (hazard 10)."""
-    async with link.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+    async with link.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "ROLLBACK"):
         if tables:
             names = ", ".join(name for rows in tables.values() for name in (rows.name, rows.log))
             try:

@@ -130,10 +130,14 @@ class PostgresStore:
             return await controls.read(link)
 
     async def initialise(self, control: Control) -> None:
-        """Create our own schema and write a first control row. Tables are fenced by `install_capture`."""
+        """Create our own schema and write a first control row; a shadow's tables, once all exist, are fenced at once."""
         async with self._link() as link:
             await controls.create(link)
             await controls.initialise(link, control)
+            shadow = (await self._control(link)).primary != self.name
+            made = {part.table_id for part in await catalog.parts(link, self._mapped)}
+        if shadow and made >= {table.id for table in self._mapped}:
+            await self.install_capture()
 
     async def write_control(self, control: Control, *, expect: Control) -> None:
         """Compare and set."""
