@@ -130,7 +130,7 @@ class PostgresStore:
             return await controls.read(link)
 
     async def initialise(self, control: Control) -> None:
-        """Create our own schema and write a first control row; a shadow's tables, once all exist, are fenced at once."""
+        """Create our own schema and write a first control row; a shadow's tables are fenced if all exist."""
         async with self._link() as link:
             await controls.create(link)
             await controls.initialise(link, control)
