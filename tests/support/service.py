@@ -180,6 +180,7 @@ listen = "127.0.0.1:{self.admin_port}"
 
         result = await self._explained(until(look, "verification"))
         assert isinstance(result, dict)
+        assert result["state"] == "done", result
         return result
 
     async def switch(self, direction: str, **more: Any) -> tuple[int, Any]:

@@ -165,8 +165,8 @@ class SqliteStore:
     # -- capture -------------------------------------------------------------------------------------------------
 
     async def install_capture(self) -> None:
-        """Install or repair capture. A table whose capture was broken is logged as changed as a whole."""
-        await self._change(lambda c: capture.install_capture(c, self._tables), "installing capture")
+        """Install or repair capture, or the fence where the control row says shadow; broken tables are copied again."""
+        await self._change(lambda c: switch.install(c, self._tables), "installing capture")
         self.wake()
 
     async def check_capture(self) -> list[str]:
@@ -193,9 +193,9 @@ class SqliteStore:
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """A read snapshot, fixed on entry."""
         async with self._snapshots.one() as reader:
-            async with speaking("opening a snapshot"):
-                await settled(reader.run(_begin_read))
-            try:
+            try:  # from the first step on: a cancelled begin has begun all the same
+                async with speaking("opening a snapshot"):
+                    await settled(reader.run(_begin_read))
                 yield SqliteSnapshot(reader, self._tables)
             finally:
                 await settled(reader.run(_end_read))
