@@ -179,6 +179,8 @@ class Connections:
                     **KEEPALIVE,
                     "application_name": "cutover",
                     "synchronous_commit": "on",
+                    # A single statement then needs no BEGIN of its own to be as isolated as SQLite makes it.
+                    "default_transaction_isolation": "serializable",
                     "statement_timeout": str(int(statement_timeout * 1000)),
                 },
             )
