@@ -193,7 +193,7 @@ class NativeWriter:
             outcome, self.last_error = "unknown", str(error)
         except asyncpg.PostgresError as error:
             outcome, self.last_error = "refused", str(error)
-        except (OSError, TimeoutError, asyncpg.InterfaceError) as error:
+        except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             outcome, self.last_error = "unknown", repr(error)
         if outcome != "acknowledged":
             self._memory.rows = before
