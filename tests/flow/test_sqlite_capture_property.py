@@ -227,6 +227,13 @@ CASES = {
         ["CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, h TEXT)", "CREATE UNIQUE INDEX u ON t (h COLLATE NOCASE)"],
         ["INSERT INTO t VALUES ('a', 'X'), ('b', 'y')", "trim", "UPDATE OR REPLACE t SET h = 'x' WHERE k = 'b'"],
     ),
+    "replace through a generated column that hangs on a default": (
+        [
+            "CREATE TABLE t (k INTEGER PRIMARY KEY, h TEXT NOT NULL DEFAULT 'anon', g AS (lower(h)), g2 AS (g || '!'))",
+            "CREATE UNIQUE INDEX u ON t (g2)",
+        ],
+        ["INSERT INTO t VALUES (1, 'ANON')", "trim", "INSERT OR REPLACE INTO t VALUES (2, NULL)"],
+    ),
     "entering a partial index": (
         ["CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, h, gone)", "CREATE UNIQUE INDEX u ON t (h) WHERE gone IS NULL"],
         [

@@ -60,9 +60,13 @@ def table_fingerprint(connection: sqlite3.Connection, name: str) -> str:
 
 
 def schema_fingerprint(connection: sqlite3.Connection, tables: Tables) -> str:
-    """Changes with any mapped table and with the set of application tables."""
+    """Changes with any mapped table, with the set of application tables, and when a trigger of ours is not in order.
+
+    The latter because a rebuilt table may look as before and have no triggers. Whole, it is the same in both roles.
+    """
     parts = [table_fingerprint(connection, table.name) for table in tables]
-    return hashlib.sha256(json.dumps([parts, application_tables(connection)]).encode()).hexdigest()
+    faults = problems(connection, tables)
+    return hashlib.sha256(json.dumps([parts, application_tables(connection), faults]).encode()).hexdigest()
 
 
 def _recorded(connection: sqlite3.Connection) -> dict[str, str]:
@@ -82,16 +86,23 @@ def record_schema(connection: sqlite3.Connection, tables: Tables) -> None:
 # -- capture ---------------------------------------------------------------------------------------------------------
 
 
-def install_capture(connection: sqlite3.Connection, tables: Tables, *, mend: bool = True) -> None:
-    """Make the triggers what they should be.
+def broken_tables(connection: sqlite3.Connection, tables: Tables) -> Tables:
+    """Tables that were in order before and are not now: what happened to their rows meanwhile nobody knows."""
+    control, recorded = read_control(connection), _recorded(connection)
+    return tuple(
+        table for table in tables if table.name in recorded and _table_problems(connection, table, recorded, control)
+    )
 
-    With `mend`, a table that was captured before and is not intact now is logged as changed as a whole.
-    """
+
+def is_whole(connection: sqlite3.Connection, tables: Tables) -> bool:
+    """Whether exactly these tables are recorded, and nothing is wrong."""
+    recorded = _recorded(connection).keys() - {""}
+    return recorded == {table.name for table in tables} and not problems(connection, tables)
+
+
+def install_capture(connection: sqlite3.Connection, tables: Tables, broken: Tables = ()) -> None:
+    """Make the triggers what they should be, and log the tables of `broken` as changed as a whole."""
     create_own_tables(connection, tables)
-    recorded = _recorded(connection) if mend else {}
-    broken = [
-        table for table in tables if table.name in recorded and _table_problems(connection, table, recorded, None)
-    ]
     drop_triggers(connection, CAPTURE)
     for table in tables:
         for sql in _expected_capture(connection, table).values():
@@ -140,7 +151,7 @@ def problems(connection: sqlite3.Connection, tables: Tables) -> list[str]:
 def _table_problems(
     connection: sqlite3.Connection, table: Table, recorded: dict[str, str], control: Control | None
 ) -> list[str]:
-    """Problems of one table. Without `control`, as on a primary that is not fenced."""
+    """Problems of one table; without a control row, as on a primary that is not fenced."""
     fingerprint = table_fingerprint(connection, table.name)
     if not fingerprint:
         return [f"Table {table.name} is gone."]

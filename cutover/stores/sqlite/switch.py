@@ -6,19 +6,24 @@ import sqlite3
 
 from cutover.crashpoints import crash_point
 from cutover.errors import StoreError
+from cutover.logs import get_logger
 from cutover.model.control import Control, Outcome
 from cutover.model.table import Tables
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import (
+    broken_tables,
     demand_intact,
     drop_capture,
     drop_triggers,
+    fenced,
     install_capture,
     install_fence,
+    is_whole,
     record_schema,
 )
 from cutover.stores.sqlite.control import (
     create_own_tables,
+    drop_progress,
     need_control,
     put_control,
     put_outcome,
@@ -26,6 +31,8 @@ from cutover.stores.sqlite.control import (
     read_outcome,
 )
 from cutover.stores.sqlite.triggers import FENCE, LOG
+
+_log = get_logger("sqlite")
 
 
 def initialise(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
@@ -35,14 +42,42 @@ def initialise(connection: sqlite3.Connection, tables: Tables, control: Control)
     if found is None:
         put_control(connection, control)
         if control.primary != "sqlite":
-            install_fence(connection, tables, control)
-            suspend_triggers(connection, tables)
-            record_schema(connection, tables)
+            _rest(connection, tables, control)
     elif found.pair_id != control.pair_id:
         raise StoreError(
             f"The SQLite file belongs to pair {found.pair_id}, not to {control.pair_id}.",
             hint="It was paired with another Postgres; connect the one it belongs to, or start from a fresh copy.",
         )
+
+
+def install(connection: sqlite3.Connection, tables: Tables) -> None:
+    """Make triggers what the control row demands: capture on the primary, the fence on the shadow.
+
+    A table that was in order before and is not now is copied again: on the primary by an entry in its log, on the
+    shadow by forgetting that it was copied.
+    """
+    create_own_tables(connection, tables)
+    if is_whole(connection, tables):
+        return
+    broken, control = broken_tables(connection, tables), read_control(connection)
+    if broken:
+        _log.warning("tables were found changed under cutover", tables=[table.name for table in broken])
+    if control is not None and control.primary != "sqlite":
+        drop_progress(connection, [table.name for table in broken])
+        _rest(connection, tables, control)
+        return
+    install_capture(connection, tables, broken)
+    drop_triggers(connection, FENCE)
+    if control is not None and fenced(control):
+        install_fence(connection, tables, control)
+
+
+def _rest(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
+    """A fenced shadow with nothing of its own that acts on applied rows."""
+    drop_capture(connection)
+    suspend_triggers(connection, tables)
+    install_fence(connection, tables, control)
+    record_schema(connection, tables)
 
 
 def fence(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
@@ -81,7 +116,7 @@ def receive(connection: sqlite3.Connection, tables: Tables, control: Control, sw
     drop_triggers(connection, FENCE)
     restore_triggers(connection)
     connection.execute(f"DELETE FROM {LOG}")
-    install_capture(connection, tables, mend=False)
+    install_capture(connection, tables)
     _raise_sequences(connection, tables)
     put_outcome(connection, switch_id, Outcome.COMMITTED)
     put_control(connection, control)
@@ -89,12 +124,9 @@ def receive(connection: sqlite3.Connection, tables: Tables, control: Control, sw
 
 
 def settle(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
-    """Giver, after the commit: a fenced shadow with nothing of its own that acts on applied rows."""
+    """Giver, after the commit: become shadow."""
     create_own_tables(connection, tables)
-    drop_capture(connection)
-    suspend_triggers(connection, tables)
-    install_fence(connection, tables, control)
-    record_schema(connection, tables)
+    _rest(connection, tables, control)
     put_control(connection, control)
 
 

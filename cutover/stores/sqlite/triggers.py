@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cutover.model.control import Control, SwitchState, other
 from cutover.model.table import Column, Table, UniqueIndex
-from cutover.schema.sqlite_schema import quoted
+from cutover.schema.sqlite_schema import quoted, read_sqlite_schema
 
 CAPTURE = "_cutover_capture_"
 FENCE = "_cutover_fence_"
@@ -35,6 +35,8 @@ class Facts:
     columns: tuple[str, ...]
     alias: str | None
     """The column that may be the rowid under another name."""
+    generated: Mapping[str, str] = field(default_factory=dict)
+    """Expressions of generated columns, by name in lower case."""
 
 
 def read_facts(connection: sqlite3.Connection, table: Table) -> Facts:
@@ -44,7 +46,11 @@ def read_facts(connection: sqlite3.Connection, table: Table) -> Facts:
     alias = None
     if len(key) == 1 and key[0][2].upper() == "INTEGER" and not table.without_rowid:
         alias = key[0][1]
-    return Facts(tuple(row[1] for row in rows), alias)
+    generated: dict[str, str] = {}
+    if any(row[6] in (2, 3) for row in rows):
+        live = read_sqlite_schema(connection).table(table.name)
+        generated = {c.name.lower(): c.generated for c in live.columns if c.generated} if live else {}
+    return Facts(tuple(row[1] for row in rows), alias, generated)
 
 
 def capture_triggers(table: Table, facts: Facts) -> dict[str, str]:
@@ -159,17 +165,15 @@ def _log_conflicting(table: Table, conflict: str, guard: str) -> str:
 
 def _index_conflict(table: Table, index: UniqueIndex, facts: Facts, *, updating: bool) -> tuple[str, str]:
     """(condition on `o` for conflicting with NEW in this index, condition for the index's terms having changed)."""
-    defaults = {column.name.lower(): column for column in table.columns}
     conflict, changed = [], []
     for (sql, collation), name in zip(index.terms, index.columns, strict=True):
         if name is not None:
             here, old = f"o.{quoted(name)}", f"OLD.{quoted(name)}"
-            column = defaults.get(name.lower())
-            new = _new(table, column) if column else f"NEW.{quoted(name)}"
+            new = _new_named(table, name, facts)
         else:
             here = _rewrite(sql, facts.columns, lambda column: f"o.{quoted(column)}")
             old = _rewrite(sql, facts.columns, lambda column: f"OLD.{quoted(column)}")
-            new = _rewrite(sql, facts.columns, lambda column: _new_named(table, column))
+            new = _rewrite(sql, facts.columns, lambda column: _new_named(table, column, facts))
             here, old, new = f"({here})", f"({old})", f"({new})"
         conflict.append(f"{here} COLLATE {quoted(collation)} = {new}")
         changed.append(f"{old} COLLATE {quoted(collation)} IS NOT {new}")
@@ -206,7 +210,10 @@ def _new(table: Table, column: Column) -> str:
     return f"coalesce({new}, ({default_sql(column.default)}))"
 
 
-def _new_named(table: Table, name: str) -> str:
+def _new_named(table: Table, name: str, facts: Facts) -> str:
+    """The same by name. A generated column in NEW does not know of defaults yet, so it is computed here."""
+    if name.lower() in facts.generated:
+        return f"({_rewrite(facts.generated[name.lower()], facts.columns, lambda c: _new_named(table, c, facts))})"
     column = next((column for column in table.columns if column.name.lower() == name.lower()), None)
     return _new(table, column) if column else f"NEW.{quoted(name)}"
 
