@@ -39,6 +39,10 @@ class Connection(aiosqlite.Connection):
         if self._connection is not None:
             self._connection.interrupt()
 
+    async def ended(self) -> None:
+        """Wait for the thread of a connection that could not be made; it still has an answer to give to this loop."""
+        await asyncio.to_thread(self._thread.join)
+
 
 async def settled(work: Awaitable[T], stop: Callable[[], object] | None = None) -> T:
     """Await `work`, and if the caller is cancelled, let `work` come to its end before the cancellation goes on.
@@ -76,7 +80,11 @@ async def open_connection(path: str, *, busy_timeout: float, readonly: bool = Fa
         return connection
 
     connection = Connection(connect, iter_chunk_size=1000)
-    await connection
+    try:
+        await connection
+    except BaseException:
+        await settled(connection.ended())
+        raise
     return connection
 
 
