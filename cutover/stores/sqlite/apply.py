@@ -22,10 +22,10 @@ from cutover.model.values import Applied, Key, Row, SqlValue
 from cutover.schema.codecs import Codec, canonical_any, codecs_for
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.control import put_progress
-from cutover.stores.sqlite.keys import TypedKey, bound, decode_key, encode_key, match, typed, within
+from cutover.stores.sqlite.keys import TypedKey, decode_key, encode_key, match, typed, within
 from cutover.stores.sqlite.snapshot import column_list, read_range, read_row
 
-_ROW_FAILURES = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, Unrepresentable)
+_ROW_FAILURES = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeEncodeError, Unrepresentable)
 """What one row can be guilty of. Anything else (disk full, I/O) fails the whole batch."""
 
 
@@ -37,6 +37,8 @@ class Writing:
         self._codecs: dict[str, tuple[Codec, ...]] = {}
         self._quarantined: dict[str, set[str]] = {}
         self._failed: dict[tuple[str, TypedKey], tuple[Table, Row]] = {}
+        self._texts: dict[tuple[object, ...], str] = {}
+        """SQL by what it does to which table with which types of key; building it costs as much as running it."""
 
     def apply(self, table: Table, upserts: Sequence[Row], deletes: Iterable[Key]) -> Applied:
         """`Applier.apply`."""
@@ -79,7 +81,30 @@ class Writing:
     # -- rows ------------------------------------------------------------------------------------------------------
 
     def _find(self, table: Table, row: Row) -> Row | None:
-        return read_row(self._connection, table, table.key_of(row))
+        where, parameters = self._locate(table, table.key_of(row))
+        sql = self._text(("find", table.name, where), lambda: _select(table, where))
+        try:
+            found: Row | None = self._connection.execute(sql, parameters).fetchone()
+        except sqlite3.OperationalError:  # text that is not UTF-8, which only a breach can have left here
+            return read_row(self._connection, table, table.key_of(row))
+        return found
+
+    def _text(self, what: tuple[object, ...], build: Callable[[], str]) -> str:
+        text = self._texts.get(what)
+        if text is None:
+            text = self._texts[what] = build()
+        return text
+
+    def _locate(self, table: Table, key: Key) -> tuple[str, tuple[SqlValue, ...]]:
+        """`match`, remembered for plain keys."""
+        shape = ("where", table.name, *map(type, key))
+        where = self._texts.get(shape)
+        if where is not None and all(type(value) is not str or value.isascii() for value in key):
+            return where, key
+        where, parameters = match(table, key)
+        if parameters == key and "CAST(" not in where:
+            self._texts[shape] = where
+        return where, parameters
 
     def _same(self, table: Table, row: Row, found: Row | None) -> bool:
         """Equal by type and bytes; a JSON text that means the same is left as the application wrote it."""
@@ -148,14 +173,12 @@ class Writing:
                 raise Unrepresentable(
                     f"{column.name}: a column declared {column.declared!r} would store this value as another one"
                 )
-        marks, values = zip(*(bound(value) for value in row), strict=True)
         if found is None:
-            sql = f"INSERT INTO {quoted(table.name)} ({column_list(table)}) VALUES ({', '.join(marks)})"
-            self._connection.execute(sql, values)
+            self._connection.execute(self._text(("insert", table.name), lambda: _insert(table)), row)
             return
-        settings = ", ".join(f"{quoted(c.name)} = {mark}" for c, mark in zip(table.columns, marks, strict=True))
-        where, parameters = match(table, table.key_of(row))
-        self._connection.execute(f"UPDATE {quoted(table.name)} SET {settings} WHERE {where}", (*values, *parameters))
+        where, parameters = self._locate(table, table.key_of(row))
+        sql = self._text(("update", table.name, where), lambda: _update(table, where))
+        self._connection.execute(sql, (*row, *parameters))
 
     def _delete(self, table: Table, key: Key) -> int:
         self._failed.pop((table.name, typed(key)), None)
@@ -163,7 +186,7 @@ class Writing:
         return self._delete_row(table, key)
 
     def _delete_row(self, table: Table, key: Key) -> int:
-        where, parameters = match(table, key)
+        where, parameters = self._locate(table, key)
         return self._connection.execute(f"DELETE FROM {quoted(table.name)} WHERE {where}", parameters).rowcount
 
     # -- quarantine ------------------------------------------------------------------------------------------------
@@ -191,6 +214,20 @@ class Writing:
             "INSERT OR REPLACE INTO _cutover_quarantine (table_name, key, reason, since) VALUES (?, ?, ?, ?)",
             (table.name, text, reason, wall()),
         )
+
+
+def _select(table: Table, where: str) -> str:
+    return f"SELECT {column_list(table)} FROM {quoted(table.name)} WHERE {where}"
+
+
+def _insert(table: Table) -> str:
+    marks = ", ".join("?" * len(table.columns))
+    return f"INSERT INTO {quoted(table.name)} ({column_list(table)}) VALUES ({marks})"
+
+
+def _update(table: Table, where: str) -> str:
+    settings = ", ".join(f"{quoted(column.name)} = ?" for column in table.columns)
+    return f"UPDATE {quoted(table.name)} SET {settings} WHERE {where}"
 
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t\n\v\f\r]*", re.ASCII)
