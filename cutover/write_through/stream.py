@@ -55,13 +55,15 @@ class Stream:
         """Run every statement of a script until one fails (`StatementError`)."""
         texts = split(sql)
         steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
-        result = await self.batch(steps) if steps else BatchResult()
+        result = await self.batch(steps)
         for error in result.errors:
             if error is not None:
                 raise error
 
     async def batch(self, steps: Sequence[Step]) -> BatchResult:
         """Run a batch. Raises `StatementError` if nothing of it was executed."""
+        if not steps:
+            return BatchResult()
         primary = self._primary
         primary.observe(steps)
         steps = self._with_memory(steps)

@@ -77,6 +77,8 @@ class WriteThrough:
 
         Raises `StatementError` if nothing of it was executed; errors of single statements are in the result.
         """
+        if not steps:
+            return BatchResult()
         self._primary.observe(steps)
         if route(steps) is Route.READ:
             return await self._primary.read(steps)

@@ -283,6 +283,27 @@ async def test_a_cancelled_caller_in_the_queue_never_writes(executor: SqliteExec
     assert await rows(executor, "SELECT a FROM t ORDER BY id") == [("began",), ("after",)]
 
 
+async def test_a_long_read_keeps_nobody_waiting(executor: SqliteExecutor) -> None:
+    count = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 5000000) SELECT count(*) FROM c"
+    slow = asyncio.ensure_future(executor.run(one(count)))
+    quick = await asyncio.gather(*(executor.run(one("SELECT ?", at)) for at in range(60)))
+    assert not slow.done()
+    assert [result.results[0].rows for result in quick] == [[(at,)] for at in range(60)]  # type: ignore[union-attr]
+    assert (await slow).results[0].rows == [(5000000,)]  # type: ignore[union-attr]
+
+
+async def test_reads_fail_each_for_itself(executor: SqliteExecutor) -> None:
+    results = await asyncio.gather(*(executor.run(one("SELECT 1" if at % 2 else "SELECT nope")) for at in range(40)))
+    assert [codes(result) for result in results] == [[None] if at % 2 else ["SQL_INPUT_ERROR"] for at in range(40)]
+
+
+async def test_reads_of_a_closed_store_are_answered(executor: SqliteExecutor, store: SqliteStore) -> None:
+    await store.close()
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*(executor.run(one("SELECT 1")) for _ in range(40)), return_exceptions=True)
+    assert all(isinstance(result, Exception) for result in results)
+
+
 # -- sessions ------------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from cutover.stores.sqlite.connection import Connection
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
 from cutover.stores.sqlite.group import Outcome, run_group
-from cutover.stores.sqlite.running import run_closed
+from cutover.stores.sqlite.reading import Reads
 from cutover.stores.sqlite.session import SqliteSession
 from cutover.stores.sqlite.store import SqliteStore
 from cutover.stores.sqlite.turns import Turns
@@ -39,6 +39,7 @@ class SqliteExecutor:
         self.turns = Turns(store.writer_turn, transaction_timeout)
         self._store = store
         self._metrics = metrics
+        self._reads = Reads(store.read, self.types)
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._idle: list[Connection] = []
@@ -57,7 +58,7 @@ class SqliteExecutor:
         """
         way = route(steps)
         if way is Route.READ:
-            return await self._store.read(partial(run_closed, steps=steps, types=self.types))
+            return await self._reads.run(steps)
         if way is Route.SESSION:
             return await self._run_in_session(steps)
         future: asyncio.Future[BatchResult] = asyncio.get_running_loop().create_future()
@@ -69,6 +70,7 @@ class SqliteExecutor:
     async def close(self) -> None:
         """Finish the writes that wait, and close the connections of past sessions."""
         self._closed = True
+        await self._reads.close()
         if self._worker is not None:
             await asyncio.wait({self._worker})
         while self._idle:
