@@ -35,7 +35,7 @@ from cutover.promote.highwater import HighWater, write_high_water
 from cutover.promote.operations import Operations
 from cutover.promote.parts import Parts, Situation, Trail
 from cutover.promote.phases import Event, after
-from cutover.promote.recovery import Attachment, mend_capture, open_origin
+from cutover.promote.recovery import Attachment, mend_capture, open_origin, refuse_behind_destination
 from cutover.promote.switch import Switch
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.plan import map_with_data
@@ -47,11 +47,14 @@ from cutover.stores.pair import Pair
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.executor import SqliteExecutor
+from cutover.stores.sqlite.owner import owner_lock_path
 from cutover.stores.sqlite.store import SqliteStore
 from cutover.write_through import WriteThrough
 
 _log = get_logger("serve")
 _DRAIN_SECONDS = 5.0
+_ASK_SECONDS = 2.0
+"""How long a start waits for Postgres to say whether the SQLite file is an old copy; the recovery asks again later."""
 _CLOSE_SECONDS = 10.0
 
 
@@ -122,7 +125,7 @@ class Service:
             busy_timeout=settings.sqlite.busy_timeout,
             readers=settings.sqlite.readers,
             poll_interval=settings.mirror.poll_interval,
-            owner_lock=Path(str(Path(settings.sqlite.path).absolute()) + ".cutover-owner"),
+            owner_lock=owner_lock_path(str(Path(settings.sqlite.path).absolute())),
         )
         self.executor = SqliteExecutor(
             self.sqlite, self.metrics, transaction_timeout=settings.front.transaction_timeout
@@ -141,7 +144,9 @@ class Service:
         self.switch = Switch(self.parts)
         self.operations = Operations(self.parts, self.switch)
         self.attachment = Attachment(self.parts)
+        self.parts.mirror.on_away = self.attachment.lost
         self._sites: list[web.AppRunner] = []
+        self._asking: asyncio.Task[None] | None = None
         self._ddl: tuple[str, ...] = ()
 
     def _build(self, state: Path) -> Parts:
@@ -164,6 +169,7 @@ class Service:
             if comparator is not None:
                 comparator.applied(table, keys)
 
+        self._preparing = asyncio.Lock()
         mirror = Mirror(situation.pair, (), settings.mirror, metrics, generation=0, batch=0, on_applied=applied)
         comparator = Comparator(
             lambda: situation.pair,
@@ -173,6 +179,7 @@ class Service:
             [_invariant(invariant) for invariant in settings.invariants],
             metrics,
         )
+        mirror.on_copy_again = comparator.forget
         door = WriteThrough(origin, epoch=1, metrics=metrics, hold_timeout=settings.front.hold_timeout)
         door.on_statement = statements.seen
         log = AuditLog(state / "audit.jsonl")
@@ -194,18 +201,20 @@ class Service:
         )
 
     async def _prepare_destination(self) -> None:
-        if self.embedded is not None:
+        if self.embedded is None:
+            return
+        async with self._preparing:
             try:
                 await self.embedded.start()
             except (OSError, CutoverError) as error:
                 raise StoreUnavailable(f"The embedded Postgres did not start: {error}") from error
 
-    async def map_tables(self) -> Tables:
-        """Read both schemas, create what is missing on Postgres, and give both stores the mapping."""
+    async def map_tables(self, *, create: bool) -> Tables:
+        """Read both schemas, with `create` make what is missing on Postgres, and give both stores the mapping."""
         source = await self.sqlite.read_schema()
         target = await self.postgres.read_schema(self.settings.postgres.schema_)
         mapping = map_tables(source, target, self.settings)
-        if mapping.create:  # only then do types depend on what the data are
+        if create and mapping.create:  # only then do types depend on what the data are
             mapping = await self.sqlite.read(lambda c: map_with_data(c, source, target, self.settings))
             await self.postgres.create_tables(mapping.create)
             target = await self.postgres.read_schema(self.settings.postgres.schema_)
@@ -241,6 +250,10 @@ class Service:
         await asyncio.to_thread(parts.trail.log.open, anchors)
         await open_origin(parts)
         situation = parts.situation
+        self._asking = asyncio.create_task(refuse_behind_destination(parts))
+        done, _ = await asyncio.wait({self._asking}, timeout=_ASK_SECONDS)
+        for asked in done:
+            asked.result()
         if situation.problem:
             await parts.door.hold(0)
         else:
@@ -278,7 +291,7 @@ class Service:
         services: list[Callable[[], Coroutine[None, None, None]]] = [
             parts.mirror.run,
             parts.comparator.run,
-            self.attachment.run,
+            self._attach,
             watch.run,
             self._rehearse,
             self._keep_records,
@@ -286,9 +299,22 @@ class Service:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(service()) for service in services]
             await stop.wait()
+            await self._finish_switch()
             _log.info("Stopping: the front door closes first.")
             await self._close_doors()
             await _end(tasks)
+
+    async def _attach(self) -> None:
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
+        await self.attachment.run()
+
+    async def _finish_switch(self) -> None:
+        """A switch under way comes to its end first: half of one would keep the primary fenced until the next start."""
+        if self.parts.situation.phase in (Phase.PROMOTING, Phase.DEMOTING):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.promotion.pause_timeout), self.parts.switching:
+                    _log.info("The switch under way came to its end.")
 
     def _watched(self) -> Store | None:
         situation = self.parts.situation
@@ -298,7 +324,7 @@ class Service:
     async def _mend(self) -> None:
         parts = self.parts
         async with parts.switching:
-            parts.situation.tables = await self.map_tables()
+            parts.situation.tables = await self.map_tables(create=True)
             await mend_capture(parts)
             await parts.mirror.start(parts.situation.pair, parts.situation.tables)
             parts.comparator.forget()
@@ -341,6 +367,8 @@ class Service:
 
     async def close(self) -> None:
         """Let go of everything; each step has its deadline, and none keeps the next from happening."""
+        if self._asking is not None:
+            await _end([self._asking])
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("doors", self._close_doors),
             ("statements on SQLite", self.executor.close),

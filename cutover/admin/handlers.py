@@ -146,8 +146,12 @@ class Door:
 
     async def backfill(self, request: web.Request) -> web.Response:
         """`POST /v1/backfill`."""
-        tables = read_body(await request.read(), {"tables": list}).get("tables")
-        return answer(await self._settled(self._operations.backfill(tables, request[ACTOR])))
+        body = read_body(await request.read(), {"tables": list, "new_target": bool})
+        fresh = bool(body.get("new_target", False))
+        if fresh:
+            require(request, "admin", "giving up the paired Postgres")
+        work = self._operations.backfill(body.get("tables"), request[ACTOR], new_target=fresh)
+        return answer(await self._settled(work))
 
     async def _mirror(self, request: web.Request, action: Literal["pause", "resume"]) -> web.Response:
         read_body(await request.read(), {})

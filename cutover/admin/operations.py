@@ -86,8 +86,8 @@ class Operations(Protocol):
         """`{"path", "sha256", "bytes", "restore"}`."""
         ...
 
-    async def backfill(self, tables: Sequence[str] | None, actor: Actor) -> Json:
-        """Copy these tables (None: all) again; `{"tables": [...]}`."""
+    async def backfill(self, tables: Sequence[str] | None, actor: Actor, *, new_target: bool = False) -> Json:
+        """Copy these tables (None: all) again; `{"tables": [...]}`. `new_target`: to a Postgres never seen before."""
         ...
 
     async def audit(self, limit: int) -> Json:

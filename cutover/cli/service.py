@@ -60,6 +60,10 @@ def backup(
 
 def backfill(
     table: SomeTables = None,
+    new_target: Annotated[
+        bool,
+        typer.Option("--new-target", help="The paired Postgres is lost for good: pair with the empty one given now"),
+    ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
     admin_url: AdminUrl = None,
@@ -72,7 +76,7 @@ def backfill(
       cutover backfill --table posts
     """
     client = reach(config, admin_url, token)
-    begun = client.post("/v1/backfill", {"tables": table}, timeout=LONG)
+    begun = client.post("/v1/backfill", {"tables": table, "new_target": new_target or None}, timeout=LONG)
     if as_json:
         print_json(begun)
     else:

@@ -14,7 +14,7 @@ from cutover import __version__, clock
 from cutover.audit import read_records
 from cutover.compare.jsonable import json_key
 from cutover.errors import CutoverError, SwitchRefused
-from cutover.model.control import Gate, Phase
+from cutover.model.control import Gate, Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
 from cutover.promote.facts import lag_of
 from cutover.promote.finish import demote_by_force, finish
@@ -297,14 +297,34 @@ class Operations:
         await self.parts.trail.write("backup", actor, **{name: result[name] for name in ("path", "sha256", "bytes")})
         return result
 
-    async def backfill(self, tables: Sequence[str] | None, actor: Actor) -> Json:
-        """Copy these tables again."""
+    async def backfill(self, tables: Sequence[str] | None, actor: Actor, *, new_target: bool = False) -> Json:
+        """Copy these tables again; with `new_target`, to a Postgres that was never paired, in place of a lost one."""
+        if new_target:
+            return await self._new_target(actor)
         self._known(tables)
         names = list(tables) if tables else [table.name for table in self.parts.situation.tables]
         await self.parts.mirror.copy_again(names)
-        self.parts.comparator.forget()
         await self.parts.trail.write("backfill", actor, tables=names, reason="asked for")
         return {"tables": names}
+
+    async def _new_target(self, actor: Actor) -> Json:
+        parts, origin = self.parts, self.parts.origin.store
+        async with parts.switching:
+            control = await origin.control()
+            steady = control is not None and control.state is SwitchState.STEADY and control.primary == origin.name
+            if control is None or not steady:
+                raise SwitchRefused(
+                    f"Only while {origin.name} is primary can another target be taken.",
+                    "wrong_phase",
+                    hint="If Postgres was primary and is lost, demote by force first.",
+                )
+            if parts.situation.attached:
+                raise SwitchRefused("The paired Postgres answers.", "not_lost", hint="Use backfill without new_target.")
+            peer = control.peer.system if control.peer else None
+            await parts.trail.write("backfill", actor, tables=[], reason="new target", givenUp=peer)
+            await origin.write_control(control.but(peer=None), expect=control)
+        parts.situation.changed.set()
+        return {"tables": [table.name for table in parts.situation.tables]}
 
     async def audit(self, limit: int) -> Json:
         """Recent records, newest last."""

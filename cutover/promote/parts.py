@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cutover.audit import AuditLog
 from cutover.compare.comparator import Comparator
@@ -81,6 +81,14 @@ class Trail:
         return record
 
 
+class MapTables(Protocol):
+    """Maps the tables as both schemas are now."""
+
+    async def __call__(self, *, create: bool) -> Tables:
+        """The mapping, which both stores then have."""
+        ...
+
+
 @dataclass
 class Parts:
     """Everything that a switch touches. Built once, by the composition root."""
@@ -97,8 +105,8 @@ class Parts:
     trail: Trail
     prepare_destination: Callable[[], Awaitable[None]]
     """Start what the destination needs (the embedded server). Idempotent. Raises `StoreUnavailable`."""
-    map_tables: Callable[[], Awaitable[Tables]]
-    """Read both schemas, create missing target tables, and give both stores the mapping."""
+    map_tables: MapTables
+    """Read both schemas, with `create` make missing target tables, and give both stores the mapping."""
     high_water: Path
     backups: Path
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)

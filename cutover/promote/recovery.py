@@ -16,6 +16,7 @@ from cutover.errors import ConfigurationError, CutoverError, StoreError
 from cutover.logs import get_logger
 from cutover.model.control import Control, Outcome, Phase, SwitchState
 from cutover.model.requests import SERVICE
+from cutover.model.table import Tables
 from cutover.promote.highwater import HighWater, read_high_water, refuse_old_copy, write_high_water
 from cutover.promote.parts import Parts
 from cutover.promote.plan import Decision, Facts, Standing, compare_controls, plan_recovery
@@ -99,12 +100,36 @@ async def _take_back(parts: Parts, local: Control) -> Control:
     return await parts.origin.store.control() or steady
 
 
+async def refuse_behind_destination(parts: Parts) -> None:
+    """Before the first request of a start: a SQLite file that is behind a Postgres which answers must not be served.
+
+    Raises `ConfigurationError`. Says nothing where Postgres does not answer at once: SQLite alone may be served.
+    """
+    local = await parts.origin.store.control()
+    if local is None or local.peer is None:
+        return
+    try:
+        await parts.prepare_destination()
+        await parts.destination.store.open()
+        peer = await parts.destination.store.control()
+    except (CutoverError, OSError, TimeoutError):
+        return
+    if peer is not None and peer.pair_id == local.pair_id and peer.epoch > local.epoch:
+        committing = local.state is SwitchState.COMMITTING and peer.epoch == local.epoch + 1
+        if not committing:
+            raise ConfigurationError(
+                f"The SQLite file is an old copy: it is at epoch {local.epoch}, Postgres is at epoch {peer.epoch}.",
+                hint="Put back the file that was in use.",
+            )
+
+
 class Attachment:
     """Keeps the two stores attached: a service."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._backoff = 0.2
+        self._mapped: Tables = ()
 
     async def run(self) -> None:
         """Attach, and attach again whenever the situation says that it is lost. Runs until cancelled."""
@@ -146,6 +171,8 @@ class Attachment:
         peer = await destination.control()
         if peer is None:
             local, peer = await self._introduce(local)
+        else:
+            situation.tables = await parts.map_tables(create=False)
         local, peer = await self._resolve_interrupted(local, peer)
         copy_again = await self._compare(local, peer)
         local, peer = await self._controls()
@@ -154,6 +181,14 @@ class Attachment:
             await self._stand_finished(local, peer)
             return
         await self._begin(local, peer, copy_again=copy_again)
+
+    async def lost(self, why: str) -> None:
+        """A store went away: attach again, because what comes back may not be what went."""
+        situation = self.parts.situation
+        if situation.attached and not self.parts.switching.locked():
+            situation.attached, situation.attach_error = False, why
+            await self.parts.mirror.stop()
+            situation.changed.set()
 
     async def _controls(self) -> tuple[Control, Control]:
         local, peer = await self.parts.origin.store.control(), await self.parts.destination.store.control()
@@ -169,9 +204,9 @@ class Attachment:
                 "This Postgres holds no control row, but the SQLite file is paired with another server "
                 f"({local.peer.system if local.peer else 'unknown'}).",
                 hint="Point postgres.url at the paired server. If it is lost for good: demote by force if it was "
-                "primary, then start a new migration with `cutover backfill --new-target`.",
+                "primary, then pair with this one by `cutover backfill --new-target`.",
             )
-        parts.situation.tables = await parts.map_tables()
+        parts.situation.tables = await parts.map_tables(create=True)
         await parts.destination.store.initialise(Control(local.pair_id, local.primary, local.epoch))
         identity = await parts.destination.store.identity()
         paired = local.but(peer=identity)
@@ -220,8 +255,6 @@ class Attachment:
         assert row is not None
         parts.situation.pair = _pair(parts, row)
         parts.mirror.batch = max(row.trimmed_batch, row.applied_batch)
-        if not parts.situation.tables:
-            parts.situation.tables = await parts.map_tables()
         await settle(parts, parts.member(giver).store)
 
     async def _compare(self, local: Control, peer: Control) -> bool:
@@ -249,6 +282,8 @@ class Attachment:
 
     async def _fence_old_copy(self, local: Control, peer: Control, reason: str) -> None:
         """SQLite would be a second primary: take no more writes through the front door."""
+        if self.parts.situation.problem == reason:
+            return
         self.parts.situation.problem = reason
         await self.parts.door.hold(0)
         await self.parts.trail.write(
@@ -259,7 +294,6 @@ class Attachment:
         """A primary that was given up by force: fence it first, then say what was lost, then make it the shadow."""
         parts = self.parts
         store = parts.destination.store
-        parts.situation.tables = parts.situation.tables or await parts.map_tables()
         await store.fence(peer.but(state=SwitchState.DEMOTING), parts.settings.promotion.pause_timeout)
         lost: dict[str, list[Any]] = {}
         async with store.snapshot() as snapshot:
@@ -273,7 +307,6 @@ class Attachment:
 
     async def _stand_finished(self, local: Control, peer: Control) -> None:
         parts, situation = self.parts, self.parts.situation
-        situation.tables = await parts.map_tables()
         if peer.state is not SwitchState.FINISHED:
             await parts.destination.store.dismantle(peer.but(state=SwitchState.FINISHED))
         if local.state is not SwitchState.FINISHED:
@@ -286,21 +319,24 @@ class Attachment:
     async def _begin(self, local: Control, peer: Control, *, copy_again: bool) -> None:
         """Both stores agree: take over, install capture, start the mirror, open the door."""
         parts, situation = self.parts, self.parts.situation
-        situation.tables = await parts.map_tables()
+        before, situation.tables = self._mapped, await parts.map_tables(create=True)
         if situation.generation <= max(local.generation, peer.generation):
             situation.generation = max(local.generation, peer.generation) + 1
         for store in (situation.pair.source, situation.pair.target):
             await store.take_over(situation.generation)
-        await mend_capture(parts)
+        problems = await mend_capture(parts)
         if copy_again:
             await situation.pair.target.forget_progress([table.name for table in situation.tables])
+            parts.comparator.forget()
+        if problems or before != situation.tables:
+            parts.comparator.forget()
+        self._mapped = situation.tables
         parts.mirror.generation = situation.generation
         parts.mirror.batch = max(local.trimmed_batch, local.applied_batch, peer.trimmed_batch, peer.applied_batch)
         await asyncio.to_thread(
             write_high_water, parts.high_water, HighWater(local.pair_id, local.epoch, parts.mirror.batch)
         )
         await parts.mirror.start(situation.pair, situation.tables)
-        parts.comparator.forget()
         situation.attached, situation.attach_error, situation.problem = True, "", ""
         await parts.door.resume(situation.pair.primary, situation.pair.epoch)
         self._enter_phase()

@@ -9,14 +9,14 @@ that they can never put an old row over a new one (hazard 26).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from cutover import clock
 from cutover.crashpoints import crash_point
-from cutover.errors import CutoverError, StaleApplier, StoreError
+from cutover.errors import CutoverError, StaleApplier, StoreError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.model.control import BackfillProgress
@@ -73,7 +73,10 @@ class Mirror:
         self.last_error: str | None = None
         self.last_sentence = "Not started yet."
         self.applied_rows = 0
-        self.on_whole: Callable[[Iterable[str]], None] = lambda _tables: None
+        self.on_away: Callable[[str], Awaitable[None]] | None = None
+        """Told when a store is away, with the reason; whoever listens stops and starts the mirror again."""
+        self.on_copy_again: Callable[[], None] = lambda: None
+        """Told when tables are to be copied again: what was verified of them counts no more."""
         self._settings = settings
         self._metrics = metrics
         self._on_applied = on_applied
@@ -150,7 +153,7 @@ class Mirror:
         await self.pair.target.forget_progress(tables)
         for name in tables:
             self._progress.pop(name, None)
-        self.on_whole(tables)
+        self.on_copy_again()
 
     # -- for the comparator and the switch ---------------------------------------------------------------------------
 
@@ -276,6 +279,8 @@ class Mirror:
         if self.state == "running":
             self.state = "retrying"
         self.last_error = str(error) or type(error).__name__
+        if isinstance(error, StoreUnavailable) and self.on_away is not None:
+            await self.on_away(self.last_error)
         self.last_sentence = f"Could not mirror ({kind}); trying again in {self._backoff:.1f} s: {self.last_error}"
         _log.warning(self.last_sentence)
         self._stirred.clear()

@@ -220,8 +220,8 @@ class ScriptedOperations:
         self._say("backup", path, actor)
         return {"path": path or "/var/b.db", "sha256": "ab" * 32, "bytes": 4096, "restore": "cp /var/b.db app.db"}
 
-    async def backfill(self, tables: Sequence[str] | None, actor: Actor) -> Json:
-        self._say("backfill", tables, actor)
+    async def backfill(self, tables: Sequence[str] | None, actor: Actor, *, new_target: bool = False) -> Json:
+        self._say("backfill new target" if new_target else "backfill", tables, actor)
         return {"tables": list(tables or ["posts"])}
 
     async def audit(self, limit: int) -> Json:

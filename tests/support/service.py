@@ -115,7 +115,8 @@ listen = "127.0.0.1:{self.admin_port}"
         try:
             return await waiting
         except AssertionError as error:
-            raise AssertionError(f"{error}\n--- log ---\n{self.log.read_text()[-6000:]}") from None
+            told = [line for line in self.log.read_text().splitlines() if '"event": "request"' not in line]
+            raise AssertionError("\n".join([str(error), "--- log ---", *told[-25:]])) from None
 
     def check_alive(self) -> None:
         """Fails if the process has ended."""

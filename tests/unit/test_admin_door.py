@@ -399,6 +399,13 @@ async def test_overrides_and_force_are_the_admins(
     assert (await post(locked, "/v1/demote", body, **bearer("rule")))[0] == 200
 
 
+async def test_only_an_admin_gives_up_the_paired_postgres(locked: Client, operations: ScriptedOperations) -> None:
+    body = {"new_target": True}
+    assert (await post(locked, "/v1/backfill", body, **bearer("act")))[0] == 403
+    assert (await post(locked, "/v1/backfill", body, **bearer("rule")))[0] == 200
+    assert [call[0] for call in operations.calls] == ["backfill new target"]
+
+
 async def test_who_asked_is_told(locked: Client, operations: ScriptedOperations) -> None:
     await post(locked, "/v1/backfill", None, **bearer("act"), **{"X-Cutover-Actor": "maria@example.org"})
     await post(locked, "/v1/backfill", None, **bearer("act"))

@@ -1,0 +1,196 @@
+"""Stores that go away, come back, come back older, or never come back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cutover.audit import read_records
+from cutover.stores.postgres.embedded import EmbeddedPostgres
+from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
+from tests.support.servers import fresh_database, signal_all
+from tests.support.service import Service, until
+from tests.support.writers import FrontWriter
+
+
+async def test_a_restored_old_copy_of_the_file_is_refused(service: Service, postgres_url: str, tmp_path: Path) -> None:
+    await service.start()
+    await service.up()
+    code, body = await service.post("/v1/backup")
+    assert code == 200, body
+    await service.verified()
+    assert (await service.switch("promote"))[0] == 200
+    assert await service.stop() == 0
+    for suffix in ("", "-wal", "-shm"):
+        Path(service.sqlite + suffix).unlink(missing_ok=True)
+    shutil.copy(body["path"], service.sqlite)
+    await service.start()
+    assert await service.died() == 2
+    assert "old copy" in service.log.read_text()
+    shutil.rmtree(service.folder / "state")  # also without its memory: Postgres knows
+    await service.start()
+    assert await service.died() == 2
+    assert "old copy" in service.log.read_text().splitlines()[-1]
+
+
+async def test_a_shadow_that_was_set_back_is_copied_again(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    for number in range(5):
+        assert (await service.sql("INSERT INTO items VALUES (?, ?, NULL)", f"k{number}", number))["type"] == "ok"
+        await settled(service)
+    assert await service.stop() == 0
+    await postgres_rows(postgres_url, "UPDATE cutover.control SET applied_batch = 1 RETURNING 1")
+    await service.start()
+    await service.up()
+    actions = [record["action"] for record in read_records(service.folder / "state" / "audit.jsonl")]
+    assert "recovery" in actions
+    await check_promises(service, postgres_url, [f"k{number}" for number in range(5)])
+
+
+async def test_another_postgres_is_refused_until_it_is_asked_for(
+    service: Service, postgres_url: str, postgres_server: str
+) -> None:
+    await service.start()
+    await service.up()
+    assert (await service.sql("INSERT INTO items VALUES ('a', 1, NULL)"))["type"] == "ok"
+    assert await service.stop() == 0
+    async with fresh_database(postgres_server) as other:
+        service.config.write_text(service.config.read_text().replace(postgres_url, other))
+        await service.start()
+        await service.answering()
+
+        async def refused() -> bool:
+            return "paired with another server" in str((await service.status())["attach_error"])
+
+        await until(refused, "the refusal")
+        assert (await service.sql("INSERT INTO items VALUES ('b', 1, NULL)"))["type"] == "ok"
+        code, body = await service.post("/v1/backfill", new_target=True)
+        assert code == 200, body
+        await service.up()
+        await check_promises(service, other, ["a", "b"])
+        await service.kill()
+
+
+async def test_demotion_by_force_and_the_lost_postgres_comes_back(
+    service: Service, postgres_url: str, postgres_server: str
+) -> None:
+    await service.start()
+    await service.up()
+    await service.verified()
+    assert (await service.switch("promote"))[0] == 200
+    assert (await service.sql("INSERT INTO items VALUES ('kept', 1, NULL)"))["type"] == "ok"
+    await settled(service)
+    code, body = await service.post("/v1/mirror/pause")
+    assert code == 200, body
+    assert (await service.sql("INSERT INTO items VALUES ('lost', 1, NULL)"))["type"] == "ok"
+    code, body = await service.switch("demote", force=True, accept_data_loss=True)
+    assert code == 409, body
+    assert body["error"]["code"] == "not_lost"
+    config = service.config.read_text()
+    assert await service.stop() == 0
+    service.config.write_text(config.replace(postgres_url, "postgresql://nobody@127.0.0.1:1/nothing"))
+    await service.start()
+    await service.answering()
+    assert (await service.switch("demote", force=True))[0] == 400
+    code, body = await service.switch("demote", force=True, accept_data_loss=True)
+    assert code == 200, body
+    assert (body["result"], body["primary"], body["epoch"]) == ("demoted", "sqlite", 3)
+    assert (await service.sql("INSERT INTO items VALUES ('after', 1, NULL)"))["type"] == "ok"
+    assert await service.rows("SELECT id FROM items WHERE id IN ('kept', 'lost', 'after') ORDER BY id") == [
+        ["after"],
+        ["kept"],
+    ]
+    assert await service.stop() == 0
+    service.config.write_text(config)
+    await service.start()
+    await service.up()
+    records = read_records(service.folder / "state" / "audit.jsonl")
+    lost = next(record for record in records if record["action"] == "recovery.lost_writes")
+    assert lost["metadata"]["keys"]["items"] == [["lost"]]
+    await check_promises(service, postgres_url, ["kept", "after"])
+
+
+@pytest.fixture
+async def embedded(tmp_path: Path, sqlite_path: str) -> AsyncIterator[Service]:
+    """A service with its own Postgres, which tests may kill."""
+    connection = sqlite3.connect(sqlite_path)
+    connection.executescript(
+        "CREATE TABLE items(id TEXT PRIMARY KEY, n INTEGER NOT NULL, body TEXT);"
+        "CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);"
+        "INSERT INTO accounts WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10)"
+        " SELECT i, 100 FROM n;"
+    )
+    connection.close()
+    made = Service(tmp_path, sqlite_path, "")
+    yield made
+    if made.process is not None and made.process.returncode is None:
+        await made.stop()
+    if _server(made).pid is not None:
+        signal_all(_server(made), signal.SIGKILL)
+
+
+def _server(service: Service) -> EmbeddedPostgres:
+    return EmbeddedPostgres(service.folder / "state" / "postgres")
+
+
+def _postmaster(service: Service) -> int:
+    pid = _server(service).pid
+    assert pid is not None
+    return pid
+
+
+async def test_postgres_killed_under_load_comes_back_by_itself(embedded: Service) -> None:
+    await embedded.start()
+    await embedded.up()
+    async with FrontWriter(embedded, "one") as one:
+        await until(lambda: len(one.acknowledged) > 20, "writes")
+        os.kill(_postmaster(embedded), signal.SIGKILL)
+        count = len(one.acknowledged)
+        await until(lambda: len(one.acknowledged) > count + 50, "writes while Postgres is away")
+        await embedded.up()
+    assert not one.refused
+    assert not one.unknown
+    await settled(embedded)
+    assert (await embedded.verified())["drift_rows"] == 0
+    assert {row[0] for row in sqlite_rows(embedded.sqlite, "SELECT id FROM items")} == one.acknowledged
+    code, body = await embedded.switch("promote")
+    assert code == 200, body
+    async with FrontWriter(embedded, "two") as two:
+        await until(lambda: len(two.acknowledged) > 20, "writes on Postgres")
+        os.kill(_postmaster(embedded), signal.SIGKILL)
+        await embedded.up("promoted")
+        count = len(two.acknowledged)
+        await until(lambda: len(two.acknowledged) > count + 20, "writes after Postgres came back")
+    await settled(embedded)
+    keys = {row[0] for row in await embedded.rows("SELECT id FROM items")}
+    assert one.acknowledged | two.acknowledged <= keys
+    assert keys <= one.acknowledged | two.acknowledged | two.unknown
+    assert (await embedded.verified())["drift_rows"] == 0
+    assert await embedded.rows("SELECT sum(balance) FROM accounts") == [[1000]]
+
+
+async def test_postgres_frozen_never_delays_a_write(embedded: Service) -> None:
+    await embedded.start()
+    await embedded.up()
+    frozen = _server(embedded)
+    async with FrontWriter(embedded, "one") as one:
+        await until(lambda: len(one.acknowledged) > 20, "writes")
+        signal_all(frozen, signal.SIGSTOP)
+        try:
+            count = len(one.acknowledged)
+            await until(lambda: len(one.acknowledged) > count + 200, "writes while Postgres is frozen", deadline=20)
+            status = await embedded.status()
+            assert status["mirror"]["lag_changes"] > 0
+        finally:
+            signal_all(frozen, signal.SIGCONT)
+        await embedded.up()
+    assert not one.errors
+    await settled(embedded)
+    assert (await embedded.verified())["drift_rows"] == 0
