@@ -115,8 +115,7 @@ class Front:
                 succeeded.inc()
             else:
                 self._metrics.requests.labels(endpoint, str(status)).inc()
-            tell = _log.debug if status == 200 else _log.info
-            tell("request", method="POST", path=endpoint, status=status, ms=round(took * 1000, 2), requests=count)
+            _log.info("request", method="POST", path=endpoint, status=status, ms=round(took * 1000, 2), requests=count)
             return response
 
         return handle

@@ -85,6 +85,7 @@ class Mirror:
         self._waiters: list[asyncio.Future[None]] = []
         self._backoff = settings.retry_initial
         self._stirred = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     # -- roles and pauses --------------------------------------------------------------------------------------------
 
@@ -198,6 +199,7 @@ class Mirror:
         """Wait until everything that was committed before this call is applied; False after `timeout` seconds."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        self._hurry.set()
         self.pair.source.wake()
         try:
             await asyncio.wait_for(waiter, timeout)
@@ -229,10 +231,9 @@ class Mirror:
     async def run(self) -> None:
         """Mirror until cancelled. Raises `StaleApplier` when a newer owner has taken over; survives all else."""
         while True:
-            worked = False
             if self.state in ("running", "retrying"):
                 try:
-                    worked = await self._work()
+                    worked = await self._paced_work()
                 except StaleApplier:
                     self.state = "stopped"
                     raise
@@ -250,17 +251,27 @@ class Mirror:
                 self._stirred.clear()
                 await self._stirred.wait()
 
-    async def _work(self) -> bool:
-        """One turn and one range of the backfill, whichever there is to do. Whether it did anything."""
+    async def _paced_work(self) -> bool:
+        """`_work`, and then a rest if it did little: each turn costs a sync, two transactions and a trim."""
+        began = clock.monotonic()
+        worked, rows = await self._work()
+        rest = self._settings.min_interval - (clock.monotonic() - began)
+        if worked and rows < self._settings.batch_rows and rest > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), rest)
+        return worked
+
+    async def _work(self) -> tuple[bool, int]:
+        """One turn and one range of the backfill, whichever there is to do: (did anything, changes applied)."""
         async with self._applying:
             if self.state not in ("running", "retrying"):
-                return False
+                return False, 0
             turn = await self._turn()
             copied = await self._copy_some()
             if self.state == "retrying":
                 self.state = "running"
         self._succeeded(turn)
-        return bool(turn.changes) or copied
+        return bool(turn.changes) or copied, self._settings.batch_rows if copied else turn.changes
 
     def _succeeded(self, turn: Turn) -> None:
         self.last_error = None
@@ -293,6 +304,7 @@ class Mirror:
     async def _turn(self) -> Turn:
         """Apply what one snapshot shows. Caller holds the applier's lock."""
         waiters, self._waiters = self._waiters, []
+        self._hurry.clear()
         try:
             async with self.pair.source.snapshot() as snapshot:
                 turn = await self._apply_snapshot(snapshot)
