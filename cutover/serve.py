@@ -214,8 +214,9 @@ class Service:
         source = await self.sqlite.read_schema()
         target = await self.postgres.read_schema(self.settings.postgres.schema_)
         mapping = map_tables(source, target, self.settings)
-        if create and mapping.create:  # only then do types depend on what the data are
+        if create:  # only for tables to be made do types depend on what the data are
             mapping = await self.sqlite.read(lambda c: map_with_data(c, source, target, self.settings))
+        if create and mapping.create:
             await self.postgres.create_tables(mapping.create)
             target = await self.postgres.read_schema(self.settings.postgres.schema_)
             mapping = map_tables(source, target, self.settings)

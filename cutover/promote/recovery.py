@@ -49,7 +49,9 @@ async def open_origin(parts: Parts) -> None:
         local = await _take_back(parts, local)
     situation.pair = _pair(parts, local)
     if local.primary == origin.name and local.state is SwitchState.STEADY:
-        await origin.install_capture()
+        # Whole capture stays: it may be of more tables than those whose mapping is known without Postgres.
+        if await origin.check_capture():
+            await origin.install_capture()
     else:
         situation.problem = f"{situation.pair.source.name} is primary (epoch {local.epoch}) and not attached yet."
     if local.state is SwitchState.COMMITTING:

@@ -127,6 +127,18 @@ async def test_a_rebuilt_table_is_captured_again_and_copied_again(sqlite_path: s
         assert await take(store, tables["t"], await _next_batch(store)) == {("new",): ("new", 1)}
 
 
+async def test_a_table_that_was_left_out_for_a_while_is_copied_again(sqlite_path: str) -> None:
+    make(sqlite_path, "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY, v)", "CREATE TABLE u (k TEXT NOT NULL PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (store, tables):
+        store.serve_tables([tables["u"]])
+        await store.install_capture()
+        make(sqlite_path, "INSERT INTO t VALUES ('unseen', 1)")
+        store.serve_tables([tables["t"], tables["u"]])
+        await store.install_capture()
+        async with store.snapshot() as snapshot:
+            assert (await snapshot.pending()).whole == {"t"}
+
+
 async def _next_batch(store: SqliteStore) -> int:
     control = await store.control()
     assert control is not None

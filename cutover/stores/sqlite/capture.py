@@ -87,11 +87,14 @@ def record_schema(connection: sqlite3.Connection, tables: Tables) -> None:
 
 
 def broken_tables(connection: sqlite3.Connection, tables: Tables) -> Tables:
-    """Tables that were in order before and are not now: what happened to their rows meanwhile nobody knows."""
+    """Tables that are not in order, unless it is a first time: what happened to their rows meanwhile nobody knows.
+
+    That holds for a table which is new among the others as well: it may have been left out for a while.
+    """
     control, recorded = read_control(connection), _recorded(connection)
-    return tuple(
-        table for table in tables if table.name in recorded and _table_problems(connection, table, recorded, control)
-    )
+    if not recorded:
+        return ()
+    return tuple(table for table in tables if _table_problems(connection, table, recorded, control))
 
 
 def is_whole(connection: sqlite3.Connection, tables: Tables) -> bool:

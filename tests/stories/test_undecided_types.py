@@ -1,0 +1,83 @@
+"""Tables whose types the schema of SQLite leaves open: made from their data, captured all the time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cutover.audit import read_records
+from cutover.stores.postgres.embedded import EmbeddedPostgres
+from tests.support.checks import postgres_rows, settled
+from tests.support.servers import fresh_database, own_server
+from tests.support.service import Service, create
+
+ROWS = [(1, 1.25), (2, 2.5)]
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedPostgres]:
+    with own_server() as postgres:  # its own, because these tests stop it
+        postgres.start_blocking()
+        yield postgres
+
+
+def prices(folder: Path, more: str = "") -> str:
+    path = str(folder / "app.db")
+    create(
+        path,
+        "PRAGMA journal_mode = WAL; CREATE TABLE prices (id INTEGER PRIMARY KEY, price DECIMAL(10, 2));"
+        f"INSERT INTO prices VALUES (1, 1.25), (2, 2.5); {more}",
+    )
+    return path
+
+
+async def on_postgres(url: str) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in await postgres_rows(url, "SELECT id, price FROM prices ORDER BY id")]
+
+
+async def test_a_table_is_made_from_its_data_though_no_other_is_to_be_made(tmp_path: Path, postgres_url: str) -> None:
+    service = Service(tmp_path, prices(tmp_path), postgres_url)
+    try:
+        await service.start()
+        await service.up()
+        assert (await service.verified())["rows"] == 2
+        assert await on_postgres(postgres_url) == ROWS
+    finally:
+        await service.stop()
+
+
+async def test_writes_while_postgres_is_away_at_a_start_are_captured(tmp_path: Path, server: EmbeddedPostgres) -> None:
+    async with fresh_database(server.start_blocking()) as url:
+        path = prices(tmp_path, "CREATE TABLE others (id INTEGER PRIMARY KEY);")
+        service = Service(tmp_path, path, url)
+        await service.start()
+        await service.up()
+        await service.verified()
+        assert await service.stop() == 0
+        server.stop_blocking()
+        await service.start()
+        try:
+            await service.answering()
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.execute("UPDATE prices SET price = 99.5 WHERE id = 1")
+            connection.close()
+            assert (await service.sql("INSERT INTO prices VALUES (3, 7.5)"))["type"] == "ok"
+            server.start_blocking()
+            await service.up()
+            await settled(service)
+            assert await on_postgres(url) == [(1, 99.5), (2, 2.5), (3, 7.5)]
+        finally:
+            await service.stop()
+
+
+async def test_a_start_has_nothing_to_repair(tmp_path: Path, postgres_url: str) -> None:
+    service = Service(tmp_path, prices(tmp_path, "CREATE TABLE others (id INTEGER PRIMARY KEY);"), postgres_url)
+    for _ in range(2):
+        await service.start()
+        await service.up()
+        assert await service.stop() == 0
+    records = list(read_records(service.folder / "state" / "audit.jsonl"))[1:]  # a first start installs in two steps
+    assert "capture.repaired" not in [record["action"] for record in records]
