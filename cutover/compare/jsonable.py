@@ -34,8 +34,16 @@ def jsonable(value: SqlValue) -> Any:  # noqa: ANN401  # any JSON value
         try:
             value.encode()
         except UnicodeEncodeError:
-            return {"text_hex": value.encode("utf-8", "surrogatepass").hex()}
+            return {"text_hex": _stored(value).hex()}
     return value
+
+
+def _stored(text: str) -> bytes:
+    """The bytes of text that is not valid UTF-8: the stores read each of them as a lone surrogate."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # surrogates of an application's own
+        return text.encode("utf-8", "surrogatepass")
 
 
 def json_row(table: Table, row: Row | None) -> dict[str, Any] | None:
@@ -120,5 +128,5 @@ def _from_object(part: dict[str, Any]) -> SqlValue:
         case {"real": "inf" | "-inf" as text} if len(part) == 1:
             return float(text)
         case {"text_hex": str(text)} if len(part) == 1:
-            return bytes.fromhex(text).decode("utf-8", "surrogatepass")
+            return bytes.fromhex(text).decode("utf-8", "surrogateescape")
     raise ValueError('an object is a blob, as {"base64": "..."}')
