@@ -323,7 +323,10 @@ class Switch:
         except (CutoverError, OSError, TimeoutError) as trouble:
             situation.problem = f"The switch failed, and its fence could not be lifted yet: {trouble}"
             situation.attached = False
-        await parts.mirror.start(situation.pair, situation.tables)
+            await parts.mirror.stop()  # attaching starts it under a new generation, which would refuse this one
+            situation.changed.set()
+        else:
+            await parts.mirror.start(situation.pair, situation.tables)
         situation.move(after(situation.phase, Event.ABORT))
         if not situation.problem:
             await parts.door.resume(attempt.giver, situation.pair.epoch)
