@@ -17,7 +17,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,6 +111,9 @@ async def embedded(where: Folder) -> AsyncIterator[str]:
         yield await to_its_end(postgres.start())
     finally:
         await to_its_end(postgres.stop())
+        if postgres.socket_dir != postgres.data_dir:  # the path was too long for a socket; it made one elsewhere
+            with suppress(OSError):
+                postgres.socket_dir.rmdir()
 
 
 @asynccontextmanager

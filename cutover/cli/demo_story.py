@@ -66,8 +66,8 @@ class Story:
         self._tell(
             Step(
                 "copy",
-                f"service started and {rows(copied)} copied in {span(seconds)}, {number(round(copied / seconds))} a second"
-                f" with the start; the application saved {saved} times meanwhile",
+                f"service started and {rows(copied)} copied in {span(seconds)}, {number(round(copied / seconds))} a"
+                f" second with the start; the application saved {saved} times meanwhile",
                 {"rows": copied, "seconds": seconds, "rows_per_second": copied / seconds},
             )
         )
@@ -169,7 +169,7 @@ class Story:
         return Step(
             "proof",
             f"each of {number(counts['acknowledged'])} acknowledged writes is in {' and in '.join(stores)} exactly"
-            f" once; {counts['refused']} refused writes are in neither; {number(reads)} reads, none stale;"
+            f" once; of {counts['refused']} refused writes there is none; {number(reads)} reads, none stale;"
             f" audit log whole, {records} records",
             told,
         )
