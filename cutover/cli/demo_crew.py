@@ -121,6 +121,7 @@ class Crew:
     async def run_direct(self) -> None:
         """The application on the file. It reads the file anew whenever it starts."""
         while await self._turn("sqlite"):
+            self.refusals.pop(DIRECT, None)
             await to_its_end(asyncio.to_thread(self.direct.open))
             try:
                 while not self.stop.is_set():
@@ -135,6 +136,7 @@ class Crew:
     async def run_native(self) -> None:
         """The application on Postgres."""
         while await self._turn("postgres"):
+            self.refusals.pop(NATIVE, None)
             try:
                 await self.native.open()
                 while not self.stop.is_set():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -20,16 +22,26 @@ from cutover.clock import monotonic
 _QUIET_EVERY = 10.0
 
 
-def commands(where: Folder) -> list[tuple[str, str]]:
-    """What to type in another terminal, and what it does."""
-    config = f"--config {where.config}"
+def commands() -> list[tuple[str, str]]:
+    """What to type in the demo's folder, where the configuration is found by itself, and what it does."""
     return [
-        (f"cutover status --watch {config}", "phase, lag, drift, gates"),
-        (f"cutover verify {config}", "compare every row now"),
-        (f"cutover promote --approval DEMO-1 {config}", "make Postgres the primary"),
-        (f"cutover demote --approval DEMO-2 {config}", "and the way back"),
-        (f"cutover audit show {config}", "who did what"),
+        (f"{_program()} {typed}", does)
+        for typed, does in (
+            ("status --watch", "phase, lag, drift, gates"),
+            ("verify", "compare every row now"),
+            ("promote --approval DEMO-1", "make Postgres the primary"),
+            ("demote --approval DEMO-2", "and the way back"),
+            ("audit show", "who did what"),
+        )
     ]
+
+
+def _program() -> str:
+    """How this program is called from any folder."""
+    if shutil.which("cutover"):
+        return "cutover"
+    beside = Path(sys.executable).with_name("cutover")
+    return str(beside) if beside.exists() else f"{sys.executable} -m cutover"
 
 
 def next_commands(where: Folder, service: Service) -> Text:
@@ -37,8 +49,8 @@ def next_commands(where: Folder, service: Service) -> Text:
     lines = Text.assemble(
         ("\nConsole     ", "bold"), f"{service.admin}/\n", ("Front door  ", "bold"), f"{service.front}\n"
     )
-    lines.append("\nIn another terminal:\n", "bold")
-    typed = commands(where)
+    lines.append("\nIn another terminal:\n", "bold").append(f"  cd {where.path}\n")
+    typed = commands()
     width = max(len(command) for command, _ in typed)
     for command, does in typed:
         lines.append(f"  {command:<{width}}  ").append(f"{does}\n", "dim")

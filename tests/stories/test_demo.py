@@ -128,10 +128,10 @@ async def test_an_operator_looks_on_promotes_and_ends_it_with_a_proof(scratch: P
         assert line, said
         said += line.decode()
     assert "http://127.0.0.1:" in said
-    assert f"cutover promote --approval DEMO-1 --config {kept / 'cutover.toml'}" in said
+    assert f"cd {kept}\n" in said
+    assert "cutover promote --approval DEMO-1 " in said
     promoted = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cutover", "promote", "--approval", "X", "--yes"),
-        *("--config", str(kept / "cutover.toml")),
+        *(sys.executable, "-m", "cutover", "promote", "--approval", "X", "--yes"), cwd=kept
     )
     assert await asyncio.wait_for(promoted.wait(), DEADLINE) == 0
 
