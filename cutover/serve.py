@@ -128,7 +128,10 @@ class Service:
             owner_lock=owner_lock_path(str(Path(settings.sqlite.path).absolute())),
         )
         self.executor = SqliteExecutor(
-            self.sqlite, self.metrics, transaction_timeout=settings.front.transaction_timeout
+            self.sqlite,
+            self.metrics,
+            transaction_timeout=settings.front.transaction_timeout,
+            statement_timeout=settings.sqlite.statement_timeout,
         )
         url = settings.postgres.url.get_secret_value()
         self.embedded = None if url else EmbeddedPostgres(state / "postgres")

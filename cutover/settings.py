@@ -40,6 +40,7 @@ class SqliteSettings(_Section):
 
     path: str = Field("", description="The application's SQLite file")
     busy_timeout: Duration = Field(5.0, description="How long a write waits for a direct writer's lock")
+    statement_timeout: Duration = Field(30.0, description="How long an application's statement may take; 0: no limit")
     readers: int = Field(4, ge=1, description="Connections for reading")
 
 

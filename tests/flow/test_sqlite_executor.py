@@ -292,6 +292,41 @@ async def test_a_long_read_keeps_nobody_waiting(executor: SqliteExecutor) -> Non
     assert (await slow).results[0].rows == [(5000000,)]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("sql", "in_session"),
+    [
+        ("SELECT count(*) FROM c", False),
+        ("INSERT INTO t (n) SELECT n FROM c WHERE n < 0", False),
+        ("SELECT count(*) FROM c", True),
+        ("INSERT INTO t (n) SELECT n FROM c WHERE n < 0", True),
+    ],
+)
+async def test_an_endless_statement_is_ended(store: SqliteStore, sql: str, in_session: bool) -> None:
+    executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=5, statement_timeout=0.2)
+    endless = f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) {sql}"
+    session = executor.session()
+    async with asyncio.timeout(20):
+        many = [session.batch(one(endless))] if in_session else [executor.run(one(endless)) for _ in range(6)]
+        others = [executor.run(one("INSERT INTO t (a) VALUES (?)", f"a{at}")) for at in range(3)]
+        results = await asyncio.gather(*many, *others, executor.run(one("SELECT 1")))
+    assert [codes(result) for result in results[: len(many)]] == [["SQLITE_INTERRUPT"]] * len(many)
+    assert [codes(result) for result in results[len(many) :]] == [[None]] * 4
+    assert (await executor.run(one("SELECT count(*) FROM t"))).results[0].rows == [(3,)]  # type: ignore[union-attr]
+    await session.close()
+    await executor.close()
+
+
+async def test_closing_ends_an_endless_read(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutover.stores.sqlite.executor._LAST_SECONDS", 0.2)
+    executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=5)
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
+    running = asyncio.ensure_future(executor.run(one(endless)))
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await executor.close()
+    assert codes(await running) == ["SQLITE_INTERRUPT"]
+
+
 async def test_reads_fail_each_for_itself(executor: SqliteExecutor) -> None:
     results = await asyncio.gather(*(executor.run(one("SELECT 1" if at % 2 else "SELECT nope")) for at in range(40)))
     assert [codes(result) for result in results] == [[None] if at % 2 else ["SQL_INPUT_ERROR"] for at in range(40)]

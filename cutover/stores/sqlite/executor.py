@@ -17,6 +17,7 @@ from cutover.stores.sqlite.connection import Connection
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
 from cutover.stores.sqlite.group import Outcome, run_group
+from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.reading import Reads
 from cutover.stores.sqlite.session import SqliteSession
 from cutover.stores.sqlite.store import SqliteStore
@@ -25,6 +26,8 @@ from cutover.stores.sqlite.turns import Turns
 T = TypeVar("T")
 _LARGEST_GROUP = 256
 _IDLE_CONNECTIONS = 8
+_LAST_SECONDS = 5.0
+"""What a statement may take in all when the executor is closed: the service must come to its end."""
 
 _Waiting = tuple[Sequence[Step], "asyncio.Future[BatchResult]"]
 
@@ -32,14 +35,20 @@ _Waiting = tuple[Sequence[Step], "asyncio.Future[BatchResult]"]
 class SqliteExecutor:
     """Implements `stores.base.Executor`."""
 
-    def __init__(self, store: SqliteStore, metrics: Metrics, *, transaction_timeout: float) -> None:
-        """`transaction_timeout`: seconds after which an interactive write transaction gives way to one that waits."""
+    def __init__(
+        self, store: SqliteStore, metrics: Metrics, *, transaction_timeout: float, statement_timeout: float = 30.0
+    ) -> None:
+        """`transaction_timeout`: seconds after which an interactive write transaction gives way to one that waits.
+
+        `statement_timeout`: seconds after which a statement is ended with SQLITE_INTERRUPT; 0: never.
+        """
         self.types = DeclaredTypes()
         self.describer = Describer()
+        self.limit = Limit(statement_timeout)
         self.turns = Turns(store.writer_turn, transaction_timeout)
         self._store = store
         self._metrics = metrics
-        self._reads = Reads(store.read, self.types)
+        self._reads = Reads(store.read, self.types, self.limit)
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._idle: list[Connection] = []
@@ -70,6 +79,7 @@ class SqliteExecutor:
     async def close(self) -> None:
         """Finish the writes that wait, and close the connections of past sessions."""
         self._closed = True
+        self.limit.seconds = min(self.limit.seconds, _LAST_SECONDS)
         await self._reads.close()
         if self._worker is not None:
             await asyncio.wait({self._worker})
@@ -120,7 +130,9 @@ class SqliteExecutor:
         began = clock.monotonic()
         try:
             with self.turns.waiting():
-                outcomes = await self._store.write(partial(run_group, batches=[steps for steps, _ in group]))
+                outcomes = await self._store.write(
+                    partial(run_group, batches=[steps for steps, _ in group], limit=self.limit)
+                )
         except Exception as error:  # noqa: BLE001  # every waiter gets an answer
             for _, future in group:
                 if not future.done():

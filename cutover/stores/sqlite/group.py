@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, StatementResult, Step, holds
 from cutover.schema.sqltext import StatementKind, inspect
+from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_statement, run_steps, translate
 
 Outcome = BatchResult | StatementError | Fenced
@@ -32,11 +33,16 @@ class _Lost(Exception):
     """The group's transaction is gone."""
 
 
-def run_group(db: sqlite3.Connection, batches: Sequence[Sequence[Step]]) -> list[Outcome]:
+def run_group(db: sqlite3.Connection, batches: Sequence[Sequence[Step]], limit: Limit) -> list[Outcome]:
     """Run self-contained batches and return when they are durable: one outcome each, in order.
 
     An outcome is the batch's result, or the error because of which nothing of it was executed.
     """
+    with limit.on(db):
+        return _run_group(db, batches)
+
+
+def _run_group(db: sqlite3.Connection, batches: Sequence[Sequence[Step]]) -> list[Outcome]:
     if len(batches) == 1:
         return [run_alone(db, batches[0])]
     try:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cutover.model.statement import BatchResult, Step
 from cutover.stores.sqlite.declared import DeclaredTypes
+from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_closed
 
 _LARGEST_GROUP = 16
@@ -31,9 +32,10 @@ class Reader(Protocol):
 class Reads:
     """The queue of reads. A hop takes what waits; one that turns out slow hands the rest back at once."""
 
-    def __init__(self, read: Reader, types: DeclaredTypes) -> None:
+    def __init__(self, read: Reader, types: DeclaredTypes, limit: Limit) -> None:
         self._read = read
         self._types = types
+        self.limit = limit
         self._queue: deque[_Asked] = deque()
         self._quick = 0
         self._hops: set[asyncio.Task[None]] = set()
@@ -105,13 +107,13 @@ class _Hop:
         finally:
             db.set_progress_handler(None, 0)
 
-    def _tick(self) -> int:
+    def _tick(self) -> bool:
         if not self.slow:
             self.slow = True
             rest = self._group[self._at + 1 :]
             del self._group[self._at + 1 :]
             self._loop.call_soon_threadsafe(self._reads.turned_slow, self, rest)
-        return 0
+        return self._reads.limit.passed()
 
     def settle(self) -> None:
         """On the event loop: answer what is finished so far."""

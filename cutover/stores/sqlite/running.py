@@ -13,6 +13,7 @@ from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
 from cutover.stores.sqlite.declared import DeclaredTypes
+from cutover.stores.sqlite.limit import begin_statement
 
 _COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
 _PRIMARY_CODES = {
@@ -41,6 +42,7 @@ def run_statement(db: sqlite3.Connection, statement: Statement, types: DeclaredT
     if refused:
         raise refused
     values = bind(shape, statement)
+    begin_statement()
     sql = "BEGIN" if shape.kind is StatementKind.BEGIN_READ else statement.sql
     if shape.returning:
         return _guarded(db, sql, shape, values, statement.want_rows)

@@ -15,6 +15,7 @@ from cutover.schema.sqltext import StatementKind, inspect, split
 from cutover.stores.sqlite.connection import Connection, settled
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
+from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_steps
 from cutover.stores.sqlite.turns import Turns
 
@@ -26,6 +27,7 @@ class Lender(Protocol):
 
     turns: Turns
     types: DeclaredTypes
+    limit: Limit
     describer: Describer
 
     async def lend(self) -> Connection:
@@ -98,7 +100,9 @@ class SqliteSession:
             self._running = True
             types = None if self._ddl else self._lender.types
             try:
-                result, self._in_transaction, foreign_keys = await settled(connection.run(partial(_work, steps, types)))
+                result, self._in_transaction, foreign_keys = await settled(
+                    connection.run(partial(_work, steps, types, self._lender.limit))
+                )
             finally:
                 self._running = False
                 if self._has_turn and not self._in_transaction:
@@ -198,8 +202,11 @@ class SqliteSession:
             raise error
 
 
-def _work(steps: Sequence[Step], types: DeclaredTypes | None, db: sqlite3.Connection) -> tuple[BatchResult, bool, bool]:
-    result = run_steps(db, steps, types)
+def _work(
+    steps: Sequence[Step], types: DeclaredTypes | None, limit: Limit, db: sqlite3.Connection
+) -> tuple[BatchResult, bool, bool]:
+    with limit.on(db):
+        result = run_steps(db, steps, types)
     foreign_keys = bool(db.execute("PRAGMA foreign_keys").fetchone()[0])
     return result, db.in_transaction, foreign_keys
 
