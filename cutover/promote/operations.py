@@ -40,6 +40,7 @@ class Operations:
         self.closing = asyncio.Event()
         self._gates: list[Gate] = []
         self._gates_at = -_GATES_AGE
+        self._gates_saw: tuple[object, ...] = ()
         self._gates_lock = asyncio.Lock()
         self._quarantined: dict[str, int] = {}
 
@@ -133,10 +134,24 @@ class Operations:
         if self.parts.switching.locked() and self._gates:
             return self._gates
         async with self._gates_lock:
-            if clock.monotonic() - self._gates_at >= _GATES_AGE:
+            seen = self._gates_depend_on()
+            if clock.monotonic() - self._gates_at >= _GATES_AGE or seen != self._gates_saw:
                 self._gates = await self.switch.gates(self._next_direction(), max_age=_INVARIANTS_AGE)
-                self._gates_at = clock.monotonic()
+                self._gates_at, self._gates_saw = clock.monotonic(), seen
         return self._gates
+
+    def _gates_depend_on(self) -> tuple[object, ...]:
+        """What the status shows beside the gates: they must not contradict it for seconds."""
+        parts, situation = self.parts, self.parts.situation
+        return (
+            situation.phase,
+            situation.attached,
+            situation.pair.epoch,
+            parts.mirror.catching_up,
+            parts.mirror.state,
+            parts.comparator.drift_rows,
+            parts.comparator.last_full,
+        )
 
     def _next_direction(self) -> Direction:
         return "demote" if self.parts.situation.pair.primary is self.parts.destination else "promote"
