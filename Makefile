@@ -14,8 +14,8 @@ $(STAMP): pyproject.toml requirements.lock
 
 setup: $(STAMP)
 
-demo: $(STAMP)  ## the whole story on a scratch database
-	$(BIN)/cutover demo $(ARGS)
+demo: $(STAMP)  ## the story on a scratch database; without a terminal it is played to its end unattended
+	@if [ -t 1 ]; then set -x; $(BIN)/cutover demo $(ARGS); else set -x; $(BIN)/cutover demo --once $(ARGS); fi
 
 test: $(STAMP)  ## the whole suite, in parallel on the cores there are
 	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
