@@ -122,6 +122,8 @@ class _Demo:
             try:
                 async with self._postgres(where) as url:
                     problems = await self._on_stage(where, url)
+            except ConfigurationError:
+                raise
             except Exception as error:
                 where.keep = True
                 raise CutoverError(

@@ -156,6 +156,17 @@ async def test_a_folder_with_files_is_refused_and_left_alone(scratch: Path) -> N
     assert [path.name for path in scratch.iterdir()] == ["mine.txt"]
 
 
+async def test_a_server_that_cannot_be_used_is_named_and_nothing_is_left(scratch: Path) -> None:
+    code, out, err = await ended(
+        await start(scratch, "--once", "--json", "--postgres", "postgresql://x:pw@127.0.0.1:1/y")
+    )
+    assert code == 2
+    assert "--postgres cannot be used" in err
+    assert json.loads(out)["ok"] is False
+    assert "pw" not in out + err
+    assert list(scratch.iterdir()) == []
+
+
 # -- the judge -------------------------------------------------------------------------------------------------------
 
 
