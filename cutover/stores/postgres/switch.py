@@ -36,7 +36,17 @@ async def fence(link: Link, tables: Sequence[Table], control: Control, timeout: 
 
 
 async def release(link: Link, tables: Sequence[Table], control: Control) -> None:
-    """Lift the fence and write `control`. Idempotent."""
+    """Lift the fence and write `control`. Idempotent.
+
+    A fence that was never raised needs no locks, which the writer that kept it down may hold for as long as it likes.
+    """
+    async with link.transaction():
+        # The row's lock waits for a fence whose commit is still on its way.
+        standing = await controls.read(link, "FOR NO KEY UPDATE")
+        # At rest, the row keeps the number of the switch that brought it here.
+        lifted = standing is not None and controls.same_place(standing.but(switch_id=control.switch_id), control)
+        if lifted and not await capture.steps(link, tables, Wanted.by(control)):
+            return
 
     async def work() -> None:
         await _write(link, control)
