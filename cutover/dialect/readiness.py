@@ -12,6 +12,7 @@ import structlog
 from cutover.dialect.executor import PostgresExecutor
 from cutover.errors import CutoverError
 from cutover.metrics import Metrics
+from cutover.model.statement import Statement
 from cutover.schema.sqltext import StatementKind, classify
 
 Status = Literal["unseen", "ready", "refused", "failing", "invalid"]
@@ -32,8 +33,19 @@ class _Entry:
     status: Status = "unseen"
     translation: str | None = None
     reason: str | None = None
+    sample: Statement | None = None
+    """The statement as first sent, each argument replaced by one of its class: no data is kept."""
     generation: int = 0
     """The schema it was rehearsed against."""
+
+
+def _blank(statement: Statement) -> Statement | None:
+    """The statement with arguments that say nothing but what class they are of; None if it has none."""
+    if not statement.args and not statement.named:
+        return None
+    args = tuple(type(value)() if value is not None else None for value in statement.args)
+    named = tuple((name, type(value)() if value is not None else None) for name, value in statement.named)
+    return Statement(statement.sql, args, named)
 
 
 class StatementRegistry:
@@ -49,22 +61,23 @@ class StatementRegistry:
         self._executor: Callable[[], PostgresExecutor | None] = lambda: None
         self._turn = asyncio.Lock()
 
-    def seen(self, sql: str) -> None:
+    def seen(self, statement: Statement) -> None:
         """Note one execution of a statement. Nearly free for a text that is known."""
-        entry = self._entries.get(sql)
+        entry = self._entries.get(statement.sql)
         if entry is None:
-            entry = self._add(sql)
+            entry = self._add(statement)
             if entry is None:
                 return
         entry.count += 1
 
-    def _add(self, sql: str) -> _Entry | None:
+    def _add(self, statement: Statement) -> _Entry | None:
+        sql = statement.sql
         if classify(sql) not in _KINDS:
             return None
         if len(self._entries) >= self._limit:
             self._beyond += 1
             return None
-        entry = self._entries[sql] = _Entry(sql)
+        entry = self._entries[sql] = _Entry(sql, sample=_blank(statement))
         self._new.set()
         return entry
 
@@ -101,7 +114,7 @@ class StatementRegistry:
         return [entry for entry in self._entries.values() if entry.generation != generation]
 
     async def _rehearse(self, executor: PostgresExecutor, entry: _Entry) -> None:
-        found = await executor.rehearsal.rehearse(entry.sql)
+        found = await executor.rehearsal.rehearse(entry.sql, entry.sample)
         entry.status, entry.translation, entry.reason = found.status, found.translation, found.reason
         entry.generation = executor.dialect.generation
 

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon
+from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
+from cutover.dialect.translator import Translation
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, StoreUnavailable
+from cutover.model.statement import Statement
+from cutover.schema.arguments import bind
+from cutover.schema.sqltext import inspect
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +23,14 @@ class Rehearsed:
     status: Literal["ready", "refused", "failing", "invalid"]
     translation: str | None = None
     reason: str | None = None
+
+
+def _translate(dialect: Dialect, sql: str, sample: Statement | None) -> Translation:
+    try:
+        bound = bind(inspect(sql), sample) if sample is not None else None
+    except StatementError:  # it failed on SQLite as well, for its arguments
+        bound = None
+    return dialect.typical(sql) if bound is None else dialect.translate(sql, bound)
 
 
 class Rehearsal:
@@ -31,8 +44,11 @@ class Rehearsal:
         async with self._connections.lend():
             return
 
-    async def rehearse(self, sql: str) -> Rehearsed:
-        """Try one statement. Raises `StoreUnavailable` or `StatementError` (SQLITE_BUSY) if Postgres is away."""
+    async def rehearse(self, sql: str, sample: Statement | None = None) -> Rehearsed:
+        """Try one statement, with arguments of the classes that `sample` has, if it was seen with any.
+
+        Raises `StoreUnavailable` or `StatementError` (SQLITE_BUSY) if Postgres is away.
+        """
         dialect = self._connections.dialect
         try:
             checked = dialect.check(sql)
@@ -43,7 +59,7 @@ class Rehearsal:
         if checked.local:
             return Rehearsed("ready", reason="Answered by cutover itself.")
         try:
-            translation = dialect.typical(sql)
+            translation = _translate(dialect, sql, sample)
         except StatementError as refused:
             return Rehearsed("refused", reason=refused.message)
         commands = [command.sql for command in (translation.before, translation.command) if command is not None]

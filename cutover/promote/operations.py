@@ -16,6 +16,7 @@ from cutover.compare.jsonable import json_key
 from cutover.errors import CutoverError, SwitchRefused
 from cutover.model.control import Gate, Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
+from cutover.promote.counting import RowCounts
 from cutover.promote.facts import lag_of
 from cutover.promote.finish import demote_by_force, finish
 from cutover.promote.parts import Parts
@@ -43,6 +44,7 @@ class Operations:
         self._gates_saw: tuple[object, ...] = ()
         self._gates_lock = asyncio.Lock()
         self._quarantined: dict[str, int] = {}
+        self._rows = RowCounts()
 
     # -- seeing ------------------------------------------------------------------------------------------------------
 
@@ -76,7 +78,7 @@ class Operations:
                 "shadow_reads": {"match": 0, "mismatch": 0, "inconclusive": 0},
             },
             "front": {"held_writes": parts.door.held, "open_transactions": parts.door.open_transactions},
-            "tables": self._tables(),
+            "tables": await self._tables(),
             "gates": [gate_json(gate) for gate in gates],
         }
 
@@ -109,8 +111,9 @@ class Operations:
             counts[row.table] = counts.get(row.table, 0) + 1
         self._quarantined = counts
 
-    def _tables(self) -> list[Json]:
+    async def _tables(self) -> list[Json]:
         found = []
+        rows = await self._rows.of(self.parts.situation.pair.source, self.parts.situation.tables)
         counts = self.parts.comparator.drift_counts()
         for table in self.parts.situation.tables:
             progress = self.parts.mirror.progress(table.name)
@@ -119,7 +122,7 @@ class Operations:
                 {
                     "name": table.name,
                     "target": f"{table.target_schema}.{table.target}",
-                    "rows": max(progress.rows, progress.total),
+                    "rows": rows.get(table.name, progress.rows),
                     "backfill": {"state": progress.state, "rows": progress.rows, "total": progress.total},
                     "drift": {kind: drift.get(kind, 0) for kind in ("missing", "extra", "different", "type_changed")},
                     "quarantined": self._quarantined.get(table.name, 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cutover.errors import Fenced, StatementError, StoreUnavailable
-from cutover.model.statement import BatchResult, Step
+from cutover.model.statement import BatchResult, Statement, Step
 from cutover.stores.base import Member
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.gate import Gate
@@ -18,14 +18,14 @@ class Primary:
         self.member = member
         self.epoch = epoch
         self.gate = gate
-        self.on_statement: Callable[[str], None] | None = None
+        self.on_statement: Callable[[Statement], None] | None = None
         self.on_read: Callable[[Sequence[Step], BatchResult], None] | None = None
 
     def observe(self, steps: Sequence[Step]) -> None:
         """Show the statements of a batch."""
         if self.on_statement is not None:
             for step in steps:
-                self.on_statement(step.statement.sql)
+                self.on_statement(step.statement)
 
     async def read(self, steps: Sequence[Step]) -> BatchResult:
         """Run a self-contained batch that only reads; it does not wait for a switch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchResult, Step
+from cutover.model.statement import BatchResult, Statement, Step
 from cutover.schema.batches import Route, route
 from cutover.stores.base import Member
 from cutover.write_through.gate import Gate
@@ -51,12 +51,12 @@ class WriteThrough:
         return self._primary.gate.draining
 
     @property
-    def on_statement(self) -> Callable[[str], None] | None:
-        """Called with the text of each statement, in the way of the request: it must return at once."""
+    def on_statement(self) -> Callable[[Statement], None] | None:
+        """Called with each statement, in the way of the request: it must return at once."""
         return self._primary.on_statement
 
     @on_statement.setter
-    def on_statement(self, show: Callable[[str], None] | None) -> None:
+    def on_statement(self, show: Callable[[Statement], None] | None) -> None:
         self._primary.on_statement = show
 
     @property

@@ -9,6 +9,7 @@ import pytest
 
 from cutover.dialect.readiness import StatementRegistry
 from cutover.metrics import Metrics
+from cutover.model.statement import Statement
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -26,7 +27,7 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
 async def rehearsed(both: World, *statements: str) -> StatementRegistry:
     registry = StatementRegistry(Metrics("test"))
     for sql in statements:
-        registry.seen(sql)
+        registry.seen(Statement(sql))
     task = asyncio.create_task(registry.run(lambda: both.executor))
     async with asyncio.timeout(10):
         while registry.summary()["unseen"]:
@@ -35,6 +36,21 @@ async def rehearsed(both: World, *statements: str) -> StatementRegistry:
     with pytest.raises(asyncio.CancelledError):
         await task
     return registry
+
+
+async def test_arguments_count_by_the_class_they_were_seen_with(both: World) -> None:
+    sql = "INSERT INTO bare VALUES (date(?))"
+    registry = StatementRegistry(Metrics("test"))
+    registry.seen(Statement(sql, ("2024-02-29",)))
+    task = asyncio.create_task(registry.run(lambda: both.executor))
+    async with asyncio.timeout(10):
+        while registry.summary()["unseen"]:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(row["status"], row["reason"]) for row in registry.rows()] == [("ready", None)]
+    assert "2024" not in str(registry.rows())
 
 
 async def test_each_status(both: World) -> None:
@@ -83,7 +99,7 @@ async def test_nothing_is_changed_and_no_lock_is_left(both: World) -> None:
 async def test_counts_and_the_limit() -> None:
     registry = StatementRegistry(Metrics("test"), limit=2)
     for sql in ("SELECT 1", "SELECT 1", "SELECT 2", "SELECT 3"):
-        registry.seen(sql)
+        registry.seen(Statement(sql))
     assert [row["count"] for row in registry.rows()] == [2, 1]
     assert registry.summary()["beyond_limit"] == 1
     assert not await registry.rehearse()

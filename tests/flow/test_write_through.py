@@ -324,7 +324,7 @@ async def test_a_migration_with_foreign_keys_off(stage: Stage) -> None:
 async def test_observers_see_statements_and_reads(stage: Stage) -> None:
     texts: list[str] = []
     reads: list[int] = []
-    stage.way.on_statement = texts.append
+    stage.way.on_statement = lambda statement: texts.append(statement.sql)
     stage.way.on_read = lambda steps, result: reads.append(len(result.results))
     await stage.way.run([Step(Statement("SELECT 1"))])
     await stage.way.stream().execute(insert("x"))
