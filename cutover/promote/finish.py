@@ -147,7 +147,10 @@ def _check_force(request: SwitchRequest, actor: Actor) -> None:
 
 
 async def _keep_destination_out(parts: Parts) -> None:
-    """A destination that still answers must not be forced away: the plain demotion loses nothing."""
+    """A destination that answers, and is what it was, must not be forced away: the plain demotion loses nothing."""
+    if parts.situation.problem and not parts.situation.attached:
+        await parts.mirror.stop()
+        return
     try:
         async with asyncio.timeout(3.0):
             await parts.destination.store.control()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cutover.errors import ConfigurationError
+from cutover.model.control import Control
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,19 @@ def write_high_water(path: Path, mark: HighWater) -> None:
     draft.replace(path)
 
 
-def refuse_old_copy(mark: HighWater | None, pair_id: str, epoch: int) -> None:
+OLD_COPY = (
+    "Put back the file that was in use. If to go back to this copy is what you want: start it with a new state_dir "
+    "and an empty Postgres database, then `cutover backfill --new-target`."
+)
+"""What to do about an old copy of the SQLite file."""
+
+
+def refuse_old_copy(mark: HighWater | None, control: Control) -> None:
     """Raises `ConfigurationError` if the SQLite file is older than what this state directory has seen (hazard 6)."""
     if mark is None:
         return
-    if mark.pair_id != pair_id:
+    epoch = control.epoch
+    if mark.pair_id != control.pair_id:
         raise ConfigurationError(
             "The SQLite file belongs to another pair than this state directory.",
             hint="Use the state_dir that belongs to the file, or a new one for a new migration.",
@@ -55,5 +64,11 @@ def refuse_old_copy(mark: HighWater | None, pair_id: str, epoch: int) -> None:
     if epoch < mark.epoch:
         raise ConfigurationError(
             f"The SQLite file is an old copy: it is at epoch {epoch}, and epoch {mark.epoch} was reached already.",
-            hint="Put back the file that was in use, or demote by force if Postgres is lost for good.",
+            hint=OLD_COPY,
+        )
+    if control.primary == "sqlite" and epoch == mark.epoch and control.trimmed_batch < mark.batch:
+        raise ConfigurationError(
+            f"The SQLite file is an old copy: it remembers batch {control.trimmed_batch}, and batch {mark.batch} was "
+            "reached already.",
+            hint=OLD_COPY,
         )

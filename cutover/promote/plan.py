@@ -114,7 +114,7 @@ class Standing(StrEnum):
     PEER_RETURNED = "peer_returned"
     """A primary that was given up by force has come back: fence it, list its unapplied writes, copy again."""
     RESTORED = "restored"
-    """One of them is an older copy within the same epoch: copy everything again."""
+    """The shadow is an older copy within the same epoch: copy everything again."""
     REFUSE = "refuse"
 
 
@@ -143,6 +143,16 @@ def compare_controls(local: Control, peer: Control, *, same_server: bool) -> tup
     )
 
 
+def local_is_old(local: Control, peer: Control) -> bool:
+    """Whether the SQLite file, though it may say that it is primary, is a copy from before: it must not be served."""
+    if local.pair_id != peer.pair_id:
+        return False
+    if peer.epoch > local.epoch:
+        return not (local.state is SwitchState.COMMITTING and peer.epoch == local.epoch + 1)
+    same = peer.epoch == local.epoch and local.primary == peer.primary == "sqlite"
+    return same and peer.applied_batch > local.trimmed_batch + 1
+
+
 def _same_epoch(local: Control, peer: Control) -> tuple[Standing, str]:
     if local.primary != peer.primary:
         return Standing.REFUSE, (
@@ -150,10 +160,14 @@ def _same_epoch(local: Control, peer: Control) -> tuple[Standing, str]:
             f"that {peer.primary} is: a control row was edited."
         )
     source, target = (local, peer) if local.primary == "sqlite" else (peer, local)
-    if target.applied_batch not in (source.trimmed_batch, source.trimmed_batch + 1):
-        older = "primary" if target.applied_batch > source.trimmed_batch else "shadow"
+    if target.applied_batch > source.trimmed_batch + 1:
+        return Standing.REFUSE, (
+            f"{local.primary}, the primary, remembers batch {source.trimmed_batch}, but its shadow has applied batch "
+            f"{target.applied_batch}: the primary is an older copy, and going on would destroy what its shadow has."
+        )
+    if target.applied_batch < source.trimmed_batch:
         return Standing.RESTORED, (
             f"The shadow has applied batch {target.applied_batch}, the primary remembers {source.trimmed_batch}: "
-            f"the {older} is an older copy, so everything is copied again."
+            "the shadow is an older copy, so everything is copied again."
         )
     return Standing.AGREE, "Both stores agree."

@@ -17,9 +17,9 @@ from cutover.logs import get_logger
 from cutover.model.control import Control, Outcome, Phase, SwitchState
 from cutover.model.requests import SERVICE
 from cutover.model.table import Tables
-from cutover.promote.highwater import HighWater, read_high_water, refuse_old_copy, write_high_water
+from cutover.promote.highwater import OLD_COPY, HighWater, read_high_water, refuse_old_copy, write_high_water
 from cutover.promote.parts import Parts
-from cutover.promote.plan import Decision, Facts, Standing, compare_controls, plan_recovery
+from cutover.promote.plan import Decision, Facts, Standing, compare_controls, local_is_old, plan_recovery
 from cutover.promote.switch import settle
 from cutover.stores.pair import Pair
 
@@ -43,7 +43,7 @@ async def open_origin(parts: Parts) -> None:
         _check_expected(parts, "sqlite")
         local = Control(pair_id=str(uuid.uuid4()), primary="sqlite", epoch=1)
         await origin.initialise(local)
-    refuse_old_copy(mark, local.pair_id, local.epoch)
+    refuse_old_copy(mark, local)
     _check_expected(parts, local.primary)
     if local.state is SwitchState.PROMOTING:
         local = await _take_back(parts, local)
@@ -116,13 +116,12 @@ async def refuse_behind_destination(parts: Parts) -> None:
         peer = await parts.destination.store.control()
     except (CutoverError, OSError, TimeoutError):
         return
-    if peer is not None and peer.pair_id == local.pair_id and peer.epoch > local.epoch:
-        committing = local.state is SwitchState.COMMITTING and peer.epoch == local.epoch + 1
-        if not committing:
-            raise ConfigurationError(
-                f"The SQLite file is an old copy: it is at epoch {local.epoch}, Postgres is at epoch {peer.epoch}.",
-                hint="Put back the file that was in use.",
-            )
+    if peer is not None and local_is_old(local, peer):
+        raise ConfigurationError(
+            f"The SQLite file is an old copy: it is at epoch {local.epoch}, batch {local.trimmed_batch}; Postgres "
+            f"is at epoch {peer.epoch}, batch {peer.applied_batch}.",
+            hint=OLD_COPY,
+        )
 
 
 class Attachment:
@@ -256,7 +255,7 @@ class Attachment:
         row = await receiver.store.control()
         assert row is not None
         parts.situation.pair = _pair(parts, row)
-        parts.mirror.batch = max(row.trimmed_batch, row.applied_batch)
+        parts.mirror.batch = row.trimmed_batch
         await settle(parts, parts.member(giver).store)
 
     async def _compare(self, local: Control, peer: Control) -> bool:
@@ -269,11 +268,9 @@ class Attachment:
         if standing is Standing.AGREE:
             return False
         if standing is Standing.REFUSE:
-            if parts.situation.pair.primary is parts.destination:
-                parts.situation.problem = reason
-            elif peer.epoch > local.epoch:
-                await self._fence_old_copy(local, peer, reason)
-            raise StoreError(reason, hint="Nothing was changed; see docs/reliability.md.")
+            if parts.situation.pair.primary is parts.destination or local_is_old(local, peer):
+                await self._take_no_writes(local, peer, reason)
+            raise StoreError(reason, hint="Nothing was changed; docs/reliability.md tells the ways out.")
         if standing is Standing.SETTLE_PEER:
             await self._settle_giver(parts.destination.store.name)
             return False
@@ -282,8 +279,8 @@ class Attachment:
         await parts.trail.write("recovery", SERVICE, decision=str(standing), reason=reason)
         return True
 
-    async def _fence_old_copy(self, local: Control, peer: Control, reason: str) -> None:
-        """SQLite would be a second primary: take no more writes through the front door."""
+    async def _take_no_writes(self, local: Control, peer: Control, reason: str) -> None:
+        """The primary is not what it was: take no more writes through the front door, and record why, once."""
         if self.parts.situation.problem == reason:
             return
         self.parts.situation.problem = reason
@@ -334,7 +331,7 @@ class Attachment:
             parts.comparator.forget()
         self._mapped = situation.tables
         parts.mirror.generation = situation.generation
-        parts.mirror.batch = max(local.trimmed_batch, local.applied_batch, peer.trimmed_batch, peer.applied_batch)
+        parts.mirror.batch = (local if local.primary == parts.origin.store.name else peer).trimmed_batch
         await asyncio.to_thread(
             write_high_water, parts.high_water, HighWater(local.pair_id, local.epoch, parts.mirror.batch)
         )

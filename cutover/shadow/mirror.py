@@ -16,7 +16,7 @@ from typing import Literal
 
 from cutover import clock
 from cutover.crashpoints import crash_point
-from cutover.errors import CutoverError, StaleApplier, StoreError, StoreUnavailable
+from cutover.errors import CaptureBroken, CutoverError, StaleApplier, StoreError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.model.control import BackfillProgress
@@ -74,7 +74,7 @@ class Mirror:
         self.last_sentence = "Not started yet."
         self.applied_rows = 0
         self.on_away: Callable[[str], Awaitable[None]] | None = None
-        """Told when a store is away, with the reason; whoever listens stops and starts the mirror again."""
+        """Told when a store is away or its fence was breached; whoever listens stops and starts the mirror again."""
         self.on_copy_again: Callable[[], None] = lambda: None
         """Told when tables are to be copied again: what was verified of them counts no more."""
         self._settings = settings
@@ -290,7 +290,7 @@ class Mirror:
         if self.state == "running":
             self.state = "retrying"
         self.last_error = str(error) or type(error).__name__
-        if isinstance(error, StoreUnavailable) and self.on_away is not None:
+        if isinstance(error, StoreUnavailable | CaptureBroken) and self.on_away is not None:
             await self.on_away(self.last_error)
         self.last_sentence = f"Could not mirror ({kind}); trying again in {self._backoff:.1f} s: {self.last_error}"
         _log.warning(self.last_sentence)
@@ -332,8 +332,8 @@ class Mirror:
             touched = await self._apply_tables(snapshot, applier, pending)
             crash_point("mirror.before_commit")
         crash_point("mirror.after_commit")
-        self.batch = batch
         await source.trim(pending, batch)
+        self.batch = batch  # only now: a trim that failed is done again under the same number
         crash_point("mirror.after_trim")
         seconds = clock.monotonic() - began
         self._metrics.mirror_apply_seconds.observe(seconds)

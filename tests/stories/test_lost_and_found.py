@@ -39,6 +39,53 @@ async def test_a_restored_old_copy_of_the_file_is_refused(service: Service, post
     assert "old copy" in service.log.read_text().splitlines()[-1]
 
 
+async def test_an_old_copy_of_the_same_epoch_is_refused_before_it_destroys_anything(
+    service: Service, postgres_url: str
+) -> None:
+    await service.start()
+    await service.up()
+    code, body = await service.post("/v1/backup")
+    assert code == 200, body
+    for number in range(5):
+        assert (await service.sql("INSERT INTO items VALUES (?, ?, NULL)", f"k{number}", number))["type"] == "ok"
+        await settled(service)
+    assert await service.stop() == 0
+    for suffix in ("", "-wal", "-shm"):
+        Path(service.sqlite + suffix).unlink(missing_ok=True)
+    shutil.copy(body["path"], service.sqlite)
+    await service.start()
+    assert await service.died() == 2
+    (service.folder / "state" / "high-water.json").unlink()  # Postgres knows, too
+    await service.start()
+    assert await service.died() == 2
+    assert await postgres_rows(postgres_url, "SELECT count(*) FROM items WHERE id LIKE 'k%'") == [(5,)]
+
+
+async def test_a_postgres_set_back_while_primary_destroys_nothing(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    await service.verified()
+    assert (await service.switch("promote"))[0] == 200
+    for number in range(5):
+        assert (await service.sql("INSERT INTO items VALUES (?, ?, NULL)", f"k{number}", number))["type"] == "ok"
+        await settled(service)
+    assert await service.stop() == 0
+    await postgres_rows(postgres_url, "DELETE FROM items WHERE id LIKE 'k%' RETURNING 1")
+    await postgres_rows(postgres_url, "UPDATE cutover.control SET trimmed_batch = 0 RETURNING 1")
+    await service.start()
+    await service.answering()
+
+    async def refused() -> bool:
+        return "older copy" in str((await service.status())["problem"])
+
+    await until(refused, "the refusal")
+    assert sqlite_rows(service.sqlite, "SELECT count(*) FROM items WHERE id LIKE 'k%'") == [(5,)]
+    code, body = await service.switch("demote", force=True, accept_data_loss=True)  # SQLite has what Postgres lost
+    assert code == 200, body
+    await service.up()
+    await check_promises(service, postgres_url, [f"k{number}" for number in range(5)])
+
+
 async def test_a_shadow_that_was_set_back_is_copied_again(service: Service, postgres_url: str) -> None:
     await service.start()
     await service.up()

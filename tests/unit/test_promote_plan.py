@@ -8,7 +8,7 @@ from cutover.errors import ConfigurationError, SwitchRefused
 from cutover.model.control import Control, Outcome, Phase, SwitchState
 from cutover.promote.highwater import HighWater, read_high_water, refuse_old_copy, write_high_water
 from cutover.promote.phases import TABLE, Event, after
-from cutover.promote.plan import Decision, Facts, Standing, compare_controls, plan_recovery
+from cutover.promote.plan import Decision, Facts, Standing, compare_controls, local_is_old, plan_recovery
 
 GIVER = Control("pair", "sqlite", 3, SwitchState.COMMITTING, "switch-1")
 RECEIVER = Control("pair", "sqlite", 3)
@@ -65,7 +65,7 @@ LOCAL = Control("pair", "sqlite", 3, trimmed_batch=7)
     [
         (LOCAL, Control("pair", "sqlite", 3, applied_batch=7), Standing.AGREE),
         (LOCAL, Control("pair", "sqlite", 3, applied_batch=8), Standing.AGREE),
-        (LOCAL, Control("pair", "sqlite", 3, applied_batch=9), Standing.RESTORED),
+        (LOCAL, Control("pair", "sqlite", 3, applied_batch=9), Standing.REFUSE),
         (LOCAL, Control("pair", "sqlite", 3, applied_batch=6), Standing.RESTORED),
         (LOCAL, Control("other", "sqlite", 3), Standing.REFUSE),
         (LOCAL, Control("pair", "postgres", 4), Standing.REFUSE),
@@ -76,12 +76,20 @@ LOCAL = Control("pair", "sqlite", 3, trimmed_batch=7)
         (
             Control("pair", "postgres", 4, applied_batch=9),
             Control("pair", "postgres", 4, trimmed_batch=5),
-            Standing.RESTORED,
+            Standing.REFUSE,
         ),
     ],
 )
 def test_two_control_rows(local: Control, peer: Control, standing: Standing) -> None:
     assert compare_controls(local, peer, same_server=True)[0] is standing
+
+
+def test_which_copies_of_the_file_are_old() -> None:
+    assert not local_is_old(LOCAL, Control("pair", "sqlite", 3, applied_batch=8))
+    assert local_is_old(LOCAL, Control("pair", "sqlite", 3, applied_batch=9))
+    assert local_is_old(LOCAL, Control("pair", "postgres", 4))
+    assert not local_is_old(LOCAL.but(state=SwitchState.COMMITTING), Control("pair", "postgres", 4))
+    assert not local_is_old(LOCAL, Control("other", "postgres", 4))
 
 
 def test_another_server_is_refused() -> None:
@@ -94,12 +102,16 @@ def test_high_water_survives_and_refuses_an_old_copy(tmp_path) -> None:
     write_high_water(path, HighWater("pair", 3, 9))
     mark = read_high_water(path)
     assert mark == HighWater("pair", 3, 9)
-    refuse_old_copy(mark, "pair", 3)
-    refuse_old_copy(None, "pair", 1)
+    here = Control("pair", "sqlite", 3, trimmed_batch=9)
+    refuse_old_copy(mark, here)
+    refuse_old_copy(None, here.but(epoch=1))
+    refuse_old_copy(mark, here.but(primary="postgres", trimmed_batch=2))
+    with pytest.raises(ConfigurationError, match="batch 8, and batch 9 was"):
+        refuse_old_copy(mark, here.but(trimmed_batch=8))
     with pytest.raises(ConfigurationError, match="old copy"):
-        refuse_old_copy(mark, "pair", 2)
+        refuse_old_copy(mark, here.but(epoch=2))
     with pytest.raises(ConfigurationError, match="another pair"):
-        refuse_old_copy(mark, "other", 3)
+        refuse_old_copy(mark, here.but(pair_id="other"))
     path.write_text("{")
     with pytest.raises(ConfigurationError, match="damaged"):
         read_high_water(path)
