@@ -14,7 +14,7 @@ from cutover.model.values import Key
 
 QUEUE_MAX = 100_000
 """Keys waiting, over all tables. What comes on top is left to the next scan of its table, and remembered as such."""
-_GATHER = 0.1
+_GATHER = 0.5
 """Seconds in which applied keys gather before they are read back, so that a hot row is read once."""
 
 
