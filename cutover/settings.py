@@ -100,7 +100,7 @@ class MirrorSettings(_Section):
     batch_rows: int = Field(5000, ge=1, description="Rows fetched and applied at one time; a batch is not cut by it")
     poll_interval: Duration = Field(0.05, description="How often to look for writes of other processes")
     min_interval: Duration = Field(
-        0.03, description="Least time between two turns; many small ones slow a busy primary"
+        0.075, description="Least time between two turns; many small ones slow a busy primary"
     )
     retry_initial: Duration = Field(0.1, description="First pause when the shadow is away")
     retry_max: Duration = Field(5.0, description="Longest pause when the shadow is away")
