@@ -185,7 +185,7 @@ def _show_result(result: dict[str, Any], *, as_json: bool) -> None:
     if result.get("pause_seconds") is not None:
         said.append(f"writes were held for {span(result['pause_seconds'])}")
     typer.echo(f"{'; '.join(said)}.")
-    for note in [result.get("warning"), *result.get("warnings", ())]:
+    for note in result.get("warnings", ()):
         if note:
             typer.echo(f"Note: {clean(note, 2000)}", err=True)
 

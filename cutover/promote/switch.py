@@ -201,8 +201,7 @@ class Switch:
         }
         if attempt.direction == "promote":
             result |= await run_smoke(parts, actor)
-            result |= self._start_warning()
-        return result
+        return result | await self._warnings(attempt)
 
     async def _fence_drain_verify(self, attempt: _Attempt) -> Control:
         """Steps fence, drain and verify. Returns the giver's control row as it stands then."""
@@ -338,15 +337,24 @@ class Switch:
             f"{attempt.direction}.aborted", actor, switchId=attempt.id, reason=reason, pauseSeconds=attempt.pause
         )
 
-    def _start_warning(self) -> dict[str, Any]:
+    async def _warnings(self, attempt: _Attempt) -> dict[str, Any]:
+        """What the operator should look at after a switch."""
+        found = []
         expected = self.parts.settings.service.expect_primary
         primary = self.parts.situation.pair.source.name
-        if not expected or expected == primary:
-            return {}
-        return {
-            "warning": f"The setting service.expect_primary is {expected}: the next start will be refused. "
-            f"Set it (or HUMANONLY_STORAGE_BACKEND) to {primary}."
-        }
+        if expected and expected != primary:
+            found.append(
+                f"The setting service.expect_primary is {expected}: the next start will be refused. "
+                f"Set it (or HUMANONLY_STORAGE_BACKEND) to {primary}."
+            )
+        holders = await asyncio.to_thread(attempt.giver.store.holders)
+        if holders:
+            named = ", ".join(f"{name} ({pid})" for pid, name in holders)
+            found.append(
+                f"Still open in other processes: {named}. What they kept in memory they may write back after a way "
+                "back; restart them."
+            )
+        return {"warnings": found} if found else {}
 
 
 async def settle(parts: Parts, giver: Store) -> None:

@@ -268,6 +268,10 @@ class Store(Protocol):
         """Where and what version, without secrets."""
         ...
 
+    def holders(self) -> list[tuple[int, str]]:
+        """(process id, name) of other processes on this machine that have the file open; empty for a server."""
+        ...
+
 
 class Session(Protocol):
     """One application stream on one store. Holds a connection only while it must (a transaction, session state)."""

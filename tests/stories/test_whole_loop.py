@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
 from tests.support.service import Service, until
@@ -21,6 +22,7 @@ async def test_promote_and_demote_under_load_lose_nothing(service: Service, post
             assert body["result"] == "promoted"
             assert body["primary"] == "postgres"
             assert body["epoch"] == 2
+            assert any(f"({os.getpid()})" in warning for warning in body["warnings"]), "who still holds the file"
             count = len(one.acknowledged)
             await until(lambda: len(one.acknowledged) > count + 20, "writes after the promotion")
             await until(lambda: direct.fenced, "a refusal of the direct writer")

@@ -95,6 +95,10 @@ class PostgresStore:
         self._tables = {table.name: Rows(table) for table in tables}
         self._changes.watch(self._tables)
 
+    def holders(self) -> list[tuple[int, str]]:
+        """A server's clients are not processes that hold a file."""
+        return []
+
     def describe(self) -> str:
         """Server, database and role; never the password."""
         parts = urlsplit(self._connections.url)
