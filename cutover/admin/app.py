@@ -10,6 +10,7 @@ from cutover.admin.access import check_exposure, load_keyring
 from cutover.admin.guard import Handler, admitted, answered, careful_headers, observed
 from cutover.admin.handlers import Door
 from cutover.admin.operations import Operations, Role
+from cutover.admin.recorded import recorded
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.settings import AdminSettings
@@ -70,7 +71,8 @@ def make_app(operations: Operations, settings: AdminSettings, metrics: Metrics) 
     table = routes(door, open_metrics=not keyring.has("viewer"))
     needed = {(route.method, route.path): route.role for route in table}
     app = web.Application(
-        middlewares=[observed(metrics), answered, admitted(keyring, needed)], client_max_size=_LARGEST_BODY
+        middlewares=[observed(metrics), answered, recorded(operations), admitted(keyring, needed)],
+        client_max_size=_LARGEST_BODY,
     )
     for method, path, _, handler in table:
         if method == "GET":

@@ -58,7 +58,7 @@ def observed(metrics: Metrics) -> Middleware:
             metrics.requests.labels(endpoint, str(status)).inc()
             metrics.request_seconds.labels(endpoint).observe(took)
             actor = request.get(ACTOR)
-            write = _log.error if status >= 500 and status != 503 else _log.info
+            write = _level(request, status)
             write(
                 "request",
                 method=request.method if request.method.isalpha() else "?",
@@ -69,6 +69,13 @@ def observed(metrics: Metrics) -> Middleware:
             )
 
     return observe
+
+
+def _level(request: web.Request, status: int) -> Callable[..., object]:
+    """Consoles and scrapers ask every second; what they are given is not worth a line each."""
+    if status >= 500 and status != 503:
+        return _log.error
+    return _log.debug if _method(request) == "GET" and status < 400 else _log.info
 
 
 @web.middleware

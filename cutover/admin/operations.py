@@ -90,6 +90,13 @@ class Operations(Protocol):
         """Copy these tables (None: all) again; `{"tables": [...]}`. `new_target`: to a Postgres never seen before."""
         ...
 
+    async def refused(self, action: str, actor: Actor, reason: str, approval: str) -> None:
+        """Record that this actor's role did not allow `action` (`promote`, `mirror.pause`); `reason` is what was told.
+
+        `approval` is the reference that came with the request, or empty.
+        """
+        ...
+
     async def audit(self, limit: int) -> Json:
         """`{"records": [...]}`, newest last."""
         ...

@@ -344,6 +344,10 @@ class Operations:
         parts.situation.changed.set()
         return {"tables": [table.name for table in parts.situation.tables]}
 
+    async def refused(self, action: str, actor: Actor, reason: str, approval: str) -> None:
+        """Record a refusal by role, as a switch records its own."""
+        await self.parts.trail.write(f"{action}.refused", actor, approval=approval, reason=reason)
+
     async def audit(self, limit: int) -> Json:
         """Recent records, newest last."""
         return {"records": await asyncio.to_thread(read_records, self.parts.trail.log.path, limit)}

@@ -10,6 +10,7 @@ from cutover.audit import read_records, verify_chain
 from cutover.promote.parts import Parts
 from cutover.promote.switch import Switch
 
+_VERBS = ("promote", "demote", "finish")
 _TOLD = ("requested", "committed", "aborted", "refused")
 
 
@@ -28,7 +29,7 @@ async def build_report(parts: Parts, switch: Switch, status: dict[str, Any]) -> 
         "fingerprints": await _fingerprints(parts),
         "compare": status["compare"],
         "rehearsal": status["rehearsal"],
-        "switches": [record for record in records if record["action"].rpartition(".")[2] in _TOLD],
+        "switches": [record for record in records if _is_switch(record["action"])],
         "overrides": [record for record in records if record["action"] == "override"],
         "recoveries": [record for record in records if record["action"].startswith("recovery")],
         "audit": {
@@ -39,6 +40,11 @@ async def build_report(parts: Parts, switch: Switch, status: dict[str, Any]) -> 
             "head_hash": check.head_hash,
         },
     }
+
+
+def _is_switch(action: str) -> bool:
+    verb, _, told = action.rpartition(".")
+    return verb in _VERBS and told in _TOLD
 
 
 async def _fingerprints(parts: Parts) -> dict[str, str]:

@@ -69,6 +69,8 @@ class ScriptedOperations:
         self.metrics = metrics
         self.calls: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None
+        self.refusals: list[tuple[str, str, str, str]] = []
+        self.audit_failure: Exception | None = None
         self.gates = [Gate("verified", True, "20 s old, limit 1 h"), Gate("backup", True, "2.1 GB free")]
         self.failures_after: int | None = None
         self.not_ready = ""
@@ -223,6 +225,11 @@ class ScriptedOperations:
     async def backfill(self, tables: Sequence[str] | None, actor: Actor, *, new_target: bool = False) -> Json:
         self._say("backfill new target" if new_target else "backfill", tables, actor)
         return {"tables": list(tables or ["posts"])}
+
+    async def refused(self, action: str, actor: Actor, reason: str, approval: str) -> None:
+        self.refusals.append((action, actor.name, reason, approval))
+        if self.audit_failure is not None:
+            raise self.audit_failure
 
     async def audit(self, limit: int) -> Json:
         self._say("audit", limit)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
@@ -404,6 +406,71 @@ async def test_only_an_admin_gives_up_the_paired_postgres(locked: Client, operat
     assert (await post(locked, "/v1/backfill", body, **bearer("act")))[0] == 403
     assert (await post(locked, "/v1/backfill", body, **bearer("rule")))[0] == 200
     assert [call[0] for call in operations.calls] == ["backfill new target"]
+
+
+@pytest.mark.parametrize("path", OPERATOR_ACTS)
+async def test_what_a_role_does_not_allow_is_recorded(
+    locked: Client, operations: ScriptedOperations, path: str
+) -> None:
+    who = {"X-Cutover-Actor": "maria"}
+    assert (await post(locked, path, {"approval": " CHANGE-7 "}, **bearer("see"), **who))[0] == 403
+    action = path.removeprefix("/v1/").replace("/", ".")
+    reason = "The viewer's token does not allow this; it needs the operator's."
+    assert operations.refusals == [(action, "viewer:maria", reason, "CHANGE-7")]
+
+
+async def test_what_only_an_admin_may_is_recorded(locked: Client, operations: ScriptedOperations) -> None:
+    body = {"approval": "C", "override": ["verified"]}
+    assert (await post(locked, "/v1/promote", body, **bearer("act")))[0] == 403
+    assert (await post(locked, "/v1/backfill", {"new_target": True}, **bearer("act")))[0] == 403
+    assert [(action, actor, approval) for action, actor, _, approval in operations.refusals] == [
+        ("promote", "operator", "C"),
+        ("backfill", "operator", ""),
+    ]
+    assert "overriding a gate" in operations.refusals[0][2]
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"approval": 7}', b"x" * 100_000, None])
+async def test_a_refusal_is_recorded_whatever_its_body(
+    locked: Client, operations: ScriptedOperations, body: Any
+) -> None:
+    assert (await post(locked, "/v1/demote", body, **bearer("see")))[0] == 403
+    assert [(action, approval) for action, _, _, approval in operations.refusals] == [("demote", "")]
+
+
+async def test_strangers_and_readers_leave_no_record(locked: Client, operations: ScriptedOperations) -> None:
+    for headers in ({}, bearer("wrong"), {**bearer("rule"), "Origin": "https://elsewhere.example"}):
+        await post(locked, "/v1/promote", {"approval": "C"}, **headers)
+    await post(locked, "/v1/promote", {}, **bearer("act"))
+    await get(locked, "/v1/status", **bearer("see"))
+    assert operations.refusals == []
+
+
+async def test_a_refusal_stands_though_the_audit_log_cannot_be_written(
+    locked: Client, operations: ScriptedOperations
+) -> None:
+    operations.audit_failure = OSError(28, "No space left on device")
+    assert (await post(locked, "/v1/promote", {"approval": "C"}, **bearer("see")))[0] == 403
+
+
+async def test_a_reader_that_asks_every_second_leaves_no_line(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), cache_logger_on_first_use=False
+    )
+    try:
+        assert (await get(client, "/v1/status"))[0] == 200
+        said = capsys.readouterr()
+        assert '"GET"' not in said.out + said.err
+        assert "/v1/status" not in said.out + said.err
+        assert (await get(client, "/v1/audit?limit=0"))[0] == 400
+        assert (await post(client, "/v1/verify"))[0] == 202
+        said = capsys.readouterr()
+        assert "/v1/audit" in said.out + said.err
+        assert "/v1/verify" in said.out + said.err
+    finally:
+        structlog.reset_defaults()
 
 
 async def test_who_asked_is_told(locked: Client, operations: ScriptedOperations) -> None:
