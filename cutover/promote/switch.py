@@ -240,7 +240,8 @@ class Switch:
             trimmed_batch=parts.mirror.batch,
         )
         try:
-            await receiver.receive(control, attempt.id, parts.settings.promotion.pause_timeout)
+            floors = await attempt.giver.store.highest_keys()
+            await receiver.receive(control, attempt.id, parts.settings.promotion.pause_timeout, floors=floors)
             outcome = Outcome.COMMITTED
         except FenceTimeout as error:
             _log.warning(f"The commit did not get its locks: {error}")

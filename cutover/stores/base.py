@@ -2,7 +2,7 @@
 
 Two implementations, one conformance suite (`tests/contract`). Either may be primary or shadow:
 
-    as primary   session, snapshot, sync, trim, fence, release, mark_committing, settle
+    as primary   session, snapshot, sync, trim, fence, highest_keys, release, mark_committing, settle
     as shadow    applier, prepare, receive, outcome, tombstone
     as either    control, digests and rows (through a snapshot), capture, wake
 
@@ -12,7 +12,7 @@ are tuples of SQLite's values (`cutover.model.values`); the Postgres store conve
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -218,17 +218,31 @@ class Store(Protocol):
         """
         ...
 
+    async def highest_keys(self) -> dict[str, int]:
+        """Giver: by table name, the highest automatic key known to be given, also if its row is gone. Only reads.
+
+        Final once the fence stands. Tables whose keys need no such memory, or had none yet, are absent.
+        """
+        ...
+
     async def release(self, control: Control) -> None:
-        """Giver, abort: lift the fence and write `control`, in one transaction. Idempotent."""
+        """Giver, abort: lift the fence and write `control`, in one transaction. Idempotent.
+
+        A fence that does not stand needs no lock, so nobody is waited for.
+        """
         ...
 
     async def prepare(self, switch_id: str) -> None:
         """Receiver: durably record the switch as prepared."""
         ...
 
-    async def receive(self, control: Control, switch_id: str, timeout: float) -> None:
+    async def receive(
+        self, control: Control, switch_id: str, timeout: float, *, floors: Mapping[str, int] | None = None
+    ) -> None:
         """Receiver: THE commit point. In one transaction, sent as one call: locks, foreign keys and user triggers
         restored, sequences set, capture on, fence off, switch outcome committed, `control` written.
+
+        Automatic keys go on above the rows there are and above `floors`, which are the giver's `highest_keys`.
 
         Raises `FenceTimeout` if locks were not had in time (nothing changed); `StoreUnavailable` if the answer was
         lost, in which case only `outcome` knows.

@@ -11,7 +11,7 @@ from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.names import TRIGGERS, literal
 
 
-def _tree(tables: Sequence[Table]) -> str:
+def tree(tables: Sequence[Table]) -> str:
     """A WITH clause: each table's root and everything below it."""
     given = ", ".join(f"({table.id}, {literal(table.target_schema)}, {literal(table.target)})" for table in tables)
     return f"""
@@ -53,7 +53,7 @@ class Trigger:
 async def parts(link: Link, tables: Sequence[Table]) -> list[Part]:
     """All parts of these tables; a table that does not exist has none."""
     rows = await link.fetch(
-        f"""{_tree(tables)}
+        f"""{tree(tables)}
         SELECT tree.id, c.oid, format('%I.%I', n.nspname, c.relname) AS name, c.relkind::text, c.relispartition,
                EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = c.oid) AS subscribed
         FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -80,7 +80,7 @@ async def triggers(link: Link) -> dict[int, dict[str, Trigger]]:
 
 def fingerprint_query(tables: Sequence[Table]) -> str:
     """Table ids and fingerprints, as a query without parameters."""
-    return f"""{_tree(tables)}
+    return f"""{tree(tables)}
         SELECT tree.id, md5(string_agg(concat_ws(' ', c.oid, c.relfilenode,
             (SELECT string_agg(concat_ws(' ', a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
@@ -100,7 +100,7 @@ async def fingerprints(link: Link, tables: Sequence[Table]) -> dict[int, str]:
 async def columns(link: Link, tables: Sequence[Table]) -> dict[int, dict[str, str]]:
     """Type of each column by table id and column name."""
     rows = await link.fetch(
-        f"""{_tree(tables)}
+        f"""{tree(tables)}
         SELECT tree.id, a.attname, format_type(a.atttypid, a.atttypmod)
         FROM tree JOIN pg_attribute a ON a.attrelid = tree.oid
         WHERE tree.parent IS NULL AND a.attnum > 0 AND NOT a.attisdropped"""
@@ -141,40 +141,3 @@ async def schema_fingerprint(link: Link, tables: Sequence[Table]) -> str:
             schemas,
         )
     )
-
-
-@dataclass(frozen=True)
-class KeySequence:
-    """A sequence that feeds a column of a mapped table."""
-
-    table: str
-    column: str
-    sequence: str
-    last: int
-    increment: int
-    low: int
-    high: int
-
-
-async def sequences(link: Link, tables: Sequence[Table]) -> list[KeySequence]:
-    """Sequences owned by columns, of identity columns, or used by a column's default. Names are quoted."""
-    rows = await link.fetch(
-        f"""{_tree(tables)}, uses (relation, attnum, sequence) AS (
-            SELECT d.refobjid, d.refobjsubid, d.objid FROM pg_depend d
-            WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
-              AND d.refobjsubid > 0
-            UNION
-            SELECT a.adrelid, a.adnum, d.refobjid FROM pg_depend d JOIN pg_attrdef a ON a.oid = d.objid
-            WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n'
-        )
-        SELECT format('%I.%I', tn.nspname, t.relname), format('%I', a.attname), format('%I.%I', sn.nspname, s.relname),
-               coalesce(pg_sequence_last_value(s.oid), 0), q.seqincrement, q.seqmin, q.seqmax
-        FROM tree JOIN uses u ON u.relation = tree.oid
-        JOIN pg_class t ON t.oid = tree.oid JOIN pg_namespace tn ON tn.oid = t.relnamespace
-        JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = u.attnum
-        JOIN pg_class s ON s.oid = u.sequence AND s.relkind = 'S' JOIN pg_namespace sn ON sn.oid = s.relnamespace
-        JOIN pg_sequence q ON q.seqrelid = s.oid
-        WHERE tree.parent IS NULL AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-        ORDER BY 1, 2, 3"""
-    )
-    return [KeySequence(*row) for row in rows]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cutover.model.control import Control
 from cutover.model.table import Table
-from cutover.stores.postgres import capture, catalog
+from cutover.stores.postgres import capture, catalog, sequences
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.names import target
 
@@ -27,7 +27,7 @@ async def probe(link: Link, plain: Link, tables: Sequence[Table], control: Contr
         await _privileges(link, tables),
         await _durability(link, plain),
         await _connections(link),
-        await _sequences(link, tables),
+        await _sequences(link, tables, control),
         await _transactions(link),
     ]
     if control is not None:
@@ -103,14 +103,9 @@ async def _connections(link: Link) -> Check:
     return "connections", free >= _FREE_CONNECTIONS, f"{free} free, at least {_FREE_CONNECTIONS} are needed"
 
 
-async def _sequences(link: Link, tables: Sequence[Table]) -> Check:
-    found = await catalog.sequences(link, tables)
-    faults = []
-    for it in found:
-        top = await link.value(f"SELECT max({it.column}) FROM {it.table}")
-        if top is not None and it.increment > 0 and top >= it.high:
-            faults.append(f"{it.sequence} ends at {it.high}, {it.table}.{it.column} has {top}")
-    return "sequences", not faults, "; ".join(faults) or f"{len(found)} can be set past the highest keys"
+async def _sequences(link: Link, tables: Sequence[Table], control: Control | None) -> Check:
+    faults, count = await sequences.faults(link, tables, control)
+    return "sequences", not faults, "; ".join(faults) or f"{count} can be set past the highest keys"
 
 
 async def _transactions(link: Link) -> Check:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +17,7 @@ from cutover.model.table import Tables
 from cutover.model.values import Pending, Quarantined
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.stores.base import Applier, Snapshot
-from cutover.stores.postgres import capture, catalog, probe, suspend, switch
+from cutover.stores.postgres import capture, catalog, probe, sequences, suspend, switch
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.applier import open_applier
 from cutover.stores.postgres.changes import Changes
@@ -261,6 +261,11 @@ class PostgresStore:
         async with self._link() as link:
             await switch.fence(link, self._mapped, control, timeout)
 
+    async def highest_keys(self) -> dict[str, int]:
+        """Where the sequences of automatic keys stand."""
+        async with self._link() as link:
+            return await sequences.highest_keys(link, self._mapped)
+
     async def release(self, control: Control) -> None:
         """Take the fence back."""
         async with self._link() as link:
@@ -271,10 +276,12 @@ class PostgresStore:
         async with self._link() as link:
             await controls.prepare(link, switch_id)
 
-    async def receive(self, control: Control, switch_id: str, timeout: float) -> None:
+    async def receive(
+        self, control: Control, switch_id: str, timeout: float, *, floors: Mapping[str, int] | None = None
+    ) -> None:
         """The commit point of a promotion."""
         async with self._link() as link:
-            await switch.receive(link, self._mapped, control, switch_id, timeout)
+            await switch.receive(link, self._mapped, control, switch_id, timeout, floors or {})
         self._validate_later()
 
     async def settle(self, control: Control) -> None:

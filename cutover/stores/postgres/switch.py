@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cutover.errors import CaptureBroken, FenceTimeout, StaleApplier, StoreError
 from cutover.model.control import Control, Outcome
 from cutover.model.table import Table
-from cutover.stores.postgres import capture, catalog, suspend
+from cutover.stores.postgres import capture, catalog, sequences, suspend
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.capture import Wanted
 from cutover.stores.postgres.errors import LOCK_NOT_AVAILABLE, PostgresAway, PostgresRefused
@@ -91,9 +91,11 @@ async def _turn(link: Link, tables: Sequence[Table], wanted: Wanted) -> None:
         await link.execute(capture.remember(tables))
 
 
-async def receive(link: Link, tables: Sequence[Table], control: Control, switch_id: str, timeout: float) -> None:
+async def receive(
+    link: Link, tables: Sequence[Table], control: Control, switch_id: str, timeout: float, floors: Mapping[str, int]
+) -> None:
     """THE commit point: one script, one transaction, one call. See `cutover.stores.base.Store.receive`."""
-    script = await _receipt(link, tables, control, switch_id, timeout)
+    script = await _receipt(link, tables, control, (switch_id, timeout), floors)
     names = [target(table) for table in tables]
     try:
         await link.execute(script)
@@ -111,8 +113,11 @@ async def receive(link: Link, tables: Sequence[Table], control: Control, switch_
         raise
 
 
-async def _receipt(link: Link, tables: Sequence[Table], control: Control, switch_id: str, timeout: float) -> str:
+async def _receipt(
+    link: Link, tables: Sequence[Table], control: Control, switch: tuple[str, float], floors: Mapping[str, int]
+) -> str:
     """The script. Sent as one simple query it is one transaction: it commits as a whole, or nothing happened."""
+    switch_id, timeout = switch
     milliseconds = max(int(timeout * 1000), 1)
     wanted = Wanted.by(control)
     taken = await capture.steps(link, tables, wanted)
@@ -129,7 +134,7 @@ async def _receipt(link: Link, tables: Sequence[Table], control: Control, switch
             *([f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"] if tables else []),
             _only_if_prepared(control, switch_id),
             *await suspend.restoring(link),
-            *[_sequence(it) for it in await catalog.sequences(link, tables)],
+            *await sequences.setting(link, tables, floors),
             *[f"DELETE FROM {log(table)}" for table in tables],
             *[step.sql for step in taken],
             *([capture.remember(tables)] if tables else []),
@@ -153,16 +158,6 @@ def _only_if_prepared(control: Control, switch_id: str) -> str:
                 RAISE EXCEPTION USING ERRCODE = '{_UNPREPARED}', MESSAGE = 'the switch is not prepared here';
             END IF;
         END $cutover$"""
-
-
-def _sequence(it: catalog.KeySequence) -> str:
-    """Past the highest key, never back. Sequences that count down have nothing to learn from it."""
-    if it.increment < 0:
-        return "SELECT"
-    return (
-        f"SELECT setval({literal(it.sequence)}, top) FROM (SELECT max({it.column}) AS top FROM {it.table}) s "
-        f"WHERE top BETWEEN greatest({it.low}, (SELECT last_value FROM {it.sequence})) AND {it.high}"
-    )
 
 
 async def dismantle(link: Link, tables: Sequence[Table], control: Control) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -246,6 +246,10 @@ class SqliteStore:
         """Giver: fence."""
         await self._within(timeout, lambda c: switch.fence(c, self._tables, control), "fencing")
 
+    async def highest_keys(self) -> dict[str, int]:
+        """What AUTOINCREMENT remembers."""
+        return await self._look(lambda c: switch.highest_keys(c, self._tables), "reading the highest keys")
+
     async def release(self, control: Control) -> None:
         """Giver, abort: lift the fence."""
         await self._change(lambda c: switch.release(c, control), "lifting the fence")
@@ -254,9 +258,13 @@ class SqliteStore:
         """Receiver: prepared."""
         await self._change(lambda c: switch.prepare(c, self._tables, switch_id), "preparing a switch")
 
-    async def receive(self, control: Control, switch_id: str, timeout: float) -> None:
+    async def receive(
+        self, control: Control, switch_id: str, timeout: float, *, floors: Mapping[str, int] | None = None
+    ) -> None:
         """Receiver: commit."""
-        await self._within(timeout, lambda c: switch.receive(c, self._tables, control, switch_id), "committing")
+        await self._within(
+            timeout, lambda c: switch.receive(c, self._tables, control, switch_id, floors or {}), "committing"
+        )
 
     async def _within(self, timeout: float, work: Callable[[sqlite3.Connection], None], doing: str) -> None:
         async with speaking(doing):

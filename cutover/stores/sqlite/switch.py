@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 
 from cutover.crashpoints import crash_point
 from cutover.errors import StoreError
@@ -33,6 +34,8 @@ from cutover.stores.sqlite.control import (
 from cutover.stores.sqlite.triggers import FENCE, LOG
 
 _log = get_logger("sqlite")
+
+_LAST_KEY = 2**63 - 1
 
 
 def initialise(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
@@ -103,7 +106,9 @@ def prepare(connection: sqlite3.Connection, tables: Tables, switch_id: str) -> N
     put_outcome(connection, switch_id, Outcome.PREPARED)
 
 
-def receive(connection: sqlite3.Connection, tables: Tables, control: Control, switch_id: str) -> None:
+def receive(
+    connection: sqlite3.Connection, tables: Tables, control: Control, switch_id: str, floors: Mapping[str, int]
+) -> None:
     """Receiver: the commit point. Repeated after success it changes nothing."""
     outcome = read_outcome(connection, switch_id)
     if outcome is Outcome.COMMITTED:
@@ -117,7 +122,7 @@ def receive(connection: sqlite3.Connection, tables: Tables, control: Control, sw
     restore_triggers(connection)
     connection.execute(f"DELETE FROM {LOG}")
     install_capture(connection, tables)
-    _raise_sequences(connection, tables)
+    _raise_sequences(connection, tables, floors)
     put_outcome(connection, switch_id, Outcome.COMMITTED)
     put_control(connection, control)
     crash_point("sqlite.receive")
@@ -179,13 +184,30 @@ def restore_triggers(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM _cutover_suspended")
 
 
-def _raise_sequences(connection: sqlite3.Connection, tables: Tables) -> None:
-    """AUTOINCREMENT goes on above the highest key there is, and never goes back."""
+# -- automatic keys --------------------------------------------------------------------------------------------------
+
+
+def highest_keys(connection: sqlite3.Connection, tables: Tables) -> dict[str, int]:
+    """What AUTOINCREMENT remembers of the mapped tables."""
+    counted = {table.name for table in tables if table.autoincrement}
+    if not counted:
+        return {}  # there may be no sqlite_sequence
+    rows = connection.execute("SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'")
+    return {name: seq for name, seq in rows if name in counted}
+
+
+def _raise_sequences(connection: sqlite3.Connection, tables: Tables, floors: Mapping[str, int]) -> None:
+    """AUTOINCREMENT goes on above the highest key there is or ever was, and never goes back.
+
+    A floor at the very end is left aside: above it there is no key, and the table would take no row any more.
+    """
     for table in tables:
         if not table.autoincrement or table.rowid_alias is None:
             continue
         sql = f"SELECT max({quoted(table.rowid_alias)}) FROM {quoted(table.name)}"
-        highest = connection.execute(sql).fetchone()[0]
+        top, floor = connection.execute(sql).fetchone()[0], floors.get(table.name)
+        known = [top] if floor is None or floor >= _LAST_KEY else [top, floor]
+        highest = max((key for key in known if key is not None), default=None)
         if highest is None:
             continue
         changed = connection.execute(
