@@ -133,7 +133,10 @@ class Connections:
             return False
         quoted = [part.replace('"', '""') for part in (target, table.target_schema, table.target)]
         await connection.execute(
-            'SELECT cutover.advance($1, (SELECT max("{}") FROM "{}"."{}"))'.format(*quoted), sequence
+            # Not the key at the sequence's very end: what is to be passed is below it.
+            'SELECT cutover.advance($1, (SELECT max("{0}") FROM "{1}"."{2}" WHERE "{0}" <= seqmax - seqincrement)) '
+            "FROM pg_sequence WHERE seqrelid = $1::text::regclass AND seqincrement > 0".format(*quoted),
+            sequence,
         )
         return True
 

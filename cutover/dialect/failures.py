@@ -16,6 +16,7 @@ _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03")
 _BY_STATE = {
     "57014": ("interrupted", "SQLITE_INTERRUPT"),
     "55P03": ("database is locked", "SQLITE_BUSY"),
+    "2200H": ("the automatic keys of the table are used up on PostgreSQL", "SQLITE_FULL"),
     "53100": ("database or disk is full", "SQLITE_FULL"),
     "22032": ("malformed JSON", "SQLITE_UNKNOWN"),
     "22021": ("text with a NUL character or invalid UTF-8 cannot be stored on PostgreSQL", "SQLITE_MISMATCH"),

@@ -347,11 +347,15 @@ BEGIN
     RETURN result;
 END $$;
 
--- Move a sequence past a key that was given, so that automatic keys do not meet it. Never moves it back.
+-- Move a sequence past a key that was given, so that automatic keys do not meet it. Never moves it back, nor to its
+-- end: one row with the highest key there is would leave no automatic key for the others.
 CREATE OR REPLACE FUNCTION cutover.advance(sequence text, id bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF id > coalesce(pg_sequence_last_value(sequence::regclass), 0) THEN
+    IF id > coalesce(pg_sequence_last_value(sequence::regclass), 0) AND EXISTS (
+        SELECT FROM pg_sequence
+        WHERE seqrelid = sequence::regclass AND seqincrement > 0 AND id <= seqmax - seqincrement)
+    THEN
         PERFORM pg_advisory_xact_lock(hashtext('cutover.advance'), sequence::regclass::oid::integer);
         IF id > coalesce(pg_sequence_last_value(sequence::regclass), 0) THEN
             PERFORM setval(sequence::regclass, id);

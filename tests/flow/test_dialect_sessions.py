@@ -104,6 +104,19 @@ async def test_a_sequence_that_fell_behind_catches_up(both: World) -> None:
     await both.session.sequence("COMMIT")
 
 
+async def test_a_key_at_the_end_of_the_numbers_stops_no_other(both: World) -> None:
+    end = 2**63 - 1
+    assert (await both.on_postgres("INSERT INTO notes VALUES (?, 'end'), (7, 'x')", end)).affected == 2
+    assert (await both.on_postgres("INSERT INTO notes (body) VALUES ('a')")).last_insert_rowid == 8
+    async with both.pool.acquire() as native:
+        await native.execute("INSERT INTO notes (id, body) VALUES (9, 'native')")
+    assert (await both.on_postgres("INSERT INTO notes (body) VALUES ('b')")).last_insert_rowid == 10
+    await both.on_postgres("INSERT INTO notes VALUES (?, 'almost')", end - 1)
+    with pytest.raises(StatementError, match=r"automatic keys .* used up") as caught:
+        await both.on_postgres("INSERT INTO notes (body) VALUES ('c')")
+    assert caught.value.code == "SQLITE_FULL"
+
+
 async def test_concurrent_transfers_are_repeated_until_they_pass(both: World) -> None:
     async def transfer(source: str, target: str) -> None:
         result = await both.executor.run(
