@@ -9,6 +9,7 @@
     ├── StoreError              a store answered with an error
     │   ├── StoreUnavailable    ... because it is away; retry helps
     │   ├── Fenced              ... because it is not the primary
+    │   ├── RolesChanging       ... because the primary is being changed; retry helps
     │   ├── FenceTimeout        ... a writer would not let go within the deadline
     │   ├── StaleApplier        ... because a newer owner or epoch exists
     │   └── CaptureBroken       ... its triggers or schema are not what they should be
@@ -83,6 +84,13 @@ class Fenced(StoreError):
     """The store is not the primary. The message names the primary and the epoch."""
 
     code = "fenced"
+    retry = True
+
+
+class RolesChanging(StoreError):
+    """The primary changed, or is changing, while both stores were looked at. The same call succeeds after that."""
+
+    code = "roles_changing"
     retry = True
 
 

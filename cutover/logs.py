@@ -41,6 +41,11 @@ def _line(event: Any, **options: Any) -> bytes:  # noqa: ANN401  # structlog's s
         return json.dumps(event, default=str).encode()
 
 
+def counted(count: int, what: str) -> str:
+    """ "1 row", "1,200 rows": for sentences about regular nouns."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def get_logger(room: str) -> structlog.typing.FilteringBoundLogger:
     """A logger for one part of the service, named in each line as `room`."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(room=room)

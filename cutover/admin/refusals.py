@@ -20,6 +20,7 @@ from cutover.errors import (
     GatesFailed,
     NoSuchTable,
     OwnedElsewhere,
+    RolesChanging,
     SchemaError,
     StaleApplier,
     StoreError,
@@ -31,6 +32,7 @@ from cutover.errors import (
 
 _STATUS: tuple[tuple[type[CutoverError], int], ...] = (
     (StoreUnavailable, 503),
+    (RolesChanging, 503),
     (FenceTimeout, 503),
     (Fenced, 409),
     (StaleApplier, 409),
@@ -52,7 +54,6 @@ _REQUEST_IS_WRONG = {
     "data_loss_not_accepted": 400,
     "unknown_gate": 400,
     "forbidden": 403,
-    "not_found": 404,
 }
 """Refusals of a switch that are about the request, not about the state."""
 

@@ -66,6 +66,14 @@ def page(status: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
+def _replayed(reads: dict[str, int]) -> str:
+    """How replayed reads came out; nothing where none was replayed."""
+    if not any(reads.values()):
+        return ""
+    found = ", ".join(f"{number(count)} {outcome}" for outcome, count in reads.items())
+    return f"; shadow reads: {found}"
+
+
 def headline(status: dict[str, Any]) -> str:
     """The status in one line."""
     mirror, compare = status["mirror"], status["compare"]
@@ -101,8 +109,7 @@ def _headlines(status: dict[str, Any]) -> list[Any]:
         (
             "statements",
             f"{number(rehearsal['statements'])} seen, {number(rehearsal['ready'])} ready, "
-            f"{number(rehearsal['failing'])} failing; shadow reads: {number(reads['match'])} match, "
-            f"{number(reads['mismatch'])} mismatch, {number(reads['inconclusive'])} inconclusive",
+            f"{number(rehearsal['failing'])} failing{_replayed(reads)}",
         ),
     )
     lines = [Text.assemble((f"{name:<11}", "bold"), value) for name, value in facts]

@@ -21,7 +21,7 @@ from cutover.compare.scan import Tools
 from cutover.compare.states import Ground
 from cutover.compare.verify import Verifier, no_such_table
 from cutover.errors import CutoverError
-from cutover.logs import get_logger
+from cutover.logs import counted, get_logger
 from cutover.metrics import Metrics
 from cutover.model.table import Table, Tables
 from cutover.model.values import Key
@@ -95,7 +95,7 @@ class Comparator:
         compared = await self._read_back.drain()
         after = self._ledger.total()
         if compared and after != before:
-            self.last_sentence = f"Read {compared} mirrored rows back: {after} rows are drifted, {before} were before."
+            self.last_sentence = f"Read {counted(compared, 'mirrored row')} back: {after} drifted, {before} before."
             _log.warning(self.last_sentence)
 
     async def _verify_when_due(self) -> None:
@@ -206,7 +206,7 @@ class Comparator:
             self._tools, {each.name: each for each in chosen}, self._verifier.scan_now, dry_run=dry_run
         )
         if not dry_run:
-            self.last_sentence = f"Repaired {result['repaired']} rows; {result['remaining']} remain."
+            self.last_sentence = f"Repaired {counted(result['repaired'], 'row')}; {result['remaining']} left."
             _log.info(self.last_sentence)
         return result
 

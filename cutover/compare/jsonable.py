@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from cutover.model.table import Column, Table
 from cutover.model.values import Key, Row, SqlValue
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
+_FORMS = frozenset(("base64", "null", "real", "text", "text_hex"))
+"""Names of the one member of an object that stands for a value."""
 _BLOB = re.compile(r"[xX]'([0-9a-fA-F]*)'")
 
 
@@ -78,7 +81,8 @@ def json_drift(table: Table | None, drift: Drift, iso: str) -> dict[str, Any]:
 def parse_key(table: Table, parts: Sequence[Any]) -> Key:
     """A key from JSON values or from words of a command line, by the affinity of each key column.
 
-    Blobs are `{"base64": ...}` or `x'00ff'`. Raises `NoSuchKey`, naming the key's columns.
+    Blobs are `{"base64": ...}` or `x'00ff'`, NULL is null or `{"null": true}`, text of any look `{"text": ...}`; in a
+    word, the object is JSON. Every other word is itself: `null` is text. Raises `NoSuchKey`, naming the key's columns.
     """
     columns = table.key_columns
     names = ", ".join(f"{column.name} ({column.declared or 'untyped'})" for column in columns)
@@ -91,6 +95,8 @@ def parse_key(table: Table, parts: Sequence[Any]) -> Key:
 
 
 def _coerce(column: Column, part: Any) -> SqlValue:  # noqa: ANN401  # any JSON value
+    if isinstance(part, str):
+        part = _spelled_out(part)
     if isinstance(part, dict):
         return _from_object(part)
     if isinstance(part, bool | list) or (isinstance(part, int) and not -(2**63) <= part < 2**63):
@@ -107,6 +113,17 @@ def _coerce(column: Column, part: Any) -> SqlValue:  # noqa: ANN401  # any JSON 
     if column.affinity in ("INTEGER", "NUMERIC") and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
+
+
+def _spelled_out(word: str) -> str | dict[str, Any]:
+    """The object that a word spells, if it is one of ours; JSON of an application's own is text."""
+    if not word.lstrip().startswith("{"):
+        return word
+    try:
+        found = json.loads(word)
+    except (ValueError, RecursionError):
+        return word
+    return found if isinstance(found, dict) and len(found) == 1 and found.keys() <= _FORMS else word
 
 
 def _number(text: str) -> SqlValue:
@@ -127,6 +144,11 @@ def _from_object(part: dict[str, Any]) -> SqlValue:
                 raise ValueError(f"{text!r} is not base64") from None
         case {"real": "inf" | "-inf" as text} if len(part) == 1:
             return float(text)
+        case {"null": True} if len(part) == 1:
+            return None
+        case {"text": str(text)} if len(part) == 1:
+            return text
         case {"text_hex": str(text)} if len(part) == 1:
             return bytes.fromhex(text).decode("utf-8", "surrogateescape")
-    raise ValueError('an object is a blob, as {"base64": "..."}')
+    forms = ", ".join(f'{{"{form}": ...}}' for form in sorted(_FORMS))
+    raise ValueError(f"{json.dumps(part)} is none of {forms}")

@@ -31,6 +31,11 @@ class TableScan:
     drift: dict[str, int] = field(default_factory=dict)
     """Known drifts of the table by kind, when the scan ended."""
 
+    @property
+    def drift_rows(self) -> int:
+        """Drifts of the table, of all kinds."""
+        return sum(self.drift.values())
+
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {**vars(self), "problems": list(self.problems), "drift": dict(self.drift)}
@@ -70,7 +75,7 @@ class Verification:
     @property
     def drift_rows(self) -> int:
         """Drifts known in these tables when each was done."""
-        return sum(sum(table.drift.values()) for table in self.tables)
+        return sum(table.drift_rows for table in self.tables)
 
     @property
     def suspended(self) -> int:

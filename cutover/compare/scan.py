@@ -16,8 +16,10 @@ from cutover.compare.ledger import Ledger
 from cutover.compare.pace import Pace
 from cutover.compare.ports import Applying
 from cutover.compare.progress import TableScan
+from cutover.compare.schema import schema_fault
 from cutover.compare.states import Ground, States
-from cutover.errors import StoreError
+from cutover.errors import RolesChanging, StoreError
+from cutover.logs import counted
 from cutover.metrics import Metrics
 from cutover.model.drift import DriftKind
 from cutover.model.table import Table
@@ -166,9 +168,12 @@ class Scanner:
         keys = await self._drill(states, random.choice(full))  # noqa: S311  # a sample, no secret
         self._scan.reread_ranges += 1
         if keys:
+            hidden = f"A range of {self._table.name} has equal digests and {counted(len(keys), 'differing row')}"
+            fault = await schema_fault(states.pair.target)
             self._scan.problems.append(
-                f"A range of {self._table.name} has equal digests and {len(keys)} differing rows: digests hide drift "
-                "here, so this verification proves nothing. Please report it."
+                f"{hidden}. {fault}"
+                if fault
+                else f"{hidden}: digests hide drift here, so this verification proves nothing. Please report it."
             )
         return keys
 
@@ -226,7 +231,7 @@ class Scanner:
     def _enter(self, verdicts: Verdicts) -> None:
         ledger = self._tools.ledger
         if ledger.reign != self._reign:
-            raise StoreError("The primary changed while the stores were compared.", hint="Verify again.")
+            raise RolesChanging("The primary changed while the stores were compared.", hint="Verify again.")
         ledger.heal(self._table.name, verdicts.settled())
         for drift in verdicts.drifts:
             if not ledger.record(drift):
@@ -252,6 +257,6 @@ class Scanner:
 
     def _check(self, states: States) -> None:
         if states.pair.epoch != self._epoch:
-            raise StoreError("The primary changed while the stores were compared.", hint="Verify again.")
+            raise RolesChanging("The primary changed while the stores were compared.", hint="Verify again.")
         if why := states.unready(self._table.name):
             raise StoreError(f"{self._table.name} cannot be compared: {why}.", hint="Verify again after that.")

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from cutover.compare.ports import Applying
-from cutover.errors import StoreError
+from cutover.errors import RolesChanging
 from cutover.model.table import Table
 from cutover.model.values import Key, Pending
 from cutover.stores.base import Snapshot
@@ -61,7 +61,7 @@ class Ground:
     async def matched(self, tables: Iterable[Table], *, quarantine: bool = False) -> AsyncIterator[States]:
         """Matching snapshots for `tables`. Keep them open for a second, not for minutes.
 
-        Raises `StoreUnavailable`, and `StoreError` while a switch is being finished: the new primary may have taken
+        Raises `StoreUnavailable`, and `RolesChanging` while a switch is being finished: the new primary may have taken
         writes that the mirror does not know of yet, and each would look like drift.
         """
         async with AsyncExitStack() as stack:
@@ -71,7 +71,7 @@ class Ground:
                 uncopied = frozenset(table.name for table in tables if not self._applying.copied(table.name))
                 away = await pair.target.quarantined() if quarantine else []
                 if self._pair() != pair:
-                    raise StoreError("The roles are changing; nothing can be compared now.", hint="Try again.")
+                    raise RolesChanging("The roles are changing; nothing can be compared now.", hint="Try again.")
             reasons: dict[str, dict[Key, str]] = {}
             for row in away:
                 reasons.setdefault(row.table, {})[row.key] = row.reason

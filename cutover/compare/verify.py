@@ -9,8 +9,9 @@ from cutover import clock
 from cutover.compare.pace import Pace
 from cutover.compare.progress import TableScan, Verification
 from cutover.compare.scan import Scanner, Tools
+from cutover.compare.schema import schema_fault
 from cutover.errors import CutoverError, NoSuchTable, StoreError
-from cutover.logs import get_logger
+from cutover.logs import counted, get_logger
 from cutover.model.table import Table, Tables
 from cutover.stores.pair import Pair
 
@@ -101,7 +102,7 @@ class Verifier:
         try:
             await self._scan_all(verification, tables)
         except CutoverError as error:
-            verification.finish(str(error))
+            verification.finish(await self._reason(error))
         except asyncio.CancelledError:
             if verification.state == "running":
                 verification.finish("The service stopped.")
@@ -113,6 +114,11 @@ class Verifier:
             verification.finish()
             self._done(verification)
         self._say(verification)
+
+    async def _reason(self, error: CutoverError) -> str:
+        """Why it failed. A schema that changed shows in a store's errors as anything."""
+        fault = await schema_fault(self._pair().target)
+        return f"{fault} ({error})" if fault else str(error)
 
     async def _scan_all(self, verification: Verification, tables: Tables) -> None:
         pace = Pace(self._tools.settings.max_rows_per_second if verification.scheduled else None)
@@ -128,6 +134,8 @@ class Verifier:
             await self._scan(scanner, progress)
             if progress.state == "done":
                 self._tools.metrics.compare_last_full.labels(progress.name).set(clock.wall())
+            if progress.drift_rows and not progress.problems and (fault := await schema_fault(pair.target)):
+                progress.problems.append(fault)
         if await _fingerprints(pair) != verification.fingerprints:
             raise StoreError("A schema changed while the stores were compared.", hint="Verify again.")
 
@@ -143,7 +151,8 @@ class Verifier:
             _log.warning(f"A verification failed after {seconds:.1f} s: {verification.error}", id=verification.id)
             return
         _log.info(
-            f"Verified {verification.rows} rows of {len(verification.tables)} tables in {seconds:.1f} s: "
+            f"Verified {counted(verification.rows, 'row')} of {counted(len(verification.tables), 'table')} "
+            f"in {seconds:.1f} s: "
             f"{verification.drift_rows} drifted, {verification.suspended} did not come to rest.",
             id=verification.id,
             problems=verification.problems,

@@ -106,7 +106,9 @@ def evaluate(facts: GateFacts) -> list[Gate]:
         "statements_ready": _statements(facts),
         "shadow_reads_match": (
             not mismatch,
-            f"{match} match, {mismatch} mismatch, {inconclusive} inconclusive" if match + mismatch else "none replayed",
+            f"{match} match, {mismatch} mismatch, {inconclusive} inconclusive"
+            if match + mismatch
+            else "reads are not replayed on the shadow by this version",
         ),
         "target_ready": _all(rest, "ready"),
         "sequences_ready": _all(sequences, "no sequences"),

@@ -13,6 +13,7 @@ from prometheus_client import generate_latest
 from cutover import __version__, clock
 from cutover.audit import read_records
 from cutover.compare.jsonable import json_key
+from cutover.compare.verify import no_such_table
 from cutover.errors import CutoverError, SwitchRefused
 from cutover.model.control import Gate, Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
@@ -231,7 +232,7 @@ class Operations:
         """Start a full verification, or return the running one."""
         self._known(tables)
         started = self.parts.comparator.start_verify(tables)
-        await self.parts.trail.write("verify", actor, id=started.id, tables=list(tables) if tables else None)
+        await self.parts.trail.write("verify", actor, id=started.id, tables=list(tables) if tables else "all")
         return {"id": started.id, "state": "running"}
 
     async def verification(self) -> Json:
@@ -254,7 +255,7 @@ class Operations:
         result = await self.parts.comparator.repair(table, dry_run=dry_run)
         if not dry_run:
             await self.parts.trail.write(
-                "repair", actor, table=table, repaired=result["repaired"], remaining=result["remaining"]
+                "repair", actor, table=table or "all", repaired=result["repaired"], remaining=result["remaining"]
             )
         return result
 
@@ -276,12 +277,12 @@ class Operations:
         return summary | {"rows": self.parts.statements.rows()}
 
     def _known(self, tables: Sequence[str] | None) -> None:
-        names = [table.name for table in self.parts.situation.tables]
+        """Raises `NoSuchTable`."""
+        mapped = self.parts.situation.tables
+        names = {table.name for table in mapped}
         for name in tables or ():
             if name not in names:
-                raise SwitchRefused(
-                    f"There is no mirrored table {name!r}.", "not_found", hint=f"Mirrored are: {', '.join(names)}."
-                )
+                raise no_such_table(name, mapped)
 
     # -- doing -------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from typing import cast
 
+import asyncpg
 import pytest
 
 from cutover.compare import ledger as ledger_module
@@ -173,6 +174,60 @@ async def test_digests_that_hide_drift_are_found_out(here: World, monkeypatch: p
     assert any("digests hide drift" in problem for problem in verification.problems)
     assert not verification.proves
     assert here.comparator.drift_rows > 0
+
+
+@pytest.mark.parametrize(
+    ("column", "mapped", "changed"),
+    [
+        ("amount", "bigint", "numeric"),  # digests stay equal
+        ("score", "double precision", "numeric"),  # rows differ
+        ("score", "double precision", "text"),  # cannot be read
+    ],
+)
+async def test_a_column_changed_on_the_shadow_is_named_and_what_to_do(
+    sqlite_path: str, postgres_url: str, column: str, mapped: str, changed: str
+) -> None:
+    schema = "CREATE TABLE measures (id INTEGER PRIMARY KEY, amount INTEGER, score REAL)"
+
+    def measures(connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT INTO measures VALUES (?1, ?1, ?1 / 3.0)", [(n,) for n in range(1, 101)])
+
+    async with world(sqlite_path, postgres_url, measures, schema=schema) as here:
+        assert (await here.comparator.verify()).proves
+        await alter(postgres_url, f"ALTER TABLE measures ALTER {column} TYPE {changed} USING {column}::{changed}")
+        for _ in range(3):
+            verification = await here.comparator.verify()
+            told = " ".join([verification.error or "", *verification.problems])
+            assert f'Column {column} of "public"."measures" is {changed}; it was mapped as {mapped}.' in told
+            assert "restart the service" in told
+            assert "Please report it" not in told
+            assert not verification.proves
+        await alter(postgres_url, f"ALTER TABLE measures ALTER {column} TYPE {mapped} USING {column}::{mapped}")
+        await here.comparator.verify()
+        assert (await here.comparator.repair())["remaining"] == 0
+        verification = await here.comparator.verify()
+        assert verification.proves, (verification.error, verification.problems)
+
+
+async def alter(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+async def test_keys_that_cannot_be_typed_are_explained(sqlite_path: str, postgres_url: str) -> None:
+    schema = "CREATE TABLE notes (name TEXT PRIMARY KEY, body TEXT)"
+
+    def unusual(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO notes VALUES (NULL, 'none'), (CAST(x'61ff' AS TEXT), 'broken'), ('null', 'n')")
+
+    async with world(sqlite_path, postgres_url, unusual, schema=schema) as here:
+        for word, body in (('{"null": true}', "none"), ('{"text_hex": "61ff"}', "broken"), ("null", "n")):
+            explained = await here.comparator.explain("notes", [word])
+            assert explained["primary"]["row"]["body"] == body
+            assert explained["verdict"] == ("equal" if body == "n" else "quarantined")
 
 
 async def test_a_store_that_is_away_fails_the_verification_and_no_more(here: World, postgres_server: str) -> None:

@@ -21,6 +21,8 @@ from cutover.errors import (
     ConfigurationError,
     CutoverError,
     FenceTimeout,
+    NoSuchTable,
+    RolesChanging,
     StoreError,
     StoreUnavailable,
     SwitchAborted,
@@ -298,6 +300,8 @@ async def test_a_switch_outlives_the_client_that_asked(client: Client, operation
     [
         (StoreUnavailable("Postgres does not answer.", hint="Start it."), 503, "store_unavailable"),
         (FenceTimeout("Process 12 holds the lock."), 503, "fence_timeout"),
+        (RolesChanging("The roles are changing.", hint="Try again."), 503, "roles_changing"),
+        (NoSuchTable("There is no mapped table 'x'."), 404, "no_such_table"),
         (SwitchRefused("A switch is under way.", "switch_in_progress"), 409, "switch_in_progress"),
         (SwitchRefused("No approval.", "approval_required"), 400, "approval_required"),
         (SwitchAborted("The drain took too long."), 409, "aborted"),

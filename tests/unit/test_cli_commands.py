@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from cutover.admin.app import make_app
 from cutover.admin.operations import Actor, SwitchRequest
 from cutover.audit import AuditLog
-from cutover.errors import StoreUnavailable, SwitchAborted, SwitchRefused
+from cutover.errors import NoSuchTable, StoreUnavailable, SwitchAborted, SwitchRefused
 from cutover.metrics import Metrics
 from cutover.model.control import Gate
 from cutover.settings import AdminSettings
@@ -304,7 +304,7 @@ async def test_the_user_of_the_shell_is_named(operations: ScriptedOperations, mo
         (StoreUnavailable("Postgres is away."), 1),
         (SwitchRefused("Another switch is under way.", "switch_in_progress"), 1),
         (SwitchAborted("The drain took too long."), 1),
-        (SwitchRefused("There is no mirrored table 'x'.", "not_found"), 2),
+        (NoSuchTable("There is no mapped table 'x'."), 2),
     ],
 )
 async def test_refusals_are_one_sentence(operations: ScriptedOperations, error: Exception, code: int) -> None:

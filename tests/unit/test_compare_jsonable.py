@@ -39,6 +39,17 @@ def table(*affinities: str) -> Table:
         ("BLOB", "plain", "plain"),
         ("BLOB", {"base64": "AP8="}, b"\x00\xff"),
         ("TEXT", None, None),
+        ("TEXT", '{"null": true}', None),
+        ("TEXT", {"null": True}, None),
+        ("TEXT", "null", "null"),
+        ("TEXT", '{"text_hex": "61ff"}', "a\udcff"),
+        ("BLOB", '{"base64": "AP8="}', b"\x00\xff"),
+        ("REAL", '{"real": "-inf"}', float("-inf")),
+        ("BLOB", '{"text": "x\'00\'"}', "x'00'"),
+        ("TEXT", '{"text": "{\\"null\\": true}"}', '{"null": true}'),
+        ("TEXT", '{"id": 1}', '{"id": 1}'),
+        ("TEXT", '{"text": "a", "null": true}', '{"text": "a", "null": true}'),
+        ("TEXT", "{broken", "{broken"),
     ],
 )
 def test_a_typed_key_becomes_what_the_column_holds(affinity: str, typed: Any, expected: Any) -> None:
@@ -48,7 +59,18 @@ def test_a_typed_key_becomes_what_the_column_holds(affinity: str, typed: Any, ex
 
 
 @pytest.mark.parametrize(
-    "typed", [[], ["1", "2", "3"], [True, "b"], [[1], "b"], [{"base64": "?"}, "b"], [{"x": 1}, "b"]]
+    "typed",
+    [
+        [],
+        ["1", "2", "3"],
+        [True, "b"],
+        [[1], "b"],
+        [{"base64": "?"}, "b"],
+        [{"x": 1}, "b"],
+        ['{"base64": "?"}', "b"],
+        ['{"text_hex": "6"}', "b"],
+        ['{"null": false}', "b"],
+    ],
 )
 def test_a_key_that_does_not_fit_is_refused_naming_the_columns(typed: list[Any]) -> None:
     with pytest.raises(NoSuchKey, match=r"k0 \(INTEGER\), k1 \(TEXT\)"):
