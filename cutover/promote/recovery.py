@@ -207,7 +207,11 @@ class Attachment:
                 hint="Point postgres.url at the paired server. If it is lost for good: demote by force if it was "
                 "primary, then pair with this one by `cutover backfill --new-target`.",
             )
+        origin = parts.origin.store
+        broken = await origin.check_capture()
         parts.situation.tables = await parts.map_tables(create=True)
+        if not broken:  # tables whose types only their data tell are new to capture, not broken
+            await origin.install_capture()
         await parts.destination.store.initialise(Control(local.pair_id, local.primary, local.epoch))
         identity = await parts.destination.store.identity()
         paired = local.but(peer=identity)
