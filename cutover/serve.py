@@ -24,7 +24,7 @@ from cutover.compare.comparator import Comparator
 from cutover.compare.invariants import InvariantCheck
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.readiness import StatementRegistry
-from cutover.errors import ConfigurationError, CutoverError, OwnedElsewhere, SchemaError, StoreUnavailable
+from cutover.errors import ConfigurationError, CutoverError, OwnedElsewhere, SchemaError, StoreError, StoreUnavailable
 from cutover.hrana.http import make_app as make_front_app
 from cutover.logs import configure_logs, get_logger
 from cutover.metrics import Metrics
@@ -37,6 +37,7 @@ from cutover.promote.parts import Parts, Situation, Trail
 from cutover.promote.phases import Event, after
 from cutover.promote.recovery import Attachment, mend_capture, open_origin, refuse_behind_destination
 from cutover.promote.switch import Switch
+from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.plan import map_with_data
 from cutover.schema.sqlite_schema import SqliteSchema
@@ -231,7 +232,7 @@ class Service:
 
     def _note(self, mapping: Mapping) -> None:
         """Say what stands in the way, once; the gate `target_ready` says it until it is gone."""
-        blocking = tuple(f"{finding.table}: {finding.message} {finding.todo}".strip() for finding in mapping.blocking)
+        blocking = tuple(_sentence(finding) for finding in mapping.blocking)
         if blocking != self.parts.situation.blocking:
             for sentence in blocking:
                 _log.warning(f"Cannot be mirrored: {sentence}")
@@ -243,7 +244,7 @@ class Service:
         Raises `OwnedElsewhere`, `ConfigurationError`, `SchemaError`: nothing was changed then.
         """
         parts = self.parts
-        await self.sqlite.open()
+        await self._open_sqlite()
         source = await self.sqlite.read_schema()
         mapping = map_tables(source, None, self.settings)
         self._ddl = _statements(source)
@@ -263,6 +264,17 @@ class Service:
         else:
             await parts.door.resume(situation.pair.primary, situation.pair.epoch)
         await self._listen()
+
+    async def _open_sqlite(self) -> None:
+        try:
+            await self.sqlite.open()
+        except StoreError as error:
+            if getattr(error.__cause__, "sqlite_errorname", "") not in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+                raise
+            raise ConfigurationError(
+                f"{self.settings.sqlite.path!r} is not a SQLite database, or is damaged: {error.__cause__}.",
+                hint="Check sqlite.path, and the file with PRAGMA integrity_check.",
+            ) from error
 
     async def _listen(self) -> None:
         admin = make_admin_app(self.operations, self.settings.admin, self.metrics)
@@ -398,6 +410,12 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=1.0)
+
+
+def _sentence(finding: Finding) -> str:
+    message = finding.message if finding.message.endswith((".", "!", "?")) else f"{finding.message}."
+    place = ".".join(filter(None, (finding.table, finding.column)))
+    return ": ".join(filter(None, (place, f"{message} {finding.todo}".strip())))
 
 
 def _statements(schema: SqliteSchema) -> tuple[str, ...]:

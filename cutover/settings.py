@@ -266,9 +266,21 @@ def _explain(problem: Any) -> str:  # noqa: ANN401  # pydantic's error dict
     place = [part for part in problem["loc"] if isinstance(part, str)]
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{name} is no setting.{_nearest(place[-1], _siblings(place))}"
+        return f"{name} is no setting.{_nearest_to(place)}"
     text = str(problem["msg"]).removeprefix("Value error, ")
     return f"{name}: {text}."
+
+
+def _nearest_to(place: list[str]) -> str:
+    """A key of the same section that is spelled alike, else one of another section, else what the section has."""
+    siblings = _siblings(place)
+    if near := _nearest(place[-1], siblings):
+        return near
+    if place[0] in FLAT_SECTIONS:
+        keys = {key: f"{section}.{key}" for section in FLAT_SECTIONS for key in _keys(section)}
+        if alike := difflib.get_close_matches(place[-1], keys, n=1, cutoff=0.6):
+            return f" The nearest known is {keys[alike[0]]}."
+    return f" Known here: {', '.join(siblings)}."
 
 
 def _siblings(place: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ from cutover.cli.exits import BLOCKED
 from cutover.cli.options import AsJson, ConfigFile, settings_of
 from cutover.cli.show import clean, console, grid, number, print_json, rows
 from cutover.errors import ConfigurationError, CutoverError, StoreUnavailable
+from cutover.logs import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -295,4 +296,6 @@ def _show_verdict(page: Console, found: Plan) -> None:
     elif not found.mapping.tables:
         page.print("There is no table to move.", style="yellow")
     else:
-        page.print(f"Ready: {rows(sum(found.rows.values()))} in {len(found.rows)} tables.", style="bold green")
+        page.print(
+            f"Ready: {rows(sum(found.rows.values()))} in {counted(len(found.rows), 'table')}.", style="bold green"
+        )

@@ -182,7 +182,8 @@ def _show_result(result: dict[str, Any], *, as_json: bool) -> None:
         print_json(result)
         return
     said = [_words(result["result"]), f"primary {result['primary']}, epoch {result['epoch']}"]
-    if result.get("pause_seconds") is not None:
+    done = not str(result["result"]).startswith("already_")
+    if done and result.get("pause_seconds") is not None:
         said.append(f"writes were held for {span(result['pause_seconds'])}")
     typer.echo(f"{'; '.join(said)}.")
     for note in result.get("warnings", ()):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cutover.errors import GatesFailed
+from cutover.logs import counted
 from cutover.model.control import Gate
 
 NAMES = (
@@ -68,7 +69,7 @@ def _all(checks: Sequence[tuple[str, bool, str]], nothing: str) -> tuple[bool, s
 
 def _verified(facts: GateFacts) -> tuple[bool, str]:
     if facts.drift_rows:
-        return False, f"{facts.drift_rows} rows drift; see `cutover drift`, mend with `cutover repair`"
+        return False, f"{counted(facts.drift_rows, 'row')} drifted; see `cutover drift`, mend with `cutover repair`"
     if facts.verified_problem:
         return False, facts.verified_problem
     if facts.verified_age is None:
@@ -81,18 +82,19 @@ def _statements(facts: GateFacts) -> tuple[bool, str]:
     if not facts.statements_matter:
         return True, "the store that would become primary speaks the applications' own dialect"
     if facts.statements < facts.statements_min:
-        return False, f"{facts.statements} statements seen, limit {facts.statements_min}"
+        return False, f"{counted(facts.statements, 'statement')} seen, limit {facts.statements_min}"
     if not facts.statements:
         return True, "the front door has seen no statement"
     ready = facts.statements - facts.statements_failing
-    return not facts.statements_failing, f"{ready} of {facts.statements} statements ready"
+    return not facts.statements_failing, f"{ready:,} of {counted(facts.statements, 'statement')} ready"
 
 
 def evaluate(facts: GateFacts) -> list[Gate]:
     """All gates in the order of `NAMES`."""
     match, mismatch, inconclusive = facts.shadow_reads
     running = facts.mirror_state == "running"
-    lag = f"lag {facts.lag_seconds:.2f} s, limit {facts.max_lag_seconds:g} s, {facts.lag_changes} changes"
+    lag = f"lag {facts.lag_seconds:.2f} s, limit {facts.max_lag_seconds:g} s, {counted(facts.lag_changes, 'change')}"
+    hold = f"{counted(len(facts.invariants), 'invariant')} hold{'s' * (len(facts.invariants) == 1)} on both sides"
     broken = [f"{name}: {detail}" for name, ok, detail in facts.invariants if not ok]
     sequences = [check for check in facts.target if check[0].startswith("sequence")]
     rest = [check for check in facts.target if not check[0].startswith("sequence")]
@@ -101,8 +103,8 @@ def evaluate(facts: GateFacts) -> list[Gate]:
         "mirror_running": (running, facts.mirror_error or f"mirror is {facts.mirror_state}"),
         "mirror_caught_up": (running and facts.lag_seconds <= facts.max_lag_seconds, lag),
         "verified": _verified(facts),
-        "no_quarantine": (not facts.quarantined, f"{facts.quarantined} rows in quarantine, limit 0"),
-        "invariants": (not broken, "; ".join(broken) or f"{len(facts.invariants)} invariants hold on both sides"),
+        "no_quarantine": (not facts.quarantined, f"{counted(facts.quarantined, 'row')} in quarantine, limit 0"),
+        "invariants": (not broken, "; ".join(broken) or hold),
         "statements_ready": _statements(facts),
         "shadow_reads_match": (
             not mismatch,
@@ -128,5 +130,5 @@ def require(gates: Iterable[Gate], override: Sequence[str]) -> list[str]:
     left = [gate for gate in failing if gate.name not in override]
     if left:
         text = "; ".join(f"{gate.name} ({gate.detail})" for gate in left)
-        raise GatesFailed(f"{len(left)} of {len(gates)} gates are not passed: {text}.", list(gates))
+        raise GatesFailed(f"{len(left)} of {counted(len(gates), 'gate')} not passed: {text}.", list(gates))
     return [gate.name for gate in failing]

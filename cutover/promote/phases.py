@@ -41,12 +41,19 @@ TABLE: dict[tuple[Phase, Event], Phase] = {
 }
 
 
+_COMMANDS = (Event.PROMOTE, Event.DEMOTE, Event.FINISH)
+"""The events that are an operator's to bring about."""
+_NO_COMMAND = (
+    "Wait until the phase is another one; `cutover status` shows it.",
+    "The migration has ended; nothing is left to be done.",
+)
+
+
 def after(phase: Phase, event: Event) -> Phase:
     """The phase after `event`. Raises `SwitchRefused` where it cannot happen."""
     try:
         return TABLE[phase, event]
     except KeyError:
-        allowed = ", ".join(sorted(e for p, e in TABLE if p is phase)) or "nothing"
-        raise SwitchRefused(
-            f"{event} is not possible while the phase is {phase}.", "wrong_phase", hint=f"Possible now: {allowed}."
-        ) from None
+        commands = ", ".join(f"cutover {e}" for e in _COMMANDS if (phase, e) in TABLE)
+        hint = f"Possible now: {commands}." if commands else _NO_COMMAND[phase is Phase.FINISHED]
+        raise SwitchRefused(f"{event} is not possible while the phase is {phase}.", "wrong_phase", hint=hint) from None

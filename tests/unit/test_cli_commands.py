@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from cutover.admin.app import make_app
-from cutover.admin.operations import Actor, SwitchRequest
+from cutover.admin.operations import Actor, Json, SwitchRequest
 from cutover.audit import AuditLog
 from cutover.errors import NoSuchTable, StoreUnavailable, SwitchAborted, SwitchRefused
 from cutover.metrics import Metrics
@@ -240,6 +240,17 @@ async def test_where_it_already_is_there_is_nothing_to_do(operations: ScriptedOp
         assert ran.code == 0
         assert "There is nothing to do: the phase is promoted" in ran.out + ran.err
     assert operations.switches_done == 0
+
+
+async def test_nothing_was_held_where_nothing_was_done(
+    operations: ScriptedOperations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def already(request: SwitchRequest, actor: Actor) -> Json:
+        return {"result": "already_demoted", "primary": "sqlite", "epoch": 3, "pause_seconds": 0.0, "gates": []}
+
+    monkeypatch.setattr(operations, "demote", already)
+    ran = await cutover("demote", "--approval", "C", "--yes")
+    assert (ran.code, ran.out) == (0, "Already demoted; primary sqlite, epoch 3.\n")
 
 
 async def test_a_wrong_phase_blocks(operations: ScriptedOperations) -> None:

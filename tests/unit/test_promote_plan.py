@@ -6,6 +6,7 @@ import pytest
 
 from cutover.errors import ConfigurationError, SwitchRefused
 from cutover.model.control import Control, Outcome, Phase, SwitchState
+from cutover.promote.gates import GateFacts, evaluate
 from cutover.promote.highwater import HighWater, read_high_water, refuse_old_copy, write_high_water
 from cutover.promote.phases import TABLE, Event, after
 from cutover.promote.plan import Decision, Facts, Standing, compare_controls, local_is_old, plan_recovery
@@ -21,6 +22,33 @@ def test_an_absent_entry_raises_and_says_what_is_possible(phase: Phase, event: E
     else:
         with pytest.raises(SwitchRefused, match=f"while the phase is {phase}"):
             after(phase, event)
+
+
+@pytest.mark.parametrize(
+    ("phase", "event", "hint"),
+    [
+        (Phase.SHADOWING, Event.FINISH, "Possible now: cutover promote."),
+        (Phase.PROMOTED, Event.PROMOTE, "Possible now: cutover demote, cutover finish."),
+        (Phase.PROMOTING, Event.FINISH, "Wait until the phase is another one; `cutover status` shows it."),
+        (Phase.IDLE, Event.PROMOTE, "Wait until the phase is another one; `cutover status` shows it."),
+        (Phase.FINISHED, Event.DEMOTE, "The migration has ended; nothing is left to be done."),
+    ],
+)
+def test_what_is_possible_is_named_by_the_operators_commands(phase: Phase, event: Event, hint: str) -> None:
+    with pytest.raises(SwitchRefused) as refused:
+        after(phase, event)
+    assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "1 row in quarantine"), (1200, "1,200 rows in quarantine")])
+def test_gates_count_as_people_do(count: int, told: str) -> None:
+    gates = {gate.name: gate for gate in evaluate(GateFacts(quarantined=count))}
+    assert gates["no_quarantine"].detail == f"{told}, limit 0"
+
+
+def test_shadow_reads_are_not_claimed() -> None:
+    (gate,) = (gate for gate in evaluate(GateFacts()) if gate.name == "shadow_reads_match")
+    assert (gate.ok, gate.detail) == (True, "reads are not replayed on the shadow by this version")
 
 
 def test_only_a_switch_leads_to_the_other_side() -> None:

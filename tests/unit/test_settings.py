@@ -99,6 +99,9 @@ def test_no_expectation_is_the_default() -> None:
     ("text", "told"),
     [
         ('[sqlite]\npaht = "x"', "sqlite.paht is no setting. The nearest known is path."),
+        ("[sqlite]\npoolsize = 3", "sqlite.poolsize is no setting. The nearest known is postgres.pool_size."),
+        ("[postgres]\npoolsize = 3", "postgres.poolsize is no setting. The nearest known is pool_size."),
+        ("[sqlite]\nzzz = 3", "sqlite.zzz is no setting. Known here: path, busy_timeout, statement_timeout, readers."),
         ("[mirorr]\nbatch_rows = 1", "mirorr is no setting. The nearest known is mirror."),
         ('[tables.users]\ntraget = "x"', "tables.users.traget is no setting. The nearest known is target."),
         ('[tables.users.columns.a]\ntyp = "x"', "tables.users.columns.a.typ is no setting. The nearest known is type."),
