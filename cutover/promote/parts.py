@@ -29,6 +29,9 @@ from cutover.write_through import WriteThrough
 
 _log = get_logger("promote")
 
+_ANCHOR_PATIENCE = 2.0
+"""Seconds that a record waits for a store which answered the last time."""
+
 
 @dataclass
 class Situation:
@@ -57,13 +60,41 @@ class Situation:
         self.changed.set()
 
 
+class _Anchor:
+    """Keeps a store's anchor at the head of the log. A store that is silent is waited for once, then asked aside."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._head = self._anchored = (0, "")
+        self._following: asyncio.Task[None] | None = None
+        self._answers = True
+
+    async def move(self, sequence: int, digest: str) -> None:
+        """Anchor this record. Returns when that is done, failed, or is left to be done without the caller."""
+        self._head = (sequence, digest)
+        if self._following is None or self._following.done():
+            self._following = asyncio.create_task(self._follow())
+        if self._answers:
+            done, _ = await asyncio.wait({self._following}, timeout=_ANCHOR_PATIENCE)
+            self._answers = self._answers and bool(done)
+
+    async def _follow(self) -> None:
+        try:
+            while (head := self._head) != self._anchored:
+                await self._store.anchor(*head)
+                self._anchored, self._answers = head, True
+        except (CutoverError, TimeoutError, OSError) as error:
+            self._answers = False
+            _log.info(f"The audit log's head could not be anchored in {self._store.name}: {error}")
+
+
 class Trail:
     """The audit log together with its anchors in both stores."""
 
     def __init__(self, log: AuditLog, metrics: Metrics, stores: tuple[Store, ...]) -> None:
         self.log = log
         self._metrics = metrics
-        self._stores = stores
+        self._anchors = [_Anchor(store) for store in stores]
         self._order = asyncio.Lock()
 
     async def write(self, action: str, actor: Actor, **metadata: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON values
@@ -71,12 +102,7 @@ class Trail:
         async with self._order:
             record = await asyncio.to_thread(self.log.append, action, actor.name, metadata)
             self._metrics.audit_records.inc()
-            for store in self._stores:
-                try:
-                    async with asyncio.timeout(2.0):
-                        await store.anchor(record["sequence"], record["hash"])
-                except (CutoverError, TimeoutError, OSError) as error:
-                    _log.info(f"The audit log's head could not be anchored in {store.name}: {error}")
+            await asyncio.gather(*(anchor.move(record["sequence"], record["hash"]) for anchor in self._anchors))
         _log.info(f"Audit: {action}.", actor=actor.name, sequence=record["sequence"])
         return record
 

@@ -13,6 +13,7 @@ import pytest
 from cutover.errors import (
     CaptureBroken,
     FenceTimeout,
+    StoreUnavailable,
 )
 from cutover.model.control import BackfillProgress, SwitchState
 from cutover.model.values import Row
@@ -46,6 +47,26 @@ async def test_the_fence_waits_for_this_processs_writers_too(sqlite_path: str) -
     async with served(sqlite_path, PRIMARY) as (store, _), store.writer_turn:
         with pytest.raises(FenceTimeout):
             await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 0.1)
+
+
+async def test_a_fence_that_does_not_stand_is_lifted_without_the_write_lock(sqlite_path: str) -> None:
+    make(sqlite_path, "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY)")
+    steady = PRIMARY.but(switch_id="the one that brought it here")
+    async with served(sqlite_path, steady, busy_timeout=0.2) as (store, _):
+        with direct(sqlite_path) as application:
+            application.execute("BEGIN IMMEDIATE")
+            with pytest.raises(FenceTimeout):
+                await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s"), 0.1)
+            await store.release(steady.but(switch_id=None))
+            assert await store.control() == steady
+            application.execute("ROLLBACK")
+            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s"), 5)
+            application.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):  # this one stands, and to lift it takes the lock
+                await store.release(steady.but(switch_id=None))
+            application.execute("ROLLBACK")
+        await store.release(steady.but(switch_id=None))
+        make(sqlite_path, "INSERT INTO t VALUES ('a')")
 
 
 @pytest.mark.parametrize(

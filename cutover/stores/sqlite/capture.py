@@ -33,7 +33,7 @@ def whole_id(table: Table) -> int:
 # -- what should be and what is --------------------------------------------------------------------------------------
 
 
-def _own_triggers(connection: sqlite3.Connection, prefix: str) -> dict[str, tuple[str, str]]:
+def own_triggers(connection: sqlite3.Connection, prefix: str) -> dict[str, tuple[str, str]]:
     """Trigger name → (table, text) of cutover's triggers with this prefix."""
     rows = connection.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
     return {name: (table, sql) for name, table, sql in rows if name.startswith(prefix)}
@@ -119,7 +119,7 @@ def install_capture(connection: sqlite3.Connection, tables: Tables, broken: Tabl
 
 def drop_triggers(connection: sqlite3.Connection, prefix: str) -> None:
     """Drop cutover's triggers with this prefix, on whatever table they are."""
-    for name in _own_triggers(connection, prefix):
+    for name in own_triggers(connection, prefix):
         connection.execute(f"DROP TRIGGER {name}")
 
 
@@ -179,7 +179,7 @@ def _trigger_problems(
 ) -> list[str]:
     mine = {
         name: sql
-        for name, (on, sql) in _own_triggers(connection, f"{prefix}{table.id}_").items()
+        for name, (on, sql) in own_triggers(connection, f"{prefix}{table.id}_").items()
         if on.lower() == table.name.lower()
     }
     missing = sorted(expected.keys() - mine.keys())

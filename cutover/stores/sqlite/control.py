@@ -115,14 +115,18 @@ def put_control(connection: sqlite3.Connection, control: Control) -> None:
 _MOVING = {"applied_batch", "trimmed_batch", "audit_sequence", "audit_hash"}
 
 
-def expect_control(connection: sqlite3.Connection, expect: Control) -> None:
-    """Raise `StaleApplier` if the control row is not `expect`, batches and anchor aside."""
-    found = need_control(connection)
-    differing = [
+def differences(found: Control, expect: Control) -> list[str]:
+    """How `found` is not `expect`, batches and anchor aside."""
+    return [
         f"{field.name} is {getattr(found, field.name)!s} and not {getattr(expect, field.name)!s}"
         for field in fields(Control)
         if field.name not in _MOVING and getattr(found, field.name) != getattr(expect, field.name)
     ]
+
+
+def expect_control(connection: sqlite3.Connection, expect: Control) -> None:
+    """Raise `StaleApplier` if the control row is not `expect`, batches and anchor aside."""
+    differing = differences(need_control(connection), expect)
     if differing:
         raise StaleApplier(
             f"The control row in SQLite was changed by another owner: {', '.join(differing)}.",

@@ -30,6 +30,9 @@ from cutover.stores.sqlite.watch import CommitWatch
 
 T = TypeVar("T")
 
+_ANCHOR_TIMEOUT = 1.0
+"""Seconds to get the write lock for the audit log's anchor, which the next record moves anyway."""
+
 
 class SqliteStore:
     """Implements `stores.base.Store` on a SQLite file in WAL mode."""
@@ -155,8 +158,10 @@ class SqliteStore:
         await self._change(work, "writing the control row")
 
     async def anchor(self, sequence: int, digest: str) -> None:
-        """Head of the audit log."""
-        await self._change(lambda c: control.put_anchor(c, sequence, digest), "anchoring the audit log")
+        """Head of the audit log. Gives up soon: a fence that is about to be raised must not queue behind it."""
+        await self._within(
+            _ANCHOR_TIMEOUT, lambda c: control.put_anchor(c, sequence, digest), "anchoring the audit log"
+        )
 
     async def identity(self) -> Identity | None:
         """A file is no server."""
@@ -251,8 +256,11 @@ class SqliteStore:
         return await self._look(lambda c: switch.highest_keys(c, self._tables), "reading the highest keys")
 
     async def release(self, control: Control) -> None:
-        """Giver, abort: lift the fence."""
-        await self._change(lambda c: switch.release(c, control), "lifting the fence")
+        """Giver, abort: lift the fence. One that was never raised needs no lock, which the writer in the way has."""
+        if not await self._look(
+            lambda c: _in_one_read(c, lambda d, _: switch.released(d, control), ()), "reading the fence"
+        ):
+            await self._change(lambda c: switch.release(c, control), "lifting the fence")
 
     async def prepare(self, switch_id: str) -> None:
         """Receiver: prepared."""

@@ -20,10 +20,12 @@ from cutover.stores.sqlite.capture import (
     install_capture,
     install_fence,
     is_whole,
+    own_triggers,
     record_schema,
 )
 from cutover.stores.sqlite.control import (
     create_own_tables,
+    differences,
     drop_progress,
     need_control,
     put_control,
@@ -89,6 +91,19 @@ def fence(connection: sqlite3.Connection, tables: Tables, control: Control) -> N
     install_fence(connection, tables, control)
     put_control(connection, control)
     crash_point("sqlite.fence")
+
+
+def released(connection: sqlite3.Connection, control: Control) -> bool:
+    """Whether there is no fence and the control row is `control`. Only reads.
+
+    At rest, the row keeps the number of the switch that brought it here.
+    """
+    standing = read_control(connection)
+    return (
+        standing is not None
+        and not differences(standing.but(switch_id=control.switch_id), control)
+        and not own_triggers(connection, FENCE)
+    )
 
 
 def release(connection: sqlite3.Connection, control: Control) -> None:
