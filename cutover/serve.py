@@ -53,6 +53,8 @@ from cutover.stores.sqlite.store import SqliteStore
 from cutover.write_through import WriteThrough
 
 _log = get_logger("serve")
+_SWITCH_INTERVAL = 0.0005
+"""Seconds that a thread (a digest, a large result) may keep the interpreter from the event loop; Python's own is 5 ms."""
 _DRAIN_SECONDS = 5.0
 _ASK_SECONDS = 2.0
 """How long a start waits for Postgres to say whether the SQLite file is an old copy; the recovery asks again later."""
@@ -62,6 +64,7 @@ _CLOSE_SECONDS = 10.0
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code: 0, or 2 for what only a human can put right."""
     configure_logs(settings.service.log_format, settings.service.log_level)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
         _check(settings)
         try:
