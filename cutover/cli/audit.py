@@ -11,8 +11,9 @@ import typer
 from cutover.cli.exits import FAILED
 from cutover.cli.options import AsJson, ConfigFile, settings_of
 from cutover.cli.outline import cell
-from cutover.cli.show import console, grid, moment, number, print_json
+from cutover.cli.show import console, grid, moment, print_json
 from cutover.errors import ConfigurationError
+from cutover.logs import counted
 
 audit = typer.Typer(
     help="The audit log: every operator action, chained by SHA-256. Works without the service.\n\n"
@@ -43,10 +44,10 @@ def verify(file: AuditFile = None, as_json: AsJson = False, config: ConfigFile =
     if as_json:
         print_json({"file": str(path), **dataclasses.asdict(check)})
     elif check.ok:
-        typer.echo(f"{path}: whole, {number(check.records)} records.")
+        typer.echo(f"{path}: whole, {counted(check.records, 'record')}.")
         typer.echo(f"The last is number {check.head_sequence}, with hash {check.head_hash}.")
     else:
-        typer.echo(f"{path}: broken after {number(check.records)} good records: {check.problem}.", err=True)
+        typer.echo(f"{path}: broken after {counted(check.records, 'good record')}: {check.problem}.", err=True)
     if not check.ok:
         raise typer.Exit(FAILED)
 

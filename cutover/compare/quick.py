@@ -12,6 +12,7 @@ from cutover.compare.readback import ReadBack
 from cutover.compare.scan import Tools
 from cutover.compare.verify import Verifier
 from cutover.errors import CutoverError
+from cutover.logs import counted
 from cutover.model.table import Tables
 
 
@@ -44,7 +45,7 @@ class QuickCheck:
                 await self._verifier.scan_now(table)
         problems = await self._counts()
         ledger = self._tools.ledger
-        problems += [f"{ledger.total(name)} rows of {name} are drifted" for name in ledger.tables()]
+        problems += [f"{counted(ledger.total(name), 'row')} of {name} drifted" for name in ledger.tables()]
         problems += [f"rows of {name} were mirrored and not compared" for name in self._read_back.unread()]
         return problems
 

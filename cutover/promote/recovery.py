@@ -13,7 +13,7 @@ from typing import Any
 
 from cutover.crashpoints import crash_point
 from cutover.errors import ConfigurationError, CutoverError, StoreError
-from cutover.logs import get_logger
+from cutover.logs import counted, get_logger
 from cutover.model.control import Control, Outcome, Phase, SwitchState
 from cutover.model.requests import SERVICE
 from cutover.model.table import Tables
@@ -122,6 +122,25 @@ async def refuse_behind_destination(parts: Parts) -> None:
             f"is at epoch {peer.epoch}, batch {peer.applied_batch}.",
             hint=OLD_COPY,
         )
+
+
+async def _lost_rows(table: Table, theirs: Snapshot, ours: Snapshot) -> AsyncIterator[list[Key]]:
+    """Keys that the returned store's log names and whose rows the origin has not as they are there.
+
+    An entry may be there although its change was applied: the log is trimmed after that.
+    """
+    codecs = codecs_for(table)
+    async for chunk in theirs.changed(table, 1000):
+        held = await ours.rows(table, [key for key, _ in chunk])
+        keys = [key for key, row in chunk if not _equal(table, codecs, row, held.get(key))]
+        if keys:
+            yield keys
+
+
+def _equal(table: Table, codecs: Sequence[Codec], theirs: Row | None, ours: Row | None) -> bool:
+    if theirs is None or ours is None:
+        return theirs is ours
+    return difference(table, codecs, theirs, ours) is None
 
 
 class Attachment:
@@ -299,13 +318,15 @@ class Attachment:
         store = parts.destination.store
         await store.fence(peer.but(state=SwitchState.DEMOTING), parts.settings.promotion.pause_timeout)
         lost: dict[str, list[Any]] = {}
-        async with store.snapshot() as snapshot:
-            pending = await snapshot.pending()
+        changes = 0
+        async with store.snapshot() as theirs, parts.origin.store.snapshot() as ours:
+            whole = sorted((await theirs.pending()).whole)
             for table in parts.situation.tables:
-                async for chunk in snapshot.changed(table, 1000):
-                    keys = lost.setdefault(table.name, [])
-                    keys.extend([list(map(str, key)) for key, _ in chunk][: max(0, 1000 - len(keys))])
-        await parts.trail.write("recovery.lost_writes", SERVICE, changes=pending.count, keys=lost)
+                async for keys in _lost_rows(table, theirs, ours):
+                    changes += len(keys)
+                    said = lost.setdefault(table.name, [])
+                    said.extend(list(map(str, key)) for key in keys[: _LOST_KEYS - len(said)])
+        await parts.trail.write("recovery.lost_writes", SERVICE, changes=changes, keys=lost, whole=whole)
         await self._settle_giver(store.name)
 
     async def _stand_finished(self, local: Control, peer: Control) -> None:
@@ -345,7 +366,7 @@ class Attachment:
         self._enter_phase()
         _log.info(
             f"{situation.pair.source.name} is primary (epoch {situation.pair.epoch}), "
-            f"{situation.pair.target.name} is its shadow; {len(situation.tables)} tables are mirrored.",
+            f"{situation.pair.target.name} is its shadow of {counted(len(situation.tables), 'table')}.",
             generation=situation.generation,
         )
 

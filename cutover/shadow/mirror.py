@@ -17,13 +17,13 @@ from typing import Literal
 from cutover import clock
 from cutover.crashpoints import crash_point
 from cutover.errors import CaptureBroken, CutoverError, StaleApplier, StoreError, StoreUnavailable
-from cutover.logs import get_logger
+from cutover.logs import counted, get_logger
 from cutover.metrics import Metrics
 from cutover.model.control import BackfillProgress
 from cutover.model.table import Table, Tables
 from cutover.model.values import Applied, Key, Pending
 from cutover.settings import MirrorSettings
-from cutover.shadow.backfill import copy_range
+from cutover.shadow.backfill import copy_ranges
 from cutover.stores.base import Applier, Snapshot
 from cutover.stores.pair import Pair
 
@@ -46,8 +46,9 @@ class Turn:
         done = self.applied
         extra = f", {done.quarantined} put in quarantine" if done.quarantined else ""
         return (
-            f"Applied {self.changes} changes of {self.tables} tables in {self.seconds * 1000:.0f} ms: "
-            f"{done.upserted} rows written, {done.deleted} deleted, {done.unchanged} already equal{extra}."
+            f"Applied {counted(self.changes, 'change')} of {counted(self.tables, 'table')} "
+            f"in {self.seconds * 1000:.0f} ms: {counted(done.upserted, 'row')} written, {done.deleted} deleted, "
+            f"{done.unchanged} already equal{extra}."
         )
 
 
@@ -371,17 +372,17 @@ class Mirror:
     # -- backfill ----------------------------------------------------------------------------------------------------
 
     async def _copy_some(self) -> bool:
-        """Copy one range of the first table that is not complete. Caller holds the applier's lock."""
+        """Copy some ranges of the first table that is not complete. Caller holds the applier's lock."""
         table = next((table for table in self.tables if not self.copied(table.name)), None)
         if table is None:
             return False
         before = self.progress(table.name)
-        after = await copy_range(self.pair, table, before, self._settings.backfill_rows, self.generation)
+        after = await copy_ranges(self.pair, table, before, self._settings.backfill_rows, self.generation)
         self._progress[table.name] = after
         self._metrics.backfill_rows.labels(table.name).inc(after.rows - before.rows)
         self._metrics.backfill_expected.labels(table.name).set(after.total)
         if after.state == "done":
-            self.last_sentence = f"Copied all {after.rows} rows of {table.name}."
+            self.last_sentence = f"Copied {counted(after.rows, 'row')} of {table.name}: all there are."
             _log.info(self.last_sentence)
         return True
 

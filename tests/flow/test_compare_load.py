@@ -121,7 +121,7 @@ async def test_parity_inside_the_pause(here: World, monkeypatch: pytest.MonkeyPa
     await here.spoil("users", upserts=[(9, "spoiled", None, None)])
     comparator.applied(here.table("users"), [(9,)])
     (problem,) = await comparator.quick_check(5.0)
-    assert problem == "1 rows of users are drifted"
+    assert problem == "1 row of users drifted"
     await comparator.repair()
     assert await comparator.quick_check(5.0) == []
 
@@ -129,7 +129,7 @@ async def test_parity_inside_the_pause(here: World, monkeypatch: pytest.MonkeyPa
     await here.spoil("users", deletes=[(9,), (10,)])
     comparator.applied(here.table("users"), [(9,), (10,)])
     assert comparator.status()["not_read_back"] == ["users"]
-    assert await comparator.quick_check(5.0) == ["2 rows of users are drifted"], "the table is scanned instead"
+    assert await comparator.quick_check(5.0) == ["2 rows of users drifted"], "the table is scanned instead"
     assert comparator.status()["not_read_back"] == []
     await comparator.repair()
 
