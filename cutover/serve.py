@@ -54,7 +54,7 @@ from cutover.write_through import WriteThrough
 
 _log = get_logger("serve")
 _SWITCH_INTERVAL = 0.0005
-"""Seconds that a thread (a digest, a large result) may keep the interpreter from the event loop; Python's own is 5 ms."""
+"""Seconds that a thread (a digest, a large result) may keep the interpreter from the event loop; usually 5 ms."""
 _DRAIN_SECONDS = 5.0
 _ASK_SECONDS = 2.0
 """How long a start waits for Postgres to say whether the SQLite file is an old copy; the recovery asks again later."""

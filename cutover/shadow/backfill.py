@@ -1,45 +1,71 @@
 """Copying what was there before capture began: range by range, under live writes, resumable at any point.
 
-A range is read in one snapshot and written in one transaction that also records how far the copy is, so a kill
-repeats nothing and forgets nothing. A range *replaces* what the shadow holds between its two keys; copying a table
-again therefore also removes rows that should not be there.
+A range is written in one transaction that also records how far the copy is, so a kill repeats nothing and forgets
+nothing. A range *replaces* what the shadow holds between its two keys; copying a table again therefore also removes
+rows that should not be there.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from cutover.crashpoints import crash_point
 from cutover.model.control import BackfillProgress
 from cutover.model.table import Table
+from cutover.model.values import Key, Row
+from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
 
+RANGES = 4
+"""Ranges that are copied from one snapshot, so that one can be read while another is written. The mirror waits."""
 
-async def copy_range(
+
+async def copy_ranges(
     pair: Pair, table: Table, progress: BackfillProgress, rows: int, generation: int
 ) -> BackfillProgress:
-    """Copy the next up to `rows` rows of `table`; returns the progress that now stands on the shadow.
+    """Copy the next ranges of up to `rows` rows of `table`; returns the progress that now stands on the shadow.
 
-    The caller holds the applier's lock: no batch of the mirror may come between the snapshot and the commit.
+    The caller holds the applier's lock: no batch of the mirror may come between the snapshot and the last commit.
     """
     async with pair.source.snapshot() as snapshot:
         if progress.state == "waiting":
             progress = replace(progress, state="copying", total=await snapshot.count(table))
-        found = await snapshot.range(table, progress.after, rows)
-        last = len(found) < rows
-        upto = None if last else table.key_of(found[-1])
         await pair.source.sync()
-        crash_point("backfill.before_apply")
-        async with pair.target.applier(generation, pair.epoch, None) as applier:
-            await applier.replace_range(table, progress.after, upto, found)
-            progress = replace(
-                progress,
-                state="done" if last else "copying",
-                after=upto or progress.after,
-                rows=progress.rows + len(found),
-                total=max(progress.total, progress.rows + len(found)),
-            )
-            await applier.save_progress(progress)
-            crash_point("backfill.before_commit")
-    crash_point("backfill.after_commit")
+        found = await snapshot.range(table, progress.after, rows)
+        for left in reversed(range(RANGES)):
+            last = len(found) < rows
+            upto = None if last else table.key_of(found[-1])
+            ahead = asyncio.create_task(_read_ahead(snapshot, table, upto, rows if left else 0))
+            try:
+                progress = await _write(pair, table, progress, upto, found, generation)
+            finally:
+                found = await ahead
+            if last:
+                break
     return progress
+
+
+async def _read_ahead(snapshot: Snapshot, table: Table, after: Key | None, rows: int) -> list[Row]:
+    """The range that comes next; nothing after the last."""
+    return await snapshot.range(table, after, rows) if after is not None and rows else []
+
+
+async def _write(
+    pair: Pair, table: Table, progress: BackfillProgress, upto: Key | None, rows: list[Row], generation: int
+) -> BackfillProgress:
+    crash_point("backfill.before_apply")
+    copied = progress.rows + len(rows)
+    done = replace(
+        progress,
+        state="done" if upto is None else "copying",
+        after=upto or progress.after,
+        rows=copied,
+        total=max(progress.total, copied),
+    )
+    async with pair.target.applier(generation, pair.epoch, None) as applier:
+        await applier.replace_range(table, progress.after, upto, rows)
+        await applier.save_progress(done)
+        crash_point("backfill.before_commit")
+    crash_point("backfill.after_commit")
+    return done
