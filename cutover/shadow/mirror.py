@@ -23,7 +23,7 @@ from cutover.model.control import BackfillProgress
 from cutover.model.table import Table, Tables
 from cutover.model.values import Applied, Key, Pending
 from cutover.settings import MirrorSettings
-from cutover.shadow.backfill import copy_range
+from cutover.shadow.backfill import copy_ranges
 from cutover.stores.base import Applier, Snapshot
 from cutover.stores.pair import Pair
 
@@ -372,12 +372,12 @@ class Mirror:
     # -- backfill ----------------------------------------------------------------------------------------------------
 
     async def _copy_some(self) -> bool:
-        """Copy one range of the first table that is not complete. Caller holds the applier's lock."""
+        """Copy some ranges of the first table that is not complete. Caller holds the applier's lock."""
         table = next((table for table in self.tables if not self.copied(table.name)), None)
         if table is None:
             return False
         before = self.progress(table.name)
-        after = await copy_range(self.pair, table, before, self._settings.backfill_rows, self.generation)
+        after = await copy_ranges(self.pair, table, before, self._settings.backfill_rows, self.generation)
         self._progress[table.name] = after
         self._metrics.backfill_rows.labels(table.name).inc(after.rows - before.rows)
         self._metrics.backfill_expected.labels(table.name).set(after.total)
