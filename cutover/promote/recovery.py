@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import suppress
-from typing import Any
 
 from cutover.crashpoints import crash_point
 from cutover.errors import ConfigurationError, CutoverError, StoreError
@@ -18,6 +17,7 @@ from cutover.model.control import Control, Outcome, Phase, SwitchState
 from cutover.model.requests import SERVICE
 from cutover.model.table import Tables
 from cutover.promote.highwater import OLD_COPY, HighWater, read_high_water, refuse_old_copy, write_high_water
+from cutover.promote.lost import lost_writes
 from cutover.promote.parts import Parts
 from cutover.promote.plan import Decision, Facts, Standing, compare_controls, local_is_old, plan_recovery
 from cutover.promote.switch import settle
@@ -298,14 +298,8 @@ class Attachment:
         parts = self.parts
         store = parts.destination.store
         await store.fence(peer.but(state=SwitchState.DEMOTING), parts.settings.promotion.pause_timeout)
-        lost: dict[str, list[Any]] = {}
-        async with store.snapshot() as snapshot:
-            pending = await snapshot.pending()
-            for table in parts.situation.tables:
-                async for chunk in snapshot.changed(table, 1000):
-                    keys = lost.setdefault(table.name, [])
-                    keys.extend([list(map(str, key)) for key, _ in chunk][: max(0, 1000 - len(keys))])
-        await parts.trail.write("recovery.lost_writes", SERVICE, changes=pending.count, keys=lost)
+        lost = await lost_writes(parts.situation.tables, store, parts.origin.store)
+        await parts.trail.write("recovery.lost_writes", SERVICE, **lost)
         await self._settle_giver(store.name)
 
     async def _stand_finished(self, local: Control, peer: Control) -> None:

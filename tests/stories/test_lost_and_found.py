@@ -164,6 +164,35 @@ async def test_demotion_by_force_and_the_lost_postgres_comes_back(
     await check_promises(service, postgres_url, ["kept", "after"])
 
 
+async def test_only_what_sqlite_does_not_have_is_called_lost(service: Service, postgres_url: str) -> None:
+    """A change that was applied, and whose log entry was not trimmed any more, is not lost."""
+    await service.start()
+    await service.up()
+    await service.verified()
+    assert (await service.switch("promote"))[0] == 200
+    assert await service.stop() == 0
+    await service.start(crash_point="mirror.after_commit")
+    await service.answering()
+    await postgres_rows(postgres_url, "INSERT INTO items VALUES ('applied', 1, NULL) RETURNING 1")
+    await service.died()
+    assert sqlite_rows(service.sqlite, "SELECT n FROM items WHERE id = 'applied'") == [(1,)]
+    await postgres_rows(postgres_url, "INSERT INTO items VALUES ('lost', 1, NULL) RETURNING 1")
+    config = service.config.read_text()
+    service.config.write_text(config.replace(postgres_url, "postgresql://nobody@127.0.0.1:1/nothing"))
+    await service.start()
+    await service.answering()
+    code, body = await service.switch("demote", force=True, accept_data_loss=True)
+    assert code == 200, body
+    assert await service.stop() == 0
+    service.config.write_text(config)
+    await service.start()
+    await service.up()
+    records = read_records(service.folder / "state" / "audit.jsonl")
+    lost = next(record for record in records if record["action"] == "recovery.lost_writes")
+    assert lost["metadata"] == {"changes": 1, "keys": {"items": [["lost"]]}, "whole": []}
+    await check_promises(service, postgres_url, ["applied"])
+
+
 @pytest.fixture
 async def embedded(tmp_path: Path, sqlite_path: str) -> AsyncIterator[Service]:
     """A service with its own Postgres, which tests may kill."""
