@@ -90,6 +90,7 @@ def explain(
       cutover explain posts 0192f3c4
       cutover explain memberships 17 42       (a key of two columns)
       cutover explain -- readings -5          (a key that begins with a dash)
+      cutover explain notes '{"null": true}'  (NULL; docs/cli.md has the other forms)
     """
     found = reach(config, admin_url, token).get("/v1/explain", {"table": table, "key": key})
     if as_json:
