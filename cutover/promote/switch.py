@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from cutover import clock
 from cutover.crashpoints import crash_point
-from cutover.errors import CutoverError, FenceTimeout, StoreError, StoreUnavailable, SwitchAborted, SwitchRefused
+from cutover.errors import CutoverError, StoreError, StoreUnavailable, SwitchAborted, SwitchRefused
 from cutover.logs import get_logger
 from cutover.model.control import Control, Gate, Outcome, Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
@@ -37,6 +37,8 @@ _log = get_logger("switch")
 
 _DONE = {"promote": "promoted", "demote": "demoted"}
 _UNDER_WAY = {"promote": Phase.PROMOTING, "demote": Phase.DEMOTING}
+_SHARE = 0.9
+"""Of the pause that is left, what the fence may use to wait for locks."""
 _FENCED = {"promote": SwitchState.PROMOTING, "demote": SwitchState.DEMOTING}
 
 
@@ -52,6 +54,15 @@ class _Attempt:
     """The giver's control row before the switch."""
     paused_at: float = 0.0
     pause: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Intent:
+    """What the receiver is asked to commit."""
+
+    control: Control
+    floors: dict[str, int]
+    """Highest key ever given, by table."""
 
 
 class Switch:
@@ -185,12 +196,13 @@ class Switch:
         try:
             async with asyncio.timeout(parts.settings.promotion.pause_timeout):
                 fenced = await self._fence_drain_verify(attempt)
+                intent = await self._intend(attempt, fenced)
         except (CutoverError, TimeoutError, OSError, asyncio.CancelledError) as error:
             await self._take_back(attempt, actor, error)
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise SwitchAborted(f"The switch was taken back: {_why(error, parts)}") from error
-        if not await self._commit(attempt, fenced):
+        if not await self._commit(attempt, intent):
             await self._take_back(attempt, actor, None)
             raise SwitchAborted("The switch was taken back: the receiving store could not get its locks in time.")
         await self._finish(attempt, request, actor)
@@ -210,7 +222,7 @@ class Switch:
         await parts.door.hold(parts.settings.promotion.grace)
         fenced = attempt.before.but(state=_FENCED[attempt.direction], switch_id=attempt.id)
         crash_point("switch.fence.before")
-        await attempt.giver.store.fence(fenced, left())
+        await attempt.giver.store.fence(fenced, left() * _SHARE)  # its own error names who holds the locks
         crash_point("switch.fence.after")
         await parts.mirror.drain(left())
         crash_point("switch.drain.after")
@@ -220,15 +232,9 @@ class Switch:
         crash_point("switch.verify.after")
         return fenced
 
-    async def _commit(self, attempt: _Attempt, fenced: Control) -> bool:
-        """Step commit. True if committed, False if certainly not.
-
-        Raises `StoreUnavailable` when the receiver cannot say; the caller's recovery goes on asking.
-        """
+    async def _intend(self, attempt: _Attempt, fenced: Control) -> _Intent:
+        """The last step that is taken back without asking: what will be committed, and the note that it may be sent."""
         parts, receiver = self.parts, attempt.receiver.store
-        committing = fenced.but(state=SwitchState.COMMITTING)
-        await attempt.giver.store.write_control(committing, expect=fenced)
-        crash_point("switch.commit.before")
         current = await receiver.control()
         control = (current or attempt.before).but(
             primary=receiver.name,
@@ -239,15 +245,22 @@ class Switch:
             applied_batch=parts.mirror.batch,
             trimmed_batch=parts.mirror.batch,
         )
+        floors = await attempt.giver.store.highest_keys()
+        await attempt.giver.store.write_control(fenced.but(state=SwitchState.COMMITTING), expect=fenced)
+        return _Intent(control, floors)
+
+    async def _commit(self, attempt: _Attempt, intent: _Intent) -> bool:
+        """Step commit. True if committed, False if certainly not.
+
+        Raises `StoreUnavailable` when the receiver cannot say; the caller's recovery goes on asking.
+        """
+        crash_point("switch.commit.before")
+        timeout = self.parts.settings.promotion.pause_timeout
         try:
-            floors = await attempt.giver.store.highest_keys()
-            await receiver.receive(control, attempt.id, parts.settings.promotion.pause_timeout, floors=floors)
+            await attempt.receiver.store.receive(intent.control, attempt.id, timeout, floors=intent.floors)
             outcome = Outcome.COMMITTED
-        except FenceTimeout as error:
-            _log.warning(f"The commit did not get its locks: {error}")
-            outcome = await self._resolve(attempt)
         except (CutoverError, OSError, TimeoutError) as error:
-            _log.warning(f"The answer to the commit is not known ({error}); the receiving store is asked.")
+            _log.warning(f"The commit failed, or its answer was lost ({error}); the receiving store is asked.")
             outcome = await self._resolve(attempt)
         crash_point("switch.commit.after")
         return outcome is Outcome.COMMITTED
