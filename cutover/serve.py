@@ -7,6 +7,7 @@ owner's lock ─▶ SQLite ─▶ audit log ─▶ recovery from SQLite alone �
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -359,9 +360,10 @@ class Service:
     async def _keep_records(self) -> None:
         """Follow the backfill's phase, and keep the high-water mark about a second behind the mirror."""
         parts, situation = self.parts, self.parts.situation
-        written = 0
+        written, file = 0, _file_of(self.settings.sqlite.path)
         while True:
             await asyncio.sleep(0.25)
+            _demand_same_file(self.settings.sqlite.path, file)
             if not situation.attached or parts.switching.locked():
                 continue
             if situation.phase is Phase.BACKFILLING and not parts.mirror.catching_up:
@@ -404,6 +406,24 @@ class Service:
             except (CutoverError, OSError, TimeoutError) as error:
                 _log.warning(f"Closing {name}: {error or 'it took too long'}")
         _log.info("Stopped.")
+
+
+def _file_of(path: str) -> tuple[int, int] | None:
+    """What file stands at `path` (device, inode), without opening it (hazard 28)."""
+    try:
+        found = os.stat(path)  # no pathlib here
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _demand_same_file(path: str, file: tuple[int, int] | None) -> None:
+    """Raises `StoreError` if another file stands at `path`: writes would go into one that nobody finds any more."""
+    if _file_of(path) != file:
+        raise StoreError(
+            f"The SQLite file {path} was moved or replaced while the service ran.",
+            hint="Stop the service before restoring a backup; start it again on the file that is meant.",
+        )
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

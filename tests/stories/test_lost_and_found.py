@@ -86,6 +86,16 @@ async def test_a_postgres_set_back_while_primary_destroys_nothing(service: Servi
     await check_promises(service, postgres_url, [f"k{number}" for number in range(5)])
 
 
+async def test_a_file_that_is_replaced_under_the_service_ends_it(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    copy = Path(service.sqlite + ".copy")
+    shutil.copy(service.sqlite, copy)
+    copy.replace(service.sqlite)
+    assert await service.died() == 1
+    assert "moved or replaced" in service.log.read_text()
+
+
 async def test_a_shadow_that_was_set_back_is_copied_again(service: Service, postgres_url: str) -> None:
     await service.start()
     await service.up()
