@@ -43,7 +43,7 @@ def make_app(path: str, url: str) -> web.Application:
     pools: list[asyncpg.Pool] = []
 
     async def begin(_app: web.Application) -> None:
-        pool = await asyncpg.create_pool(url, min_size=20, max_size=20)
+        pool = await asyncpg.create_pool(url, min_size=0, max_size=20)
         await pool.execute(TABLE)
         pools.append(pool)
 

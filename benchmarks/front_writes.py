@@ -64,12 +64,12 @@ async def _measure(
     stage: Stage, sides: dict[str, Run], connections: int, report: Report
 ) -> dict[str, tuple[float, float]]:
     """(rate, p50) of each side."""
-    for side in sides.values():
-        await side(connections, min(1.0, stage.seconds))  # caches, connections, the first pages of the log
+    for name, side in sides.items():
+        await _turn(name, side, connections, min(1.0, stage.seconds))  # caches, connections, the first pages of the log
     seen: dict[str, list[Load]] = {name: [] for name in sides}
     for _ in range(stage.rounds):
         for name, side in sides.items():
-            seen[name].append(await side(connections, stage.seconds))
+            seen[name].append(await _turn(name, side, connections, stage.seconds))
     for name, loads in seen.items():
         if lost := sum(load.unanswered for load in loads):
             report.notes.append(f"{name} left {lost} requests at {connections} connections without an answer for 20 s")
@@ -79,6 +79,13 @@ async def _measure(
         name: (median([load.rate for load in loads]), median([load.quantile(0.5) for load in loads]))
         for name, loads in seen.items()
     }
+
+
+async def _turn(name: str, side: Run, connections: int, seconds: float) -> Load:
+    try:
+        return await side(connections, seconds)
+    except RuntimeError as error:
+        raise RuntimeError(f"{name} at {connections} connections: {error}") from error
 
 
 async def _check(service: Service, acknowledged: int) -> None:
