@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
+from tests.support.checks import check_promises, postgres_rows, postgres_script, settled, sqlite_rows
 from tests.support.service import Service, until
 from tests.support.writers import DirectWriter, FrontWriter
 
@@ -59,8 +59,8 @@ async def test_tampering_on_either_side_is_reported_and_repaired(service: Servic
     await service.start()
     await service.up()
     tamper = "SET session_replication_role = replica; ALTER TABLE items DISABLE TRIGGER ALL; {} ; "
-    await _execute(postgres_url, tamper.format("UPDATE items SET body = 'forged' WHERE id = 'old-7'"))
-    await _execute(postgres_url, "DELETE FROM items WHERE id = 'old-8'")
+    await postgres_script(postgres_url, tamper.format("UPDATE items SET body = 'forged' WHERE id = 'old-7'"))
+    await postgres_script(postgres_url, "DELETE FROM items WHERE id = 'old-8'")
     verification = await service.verified()
     assert verification["drift_rows"] == 2, verification
     _, drift = await service.request("GET", service.admin + "/v1/drift")
@@ -74,16 +74,6 @@ async def test_tampering_on_either_side_is_reported_and_repaired(service: Servic
     assert repaired["repaired"] == 2
     assert (await service.verified())["drift_rows"] == 0
     await check_promises(service, postgres_url, [])
-
-
-async def _execute(url: str, script: str) -> None:
-    import asyncpg
-
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(script)
-    finally:
-        await connection.close()
 
 
 async def test_postgres_away_never_delays_a_write(service: Service, postgres_url: str) -> None:

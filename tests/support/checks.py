@@ -32,6 +32,15 @@ async def postgres_rows(url: str, sql: str) -> list[tuple[object, ...]]:
         await connection.close()
 
 
+async def postgres_script(url: str, script: str) -> None:
+    """Run several statements on Postgres, past any front door."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(script)
+    finally:
+        await connection.close()
+
+
 async def settled(service: Service) -> None:
     """Wait until nothing is in flight."""
 
