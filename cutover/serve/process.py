@@ -1,0 +1,73 @@
+"""The service as a process: what is checked first, its signals, its exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from cutover.errors import ConfigurationError, CutoverError, OwnedElsewhere, SchemaError
+from cutover.logs import configure_logs, get_logger
+from cutover.serve.service import Service
+from cutover.settings import Settings
+
+_log = get_logger("serve")
+_SWITCH_INTERVAL = 0.0005
+"""Seconds that a thread (a digest, a large result) may keep the interpreter from the event loop; usually 5 ms."""
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit code: 0, or 2 for what only a human can put right."""
+    configure_logs(settings.service.log_format, settings.service.log_level)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        _check(settings)
+        try:
+            import uvloop
+        except ImportError:
+            asyncio.run(_serve(settings))
+        else:
+            uvloop.run(_serve(settings))
+    except (ConfigurationError, OwnedElsewhere, SchemaError) as error:
+        print(f"cutover: {error}", file=sys.stderr)  # the operator's terminal
+        return 2
+    except ExceptionGroup as group:
+        known, unknown = group.split(CutoverError)
+        if unknown is not None:
+            _log.error("A service failed in a way nobody foresaw.", exc_info=unknown)
+            return 1
+        for failure in known.exceptions if known else ():
+            print(f"cutover: {failure}", file=sys.stderr)  # the operator's terminal
+        return 1
+    return 0
+
+
+def _check(settings: Settings) -> None:
+    if settings.service.role == "gateway":
+        raise ConfigurationError(
+            "service.role = gateway does not exist yet.", hint='Run one owner; leave role out, or set it to "owner".'
+        )
+    if not settings.sqlite.path:
+        raise ConfigurationError(
+            "sqlite.path is not set.",
+            hint="Set it in the configuration file, or CUTOVER_SQLITE_PATH in the environment.",
+        )
+    if not Path(settings.sqlite.path).is_file():
+        raise ConfigurationError(
+            f"There is no SQLite file {settings.sqlite.path!r}.",
+            hint="cutover serves the file that the application made; it does not create one.",
+        )
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as closing:
+        service = Service(settings)
+        closing.push_async_callback(service.close)
+        await service.open()
+        await service.run_until(stop)
