@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cutover.model.values import Key
@@ -44,6 +44,7 @@ def test_order_is_sqlites(values: list[object]) -> None:
     st.one_of(st.none(), st.tuples(SMALL, SMALL)),
     st.one_of(st.none(), st.tuples(SMALL, SMALL)),
 )
+@example([(None, 0)], (None, None), (0, None))
 def test_bounds_say_in_sql_what_within_says(keys: list[Key], after: Key | None, upto: Key | None) -> None:
     for declared in ("a, b", "a COLLATE NOCASE, b COLLATE NOCASE"):
         with closing(sqlite3.connect(":memory:")) as connection:

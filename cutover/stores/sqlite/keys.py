@@ -115,10 +115,12 @@ def bounds(table: Table, after: Key | None, upto: Key | None) -> tuple[str, tupl
     """WHERE text and parameters of after < key <= upto in byte order, NULLs first; "1" where both are open."""
     parts: list[str] = []
     parameters: list[SqlValue] = []
+    # Keys whose first column is NULL are in the range if it has no beginning, or begins among them.
+    from_start = after is None or (len(after) > 1 and after[0] is None)
     for key, lower in ((after, True), (upto, False)):
         if key is None:
             continue
-        sql, values = _side(table, key, lower=lower, from_start=after is None)
+        sql, values = _side(table, key, lower=lower, from_start=from_start)
         parts.append(sql)
         parameters.extend(values)
     return " AND ".join(parts) or "1", tuple(parameters)
