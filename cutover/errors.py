@@ -12,6 +12,7 @@
     │   ├── RolesChanging       ... because the primary is being changed; retry helps
     │   ├── FenceTimeout        ... a writer would not let go within the deadline
     │   ├── StaleApplier        ... because a newer owner or epoch exists
+    │   ├── ControlDamaged      ... its control row is missing, or was edited    (exit code 2)
     │   └── CaptureBroken       ... its triggers or schema are not what they should be
     ├── StatementError          an application's SQL failed; has a SQLite code
     ├── SwitchRefused           the state forbids it                             (HTTP 409)
@@ -105,6 +106,12 @@ class StaleApplier(StoreError):
     """This process is no longer the one that may apply: a newer generation, epoch or direction is recorded."""
 
     code = "stale_applier"
+
+
+class ControlDamaged(StoreError):
+    """A control row is missing, or was edited by hand. Nothing is guessed from what is left of it."""
+
+    code = "control_damaged"
 
 
 class CaptureBroken(StoreError):

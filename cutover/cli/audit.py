@@ -11,7 +11,7 @@ import typer
 from cutover.cli.exits import FAILED
 from cutover.cli.options import AsJson, ConfigFile, settings_of
 from cutover.cli.outline import cell
-from cutover.cli.show import console, grid, moment, print_json
+from cutover.cli.show import clean, console, grid, moment, print_json
 from cutover.errors import ConfigurationError
 from cutover.logs import counted
 
@@ -32,19 +32,27 @@ AuditFile = Annotated[
 def verify(file: AuditFile = None, as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Check the hash chain. Exit code 0 when it is whole, 1 when it is broken.
 
+    Without FILE, the records that both stores remember must be in it, too: a chain alone does not show a cut tail.
+
     \b
     Example:
       cutover audit verify
       cutover audit verify /backup/audit.jsonl
     """
-    from cutover.audit import verify_chain
+    from cutover.cli.inspecting import check_audit, look
 
     path = _find(file, config)
-    check = verify_chain(path)
+    stores = {} if file is not None else look(settings_of(config))
+    asked = [name for name, found in stores.items() if found.control is not None]
+    check = check_audit(path, stores)
     if as_json:
-        print_json({"file": str(path), **dataclasses.asdict(check)})
+        print_json({"file": str(path), **dataclasses.asdict(check), "anchors": asked})
     elif check.ok:
-        typer.echo(f"{path}: whole, {counted(check.records, 'record')}.")
+        held = f" What {' and '.join(asked)} remember of it is in it." if asked else ""
+        typer.echo(f"{path}: whole, {counted(check.records, 'record')}.{held}")
+        for name, found in stores.items():
+            if found.problem:
+                typer.echo(f"Not asked: {name}, {clean(found.problem)}", err=True)
         typer.echo(f"The last is number {check.head_sequence}, with hash {check.head_hash}.")
     else:
         typer.echo(f"{path}: broken after {counted(check.records, 'good record')}: {check.problem}.", err=True)

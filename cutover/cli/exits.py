@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cutover.errors import ConfigurationError, CutoverError, OwnedElsewhere
+from cutover.errors import ConfigurationError, ControlDamaged, CutoverError, OwnedElsewhere
 
 DONE = 0
 FAILED = 1
@@ -35,7 +35,7 @@ def exit_code(error: CutoverError) -> int:
     """The exit code of a command that ended with this error."""
     if isinstance(error, Unreachable):
         return UNREACHABLE
-    if isinstance(error, ConfigurationError | OwnedElsewhere):
+    if isinstance(error, ConfigurationError | OwnedElsewhere | ControlDamaged):
         return USAGE
     if isinstance(error, Refused):
         if error.code == "gates_failed":

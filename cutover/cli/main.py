@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mirror": ("cutover.cli.service", "mirror"),
     "report": ("cutover.cli.report", "report"),
     "audit": ("cutover.cli.audit", "audit"),
+    "inspect": ("cutover.cli.inspecting", "inspect"),
     "demo": ("cutover.cli.demo", "demo"),
 }
 """name → (module, function or typer app), in the order of a migration."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from hashlib import sha256
 from typing import Literal
+
+from cutover.errors import ControlDamaged
 
 StoreName = Literal["sqlite", "postgres"]
 
@@ -68,6 +72,39 @@ class Control:
         """A copy with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]  # checked by dataclass
 
+    @property
+    def seal(self) -> str:
+        """A hash over the fields that say who is primary; it stands in the row beside them, so an edit by hand shows.
+
+        Not a secret: it guards against a well-meant UPDATE, not against an adversary. Counters are left out, because
+        they move by themselves.
+        """
+        peer = (self.peer.system, str(self.peer.timeline)) if self.peer else ("", "")
+        told = (self.pair_id, self.primary, str(self.epoch), str(self.state), self.switch_id or "", *peer)
+        return sha256("\x1f".join(told).encode()).hexdigest()[:32]
+
+
+INSPECT = (
+    "`cutover inspect` shows both control rows and what stands against them; docs/reliability.md has the ways out."
+)
+"""What to do about a control row that cannot be believed."""
+
+
+def unsealed(control: Control, seal: object, store: str) -> Control:
+    """`control` as it was read together with `seal`. Raises `ControlDamaged` if they do not belong together."""
+    if not isinstance(seal, str) or not hmac.compare_digest(control.seal.encode(), seal.encode()):
+        raise ControlDamaged(
+            f"The control row in {store} was edited by hand: its seal does not fit primary = {control.primary}, "
+            f"epoch = {control.epoch}, state = {control.state}.",
+            hint=INSPECT,
+        )
+    return control
+
+
+def unreadable(store: str, why: object) -> ControlDamaged:
+    """The error for a control row that is missing, or holds what cutover never writes."""
+    return ControlDamaged(f"The control row in {store} cannot be believed: {why}.", hint=INSPECT)
+
 
 class Phase(StrEnum):
     """What operators see. Derived from control, backfill and switch; never stored."""
@@ -101,3 +138,43 @@ class BackfillProgress:
     """The key up to which everything is copied."""
     rows: int = 0
     total: int = 0
+
+
+def columns_of(control: Control) -> dict[str, object]:
+    """The row by its columns, as both stores name them."""
+    peer = control.peer
+    return {
+        "pair_id": control.pair_id,
+        "primary_store": control.primary,
+        "epoch": control.epoch,
+        "state": control.state.value,
+        "switch_id": control.switch_id,
+        "generation": control.generation,
+        "applied_batch": control.applied_batch,
+        "trimmed_batch": control.trimmed_batch,
+        "peer_system": peer.system if peer else None,
+        "peer_timeline": peer.timeline if peer else None,
+        "audit_sequence": control.audit_sequence,
+        "audit_hash": control.audit_hash,
+        "seal": control.seal,
+    }
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What stands in one store, believable or not: for the eyes of an operator, never to decide from."""
+
+    where: str
+    row: dict[str, object] | None
+    """The control row as it is written; None if there is none."""
+    control: Control | None
+    """The same, if it can be believed."""
+    problem: str
+    """Why it cannot, or why the store could not be asked; empty if nothing is wrong."""
+    fenced: bool | None = None
+    """Whether applications' writes are refused; None if that could not be seen."""
+    changes: int | None = None
+    """Entries in the change log."""
+    switches: tuple[tuple[str, str], ...] = ()
+    """(switch id, outcome) of the switches that this store was to receive, newest last."""
+    identity: Identity | None = None

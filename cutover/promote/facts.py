@@ -49,7 +49,7 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         age, problem = None, str(error)
     summary = parts.statements.summary()
     return GateFacts(
-        to_copy=tuple(table.name for table in situation.tables if not mirror.copied(table.name)),
+        to_copy=tuple(table.name for table in situation.tables if situation.returned or not mirror.copied(table.name)),
         mirror_state=mirror.state,
         mirror_error=mirror.last_error,
         lag_seconds=lag,

@@ -22,7 +22,8 @@ from cutover.promote.facts import lag_of
 from cutover.promote.finish import demote_by_force, finish
 from cutover.promote.parts import Parts
 from cutover.promote.report import build_report
-from cutover.promote.switch import Direction, Switch, gate_json
+from cutover.promote.steps import Direction
+from cutover.promote.switch import Switch, gate_json
 
 Json = dict[str, Any]
 
@@ -135,7 +136,7 @@ class Operations:
         """Gates of the next switch: promotion, or demotion while promoted. Evaluated at most every few seconds."""
         if self.parts.situation.phase is Phase.FINISHED:
             return []
-        if self.parts.switching.locked() and self._gates:
+        if self.parts.situation.switching and self._gates:
             return self._gates
         async with self._gates_lock:
             seen = self._gates_depend_on()
@@ -321,8 +322,14 @@ class Operations:
         if new_target:
             return await self._new_target(actor)
         self._known(tables)
-        names = list(tables) if tables else [table.name for table in self.parts.situation.tables]
-        await self.parts.mirror.copy_again(names)
+        situation = self.parts.situation
+        names = list(tables) if tables else [table.name for table in situation.tables]
+        if situation.returned:
+            names = [table.name for table in situation.tables]
+            situation.take_returned = True
+            situation.changed.set()
+        else:
+            await self.parts.mirror.copy_again(names)
         await self.parts.trail.write("backfill", actor, tables=names, reason="asked for")
         return {"tables": names}
 

@@ -49,6 +49,12 @@ class Situation:
     blocking: tuple[str, ...] = ()
     """Why the mapping had to leave tables or columns out, one sentence each."""
     generation: int = 0
+    switching: bool = False
+    """An operator's switch is under way."""
+    returned: bool = False
+    """A Postgres that was given up by force has come back, and waits for an operator's word."""
+    take_returned: bool = False
+    """The word: everything is copied to it again."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at every change of phase or roles; whoever waits clears it."""
 
@@ -57,6 +63,13 @@ class Situation:
         if phase is not self.phase:
             _log.info(f"The phase is now {phase}, it was {self.phase}.", phase=phase)
             self.phase = phase
+        self.changed.set()
+
+    def detach(self, *, problem: str = "", error: str = "") -> None:
+        """Have the recovery attach the stores anew: `problem` says why writes cannot be taken, `error` why not."""
+        self.attached = False
+        self.problem = problem or self.problem
+        self.attach_error = error or self.attach_error
         self.changed.set()
 
 
@@ -136,6 +149,10 @@ class Parts:
     high_water: Path
     backups: Path
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def lost_writes(self, epoch: int) -> Path:
+        """Where the rows are saved that only a primary of this epoch had, which was given up by force."""
+        return self.high_water.with_name(f"lost-writes-epoch-{epoch}.jsonl")
 
     def member(self, name: str) -> Member:
         """The member whose store has this name."""

@@ -15,36 +15,40 @@ class Step(StrEnum):
     FENCE = "fence"
     DRAIN = "drain"
     VERIFY = "verify"
+    ANNOUNCE = "announce"
     COMMIT = "commit"
     FINISH = "finish"
 
 
-SWITCH = (Step.PREPARE, Step.FENCE, Step.DRAIN, Step.VERIFY, Step.COMMIT, Step.FINISH)
+REVERSIBLE = (Step.FENCE, Step.DRAIN, Step.VERIFY, Step.ANNOUNCE)
+"""Inside the pause, and taken back by lifting the fence: the commit was not sent."""
+SWITCH = (Step.PREPARE, *REVERSIBLE, Step.COMMIT, Step.FINISH)
 
 EXPLAINED = {
     Step.PREPARE: "gates checked, SQLite backed up and checked, the switch recorded as prepared in the receiving store",
     Step.FENCE: "front door holds new writes, open write transactions get their grace, the primary is fenced",
     Step.DRAIN: "the mirror applies until the change log is empty, then stops",
     Step.VERIFY: "row counts and everything mirrored since the last full verification are compared",
+    Step.ANNOUNCE: "the primary notes, synced to disk, that the commit may be sent: the last step that needs no asking",
     Step.COMMIT: "one transaction on the receiving store: locks, keys, sequences, capture, new epoch",
-    Step.FINISH: "the other store becomes the shadow, held writes go on, the reverse mirror starts",
+    Step.FINISH: "held writes go on, the other store becomes the shadow, the reverse mirror starts",
 }
 
 
 class Decision(StrEnum):
-    """What recovery does. Only the last two need the operator."""
+    """What recovery does next. It acts, and looks again, until there is nothing to do, or only waiting helps."""
 
     NOTHING = "nothing"
     ABORT = "abort"
-    """The commit was certainly never sent: lift the giver's fence."""
+    """The commit certainly did not happen and never will: lift the giver's fence."""
     RESOLVE = "resolve"
-    """The commit may have been sent and is not recorded: make it impossible, then see which it is."""
+    """The commit may have been sent and is not recorded: make it impossible, unless it wins the race."""
     SETTLE = "settle"
     """The commit happened: make the giver the shadow."""
+    SUPERSEDED = "superseded"
+    """The other store went on without this switch: the giver is no primary any more, whatever its row says."""
     WAIT = "wait"
     """Nobody who answers knows: stay fenced, say why, keep asking."""
-    REFUSE = "refuse"
-    """Something is not what it was: stay fenced, say why."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,26 @@ class Facts:
 
 def plan_recovery(facts: Facts) -> Recovery:
     """Decide from durable state alone (`docs/reliability.md`). Never guesses."""
-    state = facts.giver.state
+    state, receiver = facts.giver.state, facts.receiver
     if state in (SwitchState.STEADY, SwitchState.FINISHED):
         return Recovery(Decision.NOTHING, "No switch was under way.")
+    known = receiver is not None and facts.same_server and receiver.pair_id == facts.giver.pair_id
+    if known and receiver is not None and receiver.epoch > facts.giver.epoch and not _committed(facts, receiver):
+        return Recovery(
+            Decision.SUPERSEDED,
+            f"{receiver.primary} is primary at epoch {receiver.epoch} by another switch than {facts.giver.switch_id}.",
+        )
     if state in (SwitchState.PROMOTING, SwitchState.DEMOTING):
         return Recovery(Decision.ABORT, "The switch was cut off before its commit was sent; it is taken back.")
-    return _after_sending(facts)
+    return _after_sending(facts, known=known)
 
 
-def _after_sending(facts: Facts) -> Recovery:
+def _committed(facts: Facts, receiver: Control) -> bool:
+    """Whether it is this very switch that brought the receiver forward."""
+    return facts.outcome is Outcome.COMMITTED and receiver.epoch == facts.giver.epoch + 1
+
+
+def _after_sending(facts: Facts, *, known: bool) -> Recovery:
     switch = facts.giver.switch_id
     if not facts.receiver_reachable:
         return Recovery(
@@ -86,7 +101,7 @@ def _after_sending(facts: Facts) -> Recovery:
             f"The commit of switch {switch} may have been sent and the receiving store cannot be asked; "
             "the primary stays fenced until it answers.",
         )
-    if not facts.same_server or facts.receiver is None or facts.receiver.pair_id != facts.giver.pair_id:
+    if not known:
         return Recovery(
             Decision.WAIT,
             f"The commit of switch {switch} may have been sent, but the store that answers is not the one it was sent "
@@ -109,10 +124,8 @@ class Standing(StrEnum):
     """How two steady stores stand to each other at a start."""
 
     AGREE = "agree"
-    SETTLE_PEER = "settle_peer"
-    """The peer has yet to learn that it is the shadow."""
     PEER_RETURNED = "peer_returned"
-    """A primary that was given up by force has come back: fence it, list its unapplied writes, copy again."""
+    """A primary that was given up by force has come back: fence it, save what only it has, and wait for an operator."""
     RESTORED = "restored"
     """The shadow is an older copy within the same epoch: copy everything again."""
     REFUSE = "refuse"
@@ -136,8 +149,15 @@ def compare_controls(local: Control, peer: Control, *, same_server: bool) -> tup
         )
     if peer.epoch == local.epoch:
         return _same_epoch(local, peer)
-    if peer.state is SwitchState.COMMITTING:
-        return Standing.SETTLE_PEER, "The demotion was committed; Postgres has yet to become the shadow."
+    if local.primary != "sqlite":
+        return Standing.REFUSE, (
+            f"Postgres, the primary since epoch {local.epoch}, is at epoch {peer.epoch}: it is an older copy of itself."
+        )
+    if peer.primary == "sqlite":
+        return Standing.RESTORED, (
+            f"The shadow is at epoch {peer.epoch}, the primary at epoch {local.epoch}: the shadow is an older copy, so "
+            "everything is copied again."
+        )
     return Standing.PEER_RETURNED, (
         f"Postgres is at epoch {peer.epoch}, SQLite at epoch {local.epoch}: it was given up by force and has come back."
     )

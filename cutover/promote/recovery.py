@@ -13,17 +13,22 @@ from contextlib import suppress
 from cutover.crashpoints import crash_point
 from cutover.errors import ConfigurationError, CutoverError, StoreError
 from cutover.logs import counted, get_logger
-from cutover.model.control import Control, Outcome, Phase, SwitchState
+from cutover.model.control import Control, Phase, SwitchState
 from cutover.model.requests import SERVICE
 from cutover.model.table import Tables
+from cutover.promote.backups import ensure_backup
+from cutover.promote.finish import dismantle
 from cutover.promote.highwater import OLD_COPY, HighWater, read_high_water, refuse_old_copy, write_high_water
-from cutover.promote.lost import lost_writes
+from cutover.promote.lost import save_lost_writes
 from cutover.promote.parts import Parts
 from cutover.promote.plan import Decision, Facts, Standing, compare_controls, local_is_old, plan_recovery
-from cutover.promote.switch import settle
+from cutover.promote.records import close_records, record_recovery
+from cutover.promote.steps import settle
 from cutover.stores.pair import Pair
 
 _log = get_logger("recovery")
+
+_MIDDLE = (SwitchState.PROMOTING, SwitchState.DEMOTING, SwitchState.COMMITTING)
 
 
 async def open_origin(parts: Parts) -> None:
@@ -45,8 +50,6 @@ async def open_origin(parts: Parts) -> None:
         await origin.initialise(local)
     refuse_old_copy(mark, local)
     _check_expected(parts, local.primary)
-    if local.state is SwitchState.PROMOTING:
-        local = await _take_back(parts, local)
     situation.pair = _pair(parts, local)
     if local.primary == origin.name and local.state is SwitchState.STEADY:
         # Whole capture stays: it may be of more tables than those whose mapping is known without Postgres.
@@ -60,6 +63,21 @@ async def open_origin(parts: Parts) -> None:
         )
     if local.state is SwitchState.FINISHED:
         situation.phase = Phase.FINISHED
+
+
+async def take_back(parts: Parts) -> None:
+    """A promotion that was cut off before its commit was sent. Needs no Postgres (hazard 4)."""
+    local = await parts.origin.store.control()
+    if local is None or local.state is not SwitchState.PROMOTING:
+        return
+    crash_point("recovery.take_back.before")
+    await parts.origin.store.release(local.but(state=SwitchState.STEADY, switch_id=None))
+    crash_point("recovery.take_back.after")
+    parts.situation.problem = ""
+    if await parts.origin.store.check_capture():
+        await parts.origin.store.install_capture()
+    await record_recovery(parts, Decision.ABORT, local.switch_id, "It was cut off before its commit was sent.")
+    await close_records(parts, certain=local.switch_id)
 
 
 def _check_expected(parts: Parts, primary: str) -> None:
@@ -90,16 +108,6 @@ async def mend_capture(parts: Parts) -> list[str]:
     if problems:
         await parts.trail.write("capture.repaired", SERVICE, problems=problems)
     return problems
-
-
-async def _take_back(parts: Parts, local: Control) -> Control:
-    """A promotion that was cut off before its commit was sent. Needs no Postgres (hazard 4)."""
-    steady = local.but(state=SwitchState.STEADY, switch_id=None)
-    await parts.origin.store.release(steady)
-    await parts.trail.write("promote.aborted", SERVICE, switchId=local.switch_id, reason="cut off before the commit")
-    await parts.trail.write("recovery", SERVICE, decision="abort", switchId=local.switch_id)
-    parts.metrics.switches.labels("promote", "aborted").inc()
-    return await parts.origin.store.control() or steady
 
 
 async def refuse_behind_destination(parts: Parts) -> None:
@@ -219,38 +227,36 @@ class Attachment:
         return await self._controls()
 
     async def _resolve_interrupted(self, local: Control, peer: Control) -> tuple[Control, Control]:
-        """A switch that was cut off: decide by `plan_recovery`, act, and look again."""
+        """A switch that was cut off: decide by `plan_recovery`, act, and look again, until there is nothing to do."""
         parts = self.parts
-        middle = (SwitchState.PROMOTING, SwitchState.DEMOTING, SwitchState.COMMITTING)
-        if local.state in middle:
+        while True:
             giver, receiver, row, other = parts.origin, parts.destination, local, peer
-            direction = "promote"
-        elif peer.state in middle:
-            giver, receiver, row, other = parts.destination, parts.origin, peer, local
-            direction = "demote"
-        else:
-            return local, peer
-        outcome = await receiver.store.outcome(row.switch_id or "")
-        same = local.peer is None or local.peer == await parts.destination.store.identity()
-        recovery = plan_recovery(Facts(row, True, other, outcome, same))
-        decision = recovery.decision
-        crash_point("recovery.before")
-        if decision is Decision.WAIT:
-            parts.situation.problem = recovery.reason
-            raise StoreError(recovery.reason)
-        if decision is Decision.RESOLVE:
-            final = await receiver.store.tombstone(row.switch_id or "")
-            decision = Decision.SETTLE if final is Outcome.COMMITTED else Decision.ABORT
-        if decision is Decision.ABORT:
-            await giver.store.release(row.but(state=SwitchState.STEADY, switch_id=None))
-        else:
-            await self._settle_giver(giver.store.name)
-        crash_point("recovery.after")
-        ended = "committed" if decision is Decision.SETTLE else "aborted"
-        await parts.trail.write(f"{direction}.{ended}", SERVICE, switchId=row.switch_id, reason=recovery.reason)
-        await parts.trail.write("recovery", SERVICE, decision=str(decision), switchId=row.switch_id)
-        parts.metrics.switches.labels(direction, ended).inc()
-        return await self._controls()
+            if local.state not in _MIDDLE:
+                giver, receiver, row, other = parts.destination, parts.origin, peer, local
+            outcome = await receiver.store.outcome(row.switch_id or "")
+            same = local.peer is None or local.peer == await parts.destination.store.identity()
+            recovery = plan_recovery(Facts(row, True, other, outcome, same))
+            match recovery.decision:
+                case Decision.NOTHING | Decision.SUPERSEDED:
+                    return local, peer
+                case Decision.WAIT:
+                    parts.situation.problem = recovery.reason
+                    raise StoreError(recovery.reason)
+                case Decision.RESOLVE:
+                    crash_point("recovery.resolve.before")
+                    await receiver.store.tombstone(row.switch_id or "")
+                    crash_point("recovery.resolve.after")
+                case Decision.ABORT:
+                    crash_point("recovery.abort.before")
+                    await giver.store.release(row.but(state=SwitchState.STEADY, switch_id=None))
+                    crash_point("recovery.abort.after")
+                case Decision.SETTLE:
+                    crash_point("recovery.settle.before")
+                    await ensure_backup(parts, row.switch_id or "")
+                    await self._settle_giver(giver.store.name)
+                    crash_point("recovery.settle.after")
+            await record_recovery(parts, recovery.decision, row.switch_id, recovery.reason)
+            local, peer = await self._controls()
 
     async def _settle_giver(self, giver: str) -> None:
         """The receiver's row is right about primary and epoch; the giver learns it."""
@@ -275,11 +281,10 @@ class Attachment:
             if parts.situation.pair.primary is parts.destination or local_is_old(local, peer):
                 await self._take_no_writes(local, peer, reason)
             raise StoreError(reason, hint="Nothing was changed; docs/reliability.md tells the ways out.")
-        if standing is Standing.SETTLE_PEER:
-            await self._settle_giver(parts.destination.store.name)
-            return False
         if standing is Standing.PEER_RETURNED:
-            await self._fence_returned(peer)
+            await self._receive_back(peer, reason)
+        if peer.epoch < local.epoch:
+            await self._adopt(peer)
         await parts.trail.write("recovery", SERVICE, decision=str(standing), reason=reason)
         return True
 
@@ -293,25 +298,62 @@ class Attachment:
             "recovery", SERVICE, decision="refuse", reason=reason, epochs=[local.epoch, peer.epoch]
         )
 
-    async def _fence_returned(self, peer: Control) -> None:
-        """A primary that was given up by force: fence it first, then say what was lost, then make it the shadow."""
-        parts = self.parts
-        store = parts.destination.store
+    async def _receive_back(self, peer: Control, reason: str) -> None:
+        """A primary that was given up by force: fence it, save what only it has, and wait for an operator's word.
+
+        Raises `StoreError` until an operator wants everything copied to it again, which overwrites what it has.
+        """
+        parts, store = self.parts, self.parts.destination.store
         await store.fence(peer.but(state=SwitchState.DEMOTING), parts.settings.promotion.pause_timeout)
-        lost = await lost_writes(parts.situation.tables, store, parts.origin.store)
-        await parts.trail.write("recovery.lost_writes", SERVICE, **lost)
-        await self._settle_giver(store.name)
+        crash_point("recovery.returned.fenced")
+        file = parts.lost_writes(peer.epoch)
+        if not await asyncio.to_thread(file.exists):
+            told = await save_lost_writes(parts.situation.tables, store, parts.origin.store, file)
+            crash_point("recovery.returned.saved")
+            await parts.trail.write("recovery.lost_writes", SERVICE, file=str(file), **told)
+        situation = parts.situation
+        situation.returned = not situation.take_returned
+        if situation.returned:
+            situation.move(Phase.BACKFILLING)
+            raise StoreError(
+                f"{reason} It takes no writes, and nothing is mirrored to it.",
+                hint=f"What only it has is saved in {file}. `cutover backfill` copies everything to it again, and "
+                "overwrites what it has.",
+            )
+        situation.take_returned = False
+
+    async def _adopt(self, peer: Control) -> None:
+        """A Postgres of an earlier epoch becomes the shadow of this one. Nothing that it holds is believed."""
+        parts, situation = self.parts, self.parts.situation
+        store = parts.destination.store
+        local = await parts.origin.store.control()
+        assert local is not None
+        crash_point("recovery.adopt.before")
+        await store.forget_progress(list(await store.progress()))
+        generation = max(peer.generation, situation.generation)
+        await store.settle(
+            peer.but(
+                primary=local.primary,
+                epoch=local.epoch,
+                state=SwitchState.STEADY,
+                switch_id=None,
+                generation=generation,
+                applied_batch=max(peer.applied_batch, local.trimmed_batch),
+            )
+        )
+        crash_point("recovery.adopt.after")
 
     async def _stand_finished(self, local: Control, peer: Control) -> None:
         parts, situation = self.parts, self.parts.situation
         if peer.state is not SwitchState.FINISHED:
-            await parts.destination.store.dismantle(peer.but(state=SwitchState.FINISHED))
+            await dismantle(parts)
         if local.state is not SwitchState.FINISHED:
             await parts.origin.store.write_control(local.but(state=SwitchState.FINISHED), expect=local)
         await parts.mirror.stop()
         situation.attached, situation.attach_error, situation.problem = True, "", ""
         await parts.door.resume(situation.pair.primary, situation.pair.epoch)
         situation.move(Phase.FINISHED)
+        await close_records(parts)
 
     async def _begin(self, local: Control, peer: Control, *, copy_again: bool) -> None:
         """Both stores agree: take over, install capture, start the mirror, open the door."""
@@ -321,7 +363,9 @@ class Attachment:
             situation.generation = max(local.generation, peer.generation) + 1
         for store in (situation.pair.source, situation.pair.target):
             await store.take_over(situation.generation)
+            crash_point("recovery.take_over.after")
         problems = await mend_capture(parts)
+        crash_point("recovery.mend.after")
         if copy_again:
             await situation.pair.target.forget_progress([table.name for table in situation.tables])
             parts.comparator.forget()
@@ -337,6 +381,8 @@ class Attachment:
         situation.attached, situation.attach_error, situation.problem = True, "", ""
         await parts.door.resume(situation.pair.primary, situation.pair.epoch)
         self._enter_phase()
+        crash_point("recovery.begin.after")
+        await close_records(parts)
         _log.info(
             f"{situation.pair.source.name} is primary (epoch {situation.pair.epoch}), "
             f"{situation.pair.target.name} is its shadow of {counted(len(situation.tables), 'table')}.",

@@ -24,7 +24,7 @@ from cutover.promote.highwater import HighWater, write_high_water
 from cutover.promote.operations import Operations
 from cutover.promote.parts import Parts, Situation, Trail
 from cutover.promote.phases import Event, after
-from cutover.promote.recovery import Attachment, mend_capture, open_origin, refuse_behind_destination
+from cutover.promote.recovery import Attachment, mend_capture, open_origin, refuse_behind_destination, take_back
 from cutover.promote.switch import Switch
 from cutover.serve.doors import Doors
 from cutover.serve.replaced import demand_same_file, file_of
@@ -168,6 +168,7 @@ class Service:
         done, _ = await asyncio.wait({self._asking}, timeout=_ASK_SECONDS)
         for asked in done:
             asked.result()
+        await take_back(parts)
         if situation.problem:
             await parts.door.hold(0)
         else:

@@ -264,8 +264,16 @@ class Store(Protocol):
         """
         ...
 
-    async def dismantle(self, control: Control) -> None:
-        """`finish` on the primary: remove triggers, logs and applier state; keep the control row, written last."""
+    async def validate(self) -> list[str]:
+        """Prove the foreign keys that were restored unproved; what does not hold, one sentence each."""
+        ...
+
+    async def dismantle(self, control: Control, *, helpers: bool) -> list[str]:
+        """`finish` on the primary: remove triggers, logs and applier state; keep the control row, written last.
+
+        With `helpers`, functions that translated statements call stay. Returns what stays beside the control row, and
+        why. Idempotent.
+        """
         ...
 
     async def probe(self) -> list[tuple[str, bool, str]]:

@@ -557,7 +557,7 @@ async def test_there_and_back(primary: Store, world: World) -> None:
 
 async def test_dismantling_leaves_the_control_row(primary: Store, world: World) -> None:
     control = (await control_of(primary)).but(state=SwitchState.FINISHED)
-    await primary.dismantle(control)
+    await primary.dismantle(control, helpers=False)
     await world.write(ADD, "a", "a")
     assert await control_of(primary) == control
 

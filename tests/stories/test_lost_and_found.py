@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from cutover.audit import read_records
@@ -17,6 +19,24 @@ from tests.support.checks import check_promises, postgres_rows, settled, sqlite_
 from tests.support.servers import fresh_database, signal_all
 from tests.support.service import Service, until
 from tests.support.writers import FrontWriter
+
+
+async def waiting(service: Service) -> None:
+    """Wait until a Postgres that was given up by force has come back, and is kept out."""
+
+    async def refused() -> bool:
+        return "cutover backfill" in str((await service.status())["attach_error"])
+
+    await until(refused, "the demand for a backfill")
+
+
+async def taken_back_in(service: Service) -> None:
+    """Have everything copied to it again."""
+    await service.answering()
+    await waiting(service)
+    code, body = await service.post("/v1/backfill")
+    assert code == 200, body
+    await service.up()
 
 
 async def test_a_restored_old_copy_of_the_file_is_refused(service: Service, postgres_url: str, tmp_path: Path) -> None:
@@ -82,7 +102,7 @@ async def test_a_postgres_set_back_while_primary_destroys_nothing(service: Servi
     assert sqlite_rows(service.sqlite, "SELECT count(*) FROM items WHERE id LIKE 'k%'") == [(5,)]
     code, body = await service.switch("demote", force=True, accept_data_loss=True)  # SQLite has what Postgres lost
     assert code == 200, body
-    await service.up()
+    await taken_back_in(service)
     await check_promises(service, postgres_url, [f"k{number}" for number in range(5)])
 
 
@@ -167,10 +187,26 @@ async def test_demotion_by_force_and_the_lost_postgres_comes_back(
     assert await service.stop() == 0
     service.config.write_text(config)
     await service.start()
-    await service.up()
+    await service.answering()
+    await waiting(service)
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await postgres_rows(postgres_url, "DELETE FROM items RETURNING 1")
+    code, body = await service.switch("promote")
+    assert (code, body["error"]["code"]) == (409, "gates_failed")
+    assert not next(gate for gate in body["gates"] if gate["name"] == "backfill_complete")["ok"]
+    assert await service.stop() == 0
+    await service.start()  # it does not forget that it was not told to go on
+    await taken_back_in(service)
     records = read_records(service.folder / "state" / "audit.jsonl")
-    lost = next(record for record in records if record["action"] == "recovery.lost_writes")
+    (lost,) = (record for record in records if record["action"] == "recovery.lost_writes")
     assert lost["metadata"]["keys"]["items"] == [["lost"]]
+    (line,) = Path(lost["metadata"]["file"]).read_text().splitlines()
+    assert json.loads(line) == {
+        "table": "items",
+        "key": ["lost"],
+        "row": {"id": "lost", "n": 1, "body": None},
+        "standing": None,
+    }
     await check_promises(service, postgres_url, ["kept", "after"])
 
 
@@ -196,9 +232,10 @@ async def test_only_what_sqlite_does_not_have_is_called_lost(service: Service, p
     assert await service.stop() == 0
     service.config.write_text(config)
     await service.start()
-    await service.up()
+    await taken_back_in(service)
     records = read_records(service.folder / "state" / "audit.jsonl")
     lost = next(record for record in records if record["action"] == "recovery.lost_writes")
+    del lost["metadata"]["file"]
     assert lost["metadata"] == {"changes": 1, "keys": {"items": [["lost"]]}, "whole": []}
     await check_promises(service, postgres_url, ["applied"])
 

@@ -98,8 +98,11 @@ LOCAL = Control("pair", "sqlite", 3, trimmed_batch=7)
         (LOCAL, Control("other", "sqlite", 3), Standing.REFUSE),
         (LOCAL, Control("pair", "postgres", 4), Standing.REFUSE),
         (LOCAL, Control("pair", "postgres", 3), Standing.REFUSE),
-        (LOCAL, Control("pair", "postgres", 2, SwitchState.COMMITTING), Standing.SETTLE_PEER),
         (LOCAL, Control("pair", "postgres", 2), Standing.PEER_RETURNED),
+        (LOCAL, Control("pair", "postgres", 2, SwitchState.DEMOTING), Standing.PEER_RETURNED),
+        (LOCAL, Control("pair", "postgres", 2, SwitchState.COMMITTING), Standing.PEER_RETURNED),
+        (LOCAL, Control("pair", "sqlite", 1), Standing.RESTORED),
+        (LOCAL.but(primary="postgres"), Control("pair", "postgres", 2), Standing.REFUSE),
         (Control("pair", "postgres", 4), Control("pair", "postgres", 4), Standing.AGREE),
         (
             Control("pair", "postgres", 4, applied_batch=9),

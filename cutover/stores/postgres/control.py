@@ -9,7 +9,16 @@ from importlib.resources import files
 import asyncpg
 
 from cutover.errors import StaleApplier, StoreError
-from cutover.model.control import BackfillProgress, Control, Identity, Outcome, SwitchState
+from cutover.model.control import (
+    BackfillProgress,
+    Control,
+    Identity,
+    Outcome,
+    SwitchState,
+    columns_of,
+    unreadable,
+    unsealed,
+)
 from cutover.model.values import Quarantined
 from cutover.stores.postgres.errors import LOCK_NOT_AVAILABLE, PostgresAway
 from cutover.stores.postgres.keys import decode_key, encode_key
@@ -18,36 +27,34 @@ from cutover.stores.postgres.names import literal, switch_name
 
 _READ = """
 SELECT pair_id, primary_store, epoch, state, switch_id, generation, applied_batch, trimmed_batch,
-       peer_system, peer_timeline, audit_sequence, audit_hash
+       peer_system, peer_timeline, audit_sequence, audit_hash, seal
 FROM cutover.control"""
 
 _ATTEMPTS = 40
 """Each ends whoever is in the way and waits up to a quarter of a second."""
 
 
-async def create(link: Link) -> None:
-    """Make cutover's own schema, tables and functions. Idempotent; concurrent callers take turns."""
-    script = files("cutover.stores.postgres").joinpath("tables.sql").read_text(encoding="utf-8")
-    async with link.transaction():
-        await link.execute("SELECT pg_advisory_xact_lock(hashtext('cutover.create'))")
-        await link.execute(script)
-
-
 async def read(link: Link, lock: str = "") -> Control | None:
-    """The control row (with `lock`, such as FOR SHARE); None where cutover is not installed."""
+    """The control row (`lock`: such as FOR SHARE); None where cutover is not installed. Raises `ControlDamaged`."""
     if await link.value("SELECT to_regclass('cutover.control') IS NULL"):
         return None
     row = await link.row(f"{_READ} {lock}")
-    return None if row is None else _control(row)
+    if row is None:
+        raise unreadable("PostgreSQL", "the row is missing")
+    return _control(row)
 
 
 def _control(row: asyncpg.Record) -> Control:
     system = row["peer_system"]
-    return Control(
+    try:
+        state = SwitchState(row["state"])
+    except ValueError:
+        raise unreadable("PostgreSQL", f"its state is {row['state']!r}, which cutover never writes") from None
+    found = Control(
         pair_id=row["pair_id"],
         primary=row["primary_store"],
         epoch=row["epoch"],
-        state=SwitchState(row["state"]),
+        state=state,
         switch_id=row["switch_id"],
         generation=row["generation"],
         applied_batch=row["applied_batch"],
@@ -56,17 +63,23 @@ def _control(row: asyncpg.Record) -> Control:
         audit_sequence=row["audit_sequence"],
         audit_hash=row["audit_hash"],
     )
+    return unsealed(found, row["seal"], "PostgreSQL")
 
 
 async def initialise(link: Link, control: Control) -> None:
-    """Write the first control row. Raises `StoreError` where another pair's stands."""
-    await link.execute(
-        """
-        INSERT INTO cutover.control (pair_id, primary_store, epoch, state, switch_id, generation, applied_batch,
-            trimmed_batch, peer_system, peer_timeline, audit_sequence, audit_hash)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (one) DO NOTHING""",
-        *_values(control),
-    )
+    """Make cutover's own schema, tables and functions with the first control row, in one transaction. Idempotent.
+
+    Concurrent callers take turns. Raises `StoreError` where another pair's row stands.
+    """
+    script = files("cutover.stores.postgres").joinpath("tables.sql").read_text(encoding="utf-8")
+    row = columns_of(control)
+    marks = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+    async with link.transaction():
+        await link.execute("SELECT pg_advisory_xact_lock(hashtext('cutover.create'))")
+        made = await link.value("SELECT to_regclass('cutover.control') IS NULL")
+        await link.execute(script)
+        if made:
+            await link.execute(f"INSERT INTO cutover.control ({', '.join(row)}) VALUES ({marks})", *row.values())
     standing = await read(link)
     if standing is None or standing.pair_id != control.pair_id:
         raise StoreError(
@@ -76,22 +89,16 @@ async def initialise(link: Link, control: Control) -> None:
         )
 
 
-def _values(control: Control) -> tuple[object, ...]:
-    peer = control.peer
-    return (
-        control.pair_id,
-        control.primary,
-        control.epoch,
-        control.state.value,
-        control.switch_id,
-        control.generation,
-        control.applied_batch,
-        control.trimmed_batch,
-        peer.system if peer else None,
-        peer.timeline if peer else None,
-        control.audit_sequence,
-        control.audit_hash,
+async def identity(link: Link) -> Identity:
+    """System identifier and timeline. A standby's own timeline is that of its last checkpoint."""
+    row = await link.row(
+        """
+        SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
+               CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
+               ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline"""
     )
+    assert row is not None, "a query without FROM has a row"
+    return Identity(row["system"], row["timeline"])
 
 
 def set_control(control: Control) -> str:
@@ -110,7 +117,7 @@ def set_control(control: Control) -> str:
             trimmed_batch = greatest(trimmed_batch, {control.trimmed_batch}),
             peer_system = {text(peer.system if peer else None)}, peer_timeline = {peer.timeline if peer else "NULL"},
             audit_hash = CASE WHEN {anchored} THEN {text(control.audit_hash)} ELSE audit_hash END,
-            audit_sequence = greatest(audit_sequence, {control.audit_sequence})
+            audit_sequence = greatest(audit_sequence, {control.audit_sequence}), seal = {text(control.seal)}
         WHERE pair_id = {text(control.pair_id)}"""
 
 

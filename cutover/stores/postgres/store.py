@@ -17,7 +17,7 @@ from cutover.model.table import Tables
 from cutover.model.values import Pending, Quarantined
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.stores.base import Applier, Snapshot
-from cutover.stores.postgres import capture, catalog, probe, sequences, suspend, switch
+from cutover.stores.postgres import capture, catalog, dismantling, probe, sequences, suspend, switch
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.applier import open_applier
 from cutover.stores.postgres.changes import Changes
@@ -136,7 +136,6 @@ class PostgresStore:
     async def initialise(self, control: Control) -> None:
         """Create our own schema and write a first control row; a shadow's tables are fenced if all exist."""
         async with self._link() as link:
-            await controls.create(link)
             await controls.initialise(link, control)
             shadow = (await self._control(link)).primary != self.name
             made = {part.table_id for part in await catalog.parts(link, self._mapped)}
@@ -156,14 +155,7 @@ class PostgresStore:
     async def identity(self) -> Identity:
         """System identifier and timeline. A standby's own timeline is that of its last checkpoint."""
         async with self._link() as link:
-            row = await link.row(
-                """
-                SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
-                       CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
-                       ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END AS timeline"""
-            )
-        assert row is not None, "a query without FROM has a row"
-        return Identity(row["system"], row["timeline"])
+            return await controls.identity(link)
 
     # -- capture ---------------------------------------------------------------------------------------------------
 
@@ -299,10 +291,17 @@ class PostgresStore:
         async with self._link() as link:
             return await controls.tombstone(link, switch_id)
 
-    async def dismantle(self, control: Control) -> None:
-        """Remove everything but the control row and the switches."""
+    async def validate(self) -> list[str]:
+        """Validate restored foreign keys now."""
         async with self._link() as link:
-            await switch.dismantle(link, self._mapped, control)
+            await suspend.validate_all(link)
+            left = await suspend.unvalidated(link)
+        return [f"{key} of {relation}" for relation, key in left]
+
+    async def dismantle(self, control: Control, *, helpers: bool) -> list[str]:
+        """Remove everything but the control row, and helper functions where they are needed."""
+        async with self._link() as link:
+            return await dismantling.dismantle(link, self._mapped, control, helpers=helpers)
 
     async def probe(self) -> list[tuple[str, bool, str]]:
         """Readiness to be primary."""

@@ -13,12 +13,12 @@ from cutover.stores.postgres.capture import Wanted
 from cutover.stores.postgres.errors import LOCK_NOT_AVAILABLE, PostgresAway, PostgresRefused
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.locks import holders, with_locks
-from cutover.stores.postgres.names import CAPTURE, TRIGGERS, literal, log, switch_name, target
+from cutover.stores.postgres.names import literal, log, switch_name, target
 
 _QUERY_CANCELED = "57014"
 _UNPREPARED = "55000"
 
-_NO_HURRY = 60.0
+NO_HURRY = 60.0
 """Seconds for the locks of steps that nobody is waiting for."""
 
 
@@ -26,7 +26,7 @@ async def fence(link: Link, tables: Sequence[Table], control: Control, timeout: 
     """Raise the fence and write `control`, once every writer has let go and capture was found whole."""
 
     async def work() -> None:
-        standing = await _write(link, control)
+        standing = await write_newer(link, control)
         faults = [step.fault for step in await capture.steps(link, tables, Wanted.by(standing))]
         if faults:
             raise CaptureBroken(" ".join(faults), hint="Let capture be repaired and the tables verified, then retry.")
@@ -49,26 +49,26 @@ async def release(link: Link, tables: Sequence[Table], control: Control) -> None
             return
 
     async def work() -> None:
-        await _write(link, control)
+        await write_newer(link, control)
         await _turn(link, tables, Wanted.by(control))
 
-    await with_locks(link, [target(table) for table in tables], _NO_HURRY, work)
+    await with_locks(link, [target(table) for table in tables], NO_HURRY, work)
 
 
 async def settle(link: Link, tables: Sequence[Table], control: Control) -> None:
     """Become shadow: fence up, capture off, the log empty, the application's machinery at rest. Idempotent."""
 
     async def work() -> None:
-        await _write(link, control)
+        await write_newer(link, control)
         await _turn(link, tables, Wanted.by(control))
         await suspend.suspend(link, await catalog.parts(link, tables))
         await link.execute("; ".join(f"DELETE FROM {log(table)}" for table in tables) or "SELECT")
         await link.execute("DELETE FROM cutover.quarantine")
 
-    await with_locks(link, [target(table) for table in tables], _NO_HURRY, work)
+    await with_locks(link, [target(table) for table in tables], NO_HURRY, work)
 
 
-async def _write(link: Link, control: Control) -> Control:
+async def write_newer(link: Link, control: Control) -> Control:
     """Write `control` unless a newer row stands there; returns what stood there."""
     standing = await controls.read(link, "FOR NO KEY UPDATE")
     if standing is None or standing.pair_id != control.pair_id:
@@ -158,42 +158,3 @@ def _only_if_prepared(control: Control, switch_id: str) -> str:
                 RAISE EXCEPTION USING ERRCODE = '{_UNPREPARED}', MESSAGE = 'the switch is not prepared here';
             END IF;
         END $cutover$"""
-
-
-async def dismantle(link: Link, tables: Sequence[Table], control: Control) -> None:
-    """Remove triggers, functions, logs and applier state, a table at a time; the control row is written last."""
-    parts = await catalog.parts(link, tables)
-    standing = await catalog.triggers(link)
-    for part in parts:
-        if not standing.get(part.oid) or part.partition:
-            continue
-        drop = "; ".join(f"DROP TRIGGER IF EXISTS {name} ON {part.name}" for name in TRIGGERS)
-        await _locked(link, [part.name], drop)
-    for part in parts:
-        if part.partition and standing.get(part.oid):
-            left = [name for name in TRIGGERS if name != CAPTURE]
-            await _locked(
-                link, [part.name], "; ".join(f"DROP TRIGGER IF EXISTS {name} ON {part.name}" for name in left)
-            )
-    await suspend.validate_all(link)
-    own = await link.fetch(
-        """
-        SELECT format('DROP FUNCTION cutover.%I()', proname) FROM pg_proc
-        WHERE pronamespace = to_regnamespace('cutover') AND proname ~ '^capture_[0-9]+$'
-        UNION ALL
-        SELECT format('DROP TABLE cutover.%I', relname) FROM pg_class
-        WHERE relnamespace = to_regnamespace('cutover') AND relkind = 'r'
-          AND (relname ~ '^log_[0-9]+$' OR relname IN ('quarantine', 'backfill', 'installed', 'suspended'))"""
-    )
-    for row in own:
-        await link.execute(str(row[0]))
-    await link.execute("DROP FUNCTION IF EXISTS cutover.refuse(), cutover.applying()")
-    async with link.transaction():
-        await _write(link, control)
-
-
-async def _locked(link: Link, names: Sequence[str], sql: str) -> None:
-    async def work() -> None:
-        await link.execute(sql)
-
-    await with_locks(link, names, _NO_HURRY, work)

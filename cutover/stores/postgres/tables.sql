@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS cutover.control (
     peer_system text,
     peer_timeline integer,
     audit_sequence bigint NOT NULL,
-    audit_hash text NOT NULL
+    audit_hash text NOT NULL,
+    seal text NOT NULL
 );
 
 -- One row a switch that this database was to receive. Its outcome is the commit point.

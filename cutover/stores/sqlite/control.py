@@ -10,7 +10,16 @@ from typing import Any
 
 from cutover.clock import wall
 from cutover.errors import StaleApplier, StoreError
-from cutover.model.control import BackfillProgress, Control, Identity, Outcome, SwitchState
+from cutover.model.control import (
+    BackfillProgress,
+    Control,
+    Identity,
+    Outcome,
+    SwitchState,
+    columns_of,
+    unreadable,
+    unsealed,
+)
 from cutover.model.table import Tables
 from cutover.model.values import Quarantined
 from cutover.stores.sqlite.keys import decode_key, encode_key
@@ -21,7 +30,7 @@ _OWN_TABLES = (
   one INTEGER PRIMARY KEY CHECK (one = 1), pair_id TEXT NOT NULL, primary_store TEXT NOT NULL, epoch INTEGER NOT NULL,
   state TEXT NOT NULL, switch_id TEXT, generation INTEGER NOT NULL, applied_batch INTEGER NOT NULL,
   trimmed_batch INTEGER NOT NULL, peer_system TEXT, peer_timeline INTEGER, audit_sequence INTEGER NOT NULL,
-  audit_hash TEXT NOT NULL, applying INTEGER NOT NULL DEFAULT 0)""",
+  audit_hash TEXT NOT NULL, seal TEXT NOT NULL, applying INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE IF NOT EXISTS _cutover_switches (
   switch_id TEXT PRIMARY KEY, outcome TEXT NOT NULL, at REAL NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS _cutover_quarantine (
@@ -57,17 +66,27 @@ def exists(connection: sqlite3.Connection, table: str = "_cutover_control") -> b
 
 
 def read_control(connection: sqlite3.Connection) -> Control | None:
-    """The control row; None where cutover was never installed."""
+    """The control row; None where cutover was never installed. Raises `ControlDamaged`."""
     if not exists(connection):
+        left = connection.execute(
+            r"SELECT name FROM sqlite_master WHERE name LIKE '\_cutover\_%' ESCAPE '\'"
+        ).fetchone()
+        if left is not None:
+            raise unreadable("SQLite", f"its table is gone, and cutover was installed here ({left[0]} is left)")
         return None
     row = connection.execute(
         "SELECT pair_id, primary_store, epoch, state, switch_id, generation, applied_batch, trimmed_batch, "
-        "peer_system, peer_timeline, audit_sequence, audit_hash FROM _cutover_control"
+        "peer_system, peer_timeline, audit_sequence, audit_hash, seal FROM _cutover_control"
     ).fetchone()
     if row is None:
-        return None
+        raise unreadable("SQLite", "the row is missing")
     peer = Identity(row[8], row[9]) if row[8] is not None else None
-    return Control(row[0], row[1], row[2], SwitchState(row[3]), row[4], row[5], row[6], row[7], peer, row[10], row[11])
+    try:
+        state = SwitchState(row[3])
+    except ValueError:
+        raise unreadable("SQLite", f"its state is {row[3]!r}, which cutover never writes") from None
+    found = Control(row[0], row[1], row[2], state, row[4], row[5], row[6], row[7], peer, row[10], row[11])
+    return unsealed(found, row[12], "SQLite")
 
 
 def need_control(connection: sqlite3.Connection) -> Control:
@@ -82,7 +101,7 @@ def need_control(connection: sqlite3.Connection) -> Control:
 
 def put_control(connection: sqlite3.Connection, control: Control) -> None:
     """Write the control row. Counters that others move meanwhile (batches, audit anchor) never go back."""
-    before = read_control(connection)
+    before = read_control(connection) if _has_row(connection) else None
     if before is not None:
         control = control.but(
             applied_batch=max(control.applied_batch, before.applied_batch),
@@ -90,26 +109,16 @@ def put_control(connection: sqlite3.Connection, control: Control) -> None:
         )
         if before.audit_sequence > control.audit_sequence:
             control = control.but(audit_sequence=before.audit_sequence, audit_hash=before.audit_hash)
-    peer = control.peer or Identity(None, None)  # type: ignore[arg-type]  # NULLs
+    row = columns_of(control)
     connection.execute(
-        "INSERT OR REPLACE INTO _cutover_control (one, pair_id, primary_store, epoch, state, switch_id, generation, "
-        "applied_batch, trimmed_batch, peer_system, peer_timeline, audit_sequence, audit_hash) "
-        "VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            control.pair_id,
-            control.primary,
-            control.epoch,
-            control.state.value,
-            control.switch_id,
-            control.generation,
-            control.applied_batch,
-            control.trimmed_batch,
-            peer.system,
-            peer.timeline,
-            control.audit_sequence,
-            control.audit_hash,
-        ),
+        f"INSERT OR REPLACE INTO _cutover_control (one, {', '.join(row)}) VALUES (1, {', '.join('?' * len(row))})",
+        tuple(row.values()),
     )
+
+
+def _has_row(connection: sqlite3.Connection) -> bool:
+    """Whether there is a control row yet: in the transaction that installs cutover there is none."""
+    return connection.execute("SELECT 1 FROM _cutover_control").fetchone() is not None
 
 
 _MOVING = {"applied_batch", "trimmed_batch", "audit_sequence", "audit_hash"}

@@ -290,9 +290,14 @@ class SqliteStore:
         """Receiver: never to be committed."""
         return await self._change(lambda c: switch.tombstone(c, self._tables, switch_id), "ending a switch")
 
-    async def dismantle(self, control: Control) -> None:
+    async def validate(self) -> list[str]:
+        """SQLite's foreign keys never rest."""
+        return []
+
+    async def dismantle(self, control: Control, *, helpers: bool) -> list[str]:  # noqa: ARG002  # no helpers here
         """Remove everything but the control row and the outcomes of switches."""
         await self._change(lambda c: switch.dismantle(c, control), "dismantling")
+        return []
 
     async def probe(self) -> list[tuple[str, bool, str]]:
         """Readiness to be primary."""

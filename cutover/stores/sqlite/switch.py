@@ -42,8 +42,8 @@ _LAST_KEY = 2**63 - 1
 
 def initialise(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
     """Own tables and a first control row; an existing one of the same pair stays. A shadow is fenced at once."""
+    found = read_control(connection)  # before our own tables are made: with them, a row that is missing was removed
     create_own_tables(connection, tables)
-    found = read_control(connection)
     if found is None:
         put_control(connection, control)
         if control.primary != "sqlite":

@@ -1,0 +1,72 @@
+"""The audit log's record of every switch gets its end, also where the process died before it could write it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from cutover.audit import read_records
+from cutover.model.control import Outcome, Phase
+from cutover.model.requests import SERVICE
+from cutover.promote.parts import Parts
+from cutover.promote.plan import Decision
+
+_ENDS = ("committed", "aborted")
+
+
+async def record_recovery(parts: Parts, decision: Decision, switch_id: str | None, reason: str) -> None:
+    """One step of a recovery."""
+    await parts.trail.write("recovery", SERVICE, decision=str(decision), switchId=switch_id, reason=reason)
+
+
+async def close_records(parts: Parts, *, certain: str | None = None) -> list[str]:
+    """Write the missing `*.committed` and `*.aborted` records; idempotent. Returns the verbs that were committed.
+
+    The stores' own record of a switch decides. Raises `StoreError` if one cannot be asked.
+    `certain`: a switch that is known to have been aborted, so that nobody needs to be asked; others stay open then.
+    """
+    committed = []
+    for record in await asyncio.to_thread(open_records, parts.trail.log.path):
+        verb, told = str(record["action"]).partition(".")[0], record["metadata"]
+        switch_id = str(told["switchId"])
+        if certain not in (None, switch_id):
+            continue
+        done = certain is None and await _committed(parts, verb, switch_id)
+        end = _ENDS[0] if done else _ENDS[1]
+        await parts.trail.write(
+            f"{verb}.{end}",
+            SERVICE,
+            switchId=switch_id,
+            approval=told.get("approval"),
+            epoch=parts.situation.pair.epoch,
+            reason="The service was cut off; its recovery found how the switch had ended.",
+        )
+        parts.metrics.switches.labels(verb, end).inc()
+        if done:
+            committed.append(verb)
+    return committed
+
+
+def open_records(path: Path) -> list[dict[str, Any]]:
+    """`*.requested` records of switches whose end is not in the log."""
+    begun: dict[str, dict[str, Any]] = {}
+    for record in read_records(path):
+        told = record.get("metadata")
+        switch_id = told.get("switchId") if isinstance(told, dict) else None
+        if not isinstance(switch_id, str):
+            continue
+        end = str(record.get("action")).rpartition(".")[2]
+        if end == "requested":
+            begun[switch_id] = record
+        elif end in _ENDS:
+            begun.pop(switch_id, None)
+    return list(begun.values())
+
+
+async def _committed(parts: Parts, verb: str, switch_id: str) -> bool:
+    """By the outcome in the store that received it; `finish` has no receiver, its end is the phase."""
+    if verb == "finish":
+        return parts.situation.phase is Phase.FINISHED
+    stores = (parts.origin.store, parts.destination.store)
+    return Outcome.COMMITTED in [await store.outcome(switch_id) for store in stores]

@@ -1,0 +1,83 @@
+"""The end of a migration on Postgres: what cutover put into the database is taken out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cutover.crashpoints import crash_point
+from cutover.model.control import Control
+from cutover.model.table import Table
+from cutover.stores.postgres import catalog, suspend
+from cutover.stores.postgres.errors import PostgresRefused
+from cutover.stores.postgres.link import Link
+from cutover.stores.postgres.locks import with_locks
+from cutover.stores.postgres.names import CAPTURE, TRIGGERS
+from cutover.stores.postgres.switch import NO_HURRY, write_newer
+
+_DEPENDED_ON = "2BP01"
+
+
+async def dismantle(link: Link, tables: Sequence[Table], control: Control, *, helpers: bool) -> list[str]:
+    """Remove triggers, functions, logs and applier state, a table at a time; the control row is written last.
+
+    Every statement may be repeated, so a kill anywhere is made good by doing it again.
+    """
+    parts = await catalog.parts(link, tables)
+    standing = await catalog.triggers(link)
+    for part in parts:
+        if not standing.get(part.oid) or part.partition:
+            continue
+        drop = "; ".join(f"DROP TRIGGER IF EXISTS {name} ON {part.name}" for name in TRIGGERS)
+        await _locked(link, [part.name], drop)
+    for part in parts:
+        if part.partition and standing.get(part.oid):
+            left = [name for name in TRIGGERS if name != CAPTURE]
+            await _locked(
+                link, [part.name], "; ".join(f"DROP TRIGGER IF EXISTS {name} ON {part.name}" for name in left)
+            )
+    await suspend.validate_all(link)
+    own = await link.fetch(
+        """
+        SELECT format('DROP FUNCTION cutover.%I()', proname) FROM pg_proc
+        WHERE pronamespace = to_regnamespace('cutover') AND proname ~ '^capture_[0-9]+$'
+        UNION ALL
+        SELECT format('DROP TABLE cutover.%I', relname) FROM pg_class
+        WHERE relnamespace = to_regnamespace('cutover') AND relkind = 'r'
+          AND (relname ~ '^log_[0-9]+$'
+               OR relname IN ('quarantine', 'backfill', 'installed', 'suspended', 'switches'))"""
+    )
+    for row in own:
+        await link.execute(str(row[0]))
+    await link.execute("DROP FUNCTION IF EXISTS cutover.refuse(), cutover.applying()")
+    crash_point("postgres.dismantle")
+    kept = await _helpers(link, needed=helpers)
+    async with link.transaction():
+        await write_newer(link, control)
+    return kept
+
+
+async def _helpers(link: Link, *, needed: bool) -> list[str]:
+    """Drop the functions of translated SQL, all at once since they call each other; else say why they stay."""
+    names = await link.value(
+        """
+        SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p
+        WHERE p.pronamespace = to_regnamespace('cutover')"""
+    )
+    if names is None:
+        return []
+    if needed:
+        return ["helper functions in schema cutover: statements of the front door call them"]
+    try:
+        await link.execute(f"DROP ROUTINE {names}")
+    except PostgresRefused as error:
+        if error.sqlstate != _DEPENDED_ON:
+            raise
+        return ["helper functions in schema cutover: a default, an index or a view of the application uses them"]
+    return []
+
+
+async def _locked(link: Link, names: Sequence[str], sql: str) -> None:
+    async def work() -> None:
+        await link.execute(sql)
+
+    await with_locks(link, names, NO_HURRY, work)
