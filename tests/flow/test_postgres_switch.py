@@ -136,7 +136,7 @@ async def test_a_promotion_commits_everything_at_once(postgres_url: str) -> None
             await applier.apply(PEOPLE, [("a", "ann", None)], [])
         await store.prepare("s1")
         await store.prepare("s1")
-        assert await store.outcome("s1") is None
+        assert await store.outcome("s1") is Outcome.PREPARED
         await store.receive(PRIMARY, "s1", 5)
         assert await store.outcome("s1") is Outcome.COMMITTED
         assert await control(store) == PRIMARY.but(applied_batch=7)
@@ -198,7 +198,7 @@ async def test_a_commit_that_cannot_get_its_locks_changes_nothing(postgres_url: 
         await app.execute("SET application_name = 'indexer'; BEGIN; LOCK TABLE people IN SHARE MODE")
         with pytest.raises(FenceTimeout, match="indexer"):
             await store.receive(PRIMARY, "s1", 0.3)
-        assert await store.outcome("s1") is None
+        assert await store.outcome("s1") is Outcome.PREPARED
         assert await control(store) == SHADOW
         await app.execute("COMMIT")
         await store.receive(PRIMARY, "s1", 5)
