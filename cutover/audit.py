@@ -22,6 +22,11 @@ from typing import Any
 from cutover.clock import iso
 from cutover.errors import AuditBroken
 
+REPAIR_LOG = (
+    "Look at it with `cutover audit verify`; to go on, move the damaged file away and keep it, and put back the last "
+    "good copy."
+)
+"""What to do about a log that does not hold."""
 GENESIS = "0" * 64
 """`previousHash` of the first record."""
 
@@ -126,8 +131,7 @@ class AuditLog:
         if not check.ok:
             raise AuditBroken(
                 f"The audit log {self.path} does not hold: {check.problem}.",
-                hint="Look at it with `cutover audit verify`; to go on, move the damaged file away and keep it, "
-                "and put back the last good copy.",
+                hint=REPAIR_LOG,
             )
         self.sequence, self.hash = check.head_sequence, check.head_hash
         if len(whole) < len(content):

@@ -127,6 +127,7 @@ class PromotionSettings(_Section):
     verify_max_age: Duration = Field(3600.0, description="Gate verified: age of the last full verification")
     rehearsal_min_statements: int = Field(0, ge=0, description="Gate statements_ready: statements that must be seen")
     smoke_command: str = Field("", description="Run after a promotion; its failure is reported, it switches nothing")
+    smoke_timeout: Duration = Field(120.0, description="The smoke command is killed, and has failed, after this")
     pause_timeout: Duration = Field(10.0, description="A switch that cannot be done within this is taken back")
     grace: Duration = Field(1.0, description="Open interactive write transactions may still commit within this")
 

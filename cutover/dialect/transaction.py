@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from cutover.crashpoints import crash_point
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, discard
 from cutover.dialect.failures import Conflict, Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
@@ -96,7 +97,9 @@ class Transaction:
 
     async def commit(self) -> None:
         """COMMIT, and give the connection back. Raises `Conflict`, `Lost` (outcome unknown) or `StatementError`."""
+        crash_point("translated.before_commit")
         status = await self._talk("COMMIT")
+        crash_point("translated.after_commit")
         await self._connections.release(self.connection)
         if status != "COMMIT":
             raise Conflict("The transaction had failed.")

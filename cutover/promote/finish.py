@@ -13,13 +13,13 @@ from cutover.model.control import Control, Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
 from cutover.promote.highwater import HighWater, write_high_water
 from cutover.promote.parts import Parts
-from cutover.promote.phases import Event, after
+from cutover.promote.phases import Event, after, at_rest
 from cutover.promote.plan import EXPLAINED
 from cutover.promote.switch import Switch, gate_json
 
 _STEPS = (
     ("validate", "foreign keys that rested while Postgres was the shadow are proved to hold"),
-    ("drain", "the reverse mirror applies what is left, then stops for good"),
+    ("stop", "the reverse mirror applies what there is, then stops for good"),
     ("backup", "a last, checked backup of SQLite"),
     ("record", "SQLite is recorded as finished; it stays fenced"),
     ("dismantle", "triggers, logs and applier state are removed from the primary; the control row stays"),
@@ -75,8 +75,8 @@ async def _ready_to_end(parts: Parts) -> dict[str, str]:
             f"Foreign keys have rows without a parent: {'; '.join(broken)}.",
             hint="Mend these rows, then finish again.",
         )
-    await parts.mirror.drain(parts.settings.promotion.pause_timeout)
-    crash_point("finish.drain.after")
+    await parts.mirror.stop()
+    crash_point("finish.stop.after")
     path = parts.backups / f"final-{parts.situation.pair.epoch}.sqlite"
     await asyncio.to_thread(path.unlink, missing_ok=True)  # of a finish that was cut off right here
     digest = await parts.origin.store.backup(str(path))
@@ -159,7 +159,7 @@ async def demote_by_force(parts: Parts, switch: Switch, request: SwitchRequest, 
         situation.pair = type(situation.pair)(parts.origin, parts.destination, control.epoch)
         situation.problem, situation.attached = "", False
         await parts.door.resume(parts.origin, control.epoch)
-        situation.move(Phase.SHADOWING)
+        situation.move(at_rest())
         pause = clock.monotonic() - began
         high = HighWater(control.pair_id, control.epoch, control.trimmed_batch)
         await asyncio.to_thread(write_high_water, parts.high_water, high)

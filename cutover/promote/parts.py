@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from cutover.audit import AuditLog
+from cutover.audit import REPAIR_LOG, AuditLog, verify_chain
 from cutover.compare.comparator import Comparator
 from cutover.dialect.readiness import StatementRegistry
-from cutover.errors import CutoverError
+from cutover.errors import AuditBroken, CutoverError
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
-from cutover.model.control import Phase
+from cutover.model.control import Control, Phase
 from cutover.model.requests import Actor
 from cutover.model.table import Tables
 from cutover.settings import Settings
@@ -109,6 +109,13 @@ class Trail:
         self._metrics = metrics
         self._anchors = [_Anchor(store) for store in stores]
         self._order = asyncio.Lock()
+
+    async def demand(self, row: Control) -> None:
+        """Raises `AuditBroken` unless the record that this control row remembers is in the log."""
+        async with self._order:
+            check = await asyncio.to_thread(verify_chain, self.log.path, [(row.audit_sequence, row.audit_hash)])
+        if not check.ok:
+            raise AuditBroken(f"The audit log {self.log.path} does not hold: {check.problem}.", hint=REPAIR_LOG)
 
     async def write(self, action: str, actor: Actor, **metadata: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON values
         """Append a record durably, then anchor it. A store that is away is anchored by the next record."""

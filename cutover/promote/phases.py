@@ -41,6 +41,25 @@ TABLE: dict[tuple[Phase, Event], Phase] = {
 }
 
 
+def at_rest(*, promoted: bool = False, finished: bool = False, copying: bool = False) -> Phase:
+    """The phase that durable state alone tells of, outside of a switch: what a start or a recovery finds."""
+    if finished:
+        return Phase.FINISHED
+    if promoted:
+        return Phase.PROMOTED
+    return Phase.BACKFILLING if copying else Phase.SHADOWING
+
+
+def table_text() -> str:
+    """The table as Markdown, which stands in docs/reliability.md: a row a phase, a column an event."""
+    events = list(Event)
+    lines = ["| | " + " | ".join(f"`{event}`" for event in events) + " |", "| --- |" + " --- |" * len(events)]
+    for phase in Phase:
+        cells = (str(TABLE.get((phase, event), "")) for event in events)
+        lines.append(f"| **{phase}** | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 _COMMANDS = (Event.PROMOTE, Event.DEMOTE, Event.FINISH)
 """The events that are an operator's to bring about."""
 _NO_COMMAND = (

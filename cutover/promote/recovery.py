@@ -13,7 +13,7 @@ from contextlib import suppress
 from cutover.crashpoints import crash_point
 from cutover.errors import ConfigurationError, CutoverError, StoreError
 from cutover.logs import counted, get_logger
-from cutover.model.control import Control, Phase, SwitchState
+from cutover.model.control import Control, SwitchState
 from cutover.model.requests import SERVICE
 from cutover.model.table import Tables
 from cutover.promote.backups import ensure_backup
@@ -21,8 +21,10 @@ from cutover.promote.finish import dismantle
 from cutover.promote.highwater import OLD_COPY, HighWater, read_high_water, refuse_old_copy, write_high_water
 from cutover.promote.lost import save_lost_writes
 from cutover.promote.parts import Parts
+from cutover.promote.phases import at_rest
 from cutover.promote.plan import Decision, Facts, Standing, compare_controls, local_is_old, plan_recovery
 from cutover.promote.records import close_records, record_recovery
+from cutover.promote.smoke import run_smoke
 from cutover.promote.steps import settle
 from cutover.stores.pair import Pair
 
@@ -62,7 +64,7 @@ async def open_origin(parts: Parts) -> None:
             f"The commit of switch {local.switch_id} may have been sent; {parts.destination.store.name} must be asked."
         )
     if local.state is SwitchState.FINISHED:
-        situation.phase = Phase.FINISHED
+        situation.phase = at_rest(finished=True)
 
 
 async def take_back(parts: Parts) -> None:
@@ -139,22 +141,35 @@ class Attachment:
         self.parts = parts
         self._backoff = 0.2
         self._mapped: Tables = ()
+        self._promoted = False
+        """A promotion was completed here, so its smoke command has yet to run."""
 
     async def run(self) -> None:
         """Attach, and attach again whenever the situation says that it is lost. Runs until cancelled."""
         situation = self.parts.situation
-        while True:
-            if not situation.attached:
-                async with self.parts.switching:
-                    await self._try()
-            if situation.attached:
-                self._backoff = 0.2
-                situation.changed.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(situation.changed.wait(), 1.0)
-            else:
-                await asyncio.sleep(self._backoff)
-                self._backoff = min(self._backoff * 2, 2.0)
+        async with asyncio.TaskGroup() as beside:
+            while True:
+                if not situation.attached:
+                    async with self.parts.switching:
+                        await self._try()
+                if self._promoted:
+                    self._promoted = False
+                    beside.create_task(self._smoke())
+                if situation.attached:
+                    self._backoff = 0.2
+                    situation.changed.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(situation.changed.wait(), 1.0)
+                else:
+                    await asyncio.sleep(self._backoff)
+                    self._backoff = min(self._backoff * 2, 2.0)
+
+    async def _smoke(self) -> None:
+        """What the operator wanted run after the promotion, though nobody waits for its answer any more."""
+        try:
+            await run_smoke(self.parts, SERVICE)
+        except Exception:  # noqa: BLE001  # loop must live
+            _log.exception("The smoke command could not be run.")
 
     async def _try(self) -> None:
         situation = self.parts.situation
@@ -181,6 +196,7 @@ class Attachment:
         if peer is None:
             local, peer = await self._introduce(local)
         else:
+            await parts.trail.demand(peer)
             situation.tables = await parts.map_tables(create=False)
         local, peer = await self._resolve_interrupted(local, peer)
         copy_again = await self._compare(local, peer)
@@ -314,7 +330,7 @@ class Attachment:
         situation = parts.situation
         situation.returned = not situation.take_returned
         if situation.returned:
-            situation.move(Phase.BACKFILLING)
+            situation.move(at_rest(copying=True))
             raise StoreError(
                 f"{reason} It takes no writes, and nothing is mirrored to it.",
                 hint=f"What only it has is saved in {file}. `cutover backfill` copies everything to it again, and "
@@ -352,7 +368,7 @@ class Attachment:
         await parts.mirror.stop()
         situation.attached, situation.attach_error, situation.problem = True, "", ""
         await parts.door.resume(situation.pair.primary, situation.pair.epoch)
-        situation.move(Phase.FINISHED)
+        situation.move(at_rest(finished=True))
         await close_records(parts)
 
     async def _begin(self, local: Control, peer: Control, *, copy_again: bool) -> None:
@@ -382,7 +398,7 @@ class Attachment:
         await parts.door.resume(situation.pair.primary, situation.pair.epoch)
         self._enter_phase()
         crash_point("recovery.begin.after")
-        await close_records(parts)
+        self._promoted = (await close_records(parts))[-1:] == ["promote"]
         _log.info(
             f"{situation.pair.source.name} is primary (epoch {situation.pair.epoch}), "
             f"{situation.pair.target.name} is its shadow of {counted(len(situation.tables), 'table')}.",
@@ -391,7 +407,5 @@ class Attachment:
 
     def _enter_phase(self) -> None:
         situation, mirror = self.parts.situation, self.parts.mirror
-        if situation.pair.primary is self.parts.destination:
-            situation.move(Phase.PROMOTED)
-        else:
-            situation.move(Phase.BACKFILLING if mirror.catching_up else Phase.SHADOWING)
+        promoted = situation.pair.primary is self.parts.destination
+        situation.move(at_rest(promoted=promoted, copying=mirror.catching_up))

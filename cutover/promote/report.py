@@ -7,6 +7,8 @@ from typing import Any
 
 from cutover import clock
 from cutover.audit import read_records, verify_chain
+from cutover.errors import CutoverError
+from cutover.model.control import Control, columns_of
 from cutover.promote.parts import Parts
 from cutover.promote.switch import Switch
 
@@ -15,14 +17,17 @@ _TOLD = ("requested", "committed", "aborted", "refused")
 
 
 async def build_report(parts: Parts, switch: Switch, status: dict[str, Any]) -> dict[str, Any]:
-    """`{"generated_at", "status", "gates", "verification", "tables", "switches", "overrides", "audit"}`."""
+    """What was compared, switched, overridden and backed up, who says so, and whether the record of it is whole."""
     path = parts.trail.log.path
+    controls = await _controls(parts)
+    anchors = [(row.audit_sequence, row.audit_hash) for row in controls.values()]
     records = await asyncio.to_thread(read_records, path)
-    check = await asyncio.to_thread(verify_chain, path)
+    check = await asyncio.to_thread(verify_chain, path, anchors)
     return {
         "generated_at": clock.iso(),
         "version": status["version"],
         "position": switch.position(),
+        "controls": {name: columns_of(row) for name, row in controls.items()},
         "gates": status["gates"],
         "verification": parts.comparator.verification_json(),
         "tables": status["tables"],
@@ -32,12 +37,15 @@ async def build_report(parts: Parts, switch: Switch, status: dict[str, Any]) -> 
         "switches": [record for record in records if _is_switch(record["action"])],
         "overrides": [record for record in records if record["action"] == "override"],
         "recoveries": [record for record in records if record["action"].startswith("recovery")],
+        "smoke": [record for record in records if record["action"] == "smoke"],
+        "backups": [record for record in records if record["action"].partition(".")[0] == "backup"],
         "audit": {
             "ok": check.ok,
             "problem": check.problem,
             "records": check.records,
             "head_sequence": check.head_sequence,
             "head_hash": check.head_hash,
+            "anchored_in": sorted(controls),
         },
     }
 
@@ -45,6 +53,19 @@ async def build_report(parts: Parts, switch: Switch, status: dict[str, Any]) -> 
 def _is_switch(action: str) -> bool:
     verb, _, told = action.rpartition(".")
     return verb in _VERBS and told in _TOLD
+
+
+async def _controls(parts: Parts) -> dict[str, Control]:
+    """The control rows that can be read now, by store."""
+    found: dict[str, Control] = {}
+    for store in (parts.origin.store, parts.destination.store):
+        try:
+            row = await store.control()
+        except (CutoverError, OSError, TimeoutError):
+            continue
+        if row is not None:
+            found[store.name] = row
+    return found
 
 
 async def _fingerprints(parts: Parts) -> dict[str, str]:

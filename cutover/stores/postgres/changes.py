@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from cutover.clock import monotonic
+from cutover.crashpoints import crash_point
 from cutover.errors import StoreError
 from cutover.model.values import Pending
 from cutover.stores.postgres.link import Connections
@@ -109,6 +110,7 @@ class Changes:
                     [fingerprint for _, fingerprint in seen.fingerprints],
                 )
                 await link.execute("UPDATE cutover.control SET trimmed_batch = $1", batch)
+                crash_point("postgres.trim")
             for log in [log for log, removed in self._removed.items() if removed >= _VACUUM_AFTER]:
                 self._removed[log] = 0
                 # Best effort: autovacuum would come by as well, a minute later.

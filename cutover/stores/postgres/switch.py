@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cutover.crashpoints import crash_point
 from cutover.errors import CaptureBroken, FenceTimeout, StaleApplier, StoreError
 from cutover.model.control import Control, Outcome
 from cutover.model.table import Table
@@ -31,6 +32,7 @@ async def fence(link: Link, tables: Sequence[Table], control: Control, timeout: 
         if faults:
             raise CaptureBroken(" ".join(faults), hint="Let capture be repaired and the tables verified, then retry.")
         await _turn(link, tables, Wanted.by(control))
+        crash_point("postgres.fence")
 
     await with_locks(link, [target(table) for table in tables], timeout, work)
 
@@ -51,6 +53,7 @@ async def release(link: Link, tables: Sequence[Table], control: Control) -> None
     async def work() -> None:
         await write_newer(link, control)
         await _turn(link, tables, Wanted.by(control))
+        crash_point("postgres.release")
 
     await with_locks(link, [target(table) for table in tables], NO_HURRY, work)
 
@@ -64,6 +67,7 @@ async def settle(link: Link, tables: Sequence[Table], control: Control) -> None:
         await suspend.suspend(link, await catalog.parts(link, tables))
         await link.execute("; ".join(f"DELETE FROM {log(table)}" for table in tables) or "SELECT")
         await link.execute("DELETE FROM cutover.quarantine")
+        crash_point("postgres.settle")
 
     await with_locks(link, [target(table) for table in tables], NO_HURRY, work)
 

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
+from cutover.crashpoints import crash_point
 from cutover.errors import CaptureBroken
 from cutover.model.control import Control
 from cutover.model.table import Table, Tables
@@ -236,3 +237,4 @@ def trim(connection: sqlite3.Connection, token: LogToken, batch: int) -> None:
         return
     connection.execute(f"DELETE FROM {LOG} WHERE seq <= ?", (token.upto,))
     connection.execute("UPDATE _cutover_control SET trimmed_batch = ?", (batch,))
+    crash_point("sqlite.trim")

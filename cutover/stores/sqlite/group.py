@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from cutover.crashpoints import crash_point
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, StatementResult, Step, holds
 from cutover.schema.sqltext import StatementKind, inspect
@@ -51,7 +52,9 @@ def _run_group(db: sqlite3.Connection, batches: Sequence[Sequence[Step]]) -> lis
         return [_reason(error) for _ in batches]
     try:
         results: list[Outcome] = [_member(db, steps) for steps in batches]
+        crash_point("group.before_commit")
         db.execute("COMMIT")
+        crash_point("group.after_commit")
     except (_Lost, sqlite3.Error):
         if db.in_transaction:
             db.execute("ROLLBACK")

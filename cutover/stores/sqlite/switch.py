@@ -110,6 +110,7 @@ def release(connection: sqlite3.Connection, control: Control) -> None:
     """Giver, abort."""
     drop_triggers(connection, FENCE)
     put_control(connection, control)
+    crash_point("sqlite.release")
 
 
 def prepare(connection: sqlite3.Connection, tables: Tables, switch_id: str) -> None:
@@ -148,6 +149,7 @@ def settle(connection: sqlite3.Connection, tables: Tables, control: Control) -> 
     create_own_tables(connection, tables)
     _rest(connection, tables, control)
     put_control(connection, control)
+    crash_point("sqlite.settle")
 
 
 def tombstone(connection: sqlite3.Connection, tables: Tables, switch_id: str) -> Outcome:
