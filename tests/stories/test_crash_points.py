@@ -1,152 +1,85 @@
-"""The process dies by SIGKILL at every named point, is started again, and every promise is checked."""
+"""The process dies by SIGKILL at every named point, is started again, and every promise is checked.
+
+Three kinds of writers go on all the time: through the front door, on the SQLite file, and on Postgres with a driver.
+`tests/support/crash_matrix.py` says which stories lead to which points.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-import cutover
-from tests.support.checks import check_promises, postgres_script
-from tests.support.service import Service, until
-from tests.support.writers import DirectWriter, FrontWriter
-
-_ROOT = Path(cutover.__file__).parent
-POINTS = sorted(
-    {
-        name
-        for path in _ROOT.rglob("*.py")
-        if path.name != "crashpoints.py"
-        for name in re.findall(r'crash_point\(\s*"([a-z_.]+)"', path.read_text())
-    }
-)
-
-Story = Callable[[Service], Awaitable[None]]
+from tests.support.checks import check_all
+from tests.support.crash_matrix import AREAS, IN_STORES, KNOWN_GAPS, Case, cases, points, unplaced
+from tests.support.crash_run import NotReachedError, Run
+from tests.support.crash_ways import WAYS, Way
+from tests.support.crash_worlds import RECIPES
+from tests.support.promises import WithoutEndError
+from tests.support.tamper import tampering_is_found
+from tests.support.worlds import Worlds
 
 
-async def _ignore(call: Awaitable[object]) -> None:
-    with contextlib.suppress(aiohttp.ClientError, OSError, asyncio.TimeoutError):
-        await call
+@pytest.fixture(scope="session")
+def worlds(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    """Starting points, each made once in this process."""
+    made = Worlds(postgres_server, tmp_path_factory.mktemp("worlds"), RECIPES)
+    yield made
+    asyncio.run(made.close())
 
 
-async def _just_start(_service: Service) -> None:
-    """Backfill, mirror and group commit happen by themselves, with the writers running."""
+def _marks(case: Case) -> list[pytest.MarkDecorator]:
+    gap = KNOWN_GAPS.get(case.id)
+    return [pytest.mark.xfail(raises=WithoutEndError, strict=True, reason=gap)] if gap else []
 
 
-async def _promote(service: Service) -> None:
-    await service.up()
-    await service.verified()
-    await _ignore(service.switch("promote"))
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id, marks=_marks(case)) for case in cases()])
+async def test_a_kill_at_this_point_costs_nothing(worlds: Worlds, tmp_path: Path, case: Case) -> None:
+    missed = []
+    for name in case.ways:
+        try:
+            await _play(worlds, tmp_path / name, case, WAYS[name])
+        except NotReachedError as error:
+            missed.append(f"{name}: {error}")
+        else:
+            return
+    pytest.fail(f"No way of {case.id} passes the point. " + " ".join(missed))
 
 
-async def _demote(service: Service) -> None:
-    await service.up("promoted")
-    await service.verified()
-    await _ignore(service.switch("demote"))
-
-
-async def _finish(service: Service) -> None:
-    await service.up("promoted")
-    await _ignore(service.post("/v1/finish", approval="CHANGE-2"))
-
-
-async def _repair(service: Service) -> None:
-    await service.up()
-    assert (await service.verified())["drift_rows"] == 1
-    await _ignore(service.post("/v1/repair"))
-
-
-_SPOIL = """
-BEGIN;
-SELECT set_config('cutover.applier', generation::text, true) FROM cutover.control;
-UPDATE items SET body = 'forged' WHERE id = 'old-7';
-COMMIT;
-"""
-"""Changes a row of the shadow past its fence, as only an applier could."""
-
-
-def _cases() -> list[object]:
-    cases = []
-    for point in POINTS:
-        area = point.partition(".")[0]
-        directions = {
-            "switch": ["promote", "demote"],
-            "finish": ["finish"],
-            "mirror": ["start", "reverse"],
-            "backfill": ["start"],
-            "group": ["start"],
-            "recovery": ["recover"],
-            "repair": ["repair"],
-            "sqlite": [{"sqlite.fence": "promote", "sqlite.receive": "demote"}.get(point, "reverse")],
-        }.get(area, [])
-        cases += [pytest.param(point, direction, id=f"{point}-{direction}") for direction in directions]
-    return cases
-
-
-@pytest.mark.parametrize(("point", "direction"), _cases())
-async def test_a_kill_at_this_point_costs_nothing(
-    service: Service, postgres_url: str, point: str, direction: str
-) -> None:
-    if direction in ("demote", "reverse", "finish"):
-        await service.start()
-        await service.up()
-        await service.verified()
-        code, body = await service.switch("promote")
-        assert code == 200, body
+async def _play(worlds: Worlds, folder: Path, case: Case, way: Way) -> None:
+    service, url = await worlds.copy(way.world, folder)
+    try:
+        run = Run(service, url, case.point, (await worlds.get(way.world)).ledgers)
+        async with run.sampler:
+            async with run.writers:
+                await way.story(run)
+                status = await run.back()
+                if way.heal is not None:
+                    await way.heal(run)
+                await run.writes(status["primary"])
+            await check_all(run.evidence())
+        if case.first:
+            await tampering_is_found(service, url)
         assert await service.stop() == 0
-    if direction == "recover":
-        await service.start(crash_point="switch.commit.after")
-        promoting = asyncio.create_task(_promote(service))
-        assert await service.died() == -9
-        await _ignore_failure(promoting)
-    if direction == "repair":
-        await service.start()
-        await service.up()
-        assert await service.stop() == 0
-        await postgres_script(postgres_url, _SPOIL)
-    stories: dict[str, Story] = {"promote": _promote, "demote": _demote, "finish": _finish, "repair": _repair}
-    story = stories.get(direction, _just_start)
-    await service.start(crash_point=point)
-    with DirectWriter(service.sqlite, "direct") as direct:
-        async with FrontWriter(service, "one") as one, FrontWriter(service, "two") as two:
-            telling = asyncio.create_task(story(service))
-            assert await service.died() == -9
-            await _ignore_failure(telling)
-            await service.start()
-
-            async def steady() -> bool:
-                service.check_alive()
-                status = await service.status()
-                ends = ("shadowing", "promoted", "finished")
-                return status["attached"] and not status["problem"] and status["phase"] in ends
-
-            await until(steady, "a steady phase after the restart")
-            count = len(one.acknowledged)
-            await until(lambda: len(one.acknowledged) > count + 10, "writes after the restart")
-    acknowledged = one.acknowledged | two.acknowledged | direct.acknowledged
-    if (await service.status())["phase"] == "finished":
-        keys = {row[0] for row in await service.rows("SELECT id FROM items")}
-        assert acknowledged <= keys
-        return
-    if direction == "repair":  # cut off before or after: it is still known, and asked for once more
-        await service.verified()
-        assert (await service.post("/v1/repair"))[1]["remaining"] == 0
-    await check_promises(service, postgres_url, acknowledged, one.unknown | two.unknown)
-
-
-async def _ignore_failure(task: asyncio.Task[None]) -> None:
-    """The story was cut off in the middle; how it noticed does not matter."""
-    task.cancel()
-    with contextlib.suppress(BaseException):
-        await task
+    finally:
+        if service.process is not None and service.process.returncode is None:
+            await service.kill()
+        await worlds.drop(url)
 
 
 def test_every_point_is_in_a_story() -> None:
-    covered = {case.values[0] for case in _cases()}  # type: ignore[attr-defined]
-    elsewhere = {point for point in POINTS if point.partition(".")[0] == "force"}
-    assert covered | elsewhere == set(POINTS)
+    assert not unplaced(), "\n".join(unplaced())
+    gone = set(IN_STORES) - set(points())
+    assert not gone, f"placed in crash_matrix.IN_STORES, and no longer in the code: {gone}"
+    mended = set(KNOWN_GAPS) - {case.id for case in cases()}
+    assert not mended, f"in crash_matrix.KNOWN_GAPS, and no case any more: {mended}"
+
+
+def test_every_direction_has_ways_that_exist() -> None:
+    named = {
+        way for directions in (*AREAS.values(), *IN_STORES.values()) for ways in directions.values() for way in ways
+    }
+    assert named == set(WAYS), f"unknown or unused: {named ^ set(WAYS)}"
+    assert {way.world for way in WAYS.values()} <= set(RECIPES)

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
+from typing import Any
 
 import asyncpg
 
-from cutover.audit import verify_chain
-from tests.support.service import Service, until
+from tests.support import promises
+from tests.support.ledger import TOTAL
+from tests.support.promises import Evidence, postgres_rows, settled, sqlite_rows
+from tests.support.service import Service
 
-TOTAL = 1000
-"""Sum of all balances: ten accounts with 100 each."""
-
-
-def sqlite_rows(path: str, sql: str) -> list[tuple[object, ...]]:
-    """Rows as the file holds them."""
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
-
-
-async def postgres_rows(url: str, sql: str) -> list[tuple[object, ...]]:
-    """Rows as Postgres holds them."""
-    connection = await asyncpg.connect(url)
-    try:
-        return [tuple(row) for row in await connection.fetch(sql)]
-    finally:
-        await connection.close()
+__all__ = ["TOTAL", "check_all", "check_promises", "postgres_rows", "postgres_script", "settled", "sqlite_rows"]
 
 
 async def postgres_script(url: str, script: str) -> None:
@@ -41,37 +24,27 @@ async def postgres_script(url: str, script: str) -> None:
         await connection.close()
 
 
-async def settled(service: Service) -> None:
-    """Wait until nothing is in flight."""
-
-    async def look() -> bool:
-        mirror = (await service.status())["mirror"]
-        return mirror["lag_changes"] == 0 and mirror["state"] == "running"
-
-    await until(look, "an empty change log")
-
-
 async def check_promises(
     service: Service, postgres: str, acknowledged: Iterable[str], maybe: Iterable[str] = ()
-) -> dict[str, object]:
-    """Nothing acknowledged is lost or doubled, the stores are equal, totals hold, the audit chain is whole."""
-    await settled(service)
-    verification = await service.verified()
-    assert verification["state"] == "done", verification
-    assert verification["drift_rows"] == 0, verification
-    local = sqlite_rows(service.sqlite, "SELECT id, n, body FROM items ORDER BY id")
-    remote = await postgres_rows(postgres, 'SELECT id, n, body FROM items ORDER BY id COLLATE "C"')
-    assert local == remote
-    there = {row[0] for row in local}
-    wanted = set(acknowledged)
-    assert wanted <= there, f"lost: {sorted(wanted - there)[:10]}"
-    extra = {key for key in there if not str(key).startswith("old-")} - wanted - set(maybe)
-    assert not extra, f"refused, and there all the same: {sorted(map(str, extra))[:10]}"
-    for rows in (
-        sqlite_rows(service.sqlite, "SELECT sum(balance) FROM accounts"),
-        await postgres_rows(postgres, "SELECT sum(balance)::bigint FROM accounts"),
-    ):
-        assert rows == [(TOTAL,)]
-    audit = verify_chain(service.folder / "state" / "audit.jsonl")
-    assert audit.ok, audit.problem
+) -> dict[str, Any]:
+    """All nine promises, as far as two sets of keys tell. Returns the verification."""
+    return await check_all(Evidence(service, postgres, set(acknowledged), set(maybe)))
+
+
+async def check_all(evidence: Evidence) -> dict[str, Any]:
+    """All nine promises; of a finished migration those that still have two sides. Returns the verification, if any.
+
+    Convergence comes first: from then on both stores hold still.
+    """
+    evidence.finished = (await evidence.service.status())["phase"] == "finished"
+    if not evidence.finished:
+        await promises.convergent(evidence)
+    await promises.durable(evidence)
+    await promises.atomic(evidence)
+    await promises.complete(evidence)
+    await promises.one_primary(evidence)
+    await promises.lossless(evidence)
+    await promises.explicit(evidence)
+    verification = {} if evidence.finished else await promises.honest(evidence)
+    await promises.audited(evidence)
     return verification

@@ -103,6 +103,13 @@ def with_database(url: str, database: str) -> str:
     return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\1/{database}", url)
 
 
+def database_of(url: str) -> str:
+    """Name of the database that a URL leads to."""
+    found = re.match(r"^\w+://[^/?]*/([^?]*)", url)
+    assert found is not None, url
+    return found[1]
+
+
 @asynccontextmanager
 async def fresh_database(server_url: str) -> AsyncIterator[str]:
     """URL of an empty database that is dropped afterwards, whoever is still connected."""

@@ -100,7 +100,7 @@ listen = "127.0.0.1:{self.admin_port}"
             good = status["phase"] == phase and status["attached"] and not status["problem"]
             return status if good else None
 
-        return await self._explained(until(look, f"phase {phase}"))
+        return await self.explained(until(look, f"phase {phase}"))
 
     async def answering(self) -> None:
         """Wait until the front door takes requests."""
@@ -109,9 +109,9 @@ listen = "127.0.0.1:{self.admin_port}"
             self.check_alive()
             return (await self.request("GET", self.front + "/health"))[0] == 200
 
-        await self._explained(until(look, "the front door"))
+        await self.explained(until(look, "the front door"))
 
-    async def _explained(self, waiting: Any) -> Any:
+    async def explained(self, waiting: Any) -> Any:
         try:
             return await waiting
         except AssertionError as error:
@@ -179,7 +179,7 @@ listen = "127.0.0.1:{self.admin_port}"
             answer = (await self.request("GET", self.admin + "/v1/verify"))[1]
             return answer if answer["state"] in ("done", "failed") else None
 
-        result = await self._explained(until(look, "verification"))
+        result = await self.explained(until(look, "verification"))
         assert isinstance(result, dict)
         assert result["state"] == "done", result
         return result

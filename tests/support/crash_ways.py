@@ -1,0 +1,258 @@
+"""Ways to a crash point: the world a case starts from, what drives the service there, what is left to do then."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from tests.support import tamper
+from tests.support.crash_run import Act, Run, ignored, until_killed, until_steady
+from tests.support.crash_worlds import find_postgres, lose_postgres
+from tests.support.promises import postgres_rows, sqlite_rows
+
+_PRIMARY = {"promote": "sqlite", "demote": "postgres"}
+_PHASE = {"promote": "shadowing", "demote": "promoted"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """`story` ends with the process dead at the point. `heal` is what an operator does after the new start, if
+    anything: no promise but honest drift may depend on it."""
+
+    world: str
+    story: Act
+    heal: Act | None = None
+
+
+def crashing(act: Act) -> Act:
+    """The process is started with the point armed, and dies of `act`."""
+
+    async def story(run: Run) -> None:
+        await run.crash(act)
+
+    return story
+
+
+def commanded(phase: str, path: str, **body: Any) -> Act:
+    """An operator's command to a service that reached this phase and was verified."""
+
+    async def act(run: Run) -> None:
+        await run.service.up(phase)
+        await run.service.verified()
+        await ignored(run.service.post(path, **body))
+
+    return act
+
+
+def switching(direction: str) -> Act:
+    return commanded(_PHASE[direction], f"/v1/{direction}", approval="CHANGE-1")
+
+
+# -- a switch that is taken back -------------------------------------------------------------------------------------
+
+
+def blocked(direction: str) -> Act:
+    """A transaction past the front door outlasts the pause, so the fence never stands."""
+
+    async def story(run: Run) -> None:
+        run.environment["CUTOVER_PROMOTION_PAUSE_TIMEOUT"] = "1s"
+
+        async def act(run: Run) -> None:
+            await run.service.up(_PHASE[direction])
+            await run.service.verified()
+            async with in_the_way(run, direction):
+                await ignored(run.service.switch(direction))
+                await asyncio.Event().wait()
+
+        await run.crash(act)
+
+    return story
+
+
+@asynccontextmanager
+async def in_the_way(run: Run, direction: str) -> AsyncIterator[None]:
+    """An open transaction of an application; it is rolled back in the end."""
+    if direction == "promote":
+        with closing(sqlite3.connect(run.service.sqlite, timeout=20, isolation_level=None)) as direct:
+            await asyncio.to_thread(direct.execute, "BEGIN IMMEDIATE")
+            direct.execute("INSERT INTO items VALUES ('in-the-way', 1, NULL)")
+            yield
+        return
+    native = await asyncpg.connect(run.postgres)
+    try:
+        await native.transaction().start()
+        await native.execute("INSERT INTO items VALUES ('in-the-way', 1, NULL)")
+        yield
+    finally:
+        native.terminate()
+
+
+def unequal(direction: str) -> Way:
+    """A row vanishes from the shadow after the verification: found when the fence stands and the counts are taken."""
+
+    async def act(run: Run) -> None:
+        await run.service.up(_PHASE[direction])
+        await run.service.verified()
+        shadow = "postgres" if direction == "promote" else "sqlite"
+        await tamper.take_away(run.service, run.postgres, shadow)
+        await ignored(run.service.switch(direction))
+        await asyncio.Event().wait()
+
+    return Way(_PHASE[direction], crashing(act), repaired)
+
+
+async def repaired(run: Run) -> None:
+    """What differs is still known, or found again, and mended when asked for."""
+    await run.service.verified()
+    code, body = await run.service.post("/v1/repair")
+    assert code == 200, body
+    assert body["remaining"] == 0, body
+
+
+# -- recovery: a second crash, while the first is being recovered from -----------------------------------------------
+
+
+def recovering(world: str) -> Way:
+    return Way(world, crashing(until_steady))
+
+
+def unanswerable(direction: str) -> Way:
+    """The receiver knows nothing of the switch that may have been committed there, until the right one is back."""
+    on_postgres = "UPDATE cutover.switches SET switch_id = {} RETURNING 1"
+    on_sqlite = "UPDATE _cutover_switches SET switch_id = {}"
+    hide, show = "'hidden ' || switch_id", "replace(switch_id, 'hidden ', '')"
+
+    async def rename(run: Run, how: str) -> None:
+        if direction == "promote":
+            await postgres_rows(run.postgres, on_postgres.format(how))
+        else:
+            _write_sqlite(run.service.sqlite, on_sqlite.format(how))
+
+    async def story(run: Run) -> None:
+        await rename(run, hide)
+        await run.crash(until_killed)
+        await rename(run, show)
+
+    return Way(f"{direction}-sending", story)
+
+
+def set_back(world: str, role: str) -> Way:
+    """The shadow, or the primary, remembers less than the other: an older copy. The right primary is put back."""
+    store = {("shadowing", "shadow"): "postgres", ("promoted", "primary"): "postgres"}.get((world, role), "sqlite")
+    column = "applied_batch" if role == "shadow" else "trimmed_batch"
+
+    async def put(run: Run, value: object) -> None:
+        if store == "sqlite":
+            _write_sqlite(run.service.sqlite, f"UPDATE _cutover_control SET {column} = {value}")
+        else:
+            await postgres_rows(run.postgres, f"UPDATE cutover.control SET {column} = {value} RETURNING 1")
+
+    async def story(run: Run) -> None:
+        table = "_cutover_control" if store == "sqlite" else "cutover.control"
+        sql = f"SELECT {column} FROM {table}"
+        rows = sqlite_rows(run.service.sqlite, sql) if store == "sqlite" else await postgres_rows(run.postgres, sql)
+        await put(run, 0)
+        await run.crash(until_killed)
+        if role == "primary":
+            await put(run, rows[0][0])
+
+    return Way(world, story)
+
+
+def _write_sqlite(path: str, sql: str) -> None:
+    with closing(sqlite3.connect(path, timeout=10)) as connection:
+        connection.execute(sql)
+        connection.commit()
+
+
+async def _returning(run: Run) -> None:
+    """The Postgres that was given up answers again."""
+    await run.crash(until_steady)
+    run.epoch = 3
+
+
+async def _name_the_lost(run: Run) -> None:
+    """What Postgres had and SQLite never saw is in the audit log, key by key."""
+    for record in run.evidence().records():
+        if record["action"] == "recovery.lost_writes":
+            run.lost |= {key for (key,) in record["metadata"]["keys"].get("items", [])}
+
+
+# -- the ends with no way back ---------------------------------------------------------------------------------------
+
+
+async def forcing(run: Run) -> None:
+    """Postgres is gone for the service, though its own applications still write there until it is back."""
+    lose_postgres(run.service, run.postgres)
+
+    async def act(run: Run) -> None:
+        await run.service.answering()
+        await ignored(run.service.switch("demote", force=True, accept_data_loss=True))
+
+    await run.crash(act)
+    await run.service.start()
+    await run.service.answering()
+    code, body = await run.service.switch("demote", force=True, accept_data_loss=True)
+    assert code == 200, body
+    assert body["result"] in ("demoted", "already_demoted"), body
+    assert await run.service.stop() == 0
+    run.epoch = 3
+    find_postgres(run.service, run.postgres)
+
+
+async def _forged(run: Run) -> None:
+    """The shadow is changed past its fence, and then an operator repairs what a verification finds."""
+    await tamper.forge(run.service, run.postgres, run.shadow)
+
+    async def act(run: Run) -> None:
+        await run.service.up("shadowing" if run.shadow == "postgres" else "promoted")
+        assert (await run.service.verified())["drift_rows"] == 1
+        await ignored(run.service.post("/v1/repair"))
+
+    await run.crash(act)
+
+
+def copying_again(phase: str) -> Act:
+    async def act(run: Run) -> None:
+        await run.service.up(phase)
+        code, body = await run.service.post("/v1/backfill")
+        assert code == 200, body
+        await asyncio.Event().wait()
+
+    return crashing(act)
+
+
+WAYS: dict[str, Way] = {
+    "copy-first": Way("new", crashing(until_killed)),
+    "copy-to-postgres": Way("shadowing", copying_again("shadowing")),
+    "copy-to-sqlite": Way("promoted", copying_again("promoted")),
+    "write-to-sqlite": Way("shadowing", crashing(until_killed)),
+    "write-to-postgres": Way("promoted", crashing(until_killed)),
+    "promote": Way("shadowing", crashing(switching("promote"))),
+    "demote": Way("promoted", crashing(switching("demote"))),
+    "promote-blocked": Way("shadowing", blocked("promote")),
+    "demote-blocked": Way("promoted", blocked("demote")),
+    "promote-unequal": unequal("promote"),
+    "demote-unequal": unequal("demote"),
+    **{
+        f"{direction}-{cut}": recovering(f"{direction}-{cut}")
+        for direction in ("promote", "demote")
+        for cut in ("fenced", "sending", "sent")
+    },
+    "promote-unanswerable": unanswerable("promote"),
+    "demote-unanswerable": unanswerable("demote"),
+    "shadow-postgres-old": set_back("shadowing", "shadow"),
+    "shadow-sqlite-old": set_back("promoted", "shadow"),
+    "primary-postgres-old": set_back("promoted", "primary"),
+    "postgres-returned": Way("forced", _returning, _name_the_lost),
+    "force": Way("promoted", forcing, _name_the_lost),
+    "finish": Way("promoted", crashing(commanded("promoted", "/v1/finish", approval="CHANGE-2"))),
+    "repair-postgres": Way("shadowing", _forged, repaired),
+    "repair-sqlite": Way("promoted", _forged, repaired),
+}

@@ -1,0 +1,109 @@
+"""An application that writes to Postgres with a driver of its own, as it will after the migration."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Literal, Self
+
+import asyncpg
+
+from tests.support.ledger import MOVED, Ledger, moves
+
+Isolation = Literal["read_committed", "serializable"]
+
+_FENCED = "25006"
+
+
+class NativeWriter(Ledger):
+    """One writer with a pool of its own; its connection is renewed every now and then."""
+
+    def __init__(self, url: str, name: str, isolation: Isolation = "read_committed", *, rest: float = 0.01) -> None:
+        super().__init__(name)
+        self.url, self.isolation, self.rest = url, isolation, rest
+        self._task: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        assert self._task is not None
+        await self._task
+
+    async def _run(self) -> None:
+        pool = asyncpg.create_pool(self.url, min_size=0, max_size=1, max_queries=60, timeout=10, command_timeout=30)
+        async with pool:
+            await self._until_fenced(pool)
+            number = 0
+            while not self._stop.is_set():
+                number += 1
+                done = await self._one(pool, f"{self.name}-{number}", number)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), self.rest if done else 0.03)
+
+    async def _until_fenced(self, pool: asyncpg.Pool) -> None:
+        """Tables that cutover makes are nobody's until the fence stands: an application does not know them yet."""
+        sql = "SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass('items') AND tgname LIKE '%cutover%'"
+        while not self._stop.is_set() and not await pool.fetchval(sql):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 0.02)
+
+    async def _one(self, pool: asyncpg.Pool, key: str, number: int) -> bool:
+        """One transaction; whether it was acknowledged."""
+        try:
+            async with pool.acquire() as connection:
+                transaction = connection.transaction(isolation=self.isolation)
+                try:
+                    found = await self._write(connection, transaction, key, number)
+                except BaseException:
+                    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                        await transaction.rollback()
+                    raise
+                return await self._commit(transaction, key, found)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            self._not_executed(key, error)
+            return False
+
+    async def _write(
+        self, connection: asyncpg.Connection, transaction: asyncpg.transaction.Transaction, key: str, number: int
+    ) -> tuple[int, str]:
+        """Everything but the commit. The control row is read last: the table's lock then holds a switch off."""
+        await transaction.start()
+        await connection.execute("INSERT INTO items VALUES ($1, $2, $3)", key, number, MOVED)
+        for account, by in moves(number):
+            await connection.execute("UPDATE accounts SET balance = balance + $1 WHERE id = $2", by, account)
+        await connection.execute("UPDATE pairs SET b = $1 WHERE a = $2", number, self.name)
+        row = await connection.fetchrow("SELECT epoch, primary_store FROM cutover.control")
+        assert row is not None, "the tables were made by cutover"
+        return row[0], row[1]
+
+    async def _commit(self, transaction: asyncpg.transaction.Transaction, key: str, found: tuple[int, str]) -> bool:
+        try:
+            await transaction.commit()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            if getattr(error, "sqlstate", None) in {"40001", "40P01"}:
+                raise  # rolled back, for certain
+            self.errors.append(_told(error))
+            self.unknown.add(key)
+            return False
+        self.acknowledged.add(key)
+        self.note(*found, "postgres")
+        return True
+
+    def _not_executed(self, key: str, error: BaseException) -> None:
+        self.refused.add(key)
+        code = getattr(error, "sqlstate", None)
+        if code == _FENCED:
+            self.fenced.append(str(error))
+        else:
+            self.errors.append(_told(error))
+
+
+def _told(error: BaseException) -> str:
+    return f"{getattr(error, 'sqlstate', None) or type(error).__name__}: {error}"
