@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 
-from tests.support.checks import check_promises, postgres_rows, postgres_script, settled, sqlite_rows
+from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
 from tests.support.service import Service, until
+from tests.support.tamper import run_past_fence
 from tests.support.writers import DirectWriter, FrontWriter
 
 
@@ -58,9 +59,8 @@ async def test_a_native_writer_after_the_promotion_is_carried_back(service: Serv
 async def test_tampering_on_either_side_is_reported_and_repaired(service: Service, postgres_url: str) -> None:
     await service.start()
     await service.up()
-    tamper = "SET session_replication_role = replica; ALTER TABLE items DISABLE TRIGGER ALL; {} ; "
-    await postgres_script(postgres_url, tamper.format("UPDATE items SET body = 'forged' WHERE id = 'old-7'"))
-    await postgres_script(postgres_url, "DELETE FROM items WHERE id = 'old-8'")
+    for tampering in ("UPDATE items SET body = 'forged' WHERE id = 'old-7'", "DELETE FROM items WHERE id = 'old-8'"):
+        await run_past_fence(service.sqlite, postgres_url, "postgres", tampering)
     verification = await service.verified()
     assert verification["drift_rows"] == 2, verification
     _, drift = await service.request("GET", service.admin + "/v1/drift")
