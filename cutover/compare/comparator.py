@@ -111,7 +111,7 @@ class Comparator:
     def _due(self) -> bool:
         interval, last, tables = self._settings.scan_interval, self._verifier.last_full, self._tables()
         copied = bool(tables) and all(self._applying.copied(table.name) for table in tables)
-        if not interval or self._verifier.running or not copied:
+        if not interval or self._verifier.running or not copied or self._quick.near:
             return False
         return last is None or clock.monotonic() - (last.finished_monotonic or 0) >= interval
 
@@ -126,11 +126,22 @@ class Comparator:
         self._verifier.forget("The primary, the mapping or the copy of a table changed meanwhile.")
         self._ledger.forget()
         self._read_back.forget()
+        self._quick.stand_down()
         self._checked = None
 
-    async def quick_check(self, timeout: float) -> list[str]:
-        """Inside the pause of a switch, the log drained: what speaks against parity, one sentence each."""
-        return await self._quick.check(timeout)
+    async def prepare_quick(self) -> list[str]:
+        """Just before the pause of a switch, with writes going on: all of the check that grows with the tables.
+
+        What speaks against parity, one sentence each. Without it, `quick_check` counts every row in the pause.
+        """
+        return await self._quick.prepare()
+
+    async def quick_check(self, timeout: float, *, accept_quarantine: bool = False) -> list[str]:
+        """Inside the pause of a switch, the log drained: what speaks against parity, one sentence each.
+
+        `accept_quarantine`: rows in quarantine, which the switch leaves behind, do not speak against it.
+        """
+        return await self._quick.check(timeout, accept_quarantine=accept_quarantine)
 
     # -- verification ------------------------------------------------------------------------------------------------
 

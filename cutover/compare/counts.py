@@ -11,13 +11,20 @@ _PENDING_MAX = 50_000
 _FETCH = 1000
 
 
+def uncountable(states: States, table: Table) -> str | None:
+    """Why the row counts of both sides cannot be compared in these states; None if they can."""
+    if states.pending.count > _PENDING_MAX:
+        return f"more than {_PENDING_MAX:,} changes are in flight"
+    return states.unready(table.name)
+
+
 async def count_problem(states: States, table: Table, known: int) -> str | None:
-    """What is wrong with the row counts of both sides, None if nothing is.
+    """What is wrong with the row counts of both sides, None if nothing is, or if they are `uncountable`.
 
     `states` are opened with `quarantine`. `known` is how many more rows the shadow lacks, net, by known drift. Exact
     also under load: rows in flight are counted one by one on both sides.
     """
-    if states.unready(table.name) or states.pending.count > _PENDING_MAX:
+    if uncountable(states, table):
         return None
     primary, shadow = await asyncio.gather(states.primary.count(table), states.shadow.count(table))
     if primary == shadow and not states.pending.count:

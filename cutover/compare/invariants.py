@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
 
-from cutover.compare.counts import count_problem
+from cutover.compare.counts import count_problem, uncountable
 from cutover.compare.ledger import Ledger
 from cutover.compare.ports import Applying
 from cutover.compare.states import Ground
@@ -105,7 +105,7 @@ class Invariants:
 
     async def _rows(self, table: Table, name: str) -> InvariantResult:
         async with self._ground.matched([table], quarantine=True) as states:
-            if why := states.unready(table.name):
+            if why := uncountable(states, table):
                 return _inconclusive(name, why)
             problem = await count_problem(states, table, known_missing(self._ledger, table.name))
         return InvariantResult(name, problem is None, problem or "both sides agree")

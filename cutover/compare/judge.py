@@ -11,7 +11,7 @@ from typing import Self
 from cutover import clock
 from cutover.compare.difference import difference
 from cutover.compare.ports import Applying
-from cutover.compare.states import Ground
+from cutover.compare.states import Ground, States
 from cutover.model.drift import Drift, DriftKind
 from cutover.model.table import Table
 from cutover.model.values import Key
@@ -75,22 +75,27 @@ class Judge:
         return verdicts
 
     async def _look(self, table: Table, keys: Sequence[Key]) -> Verdicts:
-        codecs = codecs_for(table)
-        verdicts = Verdicts()
         async with self._ground.matched([table], quarantine=True) as states:
-            in_flight = await states.in_flight(table, keys)
-            still = [key for key in keys if key not in in_flight]
-            verdicts.pending = [key for key in keys if key in in_flight]
-            mine, theirs = await asyncio.gather(states.primary.rows(table, still), states.shadow.rows(table, still))
-            away = states.quarantined.get(table.name, {})
-        now = clock.wall()
-        for key in still:
-            primary, shadow = mine.get(key), theirs.get(key)
-            found = difference(table, codecs, primary, shadow)
-            if found is None:
-                verdicts.equal.append(key)
-            elif found[0] is DriftKind.MISSING and key in away:
-                verdicts.quarantined.append(key)
-            else:
-                verdicts.drifts.append(Drift(table.name, key, *found, primary, shadow, now))
-        return verdicts
+            return await look(states, table, keys)
+
+
+async def look(states: States, table: Table, keys: Sequence[Key]) -> Verdicts:
+    """The verdict on each key in these states, which were opened with `quarantine`. Raises `StoreUnavailable`."""
+    codecs = codecs_for(table)
+    verdicts = Verdicts()
+    in_flight = await states.in_flight(table, keys)
+    still = [key for key in keys if key not in in_flight]
+    verdicts.pending = [key for key in keys if key in in_flight]
+    mine, theirs = await asyncio.gather(states.primary.rows(table, still), states.shadow.rows(table, still))
+    away = states.quarantined.get(table.name, {})
+    now = clock.wall()
+    for key in still:
+        primary, shadow = mine.get(key), theirs.get(key)
+        found = difference(table, codecs, primary, shadow)
+        if found is None:
+            verdicts.equal.append(key)
+        elif found[0] is DriftKind.MISSING and key in away:
+            verdicts.quarantined.append(key)
+        else:
+            verdicts.drifts.append(Drift(table.name, key, *found, primary, shadow, now))
+    return verdicts

@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from cutover import clock
-from cutover.compare.judge import KEYS_AT_ONCE
+from cutover.compare.judge import KEYS_AT_ONCE, look
 from cutover.compare.scan import Tools
+from cutover.compare.states import States
 from cutover.model.table import Table, Tables
 from cutover.model.values import Key
 
 QUEUE_MAX = 100_000
 """Keys waiting, over all tables. What comes on top is left to the next scan of its table, and remembered as such."""
+_IN_STATES = 2000
+"""Keys looked at in one pair of states. Opening one waits for a turn of the mirror, which is long under load."""
 _GATHER = 0.5
 """Seconds in which applied keys gather before they are read back, so that a hot row is read once."""
 
@@ -29,6 +32,7 @@ class ReadBack:
         self._some = asyncio.Event()
         self._turn = asyncio.Lock()
         self._unread: dict[str, float] = {}
+        self._wanted_until = 0.0
 
     @property
     def waiting(self) -> int:
@@ -37,7 +41,8 @@ class ReadBack:
 
     def add(self, table: Table, keys: Sequence[Key]) -> None:
         """Take keys that were just applied. Cheap; never waits."""
-        if not self._tools.settings.read_back or self._waiting + len(keys) > QUEUE_MAX:
+        wanted = self._tools.settings.read_back or clock.monotonic() < self._wanted_until
+        if not wanted or self._waiting + len(keys) > QUEUE_MAX:
             self._unread[table.name] = clock.monotonic()
             return
         queue = self._queue.setdefault(table.name, {})
@@ -45,6 +50,10 @@ class ReadBack:
         queue.update(dict.fromkeys(keys))
         self._waiting += len(queue) - before
         self._some.set()
+
+    def want(self, seconds: float) -> None:
+        """Take keys for so long even where the settings say no: a switch is near, and will ask for every row."""
+        self._wanted_until = clock.monotonic() + seconds
 
     def unread(self) -> list[str]:
         """Tables with mirrored rows that were not read back and that no scan has covered since."""
@@ -66,33 +75,53 @@ class ReadBack:
         await self._some.wait()
         await asyncio.sleep(_GATHER)
 
-    async def drain(self) -> int:
-        """Read back everything that waits; returns how many rows were compared. Raises `StoreUnavailable`."""
+    async def drain(self, states: States | None = None) -> int:
+        """Read back what waits now; returns how many rows were compared. Raises `StoreUnavailable`.
+
+        In `states` (of all tables, with their quarantine) where nothing moves any more; else in states of its own.
+        """
         async with self._turn:
-            compared = 0
+            compared, left = 0, self._waiting
             self._some.clear()
-            for table in self._tables():
-                while batch := self._take(table.name):
-                    try:
-                        compared += await self._look(table, batch)
-                    except BaseException:
-                        self.add(table, batch)
-                        raise
-            if self._queue.keys() - {table.name for table in self._tables()}:
-                self.forget()
+            while left > 0 and (taken := self._take(min(left, _IN_STATES))):
+                left -= sum(len(keys) for _, keys in taken)
+                try:
+                    compared += await self._look_at(taken, states)
+                except BaseException:
+                    for table, keys in taken:
+                        self.add(table, keys)
+                    raise
             return compared
 
-    def _take(self, table: str) -> list[Key]:
-        queue = self._queue.get(table, {})
-        batch = list(islice(queue, KEYS_AT_ONCE))
-        for key in batch:
-            del queue[key]
-        self._waiting -= len(batch)
-        return batch
+    def _take(self, limit: int) -> list[tuple[Table, list[Key]]]:
+        """Up to `limit` keys. Before states are opened: a key that is applied after that has to come back."""
+        taken = []
+        for table in self._tables():
+            queue = self._queue.get(table.name, {})
+            if keys := list(islice(queue, limit)):
+                for key in keys:
+                    del queue[key]
+                limit -= len(keys)
+                self._waiting -= len(keys)
+                taken.append((table, keys))
+        if not taken:  # what is left is of tables that are not mapped any more
+            self._queue.clear()
+            self._waiting = 0
+        return taken
 
-    async def _look(self, table: Table, keys: Sequence[Key]) -> int:
+    async def _look_at(self, taken: list[tuple[Table, list[Key]]], states: States | None) -> int:
+        if states is None:
+            async with self._tools.ground.matched([table for table, _ in taken], quarantine=True) as own:
+                return await self._look_at(taken, own)
+        compared = 0
+        for table, keys in taken:
+            for at in range(0, len(keys), KEYS_AT_ONCE):
+                compared += await self._look(states, table, keys[at : at + KEYS_AT_ONCE])
+        return compared
+
+    async def _look(self, states: States, table: Table, keys: Sequence[Key]) -> int:
         reign = self._tools.ledger.reign
-        verdicts = await self._tools.judge.judge(table, keys)
+        verdicts = await look(states, table, keys)
         if reign != self._tools.ledger.reign:
             return 0
         self._tools.ledger.heal(table.name, verdicts.settled())
