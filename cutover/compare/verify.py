@@ -72,6 +72,14 @@ class Verifier:
         self.stop(why)
         self.last_full = None
 
+    async def outdated(self) -> bool:
+        """Whether a schema, or the state of capture or fence, changed since the last full verification (hazard 35).
+
+        False where there is none: then the gate of that name said so, and an operator went past it. Raises
+        `StoreUnavailable`.
+        """
+        return self.last_full is not None and await _fingerprints(self._pair()) != self.last_full.fingerprints
+
     async def scan_now(self, table: Table) -> TableScan:
         """Scan one table at full speed, as part of something else. Raises `StoreUnavailable`, `StoreError`."""
         progress = TableScan(table.name)

@@ -322,7 +322,7 @@ class Mirror:
         source, target = self.pair.source, self.pair.target
         began = clock.monotonic()
         pending = await snapshot.pending()
-        if not pending.count:
+        if not pending.count and not pending.whole:
             return Turn()
         crash_point("mirror.before_apply")
         await source.sync()

@@ -122,15 +122,18 @@ async def steps(link: Link, tables: Sequence[Table], wanted: Wanted) -> list[Ste
     standing = await catalog.triggers(link)
     columns = await catalog.columns(link, tables)
     found: list[Step] = []
+    in_order: list[Table] = []
     for table in tables:
         mine = [part for part in parts if part.table_id == table.id]
         faults = _schema_faults(table, columns.get(table.id))
+        if not faults and mine:
+            faults = await _own_objects(link, table)
+            for part in mine:
+                faults.extend(_trigger_steps(table, part, standing.get(part.oid, {}), wanted))
+            in_order.extend([] if faults else [table])
         found.extend(faults)
-        if faults or not mine:
-            continue
-        found.extend(await _own_objects(link, table))
-        for part in mine:
-            found.extend(_trigger_steps(table, part, standing.get(part.oid, {}), wanted))
+    if wanted.capture:
+        found.extend(await _disturbed(link, in_order))
     mapped = {part.oid for part in parts}
     found.extend(await _leftovers(link, [oid for oid in standing if oid not in mapped]))
     return found
@@ -195,6 +198,24 @@ def _trigger_steps(table: Table, part: Part, standing: dict[str, Trigger], wante
             word = "ENABLE ALWAYS" if wanted.of(name) else "DISABLE"
             sql = f"ALTER TABLE ONLY {part.name} {word} TRIGGER {name}"
             found.append(Step(f"The trigger {name} of {part.name} is switched wrongly.", sql, table.id))
+    return found
+
+
+async def _disturbed(link: Link, tables: Sequence[Table]) -> list[Step]:
+    """Tables whose triggers stand as they should, and that changed past them all the same (hazard 9).
+
+    Not those whose log says so already, as it does after TRUNCATE.
+    """
+    now = await catalog.fingerprints(link, tables)
+    rows = await link.fetch("SELECT table_id, fingerprint FROM cutover.installed")
+    recorded = {row["table_id"]: row["fingerprint"] for row in rows}
+    found = []
+    for table in tables:
+        if recorded.get(table.id, now[table.id]) == now[table.id]:
+            continue
+        if not await link.value(f"SELECT EXISTS (SELECT FROM {log(table)} WHERE whole)"):
+            sql = f"INSERT INTO {log(table)} (whole) VALUES (true)"
+            found.append(Step(f"{target(table)} was changed past its capture triggers.", sql, table.id))
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cutover.model.table import Table
 from cutover.stores.postgres.link import Link
-from cutover.stores.postgres.names import TRIGGERS, literal
+from cutover.stores.postgres.names import CAPTURE, CAPTURE_TRUNCATE, TRIGGERS, literal
 
 
 def tree(tables: Sequence[Table]) -> str:
@@ -112,7 +112,11 @@ async def columns(link: Link, tables: Sequence[Table]) -> dict[int, dict[str, st
 
 
 async def schema_fingerprint(link: Link, tables: Sequence[Table]) -> str:
-    """Everything the mapping was made from, foreign keys aside (they come and go with the role)."""
+    """Everything the mapping was made from, foreign keys aside (they come and go with the role).
+
+    And triggers of ours that are switched otherwise than the control row demands: `pg_restore --disable-triggers`
+    leaves capture off, or a fence on. Whole, it is the same in both roles.
+    """
     schemas = sorted({table.target_schema for table in tables})
     return str(
         await link.value(
@@ -137,7 +141,17 @@ async def schema_fingerprint(link: Link, tables: Sequence[Table]) -> str:
                 SELECT concat_ws(' ', 'check', k.conname, pg_get_constraintdef(k.oid)), k.conrelid
                 FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
                 WHERE n.nspname = ANY($1::text[]) AND k.contype = 'c'
+                UNION ALL
+                SELECT concat_ws(' ', 'trigger', n.nspname, c.relname, t.tgname, t.tgenabled), c.oid
+                FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                JOIN cutover.control o ON t.tgenabled <> CASE WHEN CASE WHEN t.tgname = ANY($2::text[])
+                    THEN o.primary_store = 'postgres'
+                    ELSE NOT (o.primary_store = 'postgres' AND o.state IN ('steady', 'finished')) END
+                    THEN 'A' ELSE 'D' END
+                WHERE n.nspname = ANY($1::text[]) AND t.tgname = ANY($3::text[])
             ) lines""",
             schemas,
+            [CAPTURE, CAPTURE_TRUNCATE],
+            list(TRIGGERS),
         )
     )

@@ -24,6 +24,9 @@ from cutover.schema.sqlite_schema import quoted, read_sqlite_schema
 CAPTURE = "_cutover_capture_"
 FENCE = "_cutover_fence_"
 LOG = "_cutover_log"
+SEAL = "_cutover_seal"
+SEAL_SQL = f"CREATE TRIGGER {SEAL} AFTER DELETE ON _cutover_control WHEN 0 BEGIN SELECT 1; END"
+"""Does nothing, and is made after all the others: a trigger that is younger was put back by somebody else."""
 NOW = "(julianday('now') - 2440587.5) * 86400.0"
 """Seconds since 1970, to the millisecond, in functions that every SQLite has."""
 
