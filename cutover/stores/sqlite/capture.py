@@ -134,11 +134,21 @@ def is_whole(connection: sqlite3.Connection, tables: Tables) -> bool:
 
 
 def install_capture(connection: sqlite3.Connection, tables: Tables, broken: Tables = ()) -> None:
-    """Make the triggers what they should be, and log the tables of `broken` as changed as a whole."""
+    """Make the triggers what they should be, and log the tables of `broken` as changed as a whole.
+
+    Raises `CaptureBroken` where the mapping is older than the schema: SQLite would make such triggers, and then fail
+    every write of the application.
+    """
     create_own_tables(connection, tables)
     drop_triggers(connection, CAPTURE)
     for table in tables:
-        for sql in _expected_capture(connection, table).values():
+        facts = read_facts(connection, table)
+        missing = [column.name for column in table.columns if column.name not in facts.columns]
+        if missing:
+            raise CaptureBroken(
+                f"Table {table.name} has no column {', '.join(missing)} any more.", hint="It has to be mapped anew."
+            )
+        for sql in capture_triggers(table, facts).values():
             connection.execute(sql)
     connection.executemany(
         f"INSERT INTO {LOG} (table_id, at) VALUES (?, (julianday('now') - 2440587.5) * 86400.0)",
