@@ -129,6 +129,10 @@ class Comparator:
         self._quick.stand_down()
         self._checked = None
 
+    def stand_down(self) -> None:
+        """A switch that was prepared for does not happen: what is scheduled may go on."""
+        self._quick.stand_down()
+
     async def prepare_quick(self) -> list[str]:
         """Just before the pause of a switch, with writes going on: all of the check that grows with the tables.
 

@@ -110,6 +110,7 @@ class Driver:
         else:
             await parts.door.resume(attempt.giver, situation.pair.epoch)
         situation.move(after(situation.phase, Event.ABORT))
+        parts.comparator.stand_down()
         if not situation.problem:
             await self._restart_mirror("The switch was taken back")
 

@@ -25,10 +25,10 @@ REVERSIBLE = (Step.FENCE, Step.DRAIN, Step.VERIFY, Step.ANNOUNCE)
 SWITCH = (Step.PREPARE, *REVERSIBLE, Step.COMMIT, Step.FINISH)
 
 EXPLAINED = {
-    Step.PREPARE: "gates checked, SQLite backed up and checked, the switch recorded as prepared in the receiving store",
+    Step.PREPARE: "gates checked, SQLite backed up and checked, the receiving store told of the switch, rows counted",
     Step.FENCE: "front door holds new writes, open write transactions get their grace, the primary is fenced",
     Step.DRAIN: "the mirror applies until the change log is empty, then stops",
-    Step.VERIFY: "row counts and everything mirrored since the last full verification are compared",
+    Step.VERIFY: "whatever was mirrored since the rows were counted and verified is read back and compared",
     Step.ANNOUNCE: "the primary notes, synced to disk, that the commit may be sent: the last step that needs no asking",
     Step.COMMIT: "one transaction on the receiving store: locks, keys, sequences, capture, new epoch",
     Step.FINISH: "held writes go on, the other store becomes the shadow, the reverse mirror starts",

@@ -150,7 +150,7 @@ class Switch:
                 "control_changed",
                 hint="`cutover inspect` shows what stands there; restart the service, and it says what it finds.",
             )
-        attempt = Attempt(str(uuid.uuid4()), direction, pair.primary, pair.shadow, control)
+        attempt = Attempt(str(uuid.uuid4()), direction, pair.primary, pair.shadow, control, tuple(overridden))
         await parts.trail.write(
             f"{direction}.requested",
             actor,
@@ -163,6 +163,7 @@ class Switch:
         )
         try:
             path, digest = await self._driver.steps.prepare(attempt)
+            await self._driver.steps.count(attempt)
         except Exception as error:
             await self._ended(attempt, "aborted", actor, reason=f"it could not be prepared: {error}")
             raise SwitchAborted(f"The switch could not be prepared, and nothing was changed: {error}") from error
