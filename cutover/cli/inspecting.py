@@ -57,7 +57,7 @@ def inspect(as_json: AsJson = False, config: ConfigFile = None) -> None:
             typer.echo(
                 f"\nThe rest of the evidence calls for this row. With the service stopped:\n  {clean(sql, 4000)}"
             )
-    if audit.problem or any(found.row is not None and found.control is None for found in stores.values()):
+    if audit.problem or any(found.damaged for found in stores.values()):
         raise typer.Exit(BLOCKED)
 
 
@@ -92,7 +92,7 @@ def _ways_out(settings: Settings, stores: dict[str, Inspected]) -> list[str]:
     found = []
     for name, other in (("sqlite", "postgres"), ("postgres", "sqlite")):
         damaged, known = stores[name], stores[other]
-        row = rebuilt(damaged, known, committed) if damaged.row is not None or "believed" in damaged.problem else None
+        row = rebuilt(damaged, known, committed)
         if row is not None:
             found.append(_sql(name, row.but(peer=known.identity if name == "sqlite" else None)))
     return found

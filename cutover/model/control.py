@@ -171,6 +171,8 @@ class Inspected:
     """The same, if it can be believed."""
     problem: str
     """Why it cannot, or why the store could not be asked; empty if nothing is wrong."""
+    damaged: bool = False
+    """Whether the row is missing or was edited, in a store that was asked."""
     fenced: bool | None = None
     """Whether applications' writes are refused; None if that could not be seen."""
     changes: int | None = None

@@ -30,7 +30,7 @@ def conclusion(origin: Inspected, destination: Inspected, mark: HighWater | None
     told += [f"Postgres: {_sentence(destination.problem)}"] if destination.problem else []
     local, peer = origin.control, destination.control
     if local is None:
-        if origin.row is not None or "believed" in origin.problem:
+        if origin.damaged:
             told.append("A start refuses to serve this file, and changes nothing.")
         return told
     if mark is not None and (mark.pair_id != local.pair_id or mark.epoch > local.epoch):
@@ -64,7 +64,7 @@ def rebuilt(damaged: Inspected, other: Inspected, committed: int) -> Control | N
     audit log says were committed, plus one.
     """
     known = other.control
-    if damaged.control is not None or known is None or known.state is not SwitchState.STEADY:
+    if not damaged.damaged or known is None or known.state is not SwitchState.STEADY:
         return None
     if known.epoch != committed + 1:
         return None

@@ -8,7 +8,7 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from cutover.errors import ConfigurationError, ControlDamaged, CutoverError, OwnedElsewhere, SchemaError
+from cutover.errors import AuditBroken, ConfigurationError, ControlDamaged, CutoverError, OwnedElsewhere, SchemaError
 from cutover.logs import configure_logs, get_logger
 from cutover.serve.service import Service
 from cutover.settings import Settings
@@ -30,7 +30,7 @@ def run(settings: Settings) -> int:
             asyncio.run(_serve(settings))
         else:
             uvloop.run(_serve(settings))
-    except (ConfigurationError, OwnedElsewhere, SchemaError, ControlDamaged) as error:
+    except (ConfigurationError, OwnedElsewhere, SchemaError, ControlDamaged, AuditBroken) as error:
         print(f"cutover: {error}", file=sys.stderr)  # the operator's terminal
         return 2
     except ExceptionGroup as group:

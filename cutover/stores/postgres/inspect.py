@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cutover.errors import ConfigurationError, ControlDamaged, StoreError
-from cutover.model.control import Control, Inspected
+from cutover.model.control import Inspected
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.link import Connections, Link
 
@@ -26,11 +26,11 @@ async def _inspect(link: Link, where: str) -> Inspected:
     if await link.value("SELECT to_regclass('cutover.control') IS NULL"):
         return Inspected(where, None, None, "cutover was never installed here", identity=identity)
     row = await link.row("SELECT * FROM cutover.control")
-    control: Control | None = None
+    control, damaged = None, False
     try:
         control, problem = await controls.read(link), ""
-    except ControlDamaged as damaged:
-        problem = damaged.message
+    except ControlDamaged as error:
+        problem, damaged = error.message, True
     fenced = await link.value(
         """
         SELECT EXISTS (
@@ -52,6 +52,7 @@ async def _inspect(link: Link, where: str) -> Inspected:
         None if row is None else dict(row),
         control,
         problem,
+        damaged=damaged,
         fenced=bool(fenced),
         changes=sum(counts),
         switches=tuple((each["switch_id"], each["outcome"]) for each in reversed(switches)),

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cutover.errors import ControlDamaged
-from cutover.model.control import Control, Inspected
+from cutover.model.control import Inspected
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import own_triggers
 from cutover.stores.sqlite.control import exists, read_control
@@ -35,18 +35,19 @@ def inspect_sqlite(path: str) -> Inspected:
 
 def _inspect(file: sqlite3.Connection, path: str) -> Inspected:
     rows = file.execute("SELECT * FROM _cutover_control").fetchall() if exists(file) else []
-    control: Control | None = None
+    control, damaged = None, False
     try:
         control, problem = read_control(file), ""
         if control is None:
             problem = "cutover was never installed here"
-    except ControlDamaged as damaged:
-        problem = damaged.message
+    except ControlDamaged as error:
+        problem, damaged = error.message, True
     return Inspected(
         path,
         dict(rows[0]) if rows else None,
         control,
         problem,
+        damaged=damaged,
         fenced=bool(own_triggers(file, FENCE)),
         changes=_count(file, LOG),
         switches=_switches(file),
