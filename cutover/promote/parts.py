@@ -161,6 +161,11 @@ class Parts:
         """Where the rows are saved that only a primary of this epoch had, which was given up by force."""
         return self.high_water.with_name(f"lost-writes-epoch-{epoch}.jsonl")
 
+    def pair_of(self, row: Control) -> Pair:
+        """Who is who by this control row."""
+        primary = self.member(row.primary)
+        return Pair(primary, self.destination if primary is self.origin else self.origin, row.epoch)
+
     def member(self, name: str) -> Member:
         """The member whose store has this name."""
         return self.origin if self.origin.store.name == name else self.destination

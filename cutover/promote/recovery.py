@@ -7,18 +7,17 @@ the situation says why, and the loop asks again; it never guesses and never chan
 from __future__ import annotations
 
 import asyncio
-import uuid
 from contextlib import suppress
 
 from cutover.crashpoints import crash_point
-from cutover.errors import ConfigurationError, CutoverError, StoreError
+from cutover.errors import CutoverError, StoreError
 from cutover.logs import counted, get_logger
 from cutover.model.control import Control, SwitchState
 from cutover.model.requests import SERVICE
 from cutover.model.table import Tables
 from cutover.promote.backups import ensure_backup
 from cutover.promote.finish import dismantle
-from cutover.promote.highwater import OLD_COPY, HighWater, read_high_water, refuse_old_copy, write_high_water
+from cutover.promote.highwater import HighWater, write_high_water
 from cutover.promote.lost import save_lost_writes
 from cutover.promote.parts import Parts
 from cutover.promote.phases import at_rest
@@ -26,76 +25,10 @@ from cutover.promote.plan import Decision, Facts, Standing, compare_controls, lo
 from cutover.promote.records import close_records, record_recovery
 from cutover.promote.smoke import run_smoke
 from cutover.promote.steps import settle
-from cutover.stores.pair import Pair
 
 _log = get_logger("recovery")
 
 _MIDDLE = (SwitchState.PROMOTING, SwitchState.DEMOTING, SwitchState.COMMITTING)
-
-
-async def open_origin(parts: Parts) -> None:
-    """First thing at a start: what SQLite alone can tell. The front door may open after it.
-
-    Raises `ConfigurationError` for an old copy of the file, or an expected primary that is not the recorded one.
-    """
-    origin, situation = parts.origin.store, parts.situation
-    mark = await asyncio.to_thread(read_high_water, parts.high_water)
-    local = await origin.control()
-    if local is None:
-        if mark is not None:
-            raise ConfigurationError(
-                "The SQLite file was never served by cutover, but this state directory belongs to one that was.",
-                hint="Use the file that was in use, or a new state_dir for a new migration.",
-            )
-        _check_expected(parts, "sqlite")
-        local = Control(pair_id=str(uuid.uuid4()), primary="sqlite", epoch=1)
-        await origin.initialise(local)
-    refuse_old_copy(mark, local)
-    _check_expected(parts, local.primary)
-    situation.pair = _pair(parts, local)
-    if local.primary == origin.name and local.state is SwitchState.STEADY:
-        # Whole capture stays: it may be of more tables than those whose mapping is known without Postgres.
-        if await origin.check_capture():
-            await origin.install_capture()
-    else:
-        situation.problem = f"{situation.pair.source.name} is primary (epoch {local.epoch}) and not attached yet."
-    if local.state is SwitchState.COMMITTING:
-        situation.problem = (
-            f"The commit of switch {local.switch_id} may have been sent; {parts.destination.store.name} must be asked."
-        )
-    if local.state is SwitchState.FINISHED:
-        situation.phase = at_rest(finished=True)
-
-
-async def take_back(parts: Parts) -> None:
-    """A promotion that was cut off before its commit was sent. Needs no Postgres (hazard 4)."""
-    local = await parts.origin.store.control()
-    if local is None or local.state is not SwitchState.PROMOTING:
-        return
-    crash_point("recovery.take_back.before")
-    await parts.origin.store.release(local.but(state=SwitchState.STEADY, switch_id=None))
-    crash_point("recovery.take_back.after")
-    parts.situation.problem = ""
-    if await parts.origin.store.check_capture():
-        await parts.origin.store.install_capture()
-    await record_recovery(parts, Decision.ABORT, local.switch_id, "It was cut off before its commit was sent.")
-    await close_records(parts, certain=local.switch_id)
-
-
-def _check_expected(parts: Parts, primary: str) -> None:
-    expected = parts.settings.service.expect_primary
-    if expected and expected != primary:
-        raise ConfigurationError(
-            f"The recorded primary is {primary}, but service.expect_primary (or HUMANONLY_STORAGE_BACKEND) says "
-            f"{expected}. A setting never switches anything.",
-            hint=f"Set it to {primary} or leave it out; to change the primary use `cutover promote` or `demote`.",
-        )
-
-
-def _pair(parts: Parts, control: Control) -> Pair:
-    primary = parts.member(control.primary)
-    shadow = parts.destination if primary is parts.origin else parts.origin
-    return Pair(primary, shadow, control.epoch)
 
 
 async def mend_capture(parts: Parts) -> list[str]:
@@ -110,28 +43,6 @@ async def mend_capture(parts: Parts) -> list[str]:
     if problems:
         await parts.trail.write("capture.repaired", SERVICE, problems=problems)
     return problems
-
-
-async def refuse_behind_destination(parts: Parts) -> None:
-    """Before the first request of a start: a SQLite file that is behind a Postgres which answers must not be served.
-
-    Raises `ConfigurationError`. Says nothing where Postgres does not answer at once: SQLite alone may be served.
-    """
-    local = await parts.origin.store.control()
-    if local is None or local.peer is None:
-        return
-    try:
-        await parts.prepare_destination()
-        await parts.destination.store.open()
-        peer = await parts.destination.store.control()
-    except (CutoverError, OSError, TimeoutError):
-        return
-    if peer is not None and local_is_old(local, peer):
-        raise ConfigurationError(
-            f"The SQLite file is an old copy: it is at epoch {local.epoch}, batch {local.trimmed_batch}; Postgres "
-            f"is at epoch {peer.epoch}, batch {peer.applied_batch}.",
-            hint=OLD_COPY,
-        )
 
 
 class Attachment:
@@ -201,7 +112,7 @@ class Attachment:
         local, peer = await self._resolve_interrupted(local, peer)
         copy_again = await self._compare(local, peer)
         local, peer = await self._controls()
-        situation.pair = _pair(parts, local)
+        situation.pair = parts.pair_of(local)
         if SwitchState.FINISHED in (local.state, peer.state):
             await self._stand_finished(local, peer)
             return
@@ -280,7 +191,7 @@ class Attachment:
         receiver = parts.destination if giver == parts.origin.store.name else parts.origin
         row = await receiver.store.control()
         assert row is not None
-        parts.situation.pair = _pair(parts, row)
+        parts.situation.pair = parts.pair_of(row)
         parts.mirror.batch = row.trimmed_batch
         await settle(parts, parts.member(giver).store)
 

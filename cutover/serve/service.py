@@ -21,10 +21,11 @@ from cutover.model.control import Phase
 from cutover.model.table import Table
 from cutover.model.values import Key
 from cutover.promote.highwater import HighWater, write_high_water
+from cutover.promote.opening import open_origin, refuse_behind_destination, take_back
 from cutover.promote.operations import Operations
 from cutover.promote.parts import Parts, Situation, Trail
 from cutover.promote.phases import Event, after
-from cutover.promote.recovery import Attachment, mend_capture, open_origin, refuse_behind_destination, take_back
+from cutover.promote.recovery import Attachment, mend_capture
 from cutover.promote.switch import Switch
 from cutover.serve.doors import Doors
 from cutover.serve.replaced import demand_same_file, file_of
