@@ -19,6 +19,7 @@ from cutover.cli.exits import BLOCKED, DONE, DRIFT, FAILED, UNREACHABLE, USAGE
 from cutover.cli.main import COMMANDS, app
 from cutover.metrics import Metrics
 from cutover.promote.gates import NAMES
+from cutover.promote.phases import table_text
 from cutover.settings import (
     _HUMANONLY,
     FLAT_SECTIONS,
@@ -235,3 +236,7 @@ def test_no_service_code_is_told_that_is_gone() -> None:
     told = {code for row in rows(text) for code in codes(row[0])}
     code = "\n".join(file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py"))
     assert [name for name in told if f'"{name}"' not in code] == []
+
+
+def test_the_phases_in_the_docs_are_the_codes() -> None:
+    assert table_text() in (DOCS / "reliability.md").read_text()
