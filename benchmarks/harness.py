@@ -258,9 +258,12 @@ def add_rows(connection: sqlite3.Connection, first: int, rows: int) -> None:
         connection.execute("COMMIT")
 
 
-async def write_load(url: str, connections: int, seconds: float, *, lenient: bool = False) -> Load:
+async def write_load(
+    url: str, connections: int, seconds: float, *, lenient: bool = False, stop: asyncio.Event | None = None
+) -> Load:
     """Inserts into `items` through a Hrana server; see `drive`."""
-    return await drive(url, inserts(host_of(url), f"w{time.monotonic_ns():x}"), connections, seconds, lenient=lenient)
+    requests = inserts(host_of(url), f"w{time.monotonic_ns():x}")
+    return await drive(url, requests, connections, seconds, lenient=lenient, stop=stop)
 
 
 Benchmark = Callable[[Stage], Awaitable[Report]]

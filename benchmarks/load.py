@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -70,8 +70,10 @@ def pipeline(host: str, sql: str, arguments: tuple[str, ...], token: str = "") -
 class _Client(asyncio.Protocol):
     """One connection: sends, waits for the whole answer, sends again, until the time is up."""
 
-    def __init__(self, requests: Iterator[bytes], until: float, load: Load, ended: asyncio.Future[None]) -> None:
-        self._requests, self._until, self._load = requests, until, load
+    def __init__(
+        self, requests: Iterator[bytes], over: Callable[[], bool], load: Load, ended: asyncio.Future[None]
+    ) -> None:
+        self._requests, self._over, self._load = requests, over, load
         self.ended = ended
         self._buffer = bytearray()
         self._length = -1
@@ -85,8 +87,7 @@ class _Client(asyncio.Protocol):
 
     def _send(self) -> None:
         assert self.transport is not None
-        now = time.perf_counter()
-        if now >= self._until:
+        if self._over():
             self.transport.close()
             return
         request = next(self._requests)
@@ -127,7 +128,7 @@ class _Client(asyncio.Protocol):
         self._send()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._sent and time.perf_counter() < self._until:
+        if self._sent and not self._over():
             self._load.errors += 1
             self._load.first_error = self._load.first_error or f"the connection broke: {error!r}"
         if not self.ended.done():
@@ -139,9 +140,15 @@ def _same(client: _Client) -> _Client:
 
 
 async def drive(
-    url: str, requests: Iterator[bytes], connections: int, seconds: float, *, lenient: bool = False
+    url: str,
+    requests: Iterator[bytes],
+    connections: int,
+    seconds: float,
+    *,
+    lenient: bool = False,
+    stop: asyncio.Event | None = None,
 ) -> Load:
-    """Keep `connections` busy for `seconds`.
+    """Keep `connections` busy for `seconds`, or until `stop` is set if that comes first.
 
     Raises `OSError` when nobody listens, and `RuntimeError` when a request fails, or is not answered within 20 s, or
     none was answered; with `lenient`, which is for peers, failures are counted instead, and no part of the rate.
@@ -152,9 +159,13 @@ async def drive(
     load = Load()
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
+
+    def over() -> bool:
+        return time.perf_counter() >= began + seconds or (stop is not None and stop.is_set())
+
     clients = []
     for _ in range(connections):
-        client = _Client(requests, began + seconds, load, loop.create_future())
+        client = _Client(requests, over, load, loop.create_future())
         await loop.create_connection(partial(_same, client), place.hostname, place.port)
         clients.append(client)
     await asyncio.wait([client.ended for client in clients], timeout=seconds + 20)
