@@ -6,20 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from functools import partial
 
 from cutover.compare.counts import count_problem, uncountable
 from cutover.compare.ledger import Ledger
 from cutover.compare.ports import Applying
-from cutover.compare.states import Ground
+from cutover.compare.states import Ground, States
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.model.drift import DriftKind
 from cutover.model.table import Table, Tables
 from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
 
-Ask = Callable[[str], Awaitable["InvariantResult"]]
-"""Evaluates one invariant under this name."""
+Ask = Callable[[States, Table, str], Awaitable["InvariantResult"]]
+"""Evaluates an invariant of one table, under this name."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +53,38 @@ class Invariants:
 
     async def check(self, tables: Tables) -> list[InvariantResult]:
         """All results, in a fixed order. Raises `StoreUnavailable`."""
-        asked: list[tuple[str, Ask]] = [(check.name, partial(self._configured, check)) for check in self._checks]
-        asked += [(f"orphans of {table.name}", partial(self._orphans, table)) for table in tables if table.foreign_keys]
-        asked += [(f"rows of {table.name}", partial(self._rows, table)) for table in tables]
-        return [await self._guarded(name, ask) for name, ask in asked]
+        results = [await self._guarded(check) for check in self._checks]
+        children = [table for table in tables if table.foreign_keys]
+        results += await self._each("orphans of", children, self._orphans)
+        return results + await self._each("rows of", tables, self._rows)
 
-    async def _guarded(self, name: str, ask: Ask) -> InvariantResult:
-        try:
-            return await ask(name)
-        except StoreUnavailable:
-            raise
-        except CutoverError as error:
-            return InvariantResult(name, ok=False, detail=f"could not be evaluated: {error}")
+    async def _each(self, what: str, tables: Sequence[Table], ask: Ask) -> list[InvariantResult]:
+        """The same question about each table."""
+        results: list[InvariantResult] = []
+
+        async def work(states: States, table: Table) -> None:
+            results.append(await ask(states, table, f"{what} {table.name}"))
+
+        while left := tables[len(results) :]:
+            try:
+                await self._ground.visit(left, work, quarantine=True)
+            except StoreUnavailable:
+                raise
+            except CutoverError as error:  # its states may be of no more use
+                results.append(_failed(f"{what} {tables[len(results)].name}", error))
+        return results
 
     # -- configured ------------------------------------------------------------------------------------------------
 
-    async def _configured(self, check: InvariantCheck, _name: str) -> InvariantResult:
+    async def _guarded(self, check: InvariantCheck) -> InvariantResult:
+        try:
+            return await self._configured(check)
+        except StoreUnavailable:
+            raise
+        except CutoverError as error:
+            return _failed(check.name, error)
+
+    async def _configured(self, check: InvariantCheck) -> InvariantResult:
         if check.expect is not None:
             return await self._expected(check, check.expect)
         async with self._applying.level() as (pair, primary, shadow):
@@ -90,12 +105,11 @@ class Invariants:
 
     # -- always ----------------------------------------------------------------------------------------------------
 
-    async def _orphans(self, table: Table, name: str) -> InvariantResult:
+    async def _orphans(self, states: States, table: Table, name: str) -> InvariantResult:
         """No orphan on either side. Asked of each by itself, as no committed state may have one."""
-        async with self._ground.matched([table]) as states:
-            if self._applying.catching_up:
-                return _inconclusive(name, "tables are being copied")
-            primary, shadow = await asyncio.gather(states.primary.orphans(table), states.shadow.orphans(table))
+        if self._applying.catching_up:
+            return _inconclusive(name, "tables are being copied")
+        primary, shadow = await asyncio.gather(states.primary.orphans(table), states.shadow.orphans(table))
         bad = [
             f"{key}: {primary.get(key, 0)} rows without a parent on the primary, {shadow.get(key, 0)} on the shadow"
             for key in sorted(primary | shadow)
@@ -103,12 +117,15 @@ class Invariants:
         ]
         return InvariantResult(name, not bad, "; ".join(bad) or f"none in {len(table.foreign_keys)} foreign keys")
 
-    async def _rows(self, table: Table, name: str) -> InvariantResult:
-        async with self._ground.matched([table], quarantine=True) as states:
-            if why := uncountable(states, table):
-                return _inconclusive(name, why)
-            problem = await count_problem(states, table, known_missing(self._ledger, table.name))
+    async def _rows(self, states: States, table: Table, name: str) -> InvariantResult:
+        if why := uncountable(states, table):
+            return _inconclusive(name, why)
+        problem = await count_problem(states, table, known_missing(self._ledger, table.name))
         return InvariantResult(name, problem is None, problem or "both sides agree")
+
+
+def _failed(name: str, error: CutoverError) -> InvariantResult:
+    return InvariantResult(name, ok=False, detail=f"could not be evaluated: {error}")
 
 
 def known_missing(ledger: Ledger, table: str) -> int:

@@ -41,11 +41,12 @@ _PATIENCE = 2.0
 
 @dataclass(frozen=True)
 class _Counted:
-    """Tables whose rows were counted with writes going on, and when that is good for."""
+    """What was counted with writes going on, and when that is good for."""
 
-    pair: Pair
     reign: int
     tables: Tables
+    done: dict[str, Pair]
+    """Names of the tables whose rows were found to agree, each with who was who then."""
 
 
 class QuickCheck:
@@ -97,20 +98,21 @@ class QuickCheck:
         self._read_back.want(seconds)
 
     async def _count_all(self) -> list[str]:
-        """Each table in states of its own, so that none of them lives longer than one count."""
-        reign, pair, done, problems = self._tools.ledger.reign, None, [], []
-        for table in self._tables():
-            async with self._tools.ground.matched([table], quarantine=True) as states:
-                if uncountable(states, table):
-                    continue  # the check in the pause says so, or counts
-                pair = states.pair
-                problem = await count_problem(states, table, known_missing(self._tools.ledger, table.name))
+        problems: list[str] = []
+        done: dict[str, Pair] = {}
+
+        async def count(states: States, table: Table) -> None:
+            if uncountable(states, table):
+                return  # the check in the pause says so, or counts
+            problem = await count_problem(states, table, known_missing(self._tools.ledger, table.name))
             if problem:
                 problems.append(problem.rstrip("."))
             else:
-                done.append(table)
-        if pair is not None:
-            self._counted = _Counted(pair, reign, tuple(done))
+                done[table.name] = states.pair
+
+        reign, tables = self._tools.ledger.reign, self._tables()
+        await self._tools.ground.visit(tables, count, quarantine=True)
+        self._counted = _Counted(reign, tables, done)
         return problems
 
     async def _catch_up(self) -> None:
@@ -167,7 +169,7 @@ class QuickCheck:
 
     def _is_counted(self, states: States, table: Table) -> bool:
         before = self._counted
-        return before is not None and before.pair == states.pair and table in before.tables
+        return before is not None and table in before.tables and before.done.get(table.name) == states.pair
 
     # -- in both -----------------------------------------------------------------------------------------------------
 

@@ -9,16 +9,21 @@ that differs and is not in that log is drift, with no waiting and no second look
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from cutover import clock
 from cutover.compare.ports import Applying
 from cutover.errors import RolesChanging
 from cutover.model.table import Table
 from cutover.model.values import Key, Pending
 from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
+
+_FRESH = 1.0
+"""Seconds after which states are not used for a further table."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +81,18 @@ class Ground:
             for row in away:
                 reasons.setdefault(row.table, {})[row.key] = row.reason
             yield States(pair, primary, shadow, await primary.pending(), uncopied, reasons)
+
+    async def visit(
+        self, tables: Iterable[Table], work: Callable[[States, Table], Awaitable[None]], *, quarantine: bool = False
+    ) -> None:
+        """`work` on one table after the other, in matching states opened no more than a second before it begins.
+
+        For small tables opening states costs more than the work: it waits for a turn of the mirror.
+        """
+        left = deque(tables)
+        while left:
+            async with self.matched(tuple(left), quarantine=quarantine) as states:
+                fresh_until = clock.monotonic() + _FRESH
+                await work(states, left.popleft())
+                while left and clock.monotonic() < fresh_until:
+                    await work(states, left.popleft())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from typing import cast
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from cutover.compare.invariants import InvariantCheck, InvariantResult
+from cutover.compare.states import Ground, States
 from cutover.model.control import StoreName
 from cutover.settings import CompareSettings
 from tests.flow.compare_world import World, world
@@ -104,3 +107,32 @@ async def test_under_constant_writes_both_sides_answer_for_one_state(here: World
     finally:
         stop.set()
         await writing
+
+
+async def test_a_table_that_cannot_be_asked_does_not_silence_the_others(here: World) -> None:
+    """They are asked in the same states, which an error may have made useless."""
+    broken = replace(here.table("posts"), target="nowhere", name="nowhere")
+    here.tables = (broken, *here.tables)
+    found = await results(here)
+    assert "could not be evaluated" in found["orphans of nowhere"].detail
+    assert not found["rows of nowhere"].ok
+    assert found["orphans of posts"].ok
+    assert found["rows of posts"].ok
+    assert found["rows of users"].ok
+
+
+async def test_many_tables_do_not_wait_for_the_mirror_one_by_one(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = 0
+    original = Ground.matched
+
+    @asynccontextmanager
+    async def matched(self: Ground, *rest: Any, **named: Any) -> AsyncIterator[States]:
+        nonlocal opened
+        opened += 1
+        async with original(self, *rest, **named) as states:
+            yield states
+
+    monkeypatch.setattr(Ground, "matched", matched)
+    here.tables = here.tables * 10
+    assert len(await here.comparator.check_invariants()) == 30
+    assert opened <= 5
