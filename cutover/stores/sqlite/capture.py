@@ -20,8 +20,8 @@ from cutover.stores.sqlite.triggers import (
     CAPTURE,
     FENCE,
     LOG,
-    SEAL,
-    SEAL_SQL,
+    WITNESS,
+    WITNESS_SQL,
     capture_triggers,
     fence_triggers,
     read_facts,
@@ -50,7 +50,7 @@ def own_triggers(connection: sqlite3.Connection, prefix: str) -> dict[str, tuple
 
 
 def _put_back(connection: sqlite3.Connection) -> set[str]:
-    """Triggers that were made after the seal: taken away for a while and put back, as SQLite's own recipe for schema
+    """Triggers that were made after the witness: taken away for a while and put back, as SQLite's own recipe for schema
     changes has it. Their text is right, and what happened meanwhile nobody knows (hazard 35).
 
     The schema's rows are numbered in the order in which they were made, and VACUUM keeps that order.
@@ -58,15 +58,15 @@ def _put_back(connection: sqlite3.Connection) -> set[str]:
     rows = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'trigger' "
         "AND rowid > coalesce((SELECT rowid FROM sqlite_master WHERE type = 'trigger' AND name = ?), 0)",
-        (SEAL,),
+        (WITNESS,),
     )
     return {name for (name,) in rows}
 
 
-def _seal(connection: sqlite3.Connection) -> None:
+def _set_witness(connection: sqlite3.Connection) -> None:
     """From here on every other trigger is younger. Whoever calls this has just made sure of those that stand."""
-    connection.execute(f"DROP TRIGGER IF EXISTS {SEAL}")
-    connection.execute(SEAL_SQL)
+    connection.execute(f"DROP TRIGGER IF EXISTS {WITNESS}")
+    connection.execute(WITNESS_SQL)
 
 
 def _expected_capture(connection: sqlite3.Connection, table: Table) -> dict[str, str]:
@@ -154,7 +154,7 @@ def install_capture(connection: sqlite3.Connection, tables: Tables, broken: Tabl
         f"INSERT INTO {LOG} (table_id, at) VALUES (?, (julianday('now') - 2440587.5) * 86400.0)",
         [(whole_id(table),) for table in broken],
     )
-    _seal(connection)
+    _set_witness(connection)
     record_schema(connection, tables)
 
 
@@ -167,7 +167,7 @@ def drop_triggers(connection: sqlite3.Connection, prefix: str) -> None:
 def drop_capture(connection: sqlite3.Connection) -> None:
     """Triggers first: one that named a missing log would fail the application's writes."""
     drop_triggers(connection, CAPTURE)
-    drop_triggers(connection, SEAL)
+    drop_triggers(connection, WITNESS)
     if exists(connection, LOG):
         connection.execute(f"DELETE FROM {LOG}")
 
@@ -178,7 +178,7 @@ def install_fence(connection: sqlite3.Connection, tables: Tables, control: Contr
     for table in tables:
         for sql in fence_triggers(table, control).values():
             connection.execute(sql)
-    _seal(connection)
+    _set_witness(connection)
 
 
 def problems(connection: sqlite3.Connection, tables: Tables) -> list[str]:
