@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from pathlib import Path
 
+from cutover.audit import AuditLog
 from cutover.model.control import Control, SwitchState
 from cutover.schema.mapping import map_tables
 from cutover.settings import Settings
@@ -23,6 +23,9 @@ async def leave(
 
     With `committed` the commit reached Postgres, and `native` is SQL that an application ran there after it.
     """
+    log = AuditLog(service.folder / "state" / "audit.jsonl")
+    log.open()
+    log.append("promote.requested", "operator", {"switchId": SWITCH, "approval": "CHANGE-1"})
     async with AsyncExitStack() as closing:
         sqlite = SqliteStore(service.sqlite, owner_lock=owner_lock_path(service.sqlite))
         postgres = PostgresStore(postgres_url, pool_size=2)
@@ -53,8 +56,3 @@ async def leave(
 async def point_at(service: Service, before: str, after: str) -> None:
     """Write another Postgres into the configuration."""
     service.config.write_text(service.config.read_text().replace(before, after))
-
-
-def high_water(service: Service) -> Path:
-    """Where the state directory keeps its mark."""
-    return service.folder / "state" / "high-water.json"

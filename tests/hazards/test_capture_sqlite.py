@@ -164,7 +164,7 @@ def test_hazard_24_naive_a_name_in_the_log_is_not_renamed(sqlite_path: str) -> N
 async def test_hazard_24_capture_leaves_triggers_first(sqlite_path: str) -> None:
     make(sqlite_path, "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY, v)")
     async with served(sqlite_path, PRIMARY) as (store, _):
-        await store.dismantle(PRIMARY.but(state=SwitchState.FINISHED))
+        await store.dismantle(PRIMARY.but(state=SwitchState.FINISHED), helpers=False)
         make(
             sqlite_path,
             "INSERT INTO t VALUES ('a', 1)",

@@ -108,10 +108,11 @@ async def test_hazard_37_a_table_made_after_the_verification_stops_the_promotion
     code, body = await service.switch("promote")
     assert code == 409, body
 
-    async def mapped() -> bool:
-        return "later" in [table["name"] for table in (await service.status())["tables"]]
+    async def copied() -> bool:
+        tables = {table["name"]: table["backfill"]["state"] for table in (await service.status())["tables"]}
+        return tables.get("later") == "done"
 
-    await until(mapped, "the table in the mapping")
+    await until(copied, "a copy of the table")
     assert "verified" in await failing(service)
     await service.up()
     await settled(service)

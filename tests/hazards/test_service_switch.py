@@ -14,7 +14,7 @@ from cutover.model.control import SwitchState
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from cutover.stores.postgres.store import PostgresStore
 from tests.hazards.left import SWITCH, leave, point_at
-from tests.support.checks import check_promises, postgres_rows, settled
+from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
 from tests.support.servers import fresh_database
 from tests.support.service import Service, until
 from tests.support.sqlite_world import make, one
@@ -90,7 +90,7 @@ async def test_hazard_04_before_the_commit_was_sent_nobody_is_asked(service: Ser
     assert (await service.sql(ADD, "front"))["type"] == "ok"
     direct_write(service, "direct")
     actions = [record["action"] for record in read_records(service.folder / "state" / "audit.jsonl")]
-    assert "recovery" in actions
+    assert "promote.aborted" in actions
     assert await service.stop() == 0
     await point_at(service, NOWHERE, postgres_url)
     await service.start()
@@ -221,4 +221,7 @@ async def test_hazard_17_by_force_also_where_the_commit_may_have_happened(
         records = read_records(service.folder / "state" / "audit.jsonl")
         lost = next(record for record in records if record["action"] == "recovery.lost_writes")
         assert lost["metadata"]["keys"] == {"items": [["lost"]]}
-    await check_promises(service, postgres_url, ["kept"])
+    await settled(service)
+    assert (await service.verified())["drift_rows"] == 0
+    keys = "SELECT id FROM items WHERE id NOT LIKE 'old-%'"
+    assert sqlite_rows(service.sqlite, keys) == await postgres_rows(postgres_url, keys) == [("kept",)]
