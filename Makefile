@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check bench lock clean setup
+.PHONY: demo test check torture bench lock clean setup
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,9 @@ check: $(STAMP)  ## lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+torture: $(STAMP)  ## workloads with known answers against the real service, under faults
+	$(BIN)/python -m tests.torture $(ARGS)
 
 bench: $(STAMP)  ## every benchmark, each with its ratio against a named peer
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,0 +1,157 @@
+"""Each fault: done, held for a while, undone. Two that act on the same thing take turns."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import asyncpg
+
+from tests.support.servers import signal_all
+from tests.torture.account import Account
+from tests.torture.place import CONTINUE, KILL, STOP, Place
+from tests.torture.plan import Blow
+
+_ON = {
+    "kill": "service", "freeze": "service", "stop": "service",
+    "postgres-kill": "postgres", "postgres-freeze": "postgres", "postgres-stop": "postgres",
+    "disk-postgres": "postgres", "cut": "link", "hang": "link",
+}  # fmt: skip
+
+
+class Faults:
+    """Turns the knobs of a place."""
+
+    def __init__(self, place: Place, account: Account, seed: int) -> None:
+        self.place, self.account = place, account
+        self.done: defaultdict[str, int] = defaultdict(int)
+        self._rng = random.Random(f"faults {seed}")
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def strike(self, blow: Blow) -> None:
+        """Do it and undo it."""
+        await asyncio.sleep(blow.after)
+        act: Callable[[float], Awaitable[None]] = getattr(self, "_" + blow.fault.replace("-", "_"))
+        async with self._turns[_ON.get(blow.fault, blow.fault)]:
+            if blow.fault != "reader":
+                self.account.disturb()
+            self.account.event(f"  {blow.fault}")
+            self.done[blow.fault] += 1
+            await act(blow.lasting)
+            self.account.event(f"  {blow.fault} is over")
+
+    # -- the service -------------------------------------------------------------------------------------------------
+
+    async def _kill(self, lasting: float) -> None:
+        await self.place.service.kill()
+        await asyncio.sleep(lasting / 3)
+        await self.place.start_service()
+
+    async def _stop(self, lasting: float) -> None:
+        code = await self.place.service.stop()
+        if code != 0:
+            self.account.problem("the service did not stop in order", f"exit code {code}")
+        await asyncio.sleep(lasting / 3)
+        await self.place.start_service()
+
+    async def _freeze(self, lasting: float) -> None:
+        self.place.signal_service(STOP)
+        await asyncio.sleep(lasting)
+        self.place.signal_service(CONTINUE)
+
+    # -- Postgres ----------------------------------------------------------------------------------------------------
+
+    async def _postgres_kill(self, lasting: float) -> None:
+        await asyncio.to_thread(signal_all, self.place.postgres, KILL)
+        await asyncio.sleep(lasting / 3)
+        await self.place.postgres.start()
+
+    async def _postgres_stop(self, lasting: float) -> None:
+        await self.place.postgres.stop()
+        await asyncio.sleep(lasting / 3)
+        await self.place.postgres.start()
+
+    async def _postgres_freeze(self, lasting: float) -> None:
+        signal_all(self.place.postgres, STOP)
+        await asyncio.sleep(lasting)
+        signal_all(self.place.postgres, CONTINUE)
+
+    async def _cut(self, lasting: float) -> None:
+        await self.place.link.say("cut")
+        await asyncio.sleep(lasting)
+        await self.place.link.say("heal")
+
+    async def _hang(self, lasting: float) -> None:
+        await self.place.link.say("hang")
+        await asyncio.sleep(lasting)
+        if self._rng.random() < 0.5:
+            await self.place.link.say("cut")
+            await asyncio.sleep(0.1)
+        await self.place.link.say("heal")
+
+    # -- disks -------------------------------------------------------------------------------------------------------
+
+    async def _disk(self, lasting: float) -> None:
+        if not self.place.disk.mounted:
+            self.place.limit_service(full=True)
+            await asyncio.sleep(lasting)
+            self.place.limit_service(full=False)
+            return
+        await asyncio.to_thread(self.place.disk.fill)
+        await asyncio.sleep(lasting)
+        self.place.disk.free()
+
+    async def _disk_state(self, lasting: float) -> None:
+        if self.place.state_disk.mounted:
+            await asyncio.to_thread(self.place.state_disk.fill)
+        await asyncio.sleep(lasting)
+        self.place.state_disk.free()
+
+    async def _disk_postgres(self, lasting: float) -> None:
+        if self.place.postgres_disk.mounted:
+            await asyncio.to_thread(self.place.postgres_disk.fill)
+        await asyncio.sleep(lasting)
+        self.place.postgres_disk.free()
+        await self.place.postgres.start()
+
+    # -- applications ------------------------------------------------------------------------------------------------
+
+    async def _lock(self, lasting: float) -> None:
+        """A direct writer that keeps the write lock."""
+        connection = sqlite3.connect(self.place.sqlite, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            for _ in range(200):
+                with suppress(sqlite3.Error):
+                    connection.execute("BEGIN IMMEDIATE")
+                    break
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(lasting)
+        finally:
+            connection.close()
+
+    async def _idle(self, lasting: float) -> None:
+        """A native transaction that has written, and is left open."""
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            connection = await asyncpg.connect(self.place.native, timeout=3)
+            try:
+                await connection.execute("BEGIN", timeout=3)
+                await connection.execute("INSERT INTO markers VALUES ('idle', 'nobody', 0)", timeout=3)
+                await asyncio.sleep(lasting)
+            finally:
+                connection.terminate()
+
+    async def _reader(self, lasting: float) -> None:
+        """A direct reader that pins the write-ahead log."""
+        connection = sqlite3.connect(self.place.sqlite, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM markers").fetchone()
+            await asyncio.sleep(lasting * 2)
+        except sqlite3.Error:
+            await asyncio.sleep(lasting)
+        finally:
+            connection.close()

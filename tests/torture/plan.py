@@ -1,0 +1,69 @@
+"""What will be done, and in which order: a function of the seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+FAULTS = (
+    "kill", "freeze", "stop", "postgres-kill", "postgres-freeze", "postgres-stop", "cut", "hang", "disk",
+    "disk-state", "disk-postgres", "lock", "idle", "reader",
+)  # fmt: skip
+"""kill, freeze, stop: the service. lock, idle, reader: applications that hold locks and snapshots for too long."""
+
+DISTURBING = frozenset(FAULTS) - {"reader", "postgres-idle"}
+
+
+@dataclass(frozen=True)
+class Blow:
+    """One fault: `after` seconds from the beginning of its step, for `lasting` seconds."""
+
+    fault: str
+    after: float
+    lasting: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing after the other: a verification, a switch, blows, or a switch with blows; then, often, calm."""
+
+    gap: float
+    verify: bool
+    switch: bool
+    blows: tuple[Blow, ...]
+    calm: bool
+    """Whether to wait until all is well before the next step."""
+
+    def __str__(self) -> str:
+        parts = ["verification"] * self.verify + ["switch"] * self.switch
+        parts += [f"{blow.fault} for {blow.lasting:.2f} s after {blow.after:.2f} s" for blow in self.blows]
+        return ", ".join(parts)
+
+
+def plan(seed: int, faults: Sequence[str]) -> Iterator[Step]:
+    """Steps without end. Every fault comes alone and in a switch before any comes again."""
+    rng = random.Random(f"plan {seed}")
+    bag: list[tuple[str, bool]] = []
+    yield Step(0.5, True, True, (), True)
+    while True:
+        if not bag:
+            bag = [(fault, switch) for fault in faults for switch in (True, True, False)]
+            rng.shuffle(bag)
+        kind = rng.random()
+        gap = rng.uniform(0.2, 2.0)
+        if not faults or kind < 0.3:
+            yield Step(gap, True, True, (), True)
+            continue
+        fault, switch = bag.pop()
+        blows = [_blow(rng, fault, in_switch=switch)]
+        if kind > 0.85 and bag:
+            blows.append(_blow(rng, bag.pop()[0], in_switch=switch))
+        yield Step(gap, switch and rng.random() < 0.9, switch, tuple(blows), rng.random() < 0.75)
+
+
+def _blow(rng: random.Random, fault: str, *, in_switch: bool) -> Blow:
+    # The pause of a switch is some tens of milliseconds; what comes before it, some hundreds.
+    after = rng.choice([rng.uniform(0, 0.12), rng.uniform(0, 0.6), rng.uniform(0, 1.5)]) if in_switch else 0.0
+    lasting = rng.choice([rng.uniform(0.05, 0.5), rng.uniform(0.5, 2.5), rng.uniform(2, 6)])
+    return Blow(fault, after, lasting)
