@@ -8,7 +8,7 @@ import re
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ Expected = tuple[int | None, ...]
 _CLIENT_TIMEOUT = 40.0
 """Seconds. Longer than the front door holds a write, so that whoever waits so long waits for a frozen service."""
 _NATIVE_TIMEOUT = 6.0
+_LEVELS = ("READ COMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 
 
 @dataclass(frozen=True)
@@ -283,12 +284,12 @@ class NativeDoor(Door):
 
     name = "native"
 
-    def __init__(self, url: str, rng: random.Random) -> None:
-        self.url, self.rng = url, rng
+    def __init__(self, url: str, rng: random.Random, levels: Sequence[str] = _LEVELS) -> None:
+        self.url, self.rng, self.levels = url, rng, levels
         self._connection: asyncpg.Connection | None = None
 
     async def run(self, statements: tuple[Statement, ...], expect: Expected = ()) -> Told:
-        level = self.rng.choice(["READ COMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+        level = self.rng.choice(self.levels)
         pause = self.rng.choice([0.0, 0.0, 0.0, self.rng.uniform(0, 0.03)])
         explicit = len(statements) > 1 or self.rng.random() < 0.3
         sent = not explicit

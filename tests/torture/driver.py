@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -93,7 +94,8 @@ class Driver:
         try:
             result = await self.place.service.verified()
         except (*_AWAY, AssertionError) as error:
-            self.account.event(f"  verification: {str(error).splitlines()[0] or error!r}")
+            found = re.search("'error': '([^']*)'", str(error))
+            self.account.event(f"  verification: {found[1] if found else repr(error)[:300]}")
             if plain:
                 self.account.problem("a verification failed where no fault acted", str(error)[:1000])
             return
@@ -133,9 +135,9 @@ class Driver:
         error_code = body["error"]["code"] if isinstance(body, dict) else str(body)[:200]
         self._count(error_code)
         detail = [gate["name"] for gate in body.get("gates", []) if not gate["ok"]] if isinstance(body, dict) else []
-        message = body["error"]["message"] if isinstance(body, dict) else ""
+        message = body["error"]["message"] if isinstance(body, dict) and not detail else ""
         self.account.event(f"  {direction}: {error_code} {detail or ''} {message}")
-        return f"{error_code} {message}"
+        return f"{error_code} {detail or message}"
 
     def _count(self, result: str) -> None:
         self.switches[result] = self.switches.get(result, 0) + 1

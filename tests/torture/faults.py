@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -34,6 +35,8 @@ class Faults:
 
     async def strike(self, blow: Blow) -> None:
         """Do it and undo it."""
+        if blow.in_pause and not await self._in_pause():
+            self.account.event(f"  {blow.fault}: there was no pause to strike into")
         await asyncio.sleep(blow.after)
         act: Callable[[float], Awaitable[None]] = getattr(self, "_" + blow.fault.replace("-", "_"))
         async with self._turns[_ON.get(blow.fault, blow.fault)]:
@@ -43,6 +46,16 @@ class Faults:
             self.done[blow.fault] += 1
             await act(blow.lasting)
             self.account.event(f"  {blow.fault} is over")
+
+    async def _in_pause(self) -> bool:
+        """Wait until a store's control row says that a switch is under way."""
+        until = time.monotonic() + 15
+        while time.monotonic() < until:
+            with suppress(sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                if await states(self.place) != {"steady"}:
+                    return True
+            await asyncio.sleep(0.004)
+        return False
 
     # -- the service -------------------------------------------------------------------------------------------------
 
@@ -155,3 +168,16 @@ class Faults:
             await asyncio.sleep(lasting)
         finally:
             connection.close()
+
+
+async def states(place: Place) -> set[str]:
+    """What the two control rows say of switches under way."""
+    connection = sqlite3.connect(place.sqlite, timeout=0.1)
+    try:
+        found = {row[0] for row in connection.execute("SELECT state FROM _cutover_control")}
+    finally:
+        connection.close()
+    if found == {"steady"}:
+        native = await place.looker()
+        found |= {row[0] for row in await native.fetch("SELECT state FROM cutover.control", timeout=0.5)}
+    return found

@@ -15,14 +15,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import asyncpg
 import psutil
 
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from tests.support.service import Service, create
 from tests.torture.link import Link
 
-_DISK = 1 << 30
-_POSTGRES = {"max_wal_size": "256MB", "dynamic_shared_memory_type": "mmap", "log_min_messages": "warning"}
+_DISK = 256 << 20
+_POSTGRES = {"max_wal_size": "64MB", "dynamic_shared_memory_type": "mmap", "log_min_messages": "warning"}
 _SETTINGS = """
 [compare]
 scan_interval = "15s"
@@ -66,6 +67,7 @@ class Place:
         self.native = ""
         self.link: Link
         self.service: Service
+        self._looker: asyncpg.Connection | None = None
         self._undertaker = _undertaker(self)
 
     @classmethod
@@ -83,11 +85,19 @@ class Place:
             state = place.folder / "state"
             place.service.config.write_text(config.replace(f'"{state}"', f'"{place.state}"'))
             yield place
+            if place._looker is not None:
+                place._looker.terminate()
             await place.link.close()
         finally:
             assert place._undertaker.stdin is not None
             place._undertaker.stdin.close()
             await asyncio.to_thread(place._undertaker.wait, 60)
+
+    async def looker(self) -> asyncpg.Connection:
+        """A native connection for those who only look."""
+        if self._looker is None or self._looker.is_closed():
+            self._looker = await asyncpg.connect(self.native, timeout=1)
+        return self._looker
 
     @property
     def state(self) -> Path:

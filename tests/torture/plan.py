@@ -12,16 +12,19 @@ FAULTS = (
 )  # fmt: skip
 """kill, freeze, stop: the service. lock, idle, reader: applications that hold locks and snapshots for too long."""
 
-DISTURBING = frozenset(FAULTS) - {"reader", "postgres-idle"}
-
 
 @dataclass(frozen=True)
 class Blow:
-    """One fault: `after` seconds from the beginning of its step, for `lasting` seconds."""
+    """One fault: `after` seconds from the beginning of its step, or of its switch's pause, for `lasting` seconds."""
 
     fault: str
     after: float
     lasting: float
+    in_pause: bool = False
+
+    def __str__(self) -> str:
+        since = " into the pause" if self.in_pause else ""
+        return f"{self.fault} after {self.after:.2f} s{since} for {self.lasting:.2f} s"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Step:
 
     def __str__(self) -> str:
         parts = ["verification"] * self.verify + ["switch"] * self.switch
-        parts += [f"{blow.fault} for {blow.lasting:.2f} s after {blow.after:.2f} s" for blow in self.blows]
+        parts += map(str, self.blows)
         return ", ".join(parts)
 
 
@@ -63,7 +66,8 @@ def plan(seed: int, faults: Sequence[str]) -> Iterator[Step]:
 
 
 def _blow(rng: random.Random, fault: str, *, in_switch: bool) -> Blow:
-    # The pause of a switch is some tens of milliseconds; what comes before it, some hundreds.
-    after = rng.choice([rng.uniform(0, 0.12), rng.uniform(0, 0.6), rng.uniform(0, 1.5)]) if in_switch else 0.0
     lasting = rng.choice([rng.uniform(0.05, 0.5), rng.uniform(0.5, 2.5), rng.uniform(2, 6)])
-    return Blow(fault, after, lasting)
+    in_pause = in_switch and rng.random() < 0.7
+    if in_pause:
+        return Blow(fault, rng.choice([0.0, rng.uniform(0, 0.05), rng.uniform(0, 0.3)]), lasting, in_pause)
+    return Blow(fault, rng.uniform(0, 1.5) if in_switch else 0.0, lasting)
