@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from cutover.dialect.dialect import Dialect
-from cutover.dialect.failures import Conflict, Lost, busy, translate_failure, unknown_outcome
+from cutover.dialect.failures import Conflict, Lost, busy, overtaken, translate_failure, unknown_outcome
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.dialect.translator import Translation
 from cutover.errors import CutoverError, StatementError
@@ -106,7 +106,7 @@ class Connections:
             except asyncpg.UniqueViolationError as error:
                 await abandon(connection)
                 if not await self.caught_up(connection, prepared.translation, error):
-                    raise
+                    raise why_not_unique(error, prepared.translation) from None
                 return await self._in(connection, prepared, memory, bare=bare)
         except (*DRIVER_ERRORS, TimeoutError) as error:
             failure = translate_failure(error, self.dialect.catalog)
@@ -139,6 +139,13 @@ class Connections:
             sequence,
         )
         return True
+
+
+def why_not_unique(error: asyncpg.UniqueViolationError, translation: Translation) -> Exception:
+    """The error itself; `Conflict` for a REPLACE, which had deleted whoever had its keys, in its own snapshot."""
+    if translation.before is not None and overtaken(error, translation.table):
+        return Conflict("The keys that REPLACE had cleared were taken again.")
+    return error
 
 
 def discard(connection: Connection) -> None:

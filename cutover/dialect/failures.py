@@ -78,6 +78,12 @@ def _of_client(error: BaseException) -> CutoverError:
     return Lost("The connection to PostgreSQL broke.")
 
 
+def overtaken(error: asyncpg.UniqueViolationError, table: Table | None) -> bool:
+    """Whether a key that a REPLACE had cleared was taken again, by somebody who wrote at the same time."""
+    columns = _unique_columns(str(getattr(error, "detail", "") or ""), table)
+    return table is not None and any(sorted(columns) == sorted(filter(None, index.columns)) for index in table.unique)
+
+
 def busy(reason: str) -> StatementError:
     """Not executed; the same may succeed later."""
     return StatementError(f"database is locked: {reason}", "SQLITE_BUSY", retry=True)

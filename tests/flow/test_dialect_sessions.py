@@ -131,6 +131,25 @@ async def test_concurrent_transfers_are_repeated_until_they_pass(both: World) ->
     assert await balances(both) == {"a": 100, "b": 100}
 
 
+_REPLACE = "INSERT OR REPLACE INTO accounts VALUES (7, 'late', 70)"
+
+
+@pytest.mark.parametrize("batch", [steps(_REPLACE), transaction(_REPLACE)], ids=["statement", "transaction"])
+async def test_a_replace_that_a_native_writer_overtakes_evicts_that_row_too(both: World, batch: list[Step]) -> None:
+    """REPLACE clears two keys before it inserts; what comes in between is a row like any other, not a failure."""
+    async with both.pool.acquire() as native, both.pool.acquire() as looking:
+        await native.execute("BEGIN ISOLATION LEVEL READ COMMITTED; INSERT INTO accounts VALUES (9, 'late', 90)")
+        replacing = asyncio.create_task(both.executor.run(batch))
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        async with asyncio.timeout(30):
+            while not await looking.fetchval(waits):
+                await asyncio.sleep(0.01)
+        await native.execute("COMMIT")
+    assert not any((await replacing).errors), "SQLite's REPLACE never fails for a unique key"
+    found = await both.on_postgres("SELECT id, balance FROM accounts WHERE owner = 'late'")
+    assert found.rows == [(7, 70)]
+
+
 async def test_a_conflict_of_an_interactive_transaction_is_busy_until_rollback(both: World) -> None:
     first, second = both.executor.session(), both.executor.session()
     for session in (first, second):
