@@ -54,6 +54,7 @@ class SqliteSession:
         self._has_turn = False
         self._stateful = False
         self._ddl = False
+        self._expelling: StatementError | None = None
         self._expelled: StatementError | None = None
         self._running = False
         self._interrupted = False
@@ -108,6 +109,8 @@ class SqliteSession:
                 if self._has_turn and not self._in_transaction:
                     self._give_turn()
             self._note(steps, result.errors, foreign_keys)
+            if self._expelling is not None and self._interrupted:
+                result.errors = [_blame(error, self._expelling) for error in result.errors]
             await self._tidy()
             return result
 
@@ -133,11 +136,15 @@ class SqliteSession:
 
     async def _expel(self, code: str, text: str) -> None:
         self._interrupted = False
-        await self._lock_soon()
+        reason = self._expelling = StatementError(text, code, retry=True)
+        try:
+            await self._lock_soon()
+        finally:
+            self._expelling = None
         try:
             if self._in_transaction or self._interrupted:
                 await self._end()
-                self._expelled = StatementError(text, code, retry=True)
+                self._expelled = reason
         finally:
             self._lock.release()
 
@@ -200,6 +207,11 @@ class SqliteSession:
         error, self._expelled = self._expelled, None
         if error is not None:
             raise error
+
+
+def _blame(error: StatementError | None, reason: StatementError) -> StatementError | None:
+    """What the statement is told that was cut off: not that it ran too long, if it did not."""
+    return reason if error is not None and error.code == "SQLITE_INTERRUPT" else error
 
 
 def _work(
