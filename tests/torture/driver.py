@@ -65,7 +65,7 @@ class Driver:
         began = time.monotonic()
         last: Any = None
         while time.monotonic() - began < _HEALED_WITHIN:
-            self._check_alive()
+            await self._supervise()
             try:
                 last = await asyncio.wait_for(self.place.service.status(), 20)
             except _AWAY as error:
@@ -83,12 +83,16 @@ class Driver:
         self.account.problem("the pair did not come back by itself", f"after {_HEALED_WITHIN:.0f} s: {last}")
         raise Broken
 
-    def _check_alive(self) -> None:
+    async def _supervise(self) -> None:
+        """A service that ended by itself is started again, as a supervisor would. None should, whatever is amiss."""
         process = self.place.service.process
-        if process is not None and process.returncode is not None and not self._blows:
-            log = self.place.service.log.read_text()[-3000:]
-            self.account.problem("the service ended by itself", f"exit code {process.returncode}: {log}")
-            raise Broken
+        if process is None or process.returncode is None:
+            return
+        log = [line for line in self.place.service.log.read_text().splitlines() if '"event":"request"' not in line]
+        said = log[-1] if log else "nothing"
+        self.account.problem("the service ended by itself", f"exit code {process.returncode}: ... {said[-700:]}")
+        self.account.disturb()
+        await self.place.start_service()
 
     async def _verify(self, *, plain: bool) -> None:
         try:

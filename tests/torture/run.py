@@ -93,7 +93,7 @@ class _Run:
         await watching
         if not broken:
             await self._settled()
-        await self._judge()
+        await self._judge(broken=broken)
         return self._verdict()
 
     def _announce(self) -> None:
@@ -121,14 +121,19 @@ class _Run:
         except AssertionError as error:
             self.account.problem("the shadow did not reach the primary", str(error)[:2000])
 
-    async def _judge(self) -> None:
+    async def _judge(self, *, broken: bool) -> None:
+        """Both stores. The primary alone, where the pair did not come back: the shadow is behind it, rightly."""
         account, place = self.account, self.place
         await place.postgres.start()
         local, remote = await dump(place, self.watch.tables)
+        stores = {"sqlite": local, "postgres": remote}
+        if broken:
+            primary = (await asyncio.to_thread(_control, place.sqlite))[0]
+            stores = {primary: stores[primary]}
         for table in self.watch.tables:
-            if local[table] != remote[table]:
+            if not broken and local[table] != remote[table]:
                 account.problem("the stores differ at the end", _difference(table, local, remote))
-        for store, rows in (("sqlite", local), ("postgres", remote)):
+        for store, rows in stores.items():
             for workload in self.workloads:
                 mine = {table: rows[table] for table in workload.tables}
                 for text in workload.check_end(account.ledger.of(workload.name), mine):
