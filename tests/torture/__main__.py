@@ -49,7 +49,8 @@ def main() -> int:
         "--gap", type=float, default=0.05, help="mean seconds between a client's operations (default: %(default)s)"
     )
     given = parser.parse_args()
-    verdict = asyncio.run(run(Wish(given.minutes, given.seed, given.faults, given.workloads, given.keep, given.gap)))
+    wish = Wish(given.minutes, given.seed, given.faults, workloads=given.workloads, keep=given.keep, gap=given.gap)
+    verdict = asyncio.run(run(wish))
     _say(verdict)
     return 1 if verdict.problems else 0
 

@@ -16,7 +16,7 @@ from tests.torture.driver import Broken, Driver
 from tests.torture.faults import Faults
 from tests.torture.ledger import Ledger
 from tests.torture.place import Place, integrity
-from tests.torture.plan import plan
+from tests.torture.plan import FAULTS, Step, plan
 from tests.torture.traffic import Traffic
 from tests.torture.watch import MARKERS, Watch, dump
 from tests.torture.workloads import WORKLOADS
@@ -29,7 +29,9 @@ class Wish:
 
     minutes: float
     seed: int
-    faults: Sequence[str]
+    faults: Sequence[str] = FAULTS
+    steps: Sequence[Step] | None = None
+    """Instead of the plan that the seed gives."""
     workloads: Sequence[str] = tuple(WORKLOADS)
     keep: Path | None = None
     gap: float = 0.05
@@ -45,6 +47,7 @@ class Verdict:
     events: list[str] = field(default_factory=list)
     faults: dict[str, int] = field(default_factory=dict)
     switches: dict[str, int] = field(default_factory=dict)
+    operations: int = 0
     kept: Path | None = None
 
 
@@ -82,7 +85,8 @@ class _Run:
         self.traffic.begin()
         broken = False
         try:
-            await self.driver.run(plan(self.wish.seed, self.wish.faults), self.wish.minutes * 60)
+            steps = plan(self.wish.seed, self.wish.faults) if self.wish.steps is None else self.wish.steps
+            await self.driver.run(steps, self.wish.minutes * 60)
             account.event("time is over: healing")
             await self.driver.heal()
         except Broken:
@@ -176,7 +180,14 @@ class _Run:
             f"switches: {self.driver.switches}; faults: {dict(self.faults.done)}",
             self.traffic.latency(),
         ]
-        return Verdict(account.problems + more, summary, account.events, dict(self.faults.done), self.driver.switches)
+        return Verdict(
+            account.problems + more,
+            summary,
+            account.events,
+            dict(self.faults.done),
+            self.driver.switches,
+            len(account.ledger.entries),
+        )
 
 
 def _control(path: str) -> tuple[str, int]:
