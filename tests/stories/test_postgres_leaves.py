@@ -1,0 +1,59 @@
+"""Postgres goes away at the one moment of a switch that is asked about, by a link that is cut."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cutover.stores.postgres.embedded import EmbeddedPostgres
+from tests.stories.conftest import SCHEMA
+from tests.support.checks import check_promises
+from tests.support.servers import own_server
+from tests.support.service import Service, create, until
+from tests.torture.link import Link
+
+
+@pytest.fixture
+async def linked(tmp_path: Path, sqlite_path: str) -> AsyncIterator[tuple[Service, Link, EmbeddedPostgres]]:
+    """A service that reaches its own Postgres by a link only."""
+    rows = ",".join(f"({number}, 100)" for number in range(1, 11))
+    create(sqlite_path, SCHEMA + f"INSERT INTO accounts VALUES {rows};")
+    with own_server() as postgres:
+        await postgres.start()
+        link = await Link.open(str(postgres.socket_dir / ".s.PGSQL.5432"))
+        made = Service(tmp_path, sqlite_path, f"postgresql://postgres@127.0.0.1:{link.port}/postgres")
+        yield made, link, postgres
+        if made.process is not None:
+            await made.kill()
+        await link.close()
+
+
+@pytest.mark.xfail(strict=True, reason="taking back needs Postgres")
+async def test_a_promotion_that_loses_postgres_in_its_pause_is_taken_back_at_once(
+    linked: tuple[Service, Link, EmbeddedPostgres],
+) -> None:
+    service, link, postgres = linked
+    await service.start()
+    await service.up()
+    await service.verified()
+    with closing(sqlite3.connect(service.sqlite, isolation_level=None)) as direct:
+        direct.execute("BEGIN IMMEDIATE")  # the fence waits for it
+        switching = asyncio.create_task(service.switch("promote"))
+
+        async def under_way() -> bool:
+            return bool((await service.status())["phase"] == "promoting")
+
+        await until(under_way, "the pause")
+        await link.say("cut")
+    code, body = await switching
+    assert (code, body["error"]["code"]) == (409, "aborted"), body
+    assert (await service.status())["phase"] == "shadowing"
+    assert (await service.sql("INSERT INTO items VALUES ('away', 1, NULL)"))["type"] == "ok", "SQLite does not wait"
+    await link.say("heal")
+    await service.up()
+    await check_promises(service, postgres.url, ["away"])
