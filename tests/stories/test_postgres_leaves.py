@@ -33,7 +33,6 @@ async def linked(tmp_path: Path, sqlite_path: str) -> AsyncIterator[tuple[Servic
         await link.close()
 
 
-@pytest.mark.xfail(strict=True, reason="taking back needs Postgres")
 async def test_a_promotion_that_loses_postgres_in_its_pause_is_taken_back_at_once(
     linked: tuple[Service, Link, EmbeddedPostgres],
 ) -> None:
