@@ -1,6 +1,7 @@
 """The audit chain: whole, torn, edited, cut."""
 
 import json
+import resource
 from hashlib import sha256
 from pathlib import Path
 
@@ -84,3 +85,18 @@ def test_a_torn_record_that_was_anchored_is_not_forgiven(log: AuditLog) -> None:
     log.path.write_bytes(content[:-10])
     with pytest.raises(AuditBroken, match="tail is missing"):
         AuditLog(log.path).open([(log.sequence, log.hash)])
+
+
+@pytest.mark.xfail(strict=True, reason="half a record stays")
+def test_a_record_that_did_not_fit_leaves_nothing_behind(log: AuditLog) -> None:
+    """The disk is full for a while: the service lives on, and so must the chain."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            log.append("repair", "anna", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    log.append("repair", "anna", {})
+    check = verify_chain(log.path)
+    assert (check.ok, check.records) == (True, 4), check.problem
