@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.support.checks import check_promises, settled
 from tests.support.service import Service
+
+
+async def _settled_alive(service: Service) -> None:
+    assert service.process is not None
+    ended, level = asyncio.create_task(service.process.wait()), asyncio.create_task(settled(service))
+    await asyncio.wait({ended, level}, return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
+    level.cancel()
+    service.check_alive()
 
 
 @pytest.mark.xfail(strict=True, reason="the service ends")
@@ -17,7 +28,6 @@ async def test_a_high_water_mark_that_cannot_be_written_stops_nobody(service: Se
     keys = [f"k{number}" for number in range(6)]
     for key in keys:
         assert (await service.sql("INSERT INTO items VALUES (?, 1, NULL)", key))["type"] == "ok"
-        await settled(service)
+        await _settled_alive(service)
     in_the_way.rmdir()
-    service.check_alive()
     await check_promises(service, postgres_url, keys)
