@@ -143,8 +143,21 @@ class AuditLog:
             file.truncate(length)
             os.fsync(file.fileno())
 
+    def _write(self, line: bytes) -> None:
+        """All of the line, synced, or nothing of it: on a full disk half a record would break the chain for ever."""
+        with self.path.open("ab", buffering=0) as file:
+            whole = os.fstat(file.fileno()).st_size
+            try:
+                left = memoryview(line)
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), whole)
+                raise
+
     def append(self, action: str, actor: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Write one record and sync it to disk. Returns it."""
+        """Write one record and sync it to disk. Returns it. Raises `OSError`, and the log is as before then."""
         with self._lock:
             record: dict[str, Any] = {
                 "sequence": self.sequence + 1,
@@ -157,10 +170,7 @@ class AuditLog:
             }
             record["hash"] = sha256(_compact(record).encode()).hexdigest()
             created = not self.path.exists()
-            with self.path.open("ab") as file:
-                file.write(_compact(record).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self._write(_compact(record).encode() + b"\n")
             if created:
                 _sync_directory(self.path.parent)
             self.sequence, self.hash = record["sequence"], record["hash"]

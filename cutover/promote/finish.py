@@ -1,4 +1,4 @@
-"""The two ends that have no way back: `finish`, and a demotion by force when Postgres is lost."""
+"""`finish`: the end of the migration, from which there is no way back."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import asyncio
 import uuid
 from typing import Any
 
-from cutover import clock
 from cutover.crashpoints import crash_point
 from cutover.errors import CutoverError, StoreError, StoreUnavailable, SwitchAborted, SwitchRefused
-from cutover.model.control import Control, Phase, SwitchState
+from cutover.model.control import Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
-from cutover.promote.highwater import HighWater, write_high_water
 from cutover.promote.parts import Parts
-from cutover.promote.phases import Event, after, at_rest
-from cutover.promote.plan import EXPLAINED
-from cutover.promote.switch import Switch, gate_json
+from cutover.promote.phases import Event, after
+from cutover.promote.switch import Switch
 
 _STEPS = (
     ("validate", "foreign keys that rested while Postgres was the shadow are proved to hold"),
@@ -114,100 +111,3 @@ async def dismantle(parts: Parts) -> list[str]:
     )
     crash_point("finish.dismantle.after")
     return kept
-
-
-async def demote_by_force(parts: Parts, switch: Switch, request: SwitchRequest, actor: Actor) -> dict[str, Any]:
-    """Make the origin primary although the destination is lost. Writes it had and the origin has not are lost.
-
-    The one exception to "one primary": a store that cannot be reached cannot be fenced. Admin only.
-    """
-    situation, origin = parts.situation, parts.origin.store
-    _check_force(request, actor)
-    if situation.pair.primary is parts.origin and not situation.problem:
-        return switch.position() | {"result": "already_demoted", "pause_seconds": 0.0, "gates": []}
-    gates = await switch.gates("demote")
-    local = await origin.control()
-    assert local is not None
-    if request.dry_run:
-        steps = [{"name": "commit", "does": EXPLAINED[step]} for step in EXPLAINED if step == "commit"]
-        body = {
-            "result": "dry_run",
-            "would_proceed": True,
-            "gates": [gate_json(gate) for gate in gates],
-            "steps": steps,
-        }
-        return switch.position() | body
-    async with switch.alone():
-        began = clock.monotonic()
-        switch_id = str(uuid.uuid4())
-        await parts.trail.write(
-            "demote.requested",
-            actor,
-            switchId=switch_id,
-            approval=request.approval,
-            reason=request.reason,
-            force=True,
-            acceptDataLoss=True,
-            lastAppliedBatch=local.applied_batch,
-        )
-        await _keep_destination_out(parts)
-        await origin.prepare(switch_id)
-        crash_point("force.prepare.after")
-        control = _forced(local, switch_id, parts)
-        await origin.receive(control, switch_id, parts.settings.promotion.pause_timeout)
-        crash_point("force.commit.after")
-        situation.pair = type(situation.pair)(parts.origin, parts.destination, control.epoch)
-        situation.problem, situation.attached = "", False
-        await parts.door.resume(parts.origin, control.epoch)
-        situation.move(at_rest())
-        pause = clock.monotonic() - began
-        high = HighWater(control.pair_id, control.epoch, control.trimmed_batch)
-        await asyncio.to_thread(write_high_water, parts.high_water, high)
-        parts.metrics.switches.labels("demote", "forced").inc()
-        await parts.trail.write(
-            "demote.committed", actor, switchId=switch_id, approval=request.approval, epoch=control.epoch, force=True
-        )
-        return switch.position() | {
-            "result": "demoted",
-            "pause_seconds": round(pause, 4),
-            "gates": [gate_json(gate) for gate in gates],
-            "last_applied_batch": local.applied_batch,
-        }
-
-
-def _forced(local: Control, switch_id: str, parts: Parts) -> Control:
-    return local.but(
-        primary=parts.origin.store.name,
-        epoch=local.epoch + 1,
-        state=SwitchState.STEADY,
-        switch_id=switch_id,
-        trimmed_batch=local.applied_batch,
-        generation=max(local.generation, parts.situation.generation),
-    )
-
-
-def _check_force(request: SwitchRequest, actor: Actor) -> None:
-    if actor.role != "admin":
-        raise SwitchRefused("Only an admin may demote by force.", "forbidden", hint="Use the admin's token.")
-    if not request.accept_data_loss:
-        raise SwitchRefused(
-            "A demotion by force loses the writes that SQLite does not have yet.",
-            "data_loss_not_accepted",
-            hint="Say so with --accept-data-loss, after making sure that Postgres is stopped for good.",
-        )
-
-
-async def _keep_destination_out(parts: Parts) -> None:
-    """A destination that answers, and is what it was, must not be forced away: the plain demotion loses nothing."""
-    if parts.situation.problem and not parts.situation.attached:
-        await parts.mirror.stop()
-        return
-    try:
-        async with asyncio.timeout(3.0):
-            await parts.destination.store.control()
-    except (CutoverError, OSError, TimeoutError):
-        await parts.mirror.stop()
-        return
-    raise SwitchRefused(
-        "Postgres answers, so nothing needs to be lost.", "not_lost", hint="Demote without --force, or stop it first."
-    )

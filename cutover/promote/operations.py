@@ -19,7 +19,8 @@ from cutover.model.control import Gate, Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
 from cutover.promote.counting import RowCounts
 from cutover.promote.facts import lag_of
-from cutover.promote.finish import demote_by_force, finish
+from cutover.promote.finish import finish
+from cutover.promote.force import demote_by_force
 from cutover.promote.parts import Parts
 from cutover.promote.report import build_report
 from cutover.promote.steps import Direction

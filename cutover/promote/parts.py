@@ -21,6 +21,7 @@ from cutover.metrics import Metrics
 from cutover.model.control import Control, Phase
 from cutover.model.requests import Actor
 from cutover.model.table import Tables
+from cutover.promote.highwater import HighWater, write_high_water
 from cutover.settings import Settings
 from cutover.shadow.mirror import Mirror
 from cutover.stores.base import Member, Store
@@ -160,6 +161,14 @@ class Parts:
     def lost_writes(self, epoch: int) -> Path:
         """Where the rows are saved that only a primary of this epoch had, which was given up by force."""
         return self.high_water.with_name(f"lost-writes-epoch-{epoch}.jsonl")
+
+    async def note_high_water(self, row: Control, batch: int | None = None) -> None:
+        """Keep the mark at this row's epoch and batch. A disk that is full keeps it behind, and stops nobody."""
+        mark = HighWater(row.pair_id, row.epoch, row.trimmed_batch if batch is None else batch)
+        try:
+            await asyncio.to_thread(write_high_water, self.high_water, mark)
+        except OSError as error:
+            _log.error(f"The high-water mark {self.high_water} cannot be written: {error.strerror}.")
 
     def pair_of(self, row: Control) -> Pair:
         """Who is who by this control row."""

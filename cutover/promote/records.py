@@ -7,25 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from cutover.audit import read_records
+from cutover.logs import get_logger
 from cutover.model.control import Outcome, Phase
 from cutover.model.requests import SERVICE
 from cutover.promote.parts import Parts
 from cutover.promote.plan import Decision
 
+_log = get_logger("recovery")
 _ENDS = ("committed", "aborted")
 
 
 async def record_recovery(parts: Parts, decision: Decision, switch_id: str | None, reason: str) -> None:
-    """One step of a recovery."""
-    await parts.trail.write("recovery", SERVICE, decision=str(decision), switchId=switch_id, reason=reason)
+    """One step of a recovery. Applications do not wait for a disk that has no room for it."""
+    try:
+        await parts.trail.write("recovery", SERVICE, decision=str(decision), switchId=switch_id, reason=reason)
+    except OSError as error:
+        _log.error(f"A recovery cannot be recorded: {error.strerror}.", decision=str(decision), reason=reason)
 
 
 async def close_records(parts: Parts, *, certain: str | None = None) -> list[str]:
     """Write the missing `*.committed` and `*.aborted` records; idempotent. Returns the verbs that were committed.
 
+    What there is no room for on the disk stays missing until the next time.
+
     The stores' own record of a switch decides. Raises `StoreError` if one cannot be asked.
     `certain`: a switch that is known to have been aborted, so that nobody needs to be asked; others stay open then.
     """
+    try:
+        return await _close_records(parts, certain)
+    except OSError as error:
+        _log.error(f"The end of a switch cannot be recorded: {error.strerror}.")
+        return []
+
+
+async def _close_records(parts: Parts, certain: str | None) -> list[str]:
     committed = []
     for record in await asyncio.to_thread(open_records, parts.trail.log.path):
         verb, told = str(record["action"]).partition(".")[0], record["metadata"]

@@ -17,7 +17,6 @@ from cutover.model.requests import SERVICE
 from cutover.model.table import Tables
 from cutover.promote.backups import ensure_backup
 from cutover.promote.finish import dismantle
-from cutover.promote.highwater import HighWater, write_high_water
 from cutover.promote.lost import save_lost_writes
 from cutover.promote.parts import Parts
 from cutover.promote.phases import at_rest
@@ -301,9 +300,7 @@ class Attachment:
         self._mapped = situation.tables
         parts.mirror.generation = situation.generation
         parts.mirror.batch = (local if local.primary == parts.origin.store.name else peer).trimmed_batch
-        await asyncio.to_thread(
-            write_high_water, parts.high_water, HighWater(local.pair_id, local.epoch, parts.mirror.batch)
-        )
+        await parts.note_high_water(local, parts.mirror.batch)
         await parts.mirror.start(situation.pair, situation.tables)
         situation.attached, situation.attach_error, situation.problem = True, "", ""
         await parts.door.resume(situation.pair.primary, situation.pair.epoch)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,7 +12,6 @@ from cutover import clock
 from cutover.crashpoints import crash_point
 from cutover.errors import StoreError
 from cutover.model.control import Control, Outcome, Phase, SwitchState
-from cutover.promote.highwater import HighWater, write_high_water
 from cutover.promote.parts import Parts
 from cutover.promote.phases import Event, after
 from cutover.promote.plan import Step
@@ -165,8 +163,7 @@ class Steps:
         """Outside the pause: the giver becomes the shadow, and the mirror turns round."""
         parts, situation = self.parts, self.parts.situation
         await settle(parts, attempt.giver.store)
-        high = HighWater(attempt.before.pair_id, situation.pair.epoch, parts.mirror.batch)
-        await asyncio.to_thread(write_high_water, parts.high_water, high)
+        await parts.note_high_water(attempt.before.but(epoch=situation.pair.epoch), parts.mirror.batch)
         crash_point("switch.highwater.after")
         await parts.mirror.start(situation.pair, situation.tables)
         crash_point("switch.finish.after")

@@ -43,7 +43,10 @@ class Doors:
         host, port = split_listen(listen, setting)
         if not host:  # would be every interface, which nobody should choose by leaving something out
             raise ConfigurationError(f'{setting} is {listen!r}; write it as host:port, such as "127.0.0.1:8080".')
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_SECONDS)
+        # A handler whose client has gone is cancelled: a write that is still held must not run for nobody.
+        runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_SECONDS, handler_cancellation=True
+        )
         await runner.setup()
         self._sites.append(runner)
         try:

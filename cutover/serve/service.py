@@ -20,7 +20,6 @@ from cutover.metrics import Metrics
 from cutover.model.control import Phase
 from cutover.model.table import Table
 from cutover.model.values import Key
-from cutover.promote.highwater import HighWater, write_high_water
 from cutover.promote.opening import open_origin, refuse_behind_destination, take_back
 from cutover.promote.operations import Operations
 from cutover.promote.parts import Parts, Situation, Trail
@@ -257,8 +256,7 @@ class Service:
                 control = await self.sqlite.control()
                 if control is not None:
                     written = parts.mirror.batch
-                    mark = HighWater(control.pair_id, situation.pair.epoch, written)
-                    await asyncio.to_thread(write_high_water, parts.high_water, mark)
+                    await parts.note_high_water(control.but(epoch=situation.pair.epoch), written)
 
     async def close(self) -> None:
         """Let go of everything; each step has its deadline, and none keeps the next from happening."""

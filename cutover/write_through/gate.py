@@ -68,13 +68,21 @@ class Gate:
             raise ShuttingDown
 
     async def track(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
-        """Await `work` in a task of its own: whatever becomes of the caller, it comes to its end and is counted."""
+        """Await `work` in a task of its own: whatever becomes of the caller, it comes to its end and is counted.
+
+        A caller that is cancelled is let go when that end has come, so that what it does next meets no work under way.
+        """
         task = asyncio.create_task(work)
         self._tasks.add(task)
         if writes:
             self._writes.add(task)
         task.add_done_callback(self._landed)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.done():
+                await asyncio.wait({task})
+            raise
 
     def opened(self, stream: Interactive, is_open: bool) -> None:
         """Note whether a stream has a transaction open."""

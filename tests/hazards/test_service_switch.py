@@ -185,10 +185,7 @@ async def come_back(service: Service) -> None:
     assert "given up by force and has come back" in await until(look, "a word on Postgres")
 
 
-COLLIDES = pytest.mark.xfail(strict=True, reason="force from committing takes the epoch that Postgres may have, too")
-
-
-@pytest.mark.parametrize("committed", [False, pytest.param(True, marks=COLLIDES)])
+@pytest.mark.parametrize("committed", [False, True])
 async def test_hazard_17_by_force_also_where_the_commit_may_have_happened(
     service: Service, postgres_url: str, committed: bool
 ) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from tests.support.checks import check_promises, settled
 from tests.support.service import Service
 
@@ -19,7 +17,6 @@ async def _settled_alive(service: Service) -> None:
     service.check_alive()
 
 
-@pytest.mark.xfail(strict=True, reason="the service ends")
 async def test_a_high_water_mark_that_cannot_be_written_stops_nobody(service: Service, postgres_url: str) -> None:
     await service.start()
     await service.up()

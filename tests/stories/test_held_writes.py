@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, closing
 
 import aiohttp
 import asyncpg
-import pytest
 
 from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
 from tests.support.service import Service, until
@@ -196,7 +195,6 @@ async def test_a_transaction_that_outlasts_its_grace_is_told_and_nothing_of_it_s
         assert await keys(service, postgres_url, f"{verb}-%") == [f"{verb}-again"]
 
 
-@pytest.mark.xfail(strict=True, reason="a handler does not learn that its client has gone")
 async def test_a_held_write_whose_client_has_gone_never_runs(service: Service, postgres_url: str) -> None:
     """It may have been sent again elsewhere."""
     await service.start(environment=LONG_GRACE)

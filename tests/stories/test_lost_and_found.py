@@ -16,7 +16,6 @@ import pytest
 from cutover.audit import read_records
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
-from tests.support.promises import WithoutEndError
 from tests.support.servers import fresh_database, signal_all
 from tests.support.service import Service, until
 from tests.support.writers import FrontWriter
@@ -156,7 +155,6 @@ async def test_another_postgres_is_refused_until_it_is_asked_for(
         await service.kill()
 
 
-@pytest.mark.xfail(raises=WithoutEndError, strict=True, reason="a refusal of force leaves its request without an end")
 async def test_demotion_by_force_and_the_lost_postgres_comes_back(
     service: Service, postgres_url: str, postgres_server: str
 ) -> None:

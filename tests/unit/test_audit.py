@@ -87,7 +87,6 @@ def test_a_torn_record_that_was_anchored_is_not_forgiven(log: AuditLog) -> None:
         AuditLog(log.path).open([(log.sequence, log.hash)])
 
 
-@pytest.mark.xfail(strict=True, reason="half a record stays")
 def test_a_record_that_did_not_fit_leaves_nothing_behind(log: AuditLog) -> None:
     """The disk is full for a while: the service lives on, and so must the chain."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
