@@ -67,10 +67,10 @@ class Gate:
         if self.draining:
             raise ShuttingDown
 
-    async def track(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
+    async def track(self, work: Coroutine[Any, Any, T], *, writes: bool, session: bool = False) -> T:
         """Await `work` in a task of its own: whatever becomes of the caller, it comes to its end and is counted.
 
-        A caller that is cancelled is let go when that end has come, so that what it does next meets no work under way.
+        With `session`, a caller that is cancelled is let go when that end has come: it will close what `work` uses.
         """
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -80,7 +80,7 @@ class Gate:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not task.done():
+            if session and not task.done():
                 await asyncio.wait({task})
             raise
 

@@ -115,7 +115,7 @@ class Stream:
             raise ShuttingDown
         store = self._primary.member.store
         try:
-            result = await gate.track(self._run(session, steps), writes=may_write)
+            result = await gate.track(self._run(session, steps), writes=may_write, session=True)
         finally:
             self._open = session.in_transaction
         if not self._open:
