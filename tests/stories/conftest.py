@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.crash_worlds import RECIPES
 from tests.support.service import Service, create
+from tests.support.worlds import Worlds
 
 SCHEMA = """
 CREATE TABLE items(id TEXT PRIMARY KEY, n INTEGER NOT NULL, body TEXT);
 CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);
 CREATE TABLE pairs(a TEXT, b INTEGER, v REAL, x BLOB, PRIMARY KEY(a, b)) WITHOUT ROWID;
 """
+
+
+@pytest.fixture(scope="session")
+def worlds(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    """Starting points of crash stories, each made once in this process."""
+    made = Worlds(postgres_server, tmp_path_factory.mktemp("worlds"), RECIPES)
+    yield made
+    asyncio.run(made.close())
 
 
 @pytest.fixture

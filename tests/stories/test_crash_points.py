@@ -6,8 +6,6 @@ Three kinds of writers go on all the time: through the front door, on the SQLite
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +18,6 @@ from tests.support.crash_worlds import RECIPES
 from tests.support.promises import WithoutEndError
 from tests.support.tamper import tampering_is_found
 from tests.support.worlds import Worlds
-
-
-@pytest.fixture(scope="session")
-def worlds(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
-    """Starting points, each made once in this process."""
-    made = Worlds(postgres_server, tmp_path_factory.mktemp("worlds"), RECIPES)
-    yield made
-    asyncio.run(made.close())
 
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:
@@ -45,7 +35,8 @@ async def test_a_kill_at_this_point_costs_nothing(worlds: Worlds, tmp_path: Path
             missed.append(f"{name}: {error}")
         else:
             return
-    pytest.fail(f"No way of {case.id} passes the point. " + " ".join(missed))
+    told = "; say in crash_matrix.AREAS (or IN_STORES) which ways lead to it. "
+    pytest.fail(f"No way of {case.id} passes the point" + told + " ".join(missed))
 
 
 async def _play(worlds: Worlds, folder: Path, case: Case, way: Way) -> None:

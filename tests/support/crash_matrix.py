@@ -8,6 +8,7 @@ not tell who calls them.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def _each(cut: str) -> Directions:
 
 
 AREAS: dict[str, Directions] = {
-    "backfill": {"first": ("copy-first",), "to-postgres": ("copy-to-postgres",), "to-sqlite": ("copy-to-sqlite",)},
+    "backfill": {way: (f"copy-{way}", f"copy-{way}-at-once") for way in ("first", "to-postgres", "to-sqlite")},
     "mirror": {"to-postgres": ("write-to-sqlite",), "to-sqlite": ("write-to-postgres",)},
     "group": {"sqlite": ("write-to-sqlite",), "postgres": ("write-to-postgres",)},
     "switch": {"promote": ("promote",), "demote": ("demote",)},
@@ -105,13 +106,15 @@ class Case:
         return f"{self.point}-{self.direction}"
 
 
+@functools.cache
 def points() -> dict[str, str]:
     """Every point in the code → the file it is in, below the package."""
     found = {}
     for path in sorted(_ROOT.rglob("*.py")):
-        if path.name == "crashpoints.py":
+        text = path.read_text()
+        if path.name == "crashpoints.py" or "crash_point(" not in text:
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "crash_point":
                 found[_name(node)] = str(path.relative_to(_ROOT))
     return dict(sorted(found.items()))

@@ -21,7 +21,7 @@ from tests.support.writers import DirectWriter, FrontWriter
 
 Act = Callable[["Run"], Awaitable[None]]
 
-_DIES_WITHIN = 30.0
+_DIES_WITHIN = 60.0
 _AFTER_ITS_STORY = 3.0
 """Seconds that a process has to die after the operator's command was answered: the mirror may be what is to die."""
 STEADY = ("shadowing", "promoted", "finished")
@@ -79,14 +79,14 @@ class Run:
         sight = look_sqlite(self.service.sqlite)
         return "postgres" if sight is None or sight.primary == "sqlite" else "sqlite"
 
-    async def crash(self, act: Act, point: str = "") -> None:
-        """Start with a point armed (if none is given, the case's) and let the story go on until it dies."""
-        await self.service.start(crash_point=point or self.point, environment=self.environment)
-        await self._die(act, point or self.point)
+    async def crash(self, act: Act, passage: int = 1) -> None:
+        """Start with the point armed for its n-th passage, and let the story go on until the process dies."""
+        await self.service.start(crash_point=f"{self.point}:{passage}", environment=self.environment)
+        await self._die(act)
         await nobody_connected_but_writers(self.postgres)
         self.epoch = 1 + len(await committed_switches(self.service.sqlite, self.postgres))
 
-    async def _die(self, act: Act, point: str) -> None:
+    async def _die(self, act: Act) -> None:
         acting = asyncio.ensure_future(act(self))
         dying = asyncio.ensure_future(self.service.died())
         try:
@@ -94,7 +94,7 @@ class Run:
             await asyncio.wait({dying}, timeout=_AFTER_ITS_STORY)
             if not dying.done():
                 told = acting.exception() if acting.done() else None
-                raise NotReachedError(f"The process did not die at {point}. The story ended with: {told!r}")
+                raise NotReachedError(f"The process did not die at {self.point}. The story ended with: {told!r}")
             assert dying.result() == -9, f"ended with {dying.result()}:\n{self.service.log.read_text()[-3000:]}"
         finally:
             for task in (acting, dying):  # how the story noticed that it was cut off does not matter

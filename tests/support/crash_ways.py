@@ -15,6 +15,7 @@ from tests.support import tamper
 from tests.support.crash_run import Act, Run, ignored, until_killed, until_steady
 from tests.support.crash_worlds import find_postgres, lose_postgres
 from tests.support.promises import postgres_rows, sqlite_rows
+from tests.support.service import until
 
 _PRIMARY = {"promote": "sqlite", "demote": "postgres"}
 _PHASE = {"promote": "shadowing", "demote": "promoted"}
@@ -30,11 +31,12 @@ class Way:
     heal: Act | None = None
 
 
-def crashing(act: Act) -> Act:
+def crashing(act: Act, *, passage: int = 1, **environment: str) -> Act:
     """The process is started with the point armed, and dies of `act`."""
 
     async def story(run: Run) -> None:
-        await run.crash(act)
+        run.environment |= environment
+        await run.crash(act, passage)
 
     return story
 
@@ -61,14 +63,13 @@ def blocked(direction: str) -> Act:
     """A transaction past the front door outlasts the pause, so the fence never stands."""
 
     async def story(run: Run) -> None:
-        run.environment["CUTOVER_PROMOTION_PAUSE_TIMEOUT"] = "1s"
+        run.environment |= {"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s", "CUTOVER_SQLITE_BUSY_TIMEOUT": "500ms"}
 
         async def act(run: Run) -> None:
             await run.service.up(_PHASE[direction])
             await run.service.verified()
             async with in_the_way(run, direction):
                 await ignored(run.service.switch(direction))
-                await asyncio.Event().wait()
 
         await run.crash(act)
 
@@ -79,7 +80,9 @@ def blocked(direction: str) -> Act:
 async def in_the_way(run: Run, direction: str) -> AsyncIterator[None]:
     """An open transaction of an application; it is rolled back in the end."""
     if direction == "promote":
-        with closing(sqlite3.connect(run.service.sqlite, timeout=20, isolation_level=None)) as direct:
+        with closing(
+            sqlite3.connect(run.service.sqlite, timeout=20, isolation_level=None, check_same_thread=False)
+        ) as direct:
             await asyncio.to_thread(direct.execute, "BEGIN IMMEDIATE")
             direct.execute("INSERT INTO items VALUES ('in-the-way', 1, NULL)")
             yield
@@ -94,15 +97,14 @@ async def in_the_way(run: Run, direction: str) -> AsyncIterator[None]:
 
 
 def unequal(direction: str) -> Way:
-    """A row vanishes from the shadow after the verification: found when the fence stands and the counts are taken."""
+    """A row is missing on the shadow, and the operator overrides the gate that says so. It is found in the pause."""
 
     async def act(run: Run) -> None:
         await run.service.up(_PHASE[direction])
         await run.service.verified()
         shadow = "postgres" if direction == "promote" else "sqlite"
         await tamper.take_away(run.service, run.postgres, shadow)
-        await ignored(run.service.switch(direction))
-        await asyncio.Event().wait()
+        await ignored(run.service.switch(direction, override=["invariants"]))
 
     return Way(_PHASE[direction], crashing(act), repaired)
 
@@ -218,22 +220,42 @@ async def _forged(run: Run) -> None:
     await run.crash(act)
 
 
+async def copying_first(run: Run) -> None:
+    """The first start, until everything is copied."""
+    await run.service.up()
+
+
 def copying_again(phase: str) -> Act:
+    """An operator has everything copied again."""
+
     async def act(run: Run) -> None:
         await run.service.up(phase)
-        code, body = await run.service.post("/v1/backfill")
-        assert code == 200, body
-        await asyncio.Event().wait()
+        await ignored(run.service.post("/v1/backfill"))
 
-    return crashing(act)
+        async def copied() -> bool:
+            tables = (await run.service.status())["tables"]
+            return all(table["backfill"]["state"] == "done" for table in tables)
+
+        await until(copied, "the end of the copy")
+
+    return act
+
+
+def copies(world: str, act: Act) -> dict[str, Way]:
+    """Two ways: cut off in the middle of a table that takes several transactions, and as soon as the point is met."""
+    name = {"new": "first", "shadowing": "to-postgres", "promoted": "to-sqlite"}[world]
+    return {
+        f"copy-{name}": Way(world, crashing(act, passage=3, CUTOVER_MIRROR_BACKFILL_ROWS="100")),
+        f"copy-{name}-at-once": Way(world, crashing(act)),
+    }
 
 
 WAYS: dict[str, Way] = {
-    "copy-first": Way("new", crashing(until_killed)),
-    "copy-to-postgres": Way("shadowing", copying_again("shadowing")),
-    "copy-to-sqlite": Way("promoted", copying_again("promoted")),
-    "write-to-sqlite": Way("shadowing", crashing(until_killed)),
-    "write-to-postgres": Way("promoted", crashing(until_killed)),
+    **copies("new", copying_first),
+    **copies("shadowing", copying_again("shadowing")),
+    **copies("promoted", copying_again("promoted")),
+    "write-to-sqlite": Way("shadowing", crashing(until_killed, passage=3)),
+    "write-to-postgres": Way("promoted", crashing(until_killed, passage=3)),
     "promote": Way("shadowing", crashing(switching("promote"))),
     "demote": Way("promoted", crashing(switching("demote"))),
     "promote-blocked": Way("shadowing", blocked("promote")),

@@ -101,12 +101,11 @@ class FrontWriter(Ledger):
             if result["step_results"][commit] is not None:
                 self.acknowledged.add(key)
                 return
-            codes = [error["code"] for error in result["step_errors"] if error]
-            messages = [error["message"] for error in result["step_errors"] if error]
+            error = next(error for error in result["step_errors"] if error)  # the rest follows from it
         else:
-            codes, messages = [entry["error"]["code"]], [entry["error"]["message"]]
-        self.errors.extend(f"{code}: {message}" for code, message in zip(codes, messages, strict=True))
-        (self.refused if codes and codes[0] in NOT_EXECUTED else self.unknown).add(key)
+            error = entry["error"]
+        self.errors.append(f"{error['code']}: {error['message']}")
+        (self.refused if error["code"] in NOT_EXECUTED else self.unknown).add(key)
 
 
 async def _stopped_within(stop: asyncio.Event, seconds: float) -> None:
