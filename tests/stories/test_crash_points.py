@@ -51,7 +51,7 @@ async def _play(worlds: Worlds, folder: Path, case: Case, way: Way) -> None:
                     await way.heal(run)
                 await run.writes(status["primary"])
             await check_all(run.evidence())
-        if case.first:
+        if case.first and status["phase"] != "finished":
             await tampering_is_found(service, url)
         assert await service.stop() == 0
     finally:
@@ -73,4 +73,5 @@ def test_every_direction_has_ways_that_exist() -> None:
         way for directions in (*AREAS.values(), *IN_STORES.values()) for ways in directions.values() for way in ways
     }
     assert named == set(WAYS), f"unknown or unused: {named ^ set(WAYS)}"
-    assert {way.world for way in WAYS.values()} <= set(RECIPES)
+    begun = {way.world for way in WAYS.values()} | {recipe.parent for recipe in RECIPES.values()} - {""}
+    assert begun == set(RECIPES), f"unknown or unused worlds: {begun ^ set(RECIPES)}"

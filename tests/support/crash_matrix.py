@@ -22,73 +22,77 @@ Directions = Mapping[str, tuple[str, ...]]
 _ROOT = Path(cutover.__file__).parent
 
 _CUTS = ("sent", "sending", "fenced")
-_RECOVERY = {
-    "promote": (
-        *(f"promote-{cut}" for cut in _CUTS),
-        "promote-unanswerable",
-        "shadow-postgres-old",
-        "postgres-returned",
-    ),
-    "demote": (*(f"demote-{cut}" for cut in _CUTS), "demote-unanswerable", "shadow-sqlite-old", "primary-postgres-old"),
-}
+_STARTS = (
+    *("start-new", "start-shadowing", "start-promoted", "shadow-postgres-old", "shadow-sqlite-old"),
+    *("promote-sent", "demote-sent", "postgres-returned"),
+)
+"""Starts with nothing to decide, with everything to be copied again, after a commit, and of one that was given up."""
 
 
-def _each(cut: str) -> Directions:
+def _one_each(*ways: str) -> Directions:
+    """Each way is a direction of its own."""
+    return {way: (way,) for way in ways}
+
+
+def _either(cut: str) -> Directions:
     return {direction: (f"{direction}-{cut}",) for direction in ("promote", "demote")}
 
 
 AREAS: dict[str, Directions] = {
     "backfill": {way: (f"copy-{way}", f"copy-{way}-at-once") for way in ("first", "to-postgres", "to-sqlite")},
     "mirror": {"to-postgres": ("write-to-sqlite",), "to-sqlite": ("write-to-postgres",)},
-    "group": {"sqlite": ("write-to-sqlite",), "postgres": ("write-to-postgres",)},
+    "group": {"sqlite": ("write-to-sqlite",)},
+    "translated": {"postgres": ("write-to-postgres",)},
     "switch": {"promote": ("promote",), "demote": ("demote",)},
     "switch.take_back": {
-        "promote-blocked": ("promote-blocked", "promote-unequal"),
-        "demote-blocked": ("demote-blocked", "demote-unequal"),
-        "promote-unequal": ("promote-unequal", "promote-blocked"),
-        "demote-unequal": ("demote-unequal", "demote-blocked"),
+        **_one_each("promote-blocked", "promote-uncommitted", "demote-blocked"),
+        "promote-undrained": ("promote-undrained", "promote-blocked"),
+        "demote-undrained": ("demote-undrained", "demote-blocked"),
     },
-    "recovery": _RECOVERY,
-    "recovery.abort": _each("fenced"),
-    "recovery.resolve": _each("sending"),
-    "recovery.settle": _each("sent"),
-    "recovery.wait": _each("unanswerable"),
-    "recovery.restored": {"to-postgres": ("shadow-postgres-old",), "to-sqlite": ("shadow-sqlite-old",)},
-    "recovery.refuse": {"demote": ("primary-postgres-old",)},
-    "recovery.peer_returned": {"force": ("postgres-returned",)},
-    "recovery.returned": {"force": ("postgres-returned",)},
+    "recovery": {
+        "promote": (
+            *(f"promote-{cut}" for cut in _CUTS),
+            *("promote-unanswerable", "shadow-postgres-old", "postgres-returned"),
+        ),
+        "demote": (
+            *(f"demote-{cut}" for cut in _CUTS),
+            *("demote-unanswerable", "shadow-sqlite-old", "primary-postgres-old"),
+        ),
+    },
+    "recovery.take_back": {"promote": ("promote-fenced",)},
+    "recovery.abort": _one_each("promote-sending", "demote-sending", "demote-fenced"),
+    "recovery.resolve": _either("sending"),
+    "recovery.settle": _either("sent"),
+    "recovery.wait": _either("unanswerable"),
+    "recovery.restored": _one_each("shadow-postgres-old", "shadow-sqlite-old"),
+    "recovery.adopt": _one_each("postgres-returned", "shadow-postgres-older"),
+    "recovery.refuse": _one_each("primary-postgres-old"),
+    "recovery.returned": _one_each("postgres-returned"),
+    "recovery.take_over": _one_each(*_STARTS),
+    "recovery.mend": _one_each(*_STARTS),
+    "recovery.begin": _one_each(*_STARTS),
     "repair": {"to-postgres": ("repair-postgres",), "to-sqlite": ("repair-sqlite",)},
     "finish": {"finish": ("finish",)},
     "force": {"force": ("force",)},
 }
 
 IN_STORES: dict[str, Directions] = {
-    "sqlite.fence": {"promote": ("promote",)},
-    "sqlite.receive": {"demote": ("demote",)},
-    "sqlite.apply": {"mirror": ("write-to-postgres",), "backfill": ("copy-to-sqlite",), "repair": ("repair-sqlite",)},
+    "sqlite.apply": _one_each("write-to-postgres", "copy-to-sqlite", "repair-sqlite"),
+    "sqlite.fence": _one_each("promote"),
+    "sqlite.receive": _one_each("demote", "force"),
+    "sqlite.release": _one_each("promote-undrained", "promote-fenced", "promote-sending"),
+    "sqlite.settle": _one_each("promote", "promote-sent"),
+    "sqlite.trim": _one_each("write-to-sqlite"),
+    "postgres.dismantle": _one_each("finish"),
+    "postgres.fence": _one_each("demote", "postgres-returned"),
+    "postgres.release": _one_each("demote-undrained", "demote-fenced", "demote-sending"),
+    "postgres.settle": _one_each("demote", "demote-sent", "postgres-returned", "shadow-postgres-older"),
+    "postgres.trim": _one_each("write-to-postgres"),
 }
 """Points of `stores/`, each with the directions that pass it."""
 
-ONLY_IN = {("group", "sqlite"): "stores/postgres", ("group", "postgres"): "stores/sqlite"}
-"""(area, direction) → folder whose points this direction cannot pass, because they are the other store's."""
-
-
-_NO_END = "the audit log does not say how the request ended, when the kill came before or after the switch proper"
-KNOWN_GAPS = dict.fromkeys(
-    [
-        *(
-            f"switch.{place}-{way}"
-            for place in ("prepare.before", "prepare.after", "fence.before", "finish.after")
-            for way in ("promote", "demote")
-        ),
-        *(f"recovery.after-{way}" for way in ("promote", "demote")),
-        *(f"finish.{place}.after-finish" for place in ("backup", "record", "dismantle")),
-        *(f"force.commit.{place}-force" for place in ("before", "after")),
-        "sqlite.fence-promote",
-    ],
-    _NO_END,
-)
-"""Cases in which promise 9 alone is not kept yet, by `Case.id`. An entry that is no longer needed fails."""
+KNOWN_GAPS: dict[str, str] = {}
+"""`Case.id` → why promise 9 is not kept yet where the kill comes there. An entry that is no longer needed fails."""
 
 
 @dataclass(frozen=True)
@@ -133,25 +137,21 @@ def area_of(point: str) -> str | None:
     return next((prefix for prefix in prefixes if prefix in AREAS), None)
 
 
-def directions_of(point: str, file: str) -> Directions:
+def directions_of(point: str) -> Directions:
     """How a point is approached; nothing if nobody has said."""
     if point in IN_STORES:
         return IN_STORES[point]
     area = area_of(point)
     if area is None:
         return {}
-    return {
-        direction: ways
-        for direction, ways in AREAS[area].items()
-        if not file.startswith(ONLY_IN.get((area, direction), "\0"))
-    }
+    return AREAS[area]
 
 
 def cases() -> list[Case]:
     """Every point from each of its directions."""
     made, seen = [], set[tuple[str | None, str]]()
-    for point, file in points().items():
-        for direction, ways in directions_of(point, file).items():
+    for point in points():
+        for direction, ways in directions_of(point).items():
             kind = (area_of(point), direction)
             made.append(Case(point, direction, ways, kind not in seen))
             seen.add(kind)
@@ -164,7 +164,7 @@ def unplaced() -> list[str]:
     for point, file in points().items():
         if not re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", point):
             found.append(f"{point} ({file}) is no name `area.place` written out, so no story can be made for it")
-        if directions_of(point, file):
+        if directions_of(point):
             continue
         place = "IN_STORES" if point.partition(".")[0] in ("sqlite", "postgres") else "AREAS"
         found.append(f"{point} ({file}) is in no story: say in crash_matrix.{place} which ways lead to it")

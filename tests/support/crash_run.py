@@ -13,7 +13,7 @@ import aiohttp
 
 from tests.support.ledger import Ledger, acknowledged, possible
 from tests.support.native import NativeWriter
-from tests.support.promises import Evidence, committed_switches
+from tests.support.promises import Evidence, highest_epoch
 from tests.support.sampler import Sampler, look_sqlite
 from tests.support.service import Service, until
 from tests.support.worlds import nobody_connected
@@ -69,9 +69,11 @@ class Run:
         self.writers = Writers(service, postgres)
         self.sampler = Sampler(service.sqlite, postgres)
         self.environment: dict[str, str] = {}
+        self.readmits = False
+        """Whether the operator has everything copied to a Postgres that was given up and came back."""
         self.lost: set[str] = set()
         self.epoch: int | None = None
-        """What the epoch must be at the end, by the commits that stood at the death."""
+        """What the epoch must be at the end, by what stood in the stores at the death."""
 
     @property
     def shadow(self) -> str:
@@ -84,7 +86,7 @@ class Run:
         await self.service.start(crash_point=f"{self.point}:{passage}", environment=self.environment)
         await self._die(act)
         await nobody_connected_but_writers(self.postgres)
-        self.epoch = 1 + len(await committed_switches(self.service.sqlite, self.postgres))
+        self.epoch = await highest_epoch(self.service.sqlite, self.postgres) or 1
 
     async def _die(self, act: Act) -> None:
         acting = asyncio.ensure_future(act(self))
@@ -108,13 +110,16 @@ class Run:
         return await self.steady()
 
     async def steady(self) -> dict[str, Any]:
-        """Wait until the stores are attached and nothing is under way; returns the status."""
+        """Wait until the stores are attached, all is copied and nothing is under way; returns the status."""
 
         async def steady() -> dict[str, Any] | None:
             self.service.check_alive()
             status = await self.service.status()
+            if self.readmits and "cutover backfill" in str(status["attach_error"]):
+                await self.service.post("/v1/backfill")
             good = status["attached"] and not status["problem"] and status["phase"] in STEADY
-            return status if good else None
+            copied = all(table["backfill"]["state"] == "done" for table in status["tables"])
+            return status if good and (copied or status["phase"] == "finished") else None
 
         status = await self.service.explained(until(steady, "a steady phase after the restart"))
         assert isinstance(status, dict)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,8 +69,8 @@ def blocked(direction: str) -> Act:
         async def act(run: Run) -> None:
             await run.service.up(_PHASE[direction])
             await run.service.verified()
-            async with in_the_way(run, direction):
-                await ignored(run.service.switch(direction))
+            async with in_the_way(run, direction):  # which may keep the mirror from recording what it applied
+                await ignored(run.service.switch(direction, override=["mirror_caught_up"]))
 
         await run.crash(act)
 
@@ -96,17 +97,88 @@ async def in_the_way(run: Run, direction: str) -> AsyncIterator[None]:
         native.terminate()
 
 
-def unequal(direction: str) -> Way:
-    """A row is missing on the shadow, and the operator overrides the gate that says so. It is found in the pause."""
+def undrained(direction: str) -> Act:
+    """The fence stands, and somebody keeps the shadow locked, so that the rest is not applied within the pause."""
 
-    async def act(run: Run) -> None:
-        await run.service.up(_PHASE[direction])
-        await run.service.verified()
-        shadow = "postgres" if direction == "promote" else "sqlite"
-        await tamper.take_away(run.service, run.postgres, shadow)
-        await ignored(run.service.switch(direction, override=["invariants"]))
+    async def story(run: Run) -> None:
+        run.environment |= {"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s", "CUTOVER_SQLITE_BUSY_TIMEOUT": "500ms"}
+        locked = _postgres_locked_once_prepared if direction == "promote" else _sqlite_locked_once_prepared
 
-    return Way(_PHASE[direction], crashing(act), repaired)
+        async def act(run: Run) -> None:
+            await run.service.up(_PHASE[direction])
+            await run.service.verified()
+            async with locked(run):
+                await ignored(run.service.switch(direction))
+
+        await run.crash(act)
+
+    return story
+
+
+@asynccontextmanager
+async def _postgres_locked_once_prepared(run: Run) -> AsyncIterator[None]:
+    async def lock(native: asyncpg.Connection) -> None:
+        while not await native.fetchval("SELECT count(*) FROM cutover.switches WHERE outcome = 'prepared'"):
+            await asyncio.sleep(0)
+        await native.transaction().start()
+        await native.execute("LOCK TABLE items, accounts, pairs IN EXCLUSIVE MODE")
+
+    native = await asyncpg.connect(run.postgres)
+    locking = asyncio.create_task(lock(native))
+    try:
+        yield
+    finally:
+        await _cancelled(locking)
+        native.terminate()
+
+
+@asynccontextmanager
+async def _sqlite_locked_once_prepared(run: Run) -> AsyncIterator[None]:
+    done = threading.Event()
+
+    def lock() -> None:
+        with closing(sqlite3.connect(run.service.sqlite, timeout=20, isolation_level=None)) as direct:
+            prepared = "SELECT count(*) FROM _cutover_switches WHERE outcome = 'prepared'"
+            while not direct.execute(prepared).fetchone()[0]:
+                if done.wait(0.0005):
+                    return
+            direct.execute("BEGIN IMMEDIATE")
+            done.wait()
+
+    locking = asyncio.ensure_future(asyncio.to_thread(lock))
+    try:
+        yield
+    finally:
+        done.set()
+        await locking
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def uncommitted() -> Act:
+    """Somebody keeps Postgres's tables from being locked for the commit, which is therefore made impossible."""
+
+    async def story(run: Run) -> None:
+        run.environment["CUTOVER_PROMOTION_PAUSE_TIMEOUT"] = "1s"
+
+        async def act(run: Run) -> None:
+            await run.service.up("shadowing")
+            await run.service.verified()
+            native = await asyncpg.connect(run.postgres)
+            try:
+                await native.transaction().start()
+                await native.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")  # as a writer does, and the applier
+                await ignored(run.service.switch("promote"))
+            finally:
+                native.terminate()
+
+        await run.crash(act)
+
+    return story
 
 
 async def repaired(run: Run) -> None:
@@ -144,10 +216,8 @@ def unanswerable(direction: str) -> Way:
     return Way(f"{direction}-sending", story)
 
 
-def set_back(world: str, role: str) -> Way:
-    """The shadow, or the primary, remembers less than the other: an older copy. The right primary is put back."""
-    store = {("shadowing", "shadow"): "postgres", ("promoted", "primary"): "postgres"}.get((world, role), "sqlite")
-    column = "applied_batch" if role == "shadow" else "trimmed_batch"
+def set_back(world: str, store: str, column: str) -> Way:
+    """A store remembers less than the other: an older copy. If it is the primary's, the right one is put back."""
 
     async def put(run: Run, value: object) -> None:
         if store == "sqlite":
@@ -161,7 +231,7 @@ def set_back(world: str, role: str) -> Way:
         rows = sqlite_rows(run.service.sqlite, sql) if store == "sqlite" else await postgres_rows(run.postgres, sql)
         await put(run, 0)
         await run.crash(until_killed)
-        if role == "primary":
+        if column == "trimmed_batch":
             await put(run, rows[0][0])
 
     return Way(world, story)
@@ -174,9 +244,10 @@ def _write_sqlite(path: str, sql: str) -> None:
 
 
 async def _returning(run: Run) -> None:
-    """The Postgres that was given up answers again."""
+    """The Postgres that was given up answers again, and an operator has everything copied to it."""
+    run.readmits = True
     await run.crash(until_steady)
-    run.epoch = 3
+    run.epoch = 3  # by force, which the first start may not have come to
 
 
 async def _name_the_lost(run: Run) -> None:
@@ -198,13 +269,14 @@ async def forcing(run: Run) -> None:
         await ignored(run.service.switch("demote", force=True, accept_data_loss=True))
 
     await run.crash(act)
+    run.readmits = True
     await run.service.start()
     await run.service.answering()
     code, body = await run.service.switch("demote", force=True, accept_data_loss=True)
     assert code == 200, body
     assert body["result"] in ("demoted", "already_demoted"), body
     assert await run.service.stop() == 0
-    run.epoch = 3
+    run.epoch = 3  # by force, which the first start may not have come to
     find_postgres(run.service, run.postgres)
 
 
@@ -260,8 +332,9 @@ WAYS: dict[str, Way] = {
     "demote": Way("promoted", crashing(switching("demote"))),
     "promote-blocked": Way("shadowing", blocked("promote")),
     "demote-blocked": Way("promoted", blocked("demote")),
-    "promote-unequal": unequal("promote"),
-    "demote-unequal": unequal("demote"),
+    "promote-undrained": Way("shadowing", undrained("promote")),
+    "demote-undrained": Way("promoted", undrained("demote")),
+    "promote-uncommitted": Way("shadowing", uncommitted()),
     **{
         f"{direction}-{cut}": recovering(f"{direction}-{cut}")
         for direction in ("promote", "demote")
@@ -269,9 +342,13 @@ WAYS: dict[str, Way] = {
     },
     "promote-unanswerable": unanswerable("promote"),
     "demote-unanswerable": unanswerable("demote"),
-    "shadow-postgres-old": set_back("shadowing", "shadow"),
-    "shadow-sqlite-old": set_back("promoted", "shadow"),
-    "primary-postgres-old": set_back("promoted", "primary"),
+    "shadow-postgres-old": set_back("shadowing", "postgres", "applied_batch"),
+    "shadow-postgres-older": Way("postgres-of-before", crashing(until_steady)),
+    "shadow-sqlite-old": set_back("promoted", "sqlite", "applied_batch"),
+    "primary-postgres-old": set_back("promoted", "postgres", "trimmed_batch"),
+    "start-new": Way("new", crashing(until_steady)),
+    "start-shadowing": Way("shadowing", crashing(until_steady)),
+    "start-promoted": Way("promoted", crashing(until_steady)),
     "postgres-returned": Way("forced", _returning, _name_the_lost),
     "force": Way("promoted", forcing, _name_the_lost),
     "finish": Way("promoted", crashing(commanded("promoted", "/v1/finish", approval="CHANGE-2"))),

@@ -10,18 +10,18 @@ from tests.support.ledger import Ledger
 from tests.support.native import NativeWriter
 from tests.support.promises import settled
 from tests.support.service import Service, until
-from tests.support.worlds import Build, Worlds, nobody_connected
+from tests.support.worlds import Build, Recipe, Worlds, nobody_connected
 from tests.support.writers import DirectWriter, FrontWriter
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 """A Postgres that is gone."""
 
 _DIRECTIONS = {"promote": "shadowing", "demote": "promoted"}
-_CUTS = {"fenced": "switch.fence.after", "sending": "switch.commit.before", "sent": "switch.commit.after"}
+_CUTS = {"fenced": "switch.fence.after", "sending": "switch.announce.after", "sent": "switch.commit.after"}
 """Where the first crash comes: the commit certainly not sent, perhaps sent, and done."""
 
 
-async def _new(_worlds: Worlds, _service: Service, _url: str) -> Iterable[Ledger]:
+async def _as_it_is(_worlds: Worlds, _service: Service, _url: str) -> Iterable[Ledger]:
     return ()
 
 
@@ -48,15 +48,18 @@ async def settled_once(service: Service) -> None:
     await until(more, "a batch")
 
 
-async def _promoted(_worlds: Worlds, service: Service, _url: str) -> Iterable[Ledger]:
-    await service.start()
-    await service.up()
-    await service.verified()
-    code, body = await service.switch("promote")
-    assert code == 200, body
-    await settled(service)
-    assert await service.stop() == 0
-    return ()
+def _switched(direction: str) -> Build:
+    async def build(_worlds: Worlds, service: Service, _url: str) -> Iterable[Ledger]:
+        await service.start()
+        await service.up(_DIRECTIONS[direction])
+        await service.verified()
+        code, body = await service.switch(direction)
+        assert code == 200, body
+        await settled(service)
+        assert await service.stop() == 0
+        return ()
+
+    return build
 
 
 def _cut(direction: str, point: str) -> Build:
@@ -107,13 +110,15 @@ def find_postgres(service: Service, url: str) -> None:
     service.config.write_text(service.config.read_text().replace(NOWHERE, url))
 
 
-RECIPES: dict[str, tuple[str, Build]] = {
-    "new": ("", _new),
-    "shadowing": ("new", _shadowing),
-    "promoted": ("shadowing", _promoted),
-    "forced": ("promoted", _forced),
+RECIPES: dict[str, Recipe] = {
+    "new": Recipe("", _as_it_is),
+    "shadowing": Recipe("new", _shadowing),
+    "promoted": Recipe("shadowing", _switched("promote")),
+    "demoted": Recipe("promoted", _switched("demote")),
+    "postgres-of-before": Recipe("demoted", _as_it_is, postgres="shadowing"),
+    "forced": Recipe("promoted", _forced),
     **{
-        f"{direction}-{cut}": (_DIRECTIONS[direction], _cut(direction, point))
+        f"{direction}-{cut}": Recipe(_DIRECTIONS[direction], _cut(direction, point))
         for direction in _DIRECTIONS
         for cut, point in _CUTS.items()
     },

@@ -51,7 +51,7 @@ class Evidence:
     ledgers: tuple[Ledger, ...] = ()
     sampler: Sampler | None = None
     epoch: int | None = None
-    """What the epoch must be: one more than the commits that stood in the stores when the process died."""
+    """What the epoch must be: the higher one of the two that stood in the stores when the process died."""
     finished: bool = False
     """The migration is over: SQLite stays as it was then, fenced, and Postgres goes on alone."""
 
@@ -188,11 +188,16 @@ _OTHER_DOORS = ("40001", "40P01", "55P03", "57014", "57P01")
 """What Postgres tells any application: serialization failure, deadlock, lock timeout, cancelled, terminated."""
 
 
+_COMMITTED = ("promote.committed", "demote.committed")
+
+
 async def explicit(evidence: Evidence) -> None:
     """7. Primary and epoch are what the committed switches make them, each asked for by somebody with an approval."""
     records = evidence.records()
     status = await evidence.service.status()
     stood = await committed_switches(evidence.service.sqlite, evidence.postgres)
+    # A Postgres that is finished, or an older copy, does not know of all switches any more.
+    stood |= {str(record["metadata"]["switchId"]) for record in records if record["action"] in _COMMITTED}
     assert status["epoch"] == 1 + len(stood), f"epoch {status['epoch']} after {len(stood)} committed switches"
     if evidence.epoch is not None:
         assert status["epoch"] == evidence.epoch, f"a start went on to epoch {status['epoch']}, not {evidence.epoch}"
@@ -218,6 +223,16 @@ async def committed_switches(sqlite: str, postgres: str) -> set[str]:
     if await postgres_rows(postgres, "SELECT 1 WHERE to_regclass('cutover.switches') IS NOT NULL"):
         found |= {str(row[0]) for row in await postgres_rows(postgres, sql.format("cutover.switches"))}
     return found
+
+
+async def highest_epoch(sqlite: str, postgres: str) -> int:
+    """The higher one of both control rows: a commit writes it together with the outcome. 0 where there is none."""
+    found = [0]
+    if sqlite_rows(sqlite, "SELECT 1 FROM sqlite_master WHERE name = '_cutover_control'"):
+        found += [int(str(row[0])) for row in sqlite_rows(sqlite, "SELECT epoch FROM _cutover_control")]
+    if await postgres_rows(postgres, "SELECT 1 WHERE to_regclass('cutover.control') IS NOT NULL"):
+        found += [int(str(row[0])) for row in await postgres_rows(postgres, "SELECT epoch FROM cutover.control")]
+    return max(found)
 
 
 async def honest(evidence: Evidence) -> dict[str, Any]:

@@ -49,11 +49,20 @@ Build = Callable[["Worlds", Service, str], Awaitable[Iterable[Ledger]]]
 """(worlds, a service that is not started, its Postgres URL) → ledgers of the writers on the way."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a world is made: the one it begins from ('' for new files), and how to go on from there."""
+
+    parent: str
+    build: Build
+    postgres: str = ""
+    """The world whose Postgres it gets instead of its parent's: an older or a newer copy."""
+
+
 class Worlds:
     """All worlds of one test process, made when they are first asked for."""
 
-    def __init__(self, server: str, folder: Path, recipes: dict[str, tuple[str, Build]]) -> None:
-        """`recipes`: name → (the world it begins from, '' for new files; how to go on from there)."""
+    def __init__(self, server: str, folder: Path, recipes: dict[str, Recipe]) -> None:
         self._server, self._folder, self._recipes = server, folder, recipes
         self._made: dict[str, World] = {}
         self._databases: list[str] = []
@@ -65,27 +74,30 @@ class Worlds:
         return self._made[name]
 
     async def _make(self, name: str) -> World:
-        parent, build = self._recipes[name]
+        recipe = self._recipes[name]
         folder = self._folder / name
         before: tuple[Ledger, ...] = ()
-        if parent:
-            service, url = await self.copy(parent, folder)
-            before = (await self.get(parent)).ledgers
+        if recipe.parent:
+            service, url = await self.copy(recipe.parent, folder, recipe.postgres)
+            before = (await self.get(recipe.parent)).ledgers
         else:
             folder.mkdir()
             create(str(folder / "app.db"), SCHEMA + seed())
             url = await self.database()
             service = Service(folder, str(folder / "app.db"), url)
         try:
-            ledgers = await build(self, service, url)
+            ledgers = await recipe.build(self, service, url)
         finally:
             if service.process is not None and service.process.returncode is None:
                 await service.kill()
         await nobody_connected(url)
         return World(name, folder, database_of(url), (*before, *ledgers))
 
-    async def copy(self, name: str, folder: Path) -> tuple[Service, str]:
-        """A service that is not started, on a copy of this world in `folder`, and the URL of its database."""
+    async def copy(self, name: str, folder: Path, postgres: str = "") -> tuple[Service, str]:
+        """A service that is not started, on a copy of this world in `folder`, and the URL of its database.
+
+        With `postgres`, that database is a copy of another world's.
+        """
         world = await self.get(name)
         folder.mkdir(parents=True, exist_ok=True)
         for suffix in ("", "-wal"):
@@ -93,7 +105,7 @@ class Worlds:
                 shutil.copy(f"{world.path}{suffix}", folder / f"app.db{suffix}")
         if (world.folder / "state").exists():
             shutil.copytree(world.folder / "state", folder / "state")
-        url = await self.database(world.database)
+        url = await self.database((await self.get(postgres or name)).database)
         return Service(folder, str(folder / "app.db"), url), url
 
     async def database(self, template: str = "template0") -> str:
