@@ -15,14 +15,14 @@ from tests.support.crash_matrix import AREAS, IN_STORES, KNOWN_GAPS, Case, cases
 from tests.support.crash_run import NotReachedError, Run
 from tests.support.crash_ways import WAYS, Way
 from tests.support.crash_worlds import RECIPES
-from tests.support.promises import WithoutEndError
+from tests.support.promises import UnrecordedError
 from tests.support.tamper import tampering_is_found
 from tests.support.worlds import Worlds
 
 
 def _marks(case: Case) -> list[pytest.MarkDecorator]:
     gap = KNOWN_GAPS.get(case.id)
-    return [pytest.mark.xfail(raises=WithoutEndError, strict=True, reason=gap)] if gap else []
+    return [pytest.mark.xfail(raises=UnrecordedError, strict=True, reason=gap)] if gap else []
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id, marks=_marks(case)) for case in cases()])

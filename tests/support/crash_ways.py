@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import asyncpg
 from tests.support import tamper
 from tests.support.crash_run import Act, Run, ignored, until_killed, until_steady
 from tests.support.crash_worlds import find_postgres, lose_postgres
-from tests.support.promises import postgres_rows, sqlite_rows
+from tests.support.promises import UnrecordedError, postgres_rows, sqlite_rows, switches
 from tests.support.service import until
 
 _PRIMARY = {"promote": "sqlite", "demote": "postgres"}
@@ -62,52 +62,32 @@ def switching(direction: str) -> Act:
 
 def blocked(direction: str) -> Act:
     """A transaction past the front door outlasts the pause, so the fence never stands."""
-
-    async def story(run: Run) -> None:
-        run.environment |= {"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s", "CUTOVER_SQLITE_BUSY_TIMEOUT": "500ms"}
-
-        async def act(run: Run) -> None:
-            await run.service.up(_PHASE[direction])
-            await run.service.verified()
-            async with in_the_way(run, direction):  # which may keep the mirror from recording what it applied
-                await ignored(run.service.switch(direction, override=["mirror_caught_up"]))
-
-        await run.crash(act)
-
-    return story
-
-
-@asynccontextmanager
-async def in_the_way(run: Run, direction: str) -> AsyncIterator[None]:
-    """An open transaction of an application; it is rolled back in the end."""
-    if direction == "promote":
-        with closing(
-            sqlite3.connect(run.service.sqlite, timeout=20, isolation_level=None, check_same_thread=False)
-        ) as direct:
-            await asyncio.to_thread(direct.execute, "BEGIN IMMEDIATE")
-            direct.execute("INSERT INTO items VALUES ('in-the-way', 1, NULL)")
-            yield
-        return
-    native = await asyncpg.connect(run.postgres)
-    try:
-        await native.transaction().start()
-        await native.execute("INSERT INTO items VALUES ('in-the-way', 1, NULL)")
-        yield
-    finally:
-        native.terminate()
+    return hindered(direction, _sqlite_locked if direction == "promote" else _postgres_written)
 
 
 def undrained(direction: str) -> Act:
     """The fence stands, and somebody keeps the shadow locked, so that the rest is not applied within the pause."""
+    return hindered(direction, _postgres_locked if direction == "promote" else _sqlite_locked)
+
+
+def uncommitted() -> Act:
+    """The fence stands, and somebody keeps Postgres's tables from being locked for the commit."""
+    return hindered("promote", _postgres_written)
+
+
+Hindrance = Callable[[Run], AbstractAsyncContextManager[None]]
+
+
+def hindered(direction: str, hindrance: Hindrance) -> Act:
+    """A switch with little patience while somebody is in its way."""
 
     async def story(run: Run) -> None:
         run.environment |= {"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s", "CUTOVER_SQLITE_BUSY_TIMEOUT": "500ms"}
-        locked = _postgres_locked_once_prepared if direction == "promote" else _sqlite_locked_once_prepared
 
         async def act(run: Run) -> None:
             await run.service.up(_PHASE[direction])
             await run.service.verified()
-            async with locked(run):
+            async with hindrance(run):
                 await ignored(run.service.switch(direction))
 
         await run.crash(act)
@@ -116,7 +96,21 @@ def undrained(direction: str) -> Act:
 
 
 @asynccontextmanager
-async def _postgres_locked_once_prepared(run: Run) -> AsyncIterator[None]:
+async def _postgres_written(run: Run) -> AsyncIterator[None]:
+    """A writer, and so no hindrance to others or to an applier, who does not come to an end."""
+    native = await asyncpg.connect(run.postgres)
+    try:
+        await native.transaction().start()
+        await native.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")  # what an INSERT takes, if there is no fence
+        yield
+    finally:
+        native.terminate()
+
+
+@asynccontextmanager
+async def _postgres_locked(run: Run) -> AsyncIterator[None]:
+    """From when the switch is prepared there: before, the gates would see it."""
+
     async def lock(native: asyncpg.Connection) -> None:
         while not await native.fetchval("SELECT count(*) FROM cutover.switches WHERE outcome = 'prepared'"):
             await asyncio.sleep(0)
@@ -133,19 +127,21 @@ async def _postgres_locked_once_prepared(run: Run) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _sqlite_locked_once_prepared(run: Run) -> AsyncIterator[None]:
+async def _sqlite_locked(run: Run) -> AsyncIterator[None]:
+    """From when the switch is prepared in the store that receives: before, the gates would see it."""
     done = threading.Event()
 
     def lock() -> None:
         with closing(sqlite3.connect(run.service.sqlite, timeout=20, isolation_level=None)) as direct:
-            prepared = "SELECT count(*) FROM _cutover_switches WHERE outcome = 'prepared'"
-            while not direct.execute(prepared).fetchone()[0]:
-                if done.wait(0.0005):
-                    return
             direct.execute("BEGIN IMMEDIATE")
             done.wait()
 
-    locking = asyncio.ensure_future(asyncio.to_thread(lock))
+    async def wait_and_lock() -> None:
+        while not done.is_set():
+            if await switches(run.service.sqlite, run.postgres, "prepared"):
+                await asyncio.to_thread(lock)
+
+    locking = asyncio.ensure_future(wait_and_lock())
     try:
         yield
     finally:
@@ -157,28 +153,6 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-def uncommitted() -> Act:
-    """Somebody keeps Postgres's tables from being locked for the commit, which is therefore made impossible."""
-
-    async def story(run: Run) -> None:
-        run.environment["CUTOVER_PROMOTION_PAUSE_TIMEOUT"] = "1s"
-
-        async def act(run: Run) -> None:
-            await run.service.up("shadowing")
-            await run.service.verified()
-            native = await asyncpg.connect(run.postgres)
-            try:
-                await native.transaction().start()
-                await native.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")  # as a writer does, and the applier
-                await ignored(run.service.switch("promote"))
-            finally:
-                native.terminate()
-
-        await run.crash(act)
-
-    return story
 
 
 async def repaired(run: Run) -> None:
@@ -252,9 +226,10 @@ async def _returning(run: Run) -> None:
 
 async def _name_the_lost(run: Run) -> None:
     """What Postgres had and SQLite never saw is in the audit log, key by key."""
-    for record in run.evidence().records():
-        if record["action"] == "recovery.lost_writes":
-            run.lost |= {key for (key,) in record["metadata"]["keys"].get("items", [])}
+    told = [record for record in run.evidence().records() if record["action"] == "recovery.lost_writes"]
+    if len(told) != 1:
+        raise UnrecordedError(f"{len(told)} records say what was lost")
+    run.lost = {key for (key,) in told[0]["metadata"]["keys"].get("items", [])}
 
 
 # -- the ends with no way back ---------------------------------------------------------------------------------------

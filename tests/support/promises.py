@@ -31,7 +31,11 @@ RETRYABLE = ("SQLITE_BUSY", "SQLITE_LOCKED", "OUTCOME_UNKNOWN")
 """What clients of the front door may see of a kill or a switch."""
 
 
-class WithoutEndError(AssertionError):
+class UnrecordedError(AssertionError):
+    """Something that must stand in the audit log, and does not."""
+
+
+class WithoutEndError(UnrecordedError):
     """An operator's request whose end is not in the audit log, or is there twice."""
 
 
@@ -195,7 +199,7 @@ async def explicit(evidence: Evidence) -> None:
     """7. Primary and epoch are what the committed switches make them, each asked for by somebody with an approval."""
     records = evidence.records()
     status = await evidence.service.status()
-    stood = await committed_switches(evidence.service.sqlite, evidence.postgres)
+    stood = await switches(evidence.service.sqlite, evidence.postgres, "committed")
     # A Postgres that is finished, or an older copy, does not know of all switches any more.
     stood |= {str(record["metadata"]["switchId"]) for record in records if record["action"] in _COMMITTED}
     assert status["epoch"] == 1 + len(stood), f"epoch {status['epoch']} after {len(stood)} committed switches"
@@ -214,9 +218,9 @@ async def explicit(evidence: Evidence) -> None:
     assert status["primary"] == primary, f"{status['primary']} is primary after {dict(directions)}"
 
 
-async def committed_switches(sqlite: str, postgres: str) -> set[str]:
-    """Switches whose commit stands in the store that received the primacy."""
-    sql = "SELECT switch_id FROM {} WHERE outcome = 'committed'"
+async def switches(sqlite: str, postgres: str, outcome: str) -> set[str]:
+    """Switches of this outcome in the stores that were to receive the primacy."""
+    sql = f"SELECT switch_id FROM {{}} WHERE outcome = '{outcome}'"
     found: set[str] = set()
     if sqlite_rows(sqlite, "SELECT 1 FROM sqlite_master WHERE name = '_cutover_switches'"):
         found |= {str(row[0]) for row in sqlite_rows(sqlite, sql.format("_cutover_switches"))}
