@@ -43,7 +43,9 @@ def main() -> int:
         help=f"of {', '.join(WORKLOADS)}",
     )
     parser.add_argument(
-        "--keep", type=Path, help="where to keep the folder if a promise broke (default: beside the temporary one)"
+        "--keep",
+        type=Path,
+        help="keep the folder here, whatever the verdict (default: beside the temporary one, if a promise broke)",
     )
     parser.add_argument(
         "--gap", type=float, default=0.05, help="mean seconds between a client's operations (default: %(default)s)"
@@ -58,7 +60,7 @@ def main() -> int:
 def _say(verdict: Verdict) -> None:
     print("\n".join(["", *verdict.summary, ""]))
     if not verdict.problems:
-        print("Every promise was kept.")
+        print("Every promise was kept." + f" The folder is in {verdict.kept}." * (verdict.kept is not None))
         return
     print(f"{len(verdict.problems)} PROBLEMS")
     for problem in verdict.problems:

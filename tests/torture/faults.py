@@ -10,18 +10,23 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+import aiohttp
 import asyncpg
 
 from tests.support.servers import signal_all
 from tests.torture.account import Account
+from tests.torture.doors import OutsideDoor
 from tests.torture.place import CONTINUE, KILL, STOP, Place
 from tests.torture.plan import Blow
 
 _ON = {
-    "kill": "service", "freeze": "service", "stop": "service",
+    "kill": "service", "freeze": "service", "stop": "service", "rival": "service",
     "postgres-kill": "postgres", "postgres-freeze": "postgres", "postgres-stop": "postgres",
     "disk-postgres": "postgres", "cut": "link", "hang": "link",
 }  # fmt: skip
+
+_HARMLESS = ("reader", "application-kill", "backfill", "pause")
+"""Clients of the front door must not notice them."""
 
 
 class Faults:
@@ -40,7 +45,7 @@ class Faults:
         await asyncio.sleep(blow.after)
         act: Callable[[float], Awaitable[None]] = getattr(self, "_" + blow.fault.replace("-", "_"))
         async with self._turns[_ON.get(blow.fault, blow.fault)]:
-            if blow.fault != "reader":
+            if blow.fault not in _HARMLESS:
                 self.account.disturb()
             self.account.event(f"  {blow.fault}")
             self.done[blow.fault] += 1
@@ -75,6 +80,16 @@ class Faults:
         self.place.signal_service(STOP)
         await asyncio.sleep(lasting)
         self.place.signal_service(CONTINUE)
+
+    async def _rival(self, lasting: float) -> None:
+        """Another owner is started while this one is frozen: it must refuse, and touch nothing."""
+        self.place.signal_service(STOP)
+        try:
+            code, said = await self.place.rival()
+            if code != 2:
+                self.account.problem("a second owner was not refused", f"exit code {code}: {said[-1000:]}")
+        finally:
+            self.place.signal_service(CONTINUE)
 
     # -- Postgres ----------------------------------------------------------------------------------------------------
 
@@ -168,6 +183,35 @@ class Faults:
             await asyncio.sleep(lasting)
         finally:
             connection.close()
+
+    async def _application_kill(self, lasting: float) -> None:
+        """Applications with the file open die in the middle of what they do."""
+        for process in list(OutsideDoor.processes):
+            with suppress(ProcessLookupError):
+                process.kill()
+        await asyncio.sleep(lasting / 10)
+
+    # -- operators ---------------------------------------------------------------------------------------------------
+
+    async def _backfill(self, lasting: float) -> None:
+        await self._ask("backfill")
+
+    async def _pause(self, lasting: float) -> None:
+        await self._ask("mirror/pause")
+        await asyncio.sleep(lasting)
+        while not await self._ask("mirror/resume"):
+            await asyncio.sleep(0.2)
+
+    async def _ask(self, path: str) -> bool:
+        service = self.place.service
+        try:
+            code, body = await asyncio.wait_for(service.post(f"/v1/{path}"), 20)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.account.event(f"  {path}: {error!r}")
+            return False
+        if code != 200:
+            self.account.event(f"  {path}: {code} {str(body)[:200]}")
+        return code in (200, 409)
 
 
 async def states(place: Place) -> set[str]:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -110,6 +111,20 @@ class Place:
         assert self.service.process is not None
         with (self.folder / "pids").open("a") as pids:
             pids.write(f"{self.service.process.pid}\n")
+
+    async def rival(self) -> tuple[int | None, str]:
+        """Exit code and last words of a second service on the same file."""
+        command = [sys.executable, "-m", "cutover", "serve", "--config", str(self.service.config)]
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=self.folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        try:
+            said, _ = await asyncio.wait_for(process.communicate(), 60)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            return None, "it did not end within a minute"
+        return process.returncode, said.decode(errors="replace")
 
     def signal_service(self, number: int) -> None:
         """SIGSTOP, SIGCONT."""

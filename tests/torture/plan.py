@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 FAULTS = (
     "kill", "freeze", "stop", "postgres-kill", "postgres-freeze", "postgres-stop", "cut", "hang", "disk",
-    "disk-state", "disk-postgres", "lock", "idle", "reader",
+    "disk-state", "disk-postgres", "lock", "idle", "reader", "application-kill", "rival", "backfill", "pause",
 )  # fmt: skip
-"""kill, freeze, stop: the service. lock, idle, reader: applications that hold locks and snapshots for too long."""
+"""kill, freeze, stop: the service. lock, idle, reader: applications that hold locks and snapshots for too long. rival:
+a second service beside the frozen first. backfill, pause: an operator at a bad moment."""
 
 
 @dataclass(frozen=True)

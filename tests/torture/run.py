@@ -59,7 +59,7 @@ async def run(wish: Wish) -> Verdict:
         account = Account(Ledger(place.folder / "ledger.jsonl"), wish.quiet)
         verdict = await _Run(wish, place, account, workloads).perform()
         account.ledger.close()
-        if verdict.problems:
+        if verdict.problems or wish.keep is not None:
             verdict.kept = wish.keep or place.folder.with_name(place.folder.name + "-kept")
             (place.folder / "events.txt").write_text("\n".join([*account.events, *verdict.problems]) + "\n")
             await place.keep(verdict.kept)

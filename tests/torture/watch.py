@@ -46,6 +46,7 @@ class Watch:
             group.create_task(self._status())
             group.create_task(self._probe("sqlite"))
             group.create_task(self._probe("postgres"))
+            group.create_task(self._old_snapshots())
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -137,12 +138,30 @@ class Watch:
             await self._rest(0.05 if told.outcome == "acknowledged" else 0.02)
         await door.close()
 
+    async def _old_snapshots(self) -> None:
+        """Native transactions whose snapshot is from before a switch, and whose write comes after it."""
+        rng = random.Random("old snapshots")
+        door = NativeDoor(self.place.native, rng, ["REPEATABLE READ", "SERIALIZABLE"])
+        number = 0
+        while not self.stop.is_set():
+            number += 1
+            key = f"old-{number}"
+            entry = self.account.ledger.begin("markers", "old-snapshots", door.name, f"marker {key}", key)
+            sleep = Statement(f"SELECT pg_sleep({rng.uniform(0, 1.5):.3f})")
+            write = Statement("INSERT INTO markers(id, store, epoch) VALUES (?, ?, 0)", (key, "nobody"))
+            told = await door.run((Statement("SELECT count(*) FROM markers"), sleep, write))
+            self.account.ledger.end(entry, told.outcome, told.code, told.message)
+            self.markers.append(entry)
+            await self._rest(0.1)
+        await door.close()
+
     def check_markers(self, rows: Rows) -> Iterable[str]:
         """No epoch with writes in both stores; every accepted marker there, no refused one."""
         stores: dict[int, set[str]] = {}
         there = {}
         for key, store, epoch in rows:
-            stores.setdefault(epoch, set()).add(store)
+            if epoch:
+                stores.setdefault(epoch, set()).add(store)
             there[key] = epoch
         for epoch, both in stores.items():
             if len(both) > 1:

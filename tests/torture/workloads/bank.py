@@ -26,7 +26,8 @@ INSERT INTO accounts WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FRO
   SELECT i, {_START} FROM n;
 """
     tables = ("accounts", "transfers")
-    doors = ("front", "direct", "native", "any", "interactive", "interactive")
+    doors = ("front", "direct", "native", "any", "interactive", "interactive", "outside")
+    hasty = True
     samples: ClassVar = {
         "accounts": "SELECT id, balance FROM accounts",
         "debits": "SELECT debit, sum(amount) FROM transfers GROUP BY debit",
@@ -42,7 +43,7 @@ INSERT INTO accounts WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FRO
             "INSERT INTO transfers(id, debit, credit, amount) VALUES (?, ?, ?, ?)", (key, debit, credit, amount)
         )
         what = f"transfer {key} of {amount} from {debit} to {credit}"
-        if door != "front" and rng.random() < 0.5:
+        if door not in ("front", "outside") and rng.random() < 0.5:
             return Operation(
                 what + ", computed", self._computed(insert, debit, credit, amount), key, (None, None, 1, 1, 1)
             )

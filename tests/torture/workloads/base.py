@@ -47,6 +47,8 @@ class Workload(ABC):
     """DDL on SQLite, with the first rows."""
     tables: ClassVar[tuple[str, ...]]
     doors: ClassVar[tuple[str, ...]] = ("front", "direct", "native", "any")
+    hasty: ClassVar[bool] = False
+    """Whether its clients may give up at any time: each operation stands for itself."""
     samples: ClassVar[Mapping[str, str]] = {}
     """Queries of one snapshot, in words that both stores know."""
 

@@ -23,7 +23,8 @@ class Handles(Workload):
     name = "handles"
     schema = "CREATE TABLE handles(id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE, claim TEXT NOT NULL);"
     tables = ("handles",)
-    doors = ("front", "front", "direct", "direct", "native", "any", "interactive")
+    doors = ("front", "front", "direct", "outside", "native", "any", "interactive")
+    hasty = True
     samples: ClassVar = {"twice": "SELECT handle, count(*) FROM handles GROUP BY handle HAVING count(*) > 1"}
 
     def propose(self, client: Client, door: str) -> Operation:

@@ -21,7 +21,8 @@ class Lists(Workload):
     name = "lists"
     schema = "CREATE TABLE lists(id INTEGER PRIMARY KEY, elements TEXT NOT NULL);"
     tables = ("lists",)
-    doors = ("front", "front", "direct", "native", "any")
+    doors = ("front", "front", "direct", "native", "any", "outside")
+    hasty = True
     samples: ClassVar = {"lists": "SELECT id, elements FROM lists ORDER BY id DESC LIMIT 4"}
 
     def __init__(self) -> None:

@@ -25,6 +25,7 @@ CREATE TABLE documents(id TEXT PRIMARY KEY, owner TEXT NOT NULL, n INTEGER NOT N
 CREATE TABLE saves(owner TEXT PRIMARY KEY, version INTEGER NOT NULL);
 """
     tables = ("documents", "saves")
+    doors = ("front", "direct", "outside", "native", "any")
     samples: ClassVar = {
         "documents": "SELECT owner, id, n, body, weight FROM documents",
         "saves": "SELECT owner, version FROM saves",

@@ -23,6 +23,7 @@ CREATE TABLE members(grp INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCAD
   PRIMARY KEY(grp, member)) WITHOUT ROWID;
 """
     tables = ("groups", "members")
+    doors = ("front", "direct", "outside", "native", "any")
     samples: ClassVar = {
         "sizes": "SELECT g.id, g.size, count(m.member) FROM groups g LEFT JOIN members m ON m.grp = g.id "
         "GROUP BY g.id, g.size HAVING g.size <> count(m.member)",
