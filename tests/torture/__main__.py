@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument(
         "--keep",
         type=Path,
-        help="keep the folder here, whatever the verdict (default: beside the temporary one, if a promise broke)",
+        help="keep the folder here in any case (default: beside the temporary one, if a promise broke)",
     )
     parser.add_argument(
         "--gap", type=float, default=0.05, help="mean seconds between a client's operations (default: %(default)s)"

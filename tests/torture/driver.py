@@ -43,12 +43,14 @@ class Driver:
         plain = not step.blows and not self._blows
         if step.verify:
             await self._verify(plain=plain)
+        self.faults.switch_over.clear()
         for blow in step.blows:
             task = asyncio.create_task(self.faults.strike(blow))
             self._blows.add(task)
             task.add_done_callback(self._landed)
         if step.switch:
             await self._switch(plain=plain)
+        self.faults.switch_over.set()
         if step.calm:
             await self.heal()
 

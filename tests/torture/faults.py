@@ -35,6 +35,8 @@ class Faults:
     def __init__(self, place: Place, account: Account, seed: int) -> None:
         self.place, self.account = place, account
         self.done: defaultdict[str, int] = defaultdict(int)
+        self.switch_over = asyncio.Event()
+        """Set when the switch of a step has its answer."""
         self._rng = random.Random(f"faults {seed}")
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -54,8 +56,8 @@ class Faults:
 
     async def _in_pause(self) -> bool:
         """Wait until a store's control row says that a switch is under way."""
-        until = time.monotonic() + 15
-        while time.monotonic() < until:
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not self.switch_over.is_set():
             with suppress(sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
                 if await states(self.place) != {"steady"}:
                     return True

@@ -53,7 +53,7 @@ class DirectDoor(Door):
                 cursor = connection.execute(statement.sql, statement.values(told.rows))
                 told.rows.append(cursor.fetchall())
                 told.affected.append(cursor.rowcount)
-                if self._pause and len(statements) > 1:
+                if self._pause and len(told.rows) == 1 < len(statements):
                     time.sleep(self._pause)
             at = "COMMIT"
             if len(statements) > 1:

@@ -37,8 +37,8 @@ class NativeDoor(Door):
                 if explicit:
                     await connection.execute(f"BEGIN ISOLATION LEVEL {level}")
                     await connection.execute("SELECT 1 FROM pg_class LIMIT 1")  # the snapshot stands from here
-                for statement in statements:
-                    if pause:
+                for at, statement in enumerate(statements):
+                    if pause and at < 2:
                         await asyncio.sleep(pause)
                     sent = not explicit
                     await self._one(connection, statement, told)
