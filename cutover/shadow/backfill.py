@@ -58,7 +58,7 @@ async def _write(
     copied = progress.rows + len(rows)
     done = replace(
         progress,
-        state="done" if upto is None else "copying",
+        state="copied" if upto is None else "copying",
         after=upto or progress.after,
         rows=copied,
         total=max(progress.total, copied),

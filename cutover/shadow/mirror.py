@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cutover import clock
@@ -28,6 +28,8 @@ from cutover.stores.base import Applier, Snapshot
 from cutover.stores.pair import Pair
 
 State = Literal["running", "paused", "retrying", "stopped"]
+
+_TO_COPY = ("waiting", "copying")
 
 _log = get_logger("mirror")
 
@@ -121,7 +123,7 @@ class Mirror:
     # -- progress ----------------------------------------------------------------------------------------------------
 
     def copied(self, table: str) -> bool:
-        """Whether the backfill of this table is complete."""
+        """Whether the backfill of this table is complete, and the mirror has come past it."""
         return table in self._progress and self._progress[table].state == "done"
 
     @property
@@ -188,6 +190,8 @@ class Mirror:
             crash_point("repair.before_apply")
             source, target = self.pair.source, self.pair.target
             async with source.snapshot() as snapshot:
+                if self.state in ("running", "retrying"):  # or the shadow would show newer rows beside older ones
+                    await self._apply_snapshot(snapshot)
                 rows = await snapshot.rows(table, keys)
                 await source.sync()
                 async with target.applier(self.generation, self.pair.epoch, None) as applier:
@@ -323,16 +327,20 @@ class Mirror:
         began = clock.monotonic()
         pending = await snapshot.pending()
         if not pending.count and not pending.whole:
+            await self._arrive()
             return Turn()
         crash_point("mirror.before_apply")
         await source.sync()
         if pending.whole:
             await self._forget(sorted(pending.whole))
-        batch = self.batch + 1
+        batch, arriving = self.batch + 1, self._arriving()
         async with target.applier(self.generation, self.pair.epoch, batch) as applier:
             touched = await self._apply_tables(snapshot, applier, pending)
+            for progress in arriving:
+                await applier.save_progress(progress)
             crash_point("mirror.before_commit")
         crash_point("mirror.after_commit")
+        self._progress |= {progress.table: progress for progress in arriving}
         await source.trim(pending, batch)
         self.batch = batch  # only now: a trim that failed is done again under the same number
         crash_point("mirror.after_trim")
@@ -369,11 +377,26 @@ class Mirror:
             if rows:
                 counter.labels(table.name, op).inc(rows)
 
+    def _arriving(self) -> list[BackfillProgress]:
+        """Tables whose rows are all there, each range as it was when it was copied.
+
+        The next turn makes one state of the primary of them, and its transaction says that they are done.
+        """
+        return [replace(each, state="done") for each in self._progress.values() if each.state == "copied"]
+
+    async def _arrive(self) -> None:
+        """Nothing was changed since they were copied: they are one state as they are."""
+        if arriving := self._arriving():
+            async with self.pair.target.applier(self.generation, self.pair.epoch, None) as applier:
+                for progress in arriving:
+                    await applier.save_progress(progress)
+            self._progress |= {progress.table: progress for progress in arriving}
+
     # -- backfill ----------------------------------------------------------------------------------------------------
 
     async def _copy_some(self) -> bool:
         """Copy some ranges of the first table that is not complete. Caller holds the applier's lock."""
-        table = next((table for table in self.tables if not self.copied(table.name)), None)
+        table = next((each for each in self.tables if self.progress(each.name).state in _TO_COPY), None)
         if table is None:
             return False
         before = self.progress(table.name)
@@ -381,7 +404,7 @@ class Mirror:
         self._progress[table.name] = after
         self._metrics.backfill_rows.labels(table.name).inc(after.rows - before.rows)
         self._metrics.backfill_expected.labels(table.name).set(after.total)
-        if after.state == "done":
+        if after.state == "copied":
             self.last_sentence = f"Copied {counted(after.rows, 'row')} of {table.name}: all there are."
             _log.info(self.last_sentence)
         return True

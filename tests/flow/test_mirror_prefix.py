@@ -1,0 +1,88 @@
+"""The shadow is a state that the primary had, or says that it is not yet: also right after a copy, and in a repair."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+
+import asyncpg
+import pytest
+
+from cutover.model.control import StoreName
+from tests.flow.compare_world import World, world
+
+_LOOK = "SELECT (SELECT count(*) FROM {} WHERE state = 'done'), (SELECT score FROM users), (SELECT body FROM posts)"
+
+
+def _fill(db: sqlite3.Connection) -> None:
+    db.execute("INSERT INTO users VALUES (1, 'ada', 0.0, NULL)")
+    db.execute("INSERT INTO posts VALUES ('ada', 1, '0', 1)")
+
+
+async def _write(here: World, number: int) -> None:
+    """One transaction, both tables."""
+    sql = (f"UPDATE users SET score = {number}", f"UPDATE posts SET body = '{number}'")
+    if here.source.name == "sqlite":
+        with closing(sqlite3.connect(here.sqlite.path)) as db:
+            for statement in sql:
+                db.execute(statement)
+            db.commit()
+        return
+    connection = await asyncpg.connect(here._url)
+    await connection.execute("; ".join(sql))  # one message, one transaction
+    await connection.close()
+
+
+async def _look(here: World) -> tuple[bool, int, int]:
+    """What the shadow shows: whether all is copied, and the number in each table."""
+    if here.target.name == "sqlite":
+        with closing(sqlite3.connect(here.sqlite.path)) as db:
+            done, one, two = db.execute(_LOOK.format("_cutover_backfill")).fetchone()
+    else:
+        connection = await asyncpg.connect(here._url)
+        done, one, two = await connection.fetchrow(_LOOK.format("cutover.backfill"))
+        await connection.close()
+    return done == len(here.tables), int(one), int(two)
+
+
+@pytest.mark.parametrize("primary", ["sqlite", "postgres"])
+async def test_a_copy_is_not_done_before_the_shadow_is_one_state(
+    sqlite_path: str, postgres_url: str, primary: StoreName
+) -> None:
+    async with world(sqlite_path, postgres_url, _fill, primary=primary) as here:
+        mirror = here.mirror
+        mirror.pause()  # this test takes the turns
+        await mirror.copy_again([table.name for table in here.tables])
+        for number in range(1, 20):
+            async with mirror._applying:
+                await mirror._turn()
+                await _write(here, number)
+                await mirror._copy_some()
+            copied, one, two = await _look(here)
+            assert one == two or not copied, "half of a transaction, on a shadow that claims to be whole"
+            if copied:
+                break
+        assert copied
+        assert not mirror.catching_up
+        mirror.resume()
+        await here.settled()
+
+
+@pytest.mark.parametrize("primary", ["sqlite", "postgres"])
+async def test_a_copy_is_done_without_another_write(sqlite_path: str, postgres_url: str, primary: StoreName) -> None:
+    async with world(sqlite_path, postgres_url, _fill, primary=primary) as here:
+        await here.mirror.copy_again([table.name for table in here.tables])
+        await here.settled()
+        assert (await _look(here))[0]
+
+
+async def test_a_repair_shows_no_half_of_a_transaction(sqlite_path: str, postgres_url: str) -> None:
+    async with world(sqlite_path, postgres_url, _fill) as here, asyncio.timeout(60):
+        async with here.mirror.quiesced():  # the mirror waits, and the repair behind it
+            await _write(here, 7)
+            repairing = asyncio.create_task(here.mirror.reapply(here.table("users"), [(1,)]))
+            await asyncio.sleep(0)
+        await repairing
+        _, one, two = await _look(here)
+        assert one == two == 7
