@@ -99,7 +99,7 @@ class Traffic:
             for entry in entries:
                 if not entry.code:
                     continue
-                if entry.code == "GAVE_UP" and entry.answered - entry.began < 1:
+                if entry.code == "GAVE_UP":
                     continue  # it was in haste
                 if entry.code not in allowed:
                     self.account.problem("an error that is not retryable", str(entry))

@@ -37,13 +37,15 @@ class FrontDoor(Door):
 
     async def post(self, body: dict[str, Any]) -> tuple[int, Any]:
         """Status and JSON; status 0 and a `Told` where there was no answer."""
+        timeout = self._patience()
         try:
-            async with self.session.post(self.url + "/v3/pipeline", json=body, timeout=self._patience()) as answer:
+            async with self.session.post(self.url + "/v3/pipeline", json=body, timeout=timeout) as answer:
                 return answer.status, await answer.json(content_type=None)
         except aiohttp.ClientConnectorError as error:
             return 0, Told("refused", "NOT_CONNECTED", str(error))
         except TimeoutError:
-            return 0, Told("unknown", "GAVE_UP", "the client did not wait for the answer")
+            hasty = timeout.total != _CLIENT_TIMEOUT
+            return 0, Told("unknown", "GAVE_UP" if hasty else "NO_ANSWER", f"no answer within {timeout.total:.3f} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return 0, Told("unknown", "CONNECTION_LOST", repr(error))
 
