@@ -150,9 +150,9 @@ class QuickCheck:
         tables = self._tables()
         async with self._tools.ground.matched(tables, quarantine=True) as states:
             problems = _unsettled(states, tables)
-            await self._read_back.drain(states)
+            _, doubtful = await asyncio.gather(self._read_back.drain(states), self._verifier.outdated())
             # What was verified under another schema is verified again, here, if the pause is long enough for it.
-            await self._scan_unread(doubtful=await self._verifier.outdated())
+            await self._scan_unread(doubtful=doubtful)
             for table in tables:
                 if not self._is_counted(states, table) and not states.unready(table.name):
                     problem = await count_problem(states, table, known_missing(self._tools.ledger, table.name))

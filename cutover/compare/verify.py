@@ -174,4 +174,5 @@ def no_such_table(name: str, tables: Tables) -> NoSuchTable:
 
 
 async def _fingerprints(pair: Pair) -> tuple[str, str]:
-    return await pair.source.schema_fingerprint(), await pair.target.schema_fingerprint()
+    source, target = await asyncio.gather(pair.source.schema_fingerprint(), pair.target.schema_fingerprint())
+    return source, target
