@@ -60,7 +60,7 @@ class Comparator:
         self._verifier = Verifier(self._tools, pair, tables, self._read_back.scanned)
         self._invariants = Invariants(self._ground, applying, self._ledger, invariants)
         self._quick = QuickCheck(self._tools, self._read_back, self._verifier, tables)
-        self._checked: tuple[float, list[InvariantResult]] | None = None
+        self._checked: tuple[float, bool, list[InvariantResult]] | None = None
         self.last_sentence = "Not started yet."
         """What the comparator did last, or why it could not."""
 
@@ -228,15 +228,17 @@ class Comparator:
     async def check_invariants(self, *, max_age: float = 0.0) -> list[InvariantResult]:
         """The configured ones, orphans of every foreign key, and row counts. Raises `StoreUnavailable`.
 
-        They read whole tables: with `max_age` (seconds), results that are not older are given again.
+        They read whole tables: with `max_age` (seconds), results that are not older are given again, unless they were
+        found while a table was copied and all are copied now.
         """
-        if self._checked is None or clock.monotonic() - self._checked[0] > max_age:
-            began, reign = clock.monotonic(), self._ledger.reign
-            results = await self._invariants.check(self._tables())
-            if reign != self._ledger.reign:
-                return results
-            self._checked = began, results
-        return self._checked[1]
+        began, reign, copying = clock.monotonic(), self._ledger.reign, self._applying.catching_up
+        known = self._checked
+        if known is not None and began - known[0] <= max_age and known[1] == copying:
+            return known[2]
+        results = await self._invariants.check(self._tables())
+        if reign == self._ledger.reign:
+            self._checked = began, copying, results
+        return results
 
     # -- for people --------------------------------------------------------------------------------------------------
 

@@ -136,3 +136,13 @@ async def test_many_tables_do_not_wait_for_the_mirror_one_by_one(here: World, mo
     here.tables = here.tables * 10
     assert len(await here.comparator.check_invariants()) == 30
     assert opened <= 5
+
+
+async def test_answers_given_while_a_table_was_copied_are_not_given_again(here: World) -> None:
+    here.mirror.pause()
+    await here.mirror.copy_again(["posts"])
+    found = {result.name: result for result in await here.comparator.check_invariants(max_age=60)}
+    assert not found["rows of posts"].conclusive
+    here.mirror.resume()
+    await here.settled()
+    assert [result.detail for result in await here.comparator.check_invariants(max_age=60) if not result.ok] == []
