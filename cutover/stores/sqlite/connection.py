@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sqlite3
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -102,6 +103,18 @@ def _configure(connection: sqlite3.Connection, *, readonly: bool) -> None:
 def _real_hex(value: float) -> str:
     """Big-endian IEEE bits in hex, the canonical form of a real."""
     return struct.pack(">d", value).hex()
+
+
+_never_seen = itertools.count()
+
+
+def compiled_anew(sql: str) -> str:
+    """Text of an EXPLAIN that no statement has which the connection keeps for the next time.
+
+    SQLite prints names of tables and columns out of a kept EXPLAIN without looking whether the schema is still the one
+    that it was compiled for. Once another process changed it, that memory is freed, and the process crashes.
+    """
+    return f"/* {next(_never_seen)} */ {sql}"
 
 
 def lenient_text(data: bytes) -> str:

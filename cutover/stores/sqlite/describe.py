@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from cutover.model.statement import Description, ResultColumn
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
 from cutover.schema.sqltokens import tokens
+from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.running import translate
 
@@ -129,7 +130,7 @@ def describe(db: sqlite3.Connection, copy: SchemaCopy, sql: str) -> Description:
     shape = inspect(sql)
     if not shape.explain and shape.kind not in (StatementKind.BEGIN_READ, StatementKind.STATE):
         try:
-            db.execute(f"EXPLAIN {sql}", (None,) * len(shape.params)).fetchall()
+            db.execute(compiled_anew(f"EXPLAIN {sql}"), (None,) * len(shape.params)).fetchall()
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
             raise translate(error) from None
     has_columns = shape.kind is StatementKind.READ or shape.returning

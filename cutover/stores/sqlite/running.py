@@ -12,6 +12,7 @@ from cutover.model.statement import BatchResult, ResultColumn, Statement, Statem
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
+from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.limit import begin_statement
 
@@ -134,7 +135,7 @@ def _run(
     types: DeclaredTypes | None,
 ) -> StatementResult:
     try:
-        cursor = db.execute(sql, for_driver(shape, values))
+        cursor = db.execute(compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         raise translate(error) from None
     result = StatementResult()
