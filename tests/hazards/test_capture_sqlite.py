@@ -63,6 +63,26 @@ async def test_hazard_20_every_evicted_row_is_logged(sqlite_path: str, case: str
         assert one(sqlite_path, "SELECT count(*) FROM t WHERE k = 'old'") == 0
 
 
+async def test_hazard_20_an_index_of_the_applications_own_is_captured_and_said_to_have_no_way_back(
+    sqlite_path: str,
+) -> None:
+    """Only the application registers the collation: its connection runs our triggers, and ours cannot write."""
+    with direct(sqlite_path) as application:
+        application.create_collation("mine", lambda one, two: (one.lower() > two.lower()) - (one.lower() < two.lower()))
+        application.execute(PLAIN)
+        application.execute("INSERT INTO t VALUES ('old', 'ann')")
+        async with served(sqlite_path, PRIMARY) as (store, _):
+            checks = {name: (ok, detail) for name, ok, detail in await store.probe()}
+            assert checks["writing"] == (True, "each table can be written by this service")
+        application.execute("CREATE UNIQUE INDEX u ON t (h COLLATE mine)")
+        async with served(sqlite_path, PRIMARY) as (store, tables):
+            await take(store, tables["t"], 1)
+            application.execute("INSERT OR REPLACE INTO t VALUES ('new', 'ANN')")
+            assert (await take(store, tables["t"], 2)) == {("old",): None, ("new",): ("new", "ANN")}
+            checks = {name: (ok, detail) for name, ok, detail in await store.probe()}
+            assert checks["writing"] == (False, "t: no such collation sequence: mine")
+
+
 # -- 21: changes that IS does not see --------------------------------------------------------------------------------
 
 UNSEEN = [("n TEXT COLLATE NOCASE", "'abc'", "'ABC'"), ("n", "1", "1.0"), ("n", "'1'", "x'31'"), ("n", "NULL", "''")]

@@ -17,7 +17,7 @@ from tests.hazards.left import SWITCH, leave, point_at
 from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
 from tests.support.servers import fresh_database
 from tests.support.service import Service, until
-from tests.support.sqlite_world import make, one
+from tests.support.sqlite_world import PRIMARY, SHADOW, make, one, served
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 ADD = "INSERT INTO items VALUES (?, 1, NULL)"
@@ -119,9 +119,20 @@ async def test_hazard_04_after_it_was_sent_the_one_who_knows_is_waited_for(servi
 # -- 6: copies put back ----------------------------------------------------------------------------------------------
 
 
-async def test_hazard_06_naive_the_copy_itself_takes_writes_and_ours_is_refused(
-    service: Service, postgres_url: str
-) -> None:
+async def test_hazard_06_naive_the_copy_itself_takes_writes(sqlite_path: str, tmp_path: Path) -> None:
+    make(sqlite_path, "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY)")
+    copy = str(tmp_path / "copy.db")
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        await store.backup(copy)
+        await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 5)
+        await store.settle(SHADOW.but(epoch=2))
+    with pytest.raises(sqlite3.IntegrityError, match="write to postgres"):
+        make(sqlite_path, "INSERT INTO t VALUES ('refused')")
+    make(copy, "INSERT INTO t VALUES ('taken')")  # while Postgres is primary at epoch 2
+    assert one(copy, "SELECT primary_store || epoch || state FROM _cutover_control") == "sqlite1steady"
+
+
+async def test_hazard_06_an_old_copy_is_refused_by_whoever_remembers(service: Service, postgres_url: str) -> None:
     await service.start()
     await service.up()
     code, body = await service.post("/v1/backup")
@@ -132,18 +143,12 @@ async def test_hazard_06_naive_the_copy_itself_takes_writes_and_ours_is_refused(
     for suffix in ("", "-wal", "-shm"):
         Path(service.sqlite + suffix).unlink(missing_ok=True)
     shutil.copy(body["path"], service.sqlite)
-    # The naive form is the file alone: it says that it is primary, has no fence, and takes a write at epoch 1
-    # while Postgres takes others at epoch 2.
-    assert one(service.sqlite, "SELECT primary_store || epoch || state FROM _cutover_control") == "sqlite1steady"
-    direct_write(service, "second primary")
-    await postgres_rows(postgres_url, "INSERT INTO items VALUES ('first primary', 1, NULL) RETURNING 1")
     for memory in ("state directory", "Postgres"):
         if memory == "Postgres":
             shutil.rmtree(service.folder / "state")
         await service.start()
         assert await service.died() == 2
         assert "old copy" in service.log.read_text().splitlines()[-1]
-    assert await postgres_rows(postgres_url, "SELECT count(*) FROM items WHERE id LIKE '%primary'") == [(1,)]
 
 
 # -- 14, 17: the ends ------------------------------------------------------------------------------------------------

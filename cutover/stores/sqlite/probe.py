@@ -7,7 +7,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from cutover.model.table import Tables
+from cutover.model.table import Table, Tables
+from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import application_tables
 
 _OLDEST = (3, 35, 0)
@@ -22,14 +23,29 @@ def probe(connection: sqlite3.Connection, path: str, tables: Tables) -> list[tup
     size = os.stat(path).st_size  # stat takes no lock
     free = shutil.disk_usage(directory).free
     missing = {table.name.lower() for table in tables} - {name.lower() for name in application_tables(connection)}
+    standing = [table for table in tables if table.name.lower() not in missing]
+    faults = [fault for table in standing if (fault := _cannot_write(connection, table))]
     return [
         ("version", sqlite3.sqlite_version_info >= _OLDEST, f"SQLite {sqlite3.sqlite_version}"),
         ("privileges", writable, "file and directory can be written" if writable else f"{path} cannot be written"),
         ("durability", mode == "wal" and synchronous >= 2, f"journal_mode {mode}, synchronous {synchronous}"),
         ("space", free > size, f"{free >> 20} MiB free, the database has {size >> 20} MiB"),
         ("tables", not missing, f"missing: {', '.join(sorted(missing))}" if missing else f"{len(tables)} tables"),
+        ("writing", not faults, "; ".join(faults) or "each table can be written by this service"),
         ("sequences", True, _sequences(connection, tables)),
     ]
+
+
+def _cannot_write(connection: sqlite3.Connection, table: Table) -> str:
+    """Why our own connections cannot write the table: a collation or function that only the application registers."""
+    columns = ", ".join(quoted(column.name) for column in table.columns)
+    statement = f"INSERT INTO {quoted(table.name)} ({columns}) SELECT {columns} FROM {quoted(table.name)} WHERE 0"
+    try:
+        connection.execute(statement)
+    except sqlite3.Error as error:
+        # Compiled with all indexes, checks and triggers, and refused because this connection only reads.
+        return "" if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY" else f"{table.name}: {error}"
+    return ""
 
 
 def _sequences(connection: sqlite3.Connection, tables: Tables) -> str:
