@@ -182,6 +182,7 @@ async def test_hazard_12_a_rehearsal_leaves_no_lock_in_the_pool(postgres_url: st
     async with dialect_world(postgres_url, SQLITE_DDL[0], store=True) as both, native(postgres_url) as switch:
         await both.executor.rehearsal.ready()
         assert (await both.executor.rehearsal.rehearse("DELETE FROM people")).status == "ready"
+        await switch.execute(LOCK)
         await both.session.describe("UPDATE people SET about = ?")
         await both.on_postgres("INSERT INTO people VALUES ('a', 'a', NULL)")
         with pytest.raises(StatementError):

@@ -8,12 +8,15 @@ import sqlite3
 
 import asyncpg
 import psutil
+import pytest
 
 from cutover.model.control import Outcome
 from cutover.settings import MirrorSettings
 from cutover.stores.postgres.embedded import EmbeddedPostgres
+from cutover.stores.postgres.store import PostgresStore
 from tests.flow.compare_world import world
 from tests.support.postgres import PRIMARY, SHADOW, native, ready, run
+from tests.support.samples import TABLES
 from tests.support.servers import fresh_database, signal_all
 from tests.support.service import until
 from tests.support.sqlite_world import direct, make
@@ -101,18 +104,25 @@ async def test_hazard_26_naive_a_copy_beside_the_mirror_leaves_an_old_row(sqlite
         assert await values(shadow) == {"v0"}
 
 
-async def test_hazard_26_a_repair_and_the_mirror_take_turns(sqlite_path: str, postgres_url: str) -> None:
-    async with (
-        world(sqlite_path, postgres_url, fill) as here,
-        native(postgres_url) as brake,
-        native(postgres_url) as reader,
-    ):
+async def test_hazard_26_a_repair_and_the_mirror_take_turns(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(sqlite_path, postgres_url, fill) as here, native(postgres_url) as reader:
         await here.spoil("users", upserts=[(1, "spoiled", None, None)])
-        await brake.execute("BEGIN; SELECT FROM users WHERE id = 1 FOR UPDATE")
+        sync, has_read, go_on = here.source.sync, asyncio.Event(), asyncio.Event()
+
+        async def slow_disk() -> None:
+            if not has_read.is_set():
+                has_read.set()
+                await go_on.wait()
+            await sync()
+
+        monkeypatch.setattr(here.source, "sync", slow_disk)
         repairing = asyncio.create_task(here.mirror.reapply(here.table("users"), [(1,)]))
-        await until(lambda: blocked(reader), "a repair that has read the primary")
+        await has_read.wait()
         await here.write("UPDATE users SET handle = 'v1' WHERE id = 1")
-        await brake.execute("COMMIT")
+        assert not await here.mirror.caught_up(0.5)  # it waits for the repair, which has the row of before
+        go_on.set()
         await repairing
         await here.settled()
         assert await values(reader, "id = 1") == {"v1"}
@@ -193,13 +203,23 @@ async def test_hazard_27_our_own_commits_wait_for_the_disk_whatever_the_database
         )
         checks = {name: (ok, detail) for name, ok, detail in await store.probe()}
         assert not checks["durability"][0]
-        stop_wal_writer(logical_server)
-        await store.prepare("s1")
-        await store.receive(PRIMARY, "s1", 5)
-        await store.pool.execute("INSERT INTO people VALUES ('front', 'door', NULL)")
-        await crash(logical_server)
-        await store.open()
-        assert await store.outcome("s1") is Outcome.COMMITTED
+        fresh = PostgresStore(url, pool_size=2)  # its sessions begin under what the database says
+        await fresh.open()
+        fresh.serve_tables(TABLES)
+        try:
+            stop_wal_writer(logical_server)
+            await fresh.prepare("s1")
+            await crash(logical_server)
+            assert await fresh.outcome("s1") is Outcome.PREPARED
+            stop_wal_writer(logical_server)
+            await fresh.receive(PRIMARY, "s1", 5)
+            await crash(logical_server)
+            assert await fresh.outcome("s1") is Outcome.COMMITTED
+            stop_wal_writer(logical_server)
+            await fresh.pool.execute("INSERT INTO people VALUES ('front', 'door', NULL)")
+            await crash(logical_server)
+        finally:
+            await fresh.close()
         async with native(url) as app:
             assert await app.fetchval("SELECT handle FROM people") == "door"
             persistence = "SELECT DISTINCT relpersistence::text FROM pg_class WHERE relname ~ '^log_'"

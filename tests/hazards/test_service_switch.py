@@ -143,8 +143,10 @@ async def test_hazard_06_an_old_copy_is_refused_by_whoever_remembers(service: Se
     for suffix in ("", "-wal", "-shm"):
         Path(service.sqlite + suffix).unlink(missing_ok=True)
     shutil.copy(body["path"], service.sqlite)
+    await point_at(service, postgres_url, NOWHERE)
     for memory in ("state directory", "Postgres"):
         if memory == "Postgres":
+            await point_at(service, NOWHERE, postgres_url)
             shutil.rmtree(service.folder / "state")
         await service.start()
         assert await service.died() == 2

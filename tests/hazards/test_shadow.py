@@ -68,6 +68,21 @@ async def test_hazard_30_no_cascade_acts_on_applied_rows(world: World) -> None:
     assert await world.rows(ITEMS) == [item]
 
 
+async def test_hazard_30_foreign_keys_of_the_file_do_not_act_on_applied_rows(sqlite_path: str) -> None:
+    make(
+        sqlite_path,
+        COUNTED,
+        "CREATE TABLE child (id INTEGER PRIMARY KEY, k TEXT REFERENCES t (k) ON DELETE CASCADE)",
+    )
+    async with served(sqlite_path, SQLITE_SHADOW) as (store, tables):
+        async with store.applier(0, 1, 1) as applier:
+            await applier.apply(tables["child"], [(1, "a")], [])  # before its parent
+            await applier.apply(tables["t"], [("a", 7)], [])
+        async with store.applier(0, 1, 2) as applier:
+            await applier.apply(tables["t"], [], [("a",)])
+        assert one(sqlite_path, "SELECT count(*) FROM child") == 1
+
+
 async def test_hazard_30_triggers_rest_on_sqlite_and_come_back_with_the_commit(sqlite_path: str) -> None:
     make(sqlite_path, COUNTED, COUNTING)
     async with served(sqlite_path, SQLITE_SHADOW) as (store, tables):
