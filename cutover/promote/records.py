@@ -63,6 +63,14 @@ async def _close_records(parts: Parts, certain: str | None) -> list[str]:
     return committed
 
 
+def recorded(parts: Parts, action: str, **told: str) -> bool:
+    """Whether the log has a record of this action that tells just this."""
+    return any(
+        record.get("action") == action and told.items() <= record["metadata"].items()
+        for record in read_records(parts.trail.log.path)
+    )
+
+
 def open_records(path: Path) -> list[dict[str, Any]]:
     """`*.requested` records of switches whose end is not in the log."""
     begun: dict[str, dict[str, Any]] = {}

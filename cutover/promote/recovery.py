@@ -21,7 +21,7 @@ from cutover.promote.lost import save_lost_writes
 from cutover.promote.parts import Parts
 from cutover.promote.phases import at_rest
 from cutover.promote.plan import Decision, Facts, Standing, compare_controls, local_is_old, plan_recovery
-from cutover.promote.records import close_records, record_recovery
+from cutover.promote.records import close_records, record_recovery, recorded
 from cutover.promote.smoke import run_smoke
 from cutover.promote.steps import settle
 
@@ -233,7 +233,7 @@ class Attachment:
         await store.fence(peer.but(state=SwitchState.DEMOTING), parts.settings.promotion.pause_timeout)
         crash_point("recovery.returned.fenced")
         file = parts.lost_writes(peer.epoch)
-        if not await asyncio.to_thread(file.exists):
+        if not await asyncio.to_thread(recorded, parts, "recovery.lost_writes", file=str(file)):
             told = await save_lost_writes(parts.situation.tables, store, parts.origin.store, file)
             crash_point("recovery.returned.saved")
             await parts.trail.write("recovery.lost_writes", SERVICE, file=str(file), **told)

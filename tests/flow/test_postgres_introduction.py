@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from cutover.stores.postgres.store import PostgresStore
 from tests.support.postgres import SHADOW, native
 from tests.support.samples import POSTGRES_DDL, TABLES
 from tests.support.service import until
 
 
-@pytest.mark.xfail(strict=True, reason="the control row stands before the fence does")
 async def test_no_write_is_taken_once_the_control_row_names_another_primary(postgres_url: str) -> None:
     store = PostgresStore(postgres_url, connect_timeout=5.0)
     await store.open()

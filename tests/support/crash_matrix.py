@@ -92,9 +92,7 @@ IN_STORES: dict[str, Directions] = {
 }
 """Points of `stores/`, each with the directions that pass it."""
 
-KNOWN_GAPS: dict[str, str] = {
-    "recovery.returned.saved-postgres-returned": "the lost writes are in their file, and no record says so",
-}
+KNOWN_GAPS: dict[str, str] = {}
 """`Case.id` → why promise 9 is not kept yet where the kill comes there. An entry that is no longer needed fails."""
 
 

@@ -67,19 +67,18 @@ def _control(row: asyncpg.Record) -> Control:
 
 
 async def initialise(link: Link, control: Control) -> None:
-    """Make cutover's own schema, tables and functions with the first control row, in one transaction. Idempotent.
+    """Make cutover's own schema, tables and functions with the first control row, in the caller's transaction.
 
-    Concurrent callers take turns. Raises `StoreError` where another pair's row stands.
+    Idempotent; concurrent callers take turns. Raises `StoreError` where another pair's row stands.
     """
     script = files("cutover.stores.postgres").joinpath("tables.sql").read_text(encoding="utf-8")
     row = columns_of(control)
     marks = ", ".join(f"${number}" for number in range(1, len(row) + 1))
-    async with link.transaction():
-        await link.execute("SELECT pg_advisory_xact_lock(hashtext('cutover.create'))")
-        made = await link.value("SELECT to_regclass('cutover.control') IS NULL")
-        await link.execute(script)
-        if made:
-            await link.execute(f"INSERT INTO cutover.control ({', '.join(row)}) VALUES ({marks})", *row.values())
+    await link.execute("SELECT pg_advisory_xact_lock(hashtext('cutover.create'))")
+    made = await link.value("SELECT to_regclass('cutover.control') IS NULL")
+    await link.execute(script)
+    if made:
+        await link.execute(f"INSERT INTO cutover.control ({', '.join(row)}) VALUES ({marks})", *row.values())
     standing = await read(link)
     if standing is None or standing.pair_id != control.pair_id:
         raise StoreError(

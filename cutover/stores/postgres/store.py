@@ -134,13 +134,18 @@ class PostgresStore:
             return await controls.read(link)
 
     async def initialise(self, control: Control) -> None:
-        """Create our own schema and write a first control row; a shadow's tables are fenced if all exist."""
+        """Create our own schema and write a first control row; with it, a shadow's tables are fenced if all exist."""
         async with self._link() as link:
-            await controls.initialise(link, control)
-            shadow = (await self._control(link)).primary != self.name
-            made = {part.table_id for part in await catalog.parts(link, self._mapped)}
-        if shadow and made >= {table.id for table in self._mapped}:
-            await self.install_capture()
+            parts = await catalog.parts(link, self._mapped)
+            made = {part.table_id for part in parts} >= {table.id for table in self._mapped}
+
+            async def work() -> None:
+                await controls.initialise(link, control)
+                standing = await self._control(link)
+                if made and standing.primary != self.name:
+                    await capture.install(link, self._mapped, standing)
+
+            await with_locks(link, [part.name for part in parts], _INSTALL_TIMEOUT, work)
 
     async def write_control(self, control: Control, *, expect: Control) -> None:
         """Compare and set."""
