@@ -1,10 +1,11 @@
-"""Whether the SQLite file is still the one that was opened."""
+"""Whether the SQLite file is still the one that was opened, and still ours."""
 
 from __future__ import annotations
 
 import os
 
-from cutover.errors import StoreError
+from cutover.errors import StaleApplier, StoreError
+from cutover.model.control import Control
 
 
 def file_of(path: str) -> tuple[int, int] | None:
@@ -22,4 +23,17 @@ def demand_same_file(path: str, file: tuple[int, int] | None) -> None:
         raise StoreError(
             f"The SQLite file {path} was moved or replaced while the service ran.",
             hint="Stop the service before restoring a backup; start it again on the file that is meant.",
+        )
+
+
+def demand_in_charge(control: Control, generation: int) -> None:
+    """Raises `StaleApplier` if a newer owner is recorded in the file: this process slept while it was replaced.
+
+    The stores refuse its writes all the same; but it would go on answering reads from what is no longer the primary.
+    """
+    if control.generation > generation:
+        raise StaleApplier(
+            f"A newer owner (generation {control.generation}) has taken over this SQLite file from this process "
+            f"(generation {generation}).",
+            hint="Use the other one; two owners on one file need a lock that was removed by hand.",
         )

@@ -27,7 +27,7 @@ from cutover.promote.phases import Event, after
 from cutover.promote.recovery import Attachment, mend_capture
 from cutover.promote.switch import Switch
 from cutover.serve.doors import Doors
-from cutover.serve.replaced import demand_same_file, file_of
+from cutover.serve.replaced import demand_in_charge, demand_same_file, file_of
 from cutover.serve.tables import Mapper
 from cutover.settings import Invariant, Settings
 from cutover.shadow.mirror import Mirror
@@ -240,7 +240,7 @@ class Service:
         return self.translating if ready else None
 
     async def _keep_records(self) -> None:
-        """Follow the backfill's phase, and keep the high-water mark about a second behind the mirror."""
+        """Follow the backfill's phase, keep the high-water mark, and end a service that another one has replaced."""
         parts, situation = self.parts, self.parts.situation
         written, file = 0, file_of(self.settings.sqlite.path)
         while True:
@@ -252,11 +252,16 @@ class Service:
                 situation.move(after(situation.phase, Event.COPIED))
             elif situation.phase is Phase.SHADOWING and parts.mirror.catching_up:
                 situation.move(after(situation.phase, Event.COPY_AGAIN))
-            if parts.mirror.batch != written:
+            try:
                 control = await self.sqlite.control()
-                if control is not None:
-                    written = parts.mirror.batch
-                    await parts.note_high_water(control.but(epoch=situation.pair.epoch), written)
+            except StoreError:
+                continue  # the mirror says what is wrong
+            if control is None or not situation.attached or parts.switching.locked():
+                continue
+            demand_in_charge(control, situation.generation)
+            if parts.mirror.batch != written:
+                written = parts.mirror.batch
+                await parts.note_high_water(control.but(epoch=situation.pair.epoch), written)
 
     async def close(self) -> None:
         """Let go of everything; each step has its deadline, and none keeps the next from happening."""
