@@ -108,10 +108,12 @@ class Traffic:
 
     def latency(self) -> str:
         """How long clients of the front door waited where no fault acted."""
-        times = sorted(e.answered - e.began for e in self.answered["front"] if not self.account.excused(e))
-        if not times:
+        calm = [entry for entry in self.answered["front"] if not self.account.excused(entry)]
+        if not calm:
             return "no operation at the front door without a fault"
+        times = sorted(entry.answered - entry.began for entry in calm)
+        slowest = max(calm, key=lambda entry: entry.answered - entry.began)
         return (
             f"front door without faults: {len(times)} operations, p50 {times[len(times) // 2] * 1000:.0f} ms, "
-            f"p99 {times[int(len(times) * 0.99)] * 1000:.0f} ms, slowest {times[-1]:.2f} s"
+            f"p99 {times[int(len(times) * 0.99)] * 1000:.0f} ms, slowest {times[-1]:.2f} s: {slowest}"
         )
