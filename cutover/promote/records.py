@@ -11,13 +11,13 @@ from cutover.logs import get_logger
 from cutover.model.control import Outcome, Phase
 from cutover.model.requests import SERVICE
 from cutover.promote.parts import Parts
-from cutover.promote.plan import Decision
+from cutover.promote.plan import Decision, Standing
 
 _log = get_logger("recovery")
 _ENDS = ("committed", "aborted")
 
 
-async def record_recovery(parts: Parts, decision: Decision, switch_id: str | None, reason: str) -> None:
+async def record_recovery(parts: Parts, decision: Decision | Standing, switch_id: str | None, reason: str) -> None:
     """One step of a recovery. Applications do not wait for a disk that has no room for it."""
     try:
         await parts.trail.write("recovery", SERVICE, decision=str(decision), switchId=switch_id, reason=reason)

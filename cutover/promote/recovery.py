@@ -211,7 +211,7 @@ class Attachment:
             await self._receive_back(peer, reason)
         if peer.epoch < local.epoch:
             await self._adopt(peer)
-        await parts.trail.write("recovery", SERVICE, decision=str(standing), reason=reason)
+        await record_recovery(parts, standing, None, reason)
         return True
 
     async def _take_no_writes(self, local: Control, peer: Control, reason: str) -> None:
@@ -303,6 +303,7 @@ class Attachment:
         await parts.note_high_water(local, parts.mirror.batch)
         await parts.mirror.start(situation.pair, situation.tables)
         situation.attached, situation.attach_error, situation.problem = True, "", ""
+        situation.returned = False
         await parts.door.resume(situation.pair.primary, situation.pair.epoch)
         self._enter_phase()
         crash_point("recovery.begin.after")

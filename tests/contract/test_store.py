@@ -530,6 +530,33 @@ async def test_a_tombstone_cannot_be_committed(shadow: Store, world: World) -> N
     assert await control_of(shadow) == control
 
 
+@pytest.mark.parametrize("turn", range(6))
+async def test_recoveries_that_race_with_each_other_and_with_the_commit_agree(
+    shadow: Store, world: World, turn: int
+) -> None:
+    """Whoever asks is told the same, and the control row is what they were told."""
+    await apply(shadow, PEOPLE, [("a", "a", None)])
+    await shadow.prepare("s1")
+    before = await control_of(shadow)
+    after = before.but(primary=shadow.name, epoch=2, switch_id="s1")
+
+    async def commit() -> Outcome:
+        try:
+            await shadow.receive(after, "s1", 5)
+        except StoreError:  # ended by a tombstone, or too late
+            return await shadow.tombstone("s1")
+        return Outcome.COMMITTED
+
+    calls = [shadow.tombstone("s1"), commit(), shadow.tombstone("s1")]
+    told = await asyncio.gather(*calls[turn % 3 :], *calls[: turn % 3])
+    assert len(set(told)) == 1, told
+    assert await shadow.outcome("s1") is told[0]
+    row = await control_of(shadow)
+    assert (row.primary, row.epoch) == ((shadow.name, 2) if told[0] is Outcome.COMMITTED else (before.primary, 1))
+    if told[0] is Outcome.ABORTED:
+        await refused(world)
+
+
 async def test_there_and_back(primary: Store, world: World) -> None:
     """Giver, shadow that is applied to, receiver, primary again: on one store."""
     await world.write("INSERT INTO people (id, handle) VALUES ('a', 'a'), ('b', 'b')")
