@@ -41,6 +41,8 @@ listen = "127.0.0.1:{admin}"
 [compare]
 scan_interval = 0
 max_rows_per_second = 100000000
+[promotion]
+max_lag_seconds = 10
 """
 
 

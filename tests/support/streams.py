@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,6 +63,12 @@ def transaction(*statements: tuple[str, Sequence[Any]]) -> dict[str, Any]:
     return {"type": "batch", "batch": {"steps": [*steps, {"stmt": {"sql": "ROLLBACK"}, "condition": undo}]}}
 
 
+async def _rest(stop: asyncio.Event) -> None:
+    """Between two requests, so that dozens of clients leave some of the machine to the service."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), 0.02)
+
+
 class Writer:
     """Inserts items of its own, and demands that each insert succeeds."""
 
@@ -85,6 +91,7 @@ class Writer:
                     self.failures.append(f"{key}: {failure}")
                 else:
                     self.acknowledged.append(key)
+                await _rest(stop)
 
     async def _statement(self, session: aiohttp.ClientSession, key: str, number: int) -> str:
         status, body = await Stream(self.service, session).send(execute(INSERT, key, number, None), {"type": "close"})
@@ -132,6 +139,7 @@ class Reader:
                 self.reads += 1
                 if found[0][0] < least or found[0][1] != 1:
                     self.stale.append(f"{found[0]} where {least} and {key} were acknowledged")
+                await _rest(stop)
 
 
 class Crowd:
