@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from contextlib import closing
 
+import aiohttp
 import asyncpg
 
 from tests.support.checks import check_promises
-from tests.support.service import Service
+from tests.support.service import Service, until
+from tests.support.streams import Stream
 
 
 async def test_a_direct_writer_that_outlasts_the_pause(service: Service, postgres_url: str) -> None:
@@ -59,3 +62,29 @@ async def test_a_native_transaction_that_outlasts_the_pause(service: Service, po
     code, body = await service.switch("demote")
     assert code == 200, body
     assert await service.stop() == 0
+
+
+async def test_a_row_that_the_receiver_cannot_hold_ends_a_switch(service: Service, postgres_url: str) -> None:
+    """It was written after the gates were looked at, and committed within its grace: to go on would lose it."""
+    await service.start(environment={"CUTOVER_PROMOTION_GRACE": "20s", "CUTOVER_PROMOTION_PAUSE_TIMEOUT": "40s"})
+    await service.up()
+    await service.verified()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        late = Stream(service, session)
+        assert await late.execute("BEGIN IMMEDIATE") == ""
+        assert await late.execute("INSERT INTO items VALUES ('late', 1, 'no' || char(0) || 'text')") == ""
+        switching = asyncio.create_task(service.switch("promote"))
+
+        async def under_way() -> bool:
+            return bool((await service.status())["phase"] == "promoting")
+
+        await service.explained(until(under_way, "the fence"))
+        assert await late.execute("COMMIT") == ""
+    code, body = await switching
+    assert (code, body["error"]["code"]) == (409, "aborted"), body
+    assert "1 row of items in quarantine would be left behind" in body["error"]["message"]
+    assert (await service.up())["primary"] == "sqlite"
+    assert await service.rows("SELECT n FROM items WHERE id = 'late'") == [[1]]
+    await service.verified()
+    code, body = await service.switch("promote", override=["no_quarantine"])
+    assert code == 200, body
