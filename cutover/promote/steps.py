@@ -95,6 +95,8 @@ class Steps:
         """With writes going on: everything about parity whose cost grows with the tables. Raises `StoreError`."""
         began = clock.monotonic()
         problems = await self.parts.comparator.prepare_quick()
+        for member in (attempt.giver, attempt.receiver):
+            await member.store.make_way()
         attempt.seconds["count"] = clock.monotonic() - began
         if problems:
             raise StoreError(f"The stores are not equal: {'; '.join(problems)}.")

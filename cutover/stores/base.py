@@ -211,6 +211,13 @@ class Store(Protocol):
 
     # -- the switch ------------------------------------------------------------------------------------------------
 
+    async def make_way(self) -> None:
+        """Either side, just before the pause: have maintenance let go of what a switch will lock.
+
+        Best effort, for a few seconds; readers and writers do not wait.
+        """
+        ...
+
     async def fence(self, control: Control, timeout: float) -> None:
         """Giver: in one transaction verify capture, install or enable the fence, write `control`.
 

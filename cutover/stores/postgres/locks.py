@@ -18,6 +18,25 @@ _AUTOVACUUM = 1.5
 
 _DEADLOCK = "40P01"
 
+_CLEARING = 3.0
+"""Seconds for `make_way` to wait for one table."""
+
+
+async def make_way(link: Link, names: Sequence[str]) -> None:
+    """Have autovacuum let go of these tables now: it gives way only to those who waited for a second.
+
+    What is waited for is autovacuum's own lock, which keeps neither readers nor writers waiting meanwhile.
+    """
+    if not names:
+        return
+    try:
+        async with link.transaction():
+            await link.execute(f"SET LOCAL lock_timeout = {int(_CLEARING * 1000)}")
+            await link.execute(f"LOCK TABLE {', '.join(names)} IN SHARE UPDATE EXCLUSIVE MODE")
+    except PostgresAway as error:
+        if error.sqlstate not in {LOCK_NOT_AVAILABLE, _DEADLOCK}:
+            raise
+
 
 async def with_locks(link: Link, names: Sequence[str], timeout: float, work: Callable[[], Awaitable[None]]) -> None:
     """Run `work` in a transaction that holds SHARE ROW EXCLUSIVE on all of `names`; retried until `timeout` seconds.

@@ -22,8 +22,8 @@ from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.applier import open_applier
 from cutover.stores.postgres.changes import Changes
 from cutover.stores.postgres.link import Connections, Link
-from cutover.stores.postgres.locks import with_locks
-from cutover.stores.postgres.names import applier_name
+from cutover.stores.postgres.locks import make_way, with_locks
+from cutover.stores.postgres.names import applier_name, target
 from cutover.stores.postgres.rows import Rows
 from cutover.stores.postgres.snapshot import open_snapshot
 
@@ -252,6 +252,11 @@ class PostgresStore:
             await controls.forget_progress(link, tables)
 
     # -- the switch ------------------------------------------------------------------------------------------------
+
+    async def make_way(self) -> None:
+        """Autovacuum gives way."""
+        async with self._link() as link:
+            await make_way(link, [target(rows.table) for rows in self._tables.values()])
 
     async def fence(self, control: Control, timeout: float) -> None:
         """Give: stop all writers."""

@@ -247,6 +247,9 @@ class SqliteStore:
 
     # -- the switch ----------------------------------------------------------------------------------------------
 
+    async def make_way(self) -> None:
+        """Nobody maintains a file behind our back."""
+
     async def fence(self, control: Control, timeout: float) -> None:
         """Giver: fence."""
         await self._within(timeout, lambda c: switch.fence(c, self._tables, control), "fencing")

@@ -1,0 +1,51 @@
+"""Autovacuum holds the locks of a switch, and gives way only after a second: before the pause, not in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from cutover.clock import monotonic
+from cutover.stores.postgres.store import PostgresStore
+from tests.support.postgres import DEMOTING, PRIMARY, native, ready
+from tests.support.service import until
+
+VACUUM = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'people'::regclass"
+EAGERLY = "autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0"
+SLOWLY = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+
+
+@asynccontextmanager
+async def vacuumed(store: PostgresStore, app: asyncpg.Connection) -> AsyncIterator[None]:
+    """With an autovacuum of `people` under way that would take minutes. A superuser's test."""
+    rows = "SELECT n::text, n::text, repeat('x', 500) FROM generate_series(1, 5000) n"
+    await app.execute(f"INSERT INTO people {rows}; DELETE FROM people WHERE length(id) < 4")
+    await app.execute(f"ALTER TABLE people SET ({EAGERLY}, {SLOWLY})")
+    await app.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    try:
+        await app.execute("SELECT pg_reload_conf()")
+
+        async def running() -> bool:
+            return bool(await app.fetchval(VACUUM))
+
+        await until(running, "an autovacuum")
+    finally:
+        await app.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        await app.execute("SELECT pg_reload_conf()")
+    yield
+
+
+async def test_autovacuum_makes_way_before_the_pause(postgres_url: str) -> None:
+    async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as app, vacuumed(store, app):
+        making = asyncio.create_task(store.make_way())
+        for number in range(5):  # nobody queues behind it
+            async with asyncio.timeout(0.5):
+                await app.execute(f"INSERT INTO people VALUES ('w{number}', 'w{number}', NULL)")
+        await making
+        assert await app.fetchval(VACUUM) == 0
+        began = monotonic()
+        await store.fence(DEMOTING, 10)
+        assert monotonic() - began < 0.8
