@@ -121,13 +121,14 @@ async def steps(link: Link, tables: Sequence[Table], wanted: Wanted) -> list[Ste
     parts = await catalog.parts(link, tables)
     standing = await catalog.triggers(link)
     columns = await catalog.columns(link, tables)
+    objects = await _Objects.read(link, tables)
     found: list[Step] = []
     in_order: list[Table] = []
     for table in tables:
         mine = [part for part in parts if part.table_id == table.id]
         faults = _schema_faults(table, columns.get(table.id))
         if not faults and mine:
-            faults = await _own_objects(link, table)
+            faults = objects.steps(table)
             for part in mine:
                 faults.extend(_trigger_steps(table, part, standing.get(part.oid, {}), wanted))
             in_order.extend([] if faults else [table])
@@ -154,29 +155,51 @@ def _schema_faults(table: Table, columns: dict[str, str] | None) -> list[Step]:
     return faults
 
 
-async def _own_objects(link: Link, table: Table) -> list[Step]:
-    """The change log and the capture function."""
-    found = []
-    columns = await link.fetch(
-        """
-        SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
-        WHERE attrelid = to_regclass($1) AND attnum > 3 AND NOT attisdropped ORDER BY attnum""",
-        log(table),
-    )
-    if [tuple(row) for row in columns] != _log_columns(table):
-        sql = f"DROP TABLE IF EXISTS {log(table)}; {_log_table(table)}"
-        found.append(Step(f"The change log of {target(table)} is missing or of another form.", sql, table.id))
-    body = await link.value(
-        """
-        SELECT prosrc FROM pg_proc
-        WHERE oid = to_regprocedure($1) AND prosecdef AND proconfig = ARRAY['search_path=pg_catalog, pg_temp']""",
-        f"{capture_function(table)}()",
-    )
-    if body != function_body(table):
-        found.append(
-            Step(f"The capture function of {target(table)} is missing or altered.", _function(table), table.id)
+@dataclass(frozen=True)
+class _Objects:
+    """Change logs and capture functions as they stand, by table id."""
+
+    logs: dict[int, list[tuple[str, str]]]
+    """(name, type) of the key columns."""
+    bodies: dict[int, str]
+
+    @classmethod
+    async def read(cls, link: Link, tables: Sequence[Table]) -> _Objects:
+        """Of all these tables at once: a switch asks in its pause."""
+        ids = [table.id for table in tables]
+        columns = await link.fetch(
+            """
+            SELECT given.id, a.attname, format_type(a.atttypid, a.atttypmod)
+            FROM unnest($1::int[], $2::text[]) AS given (id, name)
+            JOIN pg_attribute a ON a.attrelid = to_regclass(given.name) AND a.attnum > 3 AND NOT a.attisdropped
+            ORDER BY given.id, a.attnum""",
+            ids,
+            [log(table) for table in tables],
         )
-    return found
+        functions = await link.fetch(
+            """
+            SELECT given.id, p.prosrc FROM unnest($1::int[], $2::text[]) AS given (id, name)
+            JOIN pg_proc p ON p.oid = to_regprocedure(given.name)
+            WHERE p.prosecdef AND p.proconfig = ARRAY['search_path=pg_catalog, pg_temp']""",
+            ids,
+            [f"{capture_function(table)}()" for table in tables],
+        )
+        logs: dict[int, list[tuple[str, str]]] = {}
+        for table_id, name, sql_type in columns:
+            logs.setdefault(table_id, []).append((name, sql_type))
+        return cls(logs, dict(map(tuple, functions)))
+
+    def steps(self, table: Table) -> list[Step]:
+        """What is to be done about those of `table`."""
+        found = []
+        if self.logs.get(table.id) != _log_columns(table):
+            sql = f"DROP TABLE IF EXISTS {log(table)}; {_log_table(table)}"
+            found.append(Step(f"The change log of {target(table)} is missing or of another form.", sql, table.id))
+        if self.bodies.get(table.id) != function_body(table):
+            found.append(
+                Step(f"The capture function of {target(table)} is missing or altered.", _function(table), table.id)
+            )
+        return found
 
 
 def _trigger_steps(table: Table, part: Part, standing: dict[str, Trigger], wanted: Wanted) -> list[Step]:

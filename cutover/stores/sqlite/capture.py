@@ -9,6 +9,7 @@ import hashlib
 import json
 import sqlite3
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 
 from cutover.crashpoints import crash_point
 from cutover.errors import CaptureBroken
@@ -27,6 +28,8 @@ from cutover.stores.sqlite.triggers import (
     read_facts,
 )
 
+_FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
+
 
 @dataclass(frozen=True)
 class LogToken:
@@ -43,24 +46,49 @@ def whole_id(table: Table) -> int:
 # -- what should be and what is --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Schema:
+    """The schema, read once: asking it anew for each table takes the square of their number, in a switch's pause."""
+
+    definitions: dict[str, list[tuple[str, str, str]]]
+    """(type, name, text) of each table and its indexes, by the table's folded name."""
+    triggers: dict[str, tuple[str, str]]
+    """Trigger name → (table, text)."""
+    put_back: frozenset[str]
+    """Triggers that were made after the witness: taken away for a while and put back, as SQLite's own recipe for schema
+    changes has it. Their text is right, and what happened meanwhile nobody knows (hazard 35).
+
+    The schema's rows are numbered in the order in which they were made, and VACUUM keeps that order."""
+
+    @classmethod
+    def read(cls, connection: sqlite3.Connection) -> _Schema:
+        """As this transaction sees it."""
+        rows = connection.execute("SELECT type, name, tbl_name, sql, rowid FROM sqlite_master ORDER BY type, name")
+        definitions: dict[str, list[tuple[str, str, str]]] = {}
+        triggers, numbers = {}, {}
+        for kind, name, table, sql, number in rows:
+            if kind == "trigger":
+                triggers[name], numbers[name] = (table, sql), number
+            elif kind in ("table", "index"):
+                definitions.setdefault(_folded(table), []).append((kind, name, sql))
+        witness = numbers.get(WITNESS, 0)
+        return cls(definitions, triggers, frozenset(name for name, number in numbers.items() if number > witness))
+
+    def fingerprint(self, table: str) -> str:
+        """Changes with the definition of the table or of its indexes; triggers do not count. Empty: no such table."""
+        rows = self.definitions.get(_folded(table), [])
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if any(row[0] == "table" for row in rows) else ""
+
+
+def _folded(name: str) -> str:
+    """As SQLite compares names: only ASCII letters have no case."""
+    return name.translate(_FOLD)
+
+
 def own_triggers(connection: sqlite3.Connection, prefix: str) -> dict[str, tuple[str, str]]:
     """Trigger name → (table, text) of cutover's triggers with this prefix."""
     rows = connection.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
     return {name: (table, sql) for name, table, sql in rows if name.startswith(prefix)}
-
-
-def _put_back(connection: sqlite3.Connection) -> set[str]:
-    """Triggers that were made after the witness: taken away for a while and put back, as SQLite's own recipe for schema
-    changes has it. Their text is right, and what happened meanwhile nobody knows (hazard 35).
-
-    The schema's rows are numbered in the order in which they were made, and VACUUM keeps that order.
-    """
-    rows = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'trigger' "
-        "AND rowid > coalesce((SELECT rowid FROM sqlite_master WHERE type = 'trigger' AND name = ?), 0)",
-        (WITNESS,),
-    )
-    return {name for (name,) in rows}
 
 
 def _set_witness(connection: sqlite3.Connection) -> None:
@@ -79,22 +107,13 @@ def application_tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in rows if not name.lower().startswith(("sqlite_", "_cutover_"))]
 
 
-def table_fingerprint(connection: sqlite3.Connection, name: str) -> str:
-    """Changes with the definition of the table or of its indexes; triggers do not count. Empty: no such table."""
-    rows = connection.execute(
-        "SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = lower(?) AND type IN ('table', 'index') "
-        "ORDER BY type, name",
-        (name,),
-    ).fetchall()
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if any(row[0] == "table" for row in rows) else ""
-
-
 def schema_fingerprint(connection: sqlite3.Connection, tables: Tables) -> str:
     """Changes with any mapped table, with the set of application tables, and when a trigger of ours is not in order.
 
     The latter because a rebuilt table may look as before and have no triggers. Whole, it is the same in both roles.
     """
-    parts = [table_fingerprint(connection, table.name) for table in tables]
+    schema = _Schema.read(connection)
+    parts = [schema.fingerprint(table.name) for table in tables]
     faults = problems(connection, tables)
     return hashlib.sha256(json.dumps([parts, application_tables(connection), faults]).encode()).hexdigest()
 
@@ -108,7 +127,8 @@ def _recorded(connection: sqlite3.Connection) -> dict[str, str]:
 def record_schema(connection: sqlite3.Connection, tables: Tables) -> None:
     """Take the schema as it is for the one that is right."""
     connection.execute("DELETE FROM _cutover_schema")
-    rows = [(table.name, table_fingerprint(connection, table.name)) for table in tables]
+    schema = _Schema.read(connection)
+    rows = [(table.name, schema.fingerprint(table.name)) for table in tables]
     rows.append(("", json.dumps(application_tables(connection))))
     connection.executemany("INSERT INTO _cutover_schema (table_name, fingerprint) VALUES (?, ?)", rows)
 
@@ -124,7 +144,8 @@ def broken_tables(connection: sqlite3.Connection, tables: Tables) -> Tables:
     control, recorded = read_control(connection), _recorded(connection)
     if not recorded:
         return ()
-    return tuple(table for table in tables if _table_problems(connection, table, recorded, control))
+    schema = _Schema.read(connection)
+    return tuple(table for table in tables if _table_problems(connection, schema, table, recorded, control))
 
 
 def is_whole(connection: sqlite3.Connection, tables: Tables) -> bool:
@@ -185,7 +206,8 @@ def problems(connection: sqlite3.Connection, tables: Tables) -> list[str]:
     """What is wrong with capture (on the primary), the fence (wherever there must be one) or the schema."""
     control = read_control(connection)
     recorded = _recorded(connection)
-    found = [problem for table in tables for problem in _table_problems(connection, table, recorded, control)]
+    schema = _Schema.read(connection)
+    found = [it for table in tables for it in _table_problems(connection, schema, table, recorded, control)]
     if "" in recorded:
         before, now = set(json.loads(recorded[""])), set(application_tables(connection))
         mapped = {table.name for table in tables}
@@ -195,10 +217,10 @@ def problems(connection: sqlite3.Connection, tables: Tables) -> list[str]:
 
 
 def _table_problems(
-    connection: sqlite3.Connection, table: Table, recorded: dict[str, str], control: Control | None
+    connection: sqlite3.Connection, schema: _Schema, table: Table, recorded: dict[str, str], control: Control | None
 ) -> list[str]:
     """Problems of one table; without a control row, as on a primary that is not fenced."""
-    fingerprint = table_fingerprint(connection, table.name)
+    fingerprint = schema.fingerprint(table.name)
     if not fingerprint:
         return [f"Table {table.name} is gone."]
     found = []
@@ -206,9 +228,9 @@ def _table_problems(
         found.append(f"The definition of table {table.name} or of its indexes changed.")
     if control is None or control.primary == "sqlite":
         expected = _expected_capture(connection, table)
-        found += _trigger_problems(connection, table, CAPTURE, expected, "Capture")
+        found += _trigger_problems(schema, table, expected, "Capture")
     if control is not None and fenced(control):
-        found += _trigger_problems(connection, table, FENCE, fence_triggers(table, control), "The fence")
+        found += _trigger_problems(schema, table, fence_triggers(table, control), "The fence")
     return found
 
 
@@ -217,17 +239,12 @@ def fenced(control: Control) -> bool:
     return control.primary != "sqlite" or control.state.value in ("promoting", "committing")
 
 
-def _trigger_problems(
-    connection: sqlite3.Connection, table: Table, prefix: str, expected: dict[str, str], what: str
-) -> list[str]:
-    mine = {
-        name: sql
-        for name, (on, sql) in own_triggers(connection, f"{prefix}{table.id}_").items()
-        if on.lower() == table.name.lower()
-    }
+def _trigger_problems(schema: _Schema, table: Table, expected: dict[str, str], what: str) -> list[str]:
+    standing = {name: schema.triggers[name] for name in expected if name in schema.triggers}
+    mine = {name: sql for name, (on, sql) in standing.items() if _folded(on) == _folded(table.name)}
     missing = sorted(expected.keys() - mine.keys())
     altered = sorted(name for name in expected.keys() & mine.keys() if expected[name] != mine[name])
-    again = sorted(expected.keys() & mine.keys() & _put_back(connection) - set(altered))
+    again = sorted(expected.keys() & mine.keys() & schema.put_back - set(altered))
     found = []
     if missing:
         found.append(f"{what} of table {table.name} lacks {', '.join(missing)}.")
