@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.crash_worlds import RECIPES
+from tests.support.forked import forker
 from tests.support.service import Service, create
 from tests.support.worlds import Worlds
 
@@ -22,9 +23,10 @@ CREATE TABLE pairs(a TEXT, b INTEGER, v REAL, x BLOB, PRIMARY KEY(a, b)) WITHOUT
 @pytest.fixture(scope="session")
 def worlds(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
     """Starting points of crash stories, each made once in this process."""
-    made = Worlds(postgres_server, tmp_path_factory.mktemp("worlds"), RECIPES)
-    yield made
-    asyncio.run(made.close())
+    with forker() as forking:
+        made = Worlds(postgres_server, tmp_path_factory.mktemp("worlds"), RECIPES, forking)
+        yield made
+        asyncio.run(made.close())
 
 
 @pytest.fixture

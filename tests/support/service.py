@@ -17,6 +17,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.support.forked import ForkedProcess, Forker
+
 DEADLINE = 60.0
 """Seconds for anything that should happen soon; generous because test machines are slow, not because we are."""
 
@@ -64,7 +66,9 @@ class Service:
         self.admin = f"http://127.0.0.1:{self.admin_port}"
         self.config = folder / "cutover.toml"
         self.log = folder / "service.log"
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | ForkedProcess | None = None
+        self.forker: Forker | None = None
+        """Starts it by a fork instead of a new interpreter."""
         self.config.write_text(
             f"""
 [sqlite]
@@ -85,9 +89,13 @@ listen = "127.0.0.1:{self.admin_port}"
     async def start(self, *, crash_point: str = "", environment: dict[str, str] | None = None) -> None:
         """Start the process; returns at once."""
         env = os.environ | {"CUTOVER_CRASH_POINT": crash_point} | (environment or {})
+        arguments = ["serve", "--config", str(self.config)]
+        if self.forker is not None:
+            self.process = await self.forker.launch(arguments, env, self.folder, self.log)
+            return
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "cutover", "serve", "--config", str(self.config),
+                sys.executable, "-m", "cutover", *arguments,
                 stdout=log, stderr=log, env=env, cwd=self.folder,
             )  # fmt: skip
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 
+from tests.support.forked import Forker
 from tests.support.ledger import ACCOUNTS, OPENING, Ledger
 from tests.support.servers import database_of, with_database
 from tests.support.service import Service, create, until
@@ -62,8 +63,8 @@ class Recipe:
 class Worlds:
     """All worlds of one test process, made when they are first asked for."""
 
-    def __init__(self, server: str, folder: Path, recipes: dict[str, Recipe]) -> None:
-        self._server, self._folder, self._recipes = server, folder, recipes
+    def __init__(self, server: str, folder: Path, recipes: dict[str, Recipe], forker: Forker) -> None:
+        self._server, self._folder, self._recipes, self._forker = server, folder, recipes, forker
         self._made: dict[str, World] = {}
         self._databases: list[str] = []
 
@@ -84,7 +85,7 @@ class Worlds:
             folder.mkdir()
             create(str(folder / "app.db"), SCHEMA + seed())
             url = await self.database()
-            service = Service(folder, str(folder / "app.db"), url)
+            service = self._service(folder, url)
         try:
             ledgers = await recipe.build(self, service, url)
         finally:
@@ -106,7 +107,12 @@ class Worlds:
         if (world.folder / "state").exists():
             shutil.copytree(world.folder / "state", folder / "state")
         url = await self.database((await self.get(postgres or name)).database)
-        return Service(folder, str(folder / "app.db"), url), url
+        return self._service(folder, url), url
+
+    def _service(self, folder: Path, url: str) -> Service:
+        service = Service(folder, str(folder / "app.db"), url)
+        service.forker = self._forker
+        return service
 
     async def database(self, template: str = "template0") -> str:
         """URL of a new database."""
