@@ -45,6 +45,9 @@ class Faults:
         if blow.in_pause and not await self._in_pause():
             self.account.event(f"  {blow.fault}: there was no pause to strike into")
         await asyncio.sleep(blow.after)
+        if self.place.cannot(blow.fault):
+            self.account.event(f"  {blow.fault}: this user may not mount a disk")
+            return
         act: Callable[[float], Awaitable[None]] = getattr(self, "_" + blow.fault.replace("-", "_"))
         async with self._turns[_ON.get(blow.fault, blow.fault)]:
             if blow.fault not in _HARMLESS:
@@ -136,14 +139,12 @@ class Faults:
         self.place.disk.free()
 
     async def _disk_state(self, lasting: float) -> None:
-        if self.place.state_disk.mounted:
-            await asyncio.to_thread(self.place.state_disk.fill)
+        await asyncio.to_thread(self.place.state_disk.fill)
         await asyncio.sleep(lasting)
         self.place.state_disk.free()
 
     async def _disk_postgres(self, lasting: float) -> None:
-        if self.place.postgres_disk.mounted:
-            await asyncio.to_thread(self.place.postgres_disk.fill)
+        await asyncio.to_thread(self.place.postgres_disk.fill)
         await asyncio.sleep(lasting)
         self.place.postgres_disk.free()
         await self.place.postgres.start()

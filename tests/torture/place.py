@@ -132,6 +132,10 @@ class Place:
         with suppress(ProcessLookupError):
             self.service.process.send_signal(number)
 
+    def cannot(self, fault: str) -> bool:
+        """Whether this fault needs a disk that could not be mounted. SQLite's can be replaced by a limit."""
+        return fault in ("disk-state", "disk-postgres") and not self.disk.mounted
+
     def limit_service(self, *, full: bool) -> None:
         """Where nothing can be mounted: files of the service do not grow."""
         assert self.service.process is not None
