@@ -18,6 +18,8 @@ class Primary:
         self.member = member
         self.epoch = epoch
         self.gate = gate
+        self.known = False
+        """Whether `member` is the primary for certain: at a start it may be a shadow, until Postgres has been asked."""
         self.on_statement: Callable[[Statement], None] | None = None
         self.on_read: Callable[[Sequence[Step], BatchResult], None] | None = None
 
@@ -28,7 +30,9 @@ class Primary:
                 self.on_statement(step.statement)
 
     async def read(self, steps: Sequence[Step]) -> BatchResult:
-        """Run a self-contained batch that only reads; it does not wait for a switch."""
+        """Run a self-contained batch that only reads. It waits until the primary is known, but not for a switch."""
+        if not self.known:
+            await self.gate.admit()
         if self.gate.draining:
             raise ShuttingDown
         try:

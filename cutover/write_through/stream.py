@@ -105,7 +105,7 @@ class Stream:
         may_write = writes(steps)
         while True:
             begins = may_write or (not self.in_transaction and _begins(steps))
-            waits = begins and not self.writing and not self._taken_away()
+            waits = (begins or not self._primary.known) and not self.writing and not self._taken_away()
             if waits:
                 await gate.admit()
             session = await self._current_session(may_write)

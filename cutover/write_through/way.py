@@ -89,6 +89,7 @@ class WriteThrough:
 
         Interactive write transactions may go on for `grace` seconds and are then rolled back; their streams are told
         SQLITE_BUSY. Read-only ones go on. If this is cancelled or fails, `resume` with the same member restores all.
+        Before the first `resume` nobody knows who is primary, and reads wait as well.
         """
         await self._primary.gate.hold(grace)
 
@@ -96,6 +97,7 @@ class WriteThrough:
         """End a hold: held writes run on `member`, in the order in which they came."""
         self._primary.member = member
         self._primary.epoch = epoch
+        self._primary.known = True
         self._primary.gate.release()
 
     async def drain(self, deadline: float) -> None:

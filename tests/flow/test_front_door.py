@@ -34,7 +34,10 @@ async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
     await store.open()
     metrics = Metrics("test")
     executor = SqliteExecutor(store, metrics, transaction_timeout=5)
-    yield WriteThrough(Member(store, executor), epoch=1, metrics=metrics, hold_timeout=0.05)
+    member = Member(store, executor)
+    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=0.05)
+    await way.resume(member, 1)
+    yield way
     await executor.close()
     await store.close()
 

@@ -63,6 +63,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     stage = Stage(*paths)
     for store in stage.stores:
         await store.open()
+    await stage.way.resume(stage.members[0], 1)
     yield stage
     await stage.way.drain(1)
     for executor, store in zip(stage.executors, stage.stores, strict=True):
@@ -184,6 +185,24 @@ async def test_readers_are_not_disturbed_by_a_hold(stage: Stage) -> None:
     assert caught.value.code == "SQLITE_BUSY"
     assert (await stream.execute(Statement("SELECT a FROM t"))).rows == [("new",)]
     assert stage.all(0) == []
+
+
+async def test_before_the_primary_is_known_reads_wait_too(stage: Stage) -> None:
+    """At a start the one member that is open may be a shadow, which lags behind."""
+    way = WriteThrough(stage.members[0], epoch=1, metrics=stage.metrics, hold_timeout=10)
+    await way.hold(0)
+    read = Statement("SELECT a FROM t")
+    script = [Step(Statement("BEGIN READONLY")), Step(read), Step(COMMIT)]
+    reading = [asyncio.ensure_future(way.run([Step(read)])), asyncio.ensure_future(way.stream().batch(script))]
+    alone = asyncio.ensure_future(way.stream().execute(read))
+    await until(lambda: way.held == 3)
+    stage.alter(1, "INSERT INTO t(a) VALUES ('there')")
+    await way.resume(stage.members[1], 2)
+    assert [each.results[-2 if len(each.results) > 1 else 0].rows for each in await asyncio.gather(*reading)] == [
+        [("there",)],
+        [("there",)],
+    ]
+    assert (await alone).rows == [("there",)]
 
 
 async def test_a_write_that_waits_too_long_never_runs(stage: Stage) -> None:
