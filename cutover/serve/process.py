@@ -24,6 +24,7 @@ def run(settings: Settings) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
         _check(settings)
+        _warn(settings)
         try:
             import uvloop
         except ImportError:
@@ -58,6 +59,16 @@ def _check(settings: Settings) -> None:
         raise ConfigurationError(
             f"There is no SQLite file {settings.sqlite.path!r}.",
             hint="cutover serves the file that the application made; it does not create one.",
+        )
+
+
+def _warn(settings: Settings) -> None:
+    """What is allowed, and hardly meant."""
+    hold, pause = settings.front.hold_timeout, settings.promotion.pause_timeout
+    if hold < pause:
+        _log.warning(
+            f"front.hold_timeout ({hold:g} s) is shorter than promotion.pause_timeout ({pause:g} s): writes may be "
+            "refused in a switch that would have come to its end."
         )
 
 

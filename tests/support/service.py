@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -23,16 +24,20 @@ DEADLINE = 60.0
 """Seconds for anything that should happen soon; generous because test machines are slow, not because we are."""
 
 
+_PORTS = range(12_000, 32_000)
+"""Below the ports that the system gives to outgoing connections, any of which could take one of ours meanwhile."""
+_places = itertools.count(os.getpid() * 37)
+
+
 def free_ports(count: int) -> list[int]:
-    """Port numbers that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Port numbers that nobody listens on now, and that this process has not been given in a long time."""
+    found: list[int] = []
+    while len(found) < count:
+        port = _PORTS[next(_places) % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 async def until(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
@@ -123,7 +128,7 @@ listen = "127.0.0.1:{self.admin_port}"
         try:
             return await waiting
         except AssertionError as error:
-            told = [line for line in self.log.read_text().splitlines() if '"event": "request"' not in line]
+            told = [line for line in self.log.read_text().splitlines() if '"event":"request"' not in line]
             raise AssertionError("\n".join([str(error), "--- log ---", *told[-25:]])) from None
 
     def check_alive(self) -> None:
