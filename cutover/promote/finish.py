@@ -100,14 +100,18 @@ async def _end(parts: Parts) -> list[str]:
     return kept
 
 
-async def dismantle(parts: Parts) -> list[str]:
-    """Clear the primary of what only the migration needed; idempotent. Returns what stays, with the reason."""
+async def dismantle(parts: Parts, *, resumed: bool = False) -> list[str]:
+    """Clear the primary of what only the migration needed; idempotent. Returns what stays, with the reason.
+
+    `resumed`: this process has just started, so that it does not know which statements the front door has seen.
+    """
     destination = parts.destination.store
     peer = await destination.control()
     assert peer is not None, "a primary has a control row"
     seen = parts.statements.summary()
-    kept = await destination.dismantle(
-        peer.but(state=SwitchState.FINISHED), helpers=bool(seen["statements"] or seen["beyond_limit"])
-    )
+    needed = seen["statements"] or seen["beyond_limit"] or (resumed and parts.settings.front.listen)
+    kept = await destination.dismantle(peer.but(state=SwitchState.FINISHED), helpers=bool(needed))
+    if not needed:  # a statement that comes after all has to find that it must install them anew
+        parts.situation.tables = await parts.map_tables(create=False)
     crash_point("finish.dismantle.after")
     return kept

@@ -272,7 +272,7 @@ class Attachment:
     async def _stand_finished(self, local: Control, peer: Control) -> None:
         parts, situation = self.parts, self.parts.situation
         if peer.state is not SwitchState.FINISHED:
-            await dismantle(parts)
+            await dismantle(parts, resumed=True)
         if local.state is not SwitchState.FINISHED:
             await parts.origin.store.write_control(local.but(state=SwitchState.FINISHED), expect=local)
         await parts.mirror.stop()

@@ -73,13 +73,16 @@ class NativeWriter(Ledger):
     async def _write(
         self, connection: asyncpg.Connection, transaction: asyncpg.transaction.Transaction, key: str, number: int
     ) -> tuple[int, str]:
-        """Everything but the commit. The control row is read last: the table's lock then holds a switch off."""
+        """Everything but the commit. The control row is read last: the table's lock then holds a switch off.
+
+        FOR SHARE, so that a snapshot from before a switch does not show the row as it was: it fails to serialize.
+        """
         await transaction.start()
         await connection.execute("INSERT INTO items VALUES ($1, $2, $3)", key, number, MOVED)
         for account, by in moves(number):
             await connection.execute("UPDATE accounts SET balance = balance + $1 WHERE id = $2", by, account)
         await connection.execute("UPDATE pairs SET b = $1 WHERE a = $2", number, self.name)
-        row = await connection.fetchrow("SELECT epoch, primary_store FROM cutover.control")
+        row = await connection.fetchrow("SELECT epoch, primary_store FROM cutover.control FOR SHARE")
         assert row is not None, "the tables were made by cutover"
         return row[0], row[1]
 
