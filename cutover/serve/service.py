@@ -258,7 +258,8 @@ class Service:
                 continue  # the mirror says what is wrong
             if control is None or not situation.attached or parts.switching.locked():
                 continue
-            demand_in_charge(control, situation.generation)
+            if situation.generation:  # a finished migration has no owner any more
+                demand_in_charge(control, situation.generation)
             if parts.mirror.batch != written:
                 written = parts.mirror.batch
                 await parts.note_high_water(control.but(epoch=situation.pair.epoch), written)
