@@ -45,10 +45,9 @@ AREAS: dict[str, Directions] = {
     "translated": {"postgres": ("write-to-postgres",)},
     "switch": {"promote": ("promote",), "demote": ("demote",)},
     "switch.take_back": {
-        **_one_each("promote-uncommitted", "demote-blocked"),
-        "promote-blocked": ("promote-blocked", "promote-undrained"),
-        "promote-undrained": ("promote-undrained", "promote-blocked"),
-        "demote-undrained": ("demote-undrained", "demote-blocked"),
+        **_one_each("promote-uncommitted", "demote-blocked", "demote-undrained"),
+        "promote-blocked": ("promote-blocked", "promote-uncommitted"),
+        "promote-undrained": ("promote-undrained", "promote-uncommitted"),
     },
     "recovery": {
         "promote": (
@@ -81,7 +80,7 @@ IN_STORES: dict[str, Directions] = {
     "sqlite.apply": _one_each("write-to-postgres", "copy-to-sqlite", "repair-sqlite"),
     "sqlite.fence": _one_each("promote"),
     "sqlite.receive": _one_each("demote", "force"),
-    "sqlite.release": _one_each("promote-undrained", "promote-fenced", "promote-sending"),
+    "sqlite.release": _one_each("promote-uncommitted", "promote-fenced", "promote-sending"),
     "sqlite.settle": _one_each("promote", "promote-sent"),
     "sqlite.trim": _one_each("write-to-sqlite"),
     "postgres.dismantle": _one_each("finish"),

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-
-from tests.support import tamper
+from tests.support import hindrances, tamper
 from tests.support.crash_run import Act, Run, ignored, until_killed, until_steady
 from tests.support.crash_worlds import find_postgres, lose_postgres
-from tests.support.promises import UnrecordedError, postgres_rows, sqlite_rows, switches
+from tests.support.promises import UnrecordedError, postgres_rows, sqlite_rows
 from tests.support.service import until
 
 _PRIMARY = {"promote": "sqlite", "demote": "postgres"}
@@ -62,23 +57,20 @@ def switching(direction: str) -> Act:
 
 def blocked(direction: str) -> Act:
     """A transaction past the front door outlasts the pause, so the fence never stands."""
-    return hindered(direction, _sqlite_locked if direction == "promote" else _postgres_written)
+    return hindered(direction, hindrances.sqlite_locked if direction == "promote" else hindrances.postgres_written)
 
 
 def undrained(direction: str) -> Act:
     """The fence stands, and somebody keeps the shadow locked, so that the rest is not applied within the pause."""
-    return hindered(direction, _postgres_locked if direction == "promote" else _sqlite_locked)
+    return hindered(direction, hindrances.postgres_locked if direction == "promote" else hindrances.sqlite_locked_late)
 
 
 def uncommitted() -> Act:
     """The fence stands, and somebody keeps Postgres's tables from being locked for the commit."""
-    return hindered("promote", _postgres_written)
+    return hindered("promote", hindrances.postgres_written)
 
 
-Hindrance = Callable[[Run], AbstractAsyncContextManager[None]]
-
-
-def hindered(direction: str, hindrance: Hindrance) -> Act:
+def hindered(direction: str, hindrance: hindrances.Hindrance) -> Act:
     """A switch with little patience while somebody is in its way."""
 
     async def story(run: Run) -> None:
@@ -87,72 +79,12 @@ def hindered(direction: str, hindrance: Hindrance) -> Act:
         async def act(run: Run) -> None:
             await run.service.up(_PHASE[direction])
             await run.service.verified()
-            async with hindrance(run):
+            async with hindrance(run.service.sqlite, run.postgres):
                 await ignored(run.service.switch(direction))
 
         await run.crash(act)
 
     return story
-
-
-@asynccontextmanager
-async def _postgres_written(run: Run) -> AsyncIterator[None]:
-    """A writer, and so no hindrance to others or to an applier, who does not come to an end."""
-    native = await asyncpg.connect(run.postgres)
-    try:
-        await native.transaction().start()
-        await native.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")  # what an INSERT takes, if there is no fence
-        yield
-    finally:
-        native.terminate()
-
-
-@asynccontextmanager
-async def _postgres_locked(run: Run) -> AsyncIterator[None]:
-    """From when the switch is prepared there: before, the gates would see it."""
-
-    async def lock(native: asyncpg.Connection) -> None:
-        while not await native.fetchval("SELECT count(*) FROM cutover.switches WHERE outcome = 'prepared'"):
-            await asyncio.sleep(0)
-        await native.transaction().start()
-        await native.execute("LOCK TABLE items, accounts, pairs IN EXCLUSIVE MODE")
-
-    native = await asyncpg.connect(run.postgres)
-    locking = asyncio.create_task(lock(native))
-    try:
-        yield
-    finally:
-        await _cancelled(locking)
-        native.terminate()
-
-
-@asynccontextmanager
-async def _sqlite_locked(run: Run) -> AsyncIterator[None]:
-    """From when the switch is prepared in the store that receives: before, the gates would see it."""
-    done = threading.Event()
-
-    def lock() -> None:
-        with closing(sqlite3.connect(run.service.sqlite, timeout=20, isolation_level=None)) as direct:
-            direct.execute("BEGIN IMMEDIATE")
-            done.wait()
-
-    async def wait_and_lock() -> None:
-        while not done.is_set():
-            if await switches(run.service.sqlite, run.postgres, "prepared"):
-                await asyncio.to_thread(lock)
-
-    locking = asyncio.ensure_future(wait_and_lock())
-    try:
-        yield
-    finally:
-        done.set()
-        await locking
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def repaired(run: Run) -> None:
