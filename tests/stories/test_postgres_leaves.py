@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from tests.stories.conftest import SCHEMA
-from tests.support.checks import check_promises, postgres_rows
+from tests.support.checks import check_promises, postgres_rows, sqlite_rows
 from tests.support.servers import own_server
 from tests.support.service import Service, create, until
 from tests.torture.link import Link
@@ -77,3 +78,40 @@ async def test_a_start_without_the_primary_answers_no_read_from_the_shadow(servi
     await service.start()
     await service.up("promoted")
     assert await service.rows("SELECT id FROM items WHERE id = 'native'") == [["native"]]
+
+
+@pytest.mark.xfail(strict=True, reason="reads go on meanwhile")
+async def test_while_a_commit_is_not_known_no_read_is_answered_from_the_giver(
+    linked: tuple[Service, Link, EmbeddedPostgres],
+) -> None:
+    """Postgres is primary already, takes native writes, and cannot say so."""
+    service, link, postgres = linked
+    config = service.config.read_text().replace("[front]\n", '[front]\nhold_timeout = "500ms"\n')
+    service.config.write_text(config)
+    await service.start()
+    await service.up()
+    await service.verified()
+    native = await asyncpg.connect(postgres.url)
+    await native.execute("BEGIN; LOCK TABLE items IN ROW EXCLUSIVE MODE")  # the commit waits for it
+    switching = asyncio.create_task(service.switch("promote"))
+
+    async def committing() -> bool:
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'items'::regclass"
+        state = sqlite_rows(service.sqlite, "SELECT state FROM _cutover_control")
+        return state == [("committing",)] and bool(await native.fetchval(waits))
+
+    await until(committing, "the commit")
+    await link.say("deafen")
+    await native.execute("COMMIT")
+
+    async def committed() -> bool:
+        return bool(await native.fetchval("SELECT primary_store = 'postgres' FROM cutover.control"))
+
+    await until(committed, "the commit on Postgres")
+    await native.execute("INSERT INTO items VALUES ('native', 1, NULL)")
+    entry = await service.sql("SELECT id FROM items WHERE id = 'native'")
+    await link.say("heal")
+    code, body = await switching
+    await native.close()
+    assert code == 200, body
+    assert (entry["type"], entry.get("error", {}).get("code")) == ("error", "HTTP_503"), entry

@@ -1,11 +1,12 @@
 """A TCP link to Postgres that can be cut and hung. A process of its own, so that its bytes do not wait for ours.
 
-python -m tests.torture.link SOCKET      prints its port; takes `cut`, `hang`, `heal` on standard input, ends with it
+python -m tests.torture.link SOCKET      prints its port; obeys `cut`, `hang`, `deafen`, `heal`; ends with its input
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import Self
 
@@ -27,7 +28,8 @@ class Link:
         return cls(process, int(await process.stdout.readline()))
 
     async def say(self, word: str) -> None:
-        """cut: connections break and none is taken. hang: nothing flows, nothing breaks. heal: as before."""
+        """cut: connections break and none is taken. hang: nothing flows, nothing breaks. deafen: Postgres hears, and is
+        not heard. heal: as before."""
         assert self.process.stdin is not None
         self.process.stdin.write(word.encode() + b"\n")
         await self.process.stdin.drain()
@@ -42,13 +44,14 @@ class Link:
 class _Relay:
     def __init__(self, socket: str) -> None:
         self.socket = socket
-        self.flowing = asyncio.Event()
-        self.flowing.set()
+        self.there, self.back = asyncio.Event(), asyncio.Event()
+        self.there.set()
+        self.back.set()
         self.open = True
         self.writers: set[asyncio.StreamWriter] = set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self.flowing.wait()
+        await self.there.wait()
         if not self.open:
             writer.transport.abort()
             return
@@ -59,14 +62,14 @@ class _Relay:
             return
         self.writers |= {writer, back}
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.pump(reader, back))
-            group.create_task(self.pump(there, writer))
+            group.create_task(self.pump(reader, back, self.there))
+            group.create_task(self.pump(there, writer, self.back))
         self.writers -= {writer, back}
 
-    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         try:
             while data := await reader.read(1 << 16):
-                await self.flowing.wait()
+                await flowing.wait()
                 writer.write(data)
                 await writer.drain()
             writer.close()
@@ -75,13 +78,11 @@ class _Relay:
 
     def obey(self, word: str) -> None:
         self.open = word != "cut"
-        if word == "hang":
-            self.flowing.clear()
-            return
         if word == "cut":
             for writer in self.writers:
                 writer.transport.abort()
-        self.flowing.set()
+        for flowing, held in ((self.there, word == "hang"), (self.back, word in ("hang", "deafen"))):
+            (flowing.clear if held else flowing.set)()
 
 
 async def _serve(socket: str) -> None:
@@ -92,7 +93,7 @@ async def _serve(socket: str) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     while line := await orders.readline():
         relay.obey(line.decode().strip())
-    relay.obey("cut")
+    os._exit(0)  # every connection breaks; nobody is to be waited for
 
 
 if __name__ == "__main__":
