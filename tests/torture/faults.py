@@ -22,7 +22,7 @@ from tests.torture.plan import Blow
 _ON = {
     "kill": "service", "freeze": "service", "stop": "service", "rival": "service",
     "postgres-kill": "postgres", "postgres-freeze": "postgres", "postgres-stop": "postgres",
-    "disk-postgres": "postgres", "cut": "link", "hang": "link",
+    "disk-postgres": "postgres", "cut": "link", "hang": "link", "deafen": "link",
 }  # fmt: skip
 
 _HARMLESS = ("reader", "application-kill", "backfill", "pause")
@@ -115,6 +115,11 @@ class Faults:
 
     async def _cut(self, lasting: float) -> None:
         await self.place.link.say("cut")
+        await asyncio.sleep(lasting)
+        await self.place.link.say("heal")
+
+    async def _deafen(self, lasting: float) -> None:
+        await self.place.link.say("deafen")
         await asyncio.sleep(lasting)
         await self.place.link.say("heal")
 

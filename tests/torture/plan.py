@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 FAULTS = (
-    "kill", "freeze", "stop", "postgres-kill", "postgres-freeze", "postgres-stop", "cut", "hang", "disk",
+    "kill", "freeze", "stop", "postgres-kill", "postgres-freeze", "postgres-stop", "cut", "hang", "deafen", "disk",
     "disk-state", "disk-postgres", "lock", "idle", "reader", "application-kill", "rival", "backfill", "pause",
 )  # fmt: skip
 """kill, freeze, stop: the service. lock, idle, reader: applications that hold locks and snapshots for too long. rival:

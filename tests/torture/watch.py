@@ -12,7 +12,7 @@ import aiohttp
 import asyncpg
 
 from tests.torture.account import Account
-from tests.torture.doors import DirectDoor, Door, NativeDoor, Rows, Statement
+from tests.torture.doors import DirectDoor, Door, FrontDoor, NativeDoor, Rows, Statement
 from tests.torture.ledger import Entry
 from tests.torture.place import Place
 from tests.torture.workloads.base import Workload
@@ -36,6 +36,7 @@ class Watch:
         self.place, self.account, self.workloads, self.stop = place, account, workloads, stop
         self.tables = ["markers", *(table for workload in workloads for table in workload.tables)]
         self.markers: list[Entry] = []
+        self._last: dict[str, Entry] = {}
         self._epoch = (0, "")
 
     async def run(self) -> None:
@@ -47,6 +48,7 @@ class Watch:
             group.create_task(self._probe("sqlite"))
             group.create_task(self._probe("postgres"))
             group.create_task(self._old_snapshots())
+            group.create_task(self._read())
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -135,7 +137,9 @@ class Watch:
             told = await door.run((Statement(sql, (key,), native),))
             self.account.ledger.end(entry, told.outcome, told.code, told.message)
             self.markers.append(entry)
-            await self._rest(0.05 if told.outcome == "acknowledged" else 0.02)
+            if told.outcome == "acknowledged":
+                self._last[store] = entry
+            await self._rest(0.05 if told.outcome == "acknowledged" else 0.01)
         await door.close()
 
     async def _old_snapshots(self) -> None:
@@ -153,6 +157,23 @@ class Watch:
             self.account.ledger.end(entry, told.outcome, told.code, told.message)
             self.markers.append(entry)
             await self._rest(0.1)
+        await door.close()
+
+    async def _read(self) -> None:
+        """A read by the front door sees every marker that was acknowledged before it was sent, in whichever store."""
+        door = FrontDoor(self.place.service.front, random.Random("reads"))
+        while not self.stop.is_set():
+            last = list(self._last.values())
+            marks = ", ".join("?" * len(last)) or "NULL"
+            read = Statement(f"SELECT id FROM markers WHERE id IN ({marks})", tuple(entry.data for entry in last))
+            told = await door.run((read,))
+            if told.outcome == "acknowledged":
+                self.account.counts["reads of markers"] += 1
+                seen = {row[0] for row in told.rows[0]}
+                for entry in last:
+                    if entry.data not in seen:
+                        self.account.problem("a read was stale", f"it does not see what was told before; {entry}")
+            await self._rest(0.01)
         await door.close()
 
     def check_markers(self, rows: Rows) -> Iterable[str]:
