@@ -42,13 +42,18 @@ class Account:
 
     def disturb(self) -> None:
         """A fault begins."""
-        if not self.disturbed or self.disturbed[-1][1] < math.inf:
+        if self.is_calm:
             self.disturbed.append((self.ledger.now(), math.inf))
 
     def calm(self) -> None:
         """All is well again."""
-        if self.disturbed and self.disturbed[-1][1] == math.inf:
+        if not self.is_calm:
             self.disturbed[-1] = (self.disturbed[-1][0], self.ledger.now())
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no fault acts, and the last one is over."""
+        return not self.disturbed or self.disturbed[-1][1] < math.inf
 
     def excused(self, entry: Entry) -> bool:
         """Whether a fault acted at some moment of this operation."""

@@ -40,7 +40,7 @@ class Driver:
     async def _perform(self, number: int, step: Step) -> None:
         self.account.event(f"step {number}: {step}")
         self.place.clear_backups()
-        plain = not step.blows and not self._blows
+        plain = not step.blows and not self._blows and self.account.is_calm
         if step.verify:
             await self._verify(plain=plain)
         self.faults.switch_over.clear()

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -66,6 +67,8 @@ class Place:
         self.sqlite = str(self.disk.path / "app.db")
         self.postgres = EmbeddedPostgres(self.postgres_disk.path / "postgres", _POSTGRES)
         self.native = ""
+        self.started = 0.0
+        """When the service was started last."""
         self.link: Link
         self.service: Service
         self._looker: asyncpg.Connection | None = None
@@ -108,6 +111,7 @@ class Place:
     async def start_service(self) -> None:
         """Start it, and have it die with us."""
         await self.service.start()
+        self.started = time.monotonic()
         assert self.service.process is not None
         with (self.folder / "pids").open("a") as pids:
             pids.write(f"{self.service.process.pid}\n")
