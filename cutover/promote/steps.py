@@ -143,6 +143,7 @@ class Steps:
     async def commit(self, attempt: Attempt) -> None:
         """THE commit point. Any error leaves open whether it happened; `outcome` knows."""
         assert attempt.intended is not None, "announce said what"
+        self.parts.door.doubt()  # others may write to the receiver before its answer is here
         await attempt.receiver.store.receive(
             attempt.intended, attempt.id, max(attempt.left, _LEAST), floors=attempt.floors
         )

@@ -93,6 +93,10 @@ class WriteThrough:
         """
         await self._primary.gate.hold(grace)
 
+    def doubt(self) -> None:
+        """From now on nobody can say who is primary, so that reads wait as well, until `resume`. Within a hold."""
+        self._primary.known = False
+
     async def resume(self, member: Member, epoch: int) -> None:
         """End a hold: held writes run on `member`, in the order in which they came."""
         self._primary.member = member

@@ -80,7 +80,6 @@ async def test_a_start_without_the_primary_answers_no_read_from_the_shadow(servi
     assert await service.rows("SELECT id FROM items WHERE id = 'native'") == [["native"]]
 
 
-@pytest.mark.xfail(strict=True, reason="reads go on meanwhile")
 async def test_while_a_commit_is_not_known_no_read_is_answered_from_the_giver(
     linked: tuple[Service, Link, EmbeddedPostgres],
 ) -> None:
