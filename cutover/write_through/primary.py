@@ -19,7 +19,8 @@ class Primary:
         self.epoch = epoch
         self.gate = gate
         self.known = False
-        """Whether `member` is the primary for certain: at a start it may be a shadow, until Postgres has been asked."""
+        """Whether `member` is the primary for certain: not at a start before both stores have spoken, nor while a
+        commit that makes another one primary is under way."""
         self.on_statement: Callable[[Statement], None] | None = None
         self.on_read: Callable[[Sequence[Step], BatchResult], None] | None = None
 

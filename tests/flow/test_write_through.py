@@ -205,6 +205,22 @@ async def test_before_the_primary_is_known_reads_wait_too(stage: Stage) -> None:
     assert (await alone).rows == [("there",)]
 
 
+async def test_reads_wait_while_it_is_in_doubt_who_is_primary(stage: Stage) -> None:
+    """Others may write to the new primary as soon as the commit has happened, and its answer is on the way still."""
+    read = Statement("SELECT a FROM t")
+    for member, epoch in ((0, 1), (1, 2)):  # taken back; committed
+        await stage.way.hold(0)
+        assert (await stage.way.stream().execute(read)).rows == [], "before the commit, reads go on"
+        stage.way.doubt()
+        reading = asyncio.ensure_future(stage.way.stream().execute(read))
+        await until(lambda: stage.way.held == 1)
+        stage.alter(member, "INSERT INTO t(a) VALUES ('new')")
+        await stage.way.resume(stage.members[member], epoch)
+        assert (await reading).rows == [("new",)]
+        stage.alter(member, "DELETE FROM t")
+    assert (await stage.way.stream().execute(read)).rows == []
+
+
 async def test_a_write_that_waits_too_long_never_runs(stage: Stage) -> None:
     way = WriteThrough(stage.members[0], epoch=1, metrics=stage.metrics, hold_timeout=0.03)
     await way.hold(0)
