@@ -133,6 +133,7 @@ class Run:
         refused = sum(len(ledger.fenced) for ledger in self.writers.of(other))
 
         def done() -> bool:
+            self.service.check_alive()
             return all(len(ledger.acknowledged) > count + 3 for ledger, count in zip(took, before, strict=True)) and (
                 sum(len(ledger.fenced) for ledger in self.writers.of(other)) > refused
             )

@@ -54,8 +54,8 @@ class Ledger:
     fenced: list[str] = field(default_factory=list)
     """Refusals by a fence, as told to the writer."""
     accepted: set[tuple[int, str, str]] = field(default_factory=set)
-    """(epoch, primary by the control row, store that took the write) of acknowledged writes, read in the same
-    transaction. Epoch 0: cutover was not there yet."""
+    """(epoch, primary by the control row, store that took the write) of acknowledged writes, read before each commit,
+    when no switch can come in between any more. Epoch 0: cutover was not there yet."""
 
     def note(self, epoch: int, primary: str, store: str) -> None:
         """A write into `store` was acknowledged while its control row said this."""
