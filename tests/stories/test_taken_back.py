@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from contextlib import closing
@@ -26,6 +27,7 @@ async def test_a_direct_writer_that_outlasts_the_pause(service: Service, postgre
         began = time.monotonic()
         code, body = await service.switch("promote")
         assert (code, body["error"]["code"]) == (409, "aborted"), body
+        assert f"pid {os.getpid()}" in body["error"]["message"]
         assert time.monotonic() - began < 10  # 5 s and more for each wait too many
         direct.execute("COMMIT")
     assert (await service.up())["primary"] == "sqlite"
@@ -52,6 +54,7 @@ async def test_a_native_transaction_that_outlasts_the_pause(service: Service, po
         began = time.monotonic()
         code, body = await service.switch("demote")
         assert (code, body["error"]["code"]) == (409, "aborted"), body
+        assert f"pid {native.get_server_pid()}" in body["error"]["message"]
         assert time.monotonic() - began < 10
         assert (await service.sql("INSERT INTO items VALUES ('after', 1, NULL)"))["type"] == "ok"
         await transaction.commit()
@@ -88,3 +91,44 @@ async def test_a_row_that_the_receiver_cannot_hold_ends_a_switch(service: Servic
     await service.verified()
     code, body = await service.switch("promote", override=["no_quarantine"])
     assert code == 200, body
+
+
+async def test_a_session_on_the_receiver_that_outlasts_the_pause(service: Service, postgres_url: str) -> None:
+    """Whoever keeps Postgres from committing the promotion is named, and SQLite goes on as if nothing had been."""
+    await service.start(environment={"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s"})
+    await service.up()
+    await service.verified()
+    native = await asyncpg.connect(postgres_url)
+    try:
+        await native.execute("BEGIN; LOCK TABLE items IN SHARE MODE")
+        code, body = await service.switch("promote")
+        assert (code, body["error"]["code"]) == (409, "aborted"), body
+        assert f"pid {native.get_server_pid()}" in body["error"]["message"]
+        assert (await service.up())["primary"] == "sqlite"
+        assert (await service.sql("INSERT INTO items VALUES ('after', 1, NULL)"))["type"] == "ok"
+        await native.execute("ROLLBACK")
+    finally:
+        await native.close()
+    await check_promises(service, postgres_url, ["after"])
+    code, body = await service.switch("promote")
+    assert code == 200, body
+    assert await service.stop() == 0
+
+
+async def test_a_writer_that_ends_within_the_pause_is_waited_for(service: Service, postgres_url: str) -> None:
+    await service.start(environment={"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "20s"})
+    await service.up()
+    await service.verified()
+    with closing(sqlite3.connect(service.sqlite, isolation_level=None)) as direct:
+        direct.execute("BEGIN IMMEDIATE")
+        direct.execute("INSERT INTO items VALUES ('direct', 1, NULL)")
+        switching = asyncio.create_task(service.switch("promote"))
+
+        async def waits() -> bool:
+            return bool((await service.status())["phase"] == "promoting")
+
+        await until(waits, "a promotion that waits for the writer")
+        direct.execute("COMMIT")
+    code, body = await switching
+    assert code == 200, body
+    await check_promises(service, postgres_url, ["direct"])

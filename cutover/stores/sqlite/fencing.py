@@ -30,8 +30,9 @@ async def write_within(
             await turn.acquire()
     except TimeoutError:
         raise FenceTimeout(
-            f"A write through this service did not end within {timeout:g} s.",
-            hint="Repeat it; open interactive transactions end with their timeout.",
+            f"A write through this service did not end within {timeout:.2g} s; it may wait for another process itself. "
+            f"{describe_holders(path)}",
+            hint="Have that one end its transaction, then repeat; open interactive ones end with their timeout.",
         ) from None
     try:
         left = max(deadline - monotonic(), 0.0)
@@ -54,7 +55,7 @@ def _within(
         if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
             raise
         raise FenceTimeout(
-            f"Another process held the write lock of {path} for {timeout:g} s. {describe_holders(path)}",
+            f"Another process held the write lock of {path} for {timeout:.2g} s. {describe_holders(path)}",
             hint="Have it end its transaction, then repeat.",
         ) from None
     finally:
