@@ -18,8 +18,8 @@ class Quarantine:
         self._tables: set[str] | None = None
 
     async def put(self, table: Table, faults: Iterable[tuple[Key, str]]) -> int:
-        """Put these keys in, each with its reason; returns how many."""
-        entries = [(encode_key(key), reason) for key, reason in faults]
+        """Put these keys in, each with its reason; returns how many. Rows without a key share one: NULL."""
+        entries = {encode_key(key): reason for key, reason in faults}
         if entries:
             await self._link.execute(
                 """
@@ -27,8 +27,8 @@ class Quarantine:
                 SELECT $1, v.key, v.reason FROM unnest($2::text[], $3::text[]) AS v(key, reason)
                 ON CONFLICT (table_name, key_hash) DO UPDATE SET reason = excluded.reason""",
                 table.name,
-                [key for key, _ in entries],
-                [reason for _, reason in entries],
+                list(entries),
+                list(entries.values()),
             )
             (await self._known()).add(table.name)
         return len(entries)
