@@ -55,7 +55,9 @@ async def _repair_held(tools: Tools, table: Table) -> int:
         batch = keys[start : start + KEYS_AT_ONCE]
         await tools.applying.reapply(table, batch)
         verdicts = await tools.judge.settle(table, batch, tools.settings.settle_timeout)
-        mended += tools.ledger.heal(table.name, verdicts.settled())
+        settled = verdicts.settled()
+        tools.ledger.heal(table.name, settled)  # the read-back may have seen it, and healed it, before
+        mended += len(settled)
         for drift in verdicts.drifts:
             tools.ledger.record(drift)
     return mended
