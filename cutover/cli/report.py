@@ -49,9 +49,14 @@ def report(
 def _write(out: Path, evidence: dict[str, Any]) -> list[Path]:
     """The page and the JSON, whichever of the two was named."""
     page = out.with_suffix(".html") if out.suffix in (".json", "") else out
+    data = out.with_suffix(".json")
+    if page.suffix not in (".html", ".htm", ".md"):
+        raise ConfigurationError(f"{out}: a report is .html, .md or .json.", hint="Name it so.")
+    for path in (page, data):
+        if path.exists():
+            raise ConfigurationError(f"{path} exists already.", hint="Name a new file; a report never overwrites one.")
     blocks = outline(evidence)
     text = to_html(_TITLE, blocks) if page.suffix in (".html", ".htm") else to_markdown(_TITLE, blocks)
-    data = out.with_suffix(".json")
     try:
         page.write_text(text, encoding="utf-8")
         data.write_text(json.dumps(evidence, indent=2) + "\n", encoding="utf-8")

@@ -114,8 +114,15 @@ class StatementRegistry:
         return [entry for entry in self._entries.values() if entry.generation != generation]
 
     async def _rehearse(self, executor: PostgresExecutor, entry: _Entry) -> None:
-        found = await executor.rehearsal.rehearse(entry.sql, entry.sample)
-        entry.status, entry.translation, entry.reason = found.status, found.translation, found.reason
+        try:
+            found = await executor.rehearsal.rehearse(entry.sql, entry.sample)
+        except CutoverError:
+            raise
+        except Exception:  # noqa: BLE001  # a defect of ours
+            _log.exception("A statement could not be rehearsed")
+            entry.status, entry.translation, entry.reason = "failing", None, "its translation met a defect; see the log"
+        else:
+            entry.status, entry.translation, entry.reason = found.status, found.translation, found.reason
         entry.generation = executor.dialect.generation
 
     def _count(self) -> None:

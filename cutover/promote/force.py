@@ -9,7 +9,7 @@ from typing import Any
 from cutover import clock
 from cutover.crashpoints import crash_point
 from cutover.errors import CutoverError, SwitchAborted, SwitchRefused
-from cutover.model.control import Control, SwitchState
+from cutover.model.control import Control, Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
 from cutover.promote.parts import Parts
 from cutover.promote.phases import at_rest
@@ -25,6 +25,13 @@ async def demote_by_force(parts: Parts, switch: Switch, request: SwitchRequest, 
     """
     situation = parts.situation
     _check_force(request, actor)
+    recorded = await parts.origin.store.control()
+    if Phase.FINISHED is situation.phase or (recorded is not None and recorded.state is SwitchState.FINISHED):
+        raise SwitchRefused(
+            "The migration is finished; there is no way back, also not by force.",
+            "finished",
+            hint="SQLite has nothing of what was written since; restore Postgres from its own backups.",
+        )
     if situation.pair.primary is parts.origin and not situation.problem:
         return switch.position() | {"result": "already_demoted", "pause_seconds": 0.0, "gates": []}
     gates = [gate_json(gate) for gate in await switch.gates("demote")]
@@ -44,6 +51,7 @@ async def demote_by_force(parts: Parts, switch: Switch, request: SwitchRequest, 
         await parts.door.resume(parts.origin, control.epoch)
         situation.move(at_rest())
         pause = clock.monotonic() - began
+        parts.comparator.forget()  # what was compared with the lost store says nothing any more
         await parts.note_high_water(control)
         parts.metrics.switches.labels("demote", "forced").inc()
         await parts.trail.write(

@@ -30,6 +30,8 @@ Json = dict[str, Any]
 
 _GATES_AGE = 5.0
 """Seconds for which the status shows gates evaluated before: they cost queries on both stores."""
+_ANSWERS_WITHIN = 3.0
+"""Seconds in which a primary that takes writes answers."""
 _INVARIANTS_AGE = 60.0
 """The same for invariants, which read whole tables. A switch asks afresh."""
 
@@ -90,8 +92,9 @@ class Operations:
         changes, seconds, error = 0, 0.0, mirror.last_error or self.parts.situation.attach_error or None
         try:
             async with asyncio.timeout(2.0):
-                changes, seconds = await lag_of(parts)
-                if parts.situation.attached:
+                if parts.situation.phase is not Phase.FINISHED:  # there is no change log any more
+                    changes, seconds = await lag_of(parts)
+                if parts.situation.attached and parts.situation.phase is not Phase.FINISHED:
                     await self._count_quarantine()
         except (CutoverError, OSError, TimeoutError) as trouble:
             error = error or str(trouble) or "the primary did not answer in time"
@@ -167,6 +170,12 @@ class Operations:
         situation = self.parts.situation
         if situation.problem:
             return False, situation.problem
+        if situation.pair.primary is self.parts.destination:
+            try:
+                async with asyncio.timeout(_ANSWERS_WITHIN):
+                    await situation.pair.source.control()
+            except (CutoverError, OSError, TimeoutError) as error:
+                return False, f"{situation.pair.source.name}, the primary, does not answer: {error or 'in time'}"
         return True, f"{situation.pair.source.name} takes writes, epoch {situation.pair.epoch}"
 
     def metrics_text(self) -> bytes:
@@ -325,12 +334,14 @@ class Operations:
         self._known(tables)
         situation = self.parts.situation
         names = list(tables) if tables else [table.name for table in situation.tables]
-        if situation.returned:
+        if situation.returned:  # the record itself is the word: it outlasts this process
             names = [table.name for table in situation.tables]
-            situation.take_returned = True
+            await self.parts.trail.write(
+                "backfill", actor, tables=names, reason="asked for", returned=situation.returned
+            )
             situation.changed.set()
-        else:
-            await self.parts.mirror.copy_again(names)
+            return {"tables": names}
+        await self.parts.mirror.copy_again(names)
         await self.parts.trail.write("backfill", actor, tables=names, reason="asked for")
         return {"tables": names}
 

@@ -52,10 +52,8 @@ class Situation:
     generation: int = 0
     switching: bool = False
     """An operator's switch is under way."""
-    returned: bool = False
-    """A Postgres that was given up by force has come back, and waits for an operator's word."""
-    take_returned: bool = False
-    """The word: everything is copied to it again."""
+    returned: str = ""
+    """The file with what only a Postgres has that was given up by force, came back, and waits for a word."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at every change of phase or roles; whoever waits clears it."""
 

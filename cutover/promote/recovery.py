@@ -237,16 +237,14 @@ class Attachment:
             told = await save_lost_writes(parts.situation.tables, store, parts.origin.store, file)
             crash_point("recovery.returned.saved")
             await parts.trail.write("recovery.lost_writes", SERVICE, file=str(file), **told)
-        situation = parts.situation
-        situation.returned = not situation.take_returned
-        if situation.returned:
+        situation, situation.returned = parts.situation, str(file)
+        if not await asyncio.to_thread(recorded, parts, "backfill", returned=str(file)):
             situation.move(at_rest(copying=True))
             raise StoreError(
                 f"{reason} It takes no writes, and nothing is mirrored to it.",
                 hint=f"What only it has is saved in {file}. `cutover backfill` copies everything to it again, and "
                 "overwrites what it has.",
             )
-        situation.take_returned = False
 
     async def _adopt(self, peer: Control) -> None:
         """A Postgres of an earlier epoch becomes the shadow of this one. Nothing that it holds is believed."""
@@ -303,7 +301,7 @@ class Attachment:
         await parts.note_high_water(local, parts.mirror.batch)
         await parts.mirror.start(situation.pair, situation.tables)
         situation.attached, situation.attach_error, situation.problem = True, "", ""
-        situation.returned = False
+        situation.returned = ""
         await parts.door.resume(situation.pair.primary, situation.pair.epoch)
         self._enter_phase()
         crash_point("recovery.begin.after")

@@ -84,6 +84,8 @@ class Service:
         self.attachment = Attachment(self.parts)
         self.parts.mirror.on_away = self.attachment.lost
         self._asking: asyncio.Task[None] | None = None
+        self._started_postgres = False
+        """Whether the embedded server is ours to stop: a second owner is refused, and must not stop the first one's."""
 
     def _build(self, state: Path) -> Parts:
         settings, metrics = self.settings, self.metrics
@@ -148,6 +150,7 @@ class Service:
         async with self._preparing:
             try:
                 await self.embedded.start()
+                self._started_postgres = True
             except (OSError, CutoverError) as error:
                 raise StoreUnavailable(f"The embedded Postgres did not start: {error}") from error
 
@@ -275,7 +278,7 @@ class Service:
             ("Postgres", self.postgres.close),
             ("SQLite", self.sqlite.close),
         ]
-        if self.embedded is not None:
+        if self.embedded is not None and self._started_postgres:
             steps.append(("embedded Postgres", self.embedded.stop))
         for name, step in steps:
             try:

@@ -204,6 +204,14 @@ async def test_a_backup_is_whole_while_others_write(sqlite_path: str, tmp_path: 
     assert [name for name in os.listdir(tmp_path) if "partial" in name] == []
 
 
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm", "-cutover-owner"])
+async def test_a_backup_is_never_a_companion_of_its_database(sqlite_path: str, suffix: str) -> None:
+    """As a journal it would be rolled back into the database, and keep every new connection out until then."""
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        with pytest.raises(StoreError, match="beside the database"):
+            await store.backup(sqlite_path + suffix)
+
+
 async def test_a_failed_backup_leaves_no_file(sqlite_path: str, tmp_path: Path) -> None:
     async with served(sqlite_path, PRIMARY) as (store, _):
         with pytest.raises(StoreError):

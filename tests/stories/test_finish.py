@@ -154,3 +154,20 @@ async def test_a_row_without_its_parent_is_found_before_anything_is_removed(
         postgres_url, f"REASSIGN OWNED BY plain_{database} TO postgres; DROP OWNED BY plain_{database}"
     )
     await postgres_script(postgres_url, f"DROP ROLE plain_{database}")
+
+
+async def test_not_even_by_force_is_there_a_way_back(library: Service, postgres_url: str) -> None:
+    """With Postgres answering or away: SQLite has nothing of what was written since."""
+    await promoted(library)
+    await finished(library)
+    code, body = await library.switch("demote", force=True, accept_data_loss=True)
+    assert (code, body["error"]["code"]) == (409, "finished"), body
+    assert await library.stop() == 0
+    text = library.config.read_text()
+    library.config.write_text(text.replace(postgres_url, "postgresql://nobody@127.0.0.1:1/nothing"))
+    await library.start()
+    await library.answering()
+    code, body = await library.switch("demote", force=True, accept_data_loss=True)
+    assert (code, body["error"]["code"]) == (409, "finished"), body
+    with pytest.raises(sqlite3.IntegrityError, match="cutover"):
+        create(library.sqlite, "INSERT INTO books(author) VALUES ('a')")

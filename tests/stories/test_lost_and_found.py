@@ -196,7 +196,12 @@ async def test_demotion_by_force_and_the_lost_postgres_comes_back(
     assert not next(gate for gate in body["gates"] if gate["name"] == "backfill_complete")["ok"]
     assert await service.stop() == 0
     await service.start()  # it does not forget that it was not told to go on
-    await taken_back_in(service)
+    await service.answering()
+    await waiting(service)
+    assert (await service.post("/v1/backfill"))[0] == 200
+    await service.kill()  # nor that it was
+    await service.start()
+    await service.up()
     records = read_records(service.folder / "state" / "audit.jsonl")
     (lost,) = (record for record in records if record["action"] == "recovery.lost_writes")
     assert lost["metadata"]["keys"]["items"] == [["lost"]]
@@ -297,6 +302,39 @@ async def test_postgres_killed_under_load_comes_back_by_itself(embedded: Service
     assert keys <= one.acknowledged | two.acknowledged | two.unknown
     assert (await embedded.verified())["drift_rows"] == 0
     assert await embedded.rows("SELECT sum(balance) FROM accounts") == [[1000]]
+
+
+async def test_a_second_owner_leaves_the_first_ones_postgres_alone(embedded: Service) -> None:
+    await embedded.start()
+    await embedded.up()
+    first, server = embedded.process, _postmaster(embedded)
+    await embedded.start()
+    assert await embedded.died() == 2
+    embedded.process = first
+    assert _server(embedded).pid == server
+    assert (await embedded.sql("INSERT INTO items VALUES ('k', 1, NULL)"))["type"] == "ok"
+    await settled(embedded)
+    assert await embedded.stop() == 0
+
+
+async def test_a_primary_that_does_not_answer_is_not_ready(embedded: Service) -> None:
+    await embedded.start()
+    await embedded.up()
+    await embedded.verified()
+    assert (await embedded.switch("promote"))[0] == 200
+    assert (await embedded.request("GET", embedded.admin + "/readyz"))[0] == 200
+    frozen = _server(embedded)
+    signal_all(frozen, signal.SIGSTOP)
+    try:
+
+        async def refused() -> bool:
+            return (await embedded.request("GET", embedded.admin + "/readyz"))[0] == 503
+
+        await until(refused, "the answer that no writes can be taken")
+    finally:
+        signal_all(frozen, signal.SIGCONT)
+    await embedded.up("promoted")
+    assert (await embedded.request("GET", embedded.admin + "/readyz"))[0] == 200
 
 
 async def test_postgres_frozen_never_delays_a_write(embedded: Service) -> None:

@@ -298,6 +298,11 @@ async def test_report_as_a_page_and_as_json(operations: ScriptedOperations, tmp_
     await cutover("report", "--out", "C-3.md")
     assert "## switches" in (tmp_path / "C-3.md").read_text()
     assert (await cutover("report", "--out", "absent/x.html")).code == 2
+    for taken in ("C-1.html", "C-2.md", "audit.jsonl"):  # the page, the data beside it, a form that there is not
+        before = Path(taken).read_bytes() if Path(taken).exists() else None
+        ran = await cutover("report", "--out", taken)
+        assert ran.code == 2, taken
+        assert (Path(taken).read_bytes() if Path(taken).exists() else None) == before
 
 
 async def test_the_user_of_the_shell_is_named(operations: ScriptedOperations, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,17 @@ _PAGES = 4096
 """Copied in one step: 16 MiB with pages of 4 KiB."""
 
 
-def backup(source: sqlite3.Connection, path: str) -> str:
+def backup(source: sqlite3.Connection, path: str, database: str) -> str:
     """Copy what `source` (a connection used for nothing else) sees to the new file `path`; returns its SHA-256.
 
-    Raises `StoreError` if `path` exists, or if the copy is not whole; then no file is left.
+    Raises `StoreError` if `path` exists or belongs beside `database`, or if the copy is not whole: no file is left.
     """
-    target = Path(path)
+    target, own = Path(path), os.path.realpath(database)
+    if os.path.realpath(path).startswith(f"{own}-"):
+        raise StoreError(
+            f"{path} is a name that SQLite or cutover gives a meaning beside the database.",
+            hint="Name another file; a folder of its own is best.",
+        )
     if target.exists():
         raise StoreError(f"{path} exists already.", hint="Name a new file; a backup never overwrites one.")
     partial = target.with_name(target.name + ".partial")

@@ -313,7 +313,7 @@ class SqliteStore:
         async with speaking("backing up"):
             connection = await self.connect(readonly=True)
             try:
-                return await settled(connection.run(lambda c: backup.backup(c, path)))
+                return await settled(connection.run(lambda c: backup.backup(c, path, self.path)))
             finally:
                 await connection.close()
 
