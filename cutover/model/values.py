@@ -30,6 +30,14 @@ class ScannedRange(NamedTuple):
     digest: int
 
 
+class Page(NamedTuple):
+    """Consecutive rows in byte order of the key, as many as fit into a limit of rows and one of bytes."""
+
+    rows: list[Row]
+    more: bool
+    """Whether the table goes on after them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
     """What one snapshot of the source saw in the change log."""

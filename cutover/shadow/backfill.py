@@ -13,12 +13,15 @@ from dataclasses import replace
 from cutover.crashpoints import crash_point
 from cutover.model.control import BackfillProgress
 from cutover.model.table import Table
-from cutover.model.values import Key, Row
+from cutover.model.values import Key, Page, Row
 from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
 
 RANGES = 4
 """Ranges that are copied from one snapshot, so that one can be read while another is written. The mirror waits."""
+
+_SIZE = 8 << 20
+"""Bytes of one range at most, one row aside: two ranges are held at a time, whatever the values' size."""
 
 
 async def copy_ranges(
@@ -32,23 +35,22 @@ async def copy_ranges(
         if progress.state == "waiting":
             progress = replace(progress, state="copying", total=await snapshot.count(table))
         await pair.source.sync()
-        found = await snapshot.range(table, progress.after, rows)
+        page = await snapshot.page(table, progress.after, rows, _SIZE)
         for left in reversed(range(RANGES)):
-            last = len(found) < rows
-            upto = None if last else table.key_of(found[-1])
+            upto = table.key_of(page.rows[-1]) if page.more else None
             ahead = asyncio.create_task(_read_ahead(snapshot, table, upto, rows if left else 0))
             try:
-                progress = await _write(pair, table, progress, upto, found, generation)
+                progress = await _write(pair, table, progress, upto, page.rows, generation)
             finally:
-                found = await ahead
-            if last:
+                page = await ahead
+            if upto is None:
                 break
     return progress
 
 
-async def _read_ahead(snapshot: Snapshot, table: Table, after: Key | None, rows: int) -> list[Row]:
+async def _read_ahead(snapshot: Snapshot, table: Table, after: Key | None, rows: int) -> Page:
     """The range that comes next; nothing after the last."""
-    return await snapshot.range(table, after, rows) if after is not None and rows else []
+    return await snapshot.page(table, after, rows, _SIZE) if after is not None and rows else Page([], more=False)
 
 
 async def _write(

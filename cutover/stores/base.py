@@ -20,7 +20,7 @@ from typing import Protocol
 from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
 from cutover.model.statement import BatchResult, Description, Statement, StatementResult, Step
 from cutover.model.table import Table, Tables
-from cutover.model.values import Applied, Key, Pending, Quarantined, RangeDigest, Row, ScannedRange
+from cutover.model.values import Applied, Key, Page, Pending, Quarantined, RangeDigest, Row, ScannedRange
 
 
 class Snapshot(Protocol):
@@ -52,6 +52,10 @@ class Snapshot(Protocol):
 
     async def range(self, table: Table, after: Key | None, limit: int) -> list[Row]:
         """The next `limit` rows in byte order of the key, after `after` (None: from the first)."""
+        ...
+
+    async def page(self, table: Table, after: Key | None, rows: int, size: int) -> Page:
+        """As `range`, but no more rows than come to about `size` bytes; at least one, if there is one."""
         ...
 
     async def between(self, table: Table, after: Key | None, upto: Key | None) -> list[Row]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from cutover.errors import StaleApplier, Unrepresentable
@@ -12,6 +13,7 @@ from cutover.model.table import Table
 from cutover.model.values import Applied, Key, Row
 from cutover.schema.canonical import canonical_row
 from cutover.stores.postgres import control as controls
+from cutover.stores.postgres.copytext import copy_text
 from cutover.stores.postgres.errors import UNIQUE_VIOLATION, PostgresRefused
 from cutover.stores.postgres.keys import Bound
 from cutover.stores.postgres.link import Link
@@ -21,6 +23,9 @@ from cutover.stores.postgres.suspend import MAY_REPLICATE
 
 _CHUNK = 5000
 """Rows of one statement."""
+
+_PIECE = 2000
+"""Rows that are written out for COPY at one time."""
 
 _NO_ARBITER = ("42P10", "55000", "21000")
 """The key has no unique index that ON CONFLICT could use, or it takes two of our keys for one."""
@@ -143,20 +148,31 @@ class PostgresApplier:
         return Applied(upserted=touched, unchanged=len(held) - touched, quarantined=quarantined)
 
     async def _fill(self, rows: Rows, new: Sequence[Row]) -> Applied:
-        """COPY into an empty range."""
+        """COPY into an empty range; all of it, or what is left without the rows that Postgres cannot hold."""
+        if await self._copy(rows, new):
+            return Applied(upserted=len(new))
         held, faults = self._hold(rows, new)
-        self._forget_waiting(rows, [one.key for one in held])
         quarantined = await self._expel(rows, faults)
+        if faults and await self._copy(rows, [one.row for one in held]):
+            return Applied(upserted=len(held), quarantined=quarantined)
+        return await self._one_by_one(rows, held, quarantined)
+
+    async def _copy(self, rows: Rows, new: Sequence[Row]) -> bool:
+        """COPY these rows in; False, and nothing done, if one of them resists."""
         table = rows.table
+        if table.name in self._waiting:
+            self._forget_waiting(rows, [table.key_of(row) for row in new])
         names = [column.target for column in table.columns]
         try:
-            async with self._savepoint():
-                await self._link.copy(table.target_schema, table.target, names, [one.values for one in held])
+            async with self._savepoint(), aclosing(_lines(rows, new)) as lines:
+                await self._link.copy(table.target_schema, table.target, names, lines)
         except PostgresRefused as error:
             if not error.of_rows:
                 raise
-            return await self._one_by_one(rows, held, quarantined)
-        return Applied(upserted=len(held), quarantined=quarantined)
+            return False
+        except Unrepresentable:
+            return False
+        return True
 
     async def _one_by_one(self, rows: Rows, held: Sequence[Held], quarantined: int) -> Applied:
         """Delete these keys, then insert; what still resists waits for the end, or goes into quarantine."""
@@ -239,7 +255,7 @@ class PostgresApplier:
         await self._link.execute("SAVEPOINT chunk")
         try:
             yield
-        except PostgresRefused:
+        except (PostgresRefused, Unrepresentable):
             await self._link.execute("ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk")
             raise
         await self._link.execute("RELEASE SAVEPOINT chunk")
@@ -251,3 +267,25 @@ class PostgresApplier:
 
 def _columns(rows: Rows, held: Sequence[Held]) -> list[list[object]]:
     return arrays([one.values for one in held], len(rows.table.columns))
+
+
+async def _lines(rows: Rows, new: Sequence[Row]) -> AsyncGenerator[bytes, None]:
+    """These rows as COPY reads them, some at a time: the next are written while the last ones are on their way.
+
+    Raises `Unrepresentable` when it comes to a row that cannot be held.
+    """
+    pieces = [new[at : at + _PIECE] for at in range(0, len(new), _PIECE)]
+    ahead: asyncio.Task[bytes] | None = None
+    try:
+        for number in range(len(pieces)):
+            text = await (ahead or _written(rows, pieces[number]))
+            ahead = _written(rows, pieces[number + 1]) if number + 1 < len(pieces) else None
+            yield text
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+
+
+def _written(rows: Rows, piece: Sequence[Row]) -> asyncio.Task[bytes]:
+    """On a thread, because a second's worth of rows would keep everybody else waiting for long."""
+    return asyncio.create_task(asyncio.to_thread(copy_text, piece, rows.encoders))

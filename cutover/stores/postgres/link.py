@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -71,9 +71,11 @@ class Link:
         number = status.rpartition(" ")[2]
         return int(number) if number.isdigit() else 0
 
-    async def copy(self, schema: str, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """COPY rows in, in binary form."""
-        await self.guard(self.raw.copy_records_to_table(table, schema_name=schema, columns=list(columns), records=rows))
+    async def copy(self, schema: str, table: str, columns: Sequence[str], lines: AsyncIterable[bytes]) -> None:
+        """COPY lines of its text form in."""
+        await self.guard(
+            self.raw.copy_to_table(table, schema_name=schema, columns=list(columns), source=lines, format="text")
+        )
 
     async def cursor(self, sql: str, *args: object) -> Cursor:
         """A cursor, inside a transaction."""

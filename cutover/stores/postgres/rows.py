@@ -9,6 +9,7 @@ from typing import Any
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, Row, SqlValue
 from cutover.schema.codecs import Codec, codec_for, codecs_for, digestible
+from cutover.stores.postgres.copytext import Encode, encoders
 from cutover.stores.postgres.keys import Bound
 from cutover.stores.postgres.names import log, quote, target
 
@@ -63,6 +64,11 @@ class Rows:
         return tuple(
             None if value is None else codec.to_target(value) for value, codec in zip(key, self.key_codecs, strict=True)
         )
+
+    @cached_property
+    def encoders(self) -> tuple[Encode, ...]:
+        """How the columns' values are written for COPY."""
+        return encoders(self.table.columns, self.codecs)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

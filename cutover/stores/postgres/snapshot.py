@@ -10,8 +10,9 @@ from decimal import Decimal
 from itertools import pairwise
 
 from cutover.errors import CaptureBroken, StoreError, Unrepresentable
+from cutover.model.sizes import FIRST_FETCH, next_fetch, size_of
 from cutover.model.table import Table
-from cutover.model.values import Key, Pending, RangeDigest, Row, ScannedRange
+from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.canonical import MODULUS, digest
 from cutover.stores.postgres import catalog
 from cutover.stores.postgres.errors import PostgresRefused
@@ -85,8 +86,9 @@ class PostgresSnapshot:
         """Distinct logged keys with their rows."""
         rows = self._rows(table)
         width = len(table.key)
-        cursor = await self._link.cursor(rows.logged)
-        while found := await self._link.guard(cursor.fetch(fetch)):
+        cursor, count = await self._link.cursor(rows.logged), min(fetch, FIRST_FETCH)
+        while found := await self._link.guard(cursor.fetch(count)):
+            count = min(fetch, next_fetch(len(found), size_of([tuple(record) for record in found])))
             yield [
                 (
                     rows.key_back(record[:width]),
@@ -119,6 +121,24 @@ class PostgresSnapshot:
     async def range(self, table: Table, after: Key | None, limit: int) -> list[Row]:
         """The next rows in key order."""
         return await self._select(table, after, None, f"LIMIT {int(limit)}")
+
+    async def page(self, table: Table, after: Key | None, rows: int, size: int) -> Page:
+        """The next rows, up to a size: they are fetched a few at a time, the more the smaller they are."""
+        found, held, fetch = list[Row](), 0, FIRST_FETCH
+        ours = self._rows(table)
+        await self._prefer_index(True)
+        condition, values = ours.condition(_bound(table, after), None)
+        sql = f"SELECT {ours.columns} FROM {ours.name} t WHERE {condition} ORDER BY {ours.order} LIMIT {rows + 1}"
+        cursor = await self._link.cursor(sql, *values)
+        while len(found) < rows and held < size:
+            chunk = await self._link.guard(cursor.fetch(min(fetch, rows - len(found))))
+            if not chunk:
+                return Page(found, more=False)
+            back = [ours.row_back(record) for record in chunk]
+            found += back
+            taken = size_of(back)
+            held, fetch = held + taken, next_fetch(len(chunk), taken)
+        return Page(found, bool(await self._link.guard(cursor.fetch(1))))
 
     async def between(self, table: Table, after: Key | None, upto: Key | None) -> list[Row]:
         """All rows of a range, in key order."""

@@ -6,17 +6,21 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
+from cutover.model.sizes import FIRST_FETCH, next_fetch, size_of
 from cutover.model.table import ForeignKey, Table, Tables
-from cutover.model.values import Key, Pending, RangeDigest, Row, ScannedRange
+from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import read_pending
-from cutover.stores.sqlite.connection import Connection, fetch, lenient_text, settled, speaking
+from cutover.stores.sqlite.connection import Connection, fetch, lenient_text, leniently, settled, speaking
 from cutover.stores.sqlite.control import exists
 from cutover.stores.sqlite.keys import binary, bounds, key_order, match, typed
 from cutover.stores.sqlite.scan import TableScan
 from cutover.stores.sqlite.triggers import LOG
 
 T = TypeVar("T")
+
+_CHANGED_SIZE = 16 << 20
+"""Bytes of changed rows that are held at one time."""
 
 
 class SqliteSnapshot:
@@ -81,6 +85,10 @@ class SqliteSnapshot:
     async def range(self, table: Table, after: Key | None, limit: int) -> list[Row]:
         """The next `limit` rows."""
         return await self._read(table, after, None, f" LIMIT {limit}")
+
+    async def page(self, table: Table, after: Key | None, rows: int, size: int) -> Page:
+        """The next rows, up to a size."""
+        return await self._run(lambda c: read_page(c, table, after, rows, size), f"reading rows of {table.name}")
 
     async def between(self, table: Table, after: Key | None, upto: Key | None) -> list[Row]:
         """All rows of a key range, in key order."""
@@ -151,6 +159,36 @@ def read_range(
     return fetch(connection, sql, parameters)
 
 
+def read_page(connection: sqlite3.Connection, table: Table, after: Key | None, rows: int, size: int) -> Page:
+    """As many rows of what comes after a key as stay within both limits, and at least one if there is one."""
+    where, parameters = bounds(table, after, None)
+    sql = f"SELECT {column_list(table)} FROM {quoted(table.name)} WHERE {where} ORDER BY {key_order(table)}"
+
+    def read() -> Page:
+        cursor = connection.execute(sql, parameters)
+        try:
+            found, full = take(cursor, rows, size)
+            return Page(found, full and cursor.fetchone() is not None)
+        finally:
+            cursor.close()
+
+    return leniently(connection, read)
+
+
+def take(cursor: sqlite3.Cursor, rows: int, size: int) -> tuple[list[Row], bool]:
+    """(up to `rows` rows of about `size` bytes together, whether a limit was reached before the end)."""
+    found: list[Row] = []
+    held, fetch = 0, FIRST_FETCH
+    while len(found) < rows and held < size:
+        chunk = cursor.fetchmany(min(fetch, rows - len(found)))
+        if not chunk:
+            return found, False
+        found += chunk
+        taken = size_of(chunk)
+        held, fetch = held + taken, next_fetch(len(chunk), taken)
+    return found, True
+
+
 def column_list(table: Table, prefix: str = "") -> str:
     """The table's columns, quoted."""
     return ", ".join(prefix + quoted(column.name) for column in table.columns)
@@ -186,7 +224,7 @@ class ChangedRows:
     def _fetch(self, connection: sqlite3.Connection, count: int) -> list[tuple[Any, ...]]:
         if self._cursor is None:
             self._cursor = connection.execute(_changed_sql(self._table), (self._table.id,))
-        return self._cursor.fetchmany(count)
+        return take(self._cursor, count, _CHANGED_SIZE)[0]
 
     def _skip(self, connection: sqlite3.Connection) -> None:
         left = self._given
