@@ -46,6 +46,10 @@ class Metrics:
 
         self.backfill_rows = counter("cutover_backfill_rows", "Rows copied by the backfill", "table")
         self.backfill_expected = gauge("cutover_backfill_rows_expected", "Rows the backfill will copy", "table")
+        self.backfill_rate = gauge("cutover_backfill_rows_per_second", "Rows copied a second, over the last while")
+        self.backfill_remaining = gauge(
+            "cutover_backfill_remaining_seconds", "How long the backfill still takes at this rate; NaN: not known"
+        )
 
         self.drift_rows = gauge("cutover_drift_rows", "Rows that differ though nothing is in flight", "table", "kind")
         self.drift_oldest = gauge("cutover_drift_oldest_seconds", "Age of the oldest known drift")

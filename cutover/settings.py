@@ -104,7 +104,8 @@ class MirrorSettings(_Section):
     )
     retry_initial: Duration = Field(0.1, description="First pause when the shadow is away")
     retry_max: Duration = Field(5.0, description="Longest pause when the shadow is away")
-    backfill_rows: int = Field(25_000, ge=1, description="Rows copied in one transaction by the backfill")
+    backfill_rows: int = Field(25_000, ge=1, description="Rows copied in one transaction by the backfill, at most")
+    max_rows_per_second: int = Field(0, ge=0, description="Speed limit of the backfill; 0: none")
 
 
 class CompareSettings(_Section):

@@ -105,6 +105,7 @@ def _headlines(status: dict[str, Any]) -> list[Any]:
             f"{mirror['state']}, lag {span(mirror['lag_seconds'])} ({number(mirror['lag_changes'])} changes), "
             f"{number(mirror['applied_rows'])} rows applied, {number(mirror['quarantined_rows'])} quarantined{error}",
         ),
+        *_copying(status.get("backfill")),
         ("drift", f"{rows_differ(compare['drift_rows'])}; {told}"),
         (
             "statements",
@@ -116,6 +117,21 @@ def _headlines(status: dict[str, Any]) -> list[Any]:
     if problem := status.get("problem") or status.get("attach_error"):
         lines.append(Text.assemble((f"{'problem':<11}", "bold red"), clean(problem, 2000)))
     return lines
+
+
+def _copying(backfill: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """A line while something is copied; none after that, or from a service that does not tell."""
+    if backfill is None or backfill["tables_done"] == backfill["tables"]:
+        return ()
+    left = backfill["remaining_seconds"]
+    remaining = f", {span(left)} remaining" if left else ""
+    return (
+        (
+            "copy",
+            f"{number(backfill['rows'])} of {number(backfill['total'])} rows, {backfill['tables_done']} of "
+            f"{backfill['tables']} tables done, {number(round(backfill['rows_per_second']))} rows a second{remaining}",
+        ),
+    )
 
 
 def _table_row(table: dict[str, Any]) -> tuple[str, ...]:

@@ -133,8 +133,9 @@ class BackfillProgress:
     """How far the copy of one table is. Stands in the store that receives it, written with the rows it counts."""
 
     table: str
-    state: Literal["waiting", "copying", "copied", "done"] = "waiting"
-    """copied: all rows are there, and the mirror has yet to make the shadow one state of the primary."""
+    state: Literal["waiting", "copying", "indexing", "copied", "done"] = "waiting"
+    """indexing: what was put aside for the load is put back. copied: all rows are there, and the mirror has yet to make
+    the shadow one state of the primary."""
     after: tuple[int | float | str | bytes | None, ...] | None = None
     """The key up to which everything is copied."""
     rows: int = 0

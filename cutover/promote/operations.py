@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -75,6 +76,7 @@ class Operations:
                 "postgres": parts.destination.store.describe(),
             },
             "mirror": mirror,
+            "backfill": self._backfill_status(),
             "compare": parts.comparator.status(),
             "rehearsal": {
                 "statements": summary["statements"],
@@ -85,6 +87,20 @@ class Operations:
             "front": {"held_writes": parts.door.held, "open_transactions": parts.door.open_transactions},
             "tables": await self._tables(),
             "gates": [gate_json(gate) for gate in gates],
+        }
+
+    def _backfill_status(self) -> Json:
+        """Of all tables together. Seconds remaining are null while nothing is known of the speed."""
+        tables = self.parts.situation.tables
+        progress = [self.parts.mirror.progress(table.name) for table in tables]
+        left, rate = self.parts.mirror.copying()
+        return {
+            "tables": len(progress),
+            "tables_done": sum(each.state == "done" for each in progress),
+            "rows": sum(each.rows for each in progress),
+            "total": sum(each.total for each in progress),
+            "rows_per_second": round(rate if left else 0.0, 1),
+            "remaining_seconds": 0.0 if not left else round(left / rate, 1) if rate else None,
         }
 
     async def _mirror_status(self) -> Json:
@@ -189,6 +205,9 @@ class Operations:
         metrics.mirror_lag_changes.set(status["lag_changes"])
         metrics.mirror_lag_seconds.set(status["lag_seconds"])
         metrics.mirror_up.set(status["state"] == "running" and self.parts.mirror.last_error is None)
+        backfill = self._backfill_status()
+        metrics.backfill_rate.set(backfill["rows_per_second"])
+        metrics.backfill_remaining.set(math.nan if (left := backfill["remaining_seconds"]) is None else left)
         for name, rows in self._quarantined.items():
             metrics.quarantined_rows.labels(name).set(rows)
         for member in (self.parts.origin, self.parts.destination):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from cutover import clock
@@ -23,13 +23,11 @@ from cutover.model.control import BackfillProgress
 from cutover.model.table import Table, Tables
 from cutover.model.values import Applied, Key, Pending
 from cutover.settings import MirrorSettings
-from cutover.shadow.backfill import copy_ranges
+from cutover.shadow.backfill import Backfill
 from cutover.stores.base import Applier, Snapshot
 from cutover.stores.pair import Pair
 
 State = Literal["running", "paused", "retrying", "stopped"]
-
-_TO_COPY = ("waiting", "copying")
 
 _log = get_logger("mirror")
 
@@ -42,6 +40,8 @@ class Turn:
     applied: Applied = field(default_factory=Applied)
     tables: int = 0
     seconds: float = 0.0
+    lag: float = 0.0
+    """How old the oldest of these changes was when they were applied, in seconds."""
 
     def sentence(self) -> str:
         """What a colleague would say of it."""
@@ -84,7 +84,7 @@ class Mirror:
         self._metrics = metrics
         self._on_applied = on_applied
         self._applying = asyncio.Lock()
-        self._progress: dict[str, BackfillProgress] = {}
+        self._backfill = Backfill(settings, metrics)
         self._waiters: list[asyncio.Future[None]] = []
         self._backoff = settings.retry_initial
         self._stirred = asyncio.Event()
@@ -96,7 +96,7 @@ class Mirror:
         """(Re)start on this pair: after opening, after a switch, after a changed mapping."""
         async with self._applying:
             self.pair, self.tables = pair, tables
-            self._progress = await pair.target.progress()
+            await self._backfill.load(pair)
             self.state, self.last_error = "running", None
         self._stirred.set()
         pair.source.wake()
@@ -124,7 +124,7 @@ class Mirror:
 
     def copied(self, table: str) -> bool:
         """Whether the backfill of this table is complete, and the mirror has come past it."""
-        return table in self._progress and self._progress[table].state == "done"
+        return self._backfill.copied(table)
 
     @property
     def catching_up(self) -> bool:
@@ -133,7 +133,11 @@ class Mirror:
 
     def progress(self, table: str) -> BackfillProgress:
         """How far the copy of a table is."""
-        return self._progress.get(table, BackfillProgress(table))
+        return self._backfill.progress(table)
+
+    def copying(self) -> tuple[int, float]:
+        """(rows still to be copied as far as is known, rows copied in a second just now)."""
+        return self._backfill.left(self.tables), self._backfill.rate.now()
 
     async def inherit(self, pair: Pair, tables: Tables, generation: int) -> None:
         """After a switch, before `start`: whatever was copied to the new primary is equal on its new shadow.
@@ -155,8 +159,7 @@ class Mirror:
 
     async def _forget(self, tables: Sequence[str]) -> None:
         await self.pair.target.forget_progress(tables)
-        for name in tables:
-            self._progress.pop(name, None)
+        self._backfill.forget(tables)
         self.on_copy_again()
 
     # -- for the comparator and the switch ---------------------------------------------------------------------------
@@ -251,7 +254,7 @@ class Mirror:
                     await self._failed(error)
                     continue
                 if not worked:
-                    await self.pair.source.wait_for_change(1.0)
+                    await self.pair.source.wait_for_change(self._backfill.waits() or 1.0)
             else:
                 self._stirred.clear()
                 await self._stirred.wait()
@@ -272,7 +275,7 @@ class Mirror:
             if self.state not in ("running", "retrying"):
                 return False, 0
             turn = await self._turn()
-            copied = await self._copy_some()
+            copied = await self._copy_some(turn)
             if self.state == "retrying":
                 self.state = "running"
         self._succeeded(turn)
@@ -333,14 +336,14 @@ class Mirror:
         await source.sync()
         if pending.whole:
             await self._forget(sorted(pending.whole))
-        batch, arriving = self.batch + 1, self._arriving()
+        batch, arriving = self.batch + 1, self._backfill.arriving()
         async with target.applier(self.generation, self.pair.epoch, batch) as applier:
             touched = await self._apply_tables(snapshot, applier, pending)
             for progress in arriving:
                 await applier.save_progress(progress)
             crash_point("mirror.before_commit")
         crash_point("mirror.after_commit")
-        self._progress |= {progress.table: progress for progress in arriving}
+        self._backfill.arrived(arriving)
         await source.trim(pending, batch)
         self.batch = batch  # only now: a trim that failed is done again under the same number
         crash_point("mirror.after_trim")
@@ -351,7 +354,8 @@ class Mirror:
             total += applied
             self._count(table, applied)
             self._on_applied(table, keys)
-        return Turn(pending.count, total, len(touched), seconds)
+        lag = clock.wall() - pending.oldest_at if pending.oldest_at is not None else 0.0
+        return Turn(pending.count, total, len(touched), seconds, lag)
 
     async def _apply_tables(
         self, snapshot: Snapshot, applier: Applier, pending: Pending
@@ -377,37 +381,19 @@ class Mirror:
             if rows:
                 counter.labels(table.name, op).inc(rows)
 
-    def _arriving(self) -> list[BackfillProgress]:
-        """Tables whose rows are all there, each range as it was when it was copied.
-
-        The next turn makes one state of the primary of them, and its transaction says that they are done.
-        """
-        return [replace(each, state="done") for each in self._progress.values() if each.state == "copied"]
-
     async def _arrive(self) -> None:
         """Nothing was changed since they were copied: they are one state as they are."""
-        if arriving := self._arriving():
+        if arriving := self._backfill.arriving():
             async with self.pair.target.applier(self.generation, self.pair.epoch, None) as applier:
                 for progress in arriving:
                     await applier.save_progress(progress)
-            self._progress |= {progress.table: progress for progress in arriving}
+            self._backfill.arrived(arriving)
 
-    # -- backfill ----------------------------------------------------------------------------------------------------
-
-    async def _copy_some(self) -> bool:
-        """Copy some ranges of the first table that is not complete. Caller holds the applier's lock."""
-        table = next((each for each in self.tables if self.progress(each.name).state in _TO_COPY), None)
-        if table is None:
-            return False
-        before = self.progress(table.name)
-        after = await copy_ranges(self.pair, table, before, self._settings.backfill_rows, self.generation)
-        self._progress[table.name] = after
-        self._metrics.backfill_rows.labels(table.name).inc(after.rows - before.rows)
-        self._metrics.backfill_expected.labels(table.name).set(after.total)
-        if after.state == "copied":
-            self.last_sentence = f"Copied {counted(after.rows, 'row')} of {table.name}: all there are."
-            _log.info(self.last_sentence)
-        return True
+    async def _copy_some(self, turn: Turn) -> bool:
+        """Copy some ranges of a table that is not complete. Caller holds the applier's lock."""
+        worked, sentence = await self._backfill.round(self.pair, self.tables, self.generation, turn.lag)
+        self.last_sentence = sentence or self.last_sentence
+        return worked
 
 
 def _end_if_cancelled() -> None:

@@ -101,6 +101,14 @@ class Applier(Protocol):
         """Make after < key <= upto hold exactly `rows` (None is open). Used by backfill and re-copy."""
         ...
 
+    async def begin_copy(self, table: Table) -> None:
+        """The copy of this table begins: put aside what only slows a load, if nothing is there yet. Best effort."""
+        ...
+
+    async def end_copy(self, table: Table) -> bool:
+        """All rows are there: put back one of the things that `begin_copy` put aside. False: there is none left."""
+        ...
+
     async def save_progress(self, progress: BackfillProgress) -> None:
         """Record how far the copy of a table is, in this same transaction."""
         ...

@@ -56,9 +56,9 @@ async def test_a_copy_is_not_done_before_the_shadow_is_one_state(
         await mirror.copy_again([table.name for table in here.tables])
         for number in range(1, 20):
             async with mirror._applying:
-                await mirror._turn()
+                turn = await mirror._turn()
                 await _write(here, number)
-                await mirror._copy_some()
+                await mirror._copy_some(turn)
             copied, one, two = await _look(here)
             assert one == two or not copied, "half of a transaction, on a shadow that claims to be whole"
             if copied:

@@ -13,6 +13,7 @@ from cutover.model.table import Table
 from cutover.model.values import Applied, Key, Row
 from cutover.schema.canonical import canonical_row
 from cutover.stores.postgres import control as controls
+from cutover.stores.postgres import indexes
 from cutover.stores.postgres.copytext import copy_text
 from cutover.stores.postgres.errors import UNIQUE_VIOLATION, PostgresRefused
 from cutover.stores.postgres.keys import Bound
@@ -113,6 +114,14 @@ class PostgresApplier:
         sql = ours.delete_others(condition, len(values) + 1)
         deleted = await self._link.execute(sql, *values, *arrays(keys, len(table.key)))
         return Applied(deleted=deleted) + await self.apply(table, rows, ())
+
+    async def begin_copy(self, table: Table) -> None:
+        """Put indexes aside."""
+        await indexes.put_aside(self._link, self._rows(table).name)
+
+    async def end_copy(self, table: Table) -> bool:
+        """Put one of them back."""
+        return await indexes.put_back(self._link, self._rows(table).name)
 
     async def save_progress(self, progress: BackfillProgress) -> None:
         """Record how far the copy of a table is."""

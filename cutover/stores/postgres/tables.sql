@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS cutover.installed (
 
 -- The application's own machinery that would act on applied rows, put aside while this database is shadow.
 CREATE TABLE IF NOT EXISTS cutover.suspended (
-    kind text NOT NULL CHECK (kind IN ('foreign_key', 'trigger', 'rule')),
+    kind text NOT NULL,
     relation text NOT NULL,
     name text NOT NULL,
     definition text NOT NULL,

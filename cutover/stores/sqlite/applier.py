@@ -65,6 +65,13 @@ class SqliteApplier:
             lambda writing: writing.replace_range(table, after, upto, rows), f"applying to {table.name}"
         )
 
+    async def begin_copy(self, table: Table) -> None:
+        """Nothing: an index on SQLite costs a copy little, and whoever reads the file meanwhile needs it."""
+
+    async def end_copy(self, table: Table) -> bool:  # noqa: ARG002  # nothing put aside
+        """Nothing was put aside."""
+        return False
+
     async def save_progress(self, progress: BackfillProgress) -> None:
         """Record it."""
         await self._run(lambda writing: writing.save_progress(progress), "recording progress")
