@@ -3,18 +3,21 @@
 With the right to set session_replication_role the applier silences foreign keys and ordinary triggers for itself, and
 only what fires all the same (ENABLE ALWAYS, ENABLE REPLICA) is put aside. Without that right, everything is. What was
 put aside stands in cutover.suspended with the SQL that restores it, which runs in the commit of the promotion.
+
+What only fills a tsvector column of its own row goes on (`search`). Materialized views are refreshed after a promotion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cutover.logs import get_logger
+from cutover.stores.postgres import search
 from cutover.stores.postgres.catalog import Part
 from cutover.stores.postgres.errors import PostgresRefused
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.names import TRIGGERS, quote
+from cutover.stores.postgres.search import Acting
 
 _log = get_logger("postgres")
 
@@ -42,27 +45,13 @@ WHERE r.ev_class = ANY($1::oid[]) AND r.ev_enabled::text = ANY($2::text[])"""
 _ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
 
 
-@dataclass(frozen=True)
-class Acting:
-    """One thing that would act on applied rows."""
-
-    kind: str
-    relation: str
-    name: str
-    restore: str
-    away: str
-    """SQL that puts it aside."""
-
-    def __str__(self) -> str:
-        return f"The {self.kind.replace('_', ' ')} {self.name} on {self.relation} would act on mirrored rows."
-
-
 async def acting(link: Link, parts: Sequence[Part]) -> list[Acting]:
     """What has to be put aside now."""
     silenced = bool(await link.value(MAY_REPLICATE))
     oids = [part.oid for part in parts]
     fire = ["A", "R"] if silenced else ["O", "A"]
-    found: list[Acting] = []
+    found = await search.to_keep(link, oids) if silenced else []
+    kept = await search.kept(link, oids)
     if not silenced:
         keys = await link.fetch(_FOREIGN_KEYS, oids)
         found += [_foreign_key(row["relation"], row["name"], row["definition"], later=row["later"]) for row in keys]
@@ -71,6 +60,8 @@ async def acting(link: Link, parts: Sequence[Part]) -> list[Acting]:
         ("rule", _RULES, (oids, fire)),
     ):
         for relation, name, enabled in await link.fetch(query, *arguments):
+            if kind == "trigger" and (relation, name) in kept:
+                continue
             word = f"{kind.upper()} {quote(name)}"
             alter = f"ALTER TABLE ONLY {relation} "
             found.append(Acting(kind, relation, name, f"{alter}{_ENABLE[enabled]} {word}", f"{alter}DISABLE {word}"))
@@ -113,7 +104,7 @@ async def restoring(link: Link) -> list[str]:
     later = """
         UPDATE cutover.suspended SET state = 'unvalidated' WHERE kind = 'foreign_key' AND definition LIKE '% NOT VALID';
         DELETE FROM cutover.suspended WHERE state = 'suspended'"""
-    return [*(row["definition"] for row in rows), later] if rows else []
+    return [*(row["definition"] for row in rows), *([later] if rows else []), search.NOTE_STALE]
 
 
 async def unvalidated(link: Link) -> list[tuple[str, str]]:
@@ -125,7 +116,11 @@ async def unvalidated(link: Link) -> list[tuple[str, str]]:
 
 
 async def validate_all(link: Link) -> None:
-    """Validate restored foreign keys while writers go on. One with orphans stays as it is, and is said."""
+    """While writers go on: validate restored foreign keys, refresh materialized views.
+
+    A key with orphans stays as it is, and is said.
+    """
+    await search.refresh(link)
     for relation, name in await unvalidated(link):
         try:
             await link.execute(f"ALTER TABLE {relation} VALIDATE CONSTRAINT {quote(name)}")

@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS cutover.suspended (
     relation text NOT NULL,
     name text NOT NULL,
     definition text NOT NULL,
-    state text NOT NULL DEFAULT 'suspended' CHECK (state IN ('suspended', 'unvalidated')),
+    state text NOT NULL DEFAULT 'suspended',
     PRIMARY KEY (kind, relation, name)
 );
 

@@ -17,7 +17,7 @@ from cutover.stores.sqlite.apply import Writing
 from cutover.stores.sqlite.capture import demand_intact
 from cutover.stores.sqlite.connection import Connection, settled, speaking
 from cutover.stores.sqlite.control import need_control
-from cutover.stores.sqlite.switch import suspend_triggers
+from cutover.stores.sqlite.resting import suspend_triggers
 
 T = TypeVar("T")
 

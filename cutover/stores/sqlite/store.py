@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from cutover.errors import ConfigurationError, StoreUnavailable
+from cutover.errors import ConfigurationError, CutoverError, StoreUnavailable
+from cutover.logs import get_logger
 from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
 from cutover.model.table import Tables
 from cutover.model.values import Pending, Quarantined
 from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
 from cutover.stores.base import Applier, Snapshot
-from cutover.stores.sqlite import backup, capture, control, switch
+from cutover.stores.sqlite import backup, capture, control, resting, switch
 from cutover.stores.sqlite.applier import FenceWatch, open_applier
 from cutover.stores.sqlite.capture import LogToken
 from cutover.stores.sqlite.connection import Connection, in_transaction, open_connection, settled, speaking
@@ -29,6 +30,8 @@ from cutover.stores.sqlite.snapshot import SqliteSnapshot
 from cutover.stores.sqlite.watch import CommitWatch
 
 T = TypeVar("T")
+
+_log = get_logger("sqlite")
 
 _ANCHOR_TIMEOUT = 1.0
 """Seconds to get the write lock for the audit log's anchor, which the next record moves anyway."""
@@ -61,6 +64,7 @@ class SqliteStore:
         self._snapshots = Readers(partial(self.connect, readonly=True), None)
         self._watch = CommitWatch(path, poll_interval)
         self._fence_watch = FenceWatch()
+        self._rebuilding: asyncio.Task[None] | None = None
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -88,6 +92,9 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Close every connection, then let go of the owner's lock."""
+        if self._rebuilding is not None:
+            self._rebuilding.cancel()
+            await asyncio.wait({self._rebuilding})
         await self._watch.stop()
         await self._readers.close()
         await self._snapshots.close()
@@ -173,6 +180,7 @@ class SqliteStore:
         """Install or repair capture, or the fence where the control row says shadow; broken tables are copied again."""
         await self._change(lambda c: switch.install(c, self._tables), "installing capture")
         self.wake()
+        self._rebuild_later()
 
     async def check_capture(self) -> list[str]:
         """Problems with capture, or with the fence where there must be one, and with the schema."""
@@ -276,6 +284,7 @@ class SqliteStore:
         await self._within(
             timeout, lambda c: switch.receive(c, self._tables, control, switch_id, floors or {}), "committing"
         )
+        self._rebuild_later()
 
     async def _within(self, timeout: float, work: Callable[[sqlite3.Connection], None], doing: str) -> None:
         async with speaking(doing):
@@ -294,8 +303,22 @@ class SqliteStore:
         return await self._change(lambda c: switch.tombstone(c, self._tables, switch_id), "ending a switch")
 
     async def validate(self) -> list[str]:
-        """SQLite's foreign keys never rest."""
+        """SQLite's foreign keys never rest; full-text tables are built again that nothing kept right."""
+        for name in await self._look(resting.stale, "looking for stale full-text tables"):
+            await self._change(partial(resting.rebuild, name=name), f"building {name} again")
+            _log.info("a full-text table was built again", table=name)
         return []
+
+    def _rebuild_later(self) -> None:
+        """Outside the pause; a failure is said, and tried again at the next start."""
+        if self._rebuilding is None or self._rebuilding.done():
+            self._rebuilding = asyncio.create_task(self._rebuild())
+
+    async def _rebuild(self) -> None:
+        try:
+            await self.validate()
+        except CutoverError as error:
+            _log.warning("a full-text table is stale and could not be built again", error=error.message)
 
     async def dismantle(self, control: Control, *, helpers: bool) -> list[str]:  # noqa: ARG002  # no helpers here
         """Remove everything but the control row and the outcomes of switches."""

@@ -33,6 +33,7 @@ from cutover.stores.sqlite.control import (
     read_control,
     read_outcome,
 )
+from cutover.stores.sqlite.resting import note_stale, restore_triggers, suspend_triggers
 from cutover.stores.sqlite.triggers import FENCE, LOG
 
 _log = get_logger("sqlite")
@@ -135,6 +136,7 @@ def receive(
         )
     demand_intact(connection, tables)
     drop_triggers(connection, FENCE)
+    note_stale(connection, tables)
     restore_triggers(connection)
     connection.execute(f"DELETE FROM {LOG}")
     install_capture(connection, tables)
@@ -166,39 +168,9 @@ def dismantle(connection: sqlite3.Connection, control: Control) -> None:
     need_control(connection)
     drop_capture(connection)
     drop_triggers(connection, FENCE)
-    for table in (LOG, "_cutover_quarantine", "_cutover_backfill", "_cutover_schema"):
+    for table in (LOG, "_cutover_quarantine", "_cutover_backfill", "_cutover_schema", "_cutover_rebuild"):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     put_control(connection, control)
-
-
-# -- the application's own triggers ----------------------------------------------------------------------------------
-
-
-def application_triggers(connection: sqlite3.Connection, tables: Tables) -> list[tuple[str, str, str]]:
-    """(name, table, text) of triggers on mapped tables that are not cutover's."""
-    mapped = {table.name.lower() for table in tables}
-    rows = connection.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid")
-    return [
-        (name, table, sql)
-        for name, table, sql in rows
-        if table.lower() in mapped and not name.lower().startswith("_cutover_")
-    ]
-
-
-def suspend_triggers(connection: sqlite3.Connection, tables: Tables) -> bool:
-    """Record and drop them: what they did is in the rows that the primary sends. Returns whether there were any."""
-    found = application_triggers(connection, tables)
-    for name, table, sql in found:
-        connection.execute("INSERT OR REPLACE INTO _cutover_suspended VALUES (?, ?, ?)", (name, table, sql))
-        connection.execute(f"DROP TRIGGER {quoted(name)}")
-    return bool(found)
-
-
-def restore_triggers(connection: sqlite3.Connection) -> None:
-    """Put them back as they were."""
-    for (sql,) in connection.execute("SELECT sql FROM _cutover_suspended ORDER BY rowid").fetchall():
-        connection.execute(sql)
-    connection.execute("DELETE FROM _cutover_suspended")
 
 
 # -- automatic keys --------------------------------------------------------------------------------------------------
