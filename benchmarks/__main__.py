@@ -23,6 +23,7 @@ NAMES = (
     "postgres_writes",
     "switch",
     "footprint",
+    "growth",
 )
 EXAMPLE = "example: python -m benchmarks front_writes backfill --rounds 5"
 
