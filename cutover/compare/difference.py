@@ -9,7 +9,7 @@ from typing import Literal
 from cutover.model.drift import DriftKind
 from cutover.model.table import Table
 from cutover.model.values import Key, Row, ScannedRange, SqlValue
-from cutover.schema.codecs import Codec
+from cutover.schema.codecs import Codec, Foreign
 
 StorageType = Literal["null", "integer", "real", "text", "blob"]
 
@@ -22,7 +22,7 @@ Difference = tuple[DriftKind, tuple[str, ...]]
 
 def storage_type(value: SqlValue) -> StorageType:
     """The name that SQLite's `typeof` gives."""
-    return _TYPES[type(value)]
+    return _TYPES.get(type(value), "text")  # what only Postgres holds is a text of its own kind
 
 
 def same_value(primary: SqlValue, shadow: SqlValue, codec: Codec) -> bool:
@@ -35,7 +35,7 @@ def same_value(primary: SqlValue, shadow: SqlValue, codec: Codec) -> bool:
             return struct.pack("d", primary) == struct.pack("d", shadow)
         if primary == shadow:
             return True
-    if primary is None or shadow is None or codec.digestible is not None:
+    if primary is None or shadow is None or codec.exact:
         return False
     return codec.canonical(primary) == codec.canonical(shadow)
 
@@ -101,5 +101,5 @@ def _order(key: Key) -> tuple[tuple[int, int | float | bytes], ...]:
             _RANKS[storage_type(part)],
             part if isinstance(part, int | float) else b"" if part is None else _as_text(part),
         )
-        for part in key
+        for part in (part.place if type(part) is Foreign else part for part in key)
     )

@@ -28,6 +28,14 @@ class Column:
     collation: str = "BINARY"
     target_collation: str | None = None
     """None or "C" where the target compares bytewise; otherwise the collation's name."""
+    base_type: str = ""
+    """What `target_type` stands for where its name does not say it: `enum`, or the base of a domain."""
+    labels: tuple[str, ...] = ()
+    """The values of an enum."""
+    format: str = ""
+    """How SQLite's values are spelled, for the way back; empty where nothing is known."""
+    exact: bool = False
+    """Part of the key: only values in exactly the column's format are mirrored."""
 
 
 @dataclass(frozen=True)

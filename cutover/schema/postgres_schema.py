@@ -33,6 +33,10 @@ class PostgresColumn:
     sequence: str | None = None
     """Qualified name of the identity's or serial's sequence, quoted where needed."""
     generated: bool = False
+    base_type: str = ""
+    """What `type` stands for where its name does not say it: `enum`, an extension's type, the base of a domain."""
+    labels: tuple[str, ...] = ()
+    """The values of an enum, in its order."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +146,15 @@ SELECT a.attrelid, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS ty
        pg_get_expr(d.adbin, d.adrelid) AS default, l.collname AS collation, l.collisdeterministic AS deterministic,
        l.collprovider::text AS provider, l.collcollate AS locale,
        a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated,
-       pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) AS sequence
+       pg_get_serial_sequence(a.attrelid::regclass::text, a.attname) AS sequence,
+       CASE WHEN k.typtype = 'e' THEN 'enum' WHEN k.typnamespace <> 'pg_catalog'::regnamespace THEN k.typname
+            WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) ELSE '' END AS base,
+       k.oid <> r.oid AND k.typnamespace <> 'pg_catalog'::regnamespace AS array_of_base,
+       ARRAY(SELECT enumlabel FROM pg_enum WHERE enumtypid = k.oid ORDER BY enumsortorder) AS labels
 FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type r ON r.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+JOIN pg_type k ON k.oid = CASE r.typcategory WHEN 'A' THEN r.typelem ELSE r.oid END
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
 WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
@@ -255,6 +266,8 @@ def _column(row: asyncpg.Record, database: asyncpg.Record) -> PostgresColumn:
         identity=_IDENTITY.get(row["identity"], ""),
         sequence=row["sequence"],
         generated=row["generated"],
+        base_type=row["base"] + ("[]" if row["array_of_base"] else ""),
+        labels=tuple(row["labels"]),
     )
 
 

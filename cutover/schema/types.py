@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from cutover.errors import SchemaError
 from cutover.model.table import Column
 from cutover.schema.codecs import codec_for
+from cutover.schema.codecs.names import printed
 from cutover.schema.sqlite_schema import SqliteColumn
-
-_ALIASES = {
-    "int": "integer",
-    "int2": "smallint",
-    "int4": "integer",
-    "int8": "bigint",
-    "float8": "double precision",
-    "float": "double precision",
-    "bool": "boolean",
-    "varchar": "character varying",
-}
 
 _TYPE_OF_CLASS = {"integer": "bigint", "real": "double precision", "text": "text", "blob": "bytea"}
 _TYPE_OF_AFFINITY = {"INTEGER": "bigint", "TEXT": "text", "REAL": "double precision"}
@@ -51,9 +40,7 @@ def is_soft(affinity: str) -> bool:
 
 def normal_type(written: str) -> str:
     """A type as people write it, as `format_type` prints it. Raises `SchemaError` for one that cannot be mirrored."""
-    text = re.sub(r"\s+", " ", written.strip().lower()).replace(" (", "(").replace("( ", "(").replace(" )", ")")
-    name, opening, rest = text.partition("(")
-    normal = _ALIASES.get(name, name) + opening + rest
+    normal = printed(written)
     codec_for(Column(name="", declared="", affinity="", target="", target_type=normal))
     return normal
 
@@ -69,6 +56,8 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None) -> str:
     classes = histogram.classes if histogram else ()
     if len(classes) == 1:
         return _TYPE_OF_CLASS[classes[0]]
+    if classes == ("integer", "real") and column.affinity == "NUMERIC":
+        return "numeric"  # SQLite keeps whole numbers of such a column as integers, and so does the codec
     if classes:
         raise SchemaError(
             f"holds several kinds of value ({histogram}), and no Postgres type gives all of them back unchanged",

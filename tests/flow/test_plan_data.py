@@ -155,7 +155,7 @@ async def test_duplicates_that_only_the_target_forbids(sqlite: sqlite3.Connectio
 def test_soft_columns_are_decided_by_what_they_hold(sqlite: sqlite3.Connection) -> None:
     sqlite.executescript(
         "CREATE TABLE t (k INTEGER PRIMARY KEY, a, n DECIMAL(9, 2), d DATETIME, o BLOB, m NUMERIC);"
-        "INSERT INTO t VALUES (1, 'x', 1.5, 1700000000, 'text', 1), (2, NULL, 2.5, NULL, NULL, 1.5)"
+        "INSERT INTO t VALUES (1, 'x', 1.5, 1700000000, 'text', 1), (2, NULL, 2.5, NULL, NULL, 'few')"
     )
     plan = _plan(sqlite)
     assert [f[:3] for f in _found(plan)] == [("t", "m", "type_undecided")]

@@ -132,7 +132,7 @@ def test_printing_json_as_postgres_does_and_back_changes_nothing(value: object) 
 
 @pytest.mark.parametrize(
     "kind",
-    ["real", "numeric", "numeric(10,2)", "timestamp with time zone", "date", "uuid", "text[]", "citext", "money"],
+    ["money", "oid", "tsvector", "bit(3)", "bit varying", "xml", "geometry", "tsvector[]", "hll"],
 )
 def test_types_without_a_codec_are_refused_by_name(kind: str) -> None:
     with pytest.raises(SchemaError) as error:

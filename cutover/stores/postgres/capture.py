@@ -103,7 +103,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $cuto
 
 def _log_columns(table: Table) -> list[tuple[str, str]]:
     codecs = Rows(table).key_codecs
-    return [(f"k{n}", codec.sql_type) for n, codec in enumerate(codecs, 1)]
+    return [(f"k{n}", codec.native) for n, codec in enumerate(codecs, 1)]
 
 
 def _log_table(table: Table) -> str:

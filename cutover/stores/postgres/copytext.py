@@ -46,7 +46,7 @@ def _encoder(target_type: str, codec: Codec) -> Encode:
         return lambda values: _nullable(values, int, lambda given: _integers(given, codec))
     if kind in ("text", "character varying"):
         return lambda values: _nullable(values, str, lambda given: _texts(given, codec))
-    if kind == "double precision":
+    if kind == "double precision" and codec.exact:
         return lambda values: _nullable(values, float, lambda given: list(map(repr, given)))
     return lambda values: _one_by_one(values, codec)
 

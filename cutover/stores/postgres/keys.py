@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, SqlValue
-from cutover.schema.codecs import codec_for
+from cutover.schema.codecs import Foreign, base_of, codec_for
+from cutover.schema.codecs.base import Ladder
 
 _INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
+_TEXTS = ("text", "character varying", "character", "name")
 _CLASSES: dict[type, int] = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
 """SQLite orders NULL, numbers, text, blobs (https://sqlite.org/datatype3.html, section 4.1)."""
 
@@ -67,10 +69,16 @@ def _decode(kind: str, value: str = "") -> SqlValue:
 
 def order(key: Key) -> tuple[tuple[int, object], ...]:
     """Sorts keys as SQLite sorts them bytewise."""
-    return tuple((_CLASSES[type(value)], _place(value)) for value in key)
+    return tuple(_place(value) for value in key)
 
 
-def _place(value: SqlValue) -> object:
+def _place(value: SqlValue) -> tuple[int, object]:
+    if type(value) is Foreign:
+        value = value.place  # SQLite does not hold it; it has a place among what it does
+    return _CLASSES[type(value)], _within_class(value)
+
+
+def _within_class(value: SqlValue) -> object:
     if value is None:
         return 0
     return raw_text(value) if isinstance(value, str) else value
@@ -111,9 +119,10 @@ class Bound:
 
 def _comparable(column: Column, value: SqlValue) -> SqlValue:
     """A number as the column's own kind of number, if that is equal: 1.0 sorts with 1."""
-    if column.target_type in _INTEGERS and isinstance(value, float) and value.is_integer():
+    name = base_of(column)
+    if name in _INTEGERS and isinstance(value, float) and value.is_integer():
         return int(value)
-    if column.target_type == "double precision" and isinstance(value, int) and int(float(value)) == value:
+    if name == "double precision" and isinstance(value, int) and int(float(value)) == value:
         return float(value)
     return value
 
@@ -121,8 +130,11 @@ def _comparable(column: Column, value: SqlValue) -> SqlValue:
 def _edge(column: Column, value: SqlValue, before: Sequence[object]) -> Bound:
     """The bound for a key whose columns up to this one are representable, and this one is not."""
     nothing, everything = Bound(tuple(before), inclusive=False), Bound(tuple(before), inclusive=True)
-    name = column.target_type.partition("(")[0]
-    ours = {"bytea": 3, "text": 2, "character varying": 2}.get(name, 1)
+    ladder = codec_for(column).ladder
+    if ladder is not None:
+        return _ladder_edge(column, ladder, value, before)
+    name = base_of(column)
+    ours = 3 if name == "bytea" else 2 if name in _TEXTS else 1
     theirs = _CLASSES[type(value)]
     if theirs != ours:
         return everything if theirs > ours else nothing
@@ -135,6 +147,22 @@ def _edge(column: Column, value: SqlValue, before: Sequence[object]) -> Bound:
     if name == "double precision":
         return _real_edge(value, before)
     return _integer_edge(value, _INTEGERS.get(name), before)
+
+
+def _ladder_edge(column: Column, ladder: Ladder, value: SqlValue, before: Sequence[object]) -> Bound:
+    """Between which two of the values that there can be it stands, by halving."""
+    convert = codec_for(column).to_target
+    place = _place(value)
+    if _place(ladder.at(ladder.low)) > place:
+        return Bound((*before, convert(ladder.at(ladder.low))), inclusive=False)
+    low, high = ladder.low, ladder.high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _place(ladder.at(middle)) <= place:
+            low = middle
+        else:
+            high = middle - 1
+    return Bound((*before, convert(ladder.at(low))), inclusive=True)
 
 
 def _integer_edge(value: float, limit: int | None, before: Sequence[object]) -> Bound:

@@ -32,6 +32,15 @@ KEEPALIVE = {
 }
 """The server notices that we are gone within half a minute, and lets go of our locks."""
 
+SPELLING = {
+    "DateStyle": "ISO, YMD",
+    "TimeZone": "UTC",
+    "IntervalStyle": "iso_8601",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+}
+"""Values that cross as text are printed and read in one way only, whatever the server or the role has set."""
+
 _SESSION = {
     **KEEPALIVE,
     # An asynchronous commit could be lost after the other store's change log was trimmed for it.
@@ -42,6 +51,7 @@ _SESSION = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "60s",
     "jit": "off",
+    **SPELLING,
 }
 
 
@@ -184,6 +194,7 @@ class Connections:
                     # A single statement then needs no BEGIN of its own to be as isolated as SQLite makes it.
                     "default_transaction_isolation": "serializable",
                     "statement_timeout": str(int(statement_timeout * 1000)),
+                    **SPELLING,
                 },
             )
 

@@ -15,14 +15,6 @@ from cutover.stores.postgres.names import log, quote, target
 
 Convert = Callable[[Any], SqlValue]
 
-_CANONICAL = {
-    "integer": "'i' || {0}::text",
-    "real": "'r' || encode(float8send({0}), 'hex')",
-    "text": "'t' || octet_length({0})::text || ':' || {0}",
-    "blob": "'b' || encode({0}, 'hex')",
-}
-"""The same text as `cutover.schema.codecs.canonical_any`."""
-
 
 class Rows:
     """Statements and conversions for `table`. The table is called `t` in them, given keys `k`."""
@@ -35,8 +27,9 @@ class Rows:
         self.digestible = digestible(table)
         self.key_codecs = tuple(codec_for(column) for column in table.key_columns)
         self.bytewise = all(_bytewise(column) for column in table.key_columns)
-        self.columns = ", ".join(f"t.{quote(column.target)}" for column in table.columns)
-        self.key = ", ".join(f"t.{quote(column.target)}" for column in table.key_columns)
+        self.binary = not any(codec.by_text for codec in self.codecs)
+        self.columns = _shown(table.columns, self.codecs)
+        self.key = _shown(table.key_columns, self.key_codecs)
         self.order = ", ".join(_ordered(column) for column in table.key_columns)
         self.given = self._unnest(self.key_codecs, "k", 1)
         self.same_key = " AND ".join(_same(column, f"k.k{n}") for n, column in enumerate(table.key_columns, 1))
@@ -76,9 +69,9 @@ class Rows:
     def hash(self) -> str:
         """`cutover.schema.canonical.row_hash` in SQL, as a signed bigint (the same modulo 2**64)."""
         parts = [
-            f"coalesce({_CANONICAL[codec.digestible].format('t.' + quote(column.target))} || ';', 'n;')"
+            f"coalesce({codec.digest.format('t.' + quote(column.target))} || ';', 'n;')"
             for column, codec in zip(self.table.columns, self.codecs, strict=True)
-            if codec.digestible is not None
+            if codec.digest is not None
         ]
         return f"('x' || left(md5({' || '.join(parts)}), 16))::bit(64)::bigint"
 
@@ -92,7 +85,7 @@ class Rows:
         """Distinct logged keys, each with whether the row exists, and the row."""
         keys = ", ".join(f"k{n}" for n in range(1, len(self.table.key) + 1))
         return f"""
-            SELECT {", ".join(f"k.k{n}" for n in range(1, len(self.table.key) + 1))}, t.tableoid IS NOT NULL,
+            SELECT {self._numbered("k.k")}, t.tableoid IS NOT NULL,
                    {self.columns}
             FROM (SELECT DISTINCT {keys} FROM {self.log} WHERE NOT whole) k
             LEFT JOIN {self.name} t ON {self.same_key}"""
@@ -100,7 +93,7 @@ class Rows:
     @cached_property
     def logged_among(self) -> str:
         """Which of the given keys are in the log."""
-        keys = ", ".join(f"k.k{n}" for n in range(1, len(self.table.key) + 1))
+        keys = self._numbered("k.k")
         same = " AND ".join(f"l.k{n} = k.k{n}" for n in range(1, len(self.table.key) + 1))
         return f"SELECT DISTINCT {keys} FROM {self.given} JOIN {self.log} l ON NOT l.whole AND {same}"
 
@@ -123,7 +116,8 @@ class Rows:
         columns = self.table.key_columns[: len(bound.values)]
         left = ", ".join(_ordered(column) for column in columns)
         right = ", ".join(
-            f"${first + n}::{codec.sql_type}" for n, codec in enumerate(self.key_codecs[: len(bound.values)])
+            codec.write(f"${first + n}::{codec.sql_type}")
+            for n, codec in enumerate(self.key_codecs[: len(bound.values)])
         )
         return f"({left}) {operator} ({right})"
 
@@ -131,10 +125,11 @@ class Rows:
     def many_ranges(self) -> str:
         """Digests of many ranges at once: the arrays of the lower keys, then those of the upper keys."""
         width = len(self.table.key)
-        types = [codec.sql_type for codec in self.key_codecs]
-        arrays = ", ".join(f"${n}::{sql_type}[]" for n, sql_type in enumerate(types * 2, 1))
+        both = self.key_codecs * 2
+        arrays = ", ".join(f"${n}::{codec.sql_type}[]" for n, codec in enumerate(both, 1))
         names = [f"{side}{n}" for side in "lu" for n in range(1, width + 1)]
-        low, high = (", ".join(f"b.{name}" for name in names[at : at + width]) for at in (0, width))
+        sides = [codec.write(f"b.{name}") for name, codec in zip(names, both, strict=True)]
+        low, high = (", ".join(sides[at : at + width]) for at in (0, width))
         return f"""
             SELECT d.n, d.s FROM unnest({arrays}) WITH ORDINALITY AS b({", ".join(names)}, place)
             CROSS JOIN LATERAL (
@@ -150,7 +145,10 @@ class Rows:
             f"k{n}" + ("" if _bytewise(column) else ' COLLATE "C"')
             for n, column in enumerate(self.table.key_columns, 1)
         )
-        uppers = ", ".join(f"(array_agg(k{n}) FILTER (WHERE is_last OR rn % {rows_per_range} = 0))[1]" for n in width)
+        last = f"FILTER (WHERE is_last OR rn % {rows_per_range} = 0)"
+        uppers = ", ".join(
+            codec.read(f"(array_agg(k{n}) {last})[1]") for n, codec in zip(width, self.key_codecs, strict=True)
+        )
         return f"""
             SELECT count(*), coalesce(sum(h), 0), {uppers}
             FROM (
@@ -166,7 +164,7 @@ class Rows:
     def insert(self) -> str:
         """Insert rows (one array a column)."""
         names = ", ".join(quote(column.target) for column in self.table.columns)
-        values = ", ".join(f"v.k{n}" for n in range(1, len(self.table.columns) + 1))
+        values = ", ".join(f"v.k{n}" for n in range(1, len(self.codecs) + 1))
         # Keys of GENERATED ALWAYS columns are the primary's, too.
         return (
             f"INSERT INTO {self.name} AS t ({names}) OVERRIDING SYSTEM VALUE "
@@ -198,16 +196,29 @@ class Rows:
         given = self._unnest(self.key_codecs, "k", first)
         return f"DELETE FROM {self.name} t WHERE {condition} AND NOT EXISTS (SELECT FROM {given} WHERE {self.same_key})"
 
+    def _numbered(self, prefix: str) -> str:
+        return ", ".join(codec.read(f"{prefix}{n}") for n, codec in enumerate(self.key_codecs, 1))
+
     @staticmethod
-    def _unnest(codecs: Iterable[Codec], alias: str, first: int) -> str:
-        types = [codec.sql_type for codec in codecs]
-        arrays = ", ".join(f"${n}::{sql_type}[]" for n, sql_type in enumerate(types, first))
-        return f"unnest({arrays}) AS {alias}({', '.join(f'k{n}' for n in range(1, len(types) + 1))})"
+    def _unnest(codecs: Sequence[Codec], alias: str, first: int) -> str:
+        """Parameters as rows of values of the columns' types, named k1, k2 ..."""
+        arrays = ", ".join(f"${n}::{codec.sql_type}[]" for n, codec in enumerate(codecs, first))
+        names = ", ".join(f"k{n}" for n in range(1, len(codecs) + 1))
+        if not any(codec.by_text for codec in codecs):
+            return f"unnest({arrays}) AS {alias}({names})"
+        values = ", ".join(f"{codec.write(f'u.k{n}')} AS k{n}" for n, codec in enumerate(codecs, 1))
+        return f"(SELECT {values} FROM unnest({arrays}) AS u({names})) AS {alias}"
 
 
 def arrays(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
     """Rows as one list a column."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _shown(columns: Iterable[Column], codecs: Iterable[Codec]) -> str:
+    """The columns as the driver is to give them."""
+    pairs = zip(columns, codecs, strict=True)
+    return ", ".join(codec.read(f"t.{quote(column.target)}") for column, codec in pairs)
 
 
 def _bytewise(column: Column) -> bool:

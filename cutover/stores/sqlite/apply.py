@@ -19,7 +19,7 @@ from cutover.errors import Unrepresentable
 from cutover.model.control import BackfillProgress
 from cutover.model.table import Column, Table
 from cutover.model.values import Applied, Key, Row, SqlValue
-from cutover.schema.codecs import Codec, canonical_any, codecs_for
+from cutover.schema.codecs import Codec, Foreign, codecs_for
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.control import put_progress
 from cutover.stores.sqlite.keys import TypedKey, decode_key, encode_key, match, typed, within
@@ -107,7 +107,7 @@ class Writing:
         return where, parameters
 
     def _same(self, table: Table, row: Row, found: Row | None) -> bool:
-        """Equal by type and bytes; a JSON text that means the same is left as the application wrote it."""
+        """Equal by type and bytes; what means the same in another spelling is left as the application wrote it."""
         if found is None:
             return False
         return all(
@@ -117,9 +117,9 @@ class Writing:
         )
 
     def _kept(self, table: Table, row: Row, found: Row | None) -> Row:
-        """`row` with the texts of `found` where both mean the same JSON."""
+        """`row` with the values of `found` where both mean the same, such as one JSON or one point in time."""
         codecs = self._codecs_of(table)
-        if found is None or all(codec.canonical is canonical_any for codec in codecs):
+        if found is None or all(codec.exact for codec in codecs):
             return row
         return tuple(
             old if new is not None and old is not None and codec.canonical(new) == codec.canonical(old) else new
@@ -169,6 +169,8 @@ class Writing:
 
     def _write(self, table: Table, row: Row, found: Row | None) -> None:
         for column, value in zip(table.columns, row, strict=True):
+            if type(value) is Foreign:
+                raise Unrepresentable(f"{column.name}: {value.reason}")
             if altered(column, value):
                 raise Unrepresentable(
                     f"{column.name}: a column declared {column.declared!r} would store this value as another one"

@@ -8,6 +8,7 @@ from typing import Any
 
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, SqlValue
+from cutover.schema.codecs import Foreign
 from cutover.schema.sqlite_schema import quoted
 
 TypedKey = tuple[tuple[str, SqlValue], ...]
@@ -37,6 +38,8 @@ def _encode(value: SqlValue) -> tuple[str, Any]:
             return "i", value
         case float():
             return "r", value.hex()
+        case Foreign():
+            return "f", [value, value.reason, _encode(value.place)]
         case str():
             return "t", value
         case bytes():
@@ -48,6 +51,8 @@ def _decode(tag: str, value: Any) -> SqlValue:  # noqa: ANN401  # from JSON
         return float.fromhex(value)
     if tag == "b":
         return bytes.fromhex(value)
+    if tag == "f":
+        return Foreign(value[0], value[1], _decode(*value[2]))
     return value  # type: ignore[no-any-return]  # i, t and n are themselves
 
 
@@ -56,7 +61,12 @@ _RANK = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
 
 def order(key: Key) -> tuple[tuple[int, Any], ...]:
     """Sorts keys as SQLite does under BINARY collation: NULL, numbers, text by its bytes, blobs."""
-    return tuple((_RANK[type(value)], 0 if value is None else value) for value in key)
+    return tuple((_RANK[type(value)], 0 if value is None else value) for value in map(_place, key))
+
+
+def _place(value: SqlValue) -> SqlValue:
+    """What SQLite does not hold has a place among what it does."""
+    return value.place if type(value) is Foreign else value
 
 
 def within(key: Key, after: Key | None, upto: Key | None) -> bool:
@@ -78,6 +88,7 @@ def key_order(table: Table) -> str:
 
 def bound(value: SqlValue) -> tuple[str, SqlValue]:
     """(placeholder, parameter) of a value; text that was not valid UTF-8 goes back as the bytes it was."""
+    value = _place(value)
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
@@ -95,6 +106,9 @@ def match(table: Table, key: Key) -> tuple[str, tuple[SqlValue, ...]]:
     parameters: list[SqlValue] = []
     for column, value in zip(table.key_columns, key, strict=True):
         name = quoted(column.name)
+        if type(value) is Foreign:
+            parts.append("0")  # SQLite has no such row
+            continue
         if value is None:
             parts.append(f"{name} IS NULL")
             continue

@@ -15,8 +15,8 @@ from typing import Any
 
 from cutover.model.table import Table
 from cutover.model.values import Key, RangeDigest, ScannedRange
-from cutover.schema.canonical import MODULUS, canonical_row
-from cutover.schema.codecs import canonical_any, codecs_for
+from cutover.schema.canonical import MODULUS, digest_row
+from cutover.schema.codecs import codecs_for, digestible
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.connection import leniently
 from cutover.stores.sqlite.keys import bounds, key_order, order
@@ -31,7 +31,7 @@ class TableScan:
         self._connection = connection
         self._table = table
         self._codecs = codecs_for(table)
-        self._in_sql = all(codec.canonical is canonical_any for codec in self._codecs) and _is_utf8(connection)
+        self._in_sql = digestible(table) and _is_utf8(connection)
         if self._in_sql:
             self._what = f"CAST({' || '.join(_canonical_sql(c.name) for c in table.columns)} AS BLOB)"
         else:
@@ -108,7 +108,7 @@ class TableScan:
             hashes = b"".join([md5(row[0], usedforsecurity=False).digest() for row in rows])
         else:
             width, codecs = self._width, self._codecs
-            hashes = b"".join([md5(canonical_row(row[:width], codecs), usedforsecurity=False).digest() for row in rows])
+            hashes = b"".join([md5(digest_row(row[:width], codecs), usedforsecurity=False).digest() for row in rows])
         total: int = sum(unpack(">" + "Q8x" * len(rows), hashes))
         return total % MODULUS
 

@@ -1,0 +1,110 @@
+"""json and jsonb: text on SQLite."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from cutover.errors import Unrepresentable
+from cutover.model.values import SqlValue
+from cutover.schema.codecs.base import Codec, Foreign, canonical_any, same
+from cutover.schema.codecs.decimals import significand, too_large
+from cutover.schema.codecs.plain import plain_text
+
+
+def _json(value: Any) -> str:  # noqa: ANN401  # any storage class
+    """The `json` type keeps the text as it is, so it only has to be JSON."""
+    text = plain_text(value)
+    try:
+        json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise Unrepresentable("text that is not JSON in a column of type json") from None
+    return text
+
+
+def _jsonb(value: Any) -> str:  # noqa: ANN401  # any storage class
+    """`jsonb` keeps what the text means, and has no room for some of it."""
+    text = plain_text(value)
+    try:
+        parsed = json.loads(
+            text, parse_constant=_no_constant, parse_float=_numeric, parse_int=_numeric, object_pairs_hook=_distinct
+        )
+        if "\\u" in text:
+            plain = json.dumps(parsed, ensure_ascii=False)
+            plain.encode()
+            if "\\u0000" in plain.replace("\\\\", ""):
+                raise Unrepresentable("JSON with a NUL character in a column of type jsonb")
+    except UnicodeEncodeError:
+        raise Unrepresentable("JSON that is not valid Unicode in a column of type jsonb") from None
+    except (ValueError, RecursionError):
+        raise Unrepresentable("text that is not JSON in a column of type jsonb") from None
+    return text
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # SQLite's functions read the first of them, Postgres keeps the last.
+        raise Unrepresentable("JSON with a key that occurs twice in a column of type jsonb")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _numeric(text: str) -> int:
+    """Refuses a number beyond Postgres's numeric, which jsonb keeps numbers in."""
+    if too_large(significand(text)):
+        raise Unrepresentable("JSON with a number too large or too small for a column of type jsonb")
+    return 0
+
+
+_JSON_SPACING = re.compile(r'("(?:[^"\\]|\\.)*")|([,:]) ')
+
+
+def _json_compact(value: Any) -> SqlValue:  # noqa: ANN401  # text from the driver
+    """Postgres prints jsonb with a space after commas and colons; applications write none. Numbers stay as printed."""
+    return _JSON_SPACING.sub(lambda found: found[1] or found[2], value)
+
+
+def _tagged_number(text: str) -> dict[str, str]:
+    """One spelling a number: 1, 1.0 and 1e0 are the same. Tagged, so that no string and no object equals it."""
+    sign, digits, power = significand(text)
+    return {"number": f"{sign}{digits}e{power}"}
+
+
+def _marked_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Tells an object's own keys from the tag above."""
+    return {"=" + key: value for key, value in pairs}
+
+
+def json_canonical(value: SqlValue) -> bytes:
+    """Equal for texts that are equal as JSON: key order, white space and number spelling do not count."""
+    if not isinstance(value, str) or type(value) is Foreign:
+        return canonical_any(value)
+    try:
+        parsed = json.loads(
+            value,
+            parse_constant=_no_constant,
+            parse_float=_tagged_number,
+            parse_int=_tagged_number,
+            object_pairs_hook=_marked_keys,
+        )
+        return b"j" + json.dumps(parsed, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        return canonical_any(value)
+
+
+_NO_KEY = "one JSON value has many spellings"
+
+
+def json_codec() -> Codec:
+    """json."""
+    return Codec(_json, same, canonical_any, None, "json", "json", _NO_KEY)
+
+
+def jsonb_codec() -> Codec:
+    """jsonb."""
+    return Codec(_jsonb, _json_compact, json_canonical, None, "jsonb", "jsonb", _NO_KEY)

@@ -1,0 +1,161 @@
+"""date, timestamp and timestamptz: one point in time, in the spelling that the column on SQLite has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from cutover.errors import SchemaError, Unrepresentable
+from cutover.model.values import SqlValue
+from cutover.schema.codecs.base import ABOVE, BELOW, Codec, Foreign, Ladder, meaning, text_form
+from cutover.schema.codecs.instants import (
+    BEYOND,
+    DAY,
+    FIRST,
+    REALS,
+    UNITS,
+    Format,
+    spelled,
+    wall_clock,
+)
+
+DEFAULT = "YYYY-MM-DD HH:MM:SS[.ffffff]"
+DEFAULT_DAY = "YYYY-MM-DD"
+_DEFAULTS = {"INTEGER": "epoch_seconds", "REAL": "epoch_real"}
+_PRINTED = re.compile(r"(\d{4})-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d+)?)?(?:\+00)?", re.ASCII)
+
+
+def default_format(kind: str, affinity: str) -> str:
+    """The format of a column that neither the configuration nor data say anything of."""
+    if kind == "date":
+        return "epoch_days" if affinity in _DEFAULTS else DEFAULT_DAY
+    return _DEFAULTS.get(affinity, DEFAULT)
+
+
+def moment(kind: str, precision: int, affinity: str, wanted: str, *, strict: bool = False) -> Codec:
+    """`kind` is date, timestamp or timestamptz; `precision` the decimals of its seconds.
+
+    `strict`: nothing gets more decimals than its format has, since keys have to sort as time does.
+    """
+    name = wanted or default_format(kind, affinity)
+    form = Format.of(name)
+    if form is None:
+        raise SchemaError(
+            f"the format {name} is none for a column of type {kind}",
+            hint=f"Formats are such as {DEFAULT}, YYYY-MM-DDTHH:MM:SS.fffZ, epoch_seconds, epoch_milliseconds.",
+        )
+    step = DAY if kind == "date" else 10 ** (6 - precision)
+
+    rung = max(step, form.unit)
+
+    def parse(value: SqlValue) -> int:
+        micros = _micros(value, form, kind)
+        if micros % step:
+            raise Unrepresentable(
+                "a time of day in a column of type date"
+                if kind == "date"
+                else f"a time with more than {precision} decimals in a column of type {kind}({precision})"
+            )
+        return micros
+
+    def convert(value: Any) -> str:  # noqa: ANN401  # any storage class
+        if type(value) is Foreign:
+            return str(value)
+        return printed(parse(value), kind)
+
+    def canonical(value: SqlValue) -> bytes:
+        return b"m%d" % _micros(value, form, kind)
+
+    return Codec(
+        to_target=convert,
+        to_source=_back(form, strict=strict),
+        canonical=meaning(canonical),
+        digest=_digest(form, kind),
+        sql_type="text",
+        native={"date": "date", "timestamp": "timestamp", "timestamptz": "timestamptz"}[kind],
+        key="" if form.orderly else f"times in the format {name} do not sort as time does",
+        format=name,
+        ladder=Ladder(FIRST // rung, BEYOND // rung - 1, lambda number: form.render(number * rung)),
+    )
+
+
+def _micros(value: SqlValue, form: Format, kind: str) -> int:
+    if isinstance(value, str):
+        found = spelled(value)
+        if found.shifted and kind != "timestamptz":
+            raise Unrepresentable(f"a time with the offset {found.offset.strip()} in a column of type {kind}")
+        if not FIRST <= found.micros < BEYOND:
+            raise Unrepresentable("a point in time outside of the years 1 to 9999")
+        return found.micros
+    if isinstance(value, int | float):
+        if not form.counts:
+            raise Unrepresentable(f"a number in a column whose points in time are written as {form.name}")
+        return form.counted(value)
+    raise Unrepresentable(f"a blob in a column of type {kind}")
+
+
+def printed(micros: int, kind: str) -> str:
+    """As Postgres prints it, in UTC."""
+    text = wall_clock(micros)
+    if kind == "date":
+        return text[:10]
+    rest = micros % 1_000_000
+    decimals = f".{rest:06}".rstrip("0") if rest else ""
+    return text + decimals + ("+00" if kind == "timestamptz" else "")
+
+
+def _back(form: Format, *, strict: bool) -> Callable[[str], SqlValue]:
+    def convert(text: str) -> SqlValue:
+        found = _PRINTED.fullmatch(text)
+        if found is None or found[1] == "0000":
+            below = text.startswith("-") or text.endswith("BC")
+            return Foreign(text, f"{text} is outside of the years 1 to 9999", BELOW if below else ABOVE)
+        micros = spelled(text.removesuffix("+00")).micros
+        if micros % form.unit == 0 or not (strict or form.counts):
+            return form.render(micros)
+        floor = form.render(micros // form.unit * form.unit)
+        place = f"{floor}~" if isinstance(floor, str) else floor
+        return Foreign(text, f"the format {form.name} has no room for the fraction of {text}", place)
+
+    return convert
+
+
+# -- digests -----------------------------------------------------------------------------------------------------------
+
+
+def _digest(form: Format, kind: str) -> str | None:
+    if form.name in REALS:
+        return None
+    moment_sql = {"date": "{0}::timestamp", "timestamp": "{0}", "timestamptz": "({0} AT TIME ZONE 'UTC')"}[kind]
+    inner = _count_sql(form, moment_sql) if form.name in UNITS else text_form(_text_sql(form, moment_sql))
+    # Infinity has no fields, and other years have other lengths.
+    return f"CASE WHEN {{0}} >= '0001-01-01' AND {{0}} < '10000-01-01' THEN {inner} ELSE 'x' || {{0}}::text END"
+
+
+def _count_sql(form: Format, sql: str) -> str:
+    unit = UNITS[form.name]
+    seconds = f"extract(epoch FROM date_trunc('second', {sql}))::bigint"
+    micros = f"({seconds} * 1000000 + extract(microseconds FROM {sql})::bigint % 1000000)"
+    return f"CASE WHEN {micros} % {unit} = 0 THEN 'i' || ({micros} / {unit})::text ELSE 'x' || {{0}}::text END"
+
+
+def _text_sql(form: Format, sql: str) -> str:
+    """`Format.render`, in SQL."""
+    if not form.separator:
+        time = f"to_char({sql}, 'YYYY-MM-DD HH24:MI:SS') || {_decimals_sql('', sql)}"
+        return f"(CASE date_trunc('day', {sql}) WHEN {sql} THEN to_char({sql}, 'YYYY-MM-DD') ELSE {time} END)"
+    whole = f"to_char({sql}, 'YYYY-MM-DD\"{form.separator}\"HH24:MI:SS')"
+    return f"({whole} || {_decimals_sql(form.decimals, sql)} || '{form.offset}')"
+
+
+def _decimals_sql(decimals: str, sql: str) -> str:
+    six = f"to_char({sql}, '.US')"
+    if decimals == ".ffffff":
+        return six
+    if decimals in (".fff", "[.fff]"):
+        none = f"WHEN {six} = '.000000' THEN '' " if decimals == "[.fff]" else ""
+        return f"CASE {none}WHEN right({six}, 3) = '000' THEN left({six}, 4) ELSE {six} END"
+    if decimals == "[.f]":
+        return f"rtrim(rtrim({six}, '0'), '.')"
+    return f"CASE {six} WHEN '.000000' THEN '' ELSE {six} END"
