@@ -31,6 +31,9 @@ RANGES_AT_ONCE = 25
 _SAMPLED = 4
 """Of the first chunk of a table, and of each fourth, one range with equal digests is read in full."""
 
+_DRILLED = 16 << 20
+"""Bytes of rows that are compared at one time."""
+
 _UNSETTLED_MAX = 10_000
 """Rows in flight that are remembered for the end of the scan. With more, it stops and waits for them."""
 
@@ -183,11 +186,18 @@ class Scanner:
         return keys
 
     async def _drill(self, states: States, span: Span) -> list[Key]:
-        mine, theirs = await asyncio.gather(
-            states.primary.between(self._table, span.after, span.upper),
-            states.shadow.between(self._table, span.after, span.upper),
-        )
-        return differing_keys(self._table, self._codecs, mine, theirs)
+        """Keys of the rows that differ in a range, read in parts that are not too large."""
+        suspects, after, done = list[Key](), span.after, False
+        while not done:
+            page = await states.primary.page(self._table, after, self._tools.settings.range_rows, _DRILLED)
+            last = self._table.key_of(page.rows[-1]) if page.more else None
+            done = last is None or (span.upper is not None and not is_after(span.upper, last))
+            upper = span.upper if done else last
+            mine = [row for row in page.rows if not is_after(self._table.key_of(row), upper)]
+            theirs = await states.shadow.between(self._table, after, upper)
+            suspects += differing_keys(self._table, self._codecs, mine, theirs)
+            after = upper
+        return suspects
 
     async def _led_by_shadow(self, span: Span) -> None:
         """A range in which the shadow has far more rows than the primary, or any beyond its last: page by page."""

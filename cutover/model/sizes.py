@@ -6,9 +6,6 @@ from collections.abc import Sequence
 
 from cutover.model.values import Row
 
-FIRST_FETCH = 16
-"""Rows. Nothing is known of their size yet."""
-
 _LARGEST_FETCH = 2000
 _FETCHED_SIZE = 1 << 20
 """Bytes that the rows fetched at one time should come to."""
@@ -26,5 +23,5 @@ def size_of(rows: Sequence[Row]) -> int:
 
 
 def next_fetch(rows: int, size: int) -> int:
-    """How many rows to fetch next, after `rows` rows were `size` bytes."""
-    return max(1, min(_LARGEST_FETCH, _FETCHED_SIZE * rows // (size or 1)))
+    """How many rows to fetch next, after `rows` rows were `size` bytes. The first time it is one."""
+    return max(1, min(_LARGEST_FETCH, 32 * rows, _FETCHED_SIZE * rows // (size or 1)))

@@ -10,6 +10,8 @@ from cutover.schema.codecs import Codec, canonical_any
 
 MODULUS = 1 << 64
 
+_SLICE = 1 << 20
+
 
 def canonical_row(row: Row, codecs: Sequence[Codec]) -> bytes:
     """The canonical bytes of a row: each column's canonical form followed by `;`."""
@@ -34,6 +36,24 @@ def digest_row(row: Row, codecs: Sequence[Codec]) -> bytes:
     if all(codec.digest is not None for codec in codecs):
         return b"".join(canonical_any(value) + b";" for value in row)
     return canonical_row(row, codecs)
+
+
+def row_md5(row: Row, codecs: Sequence[Codec]) -> bytes:
+    """The MD5 of `digest_row`, made of slices where values are large: their canonical form is never held whole."""
+    if not any(isinstance(value, bytes) and len(value) > _SLICE for value in row) or not all(
+        codec.digest is not None for codec in codecs
+    ):
+        return md5(digest_row(row, codecs), usedforsecurity=False).digest()
+    hashed = md5(usedforsecurity=False)
+    for value in row:
+        if isinstance(value, bytes):
+            hashed.update(b"b")
+            for at in range(0, len(value), _SLICE):
+                hashed.update(value[at : at + _SLICE].hex().encode())
+        else:
+            hashed.update(canonical_any(value))
+        hashed.update(b";")
+    return hashed.digest()
 
 
 def digest(rows: Sequence[Row], codecs: Sequence[Codec]) -> int:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from cutover.errors import StaleApplier, Unrepresentable
 from cutover.model.control import BackfillProgress, Control
+from cutover.model.sizes import size_of
 from cutover.model.table import Table
 from cutover.model.values import Applied, Key, Row
 from cutover.schema.canonical import canonical_row
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres import indexes
-from cutover.stores.postgres.copytext import copy_text
+from cutover.stores.postgres.copytext import copy_slices, copy_text
 from cutover.stores.postgres.errors import UNIQUE_VIOLATION, PostgresRefused
 from cutover.stores.postgres.keys import Bound
 from cutover.stores.postgres.link import Link
@@ -26,7 +27,8 @@ _CHUNK = 5000
 """Rows of one statement."""
 
 _PIECE = 2000
-"""Rows that are written out for COPY at one time."""
+_LARGE = 4 << 20
+"""Rows that are written out for COPY at one time, and bytes of them."""
 
 _NO_ARBITER = ("42P10", "55000", "21000")
 """The key has no unique index that ON CONFLICT could use, or it takes two of our keys for one."""
@@ -283,16 +285,42 @@ async def _lines(rows: Rows, new: Sequence[Row]) -> AsyncGenerator[bytes, None]:
 
     Raises `Unrepresentable` when it comes to a row that cannot be held.
     """
-    pieces = [new[at : at + _PIECE] for at in range(0, len(new), _PIECE)]
+    pieces = _pieces(new)
     ahead: asyncio.Task[bytes] | None = None
     try:
-        for number in range(len(pieces)):
-            text = await (ahead or _written(rows, pieces[number]))
-            ahead = _written(rows, pieces[number + 1]) if number + 1 < len(pieces) else None
+        for number, piece in enumerate(pieces):
+            if _is_large(piece):
+                for slice_ in copy_slices(piece[0], rows.codecs):
+                    yield slice_
+                continue
+            text = await (ahead or _written(rows, piece))
+            following = pieces[number + 1] if number + 1 < len(pieces) else []
+            ahead = _written(rows, following) if following and not _is_large(following) else None
             yield text
     finally:
         if ahead is not None:
             ahead.cancel()
+
+
+def _is_large(piece: Sequence[Row]) -> bool:
+    """Only a row that is by itself can be."""
+    return len(piece) == 1 and size_of(piece) > _LARGE
+
+
+def _pieces(new: Sequence[Row]) -> list[Sequence[Row]]:
+    """Rows to be written out at one time; a large one is by itself."""
+    if size_of(new) <= _LARGE:
+        return [new[at : at + _PIECE] for at in range(0, len(new), _PIECE)]
+    pieces: list[list[Row]] = []
+    held = _LARGE
+    for row in new:
+        size = size_of([row])
+        if held + size > _LARGE or len(pieces[-1]) == _PIECE:
+            pieces.append([])
+            held = 0
+        pieces[-1].append(row)
+        held += size
+    return list(pieces)
 
 
 def _written(rows: Rows, piece: Sequence[Row]) -> asyncio.Task[bytes]:

@@ -7,7 +7,7 @@ https://www.postgresql.org/docs/current/sql-copy.html, "Text Format".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cutover.errors import Unrepresentable
@@ -21,6 +21,8 @@ Encode = Callable[[Values], list[str]]
 _NULL = "\\N"
 _MEANT = (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"))
 """What COPY would take for something else; the backslash first."""
+
+_SLICE = 1 << 20
 
 
 def encoders(columns: Sequence[Column], codecs: Sequence[Codec]) -> tuple[Encode, ...]:
@@ -38,6 +40,27 @@ def copy_text(rows: Sequence[Row], encode: Sequence[Encode]) -> bytes:
         return text.encode() + b"\n"
     except UnicodeEncodeError:
         raise Unrepresentable("text that is not valid Unicode") from None
+
+
+def copy_slices(row: Row, codecs: Sequence[Codec]) -> Iterator[bytes]:
+    """The line of one row with large values, in slices, so that no more copies of it are made than must be.
+
+    Raises `Unrepresentable`.
+    """
+    for number, (value, codec) in enumerate(zip(row, codecs, strict=True)):
+        yield b"\t" if number else b""
+        if value is None:
+            yield _NULL.encode()
+            continue
+        held = codec.to_target(value)
+        if isinstance(held, bytes):
+            yield b"\\\\x"
+            yield from (held[at : at + _SLICE].hex().encode() for at in range(0, len(held), _SLICE))
+        elif isinstance(held, str):
+            yield from (escape(held[at : at + _SLICE]).encode() for at in range(0, len(held), _SLICE))
+        else:
+            yield _written(held).encode()
+    yield b"\n"
 
 
 def _encoder(target_type: str, codec: Codec) -> Encode:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from cutover.errors import CaptureBroken, StoreError, Unrepresentable
-from cutover.model.sizes import FIRST_FETCH, next_fetch, size_of
+from cutover.model.sizes import next_fetch, size_of
 from cutover.model.table import Table
 from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.canonical import MODULUS, digest
@@ -86,7 +86,7 @@ class PostgresSnapshot:
         """Distinct logged keys with their rows."""
         rows = self._rows(table)
         width = len(table.key)
-        cursor, count = await self._link.cursor(rows.logged), min(fetch, FIRST_FETCH)
+        cursor, count = await self._link.cursor(rows.logged), 1
         while found := await self._link.guard(cursor.fetch(count)):
             count = min(fetch, next_fetch(len(found), size_of([tuple(record) for record in found])))
             yield [
@@ -124,7 +124,7 @@ class PostgresSnapshot:
 
     async def page(self, table: Table, after: Key | None, rows: int, size: int) -> Page:
         """The next rows, up to a size: they are fetched a few at a time, the more the smaller they are."""
-        found, held, fetch = list[Row](), 0, FIRST_FETCH
+        found, held, fetch = list[Row](), 0, 1
         ours = self._rows(table)
         await self._prefer_index(True)
         condition, values = ours.condition(_bound(table, after), None)

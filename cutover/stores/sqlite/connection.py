@@ -136,6 +136,26 @@ def leniently(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
         connection.text_factory = str
 
 
+_LARGE = 1 << 16
+"""Bytes. Of rows whose values are no larger, a thousand may be held at one time."""
+
+
+def sparingly(connection: sqlite3.Connection, work: Callable[[bool], T]) -> T:
+    """Run `work(False)`, which may fetch many rows at one time; if it meets a large value, `work(True)` instead.
+
+    That has to take one row at a time. SQLite itself keeps watch, so that it costs nothing where values are small.
+    """
+    before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGE)
+    try:
+        return work(False)
+    except sqlite3.DataError as error:
+        if error.sqlite_errorname != "SQLITE_TOOBIG":
+            raise
+    finally:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+    return work(True)
+
+
 def fetch(connection: sqlite3.Connection, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
     """All rows of a query, read leniently."""
     return leniently(connection, lambda: connection.execute(sql, parameters).fetchall())

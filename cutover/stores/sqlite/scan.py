@@ -7,19 +7,21 @@ Python only hashes them; otherwise rows are fetched and made canonical here. Bot
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import md5
 from itertools import islice
 from struct import unpack
-from typing import Any
+from typing import Any, TypeVar
 
 from cutover.model.table import Table
 from cutover.model.values import Key, RangeDigest, ScannedRange
-from cutover.schema.canonical import MODULUS, digest_row
+from cutover.schema.canonical import MODULUS, row_md5
 from cutover.schema.codecs import codecs_for, digestible
 from cutover.schema.sqlite_schema import quoted
-from cutover.stores.sqlite.connection import leniently
+from cutover.stores.sqlite.connection import leniently, sparingly
 from cutover.stores.sqlite.keys import bounds, key_order, order
+
+T = TypeVar("T")
 
 _FETCH = 1000
 
@@ -31,28 +33,46 @@ class TableScan:
         self._connection = connection
         self._table = table
         self._codecs = codecs_for(table)
-        self._in_sql = digestible(table) and _is_utf8(connection)
+        self._can_in_sql = digestible(table) and _is_utf8(connection)
+        self._prepare(one_by_one=False)
+        self._last: Key = ()
+        """The key of the row summed last, where rows carry theirs."""
+        self._indexed = all(column.collation.upper() == "BINARY" for column in table.key_columns)
+
+    def _prepare(self, *, one_by_one: bool) -> None:
+        """SQLite would make a dozen copies of a large value on the way to its canonical form."""
+        table = self._table
+        self._in_sql = self._can_in_sql and not one_by_one
         if self._in_sql:
             self._what = f"CAST({' || '.join(_canonical_sql(c.name) for c in table.columns)} AS BLOB)"
         else:
             self._what = ", ".join(quoted(column.name) for column in table.columns)
         self._width = 1 if self._in_sql else len(table.columns)
-        self._indexed = all(column.collation.upper() == "BINARY" for column in table.key_columns)
+        self._fetch = 1 if one_by_one else _FETCH
 
     def ranges(self, after: Key | None, rows_per_range: int, ranges: int) -> list[ScannedRange]:
         """`Snapshot.scan`."""
-        return leniently(self._connection, lambda: self._ranges(after, rows_per_range, ranges))
+        return self._reading(lambda: self._ranges(after, rows_per_range, ranges))
+
+    def _reading(self, work: Callable[[], T]) -> T:
+        """Whatever the text, and however large a value."""
+
+        def read(one_by_one: bool) -> T:
+            self._prepare(one_by_one=one_by_one)
+            return work()
+
+        return leniently(self._connection, lambda: sparingly(self._connection, read))
 
     def _ranges(self, after: Key | None, rows_per_range: int, ranges: int) -> list[ScannedRange]:
         rows = self._rows(after, None, ordered=True, limit=rows_per_range * ranges)
         found = []
-        while chunk := list(islice(rows, rows_per_range)):
-            found.append(ScannedRange(self._key(chunk[-1]), len(chunk), self._digest(chunk)))
+        while (part := self._sum(islice(rows, rows_per_range))).rows:
+            found.append(ScannedRange(self._last, *part))
         return found
 
     def digests(self, after: Key | None, uppers: Sequence[Key], *, tail: bool) -> list[RangeDigest]:
         """`Snapshot.digests`."""
-        return leniently(self._connection, lambda: self._digests(after, uppers, tail=tail))
+        return self._reading(lambda: self._digests(after, uppers, tail=tail))
 
     def _digests(self, after: Key | None, uppers: Sequence[Key], *, tail: bool) -> list[RangeDigest]:
         ends: list[Key | None] = [*uppers, *([None] if tail else [])]
@@ -72,11 +92,16 @@ class TableScan:
         found, held = [], next(rows, None)
         for upper in ends:
             limit = None if upper is None else order(upper)
+            count = total = 0
             chunk = []
             while held is not None and (limit is None or order(self._key(held)) <= limit):
                 chunk.append(held)
+                count += 1
                 held = next(rows, None)
-            found.append(RangeDigest(len(chunk), self._digest(chunk)))
+                if len(chunk) >= self._fetch:
+                    total += self._digest(chunk)
+                    chunk = []
+            found.append(RangeDigest(count, (total + self._digest(chunk)) % MODULUS))
         return found
 
     def _rows(
@@ -90,7 +115,7 @@ class TableScan:
             tail += f" LIMIT {limit}"
         sql = f"SELECT {self._what}{keys} FROM {quoted(self._table.name)} WHERE {where}{tail}"
         cursor = self._connection.execute(sql, parameters)
-        while rows := cursor.fetchmany(_FETCH):
+        while rows := cursor.fetchmany(self._fetch):
             yield from rows
 
     def _key(self, row: tuple[Any, ...]) -> Key:
@@ -98,9 +123,10 @@ class TableScan:
 
     def _sum(self, rows: Iterator[tuple[Any, ...]]) -> RangeDigest:
         count = total = 0
-        while chunk := list(islice(rows, _FETCH)):
+        while chunk := list(islice(rows, self._fetch)):
             count += len(chunk)
             total += self._digest(chunk)
+            self._last = self._key(chunk[-1])
         return RangeDigest(count, total % MODULUS)
 
     def _digest(self, rows: list[tuple[Any, ...]]) -> int:
@@ -108,7 +134,7 @@ class TableScan:
             hashes = b"".join([md5(row[0], usedforsecurity=False).digest() for row in rows])
         else:
             width, codecs = self._width, self._codecs
-            hashes = b"".join([md5(digest_row(row[:width], codecs), usedforsecurity=False).digest() for row in rows])
+            hashes = b"".join([row_md5(row[:width], codecs) for row in rows])
         total: int = sum(unpack(">" + "Q8x" * len(rows), hashes))
         return total % MODULUS
 

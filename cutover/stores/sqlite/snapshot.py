@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
-from cutover.model.sizes import FIRST_FETCH, next_fetch, size_of
+from cutover.model.sizes import next_fetch, size_of
 from cutover.model.table import ForeignKey, Table, Tables
 from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import read_pending
-from cutover.stores.sqlite.connection import Connection, fetch, lenient_text, leniently, settled, speaking
+from cutover.stores.sqlite.connection import Connection, fetch, leniently, settled, sparingly, speaking
 from cutover.stores.sqlite.control import exists
 from cutover.stores.sqlite.keys import binary, bounds, key_order, match, typed
 from cutover.stores.sqlite.scan import TableScan
@@ -164,28 +164,28 @@ def read_page(connection: sqlite3.Connection, table: Table, after: Key | None, r
     where, parameters = bounds(table, after, None)
     sql = f"SELECT {column_list(table)} FROM {quoted(table.name)} WHERE {where} ORDER BY {key_order(table)}"
 
-    def read() -> Page:
+    def read(one_by_one: bool) -> Page:
         cursor = connection.execute(sql, parameters)
         try:
-            found, full = take(cursor, rows, size)
+            found, full = take(cursor, rows, size, one_by_one=one_by_one)
             return Page(found, full and cursor.fetchone() is not None)
         finally:
             cursor.close()
 
-    return leniently(connection, read)
+    return leniently(connection, lambda: sparingly(connection, read))
 
 
-def take(cursor: sqlite3.Cursor, rows: int, size: int) -> tuple[list[Row], bool]:
+def take(cursor: sqlite3.Cursor, rows: int, size: int, *, one_by_one: bool) -> tuple[list[Row], bool]:
     """(up to `rows` rows of about `size` bytes together, whether a limit was reached before the end)."""
     found: list[Row] = []
-    held, fetch = 0, FIRST_FETCH
+    held, fetch = 0, 1
     while len(found) < rows and held < size:
         chunk = cursor.fetchmany(min(fetch, rows - len(found)))
         if not chunk:
             return found, False
         found += chunk
         taken = size_of(chunk)
-        held, fetch = held + taken, next_fetch(len(chunk), taken)
+        held, fetch = held + taken, 1 if one_by_one else next_fetch(len(chunk), taken)
     return found, True
 
 
@@ -201,35 +201,35 @@ class ChangedRows:
         self._table = table
         self._cursor: sqlite3.Cursor | None = None
         self._given = 0
+        self._failed = False
 
     def next(self, connection: sqlite3.Connection, count: int) -> list[tuple[Key, Row | None]]:
         """Up to `count` more; empty at the end."""
-        try:
-            rows = self._fetch(connection, count)
-        except sqlite3.OperationalError as error:
-            if "Could not decode" not in str(error):
-                raise
-            # The snapshot stands still, so the same query gives the same rows in the same order.
-            self._cursor = None
-            connection.text_factory = lenient_text
-            try:
+
+        def read(one_by_one: bool) -> list[tuple[Any, ...]]:
+            if self._failed:
+                # The snapshot stands still, so the same query gives the same rows in the same order.
+                self._cursor = None
                 self._skip(connection)
-                rows = self._fetch(connection, count)
-            finally:
-                connection.text_factory = str
+            self._failed = True
+            rows = self._fetch(connection, count, one_by_one=one_by_one)
+            self._failed = False
+            return rows
+
+        rows = leniently(connection, lambda: sparingly(connection, read))
         self._given += len(rows)
         width = len(self._table.key)
         return [self._split(connection, row, width) for row in rows]
 
-    def _fetch(self, connection: sqlite3.Connection, count: int) -> list[tuple[Any, ...]]:
+    def _fetch(self, connection: sqlite3.Connection, count: int, *, one_by_one: bool) -> list[tuple[Any, ...]]:
         if self._cursor is None:
             self._cursor = connection.execute(_changed_sql(self._table), (self._table.id,))
-        return take(self._cursor, count, _CHANGED_SIZE)[0]
+        return take(self._cursor, count, _CHANGED_SIZE, one_by_one=one_by_one)[0]
 
     def _skip(self, connection: sqlite3.Connection) -> None:
         left = self._given
         while left:
-            left -= len(self._fetch(connection, min(left, 1000)))
+            left -= len(self._fetch(connection, min(left, 1000), one_by_one=True))
 
     def _split(self, connection: sqlite3.Connection, row: tuple[Any, ...], width: int) -> tuple[Key, Row | None]:
         key = row[:width]
