@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Self
@@ -13,8 +13,9 @@ from cutover.compare.difference import difference
 from cutover.compare.ports import Applying
 from cutover.compare.states import Ground, States
 from cutover.model.drift import Drift, DriftKind
+from cutover.model.sizes import next_fetch, size_of
 from cutover.model.table import Table
-from cutover.model.values import Key
+from cutover.model.values import Key, Row
 from cutover.schema.codecs import codecs_for
 
 KEYS_AT_ONCE = 500
@@ -43,6 +44,10 @@ class Verdicts:
         self.quarantined += other.quarantined
         self.pending += other.pending
         return self
+
+
+_FIRST = 2
+"""Keys that are looked up first, when nothing is known of the size of their rows."""
 
 
 class Judge:
@@ -86,11 +91,9 @@ async def look(states: States, table: Table, keys: Sequence[Key]) -> Verdicts:
     in_flight = await states.in_flight(table, keys)
     still = [key for key in keys if key not in in_flight]
     verdicts.pending = [key for key in keys if key in in_flight]
-    mine, theirs = await asyncio.gather(states.primary.rows(table, still), states.shadow.rows(table, still))
     away = states.quarantined.get(table.name, {})
     now = clock.wall()
-    for key in still:
-        primary, shadow = mine.get(key), theirs.get(key)
+    async for key, primary, shadow in _both(states, table, still):
         found = difference(table, codecs, primary, shadow)
         if found is None:
             verdicts.equal.append(key)
@@ -99,3 +102,14 @@ async def look(states: States, table: Table, keys: Sequence[Key]) -> Verdicts:
         else:
             verdicts.drifts.append(Drift(table.name, key, *found, primary, shadow, now))
     return verdicts
+
+
+async def _both(states: States, table: Table, keys: Sequence[Key]) -> AsyncIterator[tuple[Key, Row | None, Row | None]]:
+    """Each key with its row on the primary and on the shadow, read the more at a time, the smaller they are."""
+    at, count = 0, _FIRST
+    while at < len(keys):
+        part = keys[at : at + count]
+        mine, theirs = await asyncio.gather(states.primary.rows(table, part), states.shadow.rows(table, part))
+        for key in part:
+            yield key, mine.get(key), theirs.get(key)
+        at, count = at + len(part), next_fetch(len(part), size_of(list(mine.values())) + size_of(list(theirs.values())))
