@@ -68,7 +68,7 @@ def numeric(affinity: str, precision: int | None, scale: int) -> Codec:
         return b"d%b%be%d" % _encoded(_number_of(value, affinity, name))
 
     if affinity == "TEXT":
-        return Codec(convert, _text_back, meaning(canonical), text_form("{0}::text"), "text", "numeric", _TEXT_KEY)
+        return Codec(convert, _text_back, meaning(canonical), _TEXT_DIGEST, "text", "numeric", _TEXT_KEY)
     back = _real_back if affinity == "REAL" else _number_back
     made = Codec(convert, back, meaning(canonical), _digest(affinity), "text", "numeric", _KEY.format(name))
     if precision is not None and scale == 0 and precision <= _SURE_KEY and affinity != "REAL":
@@ -77,6 +77,7 @@ def numeric(affinity: str, precision: int | None, scale: int) -> Codec:
     return made
 
 
+_TEXT_DIGEST = f"CASE WHEN right({{0}}::text, 1) IN ('N', 'y') THEN 'x' ELSE {text_form('{0}::text')} END"
 _TEXT_KEY = "SQLite sorts numbers in a text column as text"
 _KEY = "SQLite does not hold every {} exactly; numeric(18,0) and bigint it does"
 

@@ -29,7 +29,7 @@ _MEANS = {word: bool(at) for pair in PAIRS.values() for at, word in enumerate(pa
 def boolean(affinity: str, wanted: str) -> Codec:
     """A column that holds integers takes only these: a word that stands for itself there is another thing."""
     name = wanted or ("0|1" if affinity == "TEXT" else NUMBERS)
-    if name == NUMBERS:
+    if name == NUMBERS or (name == "0|1" and affinity not in ("TEXT", "BLOB")):
         return binary(_of_integer, "boolean", "CASE WHEN {0} THEN 'i1' ELSE 'i0' END", int)
     if name not in PAIRS:
         raise SchemaError(

@@ -10,7 +10,7 @@ A format of text is written as it looks: `YYYY-MM-DDTHH:MM:SS.fffZ`. Its parts, 
     Z  +00:00  +0000  +00   the offset, and ` +0000 UTC` as Go's String() has it
 
 Formats of numbers: `epoch_seconds`, `epoch_milliseconds`, `epoch_microseconds`, `epoch_days` (integers), `epoch_real`
-(seconds with a fraction), `julian_day` (real).
+(seconds with a fraction), `julian_day` (real, of whole milliseconds, as SQLite's own functions count).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _JULIAN = Fraction(4_881_175, 2)
 
 UNITS = {"epoch_days": DAY, "epoch_seconds": 1_000_000, "epoch_milliseconds": 1000, "epoch_microseconds": 1}
 """Microseconds in one of what the format counts."""
-REALS = ("epoch_real", "julian_day")
+REALS = {"epoch_real": 1, "julian_day": 1000}
+"""Microseconds in the least that a real can tell apart, as SQLite makes them."""
 
 _INSTANT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
@@ -131,7 +132,7 @@ class Format:
     def unit(self) -> int:
         """The microseconds in the least that it tells apart."""
         if self.counts:
-            return UNITS.get(self.name, 1)
+            return UNITS.get(self.name) or REALS[self.name]
         if not self.separator:
             return DAY
         return {"": 1_000_000, ".fff": 1000}.get(self.decimals, 1)
@@ -141,10 +142,11 @@ class Format:
 
         Raises `Unrepresentable` where a count has no room for it.
         """
-        if self.name == "julian_day":
-            return float(Fraction(micros, DAY) + _JULIAN)
-        if self.name == "epoch_real":
-            return float(Fraction(micros, 1_000_000))
+        if self.name in REALS:
+            made = self._real(micros)
+            if self._nearest(made) != micros:
+                raise Unrepresentable("a point in time that is finer than a real can say")
+            return made
         if self.name in UNITS:
             count, rest = divmod(micros, UNITS[self.name])
             if rest:
@@ -155,25 +157,30 @@ class Format:
             return day + fraction(micros % 1_000_000, "") if micros % DAY else day[:10]
         return wall_clock(micros, self.separator) + fraction(micros % 1_000_000, self.decimals) + self.offset
 
+    def _real(self, micros: int) -> float:
+        if self.name == "julian_day":
+            return float(Fraction(micros, DAY) + _JULIAN)
+        return float(Fraction(micros, 1_000_000))
+
+    def _nearest(self, value: float) -> int:
+        if self.name == "julian_day":
+            return round((Fraction(value) - _JULIAN) * DAY / 1000) * 1000
+        return round(Fraction(value) * 1_000_000)
+
     def counted(self, value: float) -> int:
         """The microseconds that a number means in this format. Raises `Unrepresentable`."""
         if type(value) is int and self.name in UNITS:
             micros = value * UNITS[self.name]
         elif value != value or abs(value) == float("inf"):
             raise Unrepresentable("an infinite real is no point in time")
-        elif self.name == "julian_day":
-            micros = round((Fraction(value) - _JULIAN) * DAY)
-        elif self.name in ("epoch_real", "epoch_seconds"):
-            micros = round(Fraction(value) * 1_000_000)
+        elif self.name in REALS:
+            micros = self._nearest(value)
+            if self._real(micros) != value:
+                raise Unrepresentable(f"a real that is finer than {self.name} counts, and Postgres keeps")
         else:
             raise Unrepresentable(f"a number in a column whose points in time are written as {self.name}")
         if not FIRST <= micros < BEYOND:
             raise Unrepresentable("a point in time outside of the years 1 to 9999")
-        if (
-            type(value) is float
-            and Format("julian_day" if self.name == "julian_day" else "epoch_real").render(micros) != value
-        ):
-            raise Unrepresentable("a real that is finer than microseconds, and Postgres keeps those")
         return micros
 
 

@@ -19,6 +19,7 @@ from cutover.schema.codecs.instants import (
     spelled,
     wall_clock,
 )
+from cutover.schema.codecs.plain import WHOLE_AFFINITIES, as_number
 
 DEFAULT = "YYYY-MM-DD HH:MM:SS[.ffffff]"
 DEFAULT_DAY = "YYYY-MM-DD"
@@ -45,12 +46,20 @@ def moment(kind: str, precision: int, affinity: str, wanted: str, *, strict: boo
             f"the format {name} is none for a column of type {kind}",
             hint=f"Formats are such as {DEFAULT}, YYYY-MM-DDTHH:MM:SS.fffZ, epoch_seconds, epoch_milliseconds.",
         )
+    if (form.counts and affinity == "TEXT") or (form.name in UNITS and affinity == "REAL"):
+        made = "text" if affinity == "TEXT" else "reals"
+        raise SchemaError(
+            f"the format {name} counts in numbers, and the column makes {made} of them",
+            hint="Use a format of text." if affinity == "TEXT" else "Use epoch_real or julian_day.",
+        )
     step = DAY if kind == "date" else 10 ** (6 - precision)
 
     rung = max(step, form.unit)
 
     def parse(value: SqlValue) -> int:
         micros = _micros(value, form, kind)
+        if form.counts:
+            form.render(micros)  # raises for what would not come back
         if micros % step:
             raise Unrepresentable(
                 "a time of day in a column of type date"
@@ -69,7 +78,7 @@ def moment(kind: str, precision: int, affinity: str, wanted: str, *, strict: boo
 
     return Codec(
         to_target=convert,
-        to_source=_back(form, strict=strict),
+        to_source=_back(form, whole=form.name in REALS and affinity in WHOLE_AFFINITIES, strict=strict),
         canonical=meaning(canonical),
         digest=_digest(form, kind),
         sql_type="text",
@@ -105,7 +114,7 @@ def printed(micros: int, kind: str) -> str:
     return text + decimals + ("+00" if kind == "timestamptz" else "")
 
 
-def _back(form: Format, *, strict: bool) -> Callable[[str], SqlValue]:
+def _back(form: Format, *, whole: bool, strict: bool) -> Callable[[str], SqlValue]:
     def convert(text: str) -> SqlValue:
         found = _PRINTED.fullmatch(text)
         if found is None or found[1] == "0000":
@@ -113,7 +122,11 @@ def _back(form: Format, *, strict: bool) -> Callable[[str], SqlValue]:
             return Foreign(text, f"{text} is outside of the years 1 to 9999", BELOW if below else ABOVE)
         micros = spelled(text.removesuffix("+00")).micros
         if micros % form.unit == 0 or not (strict or form.counts):
-            return form.render(micros)
+            try:
+                made = form.render(micros)
+            except Unrepresentable as error:
+                return Foreign(text, error.message)
+            return as_number(made) if whole and isinstance(made, float) else made
         floor = form.render(micros // form.unit * form.unit)
         place = f"{floor}~" if isinstance(floor, str) else floor
         return Foreign(text, f"the format {form.name} has no room for the fraction of {text}", place)

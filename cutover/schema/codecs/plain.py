@@ -24,10 +24,12 @@ WHOLE_AFFINITIES = ("INTEGER", "NUMERIC")
 
 _INTEGER = "'i' || {0}::text"
 _REAL = "'r' || encode(float8send({0}), 'hex')"
-_SHORT_REAL = "'r' || encode(float8send({0}::text::float8), 'hex')"
+_WHOLE_OR_REAL = (
+    "CASE WHEN {0} = trunc({0}) AND abs({0}) < 9223372036854775808 AND float8send({0}) <> '\\x8000000000000000' "
+    f"THEN 'i' || {{0}}::bigint::text ELSE {_REAL} END"
+)
 _BLOB = "'b' || encode({0}, 'hex')"
 _TEXT = text_form("{0}")
-_NEGATIVE_ZERO = "\\x8000000000000000"
 
 
 def integer(name: str) -> Codec:
@@ -51,8 +53,7 @@ def double(affinity: str) -> Codec:
     """double precision. In a column that makes integers of whole reals, they are integers here as well."""
     if affinity not in WHOLE_AFFINITIES:
         return binary(_double, "double precision", _REAL)
-    whole = f"{{0}} = trunc({{0}}) AND abs({{0}}) < 9223372036854775808 AND float8send({{0}}) <> '{_NEGATIVE_ZERO}'"
-    digest = f"CASE WHEN {whole} THEN 'i' || {{0}}::bigint::text ELSE {_REAL} END"
+    digest = _WHOLE_OR_REAL.format("{0}")
     return binary(_number, "double precision", digest, as_number)
 
 
@@ -68,7 +69,7 @@ def _number(value: Any) -> float:  # noqa: ANN401  # any storage class
     if type(value) is Foreign:
         return float(value)
     if type(value) is int:
-        if int(float(value)) != value:
+        if int(float(value)) != value or abs(value) == 2**63:  # the least of all would stay a real
             raise Unrepresentable(f"integer {value} has more digits than double precision holds")
         return float(value)
     return _double(value)
@@ -102,10 +103,8 @@ def single(affinity: str) -> Codec:
     def canonical(value: Any) -> bytes:  # noqa: ANN401  # any storage class
         return b"f" + struct.pack(">f", convert(value)).hex().encode()
 
-    digest = _SHORT_REAL
-    if whole:
-        number = "{0} = trunc({0}) AND abs({0}) < 9223372036854775808 AND float4send({0}) <> '\\x80000000'"
-        digest = f"CASE WHEN {number} THEN 'i' || {{0}}::text::float8::bigint::text ELSE {_SHORT_REAL} END"
+    short = "{0}::text::float8"
+    digest = _WHOLE_OR_REAL.format(short) if whole else _REAL.format(short)
     no_key = "several reals on SQLite can be one real of 32 bits"
     return Codec(convert, back, meaning(canonical), digest, "real", "real", no_key)
 

@@ -27,7 +27,6 @@ class Rows:
         self.digestible = digestible(table)
         self.key_codecs = tuple(codec_for(column) for column in table.key_columns)
         self.bytewise = all(_bytewise(column) for column in table.key_columns)
-        self.binary = not any(codec.by_text for codec in self.codecs)
         self.columns = _shown(table.columns, self.codecs)
         self.key = _shown(table.key_columns, self.key_codecs)
         self.order = ", ".join(_ordered(column) for column in table.key_columns)
