@@ -151,6 +151,8 @@ async def stored(
         list(given),
     )
     digest = codec.digest.format("v") if codec.digest is not None else "NULL"
+    nothing = (codec.digest or "NULL").format(f"NULL::{pair.type}")
+    assert await postgres.fetchval(f"SELECT {nothing}") is None, str(pair)
     return [tuple(row) for row in await postgres.fetch(f"SELECT {codec.read('v')}, {digest} FROM t ORDER BY n")]
 
 

@@ -65,7 +65,8 @@ class Codec:
     canonical: Callable[[Any], bytes]
     """SQLite's value, from whichever side → comparable bytes, the same for spellings of one value. Never raises."""
     digest: str | None
-    """SQL on Postgres for `canonical_any` of what `to_source` gives ({0} is the column), or None: compute it here."""
+    """SQL on Postgres for `canonical_any` of what `to_source` gives ({0} is the column; NULL for NULL), or None:
+    compute it here."""
     sql_type: str
     """Type of parameters, such as `bigint`."""
     native: str

@@ -30,7 +30,7 @@ def boolean(affinity: str, wanted: str) -> Codec:
     """A column that holds integers takes only these: a word that stands for itself there is another thing."""
     name = wanted or ("0|1" if affinity == "TEXT" else NUMBERS)
     if name == NUMBERS or (name == "0|1" and affinity not in ("TEXT", "BLOB")):
-        return binary(_of_integer, "boolean", "CASE WHEN {0} THEN 'i1' ELSE 'i0' END", int)
+        return binary(_of_integer, "boolean", "'i' || {0}::integer::text", int)
     if name not in PAIRS:
         raise SchemaError(
             f"the format {name} is none for a column of type boolean",
@@ -49,7 +49,7 @@ def boolean(affinity: str, wanted: str) -> Codec:
     def canonical(value: SqlValue) -> bytes:
         return b"i%d" % convert(value)
 
-    digest = text_form(f"(CASE WHEN {{0}} THEN '{true}' ELSE '{false}' END)")
+    digest = text_form(f"(CASE {{0}} WHEN true THEN '{true}' WHEN false THEN '{false}' END)")
     ladder = Ladder(0, 1, lambda number: (false, true)[number])
     return Codec(convert, back, meaning(canonical), digest, "boolean", "boolean", format=name, ladder=ladder)
 
