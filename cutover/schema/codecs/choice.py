@@ -9,18 +9,20 @@ from typing import Any
 
 from cutover.errors import SchemaError, Unrepresentable
 from cutover.model.table import Column
-from cutover.schema.codecs import decimals, documents, flags, identifiers, moments, plain
+from cutover.schema.codecs import arrays, decimals, documents, flags, identifiers, moments, plain, times
 from cutover.schema.codecs.base import Codec, Foreign
 from cutover.schema.codecs.names import TypeName
 
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "double precision", "real", "boolean")
-_TIMES = ("date", "timestamp without time zone", "timestamp with time zone")
+_TIMES = ("date", "timestamp without time zone", "timestamp with time zone", "time without time zone")
 FITTING: dict[str, frozenset[str]] = {
-    "INTEGER": frozenset({*_NUMBERS, *_TIMES}),
+    "INTEGER": frozenset({*_NUMBERS, *_TIMES, "interval"}),
     "REAL": frozenset({"double precision", "real", "numeric", *_TIMES}),
     "TEXT": frozenset(
         {"text", "character varying", "character", "citext", "name", "enum", "json", "jsonb", "uuid", "inet", "cidr"}
-        | {"macaddr", "macaddr8", "numeric", "boolean", *_TIMES}
+        | {"macaddr", "macaddr8", "numeric", "boolean", *_TIMES, "time with time zone", "interval"}
+        | {f"{name}[]" for name in ("text", "character varying", "uuid", "citext", "enum", "name", "date", *_NUMBERS)}
+        | {f"{name}[]" for name in (*_TIMES, "inet", "cidr", "macaddr", "macaddr8")}
     ),
 }
 """By SQLite's affinity: the types of which a column with it can hold any value. Other affinities hold everything."""
@@ -57,6 +59,11 @@ _MAKERS: dict[str, Callable[[Column, TypeName], Codec]] = {
     "date": _moment("date"),
     "timestamp without time zone": _moment("timestamp"),
     "timestamp with time zone": _moment("timestamptz"),
+    "time without time zone": lambda column, name: times.time(
+        6 if name.limit is None else name.limit, column.affinity, column.format
+    ),
+    "time with time zone": lambda _column, _name: times.timetz(),
+    "interval": lambda column, _name: times.interval(column.affinity, column.format),
     "uuid": lambda column, _name: identifiers.uuid(column.affinity, column.format),
     "json": lambda _column, _name: documents.json_codec(),
     "jsonb": lambda _column, _name: documents.jsonb_codec(),
@@ -70,16 +77,29 @@ _MAKERS: dict[str, Callable[[Column, TypeName], Codec]] = {
 }
 
 
+_ELEMENTS = frozenset(_MAKERS) - {"json", "jsonb", "bytea", "interval", "time with time zone", "character"}
+
+
+def _array(column: Column, name: TypeName) -> Codec:
+    """Elements stand in JSON, as text in a column of text would, each in the one way that comes back."""
+    text = "REAL" if name.name in ("double precision", "real") else "TEXT"
+    kind = column.target_type.removesuffix("[]")
+    inner = replace(column, target_type=kind, base_type=column.base_type.removesuffix("[]"), affinity=text, format="")
+    exact = name.name != "numeric"  # which is spelled as it comes, and compared as a number
+    return arrays.array(column.target_type, name.name, codec_for(replace(inner, exact=exact)))
+
+
 def base_of(column: Column) -> str:
     """The name of the column's type, without limits and domains."""
-    return TypeName.of(column.base_type or column.target_type).name
+    name = TypeName.of(column.base_type or column.target_type)
+    return f"{name.name}[]" if name.array else name.name
 
 
 @lru_cache(maxsize=4096)
 def codec_for(column: Column) -> Codec:
     """The codec of a mapped column. Raises `SchemaError` for a Postgres type that has none, or an unknown format."""
     name = TypeName.of(column.base_type or column.target_type)
-    maker = None if name.array else _MAKERS.get(name.name)
+    maker = _array if name.array and name.name in _ELEMENTS else None if name.array else _MAKERS.get(name.name)
     if maker is None:
         raise SchemaError(
             f"Column {column.name}: the Postgres type {column.target_type} cannot be mirrored.",

@@ -197,3 +197,16 @@ def fraction(micros: int, decimals: str) -> str:
     if decimals == "[.f]":
         return few.rstrip(".")
     return "" if micros == 0 else six
+
+
+def decimals_sql(decimals: str, sql: str) -> str:
+    """`fraction`, in SQL on Postgres."""
+    six = f"to_char({sql}, '.US')"
+    if decimals == ".ffffff":
+        return six
+    if decimals in (".fff", "[.fff]"):
+        none = f"WHEN {six} = '.000000' THEN '' " if decimals == "[.fff]" else ""
+        return f"CASE {none}WHEN right({six}, 3) = '000' THEN left({six}, 4) ELSE {six} END"
+    if decimals == "[.f]":
+        return f"rtrim(rtrim({six}, '0'), '.')"
+    return f"CASE {six} WHEN '.000000' THEN '' ELSE {six} END"

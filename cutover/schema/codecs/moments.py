@@ -16,6 +16,7 @@ from cutover.schema.codecs.instants import (
     REALS,
     UNITS,
     Format,
+    decimals_sql,
     spelled,
     wall_clock,
 )
@@ -156,19 +157,7 @@ def _count_sql(form: Format, sql: str) -> str:
 def _text_sql(form: Format, sql: str) -> str:
     """`Format.render`, in SQL."""
     if not form.separator:
-        time = f"to_char({sql}, 'YYYY-MM-DD HH24:MI:SS') || {_decimals_sql('', sql)}"
+        time = f"to_char({sql}, 'YYYY-MM-DD HH24:MI:SS') || {decimals_sql('', sql)}"
         return f"(CASE date_trunc('day', {sql}) WHEN {sql} THEN to_char({sql}, 'YYYY-MM-DD') ELSE {time} END)"
     whole = f"to_char({sql}, 'YYYY-MM-DD\"{form.separator}\"HH24:MI:SS')"
-    return f"({whole} || {_decimals_sql(form.decimals, sql)} || '{form.offset}')"
-
-
-def _decimals_sql(decimals: str, sql: str) -> str:
-    six = f"to_char({sql}, '.US')"
-    if decimals == ".ffffff":
-        return six
-    if decimals in (".fff", "[.fff]"):
-        none = f"WHEN {six} = '.000000' THEN '' " if decimals == "[.fff]" else ""
-        return f"CASE {none}WHEN right({six}, 3) = '000' THEN left({six}, 4) ELSE {six} END"
-    if decimals == "[.f]":
-        return f"rtrim(rtrim({six}, '0'), '.')"
-    return f"CASE {six} WHEN '.000000' THEN '' ELSE {six} END"
+    return f"({whole} || {decimals_sql(form.decimals, sql)} || '{form.offset}')"
