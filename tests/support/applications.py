@@ -165,7 +165,7 @@ class Traveller:
         await self._stage("promote", self._switch(service, "promote"))
         if self.adopt:
             await self._stage("write natively", new.ask("write", 2))
-            await self._stage("verify natively", self._same(service, old, new))
+        await self._stage("verify promoted", self._same(service, old, new))
         await self._stage("demote", self._switch(service, "demote"))
         await self._stage("write again", old.ask("write", 3))
         await self._stage("verify again", self._same(service, old, new))

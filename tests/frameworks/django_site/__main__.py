@@ -130,7 +130,7 @@ def _books(turn: int) -> None:
     books[1].sequel_to = books[0]
     books[1].save()
     for number, other in enumerate(others):
-        Writing.objects.create(author=other, book=books[0], since=_moment(turn), share=Decimal(number) / 7)
+        Writing.objects.create(author=other, book=books[0], since=_moment(turn), share=Decimal(number) / 8)
     books[0].tags.set(Tag.objects.all()[:4])
     books[0].tags.remove(Tag.objects.first())
     Tag.objects.create(slug=f"new-{turn}").parents.add(Tag.objects.first())

@@ -1,0 +1,1 @@
+"""The application's side of each: run by the interpreter of its own environment."""
