@@ -21,6 +21,8 @@ from tests.support.servers import server
 
 _APPLICATIONS = Path(__file__).parent / "applications"
 
+_LONGEST_WORDS = 3000
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -62,8 +64,10 @@ class Kind:
 _PSYCOPG2 = "psycopg2-binary"
 
 KINDS = {
+    "alembic": Kind(("sqlalchemy", "alembic", _PSYCOPG2), "alembic"),
     "jupyterhub": Kind(("jupyterhub", _PSYCOPG2), "jupyterhub"),
     "mlflow": Kind(("mlflow-skinny", "sqlalchemy", "alembic", "pandas", _PSYCOPG2), "mlflow"),
+    "prefect": Kind(("prefect", _PSYCOPG2), "prefect"),
     "optuna": Kind(("optuna", _PSYCOPG2), "optuna"),
 }
 
@@ -80,7 +84,7 @@ async def travel(name: str, kind: Kind, url: str, scratch: Path, *, generated: b
         journey = await there_and_back(traveller)
     print(f"\n{name}: {journey.tables} tables, {journey.rows} rows, {journey.seconds} s ({folder})")
     for stage, outcome in journey.stages.items():
-        print(f"  {stage}: {outcome}")
+        print(f"  {stage}: {outcome[-_LONGEST_WORDS:]}")
     return journey
 
 

@@ -36,6 +36,8 @@ class JupyterHub:
         session = self.session
         assert session is not None
         assert self.filler is not None
+        if turn == 0:
+            session.add(orm.OAuthClient(identifier="jupyterhub", description="the hub itself"))
         group = orm.Group(name=f"group {turn}", properties={"x": [turn]})
         for number in range(4):
             user = orm.User(name=f"üser {turn}.{number}", admin=number == 0)
