@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -241,11 +242,12 @@ async def there_and_back(traveller: Traveller) -> Journey:
 
 
 async def _what_differs(service: Service) -> list[str]:
-    drift = (await service.request("GET", service.admin + "/v1/drift"))[1]
-    held = (await service.request("GET", service.admin + "/v1/quarantine"))[1]
+    drift = (await service.request("GET", service.admin + "/v1/drift"))[1]["rows"]
+    held = (await service.request("GET", service.admin + "/v1/quarantine"))[1]["rows"]
+    reasons = Counter((row["table"], row["reason"]) for row in held)
     return [
-        *(f"drift {row}" for row in drift.get("rows", [])[:20]),
-        *(f"held back {row}" for row in held.get("rows", [])[:20]),
+        *(f"drift {row}" for row in drift[:20]),
+        *(f"{count} rows of {table} held back: {reason}" for (table, reason), count in reasons.items()),
     ]
 
 

@@ -62,13 +62,17 @@ class Kind:
 
 
 _PSYCOPG2 = "psycopg2-binary"
+_PSYCOPG3 = "psycopg[binary]"
 
 KINDS = {
     "alembic": Kind(("sqlalchemy", "alembic", _PSYCOPG2), "alembic"),
+    "bugsink": Kind(("bugsink", _PSYCOPG3), "bugsink"),
     "jupyterhub": Kind(("jupyterhub", _PSYCOPG2), "jupyterhub"),
     "mlflow": Kind(("mlflow-skinny", "sqlalchemy", "alembic", "pandas", _PSYCOPG2), "mlflow"),
+    "oscar": Kind(("django-oscar", _PSYCOPG3), "oscar"),
     "prefect": Kind(("prefect", _PSYCOPG2), "prefect"),
     "optuna": Kind(("optuna", _PSYCOPG2), "optuna"),
+    "wagtail": Kind(("wagtail", _PSYCOPG3), "wagtail"),
 }
 
 
