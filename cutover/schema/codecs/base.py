@@ -77,6 +77,9 @@ class Codec:
     """How SQLite's values are spelled on the way back; empty where there is only one way."""
     ladder: Ladder | None = None
     """All values that a key can have, in order, where that is no matter of course."""
+    quick: Callable[[Any], Any] | None = None
+    """As `to_target` for the common spellings, in a fraction of the time, leaving them to Postgres to read; None where
+    `to_target` has to look. What it passes, `to_target` does not refuse. Not in keys."""
 
     @property
     def by_text(self) -> bool:

@@ -127,4 +127,4 @@ def _in_key(codec: Codec) -> Codec:
             raise Unrepresentable(f"a key that is not written as the other keys of the column are{how}")
         return there
 
-    return replace(codec, to_target=convert)
+    return replace(codec, to_target=convert, quick=None)

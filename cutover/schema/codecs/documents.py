@@ -17,7 +17,7 @@ def _json(value: Any) -> str:  # noqa: ANN401  # any storage class
     """The `json` type keeps the text as it is, so it only has to be JSON."""
     text = plain_text(value)
     try:
-        json.loads(text, parse_constant=_no_constant)
+        _PARSED.decode(text)
     except (ValueError, RecursionError):
         raise Unrepresentable("text that is not JSON in a column of type json") from None
     return text
@@ -27,9 +27,7 @@ def _jsonb(value: Any) -> str:  # noqa: ANN401  # any storage class
     """`jsonb` keeps what the text means, and has no room for some of it."""
     text = plain_text(value)
     try:
-        parsed = json.loads(
-            text, parse_constant=_no_constant, parse_float=_numeric, parse_int=_numeric, object_pairs_hook=_distinct
-        )
+        parsed = (_DOUBTFUL if _LONG_NUMBER.search(text) else _PLAIN).decode(text)
         if "\\u" in text:
             plain = json.dumps(parsed, ensure_ascii=False)
             plain.encode()
@@ -85,17 +83,22 @@ def json_canonical(value: SqlValue) -> bytes:
     if not isinstance(value, str) or type(value) is Foreign:
         return canonical_any(value)
     try:
-        parsed = json.loads(
-            value,
-            parse_constant=_no_constant,
-            parse_float=_tagged_number,
-            parse_int=_tagged_number,
-            object_pairs_hook=_marked_keys,
-        )
-        return b"j" + json.dumps(parsed, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+        return b"j" + _SORTED.encode(_TAGGED.decode(value)).encode()
     except (ValueError, RecursionError):
         return canonical_any(value)
 
+
+# Made once: json.loads with any option makes a decoder for each text, which costs more than most texts do.
+_LONG_NUMBER = re.compile(r"\d{40}|\d[eE]")
+_PARSED = json.JSONDecoder(parse_constant=_no_constant)
+_PLAIN = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_distinct)
+_DOUBTFUL = json.JSONDecoder(
+    parse_constant=_no_constant, parse_float=_numeric, parse_int=_numeric, object_pairs_hook=_distinct
+)
+_TAGGED = json.JSONDecoder(
+    parse_constant=_no_constant, parse_float=_tagged_number, parse_int=_tagged_number, object_pairs_hook=_marked_keys
+)
+_SORTED = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 _NO_KEY = "one JSON value has many spellings"
 

@@ -105,8 +105,10 @@ def _texts(values: Values, codec: Codec) -> list[str]:
 
 
 def _one_by_one(values: Values, codec: Codec) -> list[str]:
-    convert = codec.to_target
-    return [_NULL if value is None else _written(convert(value)) for value in values]
+    convert, quick = codec.to_target, codec.quick
+    if quick is None:
+        return [_NULL if value is None else _written(convert(value)) for value in values]
+    return [_NULL if value is None else quick(value) or _written(convert(value)) for value in values]
 
 
 def _written(value: object) -> str:
