@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column, ForeignKey, Table
 from cutover.schema.codecs import codec_for
 from cutover.schema.findings import Finding
+from cutover.schema.judging import Judge
 from cutover.schema.postgres_schema import PostgresTable
 from cutover.schema.sqlite_schema import SqliteTable, quoted
 
@@ -30,6 +31,9 @@ _LARGEST_REAL = 1.7976931348623157e308
 _LARGEST_INDEXED = 2700
 """Bytes; a B-tree on Postgres refuses larger terms (after compression)."""
 
+_REASONS = 5
+"""Told one by one."""
+
 _ARTICLE = {"integer": "an integer", "real": "a real number", "text": "text", "blob": "a blob"}
 
 
@@ -39,6 +43,18 @@ class Check:
 
     condition: str
     finding: Finding
+    judge: Judge | None = None
+    """Who knows the reasons, where the condition asks a codec."""
+
+    def found(self, count: int) -> Finding:
+        """The finding, of so many rows."""
+        if self.judge is None:
+            return replace(self.finding, count=count)
+        told = sorted(self.judge.reasons.items(), key=lambda item: (-item[1], item[0]))
+        shown = "; ".join(f"{reason} ({number:,})" for reason, number in told[:_REASONS])
+        others = sum(number for _, number in told[_REASONS:])
+        more = f"; other reasons ({others:,})" if others else ""
+        return replace(self.finding, count=count, message=f"{self.finding.message}: {shown}{more}.")
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
@@ -72,9 +88,16 @@ def _broken_for(target_type: str) -> Callable[[bytes], bool]:
 
 
 def checks_for(
-    table: Table, source: SqliteTable, target: PostgresTable | None, parents: Mapping[str, Table]
+    connection: sqlite3.Connection,
+    table: Table,
+    source: SqliteTable,
+    target: PostgresTable | None,
+    parents: Mapping[str, Table],
 ) -> list[Check]:
-    """Every check of a mapped table; `target` is None where cutover creates it. `parents` has all mapped tables."""
+    """Every check of a mapped table; `target` is None where cutover creates it. `parents` has all mapped tables.
+
+    Types whose rules cannot be said in SQL are judged by their codecs, on functions registered on `connection`.
+    """
     if target is None:
         indexed = {name for index in source.indexes for name in index.columns}
     else:
@@ -82,7 +105,11 @@ def checks_for(
         indexed = {column.name for column in table.columns if column.target in theirs}
     found = list[Check]()
     for column in table.columns:
-        found += _of_values(table, column)
+        if _base(column) in _CLASSES:
+            found += _of_values(table, column)
+        else:
+            found.append(_by_codec(table, column, Judge(connection, column)))
+        found += _of_booleans(table, column)
         found += _of_nulls(table, column, target)
         if column.name in indexed:
             found += _of_index(table, column)
@@ -90,11 +117,47 @@ def checks_for(
     return found
 
 
+def _base(column: Column) -> str:
+    return column.target_type.partition("(")[0]
+
+
+def _by_codec(table: Table, column: Column, judge: Judge) -> Check:
+    return Check(
+        judge.condition(f"s.{quoted(column.name)}"),
+        Finding(
+            "blocks",
+            "value_refused",
+            f"Rows hold what a column of type {column.target_type} does not take, or would not give back",
+            "Convert them in SQLite, or choose another type on Postgres.",
+            table.name,
+            column.name,
+        ),
+        judge,
+    )
+
+
+def _of_booleans(table: Table, column: Column) -> Iterator[Check]:
+    """Booleans that are written in several ways."""
+    if "BOOL" not in column.declared.upper() or _base(column) == "boolean":
+        return
+    value = f"s.{quoted(column.name)}"
+    odd = f"{value} IS NOT NULL AND NOT (typeof({value}) = 'integer' AND {value} IN (0, 1))"
+    yield Check(
+        f"({odd})",
+        Finding(
+            "warns",
+            "mixed_booleans",
+            "A column declared as boolean holds other values than 0 and 1.",
+            "Make them 0 or 1 in SQLite; until then the column cannot become boolean on Postgres.",
+            table.name,
+            column.name,
+        ),
+    )
+
+
 def _of_values(table: Table, column: Column) -> Iterator[Check]:
     value = f"s.{quoted(column.name)}"
     base, _, rest = column.target_type.partition("(")
-    if base not in _CLASSES:
-        return  # only its codec knows
     fitting = _CLASSES[base]
     whole = base == "double precision" and column.affinity in {"INTEGER", "NUMERIC"}
 

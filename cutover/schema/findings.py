@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from cutover.model.values import Key
+from cutover.model.values import Key, SqlValue
 
 Severity = Literal["blocks", "warns", "informs"]
 """blocks: a promotion would lose or change something; warns: something will differ; informs: good to know."""
@@ -29,6 +29,25 @@ class Finding:
     """Rows concerned, where rows were counted."""
     examples: tuple[Key, ...] = ()
     """Keys of up to ten of those rows."""
+    values: tuple[SqlValue, ...] = field(default=(), repr=False)
+    """What the column holds in those rows. Somebody's data: shown only when asked for, else `masked`."""
+    histogram: str = ""
+    """What the column holds, by storage class: `41,200 integer, 3 text`."""
+
+
+def masked(value: SqlValue) -> str:
+    """What kind of value it is, and how long, without a word of it."""
+    match value:
+        case None:
+            return "NULL"
+        case str():
+            return f"text of {len(value):,} character{'' if len(value) == 1 else 's'}"
+        case bytes():
+            return f"a blob of {len(value):,} byte{'' if len(value) == 1 else 's'}"
+        case int():
+            return f"an integer of {len(str(abs(value)))} digit{'' if abs(value) < 10 else 's'}"
+        case float():
+            return "a real number"
 
 
 def in_order(findings: list[Finding]) -> tuple[Finding, ...]:

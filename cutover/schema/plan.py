@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cutover.model.table import Column, Table
 from cutover.model.values import Key, SqlValue
 from cutover.schema.checks import Check, checks_for, find_duplicates, register_functions
-from cutover.schema.findings import Finding, in_order
+from cutover.schema.findings import Finding, in_order, masked
+from cutover.schema.forms import mixed_forms, of_mixed_forms
 from cutover.schema.mapping import Mapping, map_tables
+from cutover.schema.objects import of_file, of_objects, of_target
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.profile import Progress, count_conditions, read_histograms, silent
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
+from cutover.schema.tighten import Candidate, Proposal, candidates, propose, with_types
+from cutover.schema.types import Histogram
 from cutover.settings import Settings
 
 _EXAMPLES = 10
+_CLASSES = ("integer", "real", "text", "blob")
 
 
 @dataclass(frozen=True)
@@ -30,36 +37,70 @@ class Plan:
     """Those of the mapping, of the data and of the file, in order."""
     adopted: frozenset[str] = frozenset()
     """Source names of the tables that exist on Postgres already."""
+    histograms: MappingOf[tuple[str, str], Histogram] = field(default_factory=dict)
+    """What each mapped column holds, by (table, column)."""
+    proposals: tuple[Proposal, ...] = ()
+    """Tighter types that the data would allow; in use already in a tightened plan."""
+    tightened: bool = False
 
     @property
     def blocks(self) -> bool:
         """Whether anything forbids the move as things are."""
         return any(finding.severity == "blocks" for finding in self.findings)
 
-    def to_json(self) -> dict[str, Any]:
-        """For machines: tables with their columns, DDL, findings."""
+    def to_json(self, *, show_values: bool = False) -> dict[str, Any]:
+        """For machines: tables with their columns, DDL, findings, proposals. Values are masked unless shown."""
         return {
             "blocks": self.blocks,
-            "tables": [
-                {
-                    "name": table.name,
-                    "target": f"{table.target_schema}.{table.target}",
-                    "exists": table.name in self.adopted,
-                    "rows": self.rows.get(table.name, 0),
-                    "key": list(table.key),
-                    "columns": [
-                        {"name": c.name, "declared": c.declared, "target": c.target, "type": c.target_type}
-                        for c in table.columns
-                    ],
-                }
-                for table in self.mapping.tables
-            ],
+            "tables": [self._table_json(table) for table in self.mapping.tables],
             "ddl": list(self.mapping.create),
-            "findings": [
-                {**asdict(finding), "examples": [[_plain(part) for part in key] for key in finding.examples]}
-                for finding in self.findings
+            "findings": [_finding_json(finding, show_values=show_values) for finding in self.findings],
+            "tightened": self.tightened,
+            "proposals": [
+                {
+                    "table": each.table,
+                    "column": each.column,
+                    "type": each.type,
+                    "values": each.values,
+                    "proof": each.proof,
+                }
+                for each in self.proposals
             ],
         }
+
+    def _table_json(self, table: Table) -> dict[str, Any]:
+        return {
+            "name": table.name,
+            "target": f"{table.target_schema}.{table.target}",
+            "exists": table.name in self.adopted,
+            "rows": self.rows.get(table.name, 0),
+            "key": list(table.key),
+            "columns": [
+                {
+                    "name": column.name,
+                    "declared": column.declared,
+                    "target": column.target,
+                    "type": column.target_type,
+                    "classes": self.histograms.get((table.name, column.name), Histogram()).counts,
+                }
+                for column in table.columns
+            ],
+        }
+
+
+def _finding_json(finding: Finding, *, show_values: bool) -> dict[str, Any]:
+    return {
+        "severity": finding.severity,
+        "code": finding.code,
+        "message": finding.message,
+        "todo": finding.todo,
+        "table": finding.table,
+        "column": finding.column,
+        "count": finding.count,
+        "examples": [[_plain(part) for part in key] for key in finding.examples],
+        "values": [_plain(value) if show_values else masked(value) for value in finding.values],
+        "histogram": finding.histogram,
+    }
 
 
 def _plain(value: SqlValue) -> int | float | str | None:
@@ -71,43 +112,128 @@ def make_plan(
     target: PostgresSchema | None,
     settings: Settings,
     progress: Progress = silent,
+    *,
+    tighten: bool = False,
 ) -> Plan:
     """Read schema and data and say what a move would do and what is in its way.
 
     `connection` may be read-only; functions are registered on it and text that is no UTF-8 is read with replacement
-    characters. A live database is not disturbed: each read is short. Raises `sqlite3.Error`.
+    characters. A live database is not disturbed: each read is short. With `tighten`, tables to be created get every
+    type that was proposed. Raises `sqlite3.Error`.
     """
     connection.text_factory = lambda raw: raw.decode(errors="replace")
     connection.row_factory = None
     register_functions(connection)
-    findings = list[Finding]()
     try:
-        findings += _of_file(connection)
+        file = of_file(connection)
         source = read_sqlite_schema(connection)
     except sqlite3.OperationalError as error:
         if "locked" not in str(error):
             raise
         return Plan(Mapping((), (), ()), {}, (_LOCKED,))
-    mapping = map_with_data(connection, source, target, settings, progress)
-    findings += [*mapping.findings, *_of_objects(source)]
-    rows, adopted = dict[str, int](), set[str]()
-    mapped = {table.name: table for table in mapping.tables}
-    for table in mapping.tables:
-        own = source.table(table.name)
-        existing = target.table(table.target) if target else None
+    found = _Survey(connection, source, target, settings, progress).plan(file)
+    if not tighten or not found.proposals:
+        return found
+    tighter = _Survey(connection, source, target, with_types(settings, found.proposals), progress).plan(file)
+    return replace(tighter, proposals=found.proposals, tightened=True)
+
+
+@dataclass
+class _Survey:
+    """One look at everything."""
+
+    connection: sqlite3.Connection
+    source: SqliteSchema
+    target: PostgresSchema | None
+    settings: Settings
+    progress: Progress
+    rows: dict[str, int] = field(default_factory=dict)
+    histograms: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    candidates: dict[str, tuple[Table, SqliteTable, list[Candidate]]] = field(default_factory=dict)
+
+    def plan(self, file: Sequence[Finding]) -> Plan:
+        mapping = map_with_data(self.connection, self.source, self.target, self.settings, self.progress)
+        self.findings += [*file, *mapping.findings, *of_objects(self.source)]
+        mapped = {table.name: table for table in mapping.tables}
+        adopted = set[str]()
+        for table in mapping.tables:
+            existing = self.target.table(table.target) if self.target else None
+            if existing is not None:
+                adopted.add(table.name)
+                self.findings += find_duplicates(self.connection, table, existing)
+                self.findings += of_target(table.name, existing)
+            self._look_at(table, existing, mapped)
+        proposals = propose(self.connection, self.candidates, self.progress)
+        self.findings += [proposal.finding() for proposal in proposals]
+        return Plan(mapping, self.rows, in_order(self.findings), frozenset(adopted), self.histograms, tuple(proposals))
+
+    def _look_at(self, table: Table, existing: PostgresTable | None, mapped: MappingOf[str, Table]) -> None:
+        """One pass over the rows: checks, what each column holds, forms of dates, and what could be tighter."""
+        own = self.source.table(table.name)
         assert own is not None
-        if existing is not None:
-            adopted.add(table.name)
-            findings += find_duplicates(connection, table, existing)
-            findings += _of_target(table.name, existing)
-        checks = checks_for(table, own, existing, mapped)
-        rows[table.name], counts = count_conditions(connection, own, [check.condition for check in checks], progress)
-        for check, count in zip(checks, counts, strict=True):
-            if count:
-                findings.append(
-                    replace(check.finding, count=count, examples=_examples(connection, own, table.key, check))
-                )
-    return Plan(mapping, rows, in_order(findings), frozenset(adopted))
+        checks = checks_for(self.connection, table, own, existing, mapped)
+        forms = list(mixed_forms(table))
+        tighter = list(candidates(table)) if existing is None else []
+        ask = _Questions()
+        checked = ask.all(check.condition for check in checks)
+        classes = {
+            column.name: ask.all(f"typeof(s.{quoted(column.name)}) = '{each}'" for each in _CLASSES)
+            for column in table.columns
+        }
+        formed = [
+            (column, [name for name, _ in (*some, *zones)], len(some), ask.all(sql for _, sql in (*some, *zones)))
+            for column, some, zones in forms
+        ]
+        fitting = ask.all(candidate.fits for candidate in tighter)
+        rows, counts = count_conditions(self.connection, own, ask.conditions, self.progress)
+        self.rows[table.name] = rows
+        for column in table.columns:
+            held = [counts[at] for at in classes[column.name]]
+            self.histograms[table.name, column.name] = Histogram(rows - sum(held), *held)
+        for check, at in zip(checks, checked, strict=True):
+            if counts[at]:
+                self.findings.append(self._with_examples(own, table, check, counts[at]))
+        for column, names, split, places in formed:
+            numbers = [counts[at] for at in places]
+            for part in (slice(0, split), slice(split, None)):
+                seen = {name: count for name, count in zip(names[part], numbers[part], strict=True) if count}
+                self.findings += of_mixed_forms(table, column, seen)
+        chosen = [
+            candidate
+            for candidate, at in zip(tighter, fitting, strict=True)
+            if 0 < counts[at] == rows - self.histograms[table.name, candidate.column.name].null
+            and candidate.column.target_type != candidate.type
+        ]
+        if chosen:
+            self.candidates[table.name] = (table, own, chosen)
+
+    def _with_examples(self, own: SqliteTable, table: Table, check: Check, count: int) -> Finding:
+        finding = check.found(count)
+        column = finding.column if table_column(table, finding.column) else table.key[0]
+        examples, values = _examples(self.connection, own, table.key, check, column)
+        histogram = self.histograms.get((table.name, finding.column))
+        return replace(
+            finding, examples=examples, values=values, histogram=str(histogram) if histogram is not None else ""
+        )
+
+
+class _Questions:
+    """Conditions that one pass counts, and the places of their answers."""
+
+    def __init__(self) -> None:
+        self.conditions: list[str] = []
+
+    def all(self, conditions: Iterable[str]) -> range:
+        """Add them; returns where their counts will be."""
+        first = len(self.conditions)
+        self.conditions += conditions
+        return range(first, len(self.conditions))
+
+
+def table_column(table: Table, name: str) -> Column | None:
+    """The mapped column of exactly that name."""
+    return next((column for column in table.columns if column.name == name), None)
 
 
 def map_with_data(
@@ -129,11 +255,15 @@ def map_with_data(
 
 
 def _examples(
-    connection: sqlite3.Connection, source: SqliteTable, key: tuple[str, ...], check: Check
-) -> tuple[Key, ...]:
-    listed = ", ".join(f"s.{quoted(name)}" for name in key)
+    connection: sqlite3.Connection, source: SqliteTable, key: tuple[str, ...], check: Check, column: str
+) -> tuple[tuple[Key, ...], tuple[SqlValue, ...]]:
+    """Keys of the first rows that meet the condition, and what the column holds in them."""
+    if check.judge is not None:
+        check.judge.counting = False
+    listed = ", ".join(f"s.{quoted(name)}" for name in (*key, column))
     sql = f"SELECT {listed} FROM {quoted(source.name)} AS s WHERE {check.condition} LIMIT {_EXAMPLES}"
-    return tuple(connection.execute(sql).fetchall())
+    rows = connection.execute(sql).fetchall()
+    return tuple(row[:-1] for row in rows), tuple(row[-1] for row in rows)
 
 
 _LOCKED = Finding(
@@ -142,88 +272,3 @@ _LOCKED = Finding(
     "The database is locked: a program holds it for itself alone (locking_mode = EXCLUSIVE, or a long write).",
     "Have that program use PRAGMA locking_mode = NORMAL and WAL, and plan again.",
 )
-
-
-def _of_file(connection: sqlite3.Connection) -> list[Finding]:
-    found = []
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    if mode != "wal":
-        found.append(
-            Finding(
-                "warns",
-                "not_wal",
-                f"The journal mode is {mode}; cutover needs WAL, so that it never blocks the application.",
-                "PRAGMA journal_mode = WAL, once, by the application; otherwise `cutover serve` sets it.",
-            )
-        )
-    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
-    if encoding != "UTF-8":
-        found.append(
-            Finding(
-                "blocks",
-                "encoding",
-                f"The database's encoding is {encoding}; cutover compares text by its UTF-8 bytes.",
-                "Make a UTF-8 copy: PRAGMA encoding = 'UTF-8' in a new file, then .dump the old one into it.",
-            )
-        )
-    return found
-
-
-def _of_objects(source: SqliteSchema) -> Iterator[Finding]:
-    for name in source.virtual_tables:
-        yield Finding(
-            "warns",
-            "virtual_table",
-            "A virtual table (such as a full-text index) is not mirrored.",
-            "Build its equivalent on Postgres (such as a tsvector index), filled from the mirrored tables.",
-            name,
-        )
-    for view in source.views:
-        message = f"The view {view.name} is not created on Postgres."
-        yield Finding("warns", "view", message, "Create it there, if the application reads it.", view.name)
-    for trigger in source.triggers:
-        yield Finding(
-            "warns",
-            "trigger",
-            f"The trigger {trigger.name} is not created on Postgres. What it writes is mirrored as data.",
-            "Create its equivalent there, if the application relies on it once Postgres is primary.",
-            trigger.table,
-        )
-    for table in source.tables:
-        yield from _of_table(table)
-
-
-def _of_table(table: SqliteTable) -> Iterator[Finding]:
-    if table.autoincrement:
-        message = "AUTOINCREMENT: numbers are never used again. An identity column on Postgres keeps to that."
-        yield Finding("informs", "autoincrement", message, "", table.name)
-    if table.conflict:
-        yield Finding(
-            "warns",
-            "constraint_conflict",
-            f"A constraint has ON CONFLICT {', '.join(sorted(set(table.conflict)))}, which Postgres does not know.",
-            "Put the clause into the statements (INSERT OR ...).",
-            table.name,
-        )
-    for index in table.indexes:
-        if None in index.columns:
-            message = f"The {'unique ' if index.unique else ''}index {index.name} is over an expression."
-            todo = "Check that Postgres has its equivalent."
-            yield Finding("informs", "expression_index", message, todo, table.name)
-        if index.partial:
-            message = f"The index {index.name} is partial (WHERE {index.partial})."
-            yield Finding("informs", "partial_index", message, "Check that Postgres has it too.", table.name)
-    for column in table.columns:
-        if column.generated:
-            message = f"Generated as {column.generated}: each database computes it for itself."
-            todo = "Check that both give the same."
-            yield Finding("informs", "generated_column", message, todo, table.name, column.name)
-
-
-def _of_target(name: str, target: PostgresTable) -> Iterator[Finding]:
-    for trigger in target.triggers:
-        message = f"The trigger {trigger.name} on Postgres rests while Postgres is the shadow."
-        yield Finding("informs", "target_trigger", message, "", name)
-    for check in target.checks:
-        message = f"{check.name} on Postgres is {check.definition}: rows that break it are held back."
-        yield Finding("informs", "target_check", message, "Check that SQLite's rows keep it.", name)

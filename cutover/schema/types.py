@@ -29,6 +29,11 @@ class Histogram:
         """Names of the storage classes that occur, NULL aside."""
         return tuple(name for name in _TYPE_OF_CLASS if getattr(self, name))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Values by storage class, those that occur; NULLs included."""
+        return {name: count for name in ("null", *_TYPE_OF_CLASS) if (count := getattr(self, name))}
+
     def __str__(self) -> str:
         return ", ".join(f"{getattr(self, name):,} {name}" for name in self.classes) or "no value"
 

@@ -69,7 +69,13 @@ def test_json_is_whole(sqlite_path: str) -> None:
     assert found["blocks"] is True
     posts = found["tables"][0]
     assert (posts["name"], posts["target"], posts["rows"], posts["key"]) == ("posts", "public.posts", 2, ["id"])
-    assert posts["columns"][1] == {"name": "author", "declared": "TEXT", "target": "author", "type": "text"}
+    assert posts["columns"][1] == {
+        "name": "author",
+        "declared": "TEXT",
+        "target": "author",
+        "type": "text",
+        "classes": {"text": 1, "blob": 1},
+    }
     assert len(found["ddl"]) == 4
     finding = next(each for each in found["findings"] if each["code"] == "wrong_storage_class")
     assert (finding["severity"], finding["table"], finding["column"]) == ("blocks", "posts", "author")
