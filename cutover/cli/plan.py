@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +16,12 @@ from pydantic import SecretStr
 
 from cutover.cli.exits import BLOCKED
 from cutover.cli.options import AsJson, ConfigFile, settings_of
-from cutover.cli.show import clean, console, grid, number, print_json, rows
+from cutover.cli.show import clean, console, number, print_json, rows, span
 from cutover.errors import ConfigurationError, CutoverError, StoreUnavailable
-from cutover.logs import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from cutover.model.table import Table
-    from cutover.schema.findings import Finding, Severity
+    from cutover.cli.plan_page import Saved
+    from cutover.schema.findings import Severity
     from cutover.schema.plan import Plan
     from cutover.schema.postgres_schema import PostgresSchema
     from cutover.schema.profile import Progress
@@ -53,35 +51,52 @@ def plan(
     write: Annotated[
         Path | None, typer.Option("--write", metavar="DIR", help="Save cutover.toml and schema.sql in DIR.")
     ] = None,
+    tighten: Annotated[
+        bool,
+        typer.Option("--tighten", help="Use the tighter types that the data allow, for tables that cutover creates."),
+    ] = False,
+    show_values: Annotated[
+        bool, typer.Option("--show-values", help="Show what columns hold in the examples; else only its kind and size.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="All columns, all DDL, all examples on the page.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page as Markdown, as for a ticket.")] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Read schema and data; show the mapping, the Postgres DDL and what stands in the way. Changes nothing.
 
-    Exit code 3 if something blocks the move.
+    Keys of rows are shown, what other columns hold is masked unless --show-values. Exit code 3 if something blocks.
 
     \b
     Example:
       cutover plan --sqlite app.db
+      cutover plan --sqlite app.db --tighten --write .
       cutover plan --sqlite app.db --postgres postgresql://app@db.internal/app --write .
     """
+    from cutover.cli.plan_markdown import as_markdown
+    from cutover.cli.plan_page import View, show
     from cutover.schema.plan import make_plan
 
     settings = _with(settings_of(config), sqlite, postgres)
     if not settings.sqlite.path:
         raise ConfigurationError("No SQLite file is named.", hint="Give it with --sqlite FILE, or set sqlite.path.")
     path = Path(settings.sqlite.path)
-    with _open(path) as connection, _progress(quiet=as_json) as progress:
+    with _open(path) as connection, _progress(connection, quiet=as_json) as progress:
         target = asyncio.run(_read_target(settings.postgres)) if settings.postgres.url.get_secret_value() else None
         try:
-            found = make_plan(connection, target, settings, progress)
+            found = make_plan(connection, target, settings, progress, tighten=tighten)
         except sqlite3.Error as error:
             raise _unreadable(path, error) from None
     saved = _save(found, settings, write) if write else []
+    view = View(found, path, target is not None, saved, show_values=show_values, full=full)
     if as_json:
-        print_json({"sqlite": str(path), **found.to_json(), "saved": [str(each) for each in saved]})
+        listed = [{"file": str(each.path), "kept": str(each.kept) if each.kept else None} for each in saved]
+        shown = found.to_json(show_values=show_values)
+        print_json({"sqlite": str(path), **shown, "saved": [each["file"] for each in listed], "files": listed})
+    elif markdown:
+        print(as_markdown(view))
     else:
-        _show(found, path, target is not None, saved)
+        show(view)
     if found.blocks:
         raise typer.Exit(BLOCKED)
 
@@ -166,136 +181,58 @@ async def _read_target(settings: PostgresSettings) -> PostgresSchema:
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Progress]:
-    """A line on standard error that counts the rows read, on a terminal only."""
-    from cutover.schema.profile import silent
+def _progress(connection: sqlite3.Connection, *, quiet: bool) -> Iterator[Progress]:
+    """A line on standard error that tells how far the reading of each table is, on a terminal only."""
+    from cutover.schema.profile import estimated_rows, silent
 
     page = console(stderr=True)
     if quiet or not page.is_terminal:
         yield silent
         return
+    totals: dict[str, int] = {}
+    began: dict[str, float] = {}
+
+    def tell(table: str, count: int) -> None:
+        if not totals:
+            totals.update(estimated_rows(connection))
+        since = began.setdefault(table, time.monotonic())
+        total = max(totals.get(table, 0), count)
+        spent = time.monotonic() - since
+        left = f", {span(spent * (total - count) / count)} left" if count and spent > 1 and total > count else ""
+        line.update(f"Reading {clean(table)}: {number(count)} of about {rows(total)}{left}")
+        if count >= total:
+            began.pop(table, None)
+
     with page.status("Reading the schema ...") as line:
-        yield lambda table, count: line.update(f"Reading {clean(table)}: {rows(count)}")
+        yield tell
 
 
 # -- saving --------------------------------------------------------------------------------------------------------
 
 
-def _save(found: Plan, settings: Settings, folder: Path) -> list[Path]:
+def _save(found: Plan, settings: Settings, folder: Path) -> list[Saved]:
+    from cutover.cli.plan_page import Saved
     from cutover.schema.files import config_toml, schema_sql
+    from cutover.schema.tighten import with_types
 
     path = Path(settings.sqlite.path).absolute()
     settings = settings.model_copy(update={"sqlite": settings.sqlite.model_copy(update={"path": str(path)})})
+    if found.tightened:
+        settings = with_types(settings, found.proposals)
     files = {"cutover.toml": config_toml(found, settings), "schema.sql": schema_sql(found)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            _put(folder / name, text)
+        return [Saved(folder / name, _put(folder / name, text)) for name, text in files.items()]
     except OSError as error:
         raise ConfigurationError(f"{error.filename or folder} cannot be written: {error.strerror}.") from None
-    return [folder / name for name in files]
 
 
-def _put(path: Path, text: str) -> None:
-    """Write, keeping a file of that name with other contents under a new name."""
+def _put(path: Path, text: str) -> Path | None:
+    """Write. A file of that name with other contents is kept under a new name, which is returned."""
+    kept = None
     if path.exists() and path.read_bytes() != text.encode():
         number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.{n}").exists())
-        path.rename(path.with_name(f"{path.name}.{number}"))
+        kept = path.with_name(f"{path.name}.{number}")
+        path.rename(kept)
     path.write_text(text, encoding="utf-8")
-
-
-# -- the page ------------------------------------------------------------------------------------------------------
-
-
-def _show(found: Plan, path: Path, has_target: bool, saved: list[Path]) -> None:
-    page = console()
-    page.print(f"Plan for {clean(str(path))}", style="bold")
-    page.print()
-    if found.mapping.tables:
-        page.print(_tables(found))
-    for table in found.mapping.tables:
-        if _is_worth_showing(table):
-            page.print(clean(table.name), style="bold")
-            page.print(_columns(table))
-    if found.mapping.create:
-        page.print("Postgres DDL" + ("" if has_target else " (no --postgres given: for an empty target)"), style="bold")
-        page.print()
-        page.print(";\n\n".join(clean_lines(statement) for statement in found.mapping.create) + ";", soft_wrap=True)
-        page.print()
-    _show_findings(page, found.findings)
-    for file in saved:
-        page.print(f"Saved {clean(str(file))}")
-    _show_verdict(page, found)
-
-
-def clean_lines(text: str) -> str:
-    """`show.clean` for text whose lines are meant."""
-    return "\n".join(clean(line, limit=10_000) for line in text.split("\n"))
-
-
-def _tables(found: Plan) -> object:
-    lines = [
-        (
-            table.name,
-            f"{table.target_schema}.{table.target}",
-            "exists" if table.name in found.adopted else "to be created",
-            number(found.rows.get(table.name, 0)),
-            ", ".join(table.key),
-        )
-        for table in found.mapping.tables
-    ]
-    return grid(("table", "on Postgres", "", "rows", "key"), lines, numbers=(3,))
-
-
-def _is_worth_showing(table: Table) -> bool:
-    """Columns are listed where the mapping says more than the DDL does: another name, or another kind of type."""
-    return any(
-        column.name != column.target or column.declared.lower() != column.target_type for column in table.columns
-    )
-
-
-def _columns(table: Table) -> object:
-    lines = [
-        (
-            column.name,
-            column.declared or "(none)",
-            column.target if column.target != column.name else "",
-            column.target_type,
-        )
-        for column in table.columns
-    ]
-    return grid(("column", "declared", "named on Postgres", "type on Postgres"), lines)
-
-
-def _show_findings(page: Console, findings: tuple[Finding, ...]) -> None:
-    for severity, heading in _HEADINGS.items():
-        chosen = [finding for finding in findings if finding.severity == severity]
-        if not chosen:
-            continue
-        page.print(f"{heading} ({len(chosen)})", style=_STYLES[severity])
-        for finding in chosen:
-            place = ".".join(filter(None, (finding.table, finding.column))) or "the database"
-            count = f" [{rows(finding.count)}]" if finding.count is not None else ""
-            page.print(f"  {clean(place)}{count}: {clean(finding.message)}")
-            if finding.examples:
-                page.print(f"    for example {', '.join(_key(key) for key in finding.examples[:3])}", style="dim")
-            if finding.todo:
-                page.print(f"    → {clean(finding.todo)}")
-        page.print()
-
-
-def _key(key: tuple[object, ...]) -> str:
-    parts = [f"x'{part.hex()}'" if isinstance(part, bytes) else clean(part, limit=60) for part in key]
-    return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
-
-
-def _show_verdict(page: Console, found: Plan) -> None:
-    blocking = sum(finding.severity == "blocks" for finding in found.findings)
-    if blocking:
-        page.print(f"Not ready: {blocking} finding{'s' if blocking > 1 else ''} must be dealt with.", style="bold red")
-    elif not found.mapping.tables:
-        page.print("There is no table to move.", style="yellow")
-    else:
-        page.print(
-            f"Ready: {rows(sum(found.rows.values()))} in {counted(len(found.rows), 'table')}.", style="bold green"
-        )
+    return kept

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from cutover.schema.findings import Finding
 from cutover.schema.postgres_schema import PostgresTable
-from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable
+from cutover.schema.searching import content_table, keeps_search
+from cutover.schema.sqlite_schema import SqliteObject, SqliteSchema, SqliteTable
 
 
 def of_file(connection: sqlite3.Connection) -> list[Finding]:
@@ -36,27 +37,48 @@ def of_file(connection: sqlite3.Connection) -> list[Finding]:
 
 
 def of_objects(source: SqliteSchema) -> Iterator[Finding]:
-    for name in source.virtual_tables:
-        yield Finding(
-            "warns",
-            "virtual_table",
-            "A virtual table (such as a full-text index) is not mirrored.",
-            "Build its equivalent on Postgres (such as a tsvector index), filled from the mirrored tables.",
-            name,
-        )
+    """What becomes of each while SQLite is primary, while it is the shadow, and in the switches."""
+    names = [table.name for table in source.virtual_tables]
+    kept = [trigger for trigger in source.triggers if keeps_search(trigger.sql, trigger.table, names)]
+    for table in source.virtual_tables:
+        yield _of_virtual(source, table, {trigger.table.lower() for trigger in kept})
     for view in source.views:
-        message = f"The view {view.name} is not created on Postgres."
+        message = f"The view {view.name} is not created on Postgres. On SQLite it stays as it is."
         yield Finding("warns", "view", message, "Create it there, if the application reads it.", view.name)
     for trigger in source.triggers:
+        rests = (
+            "It only keeps a full-text table, and goes on while SQLite is the shadow"
+            if trigger in kept
+            else "It rests while SQLite is the shadow, and is put back by a demotion"
+        )
         yield Finding(
             "warns",
             "trigger",
-            f"The trigger {trigger.name} is not created on Postgres. What it writes is mirrored as data.",
+            f"The trigger {trigger.name} is not created on Postgres; what it writes is mirrored as data. {rests}.",
             "Create its equivalent there, if the application relies on it once Postgres is primary.",
             trigger.table,
         )
-    for table in source.tables:
-        yield from _of_table(table)
+    for each in source.tables:
+        yield from _of_table(each)
+
+
+def _of_virtual(source: SqliteSchema, table: SqliteObject, kept: set[str]) -> Finding:
+    content = content_table(table.sql)
+    if content is not None and content.lower() in kept:
+        fate = "Its triggers keep it right while SQLite is the shadow."
+    elif content is not None:
+        fate = f"It is built again from {content} after a demotion."
+    else:
+        fate = "While SQLite is the shadow, only triggers that write nothing else keep it right."
+    own = [name for name in source.shadow_tables if name.lower().startswith(f"{table.name.lower()}_")]
+    belong = f" The tables {', '.join(own)} belong to it." if own else ""
+    return Finding(
+        "warns",
+        "virtual_table",
+        f"A virtual table (such as a full-text index) is not mirrored. {fate}{belong}",
+        "Build its equivalent on Postgres (such as a tsvector index), filled from the mirrored tables.",
+        table.name,
+    )
 
 
 def _of_table(table: SqliteTable) -> Iterator[Finding]:
@@ -88,7 +110,7 @@ def _of_table(table: SqliteTable) -> Iterator[Finding]:
 
 def of_target(name: str, target: PostgresTable) -> Iterator[Finding]:
     for trigger in target.triggers:
-        message = f"The trigger {trigger.name} on Postgres rests while Postgres is the shadow."
+        message = f"The trigger {trigger.name} rests while Postgres is the shadow, and is put back by a promotion."
         yield Finding("informs", "target_trigger", message, "", name)
     for check in target.checks:
         message = f"{check.name} on Postgres is {check.definition}: rows that break it are held back."

@@ -112,7 +112,7 @@ class SqliteSchema:
     """Everything but SQLite's and cutover's own objects, each kind in name order."""
 
     tables: tuple[SqliteTable, ...]
-    virtual_tables: tuple[str, ...] = ()
+    virtual_tables: tuple[SqliteObject, ...] = ()
     shadow_tables: tuple[str, ...] = ()
     """Tables that belong to virtual ones."""
     triggers: tuple[SqliteObject, ...] = ()
@@ -187,7 +187,9 @@ class _Reader:
         texts = {name: sql for kind, name, _, sql in master if kind == "table"}
         return SqliteSchema(
             tables=tuple(self._table(name, sql) for name, sql in texts.items() if kinds.get(name) == "table"),
-            virtual_tables=tuple(name for name in texts if kinds.get(name) == "virtual"),
+            virtual_tables=tuple(
+                SqliteObject(name, "", sql) for name, sql in texts.items() if kinds.get(name) == "virtual"
+            ),
             shadow_tables=tuple(name for name in texts if kinds.get(name) == "shadow"),
             triggers=tuple(SqliteObject(name, of, sql) for kind, name, of, sql in master if kind == "trigger"),
             views=tuple(SqliteObject(name, of, sql) for kind, name, of, sql in master if kind == "view"),

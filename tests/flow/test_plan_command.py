@@ -127,6 +127,49 @@ def test_every_setting_is_in_the_written_file_once_and_as_its_default(sqlite_pat
     assert load_settings(tmp_path / "all.toml", {}) == load_settings(tmp_path / "cutover.toml", {})
 
 
+def test_values_are_masked_unless_asked_for(sqlite_path: str) -> None:
+    _make(
+        sqlite_path,
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, age INT); INSERT INTO people VALUES (7, 'forty-two');",
+    )
+    for style in ([], ["--json"], ["--markdown"]):
+        shown = _run("--sqlite", sqlite_path, *style)
+        assert shown.exit_code == 3
+        assert "forty-two" not in shown.output
+        assert "text of 9 characters" in shown.output
+        assert "7" in shown.output
+        assert "forty-two" in _run("--sqlite", sqlite_path, "--show-values", *style).output
+
+
+def test_markdown_is_a_page_for_a_ticket(sqlite_path: str) -> None:
+    _make(sqlite_path, 'CREATE TABLE "a|b" (id INTEGER PRIMARY KEY, x INT); INSERT INTO "a|b" VALUES (1, \'y\');')
+    page = _run("--sqlite", sqlite_path, "--markdown").output
+    assert page.startswith("# Plan for `")
+    assert "**Not ready: 1 finding must be dealt with.**" in page
+    assert r"| a\|b | public.a\|b | to be created | 1 | id |" in page
+    assert r"- **a\|b.x** [1 row] (`wrong_storage_class`)" in page
+    assert "  - The column holds 1 text." in page
+    assert "```sql\nCREATE TABLE" in page
+
+
+def test_many_tables_make_a_short_page(sqlite_path: str) -> None:
+    _make(sqlite_path, "".join(f"CREATE TABLE t{n} (id INTEGER PRIMARY KEY AUTOINCREMENT);" for n in range(20)))
+    short, full = _run("--sqlite", sqlite_path).output, _run("--sqlite", sqlite_path, "--full").output
+    assert "CREATE TABLE" not in short
+    assert "CREATE TABLE" in full
+    assert short.count("AUTOINCREMENT") == 1
+    assert "14 others: AUTOINCREMENT" in short
+    assert "14 others" not in full
+
+
+def test_tightened_types_are_written(sqlite_path: str, tmp_path: Path) -> None:
+    _make(sqlite_path, "CREATE TABLE people (id INTEGER PRIMARY KEY, ok BOOL); INSERT INTO people VALUES (7, 1);")
+    result = _run("--sqlite", sqlite_path, "--tighten", "--write", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert '[tables.people.columns]\nok = { type = "boolean" }' in (tmp_path / "cutover.toml").read_text()
+    assert '"ok" boolean' in (tmp_path / "schema.sql").read_text()
+
+
 def test_a_file_that_differs_is_kept(sqlite_path: str, tmp_path: Path) -> None:
     _make(sqlite_path)
     (tmp_path / "schema.sql").write_text("-- mine")
