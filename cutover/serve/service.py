@@ -44,6 +44,8 @@ _log = get_logger("serve")
 _ASK_SECONDS = 2.0
 """How long a start waits for Postgres to say whether the SQLite file is an old copy; the recovery asks again later."""
 _CLOSE_SECONDS = 10.0
+_LEARN_SECONDS = 5.0
+"""Between two looks at columns of whose format nothing is known yet."""
 
 
 class Service:
@@ -199,6 +201,7 @@ class Service:
             self._attach,
             watch.run,
             self._rehearse,
+            self._learn_formats,
             self._keep_records,
         ]
         async with asyncio.TaskGroup() as group:
@@ -233,6 +236,19 @@ class Service:
             await mend_capture(parts)
             await parts.mirror.start(parts.situation.pair, parts.situation.tables)
             parts.comparator.forget()
+
+    async def _learn_formats(self) -> None:
+        """Columns that were empty when they were mapped have data now: rows that were held back may fit in."""
+        while True:
+            await asyncio.sleep(_LEARN_SECONDS)
+            pair = self.parts.situation.pair
+            if self._watched() is None or pair.primary is not self.parts.origin:
+                continue
+            with suppress(StoreError):
+                names = await self.mapper.spelling.learned()
+                if names:
+                    await pair.target.forget_progress(names)
+                    await self._mend()
 
     async def _rehearse(self) -> None:
         await self.parts.statements.run(self._rehearsable)

@@ -9,6 +9,7 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.plan import map_with_data
 from cutover.schema.sqlite_schema import SqliteSchema
+from cutover.serve.spelling import Spelling
 from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
@@ -22,6 +23,7 @@ class Mapper:
     def __init__(self, settings: Settings, sqlite: SqliteStore, postgres: PostgresStore, situation: Situation) -> None:
         self.ddl: tuple[str, ...] = ()
         """The SQLite schema's CREATE statements as last read, for the copy that statements are translated with."""
+        self.spelling = Spelling(sqlite)
         self._settings = settings
         self._sqlite = sqlite
         self._postgres = postgres
@@ -48,9 +50,10 @@ class Mapper:
             mapping = map_tables(source, target, self._settings)
         self._note(mapping)
         self.ddl = _statements(source)
-        self._sqlite.serve_tables(mapping.tables)
-        self._postgres.serve_tables(mapping.tables)
-        return mapping.tables
+        tables = await self.spelling.settle(mapping.tables)
+        self._sqlite.serve_tables(tables)
+        self._postgres.serve_tables(tables)
+        return tables
 
     def _note(self, mapping: Mapping) -> None:
         """Say what stands in the way, once; the gate `target_ready` says it until it is gone."""

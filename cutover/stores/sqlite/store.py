@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from cutover.errors import ConfigurationError, CutoverError, StoreUnavailable
 from cutover.logs import get_logger
-from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
+from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName, SwitchState
 from cutover.model.table import Tables
 from cutover.model.values import Pending, Quarantined
+from cutover.schema import formats
 from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
 from cutover.stores.base import Applier, Snapshot
 from cutover.stores.sqlite import backup, capture, control, resting, switch
@@ -185,6 +186,16 @@ class SqliteStore:
     async def check_capture(self) -> list[str]:
         """Problems with capture, or with the fence where there must be one, and with the schema."""
         return await self._look(lambda c: _in_one_read(c, capture.problems, self._tables), "checking capture")
+
+    async def record_formats(self, found: Mapping[tuple[str, str], tuple[str, str]]) -> None:
+        """Remember how columns spell their values. Where cutover is not installed, nothing is kept."""
+
+        def keep(connection: sqlite3.Connection) -> None:
+            standing = control.read_control(connection)
+            if standing is not None and standing.state is not SwitchState.FINISHED:
+                formats.record(connection, found)
+
+        await self._change(keep, "recording formats")
 
     async def schema_fingerprint(self) -> str:
         """Of the mapped tables and the set of application tables."""

@@ -10,6 +10,7 @@ from cutover.errors import StoreError
 from cutover.logs import get_logger
 from cutover.model.control import Control, Outcome
 from cutover.model.table import Tables
+from cutover.schema import formats
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import (
     broken_tables,
@@ -168,7 +169,8 @@ def dismantle(connection: sqlite3.Connection, control: Control) -> None:
     need_control(connection)
     drop_capture(connection)
     drop_triggers(connection, FENCE)
-    for table in (LOG, "_cutover_quarantine", "_cutover_backfill", "_cutover_schema", "_cutover_rebuild"):
+    own = ("_cutover_quarantine", "_cutover_backfill", "_cutover_schema", "_cutover_rebuild")
+    for table in (LOG, *own, formats.RECORD):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     put_control(connection, control)
 
