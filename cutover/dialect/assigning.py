@@ -8,9 +8,8 @@ from cutover.dialect.catalog import column_kind
 from cutover.dialect.comparing import number_of, text, value
 from cutover.dialect.scope import Context
 from cutover.dialect.typed import Kind, Refused, Typed, affinity_of, cast, helper, literal
-from cutover.errors import Unrepresentable
+from cutover.dialect.whole import argument, constant
 from cutover.model.table import Column
-from cutover.schema.codecs import codec_for
 
 _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
 
@@ -34,20 +33,13 @@ class Assigning:
 
     def _by_codec(self, typed: Typed, column: Column) -> exp.Expr | None:
         """Arguments and literals are checked and encoded here; other expressions are cast if that says the same."""
-        codec = codec_for(column)
+        whole = column_kind(column) is Kind.WHOLE
         if typed.slot is not None:
-            kind = typed.kind
-            if column.affinity == "TEXT" and kind in (Kind.INT, Kind.REAL):
+            if not whole and column.affinity == "TEXT" and typed.kind in (Kind.INT, Kind.REAL):
                 return None
-            return self.context.use(typed.slot, codec.sql_type, codec.to_target)
+            return argument(self.context, typed.slot, column)
         if typed.is_constant:
-            try:
-                codec.to_target(typed.constant)
-            except Unrepresentable as error:
-                raise Refused(f"A literal for column {column.name} ({error.message})") from None
-            if column.target_type == "boolean":
-                return exp.Boolean(this=bool(typed.constant))
-            return cast(typed.node, codec.sql_type)
+            return constant(typed.constant, column)
         kind = column_kind(column)
         if kind is Kind.WHOLE and not (typed.kind is Kind.WHOLE and typed.column == column):
             raise Refused(f"A computed value for column {column.name} of type {column.target_type}")

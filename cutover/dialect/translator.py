@@ -20,6 +20,7 @@ from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Use, number_parameters
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
@@ -168,7 +169,9 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
 def _statement(node: exp.Expr, conflict: str | None, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
     if isinstance(node, (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)):
         query = Queries(context).query(node, Scope())
-        return None, [typed for _, typed in query.columns], query.node
+        columns = [typed for _, typed in query.columns]
+        show_as_text(query.node, columns)
+        return None, columns, query.node
     writes = Writes(context)
     match node:
         case exp.Insert():
@@ -179,7 +182,9 @@ def _statement(node: exp.Expr, conflict: str | None, context: Context) -> tuple[
             written = writes.delete(node)
         case _:
             raise Refused(f"The statement {type(node).__name__.upper()}")
-    return written, [typed for _, typed in written.returning], written.node
+    columns = [typed for _, typed in written.returning]
+    show_as_text(written.node, columns)
+    return written, columns, written.node
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
