@@ -22,6 +22,7 @@ from cutover.dialect.typed import (
     null,
     paren,
 )
+from cutover.dialect.whole import equal
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -50,7 +51,7 @@ class Predicates:
         one, two = self.typed(node.this, scope), self.typed(node.expression, scope)
         self._hint(one, two)
         self._hint(two, one)
-        return comparing.compare(type(node), one, two, loose=loose)
+        return equal(self.context, type(node), one, two) or comparing.compare(type(node), one, two, loose=loose)
 
     def _hint(self, parameter: Typed, other: Typed) -> None:
         """A NULL argument beside a column needs no translation of its own."""
@@ -115,6 +116,10 @@ class Predicates:
         items = [self.typed(item, scope) for item in node.expressions]
         for item in items:
             self._hint(item, subject)
+        if subject.kind is Kind.WHOLE:
+            each = [equal(self.context, exp.EQ, subject, item) for item in items]
+            if None not in each:
+                return Typed(negated(node, exp.Paren(this=exp.or_(*each))), Kind.BOOL)
         return Typed(negated(node, _in_list(subject, [item.but(affinity=None) for item in items])), Kind.BOOL)
 
     def exists(self, node: exp.Expr, scope: Scope) -> Typed:

@@ -9,6 +9,7 @@ from sqlglot import exp
 from cutover.dialect import comparing
 from cutover.dialect.scope import Scope, Source, SourceColumn, table_source
 from cutover.dialect.typed import Refused, identifier, paren
+from cutover.dialect.whole import equal
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries, Query
@@ -112,7 +113,8 @@ class Sources:
             if column is None or left is None:
                 raise Refused(f"USING ({name})")
             one, two = left[0].typed(left[1]), right.typed(column)
-            tests.append(paren(comparing.compare(exp.EQ, one, two, loose=True)))
+            same = equal(None, exp.EQ, one, two)
+            tests.append(paren(same or comparing.compare(exp.EQ, one, two, loose=True)))
             column.merged = True
         return exp.and_(*tests) if tests else None
 

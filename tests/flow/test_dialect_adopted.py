@@ -64,10 +64,13 @@ async def test_what_the_columns_cannot_hold(both: World) -> None:
 
 
 WHOLE_SCHEMA = """
-CREATE TABLE events (id INTEGER PRIMARY KEY, token TEXT, price DECIMAL, made DATETIME, day TEXT, span INTEGER);
+CREATE TABLE events (id INTEGER PRIMARY KEY, token TEXT, price DECIMAL, made DATETIME, day TEXT, span INTEGER,
+                     mood TEXT, code CHAR(4), at TEXT);
 """
 WHOLE_TARGET = """
-CREATE TABLE events (id bigint PRIMARY KEY, token uuid, price numeric(10,2), made timestamptz, day date, span interval);
+CREATE TYPE "Mood" AS ENUM ('sad', 'ok');
+CREATE TABLE events (id bigint PRIMARY KEY, token uuid, price numeric(10,2), made timestamptz, day date, span interval,
+                     mood "Mood", code char(4), at time);
 """
 
 
@@ -75,17 +78,27 @@ async def test_types_that_only_their_codecs_know(postgres_url: str) -> None:
     async with world(postgres_url, WHOLE_SCHEMA, target=WHOLE_TARGET, store=True) as both:
         token = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
         await both.same(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", 1, token, "10.50", "2024-02-29 10:00:00", "2024-02-29", 5
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(1, token, "10.50", "2024-02-29 10:00:00", "2024-02-29", 5, "ok", "abc", "10:00:00"),
         )
-        await both.same(f"INSERT INTO events VALUES (2, '{token}', 7, '2024-02-29 10:00:00.5', NULL, -86400000001)")
+        await both.same(
+            f"INSERT INTO events VALUES (2, '{token}', 7, '2024-02-29 10:00:00.5', NULL, -86400000001, 'sad', 'de', NULL)"
+        )
         await both.same("SELECT * FROM events WHERE id = 1")
         await both.same("SELECT made AS at, price, count(*) OVER () FROM events ORDER BY id LIMIT 1")
         await both.same("UPDATE events SET price = ?, span = span WHERE id = 2 RETURNING id, price, token, span", 2.25)
         await both.same("SELECT e.token FROM (SELECT * FROM events) e WHERE e.id = 2")
         await both.same("SELECT id FROM events WHERE day IS NULL")
-        for sql in ("SELECT id FROM events ORDER BY price", "SELECT price * 2 FROM events"):
-            with pytest.raises(StatementError, match="no translation|text or number"):
-                await both.on_postgres(sql)
+        await both.same("SELECT id FROM events WHERE token = ? AND day = '2024-02-29'", token)
+        for other in (token.upper(), "no token", 7):
+            await both.same("SELECT id FROM events WHERE token = ?", other)
+        await both.same("SELECT id FROM events WHERE token IN (?, 'x') ORDER BY day DESC, token", token)
+        await both.same("SELECT id, mood, code FROM events WHERE code = 'de' OR code = ? ORDER BY code", "abc")
+        await both.same("SELECT a.id, b.id FROM events a JOIN events b ON a.token = b.token ORDER BY 1, 2")
+        await both.same("SELECT a.id FROM events a JOIN events b USING (token) ORDER BY b.id, a.id")
+        for sql in ("price FROM events ORDER BY price", "id FROM events WHERE made > '2024'", "price * 2 FROM events"):
+            with pytest.raises(StatementError, match="no translation"):
+                await both.on_postgres(f"SELECT {sql}")
         with pytest.raises(StatementError) as refused:
             await both.on_postgres("UPDATE events SET price = ?", 1.005)
         assert refused.value.code == "SQLITE_MISMATCH"
