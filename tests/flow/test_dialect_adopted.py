@@ -82,7 +82,8 @@ async def test_types_that_only_their_codecs_know(postgres_url: str) -> None:
             *(1, token, "10.50", "2024-02-29 10:00:00", "2024-02-29", 5, "ok", "abc", "10:00:00"),
         )
         await both.same(
-            f"INSERT INTO events VALUES (2, '{token}', 7, '2024-02-29 10:00:00.5', NULL, -86400000001, 'sad', 'de', NULL)"
+            f"INSERT INTO events VALUES (2, '{token}', 7, '2024-02-29 10:00:00.5', NULL, -86400000001, 'sad', 'de',"
+            " NULL)"
         )
         await both.same("SELECT * FROM events WHERE id = 1")
         await both.same("SELECT made AS at, price, count(*) OVER () FROM events ORDER BY id LIMIT 1")
