@@ -138,7 +138,7 @@ class ColumnSettings(_Section):
 
     target: str = Field("", description="Its name on Postgres, if another")
     type: str = Field("", description="Its type on Postgres, if cutover creates it")
-    format: str = Field("", description="Text format for the way back")
+    format: str = Field("", description="How its values are written on SQLite, for the way back")
     ignore: bool = Field(False, description="Leave this column out")
 
 
