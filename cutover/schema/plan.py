@@ -12,6 +12,7 @@ from cutover.model.table import Column, Table
 from cutover.model.values import Key, SqlValue
 from cutover.schema.checks import Check, checks_for, find_duplicates, register_functions
 from cutover.schema.findings import Finding, in_order, masked
+from cutover.schema.formats import with_formats
 from cutover.schema.forms import mixed_forms, of_mixed_forms
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.objects import of_file, of_objects, of_target
@@ -154,6 +155,7 @@ class _Survey:
 
     def plan(self, file: Sequence[Finding]) -> Plan:
         mapping = map_with_data(self.connection, self.source, self.target, self.settings, self.progress)
+        mapping = replace(mapping, tables=with_formats(self.connection, mapping.tables).tables)
         self.findings += [*file, *mapping.findings, *of_objects(self.source)]
         mapped = {table.name: table for table in mapping.tables}
         adopted = set[str]()

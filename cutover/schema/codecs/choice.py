@@ -64,7 +64,7 @@ _MAKERS: dict[str, Callable[[Column, TypeName], Codec]] = {
     ),
     "time with time zone": lambda _column, _name: times.timetz(),
     "interval": lambda column, _name: times.interval(column.affinity, column.format),
-    "uuid": lambda column, _name: identifiers.uuid(column.affinity, column.format),
+    "uuid": lambda column, _name: identifiers.uuid(column.affinity, column.declared, column.format),
     "json": lambda _column, _name: documents.json_codec(),
     "jsonb": lambda _column, _name: documents.jsonb_codec(),
     "inet": lambda _column, _name: identifiers.inet(),

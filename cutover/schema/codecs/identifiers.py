@@ -20,9 +20,9 @@ _MAC = re.compile(r"([0-9a-fA-F]{2})([:-]?)(?:[0-9a-fA-F]{2}\2){4,6}[0-9a-fA-F]{
 _UNICODE_FREE = re.compile(r"[0-9a-fA-F.:/]+")
 
 
-def uuid(affinity: str, wanted: str) -> Codec:
-    """uuid."""
-    name = wanted or ("blob" if affinity == "BLOB" else "dashed")
+def uuid(affinity: str, declared: str, wanted: str) -> Codec:
+    """uuid. A column of 32 characters (Django, SQLAlchemy) has no room for dashes."""
+    name = wanted or ("blob" if affinity == "BLOB" else "hex" if "(32)" in declared else "dashed")
     if name not in UUID_FORMATS:
         raise SchemaError(
             f"the format {name} is none for a column of type uuid", hint=f"Formats are {', '.join(UUID_FORMATS)}."
