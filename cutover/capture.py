@@ -1,13 +1,14 @@
-"""Keeping watch over capture: triggers that someone dropped, tables that someone rebuilt or added.
+"""Keeping watch over capture and both schemas: triggers that someone dropped, tables that someone altered or added.
 
-Capture lives in the database, and so does everybody who can alter it. A cheap fingerprint is looked at once a second,
-the full text of every trigger when it changed and now and then anyway.
+Capture lives in the database, and so does everybody who can alter it. Cheap fingerprints are looked at twice a second,
+the full text of every trigger when they changed and now and then anyway.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from cutover import clock
 from cutover.errors import CutoverError
@@ -18,45 +19,73 @@ _log = get_logger("capture")
 
 
 class CaptureWatch:
-    """A service: notices broken capture on the primary and hands it to who can mend it."""
+    """A service: notices broken capture on the primary, and a schema that changed, and hands them to who can mend."""
 
     def __init__(
         self,
-        source: Callable[[], Store | None],
+        stores: Callable[[], tuple[Store, Store] | None],
         mend: Callable[[], Awaitable[None]],
         *,
-        interval: float = 1.0,
+        unfinished: Callable[[], bool] = lambda: False,
+        interval: float = 0.5,
         full_interval: float = 30.0,
+        again: float = 5.0,
     ) -> None:
-        """`source` gives the primary to watch, None while there is nothing to watch (a switch, no attachment)."""
-        self._source = source
+        """`stores` gives primary and shadow, None while there is nothing to watch (a switch, no attachment).
+
+        While `unfinished` says that something could not be carried over, mending is tried every `again` seconds.
+        """
+        self._stores = stores
         self._mend = mend
+        self._unfinished = unfinished
         self._interval = interval
         self._full_interval = full_interval
-        self._seen: tuple[str, str] | None = None
-        self._checked = 0.0
+        self._again = again
+        self._seen: tuple[str, str, str] | None = None
+        self._checked = self._mended = 0.0
+        self._poked = asyncio.Event()
+
+    def poke(self) -> None:
+        """Somebody met a schema that is not the one that was mapped: look at once, and map anew."""
+        self._poked.set()
 
     async def run(self) -> None:
         """Watch until cancelled. A store that is away is watched again when it is back."""
         while True:
-            await asyncio.sleep(self._interval)
-            source = self._source()
-            if source is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._poked.wait(), self._interval)
+            stores = self._stores()
+            if stores is None:
                 self._seen = None
+                await asyncio.sleep(self._interval)
                 continue
             try:
-                await self._look(source)
+                await self._look(*stores)
             except (CutoverError, OSError, TimeoutError) as error:
-                _log.debug(f"Capture on {source.name} could not be checked: {error}")
+                _log.debug(f"Capture on {stores[0].name} could not be checked: {error}")
                 self._seen = None
+                await asyncio.sleep(self._interval)
 
-    async def _look(self, source: Store) -> None:
-        seen = (source.name, await source.schema_fingerprint())
-        if seen == self._seen and clock.monotonic() - self._checked < self._full_interval:
+    async def _look(self, source: Store, target: Store) -> None:
+        poked = self._poked.is_set()
+        self._poked.clear()
+        seen = (source.name, await source.schema_fingerprint(), await target.schema_fingerprint())
+        changed = poked or self._seen not in (None, seen)
+        if not changed and self._seen == seen and clock.monotonic() - self._checked < self._full_interval:
+            if self._unfinished() and clock.monotonic() - self._mended >= self._again:
+                await self._mend_now(source)
             return
         problems = await source.check_capture()
         self._seen, self._checked = seen, clock.monotonic()
-        if problems and self._source() is source:
+        if not problems and not changed:
+            return
+        if problems:
             _log.warning(f"Capture on {source.name} is broken and is being mended: {problems[0]}", problems=problems)
+        await self._mend_now(source)
+
+    async def _mend_now(self, source: Store) -> None:
+        stores = self._stores()
+        if stores is not None and stores[0] is source:
             await self._mend()
             self._seen = None
+        self._mended = clock.monotonic()

@@ -14,6 +14,7 @@
     │   ├── StaleApplier        ... because a newer owner or epoch exists
     │   ├── ControlDamaged      ... its control row is missing, or was edited    (exit code 2)
     │   └── CaptureBroken       ... its triggers or schema are not what they should be
+    │       └── SchemaChanged   ... the schema is not the one that the tables were mapped from; retry helps
     ├── StatementError          an application's SQL failed; has a SQLite code
     ├── SwitchRefused           the state forbids it                             (HTTP 409)
     │   └── GatesFailed         a gate is not passed and was not overridden
@@ -118,6 +119,13 @@ class CaptureBroken(StoreError):
     """Capture or fence triggers are missing or altered, or the schema changed under them."""
 
     code = "capture_broken"
+
+
+class SchemaChanged(CaptureBroken):
+    """A mapped table was altered since it was mapped. Nothing is read or written before it is mapped anew."""
+
+    code = "schema_changed"
+    retry = True
 
 
 class StatementError(CutoverError):

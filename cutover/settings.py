@@ -106,6 +106,9 @@ class MirrorSettings(_Section):
     retry_max: Duration = Field(5.0, description="Longest pause when the shadow is away")
     backfill_rows: int = Field(25_000, ge=1, description="Rows copied in one transaction by the backfill, at most")
     max_rows_per_second: int = Field(0, ge=0, description="Speed limit of the backfill; 0: none")
+    schema_changes: Literal["follow", "stop"] = Field(
+        "follow", description="follow: change the shadow too; stop: the table stops until somebody did"
+    )
 
 
 class CompareSettings(_Section):

@@ -79,6 +79,8 @@ class Table:
     without_rowid: bool = False
     sql: str = field(default="", repr=False)
     """CREATE TABLE text on SQLite."""
+    target_shape: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Name and type of every column that the target had when it was mapped, in order; empty: not known."""
 
     @cached_property
     def id(self) -> int:

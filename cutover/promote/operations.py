@@ -37,6 +37,23 @@ _INVARIANTS_AGE = 60.0
 """The same for invariants, which read whole tables. A switch asks afresh."""
 
 
+_KINDS = ("missing", "extra", "different", "type_changed")
+
+
+def _stopped(name: str, reason: str) -> Json:
+    """A table that is not mirrored, shaped like the others."""
+    return {
+        "name": name,
+        "target": "",
+        "state": "stopped",
+        "reason": reason,
+        "rows": 0,
+        "backfill": {"state": "waiting", "rows": 0, "total": 0, "rows_per_second": None, "remaining_seconds": None},
+        "drift": dict.fromkeys(_KINDS, 0),
+        "quarantined": 0,
+    }
+
+
 class Operations:
     """Implements the contract of `admin/operations.py`."""
 
@@ -144,12 +161,16 @@ class Operations:
                 {
                     "name": table.name,
                     "target": f"{table.target_schema}.{table.target}",
+                    "state": "mirrored",
+                    "reason": None,
                     "rows": rows.get(table.name, progress.rows),
                     "backfill": {"state": progress.state, "rows": progress.rows, "total": progress.total},
-                    "drift": {kind: drift.get(kind, 0) for kind in ("missing", "extra", "different", "type_changed")},
+                    "drift": {kind: drift.get(kind, 0) for kind in _KINDS},
                     "quarantined": self._quarantined.get(table.name, 0),
                 }
             )
+        for name, reason in sorted(self.parts.situation.stopped.items()):
+            found.append(_stopped(name, reason))
         return found
 
     async def _current_gates(self) -> list[Gate]:

@@ -49,6 +49,8 @@ class Situation:
     """Why the stores are not attached to each other, in one sentence."""
     blocking: tuple[str, ...] = ()
     """Why the mapping had to leave tables or columns out, one sentence each."""
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Tables of the primary that are not mirrored though they should be, and why."""
     generation: int = 0
     switching: bool = False
     """An operator's switch is under way."""

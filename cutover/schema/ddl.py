@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cutover.errors import SchemaError
 from cutover.model.table import Column, Table
@@ -46,12 +46,31 @@ class Ddl:
             elif each.generated:
                 lines += self._generated(table, each, columns)
         lines.append(f"PRIMARY KEY ({_names(table.key, columns)})")
-        lines += self._checks(table, source, columns)
+        lines += self._checks(table, source.checks, columns)
         body = ",\n".join(f"    {line}" for line in lines)
         self.tables.append(f"CREATE TABLE {_qualified(table)} (\n{body}\n)")
         for index in source.indexes:
             if not _is_key(index, table):
                 self._index(table, index, columns)
+
+    def added_column(self, table: Table, source: SqliteTable, name: str) -> str:
+        """What follows ADD COLUMN, without NOT NULL, which rows that are there may not satisfy yet; empty: no equal."""
+        columns = {column.name.lower(): column for column in table.columns}
+        mapped, own = columns.get(name.lower()), source.column(name)
+        if mapped is not None:
+            return self._column(table, replace(mapped, not_null=False))
+        return next(self._generated(table, own, columns), "") if own is not None and own.generated else ""
+
+    def added_index(self, table: Table, index: SqliteIndex) -> str:
+        """CREATE INDEX; empty where it has no equal."""
+        before = len(self.indexes)
+        self._index(table, index, {column.name.lower(): column for column in table.columns})
+        return self.indexes[before] if len(self.indexes) > before else ""
+
+    def added_check(self, table: Table, check: str) -> str:
+        """CHECK (...); empty where it has no equal."""
+        columns = {column.name.lower(): column for column in table.columns}
+        return next(self._checks(table, (check,), columns), "")
 
     def _column(self, table: Table, column: Column) -> str:
         parts = [quoted(column.target), column.target_type]
@@ -78,8 +97,8 @@ class Ddl:
         collation = ' COLLATE "C"' if kind == "text" else ""
         yield f"{quoted(column.name)} {kind}{collation} GENERATED ALWAYS AS ({expression}) STORED"
 
-    def _checks(self, table: Table, source: SqliteTable, columns: dict[str, Column]) -> Iterator[str]:
-        for check in source.checks:
+    def _checks(self, table: Table, checks: tuple[str, ...], columns: dict[str, Column]) -> Iterator[str]:
+        for check in checks:
             try:
                 yield f"CHECK ({translate(check, columns, condition=True)})"
             except Untranslatable:

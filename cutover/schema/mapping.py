@@ -80,6 +80,8 @@ class _Mapper:
         names = [table.name for table in self.source.tables]
         for name, chosen in self.settings.tables.items():
             table = self.source.table(name)
+            if table is None and chosen.ignore and self.target and self.target.table(name):
+                continue  # what is only on Postgres is left out of what is carried back
             if table is None:
                 self._say(
                     "blocks",
@@ -126,6 +128,7 @@ class _Mapper:
             autoincrement=source.autoincrement,
             without_rowid=source.without_rowid,
             sql=source.sql,
+            target_shape=tuple(f"{column.name} {column.type}" for column in target.columns) if target else (),
         )
 
     def _refuse_collisions(self) -> None:

@@ -37,6 +37,8 @@ class PostgresColumn:
     """What `type` stands for where its name does not say it: `enum`, an extension's type, the base of a domain."""
     labels: tuple[str, ...] = ()
     """The values of an enum, in its order."""
+    number: int = field(default=0, compare=False)
+    """Stays with the column whatever it is called (attnum); 0: not known."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class PostgresTable:
     triggers: tuple[PostgresTrigger, ...] = ()
     partitioned: bool = False
     partitions: tuple[str, ...] = ()
+    oid: int = field(default=0, compare=False)
+    """Stays with the table whatever it is called; 0: not known."""
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -142,7 +146,8 @@ WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I', '
 """
 
 _COLUMNS = """
-SELECT a.attrelid, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
+SELECT a.attrelid, a.attnum AS number, a.attname AS name,
+       format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
        pg_get_expr(d.adbin, d.adrelid) AS default, l.collname AS collation, l.collisdeterministic AS deterministic,
        l.collprovider::text AS provider, l.collcollate AS locale,
        a.attidentity::text AS identity, a.attgenerated::text <> '' AS generated,
@@ -231,6 +236,7 @@ async def _read(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
             triggers=triggers[row["oid"]],
             partitioned=row["kind"] == "p",
             partitions=tuple(row["partitions"]) if row["kind"] == "p" else (),
+            oid=row["oid"],
         )
         for row in wanted
     )
@@ -268,6 +274,7 @@ def _column(row: asyncpg.Record, database: asyncpg.Record) -> PostgresColumn:
         generated=row["generated"],
         base_type=row["base"] + ("[]" if row["array_of_base"] else ""),
         labels=tuple(row["labels"]),
+        number=row["number"],
     )
 
 

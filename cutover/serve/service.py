@@ -18,6 +18,7 @@ from cutover.errors import ConfigurationError, CutoverError, StoreError, StoreUn
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.model.control import Phase
+from cutover.model.requests import SERVICE
 from cutover.model.table import Table
 from cutover.model.values import Key
 from cutover.promote.opening import open_origin, refuse_behind_destination, take_back
@@ -194,7 +195,8 @@ class Service:
     async def run_until(self, stop: asyncio.Event) -> None:
         """Run every service until `stop`; the first that fails ends them all, with its cause."""
         parts = self.parts
-        watch = CaptureWatch(self._watched, self._mend)
+        watch = CaptureWatch(self._watched, self._mend, unfinished=lambda: self.mapper.unfinished)
+        parts.mirror.on_schema_change = watch.poke
         services: list[Callable[[], Coroutine[None, None, None]]] = [
             parts.mirror.run,
             parts.comparator.run,
@@ -224,18 +226,28 @@ class Service:
                 async with asyncio.timeout(self.settings.promotion.pause_timeout), self.parts.switching:
                     _log.info("The switch under way came to its end.")
 
-    def _watched(self) -> Store | None:
+    def _watched(self) -> tuple[Store, Store] | None:
         situation = self.parts.situation
         steady = situation.attached and not self.parts.switching.locked() and situation.phase is not Phase.FINISHED
-        return situation.pair.source if steady else None
+        return (situation.pair.source, situation.pair.target) if steady else None
 
     async def _mend(self) -> None:
-        parts = self.parts
+        """Map anew and make capture whole. The mirror rests meanwhile: it must not go by a mapping of before."""
+        parts, situation = self.parts, self.parts.situation
         async with parts.switching:
-            parts.situation.tables = await self.mapper.map_tables(create=True)
-            await mend_capture(parts)
-            await parts.mirror.start(parts.situation.pair, parts.situation.tables)
-            parts.comparator.forget()
+            before, paused = situation.tables, parts.mirror.state == "paused"
+            await parts.mirror.stop()
+            try:
+                situation.tables = await self.mapper.map_tables(create=True)
+                problems = await mend_capture(parts)
+                if problems or situation.tables != before:
+                    parts.comparator.forget()
+            finally:
+                await parts.mirror.start(situation.pair, situation.tables)
+                if paused:
+                    parts.mirror.pause()
+            if self.mapper.done:
+                await parts.trail.write("schema.followed", SERVICE, steps=self.mapper.done)
 
     async def _learn_formats(self) -> None:
         """Columns that were empty when they were mapped have data now: rows that were held back may fit in."""

@@ -6,9 +6,9 @@ from cutover.logs import get_logger
 from cutover.model.table import Tables
 from cutover.promote.parts import Situation
 from cutover.schema.findings import Finding
-from cutover.schema.mapping import Mapping, map_tables
-from cutover.schema.plan import map_with_data
+from cutover.schema.mapping import map_tables
 from cutover.schema.sqlite_schema import SqliteSchema
+from cutover.serve.following import Followed, Follower
 from cutover.serve.spelling import Spelling
 from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore
@@ -24,10 +24,15 @@ class Mapper:
         self.ddl: tuple[str, ...] = ()
         """The SQLite schema's CREATE statements as last read, for the copy that statements are translated with."""
         self.spelling = Spelling(sqlite)
+        self.unfinished = False
+        """Whether something of a schema waits to be carried over, and should be tried again."""
+        self.done: list[str] = []
+        """What was last changed on the shadow, one sentence each."""
         self._settings = settings
         self._sqlite = sqlite
         self._postgres = postgres
         self._situation = situation
+        self._follower = Follower(settings, sqlite, postgres)
 
     async def map_sqlite(self) -> Tables:
         """The mapping from SQLite's schema alone, which serves until Postgres was asked."""
@@ -38,30 +43,38 @@ class Mapper:
         return mapping.tables
 
     async def map_tables(self, *, create: bool) -> Tables:
-        """Read both schemas, with `create` make what is missing on Postgres, and give both stores the mapping."""
-        source = await self._sqlite.read_schema()
-        target = await self._postgres.read_schema(self._settings.postgres.schema_)
-        mapping = map_tables(source, target, self._settings)
-        if create:  # only for tables to be made do types depend on what the data are
-            mapping = await self._sqlite.read(lambda c: map_with_data(c, source, target, self._settings))
-        if create and mapping.create:
-            await self._postgres.create_tables(mapping.create)
-            target = await self._postgres.read_schema(self._settings.postgres.schema_)
-            mapping = map_tables(source, target, self._settings)
-        self._note(mapping)
-        self.ddl = _statements(source)
-        tables = await self.spelling.settle(mapping.tables)
+        """Read both schemas, with `create` carry changes over to the shadow, and give both stores the mapping."""
+        primary = self._situation.pair.source.name
+        state = await (self._follower.follow(primary) if create else self._follower.look())
+        self._note(state)
+        self.ddl = _statements(state.source)
+        self.unfinished, self.done = bool(state.stopped or state.waiting), state.done
+        for sentence in state.done:
+            _log.info(f"The schema changed: {sentence}")
+        tables = await self.spelling.settle(state.tables if create else state.mapping.tables)
         self._sqlite.serve_tables(tables)
         self._postgres.serve_tables(tables)
         return tables
 
-    def _note(self, mapping: Mapping) -> None:
+    def _note(self, state: Followed) -> None:
         """Say what stands in the way, once; the gate `target_ready` says it until it is gone."""
-        blocking = tuple(_sentence(finding) for finding in mapping.blocking)
+        mapped = {table.name for table in state.tables}
+        stopped = {name: f"{name}: {reason}" for name, reason in state.stopped.items()}
+        for finding in (*state.findings.values(), *state.mapping.blocking):
+            if finding.table not in mapped and finding.severity == "blocks" and finding.table not in state.stopped:
+                sentence = _sentence(finding)
+                known = stopped.get(finding.table)
+                stopped[finding.table] = f"{known} {sentence}" if known else sentence
+        rest = [_sentence(finding) for finding in state.mapping.blocking if finding.table not in stopped]
+        blocking = (*stopped.values(), *rest)
         if blocking != self._situation.blocking:
             for sentence in blocking:
                 _log.warning(f"Cannot be mirrored: {sentence}")
+        for finding in state.findings.values():
+            if finding.severity == "warns":
+                _log.warning(_sentence(finding))
         self._situation.blocking = blocking
+        self._situation.stopped = {name: reason for name, reason in stopped.items() if name}
 
 
 def _sentence(finding: Finding) -> str:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from cutover import clock
 from cutover.crashpoints import crash_point
-from cutover.errors import CaptureBroken, CutoverError, StaleApplier, StoreError, StoreUnavailable
+from cutover.errors import CaptureBroken, CutoverError, SchemaChanged, StaleApplier, StoreError, StoreUnavailable
 from cutover.logs import counted, get_logger
 from cutover.metrics import Metrics
 from cutover.model.control import BackfillProgress
@@ -78,6 +78,8 @@ class Mirror:
         self.applied_rows = 0
         self.on_away: Callable[[str], Awaitable[None]] | None = None
         """Told when a store is away or its fence was breached; whoever listens stops and starts the mirror again."""
+        self.on_schema_change: Callable[[], None] = lambda: None
+        """Told when a table is not what it was mapped as; whoever listens maps anew and starts the mirror again."""
         self.on_copy_again: Callable[[], None] = lambda: None
         """Told when tables are to be copied again: what was verified of them counts no more."""
         self._settings = settings
@@ -298,11 +300,13 @@ class Mirror:
         if self.state == "running":
             self.state = "retrying"
         self.last_error = str(error) or type(error).__name__
-        if isinstance(error, StoreUnavailable | CaptureBroken) and self.on_away is not None:
+        self._stirred.clear()
+        if isinstance(error, SchemaChanged):
+            self.on_schema_change()
+        elif isinstance(error, StoreUnavailable | CaptureBroken) and self.on_away is not None:
             await self.on_away(self.last_error)
         self.last_sentence = f"Could not mirror ({kind}); trying again in {self._backoff:.1f} s: {self.last_error}"
         _log.warning(self.last_sentence)
-        self._stirred.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stirred.wait(), self._backoff)
         self._backoff = min(self._backoff * 2, self._settings.retry_max)

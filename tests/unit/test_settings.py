@@ -32,6 +32,7 @@ _ACCEPTED = {
     ("service", "log_format"): "json",
     ("service", "log_level"): "debug",
     ("postgres", "ssl_mode"): "require",
+    ("mirror", "schema_changes"): "stop",
     ("compare", "shadow_read_sample"): "0.5",
 }
 

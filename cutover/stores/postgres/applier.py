@@ -13,8 +13,8 @@ from cutover.model.sizes import size_of
 from cutover.model.table import Table
 from cutover.model.values import Applied, Key, Row
 from cutover.schema.canonical import canonical_row
+from cutover.stores.postgres import catalog, indexes
 from cutover.stores.postgres import control as controls
-from cutover.stores.postgres import indexes
 from cutover.stores.postgres.copytext import copy_slices, copy_text
 from cutover.stores.postgres.errors import UNIQUE_VIOLATION, PostgresRefused
 from cutover.stores.postgres.keys import Bound
@@ -54,6 +54,7 @@ async def open_applier(
         # The stronger lock is taken first: two batches that both upgraded would wait for each other.
         standing = await controls.read(link, "FOR SHARE" if batch is None else "FOR NO KEY UPDATE")
         _check(standing, generation, epoch)
+        await catalog.demand_shapes(link, [rows.table for rows in tables.values()])
         await link.execute(
             f"SET LOCAL cutover.applier = '{generation}'; SET LOCAL enable_seqscan = off"
             + ("; SET LOCAL session_replication_role = replica" if silenced else "")

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cutover.errors import SchemaChanged
 from cutover.model.table import Table
 from cutover.stores.postgres.link import Link
-from cutover.stores.postgres.names import CAPTURE, CAPTURE_TRUNCATE, TRIGGERS, literal
+from cutover.stores.postgres.names import CAPTURE, CAPTURE_TRUNCATE, TRIGGERS, literal, target
 
 
 def tree(tables: Sequence[Table]) -> str:
@@ -111,6 +112,33 @@ async def columns(link: Link, tables: Sequence[Table]) -> dict[int, dict[str, st
     return found
 
 
+async def demand_shapes(link: Link, tables: Sequence[Table]) -> None:
+    """Raise `SchemaChanged` if a table's columns are not those that it was mapped with.
+
+    On the primary a new column counts as well; on the shadow it is nobody's, and stays empty.
+    """
+    known = {table.id: table for table in tables if table.target_shape}
+    if not known:
+        return
+    rows = await link.fetch(
+        f"""{tree(tuple(known.values()))}
+        SELECT tree.id, array_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum),
+               (SELECT primary_store = 'postgres' FROM cutover.control)
+        FROM tree JOIN pg_attribute a ON a.attrelid = tree.oid
+        WHERE tree.parent IS NULL AND a.attnum > 0 AND NOT a.attisdropped GROUP BY tree.id"""
+    )
+    now = {row[0]: tuple(row[1]) for row in rows}
+    primary = any(row[2] for row in rows)
+    changed = [
+        target(table)
+        for table_id, table in known.items()
+        if not {f"{column.target} {column.target_type}" for column in table.columns} <= {*now.get(table_id, ())}
+        or (primary and now[table_id] != table.target_shape)
+    ]
+    if changed:
+        raise SchemaChanged(f"{', '.join(changed)} on PostgreSQL changed and is mapped anew.")
+
+
 async def schema_fingerprint(link: Link, tables: Sequence[Table]) -> str:
     """Everything the mapping was made from, foreign keys aside (they come and go with the role).
 
@@ -136,7 +164,7 @@ async def schema_fingerprint(link: Link, tables: Sequence[Table]) -> str:
                 UNION ALL
                 SELECT concat_ws(' ', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid), i.indrelid
                 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE n.nspname = ANY($1::text[]) AND i.indisunique
+                WHERE n.nspname = ANY($1::text[])
                 UNION ALL
                 SELECT concat_ws(' ', 'check', k.conname, pg_get_constraintdef(k.oid)), k.conrelid
                 FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace

@@ -259,3 +259,23 @@ async def quarantined(link: Link) -> list[Quarantined]:
         FROM cutover.quarantine ORDER BY since, table_name"""
     )
     return [Quarantined(row["table_name"], decode_key(row["key"]), row["reason"], row["since"]) for row in rows]
+
+
+async def recorded(link: Link) -> str:
+    """The record of the last mapping; empty where there is none."""
+    if await link.value("SELECT to_regclass('cutover.mapping') IS NULL"):
+        return ""
+    return str(await link.value("SELECT record FROM cutover.mapping") or "")
+
+
+async def record(link: Link, text: str) -> None:
+    """Keep it. Where cutover was installed by a version that kept none, room for it is made first."""
+    if await link.value("SELECT to_regclass('cutover.control') IS NULL"):
+        return
+    if await link.value("SELECT to_regclass('cutover.mapping') IS NULL"):
+        script = files("cutover.stores.postgres").joinpath("tables.sql").read_text(encoding="utf-8")
+        await link.execute(script[script.index("CREATE TABLE IF NOT EXISTS cutover.mapping") :])
+    await link.execute(
+        "INSERT INTO cutover.mapping (record) VALUES ($1) ON CONFLICT (one) DO UPDATE SET record = excluded.record",
+        text,
+    )

@@ -43,6 +43,7 @@ async def open_snapshot(link: Link, tables: Mapping[str, Rows]) -> AsyncIterator
                 await link.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
             except PostgresRefused as error:
                 raise CaptureBroken(f"A mirrored table or its change log cannot be read: {error.message}.") from None
+        await catalog.demand_shapes(link, [rows.table for rows in tables.values()])
         fixed = str(await link.value("SELECT pg_current_snapshot()::text"))
         yield PostgresSnapshot(link, tables, fixed)
 

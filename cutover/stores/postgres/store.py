@@ -17,7 +17,7 @@ from cutover.model.table import Tables
 from cutover.model.values import Pending, Quarantined
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.stores.base import Applier, Snapshot
-from cutover.stores.postgres import capture, catalog, dismantling, probe, sequences, suspend, switch
+from cutover.stores.postgres import capture, catalog, dismantling, indexes, probe, sequences, suspend, switch
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.applier import open_applier
 from cutover.stores.postgres.changes import Changes
@@ -34,6 +34,9 @@ _log = get_logger("postgres")
 
 _INSTALL_TIMEOUT = 60.0
 """Seconds to get the locks for installing triggers."""
+
+_ALTER_TIMEOUT = 5.0
+"""Seconds to get the locks for altering a table; what is in the way is said, and it is tried again."""
 
 
 class PostgresStore:
@@ -125,6 +128,29 @@ class PostgresStore:
         async with self._link() as link, link.transaction():
             for statement in statements:
                 await link.execute(statement)
+
+    async def alter(self, table: str, statements: Sequence[str]) -> None:
+        """Run DDL on one table (qualified and quoted), all of it or nothing, without stalling who waits behind it."""
+        async with self._link() as link:
+
+            async def work() -> None:
+                while there and await indexes.put_back(link, table):
+                    pass  # what waits for the end of a copy names columns as they were
+                for statement in statements:
+                    await link.execute(statement)
+
+            there = await link.value("SELECT to_regclass($1) IS NOT NULL", table)
+            await with_locks(link, [table] if there else [], _ALTER_TIMEOUT, work)
+
+    async def recorded(self) -> str:
+        """The record of the last mapping; empty if there is none."""
+        async with self._link() as link:
+            return await controls.recorded(link)
+
+    async def record(self, text: str) -> None:
+        """Keep the record of a mapping, where cutover is installed."""
+        async with self._link() as link:
+            await controls.record(link, text)
 
     # -- control ---------------------------------------------------------------------------------------------------
 

@@ -108,3 +108,9 @@ BEGIN
                                  coalesce(it.primary_store, 'nobody'), coalesce(it.epoch, 0));
 END
 $$;
+
+-- What was mapped the last time. One row.
+CREATE TABLE IF NOT EXISTS cutover.mapping (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    record text NOT NULL
+);

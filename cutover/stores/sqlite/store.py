@@ -27,6 +27,7 @@ from cutover.stores.sqlite.fencing import write_within
 from cutover.stores.sqlite.owner import OwnerLock, holders
 from cutover.stores.sqlite.probe import probe
 from cutover.stores.sqlite.readers import Readers
+from cutover.stores.sqlite.schemawatch import SchemaWatch, begin_read
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
 from cutover.stores.sqlite.watch import CommitWatch
 
@@ -66,6 +67,7 @@ class SqliteStore:
         self._watch = CommitWatch(path, poll_interval)
         self._fence_watch = FenceWatch()
         self._rebuilding: asyncio.Task[None] | None = None
+        self._schema_watch = SchemaWatch()
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -148,6 +150,15 @@ class SqliteStore:
         """The schema of the file."""
         return await self._look(read_sqlite_schema, "reading the schema")
 
+    async def alter(self, statements: Sequence[str]) -> None:
+        """Run DDL, all of it or nothing."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for statement in statements:
+                connection.execute(statement)
+
+        await self._change(work, "altering the schema")
+
     async def control(self) -> Control | None:
         """The control row."""
         return await self._look(control.read_control, "reading the control row")
@@ -216,11 +227,12 @@ class SqliteStore:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """A read snapshot, fixed on entry."""
+        tables = self._tables
         async with self._snapshots.one() as reader:
             try:  # from the first step on: a cancelled begin has begun all the same
                 async with speaking("opening a snapshot"):
-                    await settled(reader.run(_begin_read))
-                yield SqliteSnapshot(reader, self._tables)
+                    await settled(reader.run(partial(self._schema_watch.begin, tables=tables)))
+                yield SqliteSnapshot(reader, tables)
             finally:
                 await settled(reader.run(_end_read))
 
@@ -368,11 +380,6 @@ def _tidily(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connect
             connection.execute("ROLLBACK")
 
 
-def _begin_read(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN")
-    connection.execute("SELECT rootpage FROM sqlite_master LIMIT 1").fetchall()  # BEGIN alone fixes nothing
-
-
 def _end_read(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
@@ -380,7 +387,7 @@ def _end_read(connection: sqlite3.Connection) -> None:
 
 def _in_one_read(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection, Tables], T], tables: Tables) -> T:
     """Several queries that must agree with each other; `_tidily` ends the transaction."""
-    _begin_read(connection)
+    begin_read(connection)
     return work(connection, tables)
 
 

@@ -1,0 +1,258 @@
+"""Following a schema that changes: both schemas are read, planned for, altered, and read again until nothing is left.
+
+No step is remembered. What was done shows in the schemas, and what is half done after a kill is planned anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from cutover.errors import StoreError, StoreUnavailable
+from cutover.logs import get_logger
+from cutover.model.control import StoreName
+from cutover.model.table import Table
+from cutover.schema.evolution import Evolution, Step, TableChange
+from cutover.schema.evolve_postgres import evolve_postgres, missing_columns
+from cutover.schema.evolve_sqlite import evolve_sqlite
+from cutover.schema.findings import Finding
+from cutover.schema.mapping import Mapping, map_tables
+from cutover.schema.plan import map_with_data
+from cutover.schema.postgres_schema import PostgresSchema
+from cutover.schema.recorded import Record, Recorded, differing
+from cutover.schema.sqlite_schema import SqliteSchema, quoted
+from cutover.settings import Settings
+from cutover.stores.postgres.errors import PostgresRefused
+from cutover.stores.postgres.store import PostgresStore
+from cutover.stores.sqlite.store import SqliteStore
+
+_log = get_logger("serve")
+
+_PASSES = 5
+"""Renames, then columns, then constraints; what is not done by then waits for the next look."""
+
+
+@dataclass
+class Followed:
+    """Where following has come to."""
+
+    source: SqliteSchema
+    target: PostgresSchema
+    mapping: Mapping
+    record: Record | None
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Tables with a change that was not carried over, and why."""
+    waiting: set[str] = field(default_factory=set)
+    """Tables with constraints that rows stand in the way of, for now."""
+    made: set[str] = field(default_factory=set)
+    done: list[str] = field(default_factory=list)
+    findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Those that fit on both sides."""
+        standing = {table.name for table in self.target.tables}
+        return tuple(t for t in self.mapping.tables if t.name not in self.stopped and t.target in standing)
+
+    def to_create(self, mapping: Mapping) -> list[str]:
+        """Tables that Postgres lacks."""
+        return [table.name for table in mapping.tables if self.target.table(table.target) is None]
+
+
+class Follower:
+    """Brings the shadow's schema to what the primary's is, or says which tables have to wait."""
+
+    def __init__(self, settings: Settings, sqlite: SqliteStore, postgres: PostgresStore) -> None:
+        self._settings = settings
+        self._sqlite = sqlite
+        self._postgres = postgres
+        self._refused: dict[str, str] = {}
+
+    @property
+    def _follows(self) -> bool:
+        return self._settings.mirror.schema_changes == "follow"
+
+    async def look(self) -> Followed:
+        """Both schemas and the mapping, nothing changed."""
+        source = await self._sqlite.read_schema()
+        target = await self._postgres.read_schema(self._settings.postgres.schema_)
+        return Followed(source, target, map_tables(source, target, self._settings), await self._load())
+
+    async def follow(self, primary: StoreName) -> Followed:
+        """Have the shadow altered until both sides fit or nothing more can be done, and record what is mapped."""
+        state = await self.look()
+        before = state.record
+        if primary == "sqlite":
+            for _ in range(_PASSES):
+                if not await self._to_postgres(state):
+                    break
+        elif state.record is not None:
+            for _ in range(_PASSES):
+                if not await self._to_sqlite(state):
+                    break
+        await self._keep(state, before, primary)
+        return state
+
+    async def _load(self) -> Record | None:
+        text = await self._postgres.recorded()
+        try:
+            return Record.load(text) if text else None
+        except ValueError as error:
+            _log.warning(f"What was mapped before is not known: {error}.")
+            return None
+
+    async def _read_again(self, state: Followed) -> None:
+        now = await self.look()
+        state.source, state.target, state.mapping = now.source, now.target, now.mapping
+
+    # -- Postgres is the shadow --------------------------------------------------------------------------------------
+
+    async def _to_postgres(self, state: Followed) -> bool:
+        """One pass. Whether the schemas have to be looked at again."""
+        did = False
+        if state.record is not None:
+            did = await self._carry(state, await self._plan_postgres(state))
+        if not did:
+            did = await self._create(state)
+        if did:
+            await self._read_again(state)
+        return did
+
+    async def _plan_postgres(self, state: Followed) -> Evolution:
+        """Types of new columns may have to be read from the data; nothing else of them is read."""
+        source, record = state.source, state.record
+        assert record is not None
+        wanted = set(missing_columns(source, state.target, self._settings))
+        wanted |= {t.name for t in source.tables if (known := record.of(t.name)) and known.sqlite.sql != t.sql}
+        fresh = {table.name: table for table in state.mapping.tables}
+        if wanted:
+            some = replace(source, tables=tuple(table for table in source.tables if table.name in wanted))
+            found = await self._sqlite.read(lambda c: map_with_data(c, some, None, self._settings))
+            fresh |= {table.name: table for table in found.tables}
+            for finding in found.findings:
+                if finding.code == "type_undecided":
+                    state.findings[finding.table, finding.column] = finding
+        return evolve_postgres(record, source, state.target, fresh, self._settings)
+
+    async def _create(self, state: Followed) -> bool:
+        source, target = state.source, state.target
+        mapping = await self._sqlite.read(lambda c: map_with_data(c, source, target, self._settings))
+        state.mapping = mapping
+        names = [name for name in state.to_create(mapping) if name not in state.stopped]
+        if not names:
+            return False
+        if state.record is not None and not self._follows:
+            told = "; ".join(mapping.create)
+            for name in names:
+                state.stopped[name] = f"It is new, and mirror.schema_changes is stop. Create it on Postgres: {told}"
+            return False
+        try:
+            await self._postgres.create_tables(mapping.create)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            if state.record is None:
+                raise
+            for name in names:
+                state.stopped[name] = f"It could not be created on Postgres: {error}"
+            return False
+        state.made |= set(names)
+        if state.record is not None:
+            state.done += [f"Table {name} is created on Postgres." for name in names]
+        return True
+
+    # -- SQLite is the shadow ----------------------------------------------------------------------------------------
+
+    async def _to_sqlite(self, state: Followed) -> bool:
+        assert state.record is not None
+        did = await self._carry(state, evolve_sqlite(state.record, state.source, state.target, self._settings))
+        if did:
+            await self._read_again(state)
+        return did
+
+    # -- either ------------------------------------------------------------------------------------------------------
+
+    async def _carry(self, state: Followed, evolution: Evolution) -> bool:
+        """Take the steps. Whether something was done that the next pass has to see."""
+        did = evolution.record != state.record
+        state.record = evolution.record
+        for finding in evolution.findings:
+            state.findings[finding.table, finding.message] = finding
+        for change in evolution.changes:
+            if change.table in state.stopped:
+                continue
+            if change.steps:
+                did = await self._take(state, change) or did
+            elif self._follows:
+                did = await self._take_soft(state, change) or did
+        return did
+
+    async def _take(self, state: Followed, change: TableChange) -> bool:
+        told = "; ".join(step.sql for step in change.steps)
+        if not self._follows:
+            state.stopped[change.table] = (
+                f"Its schema changed, and mirror.schema_changes is stop. Have your migration change the shadow: {told}"
+            )
+            return False
+        try:
+            await self._alter(state, change, change.steps)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            state.stopped[change.table] = f"A change of its schema could not be carried over ({told}): {error}"
+            return False
+        state.done += [step.sentence for step in change.steps]
+        return True
+
+    async def _take_soft(self, state: Followed, change: TableChange) -> bool:
+        did = False
+        for step in change.soft:
+            try:
+                await self._alter(state, change, (step,))
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                if isinstance(error, PostgresRefused) and error.of_rows:
+                    state.waiting.add(change.table)
+                else:
+                    state.findings[change.table, step.sql] = Finding(
+                        "warns", "change_not_carried_over", f"{step.sentence} It failed: {error}", "", change.table
+                    )
+            else:
+                did = True
+                state.done.append(step.sentence)
+        own, known = state.source.table(change.table), state.record.of(change.table) if state.record else None
+        if change.table not in state.waiting and own is not None and known is not None and state.record is not None:
+            state.record = state.record.having(replace(known, sqlite=own))
+        return did
+
+    async def _alter(self, state: Followed, change: TableChange, steps: Sequence[Step]) -> None:
+        statements = [step.sql for step in steps]
+        if change.on_sqlite:
+            await self._sqlite.alter(statements)
+            return
+        known = state.record.of(change.table) if state.record else None
+        schema = quoted(self._settings.postgres.schema_)
+        await self._postgres.alter(f"{schema}.{quoted(known.table.target if known else change.table)}", statements)
+
+    async def _keep(self, state: Followed, before: Record | None, primary: StoreName) -> None:
+        """Have changed tables copied again, and record what is mapped now: in this order, for a kill in between."""
+        tables = state.tables
+        record = state.record or Record()
+        changed = differing(state.record, tables)
+        if changed:
+            shadow = self._postgres if primary == "sqlite" else self._sqlite
+            await shadow.forget_progress(changed)
+        for table in tables:
+            known = record.of(table.name)
+            own, there = state.source.table(table.name), state.target.table(table.target)
+            assert own is not None
+            assert there is not None
+            carried = known.sqlite if known is not None and table.name in state.waiting else own
+            made = table.name in state.made or (known is not None and known.made)
+            record = record.having(Recorded(table, carried, there, made))
+        if primary == "sqlite" or before is None:
+            taken = {each.table.target for each in record.tables}
+            record = replace(record, beside=tuple(t.name for t in state.target.tables if t.name not in taken))
+        if record != before:
+            await self._postgres.record(record.dump())
