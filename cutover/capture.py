@@ -26,21 +26,19 @@ class CaptureWatch:
         stores: Callable[[], tuple[Store, Store] | None],
         mend: Callable[[], Awaitable[None]],
         *,
-        unfinished: Callable[[], bool] = lambda: False,
+        again: Callable[[], float | None] = lambda: None,
         interval: float = 0.5,
         full_interval: float = 30.0,
-        again: float = 5.0,
     ) -> None:
         """`stores` gives primary and shadow, None while there is nothing to watch (a switch, no attachment).
 
-        While `unfinished` says that something could not be carried over, mending is tried every `again` seconds.
+        While something could not be carried over, `again` says after how many seconds that is to be tried once more.
         """
         self._stores = stores
         self._mend = mend
-        self._unfinished = unfinished
+        self._again = again
         self._interval = interval
         self._full_interval = full_interval
-        self._again = again
         self._seen: tuple[str, str, str] | None = None
         self._checked = self._mended = 0.0
         self._poked = asyncio.Event()
@@ -72,7 +70,8 @@ class CaptureWatch:
         seen = (source.name, await source.schema_fingerprint(), await target.schema_fingerprint())
         changed = poked or self._seen not in (None, seen)
         if not changed and self._seen == seen and clock.monotonic() - self._checked < self._full_interval:
-            if self._unfinished() and clock.monotonic() - self._mended >= self._again:
+            again = self._again()
+            if again is not None and clock.monotonic() - self._mended >= again:
                 await self._mend_now(source)
             return
         problems = await source.check_capture()

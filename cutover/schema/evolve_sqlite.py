@@ -269,7 +269,15 @@ def _index_there(index: PostgresIndex, own: SqliteTable, one: Recorded) -> bool:
 def _unmirrored(column: PostgresColumn) -> str:
     """Why values of this column cannot be mirrored; empty if they can."""
     declared = _DECLARED.get(column.type.partition("(")[0], "TEXT")
-    mapped = Column(column.name, declared, affinity_of(declared), column.name, column.type)
+    mapped = Column(
+        column.name,
+        declared,
+        affinity_of(declared),
+        column.name,
+        column.type,
+        base_type=column.base_type,
+        labels=column.labels,
+    )
     try:
         codec_for(mapped)
     except SchemaError as error:

@@ -75,7 +75,7 @@ def differing(before: Record | None, tables: Tables) -> list[str]:
 
 def essence(table: Table) -> tuple[object, ...]:
     """What the rows on the shadow depend on."""
-    columns = [replace(column, not_null=False, default=None) for column in table.columns]
+    columns = [replace(column, not_null=False, default=None, format="", exact=False) for column in table.columns]
     return table.target_schema, table.target, table.key, tuple(columns)
 
 

@@ -5,9 +5,10 @@ No step is remembered. What was done shows in the schemas, and what is half done
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from cutover.crashpoints import crash_point
 from cutover.errors import StoreError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.model.control import StoreName
@@ -44,6 +45,8 @@ class Followed:
     """Tables with a change that was not carried over, and why."""
     waiting: set[str] = field(default_factory=set)
     """Tables with constraints that rows stand in the way of, for now."""
+    held_up: set[str] = field(default_factory=set)
+    """Those of them that wait since just now."""
     made: set[str] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
@@ -62,11 +65,15 @@ class Followed:
 class Follower:
     """Brings the shadow's schema to what the primary's is, or says which tables have to wait."""
 
-    def __init__(self, settings: Settings, sqlite: SqliteStore, postgres: PostgresStore) -> None:
+    def __init__(
+        self, settings: Settings, sqlite: SqliteStore, postgres: PostgresStore, copied: Callable[[str], bool]
+    ) -> None:
         self._settings = settings
         self._sqlite = sqlite
         self._postgres = postgres
-        self._refused: dict[str, str] = {}
+        self._copied = copied
+        self._waited = set[str]()
+        """Constraints that rows stood in the way of. Where they still do once all is copied, it is said and left."""
 
     @property
     def _follows(self) -> bool:
@@ -178,6 +185,9 @@ class Follower:
         state.record = evolution.record
         for finding in evolution.findings:
             state.findings[finding.table, finding.message] = finding
+            if finding.severity == "blocks":
+                place = f"{finding.column}: " if finding.column else ""
+                state.stopped[finding.table] = f"{place}{finding.message} {finding.todo}".strip()
         for change in evolution.changes:
             if change.table in state.stopped:
                 continue
@@ -212,8 +222,12 @@ class Follower:
             except StoreUnavailable:
                 raise
             except StoreError as error:
-                if isinstance(error, PostgresRefused) and error.of_rows:
+                again = step.sql in self._waited and self._copied(change.table)
+                if isinstance(error, PostgresRefused) and error.of_rows and not again:
                     state.waiting.add(change.table)
+                    if step.sql not in self._waited:
+                        state.held_up.add(change.table)
+                    self._waited.add(step.sql)
                 else:
                     state.findings[change.table, step.sql] = Finding(
                         "warns", "change_not_carried_over", f"{step.sentence} It failed: {error}", "", change.table
@@ -230,19 +244,22 @@ class Follower:
         statements = [step.sql for step in steps]
         if change.on_sqlite:
             await self._sqlite.alter(statements)
-            return
-        known = state.record.of(change.table) if state.record else None
-        schema = quoted(self._settings.postgres.schema_)
-        await self._postgres.alter(f"{schema}.{quoted(known.table.target if known else change.table)}", statements)
+        else:
+            known = state.record.of(change.table) if state.record else None
+            schema = quoted(self._settings.postgres.schema_)
+            await self._postgres.alter(f"{schema}.{quoted(known.table.target if known else change.table)}", statements)
+        crash_point("follow.altered")
 
     async def _keep(self, state: Followed, before: Record | None, primary: StoreName) -> None:
         """Have changed tables copied again, and record what is mapped now: in this order, for a kill in between."""
         tables = state.tables
         record = state.record or Record()
-        changed = differing(state.record, tables)
+        # A constraint that waits is tried again when all is copied, so that must not look done already.
+        changed = {*differing(state.record, tables), *state.held_up}
         if changed:
             shadow = self._postgres if primary == "sqlite" else self._sqlite
-            await shadow.forget_progress(changed)
+            await shadow.forget_progress(sorted(changed))
+            crash_point("follow.forgotten")
         for table in tables:
             known = record.of(table.name)
             own, there = state.source.table(table.name), state.target.table(table.target)
@@ -256,3 +273,4 @@ class Follower:
             record = replace(record, beside=tuple(t.name for t in state.target.tables if t.name not in taken))
         if record != before:
             await self._postgres.record(record.dump())
+            crash_point("follow.recorded")

@@ -47,6 +47,8 @@ _ASK_SECONDS = 2.0
 _CLOSE_SECONDS = 10.0
 _LEARN_SECONDS = 5.0
 """Between two looks at columns of whose format nothing is known yet."""
+_AGAIN_SECONDS = 5.0
+"""Between two attempts to carry over what could not be."""
 
 
 class Service:
@@ -145,6 +147,7 @@ class Service:
             metrics,
         )
         mirror.on_copy_again = comparator.forget
+        self.mapper.copied = mirror.copied
         return mirror, comparator
 
     async def _prepare_destination(self) -> None:
@@ -195,7 +198,7 @@ class Service:
     async def run_until(self, stop: asyncio.Event) -> None:
         """Run every service until `stop`; the first that fails ends them all, with its cause."""
         parts = self.parts
-        watch = CaptureWatch(self._watched, self._mend, unfinished=lambda: self.mapper.unfinished)
+        watch = CaptureWatch(self._watched, self._mend, again=self._mend_again)
         parts.mirror.on_schema_change = watch.poke
         services: list[Callable[[], Coroutine[None, None, None]]] = [
             parts.mirror.run,
@@ -230,6 +233,13 @@ class Service:
         situation = self.parts.situation
         steady = situation.attached and not self.parts.switching.locked() and situation.phase is not Phase.FINISHED
         return (situation.pair.source, situation.pair.target) if steady else None
+
+    def _mend_again(self) -> float | None:
+        """What was in the way on the shadow may be gone by itself; what waits for rows only waits for their copy."""
+        mapper = self.mapper
+        if mapper.waiting and not self.parts.mirror.catching_up:
+            return 0.0
+        return _AGAIN_SECONDS if mapper.waiting or mapper.stopped else None
 
     async def _mend(self) -> None:
         """Map anew and make capture whole. The mirror rests meanwhile: it must not go by a mapping of before."""

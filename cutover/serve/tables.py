@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cutover.logs import get_logger
 from cutover.model.table import Tables
 from cutover.promote.parts import Situation
@@ -24,15 +26,22 @@ class Mapper:
         self.ddl: tuple[str, ...] = ()
         """The SQLite schema's CREATE statements as last read, for the copy that statements are translated with."""
         self.spelling = Spelling(sqlite)
-        self.unfinished = False
-        """Whether something of a schema waits to be carried over, and should be tried again."""
+        self.stopped = False
+        """Whether a change could not be carried over, and a table waits for that."""
+        self.waiting = False
+        """Whether a constraint waits for rows that are being copied."""
         self.done: list[str] = []
         """What was last changed on the shadow, one sentence each."""
         self._settings = settings
         self._sqlite = sqlite
         self._postgres = postgres
         self._situation = situation
-        self._follower = Follower(settings, sqlite, postgres)
+        self.copied: Callable[[str], bool] = lambda _: False
+        """Whether a table is copied. Set by whoever knows."""
+        self._follower = Follower(settings, sqlite, postgres, self._is_copied)
+
+    def _is_copied(self, table: str) -> bool:
+        return self.copied(table)
 
     async def map_sqlite(self) -> Tables:
         """The mapping from SQLite's schema alone, which serves until Postgres was asked."""
@@ -48,12 +57,14 @@ class Mapper:
         state = await (self._follower.follow(primary) if create else self._follower.look())
         self._note(state)
         self.ddl = _statements(state.source)
-        self.unfinished, self.done = bool(state.stopped or state.waiting), state.done
+        self.stopped, self.waiting, self.done = bool(state.stopped), bool(state.waiting), state.done
         for sentence in state.done:
             _log.info(f"The schema changed: {sentence}")
         tables = await self.spelling.settle(state.tables if create else state.mapping.tables)
-        self._sqlite.serve_tables(tables)
-        self._postgres.serve_tables(tables)
+        known = state.record.tables if state.record else ()
+        held = tuple(one.table for one in known if one.table.name in self._situation.stopped)
+        self._sqlite.serve_tables(tables, held)
+        self._postgres.serve_tables(tables, held)
         return tables
 
     def _note(self, state: Followed) -> None:

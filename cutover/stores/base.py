@@ -127,8 +127,11 @@ class Store(Protocol):
         """Let go of every connection; idempotent."""
         ...
 
-    def serve_tables(self, tables: Tables) -> None:
-        """Tell the store what is mapped. Called after `open`, and again when the mapping changed."""
+    def serve_tables(self, tables: Tables, held: Tables = ()) -> None:
+        """Tell the store what is mapped. Called after `open`, and again when the mapping changed.
+
+        `held` tables are not mirrored for now; as the shadow the store keeps them fenced all the same.
+        """
         ...
 
     # -- control ---------------------------------------------------------------------------------------------------

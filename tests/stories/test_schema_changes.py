@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
-from tests.support.checks import postgres_rows, settled
-from tests.support.service import Service, until
-from tests.support.sqlite_world import make
+import asyncpg
+import pytest
+
+from tests.support.checks import postgres_rows, postgres_script, settled
+from tests.support.service import Service, create, until
+from tests.support.sqlite_world import direct, make, one
 
 
 async def shape(url: str, table: str) -> list[tuple[Any, ...]]:
@@ -59,3 +63,248 @@ async def test_columns_and_tables_come_and_go_under_sqlite_as_primary(service: S
     assert ("note", "text", True) in await shape(postgres_url, "items")
     assert await columns(postgres_url, "items") == ["id", "n", "note", "words"]
     assert await postgres_rows(postgres_url, "SELECT 1 FROM pg_indexes WHERE indexname = 'items_note'") == [(1,)]
+
+
+DJANGO = """
+PRAGMA foreign_keys = OFF;
+BEGIN;
+CREATE TABLE "new__items" ("id" varchar(40) NOT NULL PRIMARY KEY, "body" text NULL, "n" bigint NOT NULL,
+  "seen" bool NOT NULL);
+INSERT INTO "new__items" ("id", "body", "n", "seen") SELECT "id", "body", "n", 0 FROM "items";
+DROP TABLE "items";
+ALTER TABLE "new__items" RENAME TO "items";
+CREATE INDEX "items_n_7f1a" ON "items" ("n");
+COMMIT;
+PRAGMA foreign_keys = ON;
+"""
+"""What Django's schema editor sends for a field that is added (after its constraint checks)."""
+
+ALEMBIC = """
+CREATE TABLE _alembic_tmp_accounts (id INTEGER NOT NULL, balance INTEGER NOT NULL, owner VARCHAR(20), PRIMARY KEY (id));
+INSERT INTO _alembic_tmp_accounts (id, balance) SELECT accounts.id, accounts.balance FROM accounts;
+DROP TABLE accounts;
+ALTER TABLE _alembic_tmp_accounts RENAME TO accounts;
+"""
+"""Alembic's batch mode on pysqlite, which commits each of them."""
+
+DRIZZLE = """
+PRAGMA foreign_keys=OFF;
+CREATE TABLE `__new_pairs` (`a` text, `b` integer, `v` real, PRIMARY KEY(`a`, `b`));
+INSERT INTO `__new_pairs`("a", "b", "v") SELECT "a", "b", "v" FROM `pairs`;
+DROP TABLE `pairs`;
+ALTER TABLE `__new_pairs` RENAME TO `pairs`;
+PRAGMA foreign_keys=ON;
+"""
+
+PRISMA = """
+PRAGMA defer_foreign_keys=ON;
+PRAGMA foreign_keys=OFF;
+CREATE TABLE "new_items" ("id" TEXT NOT NULL PRIMARY KEY, "body" TEXT, "n" BIGINT NOT NULL DEFAULT 7,
+  "seen" BOOLEAN NOT NULL);
+INSERT INTO "new_items" ("body", "id", "n", "seen") SELECT "body", "id", "n", "seen" FROM "items";
+DROP TABLE "items";
+ALTER TABLE "new_items" RENAME TO "items";
+PRAGMA foreign_keys=ON;
+PRAGMA defer_foreign_keys=OFF;
+"""
+
+
+async def test_the_dances_of_four_tools_end_right(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    create(service.sqlite, DJANGO)
+    await service.explained(until(lambda: _has(postgres_url, "items", "seen"), "Django's column"))
+    await followed(service)
+    await service.explained(until(lambda: _demands(postgres_url, "items", "seen"), "NOT NULL, once all is copied"))
+    for script in (ALEMBIC, DRIZZLE, PRISMA):
+        create(service.sqlite, script)
+        make(service.sqlite, "UPDATE accounts SET balance = balance + 1 WHERE id = 1")
+    await service.explained(until(lambda: _has(postgres_url, "accounts", "owner"), "Alembic's column"))
+    await service.explained(until(lambda: _lacks(postgres_url, "pairs", "x"), "the end of Drizzle's column"))
+    await followed(service)
+    tables = await postgres_rows(postgres_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    assert [name for (name,) in tables] == ["accounts", "items", "pairs"]
+
+
+async def test_an_interim_table_that_was_seen_is_gone_in_the_end(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    statements = [each.strip() for each in ALEMBIC.split(";\n") if each.strip()]
+    make(service.sqlite, *statements[:2])
+    await service.explained(until(lambda: shape(postgres_url, "_alembic_tmp_accounts"), "the interim table"))
+    make(service.sqlite, statements[2])
+
+    async def gone() -> bool:
+        return not any(table["name"] == "accounts" for table in (await service.status())["tables"])
+
+    await service.explained(until(gone, "the end of the table"))
+    make(service.sqlite, statements[3], "INSERT INTO accounts VALUES (77, 1, 'me')")
+    await service.explained(until(lambda: _has(postgres_url, "accounts", "owner"), "Alembic's column"))
+    await followed(service)
+    assert await shape(postgres_url, "_alembic_tmp_accounts") == []
+
+
+async def test_a_column_is_dropped_and_a_table_renamed_through_the_front_door(
+    service: Service, postgres_url: str
+) -> None:
+    await service.start()
+    await service.up()
+    make(service.sqlite, "CREATE INDEX accounts_balance ON accounts(balance)")
+    for sql in ("ALTER TABLE items DROP COLUMN body", 'ALTER TABLE "accounts" RENAME TO "purses"'):
+        assert (await service.sql(sql))["type"] == "ok"
+        assert (await service.sql("UPDATE items SET n = n + 1"))["type"] == "ok"
+    assert (await service.sql("ALTER TABLE items DROP COLUMN body"))["type"] == "error"
+    await service.explained(until(lambda: _lacks(postgres_url, "items", "body"), "the end of the column"))
+    await service.explained(until(lambda: shape(postgres_url, "purses"), "the table's new name"))
+    await followed(service)
+    assert await shape(postgres_url, "accounts") == []
+    make(service.sqlite, "DROP TABLE purses", "DROP INDEX IF EXISTS accounts_balance")
+    await followed(service)
+
+    async def left() -> bool:
+        return [table["name"] for table in (await service.status())["tables"]] == ["items", "pairs"]
+
+    await service.explained(until(left, "a mapping without the dropped table"))
+    assert len(await postgres_rows(postgres_url, "SELECT * FROM purses")) == 10
+
+
+async def test_what_cannot_be_carried_stops_one_table_and_goes_on_by_itself(
+    service: Service, postgres_url: str
+) -> None:
+    await service.start()
+    await service.up()
+    await postgres_script(postgres_url, "CREATE VIEW bodies AS SELECT body FROM items")
+    assert (await service.sql("ALTER TABLE items DROP COLUMN body"))["type"] == "ok"
+
+    async def stopped() -> Any:
+        found = {table["name"]: table for table in (await service.status())["tables"]}
+        return found["items"] if found["items"]["state"] == "stopped" else None
+
+    told = (await service.explained(until(stopped, "a table that stopped")))["reason"]
+    assert "bodies" in told or "depend" in told
+    gates = {gate["name"]: gate for gate in (await service.status())["gates"]}
+    assert not gates["target_ready"]["ok"]
+    make(service.sqlite, "INSERT INTO accounts VALUES (99, 5)", "INSERT INTO items VALUES ('meanwhile', 1)")
+
+    async def others() -> bool:
+        return await postgres_rows(postgres_url, "SELECT balance FROM accounts WHERE id = 99") == [(5,)]
+
+    await service.explained(until(others, "a change of another table"))
+    with pytest.raises(asyncpg.PostgresError, match="takes no writes"):  # not mirrored, and fenced all the same
+        await postgres_script(postgres_url, "UPDATE items SET n = 0")
+    await postgres_script(postgres_url, "DROP VIEW bodies")
+    await service.explained(until(lambda: _lacks(postgres_url, "items", "body"), "the end of the column"))
+    await followed(service)
+
+
+async def test_with_stop_nothing_is_altered_and_either_order_of_migrations_works(
+    service: Service, postgres_url: str
+) -> None:
+    service.config.write_text(service.config.read_text() + '[mirror]\nschema_changes = "stop"\n')
+    await service.start()
+    await service.up()
+    make(
+        service.sqlite,
+        "CREATE INDEX items_n ON items(n)",
+        "ALTER TABLE items ADD COLUMN note TEXT",
+        "CREATE TABLE extra(id TEXT PRIMARY KEY)",
+    )
+
+    async def stopped() -> Any:
+        found = {table["name"]: table for table in (await service.status())["tables"]}
+        reasons = [found.get(name, {}).get("reason") for name in ("items", "extra")]
+        return reasons if all(reasons) else None
+
+    items, extra = await service.explained(until(stopped, "tables that stopped"))
+    assert 'ADD COLUMN "note" text' in items
+    assert "CREATE TABLE" in extra
+    assert await columns(postgres_url, "items") == ["body", "id", "n"]
+    await postgres_script(
+        postgres_url, "ALTER TABLE items ADD COLUMN note text; CREATE TABLE extra(id text PRIMARY KEY)"
+    )
+    await followed(service)
+    await postgres_script(postgres_url, "ALTER TABLE accounts ADD COLUMN owner text")  # this time Postgres first
+    make(service.sqlite, "ALTER TABLE accounts ADD COLUMN owner TEXT DEFAULT 'x'")
+    await followed(service)
+    assert await postgres_rows(postgres_url, "SELECT DISTINCT owner FROM accounts") == [("x",)]
+
+
+async def _has(url: str, table: str, column: str) -> bool:
+    return column in await columns(url, table)
+
+
+async def _lacks(url: str, table: str, column: str) -> bool:
+    found = await columns(url, table)
+    return bool(found) and column not in found
+
+
+async def _demands(url: str, table: str, column: str) -> bool:
+    return any(name == column and demands for name, _, demands in await shape(url, table))
+
+
+async def test_what_changes_on_postgres_as_primary_comes_back_to_sqlite(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    await service.verified()
+    assert (await service.switch("promote"))[0] == 200
+    await service.up("promoted")
+    await postgres_script(
+        postgres_url,
+        """
+        ALTER TABLE items ADD COLUMN note text NOT NULL DEFAULT 'none';
+        ALTER TABLE items RENAME COLUMN body TO words;
+        ALTER TABLE pairs DROP COLUMN v;
+        CREATE TABLE tags(id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE,
+                          at timestamptz, price numeric(10,2), item text REFERENCES items(id));
+        INSERT INTO tags(name, at, price, item) VALUES ('red', now(), 1.50, 'old-1');
+        CREATE INDEX items_note ON items(note);
+        ALTER TABLE accounts RENAME TO purses;
+        UPDATE purses SET balance = balance + 1;
+        UPDATE items SET note = 'some' WHERE id = 'old-1';
+        """,
+    )
+
+    async def came() -> bool:
+        found = one(
+            service.sqlite,
+            "SELECT group_concat(name) FROM (SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1)",
+        )
+        return "purses" in str(found) and "tags" in str(found) and "accounts" not in str(found)
+
+    await service.explained(until(came, "the new tables in the SQLite file"))
+    await followed(service)
+    with direct(service.sqlite) as application:
+        assert [row[1] for row in application.execute("PRAGMA table_info(items)")] == ["id", "n", "words", "note"]
+        assert application.execute("SELECT note FROM items WHERE id = 'old-1'").fetchall() == [("some",)]
+        assert application.execute("SELECT sum(balance) FROM purses").fetchall() == [(1010,)]
+        assert application.execute("SELECT name, item FROM tags").fetchall() == [("red", "old-1")]
+        assert application.execute("SELECT 1 FROM sqlite_master WHERE name = 'items_note'").fetchall() == [(1,)]
+    assert (await service.switch("demote"))[0] == 200
+    await service.up()
+    make(service.sqlite, "INSERT INTO tags(name, item) VALUES ('blue', 'old-2')", "DELETE FROM purses WHERE id = 1")
+    await followed(service)
+    assert await postgres_rows(postgres_url, "SELECT id, name FROM tags ORDER BY id") == [(1, "red"), (2, "blue")]
+
+
+async def test_a_type_that_cannot_come_back_stops_one_table_which_stays_fenced(
+    service: Service, postgres_url: str
+) -> None:
+    await service.start()
+    await service.up()
+    await service.verified()
+    assert (await service.switch("promote"))[0] == 200
+    await service.up("promoted")
+    await postgres_script(postgres_url, "ALTER TABLE items ADD COLUMN place point; CREATE TABLE loose(n int)")
+
+    async def stopped() -> Any:
+        found = {table["name"]: table["reason"] for table in (await service.status())["tables"]}
+        return found if found.get("items") and found.get("loose") else None
+
+    reasons = await service.explained(until(stopped, "tables that stopped"))
+    assert "point" in reasons["items"]
+    assert "primary key" in reasons["loose"]
+    with pytest.raises(sqlite3.IntegrityError, match="not the primary"):
+        make(service.sqlite, "UPDATE items SET n = 0")
+    for sql in ("UPDATE items SET n = n + 1", "ALTER TABLE items DROP COLUMN place", "DROP TABLE loose"):
+        await postgres_script(postgres_url, sql)
+    await followed(service)

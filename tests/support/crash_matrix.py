@@ -41,6 +41,7 @@ def _either(cut: str) -> Directions:
 AREAS: dict[str, Directions] = {
     "backfill": {way: (f"copy-{way}", f"copy-{way}-at-once") for way in ("first", "to-postgres", "to-sqlite")},
     "mirror": {"to-postgres": ("write-to-sqlite",), "to-sqlite": ("write-to-postgres",)},
+    "follow": {"to-postgres": ("alter-sqlite",), "to-sqlite": ("alter-postgres",)},
     "group": {"sqlite": ("write-to-sqlite",)},
     "translated": {"postgres": ("write-to-postgres",)},
     "switch": {"promote": ("promote",), "demote": ("demote",)},

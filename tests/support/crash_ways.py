@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
+
 from tests.support import hindrances, tamper
 from tests.support.crash_run import Act, Run, ignored, until_killed, until_steady
 from tests.support.crash_worlds import find_postgres, lose_postgres
@@ -229,7 +231,51 @@ def copies(world: str, act: Act) -> dict[str, Way]:
     }
 
 
+# -- a schema that changes -------------------------------------------------------------------------------------------
+
+
+def altering(phase: str) -> Act:
+    """The application's migration, on the primary and past the front door: a table and a column come."""
+
+    async def act(run: Run) -> None:
+        await run.service.up(phase)
+        for sql in (
+            "ALTER TABLE accounts ADD COLUMN note TEXT DEFAULT 'none'",
+            "CREATE TABLE extra(id BIGINT PRIMARY KEY, body TEXT)",
+        ):
+            if phase == "shadowing":
+                _write_sqlite(run.service.sqlite, sql)
+            else:
+                await postgres_rows(run.postgres, sql)
+        await until_killed(run)
+
+    return act
+
+
+async def _carried(run: Run) -> None:
+    """The same columns and rows on both sides."""
+
+    async def alike() -> bool:
+        found = await postgres_rows(
+            run.postgres, "SELECT count(note), 'one' FROM accounts UNION ALL SELECT * FROM extra"
+        )
+        return found == sqlite_rows(
+            run.service.sqlite, "SELECT count(note), 'one' FROM accounts UNION ALL SELECT * FROM extra"
+        )
+
+    async def there() -> bool:
+        try:
+            return await alike()
+        except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, sqlite3.OperationalError):
+            return False
+
+    await until(there, "the new column and table on both sides")
+    await run.steady()
+
+
 WAYS: dict[str, Way] = {
+    "alter-sqlite": Way("shadowing", crashing(altering("shadowing")), _carried),
+    "alter-postgres": Way("promoted", crashing(altering("promoted")), _carried),
     **copies("new", copying_first),
     **copies("shadowing", copying_again("shadowing")),
     **copies("promoted", copying_again("promoted")),

@@ -116,8 +116,11 @@ def _log_table(table: Table) -> str:
     ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)"""
 
 
-async def steps(link: Link, tables: Sequence[Table], wanted: Wanted) -> list[Step]:
-    """Everything between what stands and what is wanted, in an order that can be executed."""
+async def steps(link: Link, tables: Sequence[Table], wanted: Wanted, held: Sequence[Table] = ()) -> list[Step]:
+    """Everything between what stands and what is wanted, in an order that can be executed.
+
+    Tables that are `held`, which is not to be mirrored for now, keep their fence on the shadow.
+    """
     parts = await catalog.parts(link, tables)
     standing = await catalog.triggers(link)
     columns = await catalog.columns(link, tables)
@@ -136,6 +139,8 @@ async def steps(link: Link, tables: Sequence[Table], wanted: Wanted) -> list[Ste
     if wanted.capture:
         found.extend(await _disturbed(link, in_order))
     mapped = {part.oid for part in parts}
+    if held and not wanted.capture:
+        mapped |= {part.oid for part in await catalog.parts(link, held)}
     found.extend(await _leftovers(link, [oid for oid in standing if oid not in mapped]))
     return found
 
@@ -262,24 +267,24 @@ async def _leftovers(link: Link, oids: Sequence[int]) -> list[Step]:
     ]
 
 
-async def check(link: Link, tables: Sequence[Table], control: Control) -> list[str]:
+async def check(link: Link, tables: Sequence[Table], control: Control, held: Sequence[Table] = ()) -> list[str]:
     """What is wrong, one sentence each. A finished migration has nothing that could be."""
     if control.state is SwitchState.FINISHED:
         return []
     wanted = Wanted.by(control)
-    faults = [step.fault for step in await steps(link, tables, wanted)]
+    faults = [step.fault for step in await steps(link, tables, wanted, held)]
     if not wanted.capture:
         faults += map(str, await suspend.acting(link, await catalog.parts(link, tables)))
     return faults
 
 
-async def install(link: Link, tables: Sequence[Table], control: Control) -> None:
+async def install(link: Link, tables: Sequence[Table], control: Control, held: Sequence[Table] = ()) -> None:
     """Take all steps, inside the caller's transaction and locks. Raises `CaptureBroken` where only people can help.
 
     A table whose capture had broken while Postgres was primary is logged as changed as a whole.
     """
     wanted = Wanted.by(control)
-    taken = await steps(link, tables, wanted)
+    taken = await steps(link, tables, wanted, held)
     hopeless = [step.fault for step in taken if not step.sql]
     if hopeless:
         raise CaptureBroken(" ".join(hopeless), hint="Correct the schema or the mapping; see `cutover plan`.")
@@ -303,9 +308,9 @@ def remember(tables: Sequence[Table]) -> str:
         ON CONFLICT (table_id) DO UPDATE SET fingerprint = excluded.fingerprint"""
 
 
-async def complete(link: Link, tables: Sequence[Table], control: Control) -> bool:
+async def complete(link: Link, tables: Sequence[Table], control: Control, held: Sequence[Table] = ()) -> bool:
     """Whether there is nothing for `install` to do."""
     if control.state is SwitchState.FINISHED:
         return True
     known = {row["table_id"] for row in await link.fetch("SELECT table_id FROM cutover.installed")}
-    return known >= {table.id for table in tables} and not await check(link, tables, control)
+    return known >= {table.id for table in tables} and not await check(link, tables, control, held)

@@ -64,6 +64,7 @@ class PostgresStore:
         self._connections = Connections(url, connect_timeout=connect_timeout, ssl_mode=ssl_mode)
         self._changes = Changes(self._connections, poll_interval)
         self._tables: dict[str, Rows] = {}
+        self._held: Tables = ()
         self._version = "not connected yet"
         self._opened = False
         self._validation: asyncio.Task[None] | None = None
@@ -93,8 +94,9 @@ class PostgresStore:
             except TimeoutError:
                 self.pool.terminate()
 
-    def serve_tables(self, tables: Tables) -> None:
-        """Say what is mapped."""
+    def serve_tables(self, tables: Tables, held: Tables = ()) -> None:
+        """Say what is mapped, and what is fenced all the same."""
+        self._held = held
         self._tables = {table.name: Rows(table) for table in tables}
         self._changes.watch(self._tables)
 
@@ -194,11 +196,11 @@ class PostgresStore:
         """Install or repair triggers as the control row demands; without locks where nothing is to be done."""
         async with self._link() as link:
             standing = await self._control(link)
-            if await capture.complete(link, self._mapped, standing):
+            if await capture.complete(link, self._mapped, standing, self._held):
                 return
 
             async def work() -> None:
-                await capture.install(link, self._mapped, await self._control(link))
+                await capture.install(link, self._mapped, await self._control(link), self._held)
 
             names = [part.name for part in await catalog.parts(link, self._mapped)]
             await with_locks(link, names, _INSTALL_TIMEOUT, work)
@@ -207,7 +209,7 @@ class PostgresStore:
     async def check_capture(self) -> list[str]:
         """What is wrong with capture or the mapped schema."""
         async with self._link() as link:
-            return await capture.check(link, self._mapped, await self._control(link))
+            return await capture.check(link, self._mapped, await self._control(link), self._held)
 
     async def schema_fingerprint(self) -> str:
         """Changes with the schema."""

@@ -12,6 +12,7 @@ from cutover.model.statement import BatchResult, ResultColumn, Statement, Statem
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
+from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
 from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.limit import begin_statement
@@ -45,8 +46,9 @@ def run_statement(db: sqlite3.Connection, statement: Statement, types: DeclaredT
     values = bind(shape, statement)
     begin_statement()
     sql = "BEGIN" if shape.kind is StatementKind.BEGIN_READ else statement.sql
-    if shape.returning:
-        return _guarded(db, sql, shape, values, statement.want_rows)
+    losing = loses_column(sql) if shape.verb == "ALTER" and not shape.explain else None
+    if shape.returning or losing:
+        return _guarded(db, sql, shape, values, statement.want_rows, losing)
     return _run(db, sql, shape, values, statement.want_rows, types)
 
 
@@ -111,11 +113,21 @@ def translate(error: Exception) -> StatementError | Fenced:
 
 
 def _guarded(
-    db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlValue, ...], want_rows: bool
+    db: sqlite3.Connection,
+    sql: str,
+    shape: Shape,
+    values: tuple[SqlValue, ...],
+    want_rows: bool,
+    losing: str | None,
 ) -> StatementResult:
-    """RETURNING: the rows are fetched after all changes are made, so a row that cannot be read must undo them."""
+    """RETURNING: the rows are fetched after all changes are made, so a row that cannot be read must undo them.
+
+    And a table that is losing a column, with the triggers that would be in the way.
+    """
     db.execute(f"SAVEPOINT {_SAVEPOINT}")
     try:
+        if losing:
+            lay_capture_aside(db, losing)
         result = _run(db, sql, shape, values, want_rows, None)
         db.execute(f"RELEASE {_SAVEPOINT}")
     except (sqlite3.Error, StatementError, Fenced) as error:

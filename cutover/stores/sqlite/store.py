@@ -60,6 +60,7 @@ class SqliteStore:
         self._busy_timeout = busy_timeout
         self._owner = OwnerLock(owner_lock) if owner_lock is not None else None
         self._tables: Tables = ()
+        self._held: Tables = ()
         self._writer_connection: Connection | None = None
         self._watch_connection: Connection | None = None
         self._readers = Readers(partial(self.connect, readonly=True), readers)
@@ -142,9 +143,9 @@ class SqliteStore:
 
     # -- control -------------------------------------------------------------------------------------------------
 
-    def serve_tables(self, tables: Tables) -> None:
-        """What is mapped."""
-        self._tables = tables
+    def serve_tables(self, tables: Tables, held: Tables = ()) -> None:
+        """What is mapped, and what is fenced all the same."""
+        self._tables, self._held = tables, held
 
     async def read_schema(self) -> SqliteSchema:
         """The schema of the file."""
@@ -190,7 +191,7 @@ class SqliteStore:
 
     async def install_capture(self) -> None:
         """Install or repair capture, or the fence where the control row says shadow; broken tables are copied again."""
-        await self._change(lambda c: switch.install(c, self._tables), "installing capture")
+        await self._change(lambda c: switch.install(c, self._tables, self._held), "installing capture")
         self.wake()
         self._rebuild_later()
 

@@ -13,6 +13,7 @@ from cutover.model.table import Tables
 from cutover.schema import formats
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import (
+    application_tables,
     broken_tables,
     demand_intact,
     drop_capture,
@@ -57,7 +58,7 @@ def initialise(connection: sqlite3.Connection, tables: Tables, control: Control)
         )
 
 
-def install(connection: sqlite3.Connection, tables: Tables) -> None:
+def install(connection: sqlite3.Connection, tables: Tables, held: Tables = ()) -> None:
     """Make triggers what the control row demands: capture on the primary, the fence on the shadow.
 
     A table that was in order before and is not now is copied again: on the primary by an entry in its log, on the
@@ -71,7 +72,7 @@ def install(connection: sqlite3.Connection, tables: Tables) -> None:
         _log.warning("tables were found changed under cutover", tables=[table.name for table in broken])
     if control is not None and control.primary != "sqlite":
         drop_progress(connection, [table.name for table in broken])
-        _rest(connection, tables, control)
+        _rest(connection, tables, control, held)
         return
     install_capture(connection, tables, broken)
     drop_triggers(connection, FENCE)
@@ -79,11 +80,12 @@ def install(connection: sqlite3.Connection, tables: Tables) -> None:
         install_fence(connection, tables, control)
 
 
-def _rest(connection: sqlite3.Connection, tables: Tables, control: Control) -> None:
+def _rest(connection: sqlite3.Connection, tables: Tables, control: Control, held: Tables = ()) -> None:
     """A fenced shadow with nothing of its own that acts on applied rows."""
     drop_capture(connection)
     suspend_triggers(connection, tables)
-    install_fence(connection, tables, control)
+    there = {*application_tables(connection)}
+    install_fence(connection, (*tables, *(table for table in held if table.name in there)), control)
     record_schema(connection, tables)
 
 
