@@ -193,6 +193,7 @@ class Operations:
             situation.phase,
             situation.attached,
             situation.pair.epoch,
+            situation.blocking,
             parts.mirror.catching_up,
             parts.mirror.state,
             parts.comparator.drift_rows,
