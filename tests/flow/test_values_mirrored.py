@@ -135,6 +135,7 @@ async def test_rows_of_every_type_reach_postgres_and_are_equal_there(tables_made
     async with both(tables_made, postgres_url, primary="sqlite") as world:
         insert(world.path, "kinds", *ROWS)
         insert(world.path, "days", *DAYS)
+        assert await world.postgres.check_capture() == []
         for table, rows in ((world.kinds, ROWS), (world.days, DAYS)):
             assert await rows_of(world.sqlite, table) == rows
             async with world.postgres.applier(1, 1, None) as applier:

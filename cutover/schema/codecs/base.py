@@ -70,7 +70,7 @@ class Codec:
     sql_type: str
     """Type of parameters, such as `bigint`."""
     native: str
-    """Type in which the value stands in SQL, once cast."""
+    """Type in which the value stands in SQL, once cast, as `format_type` prints it."""
     key: str = ""
     """Why a column of this type and format cannot be in a key; empty if it can."""
     format: str = ""

@@ -23,6 +23,8 @@ from cutover.schema.codecs.instants import (
 )
 from cutover.schema.codecs.plain import WHOLE_AFFINITIES, as_number
 
+_NATIVE = {"date": "date", "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone"}
+
 DEFAULT = "YYYY-MM-DD HH:MM:SS[.ffffff]"
 DEFAULT_DAY = "YYYY-MM-DD"
 _DEFAULTS = {"INTEGER": "epoch_seconds", "REAL": "epoch_real"}
@@ -86,7 +88,7 @@ def moment(kind: str, precision: int, affinity: str, wanted: str, *, strict: boo
         canonical=meaning(canonical),
         digest=_digest(form, kind),
         sql_type="text",
-        native={"date": "date", "timestamp": "timestamp", "timestamptz": "timestamptz"}[kind],
+        native=_NATIVE[kind],
         key="" if form.orderly else f"times in the format {name} do not sort as time does",
         format=name,
         quick=None if form.counts or precision < 6 else _quick_day if kind == "date" else _quick,

@@ -87,7 +87,9 @@ def time(precision: int, affinity: str, wanted: str) -> Codec:
         digest = text_form(f"(left({{0}}::text, 8) || {decimals_sql(form.decimals, '{0}::interval')})")
     no_key = "" if form.moments is None else "times of day are kept as points in time"
     ladder = Ladder(0, DAY // step, lambda number: form.render(number * step))
-    return Codec(convert, back, meaning(canonical), digest, "text", "time", no_key, wanted or TIME, ladder)
+    return Codec(
+        convert, back, meaning(canonical), digest, "text", "time without time zone", no_key, wanted or TIME, ladder
+    )
 
 
 def wall(micros: int, decimals: str) -> str:
@@ -151,7 +153,7 @@ def timetz() -> Codec:
         return b"z%d %d" % parse(value)
 
     no_key = "SQLite sorts times with an offset as text"
-    return Codec(convert, back, meaning(canonical), None, "text", "timetz", no_key)
+    return Codec(convert, back, meaning(canonical), None, "text", "time with time zone", no_key)
 
 
 # -- lengths of time ---------------------------------------------------------------------------------------------------

@@ -80,6 +80,10 @@ class _GivenUpError(Exception):
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):  # jsonb has an order of keys of its own
+        return {key: _plain(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return bytes(value) if isinstance(value, memoryview) else value
 
 
