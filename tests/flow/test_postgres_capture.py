@@ -230,3 +230,11 @@ async def test_a_large_trim_clears_up_behind_itself(postgres_url: str) -> None:
         await trim(store, 1)
         async with native(postgres_url) as app:
             assert await app.fetchval(f"SELECT pg_relation_size('cutover.log_{PAIRS.id}')") == 0
+
+
+async def test_a_new_label_of_an_enum_is_a_change_of_the_schema(postgres_url: str) -> None:
+    async with ready(postgres_url, PRIMARY) as store:
+        await run(postgres_url, "CREATE TYPE mood AS ENUM ('sad')", "ALTER TABLE people ADD COLUMN mood mood")
+        before = await store.schema_fingerprint()
+        await run(postgres_url, "ALTER TYPE mood ADD VALUE 'happy'")
+        assert await store.schema_fingerprint() != before

@@ -156,7 +156,9 @@ async def schema_fingerprint(link: Link, tables: Sequence[Table]) -> str:
                 UNION ALL
                 SELECT concat_ws(' ', 'column', n.nspname, c.relname, a.attname,
                                  format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attcollation, a.attidentity,
-                                 a.attgenerated, pg_get_expr(d.adbin, d.adrelid)), c.oid
+                                 a.attgenerated, pg_get_expr(d.adbin, d.adrelid),
+                                 (SELECT string_agg(quote_literal(e.enumlabel), ',' ORDER BY e.enumsortorder)
+                                  FROM pg_enum e WHERE e.enumtypid = a.atttypid)), c.oid
                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
