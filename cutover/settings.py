@@ -102,6 +102,10 @@ class MirrorSettings(_Section):
     min_interval: Duration = Field(
         0.075, description="Least time between two turns; many small ones slow a busy primary"
     )
+    trim_after: Duration = Field(
+        5.0,
+        description="How long nothing must have changed before mirrored entries leave SQLite's change log; 0: at once",
+    )
     retry_initial: Duration = Field(0.1, description="First pause when the shadow is away")
     retry_max: Duration = Field(5.0, description="Longest pause when the shadow is away")
     backfill_rows: int = Field(25_000, ge=1, description="Rows copied in one transaction by the backfill, at most")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
 from typing import Literal
@@ -62,6 +62,8 @@ class Control:
     """In the shadow: number of the last batch applied here. Batches are numbered from 1, over both directions."""
     trimmed_batch: int = 0
     """In the primary: number of the last batch whose log entries were removed."""
+    reached_batch: int = field(default=0, compare=False)
+    """In SQLite as primary, computed: the number that a batch of everything logged so far would have."""
     peer: Identity | None = None
     """In SQLite: the Postgres server it is paired with."""
     audit_sequence: int = 0
@@ -71,6 +73,11 @@ class Control:
     def but(self, **changes: object) -> Control:
         """A copy with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]  # checked by dataclass
+
+    @property
+    def newest_batch(self) -> int:
+        """In the primary: a shadow that has applied a later batch knows more than this row."""
+        return max(self.trimmed_batch, self.reached_batch)
 
     @property
     def seal(self) -> str:

@@ -52,6 +52,8 @@ class Pending:
     """Tables that changed as a whole (TRUNCATE, a rewrite) and must be copied again."""
     tables: frozenset[str] | None = None
     """Names of the tables that have entries; None: the store did not look."""
+    batch: int = 0
+    """The number of a batch that holds everything up to these entries; 0: the one after the last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ async def refuse_behind_destination(parts: Parts) -> None:
         return
     if peer is not None and local_is_old(local, peer):
         raise ConfigurationError(
-            f"The SQLite file is an old copy: it is at epoch {local.epoch}, batch {local.trimmed_batch}; Postgres "
+            f"The SQLite file is an old copy: it is at epoch {local.epoch}, batch {local.newest_batch}; Postgres "
             f"is at epoch {peer.epoch}, batch {peer.applied_batch}.",
             hint=OLD_COPY,
         )

@@ -170,7 +170,7 @@ def local_is_old(local: Control, peer: Control) -> bool:
     if peer.epoch > local.epoch:
         return not (local.state is SwitchState.COMMITTING and peer.epoch == local.epoch + 1)
     same = peer.epoch == local.epoch and local.primary == peer.primary == "sqlite"
-    return same and peer.applied_batch > local.trimmed_batch + 1
+    return same and peer.applied_batch > local.newest_batch + 1
 
 
 def _same_epoch(local: Control, peer: Control) -> tuple[Standing, str]:
@@ -180,9 +180,9 @@ def _same_epoch(local: Control, peer: Control) -> tuple[Standing, str]:
             f"that {peer.primary} is: a control row was edited."
         )
     source, target = (local, peer) if local.primary == "sqlite" else (peer, local)
-    if target.applied_batch > source.trimmed_batch + 1:
+    if target.applied_batch > source.newest_batch + 1:
         return Standing.REFUSE, (
-            f"{local.primary}, the primary, remembers batch {source.trimmed_batch}, but its shadow has applied batch "
+            f"{local.primary}, the primary, knows of batch {source.newest_batch}, but its shadow has applied batch "
             f"{target.applied_batch}: the primary is an older copy, and going on would destroy what its shadow has."
         )
     if target.applied_batch < source.trimmed_batch:

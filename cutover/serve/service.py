@@ -305,12 +305,17 @@ class Service:
                 written = parts.mirror.batch
                 await parts.note_high_water(control.but(epoch=situation.pair.epoch), written)
 
+    async def _leave_tidy(self) -> None:
+        if self.parts.situation.attached:
+            await self.parts.mirror.tidy()
+
     async def close(self) -> None:
         """Let go of everything; each step has its deadline, and none keeps the next from happening."""
         if self._asking is not None:
             await _end([self._asking])
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("doors", self.doors.close),
+            ("the change log", self._leave_tidy),
             ("statements on SQLite", self.executor.close),
             ("statements on Postgres", self.translating.close),
             ("Postgres", self.postgres.close),

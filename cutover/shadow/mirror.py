@@ -87,6 +87,9 @@ class Mirror:
         self._on_applied = on_applied
         self._applying = asyncio.Lock()
         self._backfill = Backfill(settings, metrics)
+        self._passed: tuple[Pending, int] | None = None
+        """What is mirrored and still in the log of the source, and the number of its batch."""
+        self._passed_at = 0.0
         self._waiters: list[asyncio.Future[None]] = []
         self._backoff = settings.retry_initial
         self._stirred = asyncio.Event()
@@ -97,6 +100,8 @@ class Mirror:
     async def start(self, pair: Pair, tables: Tables) -> None:
         """(Re)start on this pair: after opening, after a switch, after a changed mapping."""
         async with self._applying:
+            if pair.source is not self.pair.source:
+                self._passed = None
             self.pair, self.tables = pair, tables
             await self._backfill.load(pair)
             self.state, self.last_error = "running", None
@@ -220,6 +225,11 @@ class Mirror:
                 self._waiters.remove(waiter)
         return True
 
+    async def tidy(self) -> None:
+        """Before an orderly end: leave nothing in the log that is mirrored."""
+        async with self._applying:
+            await self._trim_passed()
+
     async def drain(self, timeout: float) -> int:
         """Apply until the change log is empty, then stop. For a fenced primary. Returns the number of turns.
 
@@ -231,6 +241,7 @@ class Mirror:
             try:
                 while (await self._turn()).changes:
                     turns += 1
+                await self._trim_passed()
             except BaseException:
                 self.state = before
                 raise
@@ -335,12 +346,14 @@ class Mirror:
         pending = await snapshot.pending()
         if not pending.count and not pending.whole:
             await self._arrive()
+            if clock.monotonic() - self._passed_at >= self._settings.trim_after:
+                await self._trim_passed()
             return Turn()
         crash_point("mirror.before_apply")
         await source.sync()
         if pending.whole:
             await self._forget(sorted(pending.whole))
-        batch, arriving = self.batch + 1, self._backfill.arriving()
+        batch, arriving = max(self.batch + 1, pending.batch), self._backfill.arriving()
         async with target.applier(self.generation, self.pair.epoch, batch) as applier:
             touched = await self._apply_tables(snapshot, applier, pending)
             for progress in arriving:
@@ -348,9 +361,9 @@ class Mirror:
             crash_point("mirror.before_commit")
         crash_point("mirror.after_commit")
         self._backfill.arrived(arriving)
-        await source.trim(pending, batch)
-        self.batch = batch  # only now: a trim that failed is done again under the same number
-        crash_point("mirror.after_trim")
+        self._passed, self._passed_at = (pending, batch), clock.monotonic()
+        if not self._settings.trim_after or not source.pass_over(pending):
+            await self._trim_passed()
         seconds = clock.monotonic() - began
         self._metrics.mirror_apply_seconds.observe(seconds)
         total = Applied()
@@ -360,6 +373,15 @@ class Mirror:
             self._on_applied(table, keys)
         lag = clock.wall() - pending.oldest_at if pending.oldest_at is not None else 0.0
         return Turn(pending.count, total, len(touched), seconds, lag)
+
+    async def _trim_passed(self) -> None:
+        """Remove from the log what is mirrored: the end of a batch."""
+        if self._passed is not None:
+            pending, batch = self._passed
+            await self.pair.source.trim(pending, batch)
+            self.batch = batch  # only now: a trim that failed is done again under the same number
+            self._passed = None
+            crash_point("mirror.after_trim")
 
     async def _apply_tables(
         self, snapshot: Snapshot, applier: Applier, pending: Pending

@@ -195,6 +195,13 @@ class Store(Protocol):
         """Return when everything visible so far would survive a power cut (WAL fsync; synchronous barrier commit)."""
         ...
 
+    def pass_over(self, pending: Pending) -> bool:
+        """Show the entries of `pending` no more, though they stay in the log until a later trim.
+
+        False where a trim is in nobody's way, or too many have gathered: then it is to be done at once.
+        """
+        ...
+
     async def trim(self, pending: Pending, batch: int) -> None:
         """Remove exactly the log entries of `pending`, once: repeated with the same `batch` it removes nothing."""
         ...

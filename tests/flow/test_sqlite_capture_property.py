@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cutover.model.table import Table, Tables
 from cutover.model.values import Row
 from cutover.schema.sqlite_schema import quoted
-from cutover.stores.sqlite.capture import install_capture
+from cutover.stores.sqlite.capture import LogToken, install_capture
 from cutover.stores.sqlite.control import create_own_tables
 from cutover.stores.sqlite.keys import typed
 from cutover.stores.sqlite.snapshot import ChangedRows, column_list
@@ -73,7 +73,7 @@ class Twins:
         """Bring the copies up to date, state-based, and compare."""
         for table in self.tables:
             copy = self.copies.setdefault(table.name, {})
-            changed = ChangedRows(table)
+            changed = ChangedRows(table, LogToken(0))
             while found := changed.next(self.captured, 3):
                 for key, row in found:
                     copy.pop(typed(key), None)

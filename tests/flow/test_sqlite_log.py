@@ -192,6 +192,52 @@ async def test_a_deleted_sequence_does_not_lose_changes(sqlite_path: str) -> Non
         assert await take(store, tables["t"], 2) == {("b",): ("b",)}
 
 
+async def test_what_is_passed_over_shows_no_more_though_it_is_there(sqlite_path: str) -> None:
+    make(sqlite_path, "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (store, tables):
+        make(sqlite_path, "INSERT INTO t VALUES ('a'), ('b')")
+        async with store.snapshot() as snapshot:
+            pending = await snapshot.pending()
+        assert store.pass_over(pending)
+        assert await store.lag() == (0, None)
+        make(sqlite_path, "INSERT INTO t VALUES ('c')")
+        assert (await store.lag())[0] == 1
+        async with store.snapshot() as snapshot:
+            after = await snapshot.pending()
+            assert (after.count, after.batch) == (1, pending.batch + 1)
+            assert await snapshot.pending_keys(tables["t"], [("a",), ("c",)]) == {("c",)}
+            assert [keys async for keys in snapshot.changed(tables["t"], 9)] == [[(("c",), ("c",))]]
+        assert one(sqlite_path, "SELECT count(*) FROM _cutover_log") == 3
+        await store.trim(after, after.batch)
+        assert one(sqlite_path, "SELECT count(*) FROM _cutover_log") == 0
+
+
+async def test_a_file_knows_the_batches_it_could_have_shown(sqlite_path: str) -> None:
+    make(sqlite_path, "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        for number in range(3):
+            make(sqlite_path, f"INSERT INTO t VALUES ({number})")
+        control = await store.control()
+        assert control is not None
+        assert (control.trimmed_batch, control.newest_batch) == (0, 3)
+        async with store.snapshot() as snapshot:
+            pending = await snapshot.pending()
+        await store.trim(pending, 7)
+        make(sqlite_path, "INSERT INTO t VALUES ('x')")
+        control = await store.control()
+        assert control is not None
+        assert (control.trimmed_batch, control.newest_batch) == (7, 8)
+
+
+async def test_too_many_entries_are_not_passed_over(sqlite_path: str) -> None:
+    make(sqlite_path, "CREATE TABLE t (k INTEGER PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        numbers = "WITH n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 10000)"
+        make(sqlite_path, f"INSERT INTO t {numbers} SELECT k FROM n")
+        async with store.snapshot() as snapshot:
+            assert not store.pass_over(await snapshot.pending())
+
+
 async def test_another_processs_commit_is_noticed_at_once(sqlite_path: str) -> None:
     make(sqlite_path, "CREATE TABLE t (k INTEGER PRIMARY KEY)")
     async with served(sqlite_path, PRIMARY) as (store, _):

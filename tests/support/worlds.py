@@ -110,7 +110,9 @@ class Worlds:
         return self._service(folder, url), url
 
     def _service(self, folder: Path, url: str) -> Service:
-        service = Service(folder, str(folder / "app.db"), url)
+        service = Service(
+            folder, str(folder / "app.db"), url, "[mirror]\ntrim_after = 0\n"
+        )  # each trim is a way to die
         service.forker = self._forker
         return service
 

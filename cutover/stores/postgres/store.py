@@ -244,6 +244,10 @@ class PostgresStore:
                 "SELECT pg_logical_emit_message(true, 'cutover', 'barrier'); COMMIT"
             )
 
+    def pass_over(self, pending: Pending) -> bool:  # noqa: ARG002  # the protocol's signature
+        """A trim here is in nobody's way."""
+        return False
+
     async def trim(self, pending: Pending, batch: int) -> None:
         """Remove exactly what the snapshot saw, once."""
         await self._changes.trim(pending, batch)

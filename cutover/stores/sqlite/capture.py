@@ -16,7 +16,14 @@ from cutover.errors import CaptureBroken
 from cutover.model.control import Control
 from cutover.model.table import Table, Tables
 from cutover.model.values import Pending
-from cutover.stores.sqlite.control import create_own_tables, exists, read_control
+from cutover.stores.sqlite.control import (
+    create_own_tables,
+    exists,
+    last_entry,
+    note_trimmed,
+    reached_batch,
+    read_control,
+)
 from cutover.stores.sqlite.triggers import (
     CAPTURE,
     FENCE,
@@ -267,28 +274,43 @@ def demand_intact(connection: sqlite3.Connection, tables: Tables) -> None:
 # -- the log ---------------------------------------------------------------------------------------------------------
 
 
-def read_pending(connection: sqlite3.Connection, tables: Tables) -> Pending:
-    """The log as this transaction sees it."""
+def read_pending(connection: sqlite3.Connection, tables: Tables, after: int = 0) -> Pending:
+    """The log as this transaction sees it, from the entry after the one numbered `after`."""
     rows = []
     if exists(connection, LOG):
-        sql = f"SELECT table_id, count(*), min(at), max(seq) FROM {LOG} GROUP BY table_id"
-        rows = connection.execute(sql).fetchall()
+        sql = f"SELECT table_id, count(*), min(at), max(seq) FROM {LOG} WHERE seq > ? GROUP BY table_id"
+        rows = connection.execute(sql, (after,)).fetchall()
     ids = {row[0] for row in rows}
+    last = max((row[3] for row in rows), default=0)
     return Pending(
         count=sum(row[1] for row in rows),
         oldest_at=min((row[2] for row in rows), default=None),
-        token=LogToken(max((row[3] for row in rows), default=0)),
+        token=LogToken(last),
+        batch=_batch(connection, last) if last else 0,
         whole=frozenset(table.name for table in tables if whole_id(table) in ids),
         tables=frozenset(table.name for table in tables if table.id in ids),
     )
 
 
-def read_lag(connection: sqlite3.Connection) -> tuple[int, float | None]:
-    """Entries in the log, and when the first of them was written."""
+def _batch(connection: sqlite3.Connection, entry: int) -> int:
+    if not exists(connection):
+        return 0
+    row = connection.execute("SELECT trimmed_batch FROM _cutover_control").fetchone()
+    return reached_batch(connection, row[0], entry) if row else 0
+
+
+def passed(connection: sqlite3.Connection, token: LogToken) -> int:
+    """The number up to which entries are passed over; 0 if the log is not the one that `token` was taken from."""
+    return token.upto if last_entry(connection) >= token.upto else 0
+
+
+def read_lag(connection: sqlite3.Connection, token: LogToken) -> tuple[int, float | None]:
+    """Entries in the log that are not passed over, and when the first of them was written."""
     if not exists(connection, LOG):
         return 0, None
-    count = connection.execute(f"SELECT count(*) FROM {LOG}").fetchone()[0]
-    first = connection.execute(f"SELECT at FROM {LOG} ORDER BY seq LIMIT 1").fetchone()
+    after = passed(connection, token)
+    count = connection.execute(f"SELECT count(*) FROM {LOG} WHERE seq > ?", (after,)).fetchone()[0]
+    first = connection.execute(f"SELECT at FROM {LOG} WHERE seq > ? ORDER BY seq LIMIT 1", (after,)).fetchone()
     return count, first[0] if first else None
 
 
@@ -299,4 +321,5 @@ def trim(connection: sqlite3.Connection, token: LogToken, batch: int) -> None:
         return
     connection.execute(f"DELETE FROM {LOG} WHERE seq <= ?", (token.upto,))
     connection.execute("UPDATE _cutover_control SET trimmed_batch = ?", (batch,))
+    note_trimmed(connection, token.upto)
     crash_point("sqlite.trim")

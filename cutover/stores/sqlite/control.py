@@ -43,6 +43,8 @@ _OWN_TABLES = (
     # The application's own triggers, at rest while this file is the shadow.
     """CREATE TABLE IF NOT EXISTS _cutover_suspended (
   name TEXT PRIMARY KEY, table_name TEXT NOT NULL, sql TEXT NOT NULL)""",
+    # The last entry of the last batch that was trimmed: batches are numbered on from there by their entries.
+    "CREATE TABLE IF NOT EXISTS _cutover_trimmed (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)",
     # Key columns have no type, so that they keep each key as it is. AUTOINCREMENT: a number is never used twice.
     f"CREATE TABLE IF NOT EXISTS {LOG} (seq INTEGER PRIMARY KEY AUTOINCREMENT, table_id INTEGER, at REAL, k1)",
 )
@@ -85,8 +87,34 @@ def read_control(connection: sqlite3.Connection) -> Control | None:
         state = SwitchState(row[3])
     except ValueError:
         raise unreadable("SQLite", f"its state is {row[3]!r}, which cutover never writes") from None
-    found = Control(row[0], row[1], row[2], state, row[4], row[5], row[6], row[7], peer, row[10], row[11])
+    found = Control(
+        row[0], row[1], row[2], state, row[4], row[5], row[6], row[7],
+        reached_batch(connection, row[7], last_entry(connection)), peer, row[10], row[11],
+    )  # fmt: skip
     return unsealed(found, row[12], "SQLite")
+
+
+def last_entry(connection: sqlite3.Connection) -> int:
+    """The number of the newest entry that was ever logged."""
+    if not exists(connection, LOG):
+        return 0
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (LOG,)).fetchone()
+    return row[0] if row else 0
+
+
+def reached_batch(connection: sqlite3.Connection, trimmed_batch: int, entry: int) -> int:
+    """The number of a batch that ends with this entry, which grows with the log without any write of ours."""
+    row = None
+    if exists(connection, "_cutover_trimmed"):
+        row = connection.execute("SELECT seq FROM _cutover_trimmed").fetchone()
+    if row is None:  # nothing was trimmed yet, or not since batches are numbered so
+        return trimmed_batch + (0 if trimmed_batch else entry)
+    return trimmed_batch + max(0, int(entry - row[0]))
+
+
+def note_trimmed(connection: sqlite3.Connection, entry: int) -> None:
+    """Everything up to this entry is in the batch that the control row names."""
+    connection.execute("INSERT OR REPLACE INTO _cutover_trimmed (one, seq) VALUES (1, ?)", (entry,))
 
 
 def need_control(connection: sqlite3.Connection) -> Control:
@@ -121,7 +149,7 @@ def _has_row(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM _cutover_control").fetchone() is not None
 
 
-_MOVING = {"applied_batch", "trimmed_batch", "audit_sequence", "audit_hash"}
+_MOVING = {"applied_batch", "trimmed_batch", "reached_batch", "audit_sequence", "audit_hash"}
 
 
 def differences(found: Control, expect: Control) -> list[str]:

@@ -10,7 +10,7 @@ from cutover.model.sizes import next_fetch, size_of
 from cutover.model.table import ForeignKey, Table, Tables
 from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.sqlite_schema import quoted
-from cutover.stores.sqlite.capture import read_pending
+from cutover.stores.sqlite.capture import LogToken, passed, read_pending
 from cutover.stores.sqlite.connection import Connection, fetch, leniently, settled, sparingly, speaking
 from cutover.stores.sqlite.control import exists
 from cutover.stores.sqlite.keys import binary, bounds, key_order, match, typed
@@ -26,8 +26,9 @@ _CHANGED_SIZE = 16 << 20
 class SqliteSnapshot:
     """Implements `stores.base.Snapshot`. One call at a time: it is one connection."""
 
-    def __init__(self, connection: Connection, tables: Tables) -> None:
+    def __init__(self, connection: Connection, tables: Tables, passed: LogToken) -> None:
         self._connection = connection
+        self._passed = passed
         self._tables = tables
         self._logged: frozenset[str] | None = None
 
@@ -37,7 +38,9 @@ class SqliteSnapshot:
 
     async def pending(self) -> Pending:
         """The change log as this snapshot sees it."""
-        pending = await self._run(lambda c: read_pending(c, self._tables), "reading the change log")
+        pending = await self._run(
+            lambda c: read_pending(c, self._tables, passed(c, self._passed)), "reading the change log"
+        )
         self._logged = pending.tables
         return pending
 
@@ -47,7 +50,7 @@ class SqliteSnapshot:
             await self.pending()
         if self._logged is None or table.name not in self._logged:
             return
-        stream = ChangedRows(table)
+        stream = ChangedRows(table, self._passed)
         try:
             while rows := await self._run(lambda c: stream.next(c, fetch), f"reading changes of {table.name}"):
                 yield rows
@@ -63,7 +66,9 @@ class SqliteSnapshot:
             if not exists(connection, LOG):
                 return set()
             columns = ", ".join(f"k{number}, typeof(k{number})" for number in range(1, len(table.key) + 1))
-            rows = fetch(connection, f"SELECT DISTINCT {columns} FROM {LOG} WHERE table_id = ?", (table.id,))
+            after = passed(connection, self._passed)
+            sql = f"SELECT DISTINCT {columns} FROM {LOG} WHERE table_id = ? AND seq > ?"
+            rows = fetch(connection, sql, (table.id, after))
             logged = {typed(row[::2]) for row in rows}
             return {key for key in keys if typed(key) in logged}
 
@@ -197,8 +202,9 @@ def column_list(table: Table, prefix: str = "") -> str:
 class ChangedRows:
     """A cursor over the logged keys of one table, joined with their rows by type and bytes."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, passed: LogToken) -> None:
         self._table = table
+        self._passed = passed
         self._cursor: sqlite3.Cursor | None = None
         self._given = 0
         self._failed = False
@@ -223,7 +229,8 @@ class ChangedRows:
 
     def _fetch(self, connection: sqlite3.Connection, count: int, *, one_by_one: bool) -> list[tuple[Any, ...]]:
         if self._cursor is None:
-            self._cursor = connection.execute(_changed_sql(self._table), (self._table.id,))
+            after = passed(connection, self._passed)
+            self._cursor = connection.execute(_changed_sql(self._table), (self._table.id, after))
         return take(self._cursor, count, _CHANGED_SIZE, one_by_one=one_by_one)[0]
 
     def _skip(self, connection: sqlite3.Connection) -> None:
@@ -254,7 +261,7 @@ def _changed_sql(table: Table) -> str:
         present.append(f"{mine} IS NOT NULL")
     return (
         f"SELECT {', '.join('l.' + name for name in names)}, {' AND '.join(present)}, {column_list(table, 't.')} "
-        f"FROM (SELECT DISTINCT {distinct} FROM {LOG} WHERE table_id = ?) AS l "
+        f"FROM (SELECT DISTINCT {distinct} FROM {LOG} WHERE table_id = ? AND seq > ?) AS l "
         f"LEFT JOIN {quoted(table.name)} AS t ON {' AND '.join(conditions)}"
     )
 

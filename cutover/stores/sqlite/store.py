@@ -38,6 +38,9 @@ _log = get_logger("sqlite")
 _ANCHOR_TIMEOUT = 1.0
 """Seconds to get the write lock for the audit log's anchor, which the next record moves anyway."""
 
+_MOST_PASSED_OVER = 10_000
+"""Entries that are mirrored and still in the log."""
+
 
 class SqliteStore:
     """Implements `stores.base.Store` on a SQLite file in WAL mode."""
@@ -69,6 +72,9 @@ class SqliteStore:
         self._fence_watch = FenceWatch()
         self._rebuilding: asyncio.Task[None] | None = None
         self._schema_watch = SchemaWatch()
+        self._passed = LogToken(0)
+        """What the log still holds up to here is mirrored."""
+        self._passed_over = 0
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -233,13 +239,16 @@ class SqliteStore:
             try:  # from the first step on: a cancelled begin has begun all the same
                 async with speaking("opening a snapshot"):
                     await settled(reader.run(partial(self._schema_watch.begin, tables=tables)))
-                yield SqliteSnapshot(reader, tables)
+                yield SqliteSnapshot(reader, tables, self._passed)
             finally:
                 await settled(reader.run(_end_read))
 
     async def lag(self) -> tuple[int, float | None]:
         """Length and age of the change log."""
-        return await self._look(lambda c: _in_one_read(c, lambda d, _: capture.read_lag(d), ()), "reading the lag")
+        passed = self._passed
+        return await self._look(
+            lambda c: _in_one_read(c, lambda d, _: capture.read_lag(d, passed), ()), "reading the lag"
+        )
 
     async def sync(self) -> None:
         """Sync the WAL file: a direct writer may not have (`synchronous = NORMAL`)."""
@@ -248,11 +257,22 @@ class SqliteStore:
         except OSError as error:
             raise StoreUnavailable(f"The WAL file cannot be synced: {error.strerror}.") from error
 
+    def pass_over(self, pending: Pending) -> bool:
+        """Any write of ours fails a transaction that has read and is about to write, so trims are few."""
+        token = pending.token
+        assert isinstance(token, LogToken)
+        self._passed_over += pending.count
+        if self._passed_over >= _MOST_PASSED_OVER:
+            return False
+        self._passed = token
+        return True
+
     async def trim(self, pending: Pending, batch: int) -> None:
         """Remove these entries, once."""
         token = pending.token
         assert isinstance(token, LogToken)
         await self._change(lambda c: capture.trim(c, token, batch), "trimming the change log")
+        self._passed, self._passed_over = LogToken(0), 0  # numbers count only as long as their entries are there
 
     # -- as shadow -----------------------------------------------------------------------------------------------
 

@@ -29,7 +29,9 @@ from cutover.stores.sqlite.control import (
     create_own_tables,
     differences,
     drop_progress,
+    last_entry,
     need_control,
+    note_trimmed,
     put_control,
     put_outcome,
     read_control,
@@ -142,6 +144,7 @@ def receive(
     note_stale(connection, tables)
     restore_triggers(connection)
     connection.execute(f"DELETE FROM {LOG}")
+    note_trimmed(connection, last_entry(connection))
     install_capture(connection, tables)
     _raise_sequences(connection, tables, floors)
     put_outcome(connection, switch_id, Outcome.COMMITTED)
