@@ -50,6 +50,13 @@ def obey(application: Application) -> None:
         answers.flush()
 
 
+def plain(value: Any) -> Any:
+    """A value as it is compared: JSON has no order of keys, and bytes are bytes."""
+    if isinstance(value, memoryview):
+        return bytes(value)
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+
+
 def by_key(rows: Iterable[tuple[Any, ...]], key: int = 1) -> dict[str, str]:
     """Rows as `Reading` wants them; the first `key` columns are the key. Rows of one key are told apart by number."""
     found: dict[str, str] = {}

@@ -9,13 +9,12 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import django
 from django.apps import apps
 from django.conf import settings
 
-from tests.frameworks.obeying import Reading, obey
+from tests.frameworks.obeying import Reading, obey, plain
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.frameworks.django_site.settings"
 _MIGRATIONS = "migrations_of_shop"
@@ -69,7 +68,7 @@ class Site:
         for model in apps.get_models(include_auto_created=True):
             names = [field.attname for field in model._meta.concrete_fields]
             found[model.__name__] = {
-                repr(thing.pk): repr({name: _plain(getattr(thing, name)) for name in names})
+                repr(thing.pk): repr({name: plain(getattr(thing, name)) for name in names})
                 for thing in model._default_manager.all()
             }
         return found
@@ -77,14 +76,6 @@ class Site:
 
 class _GivenUpError(Exception):
     """Rolls a transaction back."""
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):  # jsonb has an order of keys of its own
-        return {key: _plain(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return bytes(value) if isinstance(value, memoryview) else value
 
 
 def _moment(number: int) -> datetime:

@@ -11,7 +11,7 @@ import django
 from django.apps import apps
 from django.conf import settings
 
-from tests.frameworks.obeying import DATABASE, Reading
+from tests.frameworks.obeying import DATABASE, Reading, plain
 from tests.zoo.applications.connecting import libpq
 
 _MOMENT = dt.datetime(2024, 2, 29, 23, 59, 58, tzinfo=dt.UTC)
@@ -70,7 +70,7 @@ class Filled:
         for model in _models():
             names = [field.attname for field in model._meta.concrete_fields]
             found[model._meta.label] = {
-                repr(row[0]): repr([bytes(value) if isinstance(value, memoryview) else value for value in row])
+                repr(row[0]): repr([plain(value) for value in row])
                 for row in model._base_manager.values_list("pk", *names)
             }
         return found

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tests.frameworks.obeying import Reading, by_key
+from tests.frameworks.obeying import Reading, by_key, plain
 
 Values = Mapping[str, Callable[[int], Any]]
 """By the name of the type's class, or of the column with a dot before it: the value number n."""
@@ -170,6 +170,4 @@ def _parent(connection: sa.Connection, constraint: sa.ForeignKeyConstraint, numb
 def _plain(value: Any) -> Any:
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
         return value.astimezone(dt.UTC).replace(tzinfo=None)
-    if isinstance(value, memoryview):
-        return bytes(value)
-    return value.name if isinstance(value, enum.Enum) else value
+    return value.name if isinstance(value, enum.Enum) else plain(value)
