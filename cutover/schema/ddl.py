@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from cutover.errors import SchemaError
 from cutover.model.table import Column, Table
+from cutover.schema.defaults import translate_default
 from cutover.schema.findings import Finding
+from cutover.schema.parts import Untranslatable
 from cutover.schema.sqlite_schema import SqliteColumn, SqliteForeignKey, SqliteIndex, SqliteTable, quoted
-from cutover.schema.translate import Untranslatable, translate, translate_default
+from cutover.schema.translate import translate
 from cutover.schema.types import choose_type
 
 LONGEST_NAME = 63
@@ -82,7 +84,7 @@ class Ddl:
             parts.append("NOT NULL")
         if column.default is not None and column.default.upper() != "NULL":
             try:
-                parts.append(f"DEFAULT {translate_default(column.default, column.target_type)}")
+                parts.append(f"DEFAULT {translate_default(column.default, column)}")
             except Untranslatable:
                 self._left_out(table, "default", column.default, column=column.name)
         return " ".join(parts)

@@ -1,0 +1,172 @@
+"""Defaults of a SQLite schema for the columns that cutover creates on Postgres."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from cutover.errors import Unrepresentable
+from cutover.model.table import Column
+from cutover.schema.codecs import codec_for
+from cutover.schema.codecs.names import TypeName
+from cutover.schema.createsql import keyword, unquote
+from cutover.schema.parts import Untranslatable, kind_of
+from cutover.schema.patterns import literal
+from cutover.schema.sqltokens import Token, tokens
+from cutover.schema.translate import translate_call
+
+_MOMENT = "statement_timestamp()"
+_NOW = f"timezone('UTC', {_MOMENT})"
+_TEXTS = {
+    "current_timestamp": "YYYY-MM-DD HH24:MI:SS",
+    "datetime('now')": "YYYY-MM-DD HH24:MI:SS",
+    "strftime('%Y-%m-%d %H:%M:%S','now')": "YYYY-MM-DD HH24:MI:SS",
+    "current_date": "YYYY-MM-DD",
+    "date('now')": "YYYY-MM-DD",
+    "current_time": "HH24:MI:SS",
+    "time('now')": "HH24:MI:SS",
+    "strftime('%Y-%m-%dT%H:%M:%SZ','now')": 'YYYY-MM-DD"T"HH24:MI:SS"Z"',
+    "strftime('%Y-%m-%dT%H:%M:%fZ','now')": 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"',
+    "strftime('%Y-%m-%d %H:%M:%fZ','now')": 'YYYY-MM-DD HH24:MI:SS.MS"Z"',
+    "strftime('%Y-%m-%d %H:%M:%f','now')": "YYYY-MM-DD HH24:MI:SS.MS",
+}
+"""The moment as text: what SQLite is told, and the same for `to_char`."""
+_SECONDS = (
+    "unixepoch()",
+    "unixepoch('now')",
+    "strftime('%s','now')",
+    "strftime('%s')",
+    "cast(strftime('%s','now')asint)",
+    "cast(strftime('%s','now')asinteger)",
+)
+_MILLISECONDS = (
+    "cast((julianday('now')-2440587.5)*86400000asinteger)",
+    "cast((julianday('now')-2440587.5)*86400000asint)",
+    "cast(unixepoch('subsecond')*1000asinteger)",
+    "cast(unixepoch('subsec')*1000asinteger)",
+)
+_WHOLE_MILLISECONDS = ("unixepoch()*1000", "(unixepoch()*1000)", "strftime('%s','now')*1000")
+_EPOCHS = {
+    **dict.fromkeys(_SECONDS, f"floor(extract(epoch FROM {_MOMENT}))::bigint"),
+    **dict.fromkeys(_MILLISECONDS, f"floor(extract(epoch FROM {_MOMENT}) * 1000)::bigint"),
+    **dict.fromkeys(_WHOLE_MILLISECONDS, f"floor(extract(epoch FROM {_MOMENT}))::bigint * 1000"),
+}
+_TIMES = ("date", "timestamp without time zone", "timestamp with time zone", "time without time zone")
+
+
+def translate_default(sql: str, column: Column) -> str:
+    """The column's default, as SQLite would store it there. Raises `Untranslatable`."""
+    words = list(tokens(sql))
+    while len(words) > 2 and words[0].text == "(" and words[-1].text == ")":
+        words = words[1:-1]
+    called = _called(words)
+    kind, name = kind_of(column), TypeName.of(column.target_type).name
+    if name in _TIMES and (moment := _moment(called, name, column)):
+        return moment
+    if kind == "text" and called in _TEXTS:
+        return f"to_char({_NOW}, {literal(_TEXTS[called])})"
+    if kind == "int" and called in _EPOCHS:
+        return _EPOCHS[called]
+    if kind in ("int", "real", "text", "blob") and (constant := _constant(words, kind)) is not None:
+        return constant
+    if _is_constant(words):
+        return _by_codec(sql, column)
+    made, result = translate_call(sql)
+    if result == kind or (name == "uuid" and result == "text"):
+        return f"({made})" + ("::uuid" if name == "uuid" else "")
+    raise Untranslatable(sql)
+
+
+def _called(words: list[Token]) -> str:
+    return "".join(word.text if word.type == "string" else word.text.lower() for word in words)
+
+
+def _moment(called: str, kind: str, column: Column) -> str | None:
+    """The moment in a column of a type of time, as exact as the text (or number) that SQLite stores."""
+    numbers = column.affinity in ("INTEGER", "REAL")
+    if numbers and called in _SECONDS and column.format in ("", "epoch_seconds"):
+        step = "second"
+    elif numbers and called in _MILLISECONDS and column.format == "epoch_milliseconds":
+        step = "milliseconds"
+    elif numbers and called in _WHOLE_MILLISECONDS and column.format == "epoch_milliseconds":
+        step = "second"
+    elif not numbers and (text := _TEXTS.get(called)) is not None:
+        step = "milliseconds" if ".MS" in text else "second" if "SS" in text else "day"
+        if ("YYYY" not in text) != kind.startswith("time without"):
+            return None
+    else:
+        return None
+    if kind == "date" and step != "day":
+        return None
+    if kind == "timestamp with time zone" and step != "day":
+        return f"date_trunc('{step}', {_MOMENT})"
+    truncated = f"date_trunc('{step}', {_NOW})"
+    if kind == "timestamp with time zone":
+        return f"timezone('UTC', {truncated})"
+    return truncated if kind.startswith("timestamp") else f"({truncated})::{kind.split(maxsplit=1)[0]}"
+
+
+def _is_constant(words: list[Token]) -> bool:
+    bare = words[1:] if words and words[0].text in "+-" else words
+    if len(bare) == 2:
+        return bare[0].text in "xX" and bare[1].type == "string"
+    return len(bare) == 1 and (bare[0].type in ("number", "string", "quoted") or keyword(bare[0]) in ("TRUE", "FALSE"))
+
+
+def _by_codec(sql: str, column: Column) -> str:
+    """A constant that SQLite's own affinity and then the column's codec have made a value of its type."""
+    with_default = sqlite3.connect(":memory:")
+    try:
+        with_default.execute(f"CREATE TABLE t (k, c {column.affinity.replace('BLOB', '')} DEFAULT ({sql}))")
+        with_default.execute("INSERT INTO t (k) VALUES (1)")
+        value = with_default.execute("SELECT c FROM t").fetchone()[0]
+        stored = codec_for(column).to_target(value)
+    except (sqlite3.Error, Unrepresentable):
+        raise Untranslatable(sql) from None
+    finally:
+        with_default.close()
+    if isinstance(stored, bool):
+        return "true" if stored else "false"
+    return f"{literal(str(stored))}::{column.target_type}"
+
+
+def _constant(words: list[Token], kind: str) -> str | None:
+    """Of a kind that both databases have; None for what is no constant. Raises `Untranslatable`."""
+    sign, text = "", " ".join(word.text for word in words)
+    if len(words) == 2 and words[0].text in "+-":
+        sign, words = words[0].text.replace("+", ""), words[1:]
+    if kind == "blob" and len(words) == 2 and words[0].text in "xX" and words[1].type == "string":
+        return f"'\\x{unquote(words[1].text)}'::bytea"
+    if len(words) != 1:
+        return None
+    word = words[0]
+    if keyword(word) == "NULL":
+        return "NULL"
+    if word.type == "number":
+        return _number(sign + word.text, kind, text)
+    if keyword(word) in {"TRUE", "FALSE"}:
+        return _number("1" if keyword(word) == "TRUE" else "0", kind, text)
+    if word.type in {"string", "quoted"} or (word.type == "word" and not sign):
+        value = unquote(word.text)
+        return literal(value) if kind == "text" else _number(value.strip(), kind, text)
+    return None
+
+
+def _number(text: str, kind: str, sql: str) -> str:
+    """`text` as a constant of `kind`, if that is exactly what SQLite would make of it."""
+    try:
+        if kind == "int":
+            return str(int(text))
+        if kind == "real":
+            return repr(float(text))
+        if kind == "text":
+            # TEXT affinity: an integer is stored by its digits; of a real only a plain spelling is sure.
+            return literal(str(int(text)) if text.lstrip("-").isdigit() else _plain_real(text))
+    except ValueError:
+        pass
+    raise Untranslatable(sql)
+
+
+def _plain_real(text: str) -> str:
+    if repr(float(text)) != text:
+        raise ValueError(text)
+    return text
