@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from cutover.model.table import Column, Table
 from cutover.schema.ddl import Ddl
+from cutover.schema.defaults import translate_default
 from cutover.schema.evolution import Evolution, Step, TableChange, declarations, renamed, same_shape
 from cutover.schema.findings import Finding
 from cutover.schema.matching import pick
+from cutover.schema.parts import Untranslatable
 from cutover.schema.postgres_schema import PostgresColumn, PostgresForeignKey, PostgresSchema, PostgresTable
 from cutover.schema.recorded import Record, Recorded
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteIndex, SqliteSchema, SqliteTable, quoted
-from cutover.schema.translate import Untranslatable, translate_default
 from cutover.settings import ColumnSettings, Settings, TableSettings
 
 
@@ -307,7 +308,7 @@ class _Rest:
             yield Step(f"{name} has no default any more.", f"{alter} DROP DEFAULT")
             return
         try:
-            default = translate_default(column.default, column.target_type)
+            default = translate_default(column.default, column)
         except Untranslatable:
             self._left_out(f"The default {column.default}", column.name)
             yield Step(f"{name} has no default any more.", f"{alter} DROP DEFAULT")
