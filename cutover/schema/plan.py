@@ -19,7 +19,7 @@ from cutover.schema.objects import of_file, of_objects, of_target
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.profile import Progress, count_conditions, read_histograms, silent
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
-from cutover.schema.tighten import Candidate, Proposal, candidates, propose, with_types
+from cutover.schema.tighten import Candidate, Proposal, candidates, plausible, propose, with_types
 from cutover.schema.types import Histogram
 from cutover.settings import Settings
 
@@ -176,7 +176,7 @@ class _Survey:
         assert own is not None
         checks = checks_for(self.connection, table, own, existing, mapped)
         forms = list(mixed_forms(table))
-        tighter = list(candidates(table)) if existing is None else []
+        tighter = plausible(self.connection, own, list(candidates(table))) if existing is None else []
         ask = _Questions()
         checked = ask.all(check.condition for check in checks)
         classes = {

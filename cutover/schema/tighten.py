@@ -31,6 +31,10 @@ _ZONE = "({0} LIKE '%Z' OR substr({0}, 20) GLOB '*[+-][0-9][0-9]*')"
 _UUID = "-".join(_HEX * length for length in (8, 4, 4, 4, 12))
 
 
+_SAMPLE = 500
+"""Rows that are looked at before all others are."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A type that a column may have, if its values allow it."""
@@ -94,6 +98,23 @@ def _kinds(column: Column) -> Iterator[tuple[str, str, str]]:
         yield "uuid", text % f"({{0}} GLOB '{_UUID}' OR {{0}} GLOB '{_HEX * 32}')", "a UUID"
         if "JSON" in declared or _CALLED_JSON.search(name):
             yield "jsonb", text % "substr(ltrim({0}), 1, 1) IN ('{{', '[')", "an object or a list in JSON"
+
+
+def plausible(connection: sqlite3.Connection, source: SqliteTable, chosen: Sequence[Candidate]) -> list[Candidate]:
+    """Those that the first rows do not speak against: most are out of the question, and dear to count in every row."""
+    if not chosen:
+        return []
+    tests = ", ".join(
+        f"coalesce(min(CASE WHEN {value(each)} IS NULL THEN 1 ELSE {each.fits} END), 1)" for each in chosen
+    )
+    sample = f"(SELECT * FROM {quoted(source.name)} LIMIT {_SAMPLE}) AS s"
+    fitting = connection.execute(f"SELECT {tests} FROM {sample}").fetchone()
+    return [each for each, fits in zip(chosen, fitting, strict=True) if fits]
+
+
+def value(candidate: Candidate) -> str:
+    """SQL of its column."""
+    return f"s.{quoted(candidate.column.name)}"
 
 
 def propose(
