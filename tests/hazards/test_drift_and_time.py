@@ -83,6 +83,7 @@ async def failing(service: Service) -> dict[str, str]:
 
 
 async def test_hazard_37_a_column_that_nobody_compares_stops_the_promotion(service: Service) -> None:
+    service.config.write_text(service.config.read_text() + '[mirror]\nschema_changes = "stop"\n')
     await service.start()
     await service.up()
     await service.verified()

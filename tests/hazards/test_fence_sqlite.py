@@ -14,6 +14,7 @@ from cutover.model.statement import Statement, Step
 from cutover.stores.base import Member
 from cutover.stores.sqlite.executor import SqliteExecutor
 from cutover.write_through import WriteThrough
+from tests.support.sqlite_tables import mapped
 from tests.support.sqlite_world import PRIMARY, SHADOW, direct, make, one, served
 
 PROMOTING = PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1")
@@ -87,6 +88,8 @@ async def test_hazard_08_a_table_rebuilt_while_primary_is_copied_again(sqlite_pa
     async with served(sqlite_path, PRIMARY) as (store, _):
         make(sqlite_path, *REBUILD, "UPDATE t SET v = 'uncaptured'")
         assert await store.check_capture()
+        with direct(sqlite_path) as application:
+            store.serve_tables(mapped(application))
         await store.install_capture()
         async with store.snapshot() as snapshot:
             assert (await snapshot.pending()).whole == {"t"}
