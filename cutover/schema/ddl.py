@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from cutover.errors import SchemaError
 from cutover.model.table import Column, Table
+from cutover.schema.createsql import read_create_table
 from cutover.schema.defaults import translate_default
 from cutover.schema.findings import Finding
-from cutover.schema.parts import Untranslatable
+from cutover.schema.parts import Untranslatable, kind_of
 from cutover.schema.sqlite_schema import SqliteColumn, SqliteForeignKey, SqliteIndex, SqliteTable, quoted
-from cutover.schema.translate import translate
-from cutover.schema.types import choose_type
+from cutover.schema.translate import translate, translate_value
 
 LONGEST_NAME = 63
 """Bytes of an identifier that Postgres keeps; it cuts longer ones silently."""
 
 _TEXTUAL = ("text", "character varying")
 _WITHOUT_ORDER = ("json",)
+_COMPUTED = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text"}
+"""By affinity. Another one is that of the value, which only SQLite knows."""
 
 
 @dataclass
@@ -39,14 +40,18 @@ class Ddl:
 
     def add_table(self, table: Table, source: SqliteTable) -> None:
         """CREATE TABLE and its indexes."""
-        columns = {column.name.lower(): column for column in table.columns}
-        lines = list[str]()
+        columns = _named(table)
+        lines, generated = list[str](), dict[str, Column]()
         for each in source.columns:
             mapped = columns.get(each.name.lower())
-            if mapped is not None:
+            if mapped is not None and mapped.target:
                 lines.append(self._column(table, mapped))
             elif each.generated:
-                lines += self._generated(table, each, columns)
+                made = list(self._generated(table, each, columns))
+                lines += made
+                if made:
+                    generated[each.name.lower()] = _computed(each)
+        columns |= generated
         lines.append(f"PRIMARY KEY ({_names(table.key, columns)})")
         lines += self._checks(table, source.checks, columns)
         body = ",\n".join(f"    {line}" for line in lines)
@@ -57,21 +62,21 @@ class Ddl:
 
     def added_column(self, table: Table, source: SqliteTable, name: str) -> str:
         """What follows ADD COLUMN, without NOT NULL, which rows that are there may not satisfy yet; empty: no equal."""
-        columns = {column.name.lower(): column for column in table.columns}
+        columns = _named(table)
         mapped, own = columns.get(name.lower()), source.column(name)
-        if mapped is not None:
+        if mapped is not None and mapped.target:
             return self._column(table, replace(mapped, not_null=False))
         return next(self._generated(table, own, columns), "") if own is not None and own.generated else ""
 
     def added_index(self, table: Table, index: SqliteIndex) -> str:
         """CREATE INDEX; empty where it has no equal."""
         before = len(self.indexes)
-        self._index(table, index, {column.name.lower(): column for column in table.columns})
+        self._index(table, index, _named(table))
         return self.indexes[before] if len(self.indexes) > before else ""
 
     def added_check(self, table: Table, check: str) -> str:
         """CHECK (...); empty where it has no equal."""
-        columns = {column.name.lower(): column for column in table.columns}
+        columns = _named(table)
         return next(self._checks(table, (check,), columns), "")
 
     def _column(self, table: Table, column: Column) -> str:
@@ -91,13 +96,15 @@ class Ddl:
 
     def _generated(self, table: Table, column: SqliteColumn, columns: dict[str, Column]) -> Iterator[str]:
         try:
-            kind = choose_type(column, None)
-            expression = translate(column.generated, columns, condition=False)
-        except (Untranslatable, SchemaError):
+            expression, kind = translate_value(column.generated, columns)
+        except Untranslatable:
+            kind = ""
+        computed = _computed(column)
+        if not kind or kind_of(computed) != kind:
             self._left_out(table, "generated column", column.generated, column=column.name)
             return
         collation = ' COLLATE "C"' if kind == "text" else ""
-        yield f"{quoted(column.name)} {kind}{collation} GENERATED ALWAYS AS ({expression}) STORED"
+        yield f"{quoted(column.name)} {computed.target_type}{collation} GENERATED ALWAYS AS ({expression}) STORED"
 
     def _checks(self, table: Table, checks: tuple[str, ...], columns: dict[str, Column]) -> Iterator[str]:
         for check in checks:
@@ -157,10 +164,28 @@ class Ddl:
         )
 
 
+def _named(table: Table) -> dict[str, Column]:
+    """Columns by lower-case name. Those that are not on Postgres have no target, and no expression may name them."""
+    hidden = {name: Column(name, "", "", "", "") for name in read_create_table(table.sql).columns}
+    return hidden | {column.name.lower(): column for column in table.columns}
+
+
+def _computed(column: SqliteColumn) -> Column:
+    """A generated column as expressions of the same table see it."""
+    return Column(
+        name=column.name,
+        declared=column.declared,
+        affinity=column.affinity,
+        target=column.name,
+        target_type=_COMPUTED.get(column.affinity, ""),
+        collation=column.collation,
+    )
+
+
 def _term(sql: str, collation: str, descending: bool, name: str | None, columns: dict[str, Column]) -> str:
     """One term of an index, in the order of SQLite: NULLs are the smallest."""
     column = columns.get(name.lower()) if name is not None else None
-    if name is not None and column is None:
+    if name is not None and (column is None or not column.target):
         raise Untranslatable(sql)
     if column is not None and column.target_type.startswith(_WITHOUT_ORDER):
         raise Untranslatable(sql)

@@ -243,7 +243,7 @@ class _Mapper:
         own = {column.name: column.target_type for column in table.columns}
         theirs = {column.name: column.target_type for column in parent.columns}
         for mine, other in zip(key.columns, key.parent_columns, strict=True):
-            if own[mine].partition("(")[0] != theirs[other].partition("(")[0]:
+            if _family(own[mine]) != _family(theirs[other]):
                 return f"{mine} is {own[mine]} and {other} is {theirs[other]}"
         wanted = set(key.parent_columns)
         adopted = self.adopted.get(parent.name)
@@ -273,6 +273,15 @@ def _as_declared(source: SqliteTable, names: tuple[str, ...], table: Table | Non
 def _source_names(targets: tuple[str, ...], table: Table) -> tuple[str, ...]:
     names = {column.target: column.name for column in table.columns}
     return tuple(names[target] for target in targets) if all(target in names for target in targets) else ()
+
+
+_ALIKE = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
+
+
+def _family(target_type: str) -> str:
+    """Types that a foreign key may join are of one family."""
+    base = target_type.partition("(")[0]
+    return _ALIKE.get(base, base)
 
 
 def _check_names(match: Match, table: str) -> None:

@@ -45,6 +45,12 @@ def translate(sql: str, columns: Mapping[str, Column], *, condition: bool) -> st
     return plain(part).sql
 
 
+def translate_value(sql: str, columns: Mapping[str, Column]) -> tuple[str, str]:
+    """(SQL, kind) of a value. Raises `Untranslatable`."""
+    part = plain(_parse(sql, columns, default=False))
+    return part.sql, part.kind
+
+
 def translate_call(sql: str) -> tuple[str, str]:
     """(SQL, kind) of a default that is an expression without columns; it may be random. Raises `Untranslatable`."""
     part = plain(_parse(sql, {}, default=True))
@@ -79,6 +85,8 @@ class _Translator:
             left, right = self._number(node.this), self._number(node.expression)
             if left.kind == right.kind:
                 return Part(f"({left.sql} {_ARITHMETIC[name]} {right.sql})", left.kind)
+            double = "::double precision"
+            return Part(f"({left.sql}{double} {_ARITHMETIC[name]} {right.sql}{double})", "real")
         if name in _DIVISIONS:
             left, right = self._number(node.this), self._number(node.expression)
             # Division by zero is NULL on SQLite and an error on Postgres.
@@ -113,6 +121,8 @@ class _Translator:
 
     def _on_column(self, node: exp.Column) -> Part:
         column = self._columns.get(node.name.lower())
+        if column is not None and not column.target:
+            raise Untranslatable(node.name)
         if column is not None:
             return Part(quoted(column.target), kind_of(column), column.collation, column.affinity)
         if node.this.quoted and not node.table:
