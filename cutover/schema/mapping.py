@@ -15,6 +15,8 @@ from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
 from cutover.settings import Settings, TableSettings
 
+_FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
+
 
 @dataclass(frozen=True)
 class Mapping:
@@ -275,13 +277,10 @@ def _source_names(targets: tuple[str, ...], table: Table) -> tuple[str, ...]:
     return tuple(names[target] for target in targets) if all(target in names for target in targets) else ()
 
 
-_ALIKE = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
-
-
 def _family(target_type: str) -> str:
     """Types that a foreign key may join are of one family."""
     base = target_type.partition("(")[0]
-    return _ALIKE.get(base, base)
+    return _FAMILIES.get(base, base)
 
 
 def _check_names(match: Match, table: str) -> None:

@@ -12,8 +12,13 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def like(value: str, pattern: str, escape: str) -> str:
-    """SQLite's LIKE takes ASCII letters of both cases for equal, and no character escapes unless one is named."""
+def like(value: str, pattern: str, escape: str) -> str | None:
+    """SQLite's LIKE takes ASCII letters of both cases for equal, and no character escapes unless one is named.
+
+    None for a pattern that ends in the middle of an escape: an error to Postgres, whatever it is compared with.
+    """
+    if escape and (len(pattern) - len(pattern.rstrip(escape))) % 2:
+        return None
     # Folding the pattern must not change which character escapes.
     assert escape == escape.lower()
     return f'(lower({value} COLLATE "C") LIKE lower({literal(pattern)} COLLATE "C") ESCAPE {literal(escape)})'

@@ -179,7 +179,7 @@ class _Translator:
         return _negated(node, f"{value.sql} BETWEEN {low.sql} AND {high.sql}")
 
     def _on_like(self, node: exp.Like, escape: str = "") -> Part:
-        return _negated(node, like(self._text(node.this).sql, self._constant(node.expression, "text"), escape))
+        return _pattern(node, like(self._text(node.this).sql, self._constant(node.expression, "text"), escape))
 
     def _on_escape(self, node: exp.Escape) -> Part:
         letter = self._constant(node.expression, "text")
@@ -188,10 +188,7 @@ class _Translator:
         return self._on_like(node.this, letter)
 
     def _on_glob(self, node: exp.Glob) -> Part:
-        condition = glob(self._text(node.this).sql, self._constant(node.expression, "text"))
-        if condition is None:
-            raise Untranslatable(node.sql("sqlite"))
-        return _negated(node, condition)
+        return _pattern(node, glob(self._text(node.this).sql, self._constant(node.expression, "text")))
 
     def _on_case(self, node: exp.Case) -> Part:
         cases = node.args["ifs"]
@@ -287,6 +284,12 @@ class _Translator:
         if not self._default:
             raise Untranslatable(node.sql("sqlite"))
         return Part("floor((random() - 0.5) * 9e18)::bigint", "int")
+
+
+def _pattern(node: exp.Expr, condition: str | None) -> Part:
+    if condition is None:
+        raise Untranslatable(node.sql("sqlite"))
+    return _negated(node, condition)
 
 
 def _negated(node: exp.Expr, condition: str) -> Part:

@@ -186,6 +186,38 @@ async def test_what_is_translated_means_the_same(sqlite: sqlite3.Connection, pos
         assert [row["v"] for row in there] == [row[0] for row in here], text
 
 
+async def test_patterns_match_the_same_texts(sqlite: sqlite3.Connection, postgres: asyncpg.Connection) -> None:
+    """Many random patterns over the letters that mean something to either side, in one statement each."""
+    chosen = random.Random(11)
+    letters = "aAbZ09éÉ .*?[]^$+(){}|\\%_-\n'ß"
+    texts = ["", *("".join(chosen.choices(letters, k=chosen.randint(1, 4))) for _ in range(150))]
+    parts = [*letters, "!", "!%", "!_", *"*?%_" * 4, "[a-z]", "[^0-9]", "[A-Z]", "[ab]", "[^é]"]
+    patterns = ["".join(chosen.choices(parts, k=chosen.randint(1, 5))) for _ in range(150)]
+    sqlite.execute(_TABLE)
+    sqlite.executemany("INSERT INTO t (k, b) VALUES (?, ?)", enumerate(texts))
+    columns = _columns(sqlite)
+    carried = 0
+    for written in ("b GLOB {}", "b LIKE {}", "b NOT LIKE {} ESCAPE '!'"):
+        pairs = []
+        for pattern in patterns:
+            text = written.format("'" + pattern.replace("'", "''") + "'")
+            try:
+                pairs.append((text, translate(text, columns, condition=True)))
+            except Untranslatable:
+                continue
+        carried += len(pairs)
+        here = sqlite.execute(f"SELECT {', '.join(text for text, _ in pairs)} FROM t ORDER BY k").fetchall()
+        there = await postgres.fetch(
+            f"SELECT {', '.join(f'{sql}::int' for _, sql in pairs)} FROM unnest($1::text[])"
+            " WITH ORDINALITY AS t(b, k) ORDER BY k",
+            texts,
+        )
+        for text, mine, theirs in zip(texts, here, there, strict=True):
+            wrong = [pair for pair, one, other in zip(pairs, mine, theirs, strict=True) if one != other]
+            assert not wrong, (text, wrong)
+    assert carried > 400
+
+
 def test_what_might_mean_something_else_is_refused(sqlite: sqlite3.Connection) -> None:
     sqlite.execute(_TABLE)
     columns = _columns(sqlite)

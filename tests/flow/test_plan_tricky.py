@@ -150,3 +150,19 @@ async def test_computed_columns_whose_value_another_type_would_change_are_left_o
         "CREATE TABLE t (k INTEGER PRIMARY KEY, r REAL, a INT AS (r * 2.5), b TEXT AS (r), c REAL AS (k), d AS (k))",
     )
     assert {finding.column for finding in created.findings} == {"a", "b", "c", "d"}
+
+
+async def test_foreign_keys_join_types_of_one_family(postgres: asyncpg.Connection) -> None:
+    sqlite = sqlite3.connect(":memory:")
+    sqlite.executescript(
+        "CREATE TABLE p (k TEXT PRIMARY KEY NOT NULL, n INT UNIQUE);"
+        "CREATE TABLE c (k INTEGER PRIMARY KEY, p TEXT REFERENCES p, n INT REFERENCES p (n))"
+    )
+    types = {"p": {"type": "varchar(9)"}, "n": {"type": "integer"}}
+    settings = Settings.model_validate({"tables": {"c": {"columns": types}}})
+    mapping = map_tables(read_sqlite_schema(sqlite), None, settings)
+    sqlite.close()
+    assert not mapping.findings
+    for statement in mapping.create:
+        await postgres.execute(statement)
+    assert sum("FOREIGN KEY" in statement for statement in mapping.create) == 2
