@@ -42,6 +42,9 @@ def _lines(view: View) -> Iterator[str]:
         )
     for severity, heading in HEADINGS.items():
         yield from _findings(view, severity, heading)
+    for note in found.notes:
+        yield _text(note)
+        yield ""
     if found.mapping.create:
         yield "## Postgres DDL"
         yield ""

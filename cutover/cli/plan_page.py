@@ -94,6 +94,9 @@ def show(view: View) -> None:
         _show_ddl(page, view)
     for severity in HEADINGS:
         _show_findings(page, view, severity)
+    for note in found.notes:
+        page.print(note, style="dim", soft_wrap=True)
+        page.print()
     for saved in view.saved:
         page.print(f"Saved {clean(str(saved), limit=500)}", soft_wrap=True)
     style, sentence = view.verdict()

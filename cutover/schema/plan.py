@@ -49,6 +49,11 @@ class Plan:
         """Whether anything forbids the move as things are."""
         return any(finding.severity == "blocks" for finding in self.findings)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What holds for every move."""
+        return (_DROP_COLUMN,) if self.mapping.tables else ()
+
     def to_json(self, *, show_values: bool = False) -> dict[str, Any]:
         """For machines: tables with their columns, DDL, findings, proposals. Values are masked unless shown."""
         return {
@@ -56,6 +61,7 @@ class Plan:
             "tables": [self._table_json(table) for table in self.mapping.tables],
             "ddl": list(self.mapping.create),
             "findings": [_finding_json(finding, show_values=show_values) for finding in self.findings],
+            "notes": list(self.notes),
             "tightened": self.tightened,
             "proposals": [
                 {
@@ -267,6 +273,11 @@ def _examples(
     rows = connection.execute(sql).fetchall()
     return tuple(row[:-1] for row in rows), tuple(row[-1] for row in rows)
 
+
+_DROP_COLUMN = (
+    "While cutover runs, SQLite refuses ALTER TABLE ... DROP COLUMN to programs that open the file themselves, because "
+    "the triggers of capture name columns. Other migrations are followed; through the front door this one is, too."
+)
 
 _LOCKED = Finding(
     "blocks",
