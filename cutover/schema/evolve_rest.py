@@ -1,0 +1,146 @@
+"""Constraints, defaults and indexes of a table whose columns are in order: what Postgres still lacks. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from cutover.model.table import Column, Table
+from cutover.schema.ddl import Ddl
+from cutover.schema.defaults import translate_default
+from cutover.schema.evolution import Step
+from cutover.schema.evolve_pairing import Pairing
+from cutover.schema.findings import Finding
+from cutover.schema.parts import Untranslatable
+from cutover.schema.recorded import Recorded
+from cutover.schema.sqlite_schema import SqliteIndex, quoted
+
+
+@dataclass
+class Rest:
+    """Constraints, defaults and indexes of one table."""
+
+    pairing: Pairing
+    known: Recorded
+    ddl: Ddl
+    on: str
+
+    def steps(self) -> Iterator[Step]:
+        yield from self._columns()
+        yield from self._dropped_indexes()
+        yield from self._checks()
+        yield from self._indexes()
+
+    @property
+    def _mapped(self) -> Table:
+        """With the columns as they are on Postgres."""
+        pairing, fresh = self.pairing, self.pairing.fresh
+        known = fresh or self.known.table
+        columns = []
+        for column in known.columns:
+            found = pairing.there.column(pairing.target_name(column.name))
+            if found is not None:
+                columns.append(replace(column, target=found.name, target_type=found.type))
+        return replace(
+            known, target=pairing.there.name, target_schema=self.known.table.target_schema, columns=tuple(columns)
+        )
+
+    def _columns(self) -> Iterator[Step]:
+        pairing = self.pairing
+        for column in self._mapped.columns:
+            found, was = pairing.there.column(column.target), self.known.sqlite.column(column.name)
+            if found is None or found.identity or column.name in self._mapped.key:
+                continue
+            alter = f"ALTER TABLE {self.on} ALTER COLUMN {quoted(found.name)}"
+            if (was is None or was.not_null != column.not_null) and found.not_null != column.not_null:
+                verb = "SET" if column.not_null else "DROP"
+                said = "demands a value" if column.not_null else "may be NULL"
+                yield Step(f"{pairing.there.name}.{found.name} {said}.", f"{alter} {verb} NOT NULL")
+            if was is not None and was.default != column.default:
+                yield from self._default(column, alter)
+
+    def _default(self, column: Column, alter: str) -> Iterator[Step]:
+        name = f"{self.pairing.there.name}.{column.target}"
+        if column.default is None or column.default.upper() == "NULL":
+            yield Step(f"{name} has no default any more.", f"{alter} DROP DEFAULT")
+            return
+        try:
+            default = translate_default(column.default, column)
+        except Untranslatable:
+            self._left_out(f"The default {column.default}", column.name)
+            yield Step(f"{name} has no default any more.", f"{alter} DROP DEFAULT")
+        else:
+            yield Step(f"{name} gets the default {default}.", f"{alter} SET DEFAULT {default}")
+
+    def _indexes(self) -> Iterator[Step]:
+        before = {_index_essence(index) for index in self.known.sqlite.indexes}
+        for index in self.pairing.source.indexes:
+            if _index_essence(index) in before or index.origin == "pk" or self._index_there(index):
+                continue
+            sql = self.ddl.added_index(self._mapped, index)
+            if sql:
+                yield Step(f"{self.pairing.there.name} gets the index {index.name}.", sql)
+
+    def _index_there(self, index: SqliteIndex) -> bool:
+        """Whether Postgres has it already, by its name or, if it is plain, by what it is over."""
+        columns = tuple(self.pairing.target_name(name) for name in index.columns if name is not None)
+        plain = len(columns) == len(index.columns) and index.partial is None
+        return any(
+            found.name == index.name
+            or (plain and found.partial is None and found.unique == index.unique and found.columns == columns)
+            for found in self.pairing.there.indexes
+        )
+
+    def _dropped_indexes(self) -> Iterator[Step]:
+        now = {_index_essence(index) for index in self.pairing.source.indexes}
+        schema, there = self.known.table.target_schema, self.pairing.there
+        for index in self.known.sqlite.indexes:
+            if _index_essence(index) in now or index.origin == "pk":
+                continue
+            made = "_".join([there.name, *filter(None, index.columns), "key"])
+            wanted = index.name if index.origin == "c" else made
+            found = next((each for each in there.indexes if each.name == wanted and not each.primary), None)
+            if found is not None:
+                yield Step(f"The index {found.name} is dropped.", f"DROP INDEX {quoted(schema)}.{quoted(found.name)}")
+            elif index.unique:
+                self._left_out(
+                    f"That {index.name} is gone", "", verb="could not be carried over: Postgres's is unknown"
+                )
+
+    def _checks(self) -> Iterator[Step]:
+        before, now = set(self.known.sqlite.checks), set(self.pairing.source.checks)
+        mapped = self._mapped
+        for check in sorted(before - now):
+            text = Ddl().added_check(self.known.table, check)
+            found = [each for each in self.pairing.there.checks if text and _bare(each.definition) == _bare(text)]
+            for each in found:
+                yield Step(f"{each.name} is dropped.", f"ALTER TABLE {self.on} DROP CONSTRAINT {quoted(each.name)}")
+            if not found:
+                self._left_out(f"That CHECK ({check}) is gone", "", verb="was not carried over: Postgres's is unknown")
+        for check in sorted(now - before):
+            text = self.ddl.added_check(mapped, check)
+            if text and not any(_bare(each.definition) == _bare(text) for each in self.pairing.there.checks):
+                yield Step(f"{self.pairing.there.name} gets {text}.", f"ALTER TABLE {self.on} ADD {text}")
+
+    def _left_out(self, what: str, column: str, *, verb: str = "has no sure equivalent on Postgres") -> None:
+        self.ddl.findings.append(
+            Finding(
+                "warns",
+                "change_not_carried_over",
+                f"{what} {verb}.",
+                "Change it on Postgres yourself, if anything depends on it there.",
+                self.pairing.source.name,
+                column,
+            )
+        )
+
+
+def _index_essence(index: SqliteIndex) -> tuple[object, ...]:
+    name = index.name if index.origin == "c" else ""
+    return name, index.unique, index.terms, index.partial
+
+
+def _bare(definition: str) -> str:
+    """A CHECK as Postgres prints it and as it was written, made alike."""
+    return re.sub(r'::[a-z ]+|[\s()"]|COLLATEC\b', "", definition.replace('COLLATE "C"', "")).upper()
