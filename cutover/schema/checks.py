@@ -31,6 +31,9 @@ _LARGEST_REAL = 1.7976931348623157e308
 _LARGEST_INDEXED = 2700
 """Bytes; a B-tree on Postgres refuses larger terms (after compression)."""
 
+_LONG_FOR_GLOB = 40
+"""Bytes."""
+
 _REASONS = 5
 """Told one by one."""
 
@@ -202,10 +205,12 @@ def _of_text(check: Callable[[str, str, str, str], Check], value: str, base: str
         "Text holds a NUL character, which Postgres refuses.",
         "Remove it in SQLite: replace(value, char(0), '').",
     )
-    # Only text beyond ASCII is worth a call out of SQLite.
+    # Short text is worth a call out of SQLite only beyond ASCII; over long text GLOB takes longer than the call.
+    beyond_ascii = f"{value} GLOB '*[^' || char(1) || '-' || char(127) || ']*'"
+    worth_a_call = f"CASE WHEN length({raw}) > {_LONG_FOR_GLOB} THEN 1 ELSE {beyond_ascii} END"
     yield check(
         "text_not_unicode",
-        _if(is_text, _if(f"{value} GLOB '*[^' || char(1) || '-' || char(127) || ']*'", f"cutover_broken_text({raw})")),
+        _if(is_text, _if(worth_a_call, f"cutover_broken_text({raw})")),
         "Text is not valid UTF-8, which Postgres refuses.",
         "Repair it in SQLite, or store it as a blob.",
     )

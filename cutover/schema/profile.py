@@ -25,19 +25,20 @@ def count_conditions(
     connection: sqlite3.Connection, table: SqliteTable, conditions: Sequence[str], progress: Progress = silent
 ) -> tuple[int, list[int]]:
     """(number of rows, for each condition the number of rows that meet it). `s` names the row in conditions."""
-    rows, counts = 0, [0] * len(conditions)
+    rows, counts = 0, dict.fromkeys(conditions, 0)  # one that several ask is counted once
+    asked = list(counts)
     for within, values in _slices(connection, table):
-        for first in range(0, max(len(conditions), 1), _EXPRESSIONS):
-            part = conditions[first : first + _EXPRESSIONS]
-            sums = "".join(f", coalesce(sum({condition}), 0)" for condition in part)
-            found = connection.execute(f"SELECT count(*){sums} FROM {quoted(table.name)} AS s {within}", values)
-            number, *sums_found = found.fetchone()
+        for first in range(0, max(len(asked), 1), _EXPRESSIONS):
+            part = asked[first : first + _EXPRESSIONS]
+            listed = "".join(f", count(*) FILTER (WHERE {condition})" for condition in part)
+            found = connection.execute(f"SELECT count(*){listed} FROM {quoted(table.name)} AS s {within}", values)
+            number, *met = found.fetchone()
             if first == 0:
                 rows += number
-            for offset, value in enumerate(sums_found):
-                counts[first + offset] += value
+            for condition, count in zip(part, met, strict=True):
+                counts[condition] += count
         progress(table.name, rows)
-    return rows, counts
+    return rows, [counts[condition] for condition in conditions]
 
 
 def _slices(connection: sqlite3.Connection, table: SqliteTable) -> Iterator[tuple[str, tuple[object, ...]]]:

@@ -78,10 +78,11 @@ def test_text_that_postgres_refuses(sqlite: sqlite3.Connection) -> None:
     sqlite.executescript(
         "CREATE TABLE t (k INTEGER PRIMARY KEY, a TEXT);"
         "INSERT INTO t VALUES (1, 'a' || char(0)), (2, CAST(x'ff41' AS TEXT)), (3, CAST(x'61e9' AS TEXT)),"
-        " (4, 'é'), (5, CAST(x'eda080' AS TEXT)), (6, CAST(x'80' AS TEXT))"
+        " (4, 'é'), (5, CAST(x'eda080' AS TEXT)), (6, CAST(x'80' AS TEXT)), (7, printf('%.999c', 'é')),"
+        " (8, CAST(CAST(printf('%.999c', 'x') AS BLOB) || x'c3' AS TEXT))"
     )
     assert _found(_plan(sqlite)) == [
-        ("t", "a", "text_not_unicode", 4, (2, 3, 5, 6)),
+        ("t", "a", "text_not_unicode", 5, (2, 3, 5, 6, 8)),
         ("t", "a", "text_with_nul", 1, (1,)),
     ]
 
