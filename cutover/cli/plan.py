@@ -21,19 +21,13 @@ from cutover.errors import ConfigurationError, CutoverError, StoreUnavailable
 
 if TYPE_CHECKING:
     from cutover.cli.plan_page import Saved
-    from cutover.schema.findings import Severity
     from cutover.schema.plan import Plan
     from cutover.schema.postgres_schema import PostgresSchema
     from cutover.schema.profile import Progress
+    from cutover.schema.server import ServerFacts
     from cutover.settings import PostgresSettings, Settings
 
 _BUSY_SECONDS = 3.0
-_STYLES: dict[Severity, str] = {"blocks": "bold red", "warns": "yellow", "informs": "dim"}
-_HEADINGS: dict[Severity, str] = {
-    "blocks": "Blocks the move",
-    "warns": "Will behave differently",
-    "informs": "Good to know",
-}
 
 
 def plan(
@@ -83,8 +77,9 @@ def plan(
     path = Path(settings.sqlite.path)
     with _open(path) as connection, _progress(connection, quiet=as_json) as progress:
         target = asyncio.run(_read_target(settings.postgres)) if settings.postgres.url.get_secret_value() else None
+        schema, server = target or (None, None)
         try:
-            found = make_plan(connection, target, settings, progress, tighten=tighten)
+            found = make_plan(connection, schema, settings, progress, tighten=tighten, server=server)
         except sqlite3.Error as error:
             raise _unreadable(path, error) from None
     saved = _save(found, settings, write) if write else []
@@ -145,12 +140,16 @@ def _unreadable(path: Path, error: sqlite3.Error) -> CutoverError:
     return StoreUnavailable(f"{str(path)!r} cannot be read: {text}.")
 
 
-async def _read_target(settings: PostgresSettings) -> PostgresSchema:
-    """Read the target's schema. Raises `StoreUnavailable` or `ConfigurationError`, never with the password."""
+async def _read_target(settings: PostgresSettings) -> tuple[PostgresSchema, ServerFacts]:
+    """Read the target's schema, and what the server says of itself.
+
+    Raises `StoreUnavailable` or `ConfigurationError`, never with the password.
+    """
     import asyncpg
 
     from cutover.schema.files import without_password
     from cutover.schema.postgres_schema import read_postgres_schema
+    from cutover.schema.server import read_server_facts
 
     url = settings.url.get_secret_value()
     try:
@@ -173,7 +172,8 @@ async def _read_target(settings: PostgresSettings) -> PostgresSchema:
             hint="Plan without --postgres, or give a URL that works.",
         ) from None
     try:
-        return await read_postgres_schema(connection, settings.schema_)
+        schema = await read_postgres_schema(connection, settings.schema_)
+        return schema, await read_server_facts(connection, settings.schema_)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StoreUnavailable(f"The schema on {shown} cannot be read: {error}.") from None
     finally:

@@ -18,6 +18,7 @@ from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.objects import of_file, of_objects, of_target
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.profile import Progress, count_conditions, read_histograms, silent
+from cutover.schema.server import ServerFacts, of_server
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
 from cutover.schema.tighten import Candidate, Proposal, candidates, plausible, propose, with_types
 from cutover.schema.types import Histogram
@@ -121,6 +122,7 @@ def make_plan(
     progress: Progress = silent,
     *,
     tighten: bool = False,
+    server: ServerFacts | None = None,
 ) -> Plan:
     """Read schema and data and say what a move would do and what is in its way.
 
@@ -138,10 +140,10 @@ def make_plan(
         if "locked" not in str(error):
             raise
         return Plan(Mapping((), (), ()), {}, (_LOCKED,))
-    found = _Survey(connection, source, target, settings, progress).plan(file)
+    found = _Survey(connection, source, target, settings, progress, server).plan(file)
     if not tighten or not found.proposals:
         return found
-    tighter = _Survey(connection, source, target, with_types(settings, found.proposals), progress).plan(file)
+    tighter = _Survey(connection, source, target, with_types(settings, found.proposals), progress, server).plan(file)
     return replace(tighter, proposals=found.proposals, tightened=True)
 
 
@@ -154,6 +156,7 @@ class _Survey:
     target: PostgresSchema | None
     settings: Settings
     progress: Progress
+    server: ServerFacts | None = None
     rows: dict[str, int] = field(default_factory=dict)
     histograms: dict[tuple[str, str], Histogram] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -172,6 +175,10 @@ class _Survey:
                 self.findings += find_duplicates(self.connection, table, existing)
                 self.findings += of_target(table.name, existing)
             self._look_at(table, existing, mapped)
+        if self.server is not None:
+            there = [table for table in mapping.tables if table.name in adopted]
+            schema = self.settings.postgres.schema_
+            self.findings += of_server(self.server, schema, there, creates=bool(mapping.create))
         proposals = propose(self.connection, self.candidates, self.progress)
         self.findings += [proposal.finding() for proposal in proposals]
         return Plan(mapping, self.rows, in_order(self.findings), frozenset(adopted), self.histograms, tuple(proposals))
