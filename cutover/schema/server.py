@@ -28,7 +28,7 @@ FROM (VALUES (1)) AS one LEFT JOIN pg_namespace n ON n.nspname = $1
 
 _TABLES = """
 SELECT c.oid, c.relname AS name, c.reltuples::bigint AS estimate, pg_get_userbyid(c.relowner) AS owner,
-       pg_has_role(c.relowner, 'USAGE') AS owned, 
+       pg_has_role(c.relowner, 'USAGE') AS owned,
        c.relforcerowsecurity
        AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS hidden,
        has_table_privilege(c.oid, 'SELECT') AS readable,
