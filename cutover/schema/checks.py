@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column, ForeignKey, Table
+from cutover.schema.backwards import ask_check
 from cutover.schema.codecs import codec_for
 from cutover.schema.findings import Finding
 from cutover.schema.judging import Judge
-from cutover.schema.postgres_schema import PostgresTable
+from cutover.schema.postgres_schema import PostgresCheck, PostgresTable
 from cutover.schema.sqlite_schema import SqliteTable, quoted
+from cutover.schema.textfunctions import register_text_functions
+from cutover.schema.translate import Untranslatable
 
 _CLASSES = {
     "smallint": "integer",
@@ -62,6 +65,7 @@ class Check:
 
 def register_functions(connection: sqlite3.Connection) -> None:
     """What conditions need beyond SQLite's own functions. They are given text as blobs, so that any bytes arrive."""
+    register_text_functions(connection)
     connection.create_function("cutover_broken_text", 1, _broken_text, deterministic=True)
     connection.create_function("cutover_broken_json", 1, _broken_for("json"), deterministic=True)
     connection.create_function("cutover_broken_jsonb", 1, _broken_for("jsonb"), deterministic=True)
@@ -117,6 +121,7 @@ def checks_for(
         if column.name in indexed:
             found += _of_index(table, column)
     found += [_of_parents(table, key, parents[key.parent]) for key in table.foreign_keys]
+    found += [each for check in (target.checks if target else ()) if (each := of_target_check(table, check))]
     return found
 
 
@@ -292,32 +297,22 @@ def _of_parents(table: Table, key: ForeignKey, parent: Table) -> Check:
     )
 
 
-def find_duplicates(connection: sqlite3.Connection, table: Table, target: PostgresTable) -> Iterator[Finding]:
-    """Values that occur twice where only Postgres demands that they are unique. One read for each such index."""
-    names = {column.target: column for column in table.columns}
-    for index in target.indexes:
-        columns = [names[name] for name in index.columns if name in names]
-        if not index.unique or index.partial or len(columns) != len(index.columns):
-            continue
-        own = {column.name for column in columns}
-        if any(set(each.columns) <= own and not each.partial for each in table.unique):
-            continue
-        listed = ", ".join(f"s.{quoted(column.name)} COLLATE BINARY" for column in columns)
-        present = " AND ".join(f"s.{quoted(column.name)} IS NOT NULL" for column in columns)
-        groups = f"FROM {quoted(table.name)} AS s WHERE {present} GROUP BY {listed} HAVING count(*) > 1"
-        (count,) = connection.execute(f"SELECT sum(n) FROM (SELECT count(*) AS n {groups})").fetchone()
-        if count:
-            keys = ", ".join(f"s.{quoted(name)}" for name in table.key)
-            examples = connection.execute(
-                f"SELECT {keys} FROM {quoted(table.name)} AS s WHERE ({listed}) IN (SELECT {listed} {groups}) LIMIT 10"
-            )
-            yield Finding(
-                "blocks",
-                "duplicate",
-                f"Rows share a value of ({', '.join(sorted(own))}), but {index.name} on Postgres makes it unique.",
-                "Make the values different in SQLite, or drop the constraint on Postgres.",
-                table.name,
-                columns[0].name,
-                count,
-                tuple(examples.fetchall()),
-            )
+def of_target_check(table: Table, check: PostgresCheck) -> Check | None:
+    """A CHECK of Postgres asked of SQLite's rows; None if it has no form that surely asks the same."""
+    columns = {column.target: column for column in table.columns}
+    try:
+        broken = ask_check(check.definition, columns)
+    except Untranslatable:
+        return None
+    named = [column.name for column in table.columns if f"s.{quoted(column.name)}" in broken]
+    return Check(
+        broken,
+        Finding(
+            "blocks",
+            "target_check_broken",
+            f"Rows break {check.name} on Postgres, which is {check.definition}.",
+            "Mend them in SQLite, or drop the constraint on Postgres.",
+            table.name,
+            named[0] if len(named) == 1 else "",
+        ),
+    )

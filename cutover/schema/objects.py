@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from cutover.model.table import Table
+from cutover.schema.checks import of_target_check
 from cutover.schema.findings import Finding
 from cutover.schema.postgres_schema import PostgresTable
 from cutover.schema.searching import content_table, keeps_search
@@ -108,10 +110,15 @@ def _of_table(table: SqliteTable) -> Iterator[Finding]:
             yield Finding("informs", "generated_column", message, todo, table.name, column.name)
 
 
-def of_target(name: str, target: PostgresTable) -> Iterator[Finding]:
+def of_target(table: Table, target: PostgresTable) -> Iterator[Finding]:
+    """What becomes of a table's triggers, and which of its CHECKs the plan could not ask SQLite's rows about."""
     for trigger in target.triggers:
         message = f"The trigger {trigger.name} rests while Postgres is the shadow, and is put back by a promotion."
-        yield Finding("informs", "target_trigger", message, "", name)
+        yield Finding("informs", "target_trigger", message, "", table.name)
     for check in target.checks:
-        message = f"{check.name} on Postgres is {check.definition}: rows that break it are held back."
-        yield Finding("informs", "target_check", message, "Check that SQLite's rows keep it.", name)
+        if of_target_check(table, check) is None:
+            message = (
+                f"{check.name} on Postgres is {check.definition}, which SQLite could not be asked: rows that break"
+            )
+            todo = "Check that SQLite's rows keep it."
+            yield Finding("informs", "target_check", f"{message} it are held back.", todo, table.name)

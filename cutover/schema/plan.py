@@ -10,7 +10,7 @@ from typing import Any
 
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, SqlValue
-from cutover.schema.checks import Check, checks_for, find_duplicates, register_functions
+from cutover.schema.checks import Check, checks_for, register_functions
 from cutover.schema.findings import Finding, in_order, masked
 from cutover.schema.formats import with_formats
 from cutover.schema.forms import mixed_forms, of_mixed_forms
@@ -22,6 +22,7 @@ from cutover.schema.server import ServerFacts, of_server
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
 from cutover.schema.tighten import Candidate, Proposal, candidates, plausible, propose, with_types
 from cutover.schema.types import Histogram
+from cutover.schema.uniqueness import find_duplicates
 from cutover.settings import Settings
 
 _EXAMPLES = 10
@@ -173,7 +174,7 @@ class _Survey:
             if existing is not None:
                 adopted.add(table.name)
                 self.findings += find_duplicates(self.connection, table, existing)
-                self.findings += of_target(table.name, existing)
+                self.findings += of_target(table, existing)
             self._look_at(table, existing, mapped)
         if self.server is not None:
             there = [table for table in mapping.tables if table.name in adopted]

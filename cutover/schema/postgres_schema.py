@@ -55,6 +55,10 @@ class PostgresIndex:
     """False for a deferrable constraint, which ON CONFLICT cannot use."""
     valid: bool = True
     nulls_not_distinct: bool = False
+    terms: tuple[str, ...] = field(default=(), repr=False)
+    """SQL of each column or expression."""
+    loose: bool = False
+    """Whether a collation of its own takes different texts for equal."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,9 @@ _INDEXES = """
 SELECT i.indrelid, c.relname AS name, i.indisunique AS unique, i.indisprimary AS primary, i.indisvalid AS valid,
        i.indimmediate AS immediate, pg_get_expr(i.indpred, i.indrelid) AS partial,
        pg_get_indexdef(i.indexrelid) AS definition, (to_jsonb(i) ->> 'indnullsnotdistinct')::boolean AS nulls,
+       ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, false) FROM generate_series(1, i.indnkeyatts) AS k) AS terms,
+       EXISTS (SELECT 1 FROM pg_collation l WHERE l.oid = ANY(i.indcollation::oid[])
+               AND NOT l.collisdeterministic) AS loose,
        ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, at)
              LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number > 0
              WHERE k.at <= i.indnkeyatts ORDER BY k.at) AS columns
@@ -303,6 +310,8 @@ def _index(row: asyncpg.Record) -> PostgresIndex:
         immediate=row["immediate"],
         valid=row["valid"],
         nulls_not_distinct=bool(row["nulls"]),
+        terms=tuple(row["terms"]),
+        loose=row["loose"],
     )
 
 
