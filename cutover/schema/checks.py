@@ -36,6 +36,8 @@ _LARGEST_INDEXED = 2700
 
 _LONG_FOR_GLOB = 40
 """Bytes."""
+_LARGEST_BLOB = 500_000_000
+"""Bytes; in hexadecimal that is what Postgres takes for one value."""
 
 _REASONS = 5
 """Told one by one."""
@@ -196,6 +198,13 @@ def _of_values(table: Table, column: Column) -> Iterator[Check]:
         )
     if fitting == "text":
         yield from _of_text(check, value, base, rest)
+    if fitting == "blob":
+        yield check(
+            "value_too_large",
+            f"(typeof({value}) = 'blob' AND length({value}) > {_LARGEST_BLOB})",
+            f"Blobs of more than {_LARGEST_BLOB:,} bytes: they travel as text, for which Postgres has no room.",
+            "Keep them outside of the database, or in parts.",
+        )
     if fitting == "real":
         infinite = f"(typeof({value}) = 'real' AND abs({value}) > {_LARGEST_REAL!r})"
         message = "Rows hold an infinity. It is mirrored as it is; on Postgres, arithmetic that overflows is an error."

@@ -16,6 +16,9 @@ from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteT
 from cutover.settings import Settings, TableSettings
 
 _FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
+_OF_SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+"""Columns that every table on Postgres has."""
+_MOST_COLUMNS = 1600
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,13 @@ def _check_names(match: Match, table: str) -> None:
             )
         elif re.search(r"[\x00-\x1f]", name):
             match.blocks("name_unusable", f"The name {name!r} holds control characters.", "Set a plain `target`.")
+    for column in match.columns:
+        if column.target in _OF_SYSTEM:
+            message = f"Postgres keeps the name {column.target} for itself."
+            match.blocks("name_reserved", message, "Give it another `target`.", column=column.name)
+    if len(match.columns) > _MOST_COLUMNS:
+        message = f"The table has {len(match.columns):,} columns, and Postgres takes {_MOST_COLUMNS:,}."
+        match.blocks("too_many_columns", message, "Leave some out with ignore = true, or split the table in SQLite.")
     folded = Counter(column.target for column in match.columns)
     for name in (name for name, count in folded.items() if count > 1):
         match.blocks("target_twice", f"Two columns are mapped to {name}.", "Give one of them another `target`.")

@@ -10,11 +10,24 @@ from cutover.schema.checks import of_target_check
 from cutover.schema.findings import Finding
 from cutover.schema.postgres_schema import PostgresTable
 from cutover.schema.searching import content_table, keeps_search
-from cutover.schema.sqlite_schema import SqliteObject, SqliteSchema, SqliteTable
+from cutover.schema.space import of_space
+from cutover.schema.sqlite_schema import SqliteObject, SqliteSchema, SqliteTable, quoted
+from cutover.settings import Settings
+
+DROP_COLUMN = Finding(
+    "informs",
+    "drop_column",
+    "While cutover's triggers stand, SQLite refuses ALTER TABLE ... DROP COLUMN of a mirrored column to programs that"
+    " open the file themselves.",
+    "Drop columns through the front door, or before the move.",
+)
+"""Of every plan, once."""
 
 
-def of_file(connection: sqlite3.Connection) -> list[Finding]:
-    found = []
+def of_file(connection: sqlite3.Connection, settings: Settings) -> list[Finding]:
+    """What is said of the file as a whole, and of the disks it needs."""
+    (path,) = connection.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()
+    found = list(of_space(path, settings)) if path else []
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
         found.append(
@@ -83,10 +96,25 @@ def _of_virtual(source: SqliteSchema, table: SqliteObject, kept: set[str]) -> Fi
     )
 
 
+def of_sequences(connection: sqlite3.Connection, source: SqliteSchema) -> Iterator[Finding]:
+    """How far AUTOINCREMENT has counted. Rows that were deleted since are why that may be more than the highest key."""
+    counted = [table for table in source.tables if table.autoincrement and table.rowid_alias]
+    given = dict(connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()) if counted else {}
+    for table in counted:
+        (highest,) = connection.execute(f"SELECT max(rowid) FROM {quoted(table.name)}").fetchone()
+        number = given.get(table.name)
+        message = "AUTOINCREMENT: numbers are never used again. An identity column on Postgres keeps to that"
+        column = table.rowid_alias or ""
+        if number is not None and not isinstance(number, int):
+            told = "sqlite_sequence holds no number for it, so that the count begins after the highest key"
+            todo = f"UPDATE sqlite_sequence SET seq = {highest or 0} WHERE name = '{table.name}'."
+            yield Finding("warns", "autoincrement", f"{message}; but {told}.", todo, table.name, column)
+            continue
+        state = f"; the highest number given is {max(number or 0, highest or 0):,}, the highest in use {highest or 0:,}"
+        yield Finding("informs", "autoincrement", f"{message}{state}.", "", table.name, column)
+
+
 def _of_table(table: SqliteTable) -> Iterator[Finding]:
-    if table.autoincrement:
-        message = "AUTOINCREMENT: numbers are never used again. An identity column on Postgres keeps to that."
-        yield Finding("informs", "autoincrement", message, "", table.name)
     if table.conflict:
         yield Finding(
             "warns",
