@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cutover.model.table import Column
 from cutover.schema.codecs import base_of
+from cutover.schema.parts import Untranslatable
+from cutover.schema.patterns import literal
 from cutover.schema.sqlite_schema import quoted
 from cutover.schema.textfunctions import regexp_pattern
-from cutover.schema.translate import Untranslatable, literal
 
 if TYPE_CHECKING:
     from sqlglot import exp

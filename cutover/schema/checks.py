@@ -12,10 +12,10 @@ from cutover.schema.backwards import ask_check
 from cutover.schema.codecs import codec_for
 from cutover.schema.findings import Finding
 from cutover.schema.judging import Judge
+from cutover.schema.parts import Untranslatable
 from cutover.schema.postgres_schema import PostgresCheck, PostgresTable
 from cutover.schema.sqlite_schema import SqliteTable, quoted
 from cutover.schema.textfunctions import register_text_functions
-from cutover.schema.translate import Untranslatable
 
 _CLASSES = {
     "smallint": "integer",

@@ -14,15 +14,6 @@ from cutover.schema.space import of_space
 from cutover.schema.sqlite_schema import SqliteObject, SqliteSchema, SqliteTable, quoted
 from cutover.settings import Settings
 
-DROP_COLUMN = Finding(
-    "informs",
-    "drop_column",
-    "While cutover's triggers stand, SQLite refuses ALTER TABLE ... DROP COLUMN of a mirrored column to programs that"
-    " open the file themselves.",
-    "Drop columns through the front door, or before the move.",
-)
-"""Of every plan, once."""
-
 
 def of_file(connection: sqlite3.Connection, settings: Settings) -> list[Finding]:
     """What is said of the file as a whole, and of the disks it needs."""

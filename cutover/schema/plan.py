@@ -15,7 +15,7 @@ from cutover.schema.findings import Finding, in_order, masked
 from cutover.schema.formats import with_formats
 from cutover.schema.forms import mixed_forms, of_mixed_forms
 from cutover.schema.mapping import Mapping, map_tables
-from cutover.schema.objects import DROP_COLUMN, of_file, of_objects, of_sequences, of_target
+from cutover.schema.objects import of_file, of_objects, of_sequences, of_target
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.profile import Progress, count_conditions, read_histograms, silent
 from cutover.schema.server import ServerFacts, of_server
@@ -181,8 +181,6 @@ class _Survey:
             there = [table for table in mapping.tables if table.name in adopted]
             schema = self.settings.postgres.schema_
             self.findings += of_server(self.server, schema, there, creates=bool(mapping.create))
-        if mapping.tables:
-            self.findings.append(DROP_COLUMN)
         proposals = propose(self.connection, self.candidates, self.progress)
         self.findings += [proposal.finding() for proposal in proposals]
         return Plan(mapping, self.rows, in_order(self.findings), frozenset(adopted), self.histograms, tuple(proposals))

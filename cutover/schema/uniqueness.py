@@ -12,9 +12,9 @@ from cutover.model.table import Column, Table
 from cutover.schema.backwards import ask
 from cutover.schema.codecs import Codec, base_of, codec_for
 from cutover.schema.findings import Finding
+from cutover.schema.parts import Untranslatable
 from cutover.schema.postgres_schema import PostgresIndex, PostgresTable
 from cutover.schema.sqlite_schema import quoted
-from cutover.schema.translate import Untranslatable
 
 _EXAMPLES = 10
 

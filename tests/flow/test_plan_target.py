@@ -13,9 +13,9 @@ import pytest
 from cutover.model.table import Column
 from cutover.schema.backwards import ask
 from cutover.schema.findings import Finding
+from cutover.schema.parts import Untranslatable
 from cutover.schema.plan import make_plan
 from cutover.schema.postgres_schema import read_postgres_schema
-from cutover.schema.translate import Untranslatable
 from cutover.settings import Settings
 
 
