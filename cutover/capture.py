@@ -67,7 +67,10 @@ class CaptureWatch:
     async def _look(self, source: Store, target: Store) -> None:
         poked = self._poked.is_set()
         self._poked.clear()
-        seen = (source.name, await source.schema_fingerprint(), await target.schema_fingerprint())
+        seen = await self._fingerprints(source, target)
+        if not poked and self._seen not in (None, seen):
+            # Postgres prints definitions as they are now, of objects as they were: it may have been in between.
+            seen = await self._fingerprints(source, target)
         changed = poked or self._seen not in (None, seen)
         if not changed and self._seen == seen and clock.monotonic() - self._checked < self._full_interval:
             again = self._again()
@@ -81,6 +84,10 @@ class CaptureWatch:
         if problems:
             _log.warning(f"Capture on {source.name} is broken and is being mended: {problems[0]}", problems=problems)
         await self._mend_now(source)
+
+    @staticmethod
+    async def _fingerprints(source: Store, target: Store) -> tuple[str, str, str]:
+        return source.name, await source.schema_fingerprint(), await target.schema_fingerprint()
 
     async def _mend_now(self, source: Store) -> None:
         stores = self._stores()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -87,6 +87,12 @@ def _plain(value: object) -> Any:  # noqa: ANN401  # JSON
     return value
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The annotations of a dataclass, which are dear to resolve."""
+    return get_type_hints(kind)
+
+
 def _shaped(kind: Any, value: Any) -> Any:  # noqa: ANN401  # JSON
     """`value` as a value of the annotated type. Fields that are missing keep their defaults; strange ones are left."""
     if value is None:
@@ -99,7 +105,7 @@ def _shaped(kind: Any, value: Any) -> Any:  # noqa: ANN401  # JSON
             return tuple(_shaped(arguments[0], each) for each in value)
         return tuple(_shaped(one, each) for one, each in zip(arguments, value, strict=True))
     if is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         given = {each.name: _shaped(hints[each.name], value[each.name]) for each in fields(kind) if each.name in value}
         return kind(**given)  # type: ignore[operator]  # a dataclass is called
     return value

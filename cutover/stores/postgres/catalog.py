@@ -167,6 +167,9 @@ async def schema_fingerprint(link: Link, tables: Sequence[Table]) -> str:
                 SELECT concat_ws(' ', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid), i.indrelid
                 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE n.nspname = ANY($1::text[])
+                UNION ALL  -- what waits for the end of a copy counts as if it stood
+                SELECT 'index ' || replace(definition, 'CREATE INDEX IF NOT EXISTS ', 'CREATE INDEX ') || ' t', 0
+                FROM cutover.suspended WHERE kind = 'index'
                 UNION ALL
                 SELECT concat_ws(' ', 'check', k.conname, pg_get_constraintdef(k.oid)), k.conrelid
                 FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
