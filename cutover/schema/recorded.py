@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, cached_property
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from cutover.model.table import Table, Tables
 from cutover.schema.postgres_schema import PostgresTable
@@ -105,7 +105,7 @@ def _shaped(kind: Any, value: Any) -> Any:  # noqa: ANN401  # JSON
             return tuple(_shaped(arguments[0], each) for each in value)
         return tuple(_shaped(one, each) for one, each in zip(arguments, value, strict=True))
     if is_dataclass(kind):
-        hints = _hints(kind)
+        hints = _hints(cast("type", kind))
         given = {each.name: _shaped(hints[each.name], value[each.name]) for each in fields(kind) if each.name in value}
         return kind(**given)  # type: ignore[operator]  # a dataclass is called
     return value

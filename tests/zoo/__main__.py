@@ -72,7 +72,7 @@ KINDS = {
     "oscar": Kind(("django-oscar", _PSYCOPG3), "oscar"),
     "prefect": Kind(("prefect", _PSYCOPG2), "prefect"),
     "optuna": Kind(("optuna", _PSYCOPG2), "optuna"),
-    "wagtail": Kind(("wagtail", _PSYCOPG3), "wagtail"),
+    "wagtail": Kind(("wagtail", _PSYCOPG3), "wagtail", "[tables.wagtailsearch_indexentry]\nignore = true\n"),
 }
 
 

@@ -32,6 +32,8 @@ class Filler:
         self, engine: sa.Engine, metadata: sa.MetaData, values: Values | None = None, *, skip: tuple[str, ...] = ()
     ) -> None:
         self.engine = engine
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON"))
         self.tables = [table for table in metadata.sorted_tables if table.name not in skip]
         self.values = values or {}
         self.refused: dict[str, str] = {}
