@@ -56,9 +56,9 @@ class Kind:
             _run(["npm", "init", "--yes"], place)
             _run(["npm", "install", "--no-audit", "--no-fund", *self.packages], place)
         # Node looks for packages from the script's real place upwards.
-        script = place / self.script
-        script.write_text((_APPLICATIONS / self.script).read_text())
-        return ["node", str(script)]
+        for script in _APPLICATIONS.glob("*.mjs"):
+            (place / script.name).write_text(script.read_text())
+        return ["node", str(place / self.script)]
 
 
 _PSYCOPG2 = "psycopg2-binary"
@@ -66,6 +66,7 @@ _PSYCOPG3 = "psycopg[binary]"
 
 KINDS = {
     "alembic": Kind(("sqlalchemy", "alembic", _PSYCOPG2), "alembic"),
+    "drizzle": Kind(("better-sqlite3@12", "pg", "drizzle-orm", "drizzle-kit"), "drizzle.mjs"),
     "bugsink": Kind(("bugsink", _PSYCOPG3), "bugsink"),
     "jupyterhub": Kind(("jupyterhub", _PSYCOPG2), "jupyterhub"),
     "mlflow": Kind(("mlflow-skinny", "sqlalchemy", "alembic", "pandas", _PSYCOPG2), "mlflow"),
