@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from cutover.model.values import Key, SqlValue
 
@@ -33,6 +33,25 @@ class Finding:
     """What the column holds in those rows. Somebody's data: shown only when asked for, else `masked`."""
     histogram: str = ""
     """What the column holds, by storage class: `41,200 integer, 3 text`."""
+
+    def to_json(self, *, show_values: bool) -> dict[str, Any]:
+        """For machines. Values are masked unless shown."""
+        return {
+            "severity": self.severity,
+            "code": self.code,
+            "message": self.message,
+            "todo": self.todo,
+            "table": self.table,
+            "column": self.column,
+            "count": self.count,
+            "examples": [[_plain(part) for part in key] for key in self.examples],
+            "values": [_plain(value) if show_values else masked(value) for value in self.values],
+            "histogram": self.histogram,
+        }
+
+
+def _plain(value: SqlValue) -> int | float | str | None:
+    return f"x'{value.hex()}'" if isinstance(value, bytes) else value
 
 
 def masked(value: SqlValue) -> str:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, SqlValue
 from cutover.schema.checks import Check, checks_for, register_functions
-from cutover.schema.findings import Finding, in_order, masked
+from cutover.schema.findings import Finding, in_order
 from cutover.schema.formats import with_formats
 from cutover.schema.forms import mixed_forms, of_mixed_forms
 from cutover.schema.mapping import Mapping, map_tables
+from cutover.schema.matching import Histograms
 from cutover.schema.objects import of_file, of_objects, of_sequences, of_target
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
-from cutover.schema.profile import Progress, count_conditions, read_histograms, silent
+from cutover.schema.profile import Progress, Questions, count_conditions, read_histograms, silent
 from cutover.schema.server import ServerFacts, of_server
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
 from cutover.schema.tighten import Candidate, Proposal, candidates, plausible, propose, with_types
@@ -62,7 +63,7 @@ class Plan:
             "blocks": self.blocks,
             "tables": [self._table_json(table) for table in self.mapping.tables],
             "ddl": list(self.mapping.create),
-            "findings": [_finding_json(finding, show_values=show_values) for finding in self.findings],
+            "findings": [finding.to_json(show_values=show_values) for finding in self.findings],
             "notes": list(self.notes),
             "tightened": self.tightened,
             "proposals": [
@@ -97,25 +98,6 @@ class Plan:
         }
 
 
-def _finding_json(finding: Finding, *, show_values: bool) -> dict[str, Any]:
-    return {
-        "severity": finding.severity,
-        "code": finding.code,
-        "message": finding.message,
-        "todo": finding.todo,
-        "table": finding.table,
-        "column": finding.column,
-        "count": finding.count,
-        "examples": [[_plain(part) for part in key] for key in finding.examples],
-        "values": [_plain(value) if show_values else masked(value) for value in finding.values],
-        "histogram": finding.histogram,
-    }
-
-
-def _plain(value: SqlValue) -> int | float | str | None:
-    return f"x'{value.hex()}'" if isinstance(value, bytes) else value
-
-
 def make_plan(
     connection: sqlite3.Connection,
     target: PostgresSchema | None,
@@ -141,11 +123,9 @@ def make_plan(
         if "locked" not in str(error):
             raise
         return Plan(Mapping((), (), ()), {}, (_LOCKED,))
-    found = _Survey(connection, source, target, settings, progress, server).plan(file)
-    if not tighten or not found.proposals:
-        return found
-    tighter = _Survey(connection, source, target, with_types(settings, found.proposals), progress, server).plan(file)
-    return replace(tighter, proposals=found.proposals, tightened=True)
+    survey = _Survey(connection, source, target, settings, progress, server)
+    found = survey.plan(file)
+    return survey.tightened(found, file) if tighten and found.proposals else found
 
 
 @dataclass
@@ -160,14 +140,15 @@ class _Survey:
     server: ServerFacts | None = None
     rows: dict[str, int] = field(default_factory=dict)
     histograms: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    read: Histograms = field(default_factory=dict)
+    """Those that decided types."""
     findings: list[Finding] = field(default_factory=list)
+    """Those of the data."""
     candidates: dict[str, tuple[Table, SqliteTable, list[Candidate]]] = field(default_factory=dict)
 
     def plan(self, file: Sequence[Finding]) -> Plan:
-        mapping = map_with_data(self.connection, self.source, self.target, self.settings, self.progress)
+        mapping, self.read = _map_with_data(self.connection, self.source, self.target, self.settings, self.progress)
         mapping = replace(mapping, tables=with_formats(self.connection, mapping.tables).tables)
-        self.findings += [*file, *mapping.findings, *of_objects(self.source)]
-        self.findings += of_sequences(self.connection, self.source)
         mapped = {table.name: table for table in mapping.tables}
         adopted = set[str]()
         for table in mapping.tables:
@@ -177,13 +158,30 @@ class _Survey:
                 self.findings += find_duplicates(self.connection, table, existing)
                 self.findings += of_target(table, existing)
             self._look_at(table, existing, mapped)
-        if self.server is not None:
-            there = [table for table in mapping.tables if table.name in adopted]
-            schema = self.settings.postgres.schema_
-            self.findings += of_server(self.server, schema, there, creates=bool(mapping.create))
         proposals = propose(self.connection, self.candidates, self.progress)
-        self.findings += [proposal.finding() for proposal in proposals]
-        return Plan(mapping, self.rows, in_order(self.findings), frozenset(adopted), self.histograms, tuple(proposals))
+        plan = Plan(mapping, self.rows, (), frozenset(adopted), self.histograms, tuple(proposals))
+        return replace(plan, findings=self._all_findings(plan, file))
+
+    def tightened(self, plan: Plan, file: Sequence[Finding]) -> Plan:
+        """The same with the types proposed. No row is read again: each value has passed the codec of its new type."""
+        settings = with_types(self.settings, plan.proposals)
+        mapping = map_tables(self.source, self.target, settings, self.read)
+        mapping = replace(mapping, tables=with_formats(self.connection, mapping.tables).tables)
+        tighter = replace(plan, mapping=mapping, tightened=True)
+        return replace(tighter, findings=self._all_findings(tighter, file))
+
+    def _all_findings(self, plan: Plan, file: Sequence[Finding]) -> tuple[Finding, ...]:
+        found = [*file, *plan.mapping.findings, *of_objects(self.source), *self.findings]
+        found += of_sequences(self.connection, self.source)
+        if self.server is not None:
+            there = [table for table in plan.mapping.tables if table.name in plan.adopted]
+            schema = self.settings.postgres.schema_
+            found += of_server(self.server, schema, there, creates=bool(plan.mapping.create))
+        types = {
+            (table.name, column.name): column.target_type for table in plan.mapping.tables for column in table.columns
+        }
+        found += [each.finding() for each in plan.proposals if types.get((each.table, each.column)) != each.type]
+        return in_order(found)
 
     def _look_at(self, table: Table, existing: PostgresTable | None, mapped: MappingOf[str, Table]) -> None:
         """One pass over the rows: checks, what each column holds, forms of dates, and what could be tighter."""
@@ -192,7 +190,7 @@ class _Survey:
         checks = checks_for(self.connection, table, own, existing, mapped)
         forms = list(mixed_forms(table))
         tighter = plausible(self.connection, own, list(candidates(table))) if existing is None else []
-        ask = _Questions()
+        ask = Questions()
         checked = ask.all(check.condition for check in checks)
         classes = {
             column.name: ask.all(f"typeof(s.{quoted(column.name)}) = '{each}'" for each in _CLASSES)
@@ -235,19 +233,6 @@ class _Survey:
         )
 
 
-class _Questions:
-    """Conditions that one pass counts, and the places of their answers."""
-
-    def __init__(self) -> None:
-        self.conditions: list[str] = []
-
-    def all(self, conditions: Iterable[str]) -> range:
-        """Add them; returns where their counts will be."""
-        first = len(self.conditions)
-        self.conditions += conditions
-        return range(first, len(self.conditions))
-
-
 def table_column(table: Table, name: str) -> Column | None:
     """The mapped column of exactly that name."""
     return next((column for column in table.columns if column.name == name), None)
@@ -264,11 +249,21 @@ def map_with_data(
 
     Where every table exists on Postgres nothing is read, so it is as cheap as `map_tables`. Raises `sqlite3.Error`.
     """
+    return _map_with_data(connection, source, target, settings, progress)[0]
+
+
+def _map_with_data(
+    connection: sqlite3.Connection,
+    source: SqliteSchema,
+    target: PostgresSchema | None,
+    settings: Settings,
+    progress: Progress,
+) -> tuple[Mapping, Histograms]:
     first = map_tables(source, target, settings)
     open_tables = {finding.table for finding in first.findings if finding.code == "type_undecided"}
     created = {table.name for table in first.tables if target is None or target.table(table.target) is None}
     histograms = read_histograms(connection, source, sorted(open_tables | created), progress)
-    return map_tables(source, target, settings, histograms) if histograms else first
+    return map_tables(source, target, settings, histograms) if histograms else first, histograms
 
 
 def _examples(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cutover.schema.matching import Histograms
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted
@@ -19,6 +19,22 @@ _EXPRESSIONS = 500
 
 def silent(_table: str, _rows: int) -> None:
     """A `Progress` that says nothing."""
+
+
+class Questions:
+    """Conditions that one pass counts, each once, and the places of their answers."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    @property
+    def conditions(self) -> list[str]:
+        """In the order of their places."""
+        return list(self._places)
+
+    def all(self, conditions: Iterable[str]) -> list[int]:
+        """Add them; returns where their counts will be."""
+        return [self._places.setdefault(condition, len(self._places)) for condition in conditions]
 
 
 def count_conditions(

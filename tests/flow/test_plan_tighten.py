@@ -12,6 +12,7 @@ import pytest
 from cutover.schema.codecs import codecs_for
 from cutover.schema.plan import Plan, make_plan
 from cutover.schema.postgres_schema import read_postgres_schema
+from cutover.schema.tighten import with_types
 from cutover.settings import Settings
 from cutover.stores.postgres.copytext import copy_text, encoders
 
@@ -117,6 +118,21 @@ async def test_tightened_tables_hold_every_row(sqlite: sqlite3.Connection, postg
 
 async def _lines(text: bytes):  # type: ignore[no-untyped-def]  # one chunk
     yield text
+
+
+def test_a_tightened_plan_reads_no_row_again_and_is_that_of_the_written_types(sqlite: sqlite3.Connection) -> None:
+    seen: list[str] = []
+    sqlite.execute("CREATE TABLE log (line)")
+    loose = make_plan(sqlite, None, Settings(), lambda table, _: seen.append(table))
+    once, seen[:] = len(seen), []
+    tight = make_plan(sqlite, None, Settings(), lambda table, _: seen.append(table), tighten=True)
+    assert len(seen) == once
+    assert tight.proposals == loose.proposals
+    assert not [finding for finding in tight.findings if finding.code == "tighter_type"]
+    written = make_plan(sqlite, None, with_types(Settings(), loose.proposals))
+    assert tight.mapping == written.mapping
+    assert tight.findings == written.findings
+    assert (tight.rows, tight.histograms) == (written.rows, written.histograms)
 
 
 def test_a_configured_type_stays(sqlite: sqlite3.Connection) -> None:
