@@ -22,19 +22,16 @@ def silent(_table: str, _rows: int) -> None:
 
 
 class Questions:
-    """Conditions that one pass counts, each once, and the places of their answers."""
+    """Conditions that one pass counts, and the places of their answers."""
 
     def __init__(self) -> None:
-        self._places: dict[str, int] = {}
+        self.conditions: list[str] = []
 
-    @property
-    def conditions(self) -> list[str]:
-        """In the order of their places."""
-        return list(self._places)
-
-    def all(self, conditions: Iterable[str]) -> list[int]:
+    def all(self, conditions: Iterable[str]) -> range:
         """Add them; returns where their counts will be."""
-        return [self._places.setdefault(condition, len(self._places)) for condition in conditions]
+        first = len(self.conditions)
+        self.conditions += conditions
+        return range(first, len(self.conditions))
 
 
 def count_conditions(
