@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column, ForeignKey, Table
-from cutover.schema.backwards import ask_check
 from cutover.schema.codecs import codec_for
 from cutover.schema.findings import Finding
 from cutover.schema.judging import Judge
-from cutover.schema.parts import Untranslatable
-from cutover.schema.postgres_schema import PostgresCheck, PostgresTable
+from cutover.schema.postgres_schema import PostgresTable
 from cutover.schema.sqlite_schema import SqliteTable, quoted
 from cutover.schema.textfunctions import register_text_functions
 
@@ -123,7 +121,6 @@ def checks_for(
         if column.name in indexed:
             found += _of_index(table, column)
     found += [_of_parents(table, key, parents[key.parent]) for key in table.foreign_keys]
-    found += [each for check in (target.checks if target else ()) if (each := of_target_check(table, check))]
     return found
 
 
@@ -302,26 +299,5 @@ def _of_parents(table: Table, key: ForeignKey, parent: Table) -> Check:
             "Delete them, add their parents, or set the reference to NULL, in SQLite.",
             table.name,
             key.columns[0],
-        ),
-    )
-
-
-def of_target_check(table: Table, check: PostgresCheck) -> Check | None:
-    """A CHECK of Postgres asked of SQLite's rows; None if it has no form that surely asks the same."""
-    columns = {column.target: column for column in table.columns}
-    try:
-        broken = ask_check(check.definition, columns)
-    except Untranslatable:
-        return None
-    named = [column.name for column in table.columns if f"s.{quoted(column.name)}" in broken]
-    return Check(
-        broken,
-        Finding(
-            "blocks",
-            "target_check_broken",
-            f"Rows break {check.name} on Postgres, which is {check.definition}.",
-            "Mend them in SQLite, or drop the constraint on Postgres.",
-            table.name,
-            named[0] if len(named) == 1 else "",
         ),
     )

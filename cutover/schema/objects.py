@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from cutover.model.table import Table
-from cutover.schema.checks import of_target_check
+from cutover.schema.demands import of_target_check
 from cutover.schema.findings import Finding
 from cutover.schema.postgres_schema import PostgresTable
 from cutover.schema.searching import content_table, keeps_search

@@ -11,6 +11,7 @@ from typing import Any
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, SqlValue
 from cutover.schema.checks import Check, checks_for, register_functions
+from cutover.schema.demands import demanded
 from cutover.schema.findings import Finding, in_order
 from cutover.schema.formats import with_formats
 from cutover.schema.forms import mixed_forms, of_mixed_forms
@@ -188,6 +189,9 @@ class _Survey:
         own = self.source.table(table.name)
         assert own is not None
         checks = checks_for(self.connection, table, own, existing, mapped)
+        if existing is not None:
+            facts = self.server.tables.get(existing.name) if self.server else None
+            checks += demanded(table, existing, facts.domains if facts else ())
         forms = list(mixed_forms(table))
         tighter = plausible(self.connection, own, list(candidates(table))) if existing is None else []
         ask = Questions()

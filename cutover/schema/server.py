@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from cutover.model.table import Table
+from cutover.schema.demands import of_domain
 from cutover.schema.findings import Finding
 from cutover.schema.sqlite_schema import quoted
 
@@ -161,10 +162,10 @@ def _of_table(table: Table, found: TargetFacts, server: ServerFacts) -> Iterator
         yield Finding("warns", "exclusion", message, "Check that SQLite's rows keep it; the plan cannot.", table.name)
     names = {column.target: column.name for column in table.columns}
     for column, domain, definition in found.domains:
-        message = f"The domain {domain} on Postgres demands {definition}: rows that break it are held back."
-        yield Finding(
-            "informs", "domain", message, "Check that SQLite's rows keep it.", table.name, names.get(column, "")
-        )
+        if of_domain(table, column, domain, definition) is None and column in names:
+            message = f"The domain {domain} is {definition}, which SQLite could not be asked: rows that break it are"
+            todo = "Check that SQLite's rows keep it."
+            yield Finding("informs", "domain", f"{message} held back.", todo, table.name, names[column])
     if found.views:
         message = f"Views on Postgres read it: {', '.join(found.views)}. They stay, and show what the mirror wrote."
         yield Finding("informs", "target_view", message, "", table.name)
