@@ -11,6 +11,7 @@ from cutover.model.table import ForeignKey, Table, Tables
 from cutover.schema.ddl import LONGEST_NAME, Ddl
 from cutover.schema.findings import Finding, in_order
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns, nearest, pick
+from cutover.schema.migrations import OF_BOTH, OF_ONE_STORE
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
 from cutover.settings import Settings, TableSettings
@@ -19,6 +20,11 @@ _FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigi
 _OF_SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 """Columns that every table on Postgres has."""
 _MOST_COLUMNS = 1600
+
+_OWN_MIGRATIONS = "It records migrations that were written for one kind of database, so each store keeps its own."
+_MIRROR_ALL_THE_SAME = "To mirror it all the same, give it a [tables] section."
+_SAME_MIGRATIONS = "It records which migrations ran; what Postgres has there is replaced by what SQLite has."
+_IF_THEY_DIFFER = "If the two stores have migrations of their own, set ignore = true."
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class _Mapper:
             chosen = given.get(source.name.lower(), TableSettings())
             if chosen.ignore:
                 self._say("informs", "table_ignored", "The configuration leaves this table out.", "", source.name)
+            elif source.name.lower() in OF_ONE_STORE and source.name.lower() not in given:
+                self._say("informs", "migrations_left_out", _OWN_MIGRATIONS, _MIRROR_ALL_THE_SAME, source.name)
             else:
                 self._map_table(source, chosen)
         self._refuse_collisions()
@@ -111,6 +119,8 @@ class _Mapper:
         wanted = chosen.target or source.name
         existing = pick(wanted, [table.name for table in self.target.tables]) if self.target else None
         target = self.target.table(existing) if self.target and existing else None
+        if target is not None and source.name.lower() in OF_BOTH:
+            self._say("informs", "migrations_mirrored", _SAME_MIGRATIONS, _IF_THEY_DIFFER, source.name)
         match = Match(source, target, chosen, self.findings)
         if target is None and self.target is not None and wanted in self.target.others:
             match.blocks("name_taken", f"{wanted} exists on Postgres and is not a table.", "Set `target`, or drop it.")

@@ -413,6 +413,21 @@ def test_an_ignored_table_is_out() -> None:
     assert codes(mapping, "informs") == [("t", "", "table_ignored")]
 
 
+def test_records_of_migrations_that_are_written_for_one_store_stay_where_they_are() -> None:
+    schema = source("CREATE TABLE _prisma_migrations (id TEXT PRIMARY KEY, checksum TEXT NOT NULL)")
+    mapping = map_tables(schema, None, Settings())
+    assert mapping.tables == ()
+    assert codes(mapping, "informs") == [("_prisma_migrations", "", "migrations_left_out")]
+    assert map_tables(schema, None, settings(_prisma_migrations={"target": "_prisma_migrations"})).tables
+
+
+def test_records_of_migrations_that_run_on_either_store_are_mirrored_and_it_is_said() -> None:
+    schema = source("CREATE TABLE alembic_version (version_num TEXT PRIMARY KEY)")
+    mapping = map_tables(schema, target(table("alembic_version", "version_num text!")), Settings())
+    assert [one.name for one in mapping.tables] == ["alembic_version"]
+    assert ("alembic_version", "", "migrations_mirrored") in codes(mapping, "informs")
+
+
 def test_only_what_is_missing_is_created_and_its_schema_first() -> None:
     schema = source("CREATE TABLE a (id TEXT PRIMARY KEY); CREATE TABLE b (id TEXT PRIMARY KEY REFERENCES a)")
     some = map_tables(schema, target(table("a", "id text!")), Settings())
