@@ -73,6 +73,8 @@ KINDS = {
     "oscar": Kind(("django-oscar", _PSYCOPG3), "oscar"),
     "prefect": Kind(("prefect", _PSYCOPG2), "prefect"),
     "optuna": Kind(("optuna", _PSYCOPG2), "optuna"),
+    "prisma": Kind((_PSYCOPG2,), "prisma"),
+    "synapse": Kind(("matrix-synapse", _PSYCOPG2), "synapse"),
     "wagtail": Kind(("wagtail", _PSYCOPG3), "wagtail", "[tables.wagtailsearch_indexentry]\nignore = true\n"),
 }
 
