@@ -166,13 +166,17 @@ def _of_values(table: Table, column: Column) -> Iterator[Check]:
     value = f"s.{quoted(column.name)}"
     base, _, rest = column.target_type.partition("(")
     fitting = _CLASSES[base]
-    whole = base == "double precision" and column.affinity in {"INTEGER", "NUMERIC"}
+    fits = {_CLASSES[base]}
+    if base == "double precision" and column.affinity in {"INTEGER", "NUMERIC"}:
+        fits.add("integer")
+    if base in {"json", "jsonb"} and column.affinity == "NUMERIC":  # JSON that is a number has become one
+        fits |= {"integer", "real"}
 
     def check(code: str, condition: str, message: str, todo: str) -> Check:
         return Check(condition, Finding("blocks", code, message, todo, table.name, column.name))
 
     for other in ("integer", "real", "text", "blob"):
-        if other != fitting and not (whole and other == "integer"):
+        if other not in fits:
             yield check(
                 "wrong_storage_class",
                 f"typeof({value}) = '{other}'",

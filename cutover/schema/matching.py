@@ -141,7 +141,9 @@ def _adopt(match: Match, target: PostgresTable, column: SqliteColumn, chosen: Co
             "Name its counterpart with `target`, add the column on Postgres, or set ignore = true.",
         )
         return
-    if found.generated or found.identity == "always":
+    # A row that brings its key may: that is what OVERRIDING SYSTEM VALUE is for. An update may not.
+    own = found.identity == "always" and column.name not in match.source.primary_key
+    if found.generated or own:
         blocks(
             "column_generated",
             f"Postgres makes the values of {found.name} itself ({'generated' if found.generated else 'identity always'}"

@@ -228,11 +228,12 @@ def test_what_postgres_makes_itself_cannot_be_mirrored_into() -> None:
     columns = (
         PostgresColumn("id", "bigint", not_null=True, identity="always"),
         PostgresColumn("a", "bigint", not_null=False, generated=True),
+        PostgresColumn("n", "bigint", not_null=False, identity="always"),
     )
     key = PostgresIndex("k", ("id",), unique=True, primary=True)
     given = target(PostgresTable("t", "owner", columns, (key,)))
-    mapping = map_tables(source("CREATE TABLE t (id INTEGER PRIMARY KEY, a INT)"), given, Settings())
-    assert codes(mapping) == [("t", "a", "column_generated"), ("t", "id", "column_generated")]
+    mapping = map_tables(source("CREATE TABLE t (id INTEGER PRIMARY KEY, a INT, n INT)"), given, Settings())
+    assert codes(mapping) == [("t", "a", "column_generated"), ("t", "n", "column_generated")]
     both = map_tables(
         source("CREATE TABLE t (id INTEGER PRIMARY KEY, a INT AS (id * 2))"),
         target(PostgresTable("t", "owner", (PostgresColumn("id", "bigint", not_null=True), columns[1]), (key,))),

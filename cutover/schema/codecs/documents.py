@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from cutover.errors import Unrepresentable
@@ -103,11 +106,44 @@ _SORTED = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", "
 _NO_KEY = "one JSON value has many spellings"
 
 
-def json_codec() -> Codec:
+def json_codec(affinity: str) -> Codec:
     """json."""
-    return Codec(_json, same, canonical_any, None, "json", "json", _NO_KEY)
+    made = Codec(_json, same, canonical_any, None, "json", "json", _NO_KEY)
+    return _with_numbers(made) if affinity == "NUMERIC" else made
 
 
-def jsonb_codec() -> Codec:
+def jsonb_codec(affinity: str) -> Codec:
     """jsonb."""
-    return Codec(_jsonb, _json_compact, json_canonical, None, "jsonb", "jsonb", _NO_KEY)
+    made = Codec(_jsonb, _json_compact, json_canonical, None, "jsonb", "jsonb", _NO_KEY)
+    return _with_numbers(made) if affinity == "NUMERIC" else made
+
+
+# -- a column declared JSON, whose affinity makes a number of JSON that is one -----------------------------------------
+
+_NUMBER = re.compile(r"\s*(-?\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?\s*")
+_BELOW_INTEGERS = 2.0**63
+_LONGEST_INTEGER = 20
+
+
+def _with_numbers(codec: Codec) -> Codec:
+    def to_target(value: Any) -> Any:  # noqa: ANN401  # any storage class
+        number = type(value) is int or (type(value) is float and math.isfinite(value))
+        return codec.to_target(repr(value) if number else value)
+
+    def to_source(value: Any) -> SqlValue:  # noqa: ANN401  # text from the driver
+        return _as_number(value) if _NUMBER.fullmatch(value) else codec.to_source(value)
+
+    return replace(codec, to_target=to_target, to_source=to_source)
+
+
+def _as_number(text: str) -> SqlValue:
+    """What SQLite's NUMERIC affinity makes of this text."""
+    digits = text.strip()
+    if len(digits) <= _LONGEST_INTEGER and digits.removeprefix("-").isdigit() and -(2**63) <= int(digits) < 2**63:
+        return int(digits)
+    number: float | int = float(text)
+    if abs(number) < _BELOW_INTEGERS and float(number).is_integer():
+        number = int(number)
+    if not math.isfinite(number) or Decimal(digits) != Decimal(repr(number)):
+        return Foreign(text, "a JSON number with more digits than a column declared JSON keeps on SQLite")
+    return number
