@@ -207,9 +207,7 @@ def enumeration(native: str, labels: tuple[str, ...]) -> Codec:
             raise Unrepresentable(f"text that is none of the labels of {native}")
         return value
 
-    return Codec(
-        convert, same, canonical_any, text_form("{0}::text"), "text", native, "Postgres sorts an enum by its own order"
-    )
+    return Codec(convert, same, canonical_any, text_form("{0}::text"), "text", native)
 
 
 def _blob(value: Any) -> bytes:  # noqa: ANN401  # any storage class

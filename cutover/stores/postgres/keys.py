@@ -18,7 +18,7 @@ from cutover.schema.codecs import Foreign, base_of, codec_for
 from cutover.schema.codecs.base import Ladder
 
 _INTEGERS = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
-_TEXTS = ("text", "character varying", "character", "name")
+_TEXTS = ("text", "character varying", "character", "name", "enum")
 _CLASSES: dict[type, int] = {type(None): 0, int: 1, float: 1, str: 2, bytes: 3}
 """SQLite orders NULL, numbers, text, blobs (https://sqlite.org/datatype3.html, section 4.1)."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, Row, SqlValue
-from cutover.schema.codecs import Codec, codec_for, codecs_for, digestible
+from cutover.schema.codecs import Codec, base_of, codec_for, codecs_for, digestible
 from cutover.stores.postgres.copytext import Encode, encoders
 from cutover.stores.postgres.keys import Bound
 from cutover.stores.postgres.names import log, quote, target
@@ -26,7 +26,7 @@ class Rows:
         self.log = log(table)
         self.digestible = digestible(table)
         self.key_codecs = tuple(codec_for(column) for column in table.key_columns)
-        self.bytewise = all(_bytewise(column) for column in table.key_columns)
+        self.bytewise = all(_bytewise(column) and not _by_label(column) for column in table.key_columns)
         self.columns = _shown(table.columns, self.codecs)
         self.key = _shown(table.key_columns, self.key_codecs)
         self.order = ", ".join(_ordered(column) for column in table.key_columns)
@@ -115,8 +115,8 @@ class Rows:
         columns = self.table.key_columns[: len(bound.values)]
         left = ", ".join(_ordered(column) for column in columns)
         right = ", ".join(
-            codec.write(f"${first + n}::{codec.sql_type}")
-            for n, codec in enumerate(self.key_codecs[: len(bound.values)])
+            _bound(column, codec, f"${first + n}::{codec.sql_type}")
+            for n, (column, codec) in enumerate(zip(columns, self.key_codecs, strict=False))
         )
         return f"({left}) {operator} ({right})"
 
@@ -127,7 +127,8 @@ class Rows:
         both = self.key_codecs * 2
         arrays = ", ".join(f"${n}::{codec.sql_type}[]" for n, codec in enumerate(both, 1))
         names = [f"{side}{n}" for side in "lu" for n in range(1, width + 1)]
-        sides = [codec.write(f"b.{name}") for name, codec in zip(names, both, strict=True)]
+        columns = self.table.key_columns * 2
+        sides = [_bound(column, codec, f"b.{name}") for name, column, codec in zip(names, columns, both, strict=True)]
         low, high = (", ".join(sides[at : at + width]) for at in (0, width))
         return f"""
             SELECT d.n, d.s FROM unnest({arrays}) WITH ORDINALITY AS b({", ".join(names)}, place)
@@ -140,10 +141,7 @@ class Rows:
         """Consecutive ranges of `rows_per_range` rows: count, sum of hashes, and the last key of each."""
         width = range(1, len(self.table.key) + 1)
         keys = ", ".join(f"t.{quote(column.target)} AS k{n}" for n, column in enumerate(self.table.key_columns, 1))
-        order = ", ".join(
-            f"k{n}" + ("" if _bytewise(column) else ' COLLATE "C"')
-            for n, column in enumerate(self.table.key_columns, 1)
-        )
+        order = ", ".join(_in_order(column, f"k{n}") for n, column in enumerate(self.table.key_columns, 1))
         last = f"FILTER (WHERE is_last OR rn % {rows_per_range} = 0)"
         uppers = ", ".join(
             codec.read(f"(array_agg(k{n}) {last})[1]") for n, codec in zip(width, self.key_codecs, strict=True)
@@ -226,8 +224,23 @@ def _bytewise(column: Column) -> bool:
 
 def _ordered(column: Column) -> str:
     """The column in bytewise order. Only without an explicit COLLATE is an index of another name for "C" used."""
-    name = f"t.{quote(column.target)}"
+    return _in_order(column, f"t.{quote(column.target)}")
+
+
+def _in_order(column: Column, name: str) -> str:
+    if _by_label(column):
+        return f'{name}::text COLLATE "C"'
     return name if _bytewise(column) else f'{name} COLLATE "C"'
+
+
+def _bound(column: Column, codec: Codec, parameter: str) -> str:
+    """What a key is compared with in order: a bound need not be a label."""
+    return parameter if _by_label(column) else codec.write(parameter)
+
+
+def _by_label(column: Column) -> bool:
+    """Postgres sorts an enum in the order of its labels' making, SQLite sorts their text."""
+    return base_of(column) == "enum"
 
 
 def _same(column: Column, other: str) -> str:

@@ -42,12 +42,12 @@ export const likes = sqliteTable("likes", {
 }, (t) => [primaryKey({ columns: [t.userId, t.postId] }), check("weight_positive", sql\`\${t.weight} > 0\`)]);
 `;
 const POSTGRES = `
-import { pgTable, pgEnum, text, varchar, integer, serial, bigint, boolean, timestamp, date, jsonb, doublePrecision, numeric, customType, uuid, uniqueIndex, index, primaryKey, check } from "drizzle-orm/pg-core";
+import { pgTable, pgEnum, text, varchar, integer, bigint, boolean, timestamp, date, jsonb, doublePrecision, numeric, customType, uuid, uniqueIndex, index, primaryKey, check } from "drizzle-orm/pg-core";
 import { sql } from "drizzle-orm";
 const bytea = customType({ dataType: () => "bytea" });
 export const role = pgEnum("role", ["admin", "user"]);
 export const users = pgTable("users", {
-  id: serial("id").primaryKey(),
+  id: integer("id").primaryKey().generatedAlwaysAsIdentity(),
   email: text("email").notNull().unique(),
   fullName: varchar("fullName", { length: 40 }),
   role: role("role").notNull().default("user"),
