@@ -192,6 +192,19 @@ async def test_a_deleted_sequence_does_not_lose_changes(sqlite_path: str) -> Non
         assert await take(store, tables["t"], 2) == {("b",): ("b",)}
 
 
+async def test_a_default_that_calls_a_function_is_not_called_by_capture(sqlite_path: str) -> None:
+    make(
+        sqlite_path,
+        "CREATE TABLE t (id TEXT NOT NULL PRIMARY KEY DEFAULT (lower(hex(randomblob(8)))), v TEXT)",
+        "CREATE TABLE u (id TEXT NOT NULL PRIMARY KEY DEFAULT (of_the_application()), v TEXT)",
+    )
+    async with served(sqlite_path, PRIMARY) as (store, tables):
+        make(sqlite_path, "INSERT INTO t (v) VALUES ('a')", "INSERT OR REPLACE INTO t VALUES (NULL, 'b')")
+        assert {row[1] for row in (await take(store, tables["t"], 1)).values() if row} == {"a", "b"}
+        make(sqlite_path, "INSERT INTO u VALUES ('key', 'x')", "UPDATE u SET v = 'y'")
+        assert await take(store, tables["u"], 2) == {("key",): ("key", "y")}
+
+
 async def test_what_is_passed_over_shows_no_more_though_it_is_there(sqlite_path: str) -> None:
     make(sqlite_path, "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY)")
     async with served(sqlite_path, PRIMARY) as (store, tables):

@@ -58,7 +58,7 @@ def read_facts(connection: sqlite3.Connection, table: Table) -> Facts:
 
 def capture_triggers(table: Table, facts: Facts) -> dict[str, str]:
     """Trigger name → CREATE TRIGGER text, exactly as `sqlite_master` will show it."""
-    automatic = facts.alias is not None and facts.alias in table.key
+    automatic = (facts.alias is not None and facts.alias in table.key) or any(map(_computed, table.key_columns))
     before_insert = _evictions(table, facts, updating=False)
     if not automatic:
         before_insert.insert(0, _log_new_unless_same(table))
@@ -208,9 +208,15 @@ def _new(table: Table, column: Column) -> str:
     """The value that will be stored: REPLACE puts the default where NULL is given to a NOT NULL column."""
     new = f"NEW.{quoted(column.name)}"
     strict = column.not_null or (table.without_rowid and column.name in table.key)
-    if column.default is None or not strict:
+    if column.default is None or not strict or _computed(column):
         return new
     return f"coalesce({new}, ({default_sql(column.default)}))"
+
+
+def _computed(column: Column) -> bool:
+    """Whether the default calls a function: it may answer anew each time, or be known to the application alone, whose
+    writes would then fail on a trigger that names it elsewhere."""
+    return bool(column.default and _CALL.search(_TEXT.sub("''", column.default)))
 
 
 def _new_named(table: Table, name: str, facts: Facts) -> str:
@@ -240,6 +246,8 @@ def _rowid_name(facts: Facts) -> str | None:
     return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), None)
 
 
+_CALL = re.compile(r"[\w\"`\]]\s*\(")
+_TEXT = re.compile(r"'(?:[^']|'')*'")
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^']|'')*')"
     r"|(?P<quoted>\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\[[^\]]*\])"

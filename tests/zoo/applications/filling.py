@@ -34,6 +34,7 @@ class Filler:
         self.engine = engine
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON"))
+            engine.dispose()  # connections from before know nothing of it
         self.tables = [table for table in metadata.sorted_tables if table.name not in skip]
         self.values = values or {}
         self.refused: dict[str, str] = {}

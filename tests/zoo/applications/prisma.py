@@ -140,7 +140,7 @@ class Prisma:
 
     def _run(self, sql: str, *values: Any) -> list[Any]:
         cursor = self.connection.cursor()
-        cursor.execute(sql if _ON_SQLITE or not values else sql.replace("?", "%s"), values)
+        cursor.execute(sql if _ON_SQLITE else sql.replace("?", "%s"), values or (() if _ON_SQLITE else None))
         return list(cursor.fetchall()) if cursor.description else []
 
 
