@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check torture bench lock clean setup
+.PHONY: demo test check torture zoo bench lock clean setup
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ check: $(STAMP)  ## lint, types, layers
 
 torture: $(STAMP)  ## workloads with known answers against the real service, under faults
 	$(BIN)/python -m tests.torture $(ARGS)
+
+zoo: $(STAMP)  ## applications of other people there and back, each installed on demand (ARGS="optuna --scratch DIR")
+	$(BIN)/python -m tests.zoo $(ARGS)
 
 bench: $(STAMP)  ## every benchmark, each with its ratio against a named peer
 	$(BIN)/python -m benchmarks $(ARGS)
