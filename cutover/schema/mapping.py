@@ -21,6 +21,8 @@ _OF_SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 """Columns that every table on Postgres has."""
 _MOST_COLUMNS = 1600
 
+_SET_THEM = "Have the application set them before it writes to Postgres, in the smoke command for instance."
+_MOST_NAMED = 10
 _OWN_MIGRATIONS = "It records migrations that were written for one kind of database, so each store keeps its own."
 _MIRROR_ALL_THE_SAME = "To mirror it all the same, give it a [tables] section."
 _SAME_MIGRATIONS = "It records which migrations ran; what Postgres has there is replaced by what SQLite has."
@@ -77,6 +79,8 @@ class _Mapper:
                 self._say("informs", "migrations_left_out", _OWN_MIGRATIONS, _MIRROR_ALL_THE_SAME, source.name)
             else:
                 self._map_table(source, chosen)
+        if self.target and (free := self.target.free_sequences):
+            self._say("warns", "sequences_of_their_own", _free_sequences(free), _SET_THEM)
         self._refuse_collisions()
         self._add_foreign_keys()
         ddl = self._ddl()
@@ -294,6 +298,11 @@ def _family(target_type: str) -> str:
     """Types that a foreign key may join are of one family."""
     base = target_type.partition("(")[0]
     return _FAMILIES.get(base, base)
+
+
+def _free_sequences(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+    return f"Sequences on Postgres that no column is filled from stay where they are in a promotion: {shown}."
 
 
 def _check_names(match: Match, table: str) -> None:

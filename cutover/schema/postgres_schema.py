@@ -130,6 +130,16 @@ class PostgresSchema:
     tables: tuple[PostgresTable, ...]
     others: tuple[str, ...] = ()
     """Names of views, sequences and the like: they too stand in the way of a table of that name."""
+    sequences: tuple[str, ...] = ()
+    """Names of all sequences."""
+
+    @property
+    def free_sequences(self) -> tuple[str, ...]:
+        """Those that no column is filled from."""
+        columns = [column for table in self.tables for column in table.columns]
+        owned = {column.sequence.replace('"', "").rpartition(".")[2] for column in columns if column.sequence}
+        named = " ".join(column.default for column in columns if column.default and "nextval" in column.default)
+        return tuple(name for name in self.sequences if name not in owned and name not in named)
 
     def table(self, name: str) -> PostgresTable | None:
         """The table of exactly that name."""
@@ -256,6 +266,7 @@ async def _read(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
         encoding=database["encoding"],
         tables=tables,
         others=others,
+        sequences=tuple(row["name"] for row in relations if row["kind"] == "S"),
     )
 
 

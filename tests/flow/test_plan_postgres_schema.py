@@ -18,6 +18,7 @@ CREATE TABLE posts (a text, b text, PRIMARY KEY (b, a) DEFERRABLE,
 CREATE TABLE parted (id bigint PRIMARY KEY, t text) PARTITION BY RANGE (id);
 CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
 CREATE VIEW seen AS SELECT 1 AS one;
+CREATE SEQUENCE lonely;
 CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER noticed BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION noop();
 ALTER TABLE users DISABLE TRIGGER noticed;
@@ -36,6 +37,7 @@ async def test_everything_that_mapping_needs_is_read(postgres_url: str) -> None:
     assert schema.exists
     assert [table.name for table in schema.tables] == ["parted", "posts", "users"]
     assert "seen" in schema.others
+    assert schema.free_sequences == ("lonely",)
 
     users = schema.table("users")
     assert users is not None

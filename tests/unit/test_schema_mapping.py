@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -412,6 +413,12 @@ def test_an_ignored_table_is_out() -> None:
     mapping = map_tables(source("CREATE TABLE t (a)"), None, settings(T={"ignore": True}))
     assert mapping.tables == ()
     assert codes(mapping, "informs") == [("t", "", "table_ignored")]
+
+
+def test_sequences_that_no_promotion_moves_are_said() -> None:
+    given = replace(target(table("t", "id text!")), sequences=("own", "t_id_seq"))
+    mapping = map_tables(source("CREATE TABLE t (id TEXT PRIMARY KEY)"), given, Settings())
+    assert codes(mapping, "warns") == [("", "", "sequences_of_their_own")]
 
 
 def test_records_of_migrations_that_are_written_for_one_store_stay_where_they_are() -> None:
