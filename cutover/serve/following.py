@@ -47,7 +47,6 @@ class Followed:
     """Tables with constraints that rows stand in the way of, for now."""
     held_up: set[str] = field(default_factory=set)
     """Those of them that wait since just now."""
-    made: set[str] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
 
@@ -72,6 +71,8 @@ class Follower:
         self._sqlite = sqlite
         self._postgres = postgres
         self._copied = copied
+        self._made = set[str]()
+        """Tables that were created before there was a place to record it: at the very first start."""
         self._waited = set[str]()
         """Constraints that rows stood in the way of. Where they still do once all is copied, it is said and left."""
 
@@ -163,7 +164,7 @@ class Follower:
             for name in names:
                 state.stopped[name] = f"It could not be created on Postgres: {error}"
             return False
-        state.made |= set(names)
+        self._made |= set(names)
         if state.record is not None:
             state.done += [f"Table {name} is created on Postgres." for name in names]
         return True
@@ -266,7 +267,7 @@ class Follower:
             assert own is not None
             assert there is not None
             carried = known.sqlite if known is not None and table.name in state.waiting else own
-            made = table.name in state.made or (known is not None and known.made)
+            made = table.name in self._made or (known is not None and known.made)
             record = record.having(Recorded(table, carried, there, made))
         if primary == "sqlite" or before is None:
             taken = {each.table.target for each in record.tables}

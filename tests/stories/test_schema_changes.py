@@ -319,3 +319,21 @@ async def test_a_type_that_cannot_come_back_stops_one_table_which_stays_fenced(
     for sql in ("UPDATE items SET n = n + 1", "ALTER TABLE items DROP COLUMN place", "DROP TABLE loose"):
         await postgres_script(postgres_url, sql)
     await followed(service)
+
+
+async def test_a_column_that_is_declared_anew_gets_another_type(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    create(
+        service.sqlite,
+        "BEGIN; CREATE TABLE new_pairs (a TEXT, b INTEGER, v TEXT, PRIMARY KEY (a, b)) WITHOUT ROWID;"
+        "INSERT INTO new_pairs SELECT a, b, v FROM pairs; DROP TABLE pairs; ALTER TABLE new_pairs RENAME TO pairs;"
+        "INSERT INTO pairs VALUES ('typed', 1, 'a word'); COMMIT",
+    )
+
+    async def retyped() -> bool:
+        return ("v", "text", False) in await shape(postgres_url, "pairs")
+
+    await service.explained(until(retyped, "the other type"))
+    await followed(service)
+    assert await postgres_rows(postgres_url, "SELECT v FROM pairs WHERE a = 'typed'") == [("a word",)]
