@@ -40,6 +40,7 @@ class CaptureWatch:
         self._interval = interval
         self._full_interval = full_interval
         self._seen: tuple[str, str, str] | None = None
+        self._known: dict[str, str] = {}
         self._checked = self._mended = 0.0
         self._poked = asyncio.Event()
 
@@ -71,7 +72,11 @@ class CaptureWatch:
         if not poked and self._seen not in (None, seen):
             # Postgres prints definitions as they are now, of objects as they were: it may have been in between.
             seen = await self._fingerprints(source, target)
-        changed = poked or self._seen not in (None, seen)
+        # Fingerprints are the same in both roles: what changed during a switch, or just after it, is not overlooked.
+        now: dict[str, str] = {source.name: seen[1], target.name: seen[2]}
+        since = any(self._known.get(name, found) != found for name, found in now.items())
+        changed = poked or self._seen not in (None, seen) or since
+        self._known = now
         if not changed and self._seen == seen and clock.monotonic() - self._checked < self._full_interval:
             again = self._again()
             if again is not None and clock.monotonic() - self._mended >= again:
@@ -94,4 +99,5 @@ class CaptureWatch:
         if stores is not None and stores[0] is source:
             await self._mend()
             self._seen = None
+            self._known.clear()
         self._mended = clock.monotonic()

@@ -32,8 +32,9 @@ def same_value(primary: SqlValue, shadow: SqlValue, codec: Codec) -> bool:
     """
     if type(primary) is type(shadow):
         if isinstance(primary, float):
-            return struct.pack("d", primary) == struct.pack("d", shadow)
-        if primary == shadow:
+            if struct.pack("d", primary) == struct.pack("d", shadow):
+                return True
+        elif primary == shadow:
             return True
     if primary is None or shadow is None or codec.exact:
         return False

@@ -289,7 +289,10 @@ class Operations:
 
     async def verification(self) -> Json:
         """Progress and result of the latest."""
-        return self.parts.comparator.verification_json()
+        found = self.parts.comparator.verification_json()
+        stopped = sorted(self.parts.situation.stopped.items())
+        told = [f"{name} was not compared: it is stopped. {reason}" for name, reason in stopped]
+        return {**found, "problems": [*found.get("problems", []), *told]}
 
     async def drift(self, table: str | None, limit: int) -> Json:
         """The differing rows that are known."""

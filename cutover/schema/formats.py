@@ -206,18 +206,27 @@ def _decimals(lengths: set[int]) -> str:
 
 
 def _count(numbers: Sequence[float]) -> str:
-    """By magnitude: seconds pass 10^11 in the year 5138, milliseconds 10^14 likewise."""
-    largest = max(map(abs, numbers))
+    """By the magnitude of most: seconds pass 10^11 in the year 5138, milliseconds 10^14 likewise.
+
+    Not of the largest: one odd value would make another time of all others. It is itself refused then.
+    """
     if any(type(number) is float for number in numbers):
-        return "julian_day" if all(1e6 < number < 6e6 for number in numbers) else "epoch_real"
-    if largest < 1e11:
+        days = sum(1e6 < number < 6e6 for number in numbers)
+        return "julian_day" if days * 2 > len(numbers) else "epoch_real"
+    typical = _typical(numbers)
+    if typical < 1e11:
         return "epoch_seconds"
-    return "epoch_milliseconds" if largest < 1e14 else "epoch_microseconds"
+    return "epoch_milliseconds" if typical < 1e14 else "epoch_microseconds"
+
+
+def _typical(numbers: Sequence[float]) -> float:
+    """The magnitude in the middle."""
+    return sorted(map(abs, numbers))[len(numbers) // 2]
 
 
 def _day(values: Sequence[SqlValue]) -> str:
     numbers = [value for value in values if type(value) is int]
-    if numbers and len(numbers) == len(values) and max(map(abs, numbers)) < 3_000_000:
+    if numbers and len(numbers) * 2 > len(values) and _typical(numbers) < 3_000_000:
         return "epoch_days"
     return _moment(values)
 

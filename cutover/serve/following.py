@@ -117,11 +117,14 @@ class Follower:
 
     async def _to_postgres(self, state: Followed) -> bool:
         """One pass. Whether the schemas have to be looked at again."""
-        did = False
+        did, evolution = False, None
         if state.record is not None:
-            did = await self._carry(state, await self._plan_postgres(state))
+            evolution = await self._plan_postgres(state)
+            did = await self._carry(state, evolution, soft=False)
         if not did:
             did = await self._create(state)
+        if not did and evolution is not None:  # a foreign key may point to a table that was just created
+            did = await self._carry(state, evolution, soft=True)
         if did:
             await self._read_again(state)
         return did
@@ -173,15 +176,16 @@ class Follower:
 
     async def _to_sqlite(self, state: Followed) -> bool:
         assert state.record is not None
-        did = await self._carry(state, evolve_sqlite(state.record, state.source, state.target, self._settings))
+        evolution = evolve_sqlite(state.record, state.source, state.target, self._settings)
+        did = await self._carry(state, evolution, soft=False) or await self._carry(state, evolution, soft=True)
         if did:
             await self._read_again(state)
         return did
 
     # -- either ------------------------------------------------------------------------------------------------------
 
-    async def _carry(self, state: Followed, evolution: Evolution) -> bool:
-        """Take the steps. Whether something was done that the next pass has to see."""
+    async def _carry(self, state: Followed, evolution: Evolution, *, soft: bool) -> bool:
+        """Take the steps that columns need, or with `soft` those that may fail. Whether the next pass has to see it."""
         did = evolution.record != state.record
         state.record = evolution.record
         for finding in evolution.findings:
@@ -192,9 +196,9 @@ class Follower:
         for change in evolution.changes:
             if change.table in state.stopped:
                 continue
-            if change.steps:
+            if change.steps and not soft:
                 did = await self._take(state, change) or did
-            elif self._follows:
+            elif not change.steps and soft and self._follows:
                 did = await self._take_soft(state, change) or did
         return did
 

@@ -337,3 +337,20 @@ async def test_a_column_that_is_declared_anew_gets_another_type(service: Service
     await service.explained(until(retyped, "the other type"))
     await followed(service)
     assert await postgres_rows(postgres_url, "SELECT v FROM pairs WHERE a = 'typed'") == [("a word",)]
+
+
+async def test_a_key_to_a_table_of_the_same_migration_is_carried(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    create(
+        service.sqlite,
+        "BEGIN; CREATE TABLE shelves (id INTEGER PRIMARY KEY, room TEXT);"
+        "ALTER TABLE items ADD COLUMN shelf INTEGER REFERENCES shelves (id); COMMIT",
+    )
+
+    async def carried() -> bool:
+        sql = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'items'::regclass"
+        return await postgres_rows(postgres_url, sql) == [(1,)]
+
+    await service.explained(until(carried, "the foreign key"))
+    await followed(service)
