@@ -15,7 +15,7 @@ class Wagtail(Filled):
         """Pages are made, published, moved, searched for and deleted as editors do; then rows everywhere."""
         from wagtail.models import Page
 
-        root = Page.objects.get(depth=1)
+        root = Page.objects.filter(depth=1).order_by("path").first()
         parent = root.add_child(instance=Page(title=f"Päge {turn}", slug=f"page-{turn}"))
         pages: list[Any] = [
             parent.add_child(instance=Page(title=f"Child {turn} {number}", slug=f"child-{number}"))
