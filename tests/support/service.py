@@ -24,8 +24,10 @@ DEADLINE = 60.0
 """Seconds for anything that should happen soon; generous because test machines are slow, not because we are."""
 
 
-_PORTS = range(12_000, 32_000)
-"""Below the ports that the system gives to outgoing connections, any of which could take one of ours meanwhile."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_PORTS = range(12_000 + _WORKER * 2_500, 14_500 + _WORKER * 2_500)
+"""Below the ports that the system gives to outgoing connections, any of which could take one of ours meanwhile. Each
+worker of a test run has its own: one that is faster would else come to where another is."""
 _places = itertools.count(os.getpid() * 37)
 
 
