@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from cutover.cli.plan_page import HEADINGS, groups, places
-from cutover.cli.show import clean, number, rows
+from cutover.cli.plan_page import HEADINGS, TABLES, groups, places, table_lines
+from cutover.cli.show import clean, rows
 
 if TYPE_CHECKING:
     from cutover.cli.plan_page import View
@@ -27,19 +27,7 @@ def _lines(view: View) -> Iterator[str]:
     if found.mapping.tables:
         yield "## Tables"
         yield ""
-        yield from _grid(
-            ("table", "on Postgres", "", "rows", "key"),
-            (
-                (
-                    table.name,
-                    f"{table.target_schema}.{table.target}",
-                    "exists" if table.name in found.adopted else "to be created",
-                    number(found.rows.get(table.name, 0)),
-                    ", ".join(table.key),
-                )
-                for table in found.mapping.tables
-            ),
-        )
+        yield from _grid(TABLES, table_lines(found))
     for severity, heading in HEADINGS.items():
         yield from _findings(view, severity, heading)
     for note in found.notes:

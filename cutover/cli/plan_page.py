@@ -84,7 +84,7 @@ def show(view: View) -> None:
     page.print(f"Plan for {clean(str(view.path))}", style="bold")
     page.print()
     if found.mapping.tables:
-        page.print(_tables(found))
+        page.print(grid(TABLES, table_lines(found), numbers=(3,)))
     brief = not view.full and len(found.mapping.tables) > _SHORT
     if brief:
         page.print("Columns and DDL are left out: there are many tables. --full shows them, --write saves the DDL.")
@@ -103,8 +103,13 @@ def show(view: View) -> None:
     page.print(sentence, style=style)
 
 
-def _tables(found: Plan) -> object:
-    lines = [
+TABLES = ("table", "on Postgres", "", "rows", "key")
+"""Heads of `table_lines`."""
+
+
+def table_lines(found: Plan) -> list[tuple[str, ...]]:
+    """What is moved to where, a line each."""
+    return [
         (
             table.name,
             f"{table.target_schema}.{table.target}",
@@ -114,7 +119,6 @@ def _tables(found: Plan) -> object:
         )
         for table in found.mapping.tables
     ]
-    return grid(("table", "on Postgres", "", "rows", "key"), lines, numbers=(3,))
 
 
 def _show_columns(page: Console, found: Plan) -> None:

@@ -91,30 +91,28 @@ def moment(kind: str, precision: int, affinity: str, wanted: str, *, strict: boo
         native=_NATIVE[kind],
         key="" if form.orderly else f"times in the format {name} do not sort as time does",
         format=name,
-        quick=None if form.counts or precision < 6 else _quick_day if kind == "date" else _quick,
+        quick=None if form.counts or precision < 6 else _QUICK_DAY if kind == "date" else _QUICK,
         ladder=Ladder(FIRST // rung, BEYOND // rung - 1, lambda number: form.render(number * rung)),
     )
 
 
-def _quick(value: Any) -> str | None:  # noqa: ANN401  # any storage class
-    """A common spelling in UTC, proved by Python's parser: it is written in C, and knows no 24:00 and no second 60."""
-    if type(value) is str and _COMMON.fullmatch(value):
+def _proved(spelling: re.Pattern[str], parse: Callable[[str], object]) -> Callable[[Any], str | None]:
+    """Passes a common spelling in UTC, proved by Python's parser: that is C, and knows no 24:00 and no second 60."""
+
+    def quick(value: Any) -> str | None:  # noqa: ANN401  # any storage class
+        if type(value) is not str or not spelling.fullmatch(value):
+            return None
         try:
-            datetime.fromisoformat(value)
+            parse(value)
         except ValueError:
             return None
         return value
-    return None
+
+    return quick
 
 
-def _quick_day(value: Any) -> str | None:  # noqa: ANN401  # any storage class
-    if type(value) is str and _COMMON_DAY.fullmatch(value):
-        try:
-            date.fromisoformat(value)
-        except ValueError:
-            return None
-        return value
-    return None
+_QUICK = _proved(_COMMON, datetime.fromisoformat)
+_QUICK_DAY = _proved(_COMMON_DAY, date.fromisoformat)
 
 
 def _micros(value: SqlValue, form: Format, kind: str) -> int:
