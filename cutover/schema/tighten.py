@@ -126,8 +126,8 @@ def propose(
     proven = dict[tuple[str, str], Proposal]()
     for table, source, chosen in found.values():
         judged = [(each, judge) for each in chosen if (judge := _judge(connection, table, each))]
-        conditions = [judge.condition(f"s.{quoted(each.column.name)}") for each, judge in judged]
-        present = [f"s.{quoted(each.column.name)} IS NOT NULL" for each, _ in judged]
+        conditions = [judge.condition(value(each)) for each, judge in judged]
+        present = [f"{value(each)} IS NOT NULL" for each, _ in judged]
         if not judged:
             continue
         _, counts = count_conditions(connection, source, [*conditions, *present], progress)
