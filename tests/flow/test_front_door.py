@@ -4,14 +4,14 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, web
-from aiohttp.test_utils import TestClient
+from aiohttp import ClientResponse, ClientSession
 from pydantic import SecretStr
 
-from cutover.hrana.http import make_app
+from cutover.hrana.door import FrontDoor
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
 from cutover.stores.base import Member
@@ -19,7 +19,7 @@ from cutover.stores.sqlite.executor import SqliteExecutor
 from cutover.stores.sqlite.store import SqliteStore
 from cutover.write_through import WriteThrough
 
-Client = TestClient[web.Request, web.Application]
+Client = ClientSession
 Open = Callable[..., Awaitable[Client]]
 
 SCHEMA = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE);"
@@ -43,13 +43,16 @@ async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
 
 
 @pytest.fixture
-async def door(way: WriteThrough, aiohttp_client: Any) -> Open:
-    async def make(**settings: object) -> Client:
-        metrics = Metrics("test")
-        client: Client = await aiohttp_client(make_app(way, FrontSettings.model_validate(settings), metrics))
-        return client
+async def door(way: WriteThrough) -> AsyncIterator[Open]:
+    async with AsyncExitStack() as stack:
 
-    return make
+        async def make(metrics: Metrics | None = None, /, **settings: object) -> Client:
+            front = FrontDoor(way, FrontSettings.model_validate(settings), metrics or Metrics("test"))
+            stack.push_async_callback(front.close)
+            port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+            return await stack.enter_async_context(ClientSession(f"http://127.0.0.1:{port}"))
+
+        yield make
 
 
 def execute(sql: str, *args: dict[str, object], **more: object) -> dict[str, object]:
@@ -361,9 +364,9 @@ async def test_many_clients_at_once_lose_nothing(door: Open) -> None:
     assert sorted(row[0]["value"] for row in rows) == sorted(text for done in written for text in done)
 
 
-async def test_requests_are_counted(way: WriteThrough, aiohttp_client: Any) -> None:
+async def test_requests_are_counted(door: Open) -> None:
     metrics = Metrics("test")
-    client: Client = await aiohttp_client(make_app(way, FrontSettings(), metrics))
+    client = await door(metrics)
     await answer(client, CLOSE)
     await post(client, {"type": "dance"})
     counted = {

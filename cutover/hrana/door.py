@@ -1,0 +1,61 @@
+"""The front door's listener: quick lanes first, aiohttp behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from aiohttp import web
+
+from cutover.hrana.front import Front
+from cutover.hrana.http import make_app
+from cutover.hrana.lane import Lanes
+from cutover.metrics import Metrics
+from cutover.settings import FrontSettings
+from cutover.write_through import WriteThrough
+
+
+class FrontDoor:
+    """`listen` opens it, `close` closes it; `close` may come twice, or without `listen`."""
+
+    def __init__(self, way: WriteThrough, settings: FrontSettings, metrics: Metrics) -> None:
+        """Raises `ConfigurationError` for an unreadable token file."""
+        self.front = Front(way, settings, metrics)
+        self._runner: web.AppRunner | None = None
+        self._lanes: Lanes | None = None
+        self._server: asyncio.Server | None = None
+        self._shutdown_timeout = 0.0
+
+    async def listen(self, host: str, port: int, *, shutdown_timeout: float) -> int:
+        """Open; returns the port, which the system chooses for 0. Raises `OSError` if the address cannot be had.
+
+        `shutdown_timeout`: seconds that `close` gives the requests under way.
+        """
+        self._shutdown_timeout = shutdown_timeout
+        # A handler whose client has gone is cancelled: a write that is still held must not run for nobody.
+        self._runner = web.AppRunner(
+            make_app(self.front),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=shutdown_timeout,
+            handler_cancellation=True,
+        )
+        await self._runner.setup()
+        taker = self._runner.server
+        assert taker is not None
+        self._lanes = Lanes(self.front, taker)
+        self._server = await asyncio.get_running_loop().create_server(self._lanes, host, port, backlog=2048)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """No new connection; requests under way have their answers; then everything ends."""
+        if self._server is not None:
+            self._server.close()
+        if self._lanes is not None:
+            self._lanes.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._shutdown_timeout):
+                    await self._lanes.ended()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._server = self._lanes = self._runner = None

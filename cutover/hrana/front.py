@@ -1,0 +1,126 @@
+"""What the front door does with a request, whichever way it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from aiohttp import web
+
+from cutover import clock
+from cutover.hrana.access import Tokens
+from cutover.hrana.answers import write_batch, write_json, write_result
+from cutover.hrana.messages import Close, Pipeline, read_batch, read_json, read_pipeline, read_statement, resolved
+from cutover.hrana.replies import Reply, refusal, unauthorized
+from cutover.hrana.streams import HranaStream, Streams
+from cutover.logs import get_logger
+from cutover.metrics import Metrics
+from cutover.settings import FrontSettings
+from cutover.write_through import WriteThrough
+
+_log = get_logger("front")
+
+
+class Headers(Protocol):
+    """A request's headers, by names in small letters."""
+
+    def get(self, name: str, /) -> str | None:
+        """Its value, or None."""
+        ...
+
+
+class Front:
+    """The operations of the front door, with what they share."""
+
+    def __init__(self, way: WriteThrough, settings: FrontSettings, metrics: Metrics) -> None:
+        """Raises `ConfigurationError` for an unreadable token file."""
+        self.way = way
+        self.settings = settings
+        self.tokens = Tokens(settings)
+        self.streams = Streams(way, idle_timeout=settings.stream_idle_timeout, limit=settings.max_streams)
+        self._metrics = metrics
+        self._endpoints: dict[str, _Endpoint] = {}
+
+    async def close(self) -> None:
+        """Close every stream; their transactions are rolled back."""
+        await self.streams.close()
+
+    async def answer(self, endpoint: str, headers: Headers, work: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Authenticate, answer every error in the protocol's form, count, time and log.
+
+        `work` is not called if the door does not open. Raises `web.HTTPException` for answers of aiohttp's own.
+        """
+        began = clock.monotonic()
+        if self.tokens.admit(headers.get("authorization")):
+            try:
+                reply = await work()
+            except Exception as error:  # noqa: BLE001  # every request gets an answer
+                reply = refusal(error)
+        else:
+            reply = unauthorized()
+        self.note(endpoint, reply.status, clock.monotonic() - began, reply.requests)
+        return reply
+
+    def note(self, endpoint: str, status: int, took: float, requests: int) -> None:
+        """Count and log one answer."""
+        known = self._endpoints.get(endpoint)
+        if known is None:
+            known = self._endpoints[endpoint] = _Endpoint(endpoint, self._metrics)
+        known.note(status, took)
+        _log.debug("request", method="POST", path=endpoint, status=status, ms=round(took * 1000, 2), requests=requests)
+
+    async def pipeline(self, body: bytes, version: int) -> Reply:
+        """POST /v2/pipeline, /v3/pipeline."""
+        pipeline = read_pipeline(body, version)
+        stream = self._stream_of(pipeline)
+        try:
+            results = await stream.pipeline(pipeline.requests, fresh=pipeline.baton is None)
+            answer = write_json({"baton": self.streams.baton(stream), "base_url": None, "results": results})
+        except BaseException:
+            await self.streams.end(stream)
+            raise
+        self.streams.give_back(stream)
+        return Reply(answer, requests=len(results))
+
+    def _stream_of(self, pipeline: Pipeline) -> HranaStream:
+        if pipeline.baton is not None:
+            return self.streams.take(pipeline.baton)
+        closes = bool(pipeline.requests) and isinstance(pipeline.requests[-1], Close)
+        return self.streams.open(kept=not closes)
+
+    async def execute(self, body: bytes) -> Reply:
+        """POST /v1/execute."""
+        statement, stored = read_statement(read_json(body).get("stmt"))
+        stream = self.streams.open(kept=False)
+        try:
+            result = await stream.stream.execute(resolved(statement, stored, {}))
+        finally:
+            await stream.close()
+        return Reply(write_json({"result": write_result(result)}), requests=1)
+
+    async def batch(self, body: bytes) -> Reply:
+        """POST /v1/batch."""
+        batch = read_batch(read_json(body).get("batch"), 1)
+        stream = self.streams.open(kept=False)
+        try:
+            result = await stream.stream.batch(stream.steps(batch))
+        finally:
+            await stream.close()
+        return Reply(write_json({"result": write_batch(result)}), requests=1)
+
+
+class _Endpoint:
+    """The metrics of one endpoint, looked up once."""
+
+    def __init__(self, name: str, metrics: Metrics) -> None:
+        self._name = name
+        self._requests = metrics.requests
+        self._seconds = metrics.request_seconds.labels(name)
+        self._succeeded = metrics.requests.labels(name, "200")
+
+    def note(self, status: int, took: float) -> None:
+        self._seconds.observe(took)
+        if status == web.HTTPOk.status_code:
+            self._succeeded.inc()
+        else:
+            self._requests.labels(self._name, str(status)).inc()

@@ -1,0 +1,217 @@
+"""The short way in: a connection whose requests are ordinary pipelines is served without a web framework.
+
+aiohttp takes about 100 µs for a request, several times what the request itself needs. What is, byte for byte, an
+ordinary small POST of a pipeline over HTTP/1.1 is answered here. Anything else - another path or method, a chunked or
+large body, `Expect`, an upgrade, a head that is in any way unusual or wrong - is handed over to aiohttp with the
+connection and the bytes read so far, and stays there. So this file needs to know what is ordinary, never what is right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import cast
+
+from cutover.hrana.front import Front
+from cutover.hrana.replies import ORIGIN, Reply
+
+_HEAD_BYTES = 8 * 1024
+_BODY_BYTES = 128 * 1024
+_AHEAD_BYTES = 64 * 1024
+"""What a client may send before it has its answer; then its socket is not read for a while."""
+
+_START = b"POST /v"
+_HEAD = re.compile(
+    rb"POST (/v([23])/pipeline) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}:[\t\x20-\x7e]*\r\n){1,64})\r\n"
+)
+_LENGTH = re.compile(r"[0-9]{1,9}")
+_UNUSUAL = frozenset(("transfer-encoding", "expect", "upgrade", "content-encoding", "te", "trailer"))
+
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_CORS = "".join(f"{name}: {value}\r\n" for name, value in ORIGIN.items())
+
+Taker = Callable[[], asyncio.Protocol]
+"""Makes the protocol that takes a connection over: aiohttp's."""
+
+
+class Head:
+    """The head of an ordinary request."""
+
+    __slots__ = ("endpoint", "headers", "length", "raw", "version")
+
+    def __init__(self, raw: bytes, endpoint: str, version: int, headers: dict[str, str], length: int) -> None:
+        self.raw = raw
+        self.endpoint = endpoint
+        self.version = version
+        self.headers = headers
+        self.length = length
+
+
+def read_head(raw: bytes, largest: int) -> Head | None:
+    """The head of a request, up to and with its empty line; None if it is not an ordinary one, or its body has more
+    than `largest` bytes."""
+    found = _HEAD.fullmatch(raw)
+    if found is None:
+        return None
+    headers: dict[str, str] = {}
+    for line in found[3].decode("ascii").split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        name = name.lower()
+        if name in headers or name in _UNUSUAL:
+            return None
+        headers[name] = value.strip(" \t")
+    length = headers.get("content-length", "")
+    if "host" not in headers or not _LENGTH.fullmatch(length) or int(length) > largest:
+        return None
+    if headers.get("connection", "keep-alive").lower() != "keep-alive":
+        return None
+    return Head(raw, found[1].decode("ascii"), int(found[2]), headers, int(length))
+
+
+class Lanes:
+    """The connections that came in this way. `close` lets each have its answer."""
+
+    def __init__(self, front: Front, taker: Taker) -> None:
+        self.front = front
+        self.taker = taker
+        self.open: set[Lane] = set()
+        self.closing = False
+        self.largest = min(_BODY_BYTES, front.settings.max_request_bytes)
+        self._date = (0, "")
+
+    def __call__(self) -> Lane:
+        """A new connection."""
+        return Lane(self)
+
+    def close(self) -> None:
+        """Close each connection as soon as it has no request."""
+        self.closing = True
+        for lane in list(self.open):
+            lane.close_when_idle()
+
+    async def ended(self) -> None:
+        """Wait for the requests under way."""
+        while tasks := [lane.task for lane in self.open if lane.task is not None]:
+            await asyncio.wait(tasks)
+
+    def render(self, reply: Reply, *, last: bool) -> bytes:
+        """The bytes of an answer."""
+        head = (
+            f"{_STATUS[reply.status]}content-type: {reply.content_type}\r\n{_CORS}"
+            f"content-length: {len(reply.body)}\r\ndate: {self._now()}\r\n"
+        )
+        for name, value in reply.headers.items():
+            head += f"{name}: {value}\r\n"
+        return (head + ("connection: close\r\n\r\n" if last else "\r\n")).encode("latin-1") + reply.body
+
+    def _now(self) -> str:
+        second = int(time.time())
+        if second != self._date[0]:
+            self._date = (second, formatdate(second, usegmt=True))
+        return self._date[1]
+
+
+class Lane(asyncio.Protocol):
+    """One connection. Its requests are answered one after the other."""
+
+    __slots__ = ("_buffer", "_full", "_head", "_lanes", "_transport", "task")
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._head: Head | None = None  # of the last request: the next one's is often the same
+        self.task: asyncio.Task[None] | None = None
+        self._full = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._lanes.open.add(self)
+        if self._lanes.closing:
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """The client has gone: what it still waits for must not run for nobody."""
+        self._lanes.open.discard(self)
+        self._transport = None
+        if self.task is not None:
+            self.task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """More of a request, a whole one, or several."""
+        self._buffer = self._buffer + data if self._buffer else data
+        if self.task is None:
+            self._advance()
+        elif len(self._buffer) > _AHEAD_BYTES and self._transport is not None:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not take its answers: no more requests until it does."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._full = False
+        if self.task is None:
+            self._advance()
+
+    def close_when_idle(self) -> None:
+        """No further request."""
+        if self.task is None and self._transport is not None:
+            self._transport.close()
+
+    def _advance(self) -> None:
+        """Begin with the next request, if it is there."""
+        buffer = self._buffer
+        if not buffer or self._full or self._transport is None:
+            return
+        end = buffer.find(b"\r\n\r\n", 0, _HEAD_BYTES) + 4
+        if end == 3:
+            if len(buffer) >= _HEAD_BYTES or not buffer.startswith(_START[: len(buffer)]):
+                self._hand_over()
+            return
+        head = self._head
+        if head is None or len(head.raw) != end or not buffer.startswith(head.raw):
+            head = self._head = read_head(buffer[:end], self._lanes.largest)
+        if head is None:
+            self._hand_over()
+            return
+        until = end + head.length
+        if len(buffer) < until:
+            return
+        self._buffer = buffer[until:]
+        self.task = asyncio.get_running_loop().create_task(self._serve(head, buffer[end:until]))
+
+    async def _serve(self, head: Head, body: bytes) -> None:
+        lanes = self._lanes
+        front = lanes.front
+        try:
+            reply = await front.answer(head.endpoint, head.headers, lambda: front.pipeline(body, head.version))
+        finally:
+            self.task = None
+        transport = self._transport
+        if transport is None:
+            return
+        transport.write(lanes.render(reply, last=lanes.closing))
+        if lanes.closing:
+            transport.close()
+            return
+        transport.resume_reading()
+        self._advance()
+
+    def _hand_over(self) -> None:
+        transport, buffer = self._transport, self._buffer
+        assert transport is not None
+        self._transport, self._buffer = None, b""
+        self._lanes.open.discard(self)
+        taker = self._lanes.taker()
+        transport.set_protocol(taker)
+        taker.connection_made(transport)
+        transport.resume_reading()
+        taker.data_received(buffer)

@@ -1,0 +1,72 @@
+"""What a request is answered with, whichever way it came in; and what each failure becomes. Pure.
+
+Content types are written without a charset: clients compare them as they are.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from cutover.errors import StatementError
+from cutover.hrana.answers import write_error, write_json
+from cutover.hrana.messages import ProtocolError
+from cutover.hrana.streams import Busy
+from cutover.logs import get_logger
+from cutover.write_through import HeldTooLong, ShuttingDown
+
+_log = get_logger("front")
+
+JSON = "application/json"
+PLAIN = "text/plain"
+ORIGIN = {"access-control-allow-origin": "*"}
+_RETRY = {"retry-after": "1"}
+
+
+@dataclass(slots=True)
+class Reply:
+    """A whole answer. `headers` come on top of the content type and what CORS needs."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+    headers: dict[str, str] = field(default_factory=dict)
+    requests: int = 0
+    """How many stream requests it answers."""
+
+
+def unauthorized() -> Reply:
+    """The token is missing or wrong."""
+    text = "Unauthorized: send a valid token as `Authorization: Bearer TOKEN`."
+    return Reply(write_json({"error": text, "message": text, "code": "AUTH_INVALID"}), 401)
+
+
+def refusal(error: Exception) -> Reply:
+    """The answer to a request that failed as a whole. Raises `error` if it is an answer of aiohttp's own."""
+    match error:
+        case ProtocolError(code=""):
+            return Reply(error.message.encode(), error.status, PLAIN)
+        case ProtocolError():
+            return Reply(write_json({"message": error.message, "code": error.code}), error.status)
+        case Busy(error=reason) | (HeldTooLong() | ShuttingDown() as reason):
+            return Reply(write_json(write_error(reason)), 503, headers=_RETRY)
+        case StatementError():
+            return Reply(write_json(write_error(error)), 400)
+        case web.HTTPRequestEntityTooLarge():
+            text = "The request is larger than front.max_request_bytes."
+            return Reply(write_json({"message": text, "code": "REQUEST_TOO_LARGE"}), 413)
+        case web.HTTPException():
+            raise error
+        case _:
+            return _failure(error)
+
+
+def _failure(error: Exception) -> Reply:
+    """Something of ours is wrong. The log says where, without the error's text, which may hold an application's data;
+    the client learns that the outcome is not known."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("A request failed.", kind=type(error).__name__, where=where)
+    text = "The service failed while it ran this request; whether it was executed is not known."
+    return Reply(write_json({"message": text, "code": "OUTCOME_UNKNOWN"}), 500)

@@ -1,0 +1,199 @@
+"""The short way in, byte by byte: what is ordinary is answered there, anything else by aiohttp, and both alike."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.hrana.door import FrontDoor
+from cutover.hrana.lane import read_head
+from cutover.metrics import Metrics
+from cutover.settings import FrontSettings
+from cutover.stores.base import Member
+from cutover.stores.sqlite.executor import SqliteExecutor
+from cutover.stores.sqlite.store import SqliteStore
+from cutover.write_through import WriteThrough
+
+LARGEST = 1 << 17
+
+
+@pytest.fixture
+async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
+    db = sqlite3.connect(sqlite_path)
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE)")
+    db.close()
+    store = SqliteStore(sqlite_path, busy_timeout=1)
+    await store.open()
+    metrics = Metrics("test")
+    executor = SqliteExecutor(store, metrics, transaction_timeout=5)
+    member = Member(store, executor)
+    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=5)
+    await way.resume(member, 1)
+    yield way
+    await executor.close()
+    await store.close()
+
+
+@pytest.fixture
+async def front(way: WriteThrough) -> AsyncIterator[tuple[FrontDoor, int]]:
+    front = FrontDoor(way, FrontSettings(), Metrics("test"))
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    yield front, port
+    await front.close()
+
+
+def body(sql: str) -> bytes:
+    return json.dumps({"requests": [{"type": "execute", "stmt": {"sql": sql}}, {"type": "close"}]}).encode()
+
+
+def head(length: int, *headers: str, path: str = "/v2/pipeline", host: bool = True) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", *(["host: x"] if host else []), f"content-length: {length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def request(sql: str, *headers: str) -> bytes:
+    return head(len(body(sql)), *headers) + body(sql)
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    raw = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = raw.rstrip().split("\r\n")
+    headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}
+    if headers.get("transfer-encoding") == "chunked":
+        found = b""
+        while size := int((await reader.readline()).strip(), 16):
+            found += (await reader.readexactly(size + 2))[:-2]
+        await reader.readexactly(2)
+    else:
+        found = await reader.readexactly(int(headers["content-length"]))
+    return int(first.split()[1]), headers, found
+
+
+def value(found: bytes) -> object:
+    return json.loads(found)["results"][0]["response"]["result"]["rows"][0][0]["value"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        head(5, path="/v3/cursor"),
+        head(5, path="/v2/pipeline?x=1"),
+        head(5, "transfer-encoding: chunked"),
+        head(5, "content-length: 5"),
+        head(5, "Expect: 100-continue"),
+        head(5, "connection: close"),
+        head(5, "connection: upgrade"),
+        head(5, host=False),
+        head(LARGEST + 1),
+        head(5).replace(b"content-length: 5", b"content-length: +5"),
+        head(5).replace(b"content-length: 5", b"content-length : 5"),
+        head(5).replace(b"content-length: 5", b"content-length: 5, 5"),
+        head(5).replace(b"HTTP/1.1", b"HTTP/1.0"),
+        head(5, "x: a\x00b"),
+        head(5, " folded: line"),
+        head(5).replace(b"\r\n", b"\n"),
+    ],
+)
+def test_what_is_not_ordinary(raw: bytes) -> None:
+    assert read_head(raw, LARGEST) is None
+
+
+def test_what_is_ordinary() -> None:
+    found = read_head(head(17, "Authorization: Bearer  x ", "X-Request-ID: 7", "connection: Keep-Alive"), LARGEST)
+    assert found is not None
+    assert (found.endpoint, found.version, found.length) == ("/v2/pipeline", 2, 17)
+    assert found.headers["authorization"] == "Bearer  x"
+    assert found.headers["x-request-id"] == "7"
+
+
+async def test_every_way_of_cutting_a_request_gives_the_same_answer(front: tuple[FrontDoor, int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    raw = request("SELECT 'cut'")
+    for at in range(1, len(raw), 7):
+        for part in (raw[:at], raw[at:]):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+        status, _, found = await read_answer(reader)
+        assert (status, value(found)) == (200, "cut")
+    writer.close()
+
+
+async def test_requests_sent_ahead_are_answered_in_order(front: tuple[FrontDoor, int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    writer.write(b"".join(request(f"SELECT 'n{at}'") for at in range(2000)))
+    for at in range(2000):
+        assert value((await read_answer(reader))[2]) == f"n{at}"
+    writer.close()
+
+
+async def test_a_connection_goes_on_with_aiohttp_in_the_middle(front: tuple[FrontDoor, int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    writer.write(request("SELECT 'short'") + b"GET /v3 HTTP/1.1\r\nhost: x\r\n\r\n" + request("SELECT 'long'"))
+    assert value((await read_answer(reader))[2]) == "short"
+    assert (await read_answer(reader))[0] == 200
+    assert value((await read_answer(reader))[2]) == "long"
+    chunk = body("SELECT 'chunk'")
+    writer.write(b"POST /v2/pipeline HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+    writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(chunk), chunk))
+    assert value((await read_answer(reader))[2]) == "chunk"
+    writer.close()
+
+
+async def test_a_large_body_is_served_as_well(front: tuple[FrontDoor, int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    text = "x" * (2 * LARGEST)
+    writer.write(request(f"SELECT length('{text}')"))
+    assert value((await read_answer(reader))[2]) == str(2 * LARGEST)
+    writer.close()
+
+
+@pytest.mark.parametrize("raw", [b"\x16\x03\x01\x02\x00", b"NONSENSE\r\n\r\n", b"POST /v2/pipeline HTTP/9.9\r\n\r\n"])
+async def test_nonsense_is_refused_and_closed(front: tuple[FrontDoor, int], raw: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    writer.write(raw + b"\r\n\r\n")
+    assert b" 400 " in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+
+
+async def test_a_write_whose_client_left_while_it_was_held_is_not_made(
+    front: tuple[FrontDoor, int], way: WriteThrough, sqlite_path: str
+) -> None:
+    await way.hold(0)
+    _, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    writer.write(request("INSERT INTO t(a) VALUES ('nobody')"))
+    async with asyncio.timeout(5):
+        while not way.held:
+            await asyncio.sleep(0)
+        writer.close()
+        while way.held:
+            await asyncio.sleep(0)
+    await way.resume(way.member, way.epoch)
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    writer.write(request("INSERT INTO t(a) VALUES ('somebody')"))
+    assert (await read_answer(reader))[0] == 200
+    writer.close()
+    db = sqlite3.connect(sqlite_path)
+    assert db.execute("SELECT a FROM t").fetchall() == [("somebody",)]
+    db.close()
+
+
+async def test_closing_answers_what_runs_and_ends_what_rests(front: tuple[FrontDoor, int], way: WriteThrough) -> None:
+    idle, idle_writer = await asyncio.open_connection("127.0.0.1", front[1])
+    await way.hold(0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    writer.write(request("INSERT INTO t(a) VALUES ('last')"))
+    async with asyncio.timeout(5):
+        while not way.held:
+            await asyncio.sleep(0)
+    closing = asyncio.ensure_future(front[0].close())
+    assert await idle.read() == b""
+    await way.resume(way.member, way.epoch)
+    status, headers, _ = await read_answer(reader)
+    assert (status, headers["connection"]) == (200, "close")
+    assert await reader.read() == b""
+    await closing
+    for end in (writer, idle_writer):
+        end.close()
