@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,9 @@ from cutover.dialect.failures import busy
 from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
-from cutover.errors import Fenced, StatementError
+from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchResult, StatementResult, Step, holds
+from cutover.model.statement import BatchOutcome, BatchResult, StatementResult, Step, holds
 from cutover.model.table import Tables
 from cutover.schema.batches import Route, route
 from cutover.schema.sqltext import StatementKind, inspect
@@ -67,6 +68,24 @@ class PostgresExecutor:
         result = await settled(self._run(steps) if way is Route.WRITE else self._in_session(steps))
         self._metrics.write_commit_seconds.observe(clock.monotonic() - began)
         return result
+
+    def submit(self, batches: Sequence[Sequence[Step]]) -> asyncio.Future[list[BatchOutcome]]:
+        """Self-contained batches that may write, one transaction after the other."""
+        return asyncio.ensure_future(self._in_order(batches))
+
+    async def _in_order(self, batches: Sequence[Sequence[Step]]) -> list[BatchOutcome]:
+        outcomes: list[BatchOutcome] = []
+        for steps in batches:
+            outcome: BatchOutcome
+            if outcomes and isinstance(outcomes[-1], Fenced):
+                outcome = outcomes[-1]
+            else:
+                try:
+                    outcome = await self.run(steps)
+                except (StatementError, Fenced, StoreUnavailable) as failure:
+                    outcome = failure
+            outcomes.append(outcome)
+        return outcomes
 
     async def close(self) -> None:
         """Nothing is held between statements."""

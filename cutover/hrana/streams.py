@@ -25,7 +25,7 @@ from cutover.hrana.messages import (
     look_up,
     resolved,
 )
-from cutover.model.statement import Step
+from cutover.model.statement import BatchResult, StatementResult, Step
 from cutover.write_through import HeldTooLong, ShuttingDown, Stream, WriteThrough
 
 _STORED_TEXTS = 150
@@ -56,18 +56,43 @@ class HranaStream:
     async def pipeline(self, requests: Sequence[Request], *, fresh: bool) -> list[Json]:
         """One result a request. Raises `ProtocolError`, or `Busy` if a `fresh` pipeline could not begin at all."""
         results: list[Json] = []
-        for number, request in enumerate(requests):
+        while len(results) < len(requests):
             if self.closed:
                 raise ProtocolError("A request follows the stream's close.")
+            at = len(results)
             try:
-                results.append({"type": "ok", "response": await self._perform(request)})
+                joint = self._joint(requests, at)
+                if len(joint) > 1:
+                    outcomes = await self.stream.batches(joint)
+                    results += [_joint_result(*pair) for pair in zip(requests[at:], outcomes, strict=False)]
+                else:
+                    results.append({"type": "ok", "response": await self._perform(requests[at])})
             except (HeldTooLong, ShuttingDown) as error:
-                if fresh and number == 0:
+                if fresh and at == 0:
                     raise Busy(error) from None
-                results.append({"type": "error", "error": write_error(error)})
+                results += [{"type": "error", "error": write_error(error)}] * max(len(joint), 1)
             except StatementError as error:
-                results.append({"type": "error", "error": write_error(error)})
+                results += [{"type": "error", "error": write_error(error)}] * max(len(joint), 1)
         return results
+
+    def _joint(self, requests: Sequence[Request], at: int) -> list[Sequence[Step]]:
+        """The batches of the requests from this one on that can share a commit; of a lone one, nothing."""
+        joint: list[Sequence[Step]] = []
+        if len(requests) < at + 2 or not isinstance(requests[at + 1], (Execute, Batch)):
+            return joint
+        for request in requests[at:]:
+            if not isinstance(request, (Execute, Batch)):
+                break
+            steps = self._steps_of(request)
+            if not self.stream.joins(steps):
+                break
+            joint.append(steps)
+        return joint
+
+    def _steps_of(self, request: Execute | Batch) -> Sequence[Step]:
+        if isinstance(request, Batch):
+            return self.steps(request)
+        return (Step(resolved(request.statement, request.stored, self.texts)),)
 
     def steps(self, batch: Batch) -> tuple[Step, ...]:
         """The steps with their texts. Raises `ProtocolError` for an unknown id."""
@@ -116,6 +141,20 @@ class HranaStream:
         if len(sql) > _STORED_LENGTH:
             raise StatementError(f"A stored SQL text can have {_STORED_LENGTH} characters.", "SQL_STORE_TOO_LARGE")
         self.texts[sql_id] = sql
+
+
+def _joint_result(request: Request, outcome: BatchResult | StatementError) -> Json:
+    """What one of several requests that were run together is answered."""
+    if isinstance(outcome, StatementError):
+        return {"type": "error", "error": write_error(outcome)}
+    if isinstance(request, Batch):
+        return {"type": "ok", "response": {"type": "batch", "result": write_batch(outcome)}}
+    if outcome.errors[0] is not None:
+        return {"type": "error", "error": write_error(outcome.errors[0])}
+    return {
+        "type": "ok",
+        "response": {"type": "execute", "result": write_result(outcome.results[0] or StatementResult())},
+    }
 
 
 class Streams:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cutover.errors import StatementError
+from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.values import Row, SqlValue
 
 
@@ -104,6 +104,10 @@ class BatchResult:
 
     results: list[StatementResult | None] = field(default_factory=list)
     errors: list[StatementError | None] = field(default_factory=list)
+
+
+BatchOutcome = BatchResult | StatementError | Fenced | StoreUnavailable
+"""What came of a batch: its result, or why nothing of it was executed (`StoreUnavailable`: may have been)."""
 
 
 def holds(condition: Condition | None, so_far: BatchResult, *, autocommit: bool) -> bool:

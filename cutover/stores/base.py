@@ -12,13 +12,14 @@ are tuples of SQLite's values (`cutover.model.values`); the Postgres store conve
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
-from cutover.model.statement import BatchResult, Description, Statement, StatementResult, Step
+from cutover.model.statement import BatchOutcome, BatchResult, Description, Statement, StatementResult, Step
 from cutover.model.table import Table, Tables
 from cutover.model.values import Applied, Key, Page, Pending, Quarantined, RangeDigest, Row, ScannedRange
 
@@ -367,6 +368,14 @@ class Executor(Protocol):
 
     def session(self) -> Session:
         """A new session; cheap until used."""
+        ...
+
+    def submit(self, batches: Sequence[Sequence[Step]]) -> asyncio.Future[list[BatchOutcome]]:
+        """Self-contained batches that may write, of one client: run in this order, one outcome each.
+
+        After the first one that was fenced none is run any more. Cancelling takes back what has not begun; what has
+        comes to its end first, so that whoever awaits this knows that nothing is under way when the waiting is over.
+        """
         ...
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:

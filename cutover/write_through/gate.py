@@ -39,8 +39,8 @@ class Gate:
         self._metrics = metrics
         self._hold_timeout = hold_timeout
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._writes: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._writes: set[asyncio.Future[Any]] = set()
         self._open: set[Interactive] = set()
         self._changed = asyncio.Event()
         self.held = False
@@ -83,6 +83,13 @@ class Gate:
             if session and not task.done():
                 await asyncio.wait({task})
             raise
+
+    def follow(self, write: asyncio.Future[T]) -> asyncio.Future[T]:
+        """Count a write until it is done. It must not be done before it has come to its end."""
+        self._tasks.add(write)
+        self._writes.add(write)
+        write.add_done_callback(self._landed)
+        return write
 
     def opened(self, stream: Interactive, is_open: bool) -> None:
         """Note whether a stream has a transaction open."""
@@ -136,7 +143,7 @@ class Gate:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _landed(self, task: asyncio.Task[Any]) -> None:
+    def _landed(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         self._writes.discard(task)
         if not task.cancelled():

@@ -49,19 +49,38 @@ class Primary:
 
         Raises `StatementError` if nothing of it was executed.
         """
+        outcome = (await self.write_all((steps,)))[0]
+        if isinstance(outcome, BatchResult):
+            return outcome
+        raise outcome
+
+    async def write_all(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
+        """Run self-contained batches of one client in order, in one commit where the store has such: one outcome each.
+
+        Raises `StatementError` if none of them was begun.
+        """
+        gate = self.gate
+        done: list[BatchResult | StatementError] = []
         while True:
-            await self.gate.admit()
+            if gate.held or gate.draining:
+                try:
+                    await gate.admit()
+                except StatementError as error:
+                    if not done:
+                        raise
+                    return done + [error] * (len(batches) - len(done))
             member = self.member
             try:
-                result = await self.gate.track(_run(member, steps), writes=True)
-            except Fenced as fenced:
-                if not self.gate.held and member is self.member:
-                    raise StatementError(fenced.message, "SQLITE_BUSY", retry=True) from None
-                continue
+                outcomes = await gate.follow(member.executor.submit(batches[len(done) :]))
             except StoreUnavailable as away:
-                raise unknown(away) from None
-            member.store.wake()
-            return result
+                outcomes = [away] * (len(batches) - len(done))
+            for outcome in outcomes:
+                if isinstance(outcome, Fenced) and (gate.held or member is not self.member):
+                    break
+                done.append(outcome if isinstance(outcome, BatchResult) else _told(outcome))
+            else:
+                member.store.wake()
+                return done
 
 
 def unknown(away: StoreUnavailable) -> StatementError:
@@ -69,5 +88,12 @@ def unknown(away: StoreUnavailable) -> StatementError:
     return StatementError(f"{away.message} Whether the statement was executed is not known.", "OUTCOME_UNKNOWN")
 
 
-async def _run(member: Member, steps: Sequence[Step]) -> BatchResult:
-    return await member.executor.run(steps)
+def _told(outcome: StatementError | Fenced | StoreUnavailable) -> StatementError:
+    """What the client of a batch is told."""
+    match outcome:
+        case StatementError():
+            return outcome
+        case Fenced():
+            return StatementError(outcome.message, "SQLITE_BUSY", retry=True)
+        case StoreUnavailable():
+            return unknown(outcome)

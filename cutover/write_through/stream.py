@@ -77,6 +77,25 @@ class Stream:
         self._remember(steps, result)
         return result
 
+    def joins(self, steps: Sequence[Step]) -> bool:
+        """Whether this batch would be one that `batches` can run together with others."""
+        if self._sticky or self._open or not steps or route(steps) is not Route.WRITE:
+            return False
+        return not any(inspect(step.statement.sql).remembers for step in steps)
+
+    async def batches(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
+        """Run batches that `joins` is true of, in order, each atomic as it would be alone; one outcome each.
+
+        On SQLite they share one commit. Raises `StatementError` if none of them was begun.
+        """
+        for steps in batches:
+            self._primary.observe(steps)
+        outcomes = await self._primary.write_all(batches)
+        for steps, outcome in zip(batches, outcomes, strict=True):
+            if isinstance(outcome, BatchResult):
+                self._remember(steps, outcome)
+        return outcomes
+
     async def describe(self, sql: str) -> Description:
         """Prepare only. Raises `StatementError`."""
         if self._session is not None and self._session.in_transaction:

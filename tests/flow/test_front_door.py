@@ -26,13 +26,23 @@ SCHEMA = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE);"
 
 
 @pytest.fixture
-async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
+def metrics() -> Metrics:
+    return Metrics("test")
+
+
+@pytest.fixture
+def commits(metrics: Metrics) -> Callable[[], float]:
+    """How many groups were committed."""
+    return lambda: metrics.registry.get_sample_value("cutover_write_commit_seconds_count") or 0.0
+
+
+@pytest.fixture
+async def way(sqlite_path: str, metrics: Metrics) -> AsyncIterator[WriteThrough]:
     db = sqlite3.connect(sqlite_path)
     db.executescript(SCHEMA)
     db.close()
     store = SqliteStore(sqlite_path, busy_timeout=1)
     await store.open()
-    metrics = Metrics("test")
     executor = SqliteExecutor(store, metrics, transaction_timeout=5)
     member = Member(store, executor)
     way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=0.05)
@@ -375,3 +385,51 @@ async def test_requests_are_counted(door: Open) -> None:
         if sample.name.endswith("_total") and sample.value
     }
     assert counted == {("/v2/pipeline", "200"): 1, ("/v2/pipeline", "400"): 1}
+
+
+async def test_a_pipeline_of_writes_shares_a_commit_and_each_keeps_its_own_atomicity(
+    door: Open, commits: Callable[[], float]
+) -> None:
+    client = await door()
+    before = commits()
+    inserts = [execute(f"INSERT INTO t(a) VALUES ('{text}')") for text in ("x", "y", "x", "z")]
+    steps = [{"stmt": {"sql": sql}} for sql in ("INSERT INTO t(a) VALUES ('v')", "INSERT INTO t(a) VALUES ('y')")]
+    inserts.insert(2, {"type": "batch", "batch": {"steps": steps}})
+    results = (await answer(client, *inserts, CLOSE))["results"]
+    assert [result["type"] for result in results] == ["ok", "ok", "ok", "error", "ok", "ok"]
+    assert results[2]["response"]["result"]["step_errors"][1]["code"] == "SQLITE_CONSTRAINT"
+    assert code(results[3]) == "SQLITE_CONSTRAINT"
+    assert [results[at]["response"]["result"]["last_insert_rowid"] for at in (0, 1, 4)] == ["1", "2", "4"]
+    assert commits() == before + 1
+
+
+async def test_requests_of_a_pipeline_see_what_went_before_them(door: Open, commits: Callable[[], float]) -> None:
+    client = await door()
+    before = commits()
+    requests = [
+        execute("INSERT INTO t(a) VALUES ('x')"),
+        execute("INSERT INTO t(a) VALUES ('y')"),
+        execute("SELECT count(*), last_insert_rowid() FROM t"),
+        execute("INSERT INTO t(a) VALUES ('z')"),
+        execute("INSERT INTO t(a) SELECT 'rowid ' || last_insert_rowid()"),
+        execute("SELECT group_concat(a) FROM t"),
+        CLOSE,
+    ]
+    results = (await answer(client, *requests))["results"]
+    assert results[2]["response"]["result"]["rows"] == [[integer(2), integer(2)]]
+    assert results[5]["response"]["result"]["rows"] == [[{"type": "text", "value": "x,y,z,rowid 3"}]]
+    assert commits() == before + 3
+
+
+async def test_a_pipeline_whose_group_is_lost_runs_one_by_one(door: Open) -> None:
+    client = await door()
+    requests = [
+        execute("INSERT INTO t(a) VALUES ('x')"),
+        execute("INSERT OR ROLLBACK INTO t(a) VALUES ('x')"),
+        execute("INSERT INTO t(a) VALUES ('y')"),
+        execute("SELECT group_concat(a) FROM t"),
+        CLOSE,
+    ]
+    results = (await answer(client, *requests))["results"]
+    assert [result["type"] for result in results] == ["ok", "error", "ok", "ok", "ok"]
+    assert results[3]["response"]["result"]["rows"] == [[{"type": "text", "value": "x,y"}]]

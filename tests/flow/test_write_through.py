@@ -246,15 +246,19 @@ async def test_a_cancelled_held_write_never_runs(stage: Stage) -> None:
 
 
 async def test_a_write_that_began_comes_to_its_end_though_its_caller_has_gone(stage: Stage) -> None:
-    async with stage.stores[0].writer_turn:
-        gone = asyncio.ensure_future(stage.way.run([Step(insert("x"))]))
-        await until(lambda: stage.executors[0]._worker is not None and not stage.executors[0]._queue)
-        gone.cancel()
-        await asyncio.wait({gone})
-        holding = asyncio.ensure_future(stage.way.hold(0))
-        done, _ = await asyncio.wait({holding}, timeout=0.05)
-        assert not done
+    direct = sqlite3.connect(stage.stores[0].path, isolation_level=None)
+    direct.execute("BEGIN IMMEDIATE")
+    gone = asyncio.ensure_future(stage.way.run([Step(insert("x"))]))
+    await until(lambda: stage.executors[0]._worker is not None and not stage.executors[0]._queue)
+    gone.cancel()
+    holding = asyncio.ensure_future(stage.way.hold(0))
+    done, _ = await asyncio.wait({holding, gone}, timeout=0.05)
+    assert not done
+    direct.execute("ROLLBACK")
+    direct.close()
     await holding
+    await asyncio.wait({gone})
+    assert gone.cancelled()
     assert stage.all(0) == ["x"]
 
 
@@ -285,6 +289,24 @@ async def test_a_fence_is_busy_when_no_switch_is_known_and_waits_when_one_is(sta
     await stage.way.resume(stage.members[1], 2)
     await stage.way.run([Step(insert("x"))])
     assert (stage.all(0), stage.all(1)) == ([], ["x"])
+
+
+async def test_batches_of_one_client_keep_their_order_when_they_meet_a_fence(stage: Stage) -> None:
+    """The first one is written; the fence comes; the others wait for the next primary, in order."""
+    stream = stage.way.stream()
+    stage.alter(0, FENCE.replace("BEFORE INSERT ON t", "BEFORE INSERT ON t WHEN new.a <> 'first'"))
+    batches = [[Step(insert(text))] for text in ("first", "second", "third")]
+    async with stage.stores[0].writer_turn:
+        writing = asyncio.ensure_future(stream.batches(batches))
+        await until(lambda: stage.executors[0]._queue)
+        holding = asyncio.ensure_future(stage.way.hold(5))
+        await until(lambda: stage.way.holding)
+    await holding
+    assert stage.way.held == 1
+    await stage.way.resume(stage.members[1], 2)
+    results = await writing
+    assert [isinstance(result, BatchResult) for result in results] == [True] * 3
+    assert (stage.all(0), stage.all(1)) == (["first"], ["second", "third"])
 
 
 async def test_draining_answers_everybody(stage: Stage) -> None:

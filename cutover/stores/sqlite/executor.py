@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from cutover import clock
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchResult, Step
+from cutover.model.statement import BatchOutcome, BatchResult, Step
 from cutover.schema.batches import Route, route
 from cutover.stores.sqlite.connection import Connection
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
-from cutover.stores.sqlite.group import Outcome, run_group
+from cutover.stores.sqlite.group import run_group
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.reading import Reads
 from cutover.stores.sqlite.session import SqliteSession
@@ -29,7 +29,18 @@ _IDLE_CONNECTIONS = 8
 _LAST_SECONDS = 5.0
 """What a statement may take in all when the executor is closed: the service must come to its end."""
 
-_Waiting = tuple[Sequence[Step], "asyncio.Future[BatchResult]"]
+
+class _Waiting(asyncio.Future[list[BatchOutcome]]):
+    """A client's batches in the queue. Once they are under way, nobody is told of an end before it has come."""
+
+    def __init__(self, batches: Sequence[Sequence[Step]]) -> None:
+        super().__init__()
+        self.batches = batches
+        self.begun = False
+
+    def cancel(self, msg: str | None = None) -> bool:
+        """Take them back, if that is still possible."""
+        return not self.begun and super().cancel(msg)
 
 
 class SqliteExecutor:
@@ -62,19 +73,25 @@ class SqliteExecutor:
         """Run a batch of no stream. Returns when it is durable.
 
         Raises `Fenced` if the store's fence refused it, `StatementError` if no write lock was to be had; nothing was
-        executed then. A cancelled caller that still waits is forgotten; one whose group began is not waited for, and
-        its batch comes to its end.
+        executed then. A cancelled caller that still waits is forgotten; one whose group began ends with it.
         """
         way = route(steps)
         if way is Route.READ:
             return await self._reads.run(steps)
         if way is Route.SESSION:
             return await self._run_in_session(steps)
-        future: asyncio.Future[BatchResult] = asyncio.get_running_loop().create_future()
-        self._queue.append((steps, future))
+        outcome = (await self.submit((steps,)))[0]
+        if isinstance(outcome, BatchResult):
+            return outcome
+        raise outcome
+
+    def submit(self, batches: Sequence[Sequence[Step]]) -> asyncio.Future[list[BatchOutcome]]:
+        """Self-contained batches that may write: they share the next commit with whoever waits, and each other."""
+        waiting = _Waiting(batches)
+        self._queue.append(waiting)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
-        return await future
+        return waiting
 
     async def close(self) -> None:
         """Finish the writes that wait, and close the connections of past sessions."""
@@ -109,45 +126,41 @@ class SqliteExecutor:
             await session.close()
 
     async def _work(self) -> None:
-        """Serve the queue until it is empty. What arrives while a group is written makes the next one."""
+        """Serve the queue until it is empty. What arrives before the turn has come, or while a group is written, makes
+        the next one."""
         try:
             while self._queue:
-                group = self._take()
-                if group:
-                    await self._commit(group)
+                with self.turns.waiting():
+                    await self._store.writer_turn.acquire()
+                try:
+                    if group := self._take():
+                        await self._commit(group)
+                finally:
+                    self._store.writer_turn.release()
         finally:
             self._worker = None
 
     def _take(self) -> list[_Waiting]:
         group: list[_Waiting] = []
-        while self._queue and len(group) < _LARGEST_GROUP:
+        size = 0
+        while self._queue and size < _LARGEST_GROUP:
             waiting = self._queue.popleft()
-            if not waiting[1].done():
+            if not waiting.done():
+                waiting.begun = True
+                size += len(waiting.batches)
                 group.append(waiting)
         return group
 
     async def _commit(self, group: list[_Waiting]) -> None:
         began = clock.monotonic()
         try:
-            with self.turns.waiting():
-                outcomes = await self._store.write(
-                    partial(run_group, batches=[steps for steps, _ in group], limit=self.limit)
-                )
+            clients = [waiting.batches for waiting in group]
+            outcomes = await self._store.write_in_turn(partial(run_group, clients=clients, limit=self.limit))
         except Exception as error:  # noqa: BLE001  # every waiter gets an answer
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(error)
+            for waiting in group:
+                waiting.set_exception(error)
             return
         self._metrics.write_commit_seconds.observe(clock.monotonic() - began)
         self._metrics.write_group_size.observe(len(group))
-        for (_, future), outcome in zip(group, outcomes, strict=True):
-            _settle(future, outcome)
-
-
-def _settle(future: asyncio.Future[BatchResult], outcome: Outcome) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, BatchResult):
-        future.set_result(outcome)
-    else:
-        future.set_exception(outcome)
+        for waiting, found in zip(group, outcomes, strict=True):
+            waiting.set_result(found)

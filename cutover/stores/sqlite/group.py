@@ -12,12 +12,10 @@ from collections.abc import Sequence
 
 from cutover.crashpoints import crash_point
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import BatchResult, StatementResult, Step, holds
+from cutover.model.statement import BatchOutcome, BatchResult, StatementResult, Step, holds
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_statement, run_steps, translate
-
-Outcome = BatchResult | StatementError | Fenced
 
 _SAVEPOINT = "_cutover_batch"
 _SAVEPOINT_SQL = {
@@ -34,35 +32,46 @@ class _Lost(Exception):
     """The group's transaction is gone."""
 
 
-def run_group(db: sqlite3.Connection, batches: Sequence[Sequence[Step]], limit: Limit) -> list[Outcome]:
-    """Run self-contained batches and return when they are durable: one outcome each, in order.
+def run_group(
+    db: sqlite3.Connection, clients: Sequence[Sequence[Sequence[Step]]], limit: Limit
+) -> list[list[BatchOutcome]]:
+    """Run the self-contained batches of some clients and return when they are durable: one outcome each, in order.
 
     An outcome is the batch's result, or the error because of which nothing of it was executed.
     """
     with limit.on(db):
-        return _run_group(db, batches)
+        return _run_group(db, clients)
 
 
-def _run_group(db: sqlite3.Connection, batches: Sequence[Sequence[Step]]) -> list[Outcome]:
-    if len(batches) == 1:
-        return [run_alone(db, batches[0])]
+def _run_group(db: sqlite3.Connection, clients: Sequence[Sequence[Sequence[Step]]]) -> list[list[BatchOutcome]]:
+    if len(clients) == 1 and len(clients[0]) == 1:
+        return [[run_alone(db, clients[0][0])]]
     try:
         db.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
-        return [_reason(error) for _ in batches]
+        return [[_reason(error) for _ in batches] for batches in clients]
     try:
-        results: list[Outcome] = [_member(db, steps) for steps in batches]
+        results: list[list[BatchOutcome]] = [[_member(db, steps) for steps in batches] for batches in clients]
         crash_point("group.before_commit")
         db.execute("COMMIT")
         crash_point("group.after_commit")
     except (_Lost, sqlite3.Error):
         if db.in_transaction:
             db.execute("ROLLBACK")
-        return [run_alone(db, steps) for steps in batches]
+        return [_one_by_one(db, batches) for batches in clients]
     return results
 
 
-def run_alone(db: sqlite3.Connection, steps: Sequence[Step]) -> Outcome:
+def _one_by_one(db: sqlite3.Connection, batches: Sequence[Sequence[Step]]) -> list[BatchOutcome]:
+    """Each on its own, in order; none after one that was fenced, or their order would not hold when they come again."""
+    outcomes: list[BatchOutcome] = []
+    for steps in batches:
+        fenced = outcomes and isinstance(outcomes[-1], Fenced)
+        outcomes.append(outcomes[-1] if fenced else run_alone(db, steps))
+    return outcomes
+
+
+def run_alone(db: sqlite3.Connection, steps: Sequence[Step]) -> BatchOutcome:
     """Run one self-contained batch in transactions of its own, as it is written."""
     try:
         return run_steps(db, [_immediate(step) for step in steps], fence_raises=True)

@@ -130,9 +130,12 @@ class SqliteStore:
 
         Raises what `work` raises. If the caller is cancelled, `work` still comes to its end first.
         """
-        writer = self._writer
         async with self.writer_turn:
-            return await settled(writer.run(partial(_tidily, work)))
+            return await self.write_in_turn(work)
+
+    async def write_in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """As `write`, for one who holds `writer_turn`."""
+        return await settled(self._writer.run(partial(_tidily, work)))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a pooled reader's thread. Raises what `work` raises; cancelling interrupts it."""
