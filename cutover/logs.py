@@ -41,6 +41,11 @@ def _line(event: Any, **options: Any) -> bytes:  # noqa: ANN401  # structlog's s
         return json.dumps(event, default=str).encode()
 
 
+def verbose() -> bool:
+    """Whether lines of the level debug are logged: for those who would not even build one otherwise."""
+    return bool(structlog.get_logger().is_enabled_for(logging.DEBUG))
+
+
 def counted(count: int, what: str) -> str:
     """ "1 row", "1,200 rows": for sentences about regular nouns."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -55,8 +55,7 @@ def observed(metrics: Metrics) -> Middleware:
         finally:
             took = monotonic() - began
             endpoint = endpoint_of(request)
-            metrics.requests.labels(endpoint, str(status)).inc()
-            metrics.request_seconds.labels(endpoint).observe(took)
+            metrics.requests.note(endpoint, str(status), took)
             actor = request.get(ACTOR)
             write = _level(request, status)
             write(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Protocol
-
-from aiohttp import web
 
 from cutover import clock
 from cutover.hrana.access import Tokens
@@ -13,12 +12,13 @@ from cutover.hrana.answers import write_batch, write_json, write_result
 from cutover.hrana.messages import Close, Pipeline, read_batch, read_json, read_pipeline, read_statement, resolved
 from cutover.hrana.replies import Reply, refusal, unauthorized
 from cutover.hrana.streams import HranaStream, Streams
-from cutover.logs import get_logger
+from cutover.logs import get_logger, verbose
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
 from cutover.write_through import WriteThrough
 
 _log = get_logger("front")
+_CODES = {status.value: str(status.value) for status in HTTPStatus}
 
 
 class Headers(Protocol):
@@ -39,7 +39,7 @@ class Front:
         self.tokens = Tokens(settings)
         self.streams = Streams(way, idle_timeout=settings.stream_idle_timeout, limit=settings.max_streams)
         self._metrics = metrics
-        self._endpoints: dict[str, _Endpoint] = {}
+        self._verbose = verbose()
 
     async def close(self) -> None:
         """Close every stream; their transactions are rolled back."""
@@ -63,11 +63,10 @@ class Front:
 
     def note(self, endpoint: str, status: int, took: float, requests: int) -> None:
         """Count and log one answer."""
-        known = self._endpoints.get(endpoint)
-        if known is None:
-            known = self._endpoints[endpoint] = _Endpoint(endpoint, self._metrics)
-        known.note(status, took)
-        _log.debug("request", method="POST", path=endpoint, status=status, ms=round(took * 1000, 2), requests=requests)
+        self._metrics.requests.note(endpoint, _CODES.get(status) or str(status), took)
+        if self._verbose:
+            ms = round(took * 1000, 2)
+            _log.debug("request", method="POST", path=endpoint, status=status, ms=ms, requests=requests)
 
     async def pipeline(self, body: bytes, version: int) -> Reply:
         """POST /v2/pipeline, /v3/pipeline."""
@@ -107,20 +106,3 @@ class Front:
         finally:
             await stream.close()
         return Reply(write_json({"result": write_batch(result)}), requests=1)
-
-
-class _Endpoint:
-    """The metrics of one endpoint, looked up once."""
-
-    def __init__(self, name: str, metrics: Metrics) -> None:
-        self._name = name
-        self._requests = metrics.requests
-        self._seconds = metrics.request_seconds.labels(name)
-        self._succeeded = metrics.requests.labels(name, "200")
-
-    def note(self, status: int, took: float) -> None:
-        self._seconds.observe(took)
-        if status == web.HTTPOk.status_code:
-            self._succeeded.inc()
-        else:
-            self._requests.labels(self._name, str(status)).inc()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -193,23 +193,12 @@ def read_batch(found: object, version: int) -> Batch:
 
 def read_value(found: object) -> SqlValue:
     """A Value. Raises `ProtocolError`."""
-    value = _object(found, "A value")
-    match value.get("type"):
-        case "text":
-            return _text(value.get("value"), "A text value")
-        case "integer":
-            return _integer(value.get("value"))
-        case "null":
-            return None
-        case "float":
-            number = value.get("value")
-            if isinstance(number, (int, float)) and not isinstance(number, bool):
-                return float(number)
-            raise ProtocolError("A float value must be a JSON number.")
-        case "blob":
-            return _blob(value.get("base64"))
-        case kind:
-            raise ProtocolError(f"A value has the unknown type {str(kind)[:40]!r}.")
+    value = found if isinstance(found, dict) else _object(found, "A value")
+    kind = value.get("type")
+    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None:
+        raise ProtocolError(f"A value has the unknown type {str(kind)[:40]!r}.")
+    return reader(value)
 
 
 def resolved(statement: Statement, stored: StoredSql | None, texts: Mapping[int, str]) -> Statement:
@@ -250,13 +239,26 @@ def _bool(found: object, what: str) -> bool:
     return found
 
 
+def _text_value(value: Json) -> str:
+    text = value.get("value")
+    return text if isinstance(text, str) else _text(text, "A text value")
+
+
+def _float_value(value: Json) -> float:
+    number = value.get("value")
+    if isinstance(number, (int, float)) and not isinstance(number, bool):
+        return float(number)
+    raise ProtocolError("A float value must be a JSON number.")
+
+
 def _int32(found: object, what: str) -> int:
     if not isinstance(found, int) or isinstance(found, bool) or not -(1 << 31) <= found < 1 << 31:
         raise ProtocolError(f"{what} must be a 32-bit integer.")
     return found
 
 
-def _integer(found: object) -> int:
+def _integer_value(value: Json) -> int:
+    found = value.get("value")
     if isinstance(found, str) and _INTEGER.fullmatch(found):
         number = int(found)
         if -_INT64 <= number < _INT64:
@@ -264,12 +266,21 @@ def _integer(found: object) -> int:
     raise ProtocolError("An integer value must be a string of decimal digits within 64 bits.")
 
 
-def _blob(found: object) -> bytes:
-    text = _text(found, "A blob value").rstrip("=")
+def _blob_value(value: Json) -> bytes:
+    text = _text(value.get("base64"), "A blob value").rstrip("=")
     try:
         return b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ProtocolError("A blob value must be base64 in the standard alphabet.") from None
+
+
+_READERS: dict[str, Callable[[Json], SqlValue]] = {
+    "text": _text_value,
+    "integer": _integer_value,
+    "null": lambda _: None,
+    "float": _float_value,
+    "blob": _blob_value,
+}
 
 
 def _sql(found: Json) -> str | StoredSql:

@@ -41,6 +41,8 @@ class StatementKind(StrEnum):
     MANY = "many"
     """More than one statement where there must be one."""
 
+    __hash__ = str.__hash__  # an enumeration's own is a Python function, and kinds are looked up for each statement
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -62,6 +64,8 @@ class Shape:
     """A PRAGMA that only confirms what holds for every stream anyway (foreign_keys = ON)."""
     plain: tuple[str, tuple[str, ...]] | None = None
     """(table, columns or "*") of a query whose result columns are nothing but columns of one table."""
+    simple: bool = False
+    """Only changes rows, and gives none: what most writes are."""
 
 
 MAX_PARAM = 32766
@@ -84,6 +88,8 @@ _VERBS = {
     "SAVEPOINT": StatementKind.SAVEPOINT,
     "RELEASE": StatementKind.RELEASE,
 }
+COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
+"""Verbs of statements that change a number of rows."""
 _DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
 _MEMORIES = ("LAST_INSERT_ROWID", "CHANGES", "TOTAL_CHANGES")
 
@@ -143,18 +149,20 @@ def _inspect(sql: str) -> Shape:
     run = found[0][1]
     numbered = parameters(run)
     shape = _shape(run)
+    returning = shape.kind is StatementKind.WRITE and any(_is(token, "RETURNING") for token in run)
     return Shape(
         kind=shape.kind,
         verb=shape.verb,
         params=numbered or (),
         reason=shape.reason,
-        returning=shape.kind is StatementKind.WRITE and any(_is(token, "RETURNING") for token in run),
+        returning=returning,
         explain=shape.verb == "EXPLAIN",
         remembers=any(_is_memory(run, at) for at in range(len(run) - 2)),
         pragma=shape.pragma,
         bad_param=numbered is None,
         default=shape.default,
         plain=plain_select(run) if shape.verb == "SELECT" else None,
+        simple=shape.verb in COUNTED and shape.kind is StatementKind.WRITE and not returning and numbered is not None,
     )
 
 

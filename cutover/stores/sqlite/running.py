@@ -11,13 +11,12 @@ from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, ResultColumn, Statement, StatementResult, Step, holds
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
-from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
+from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, refusal
 from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
 from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.limit import begin_statement
 
-_COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
 _PRIMARY_CODES = {
     getattr(sqlite3, f"SQLITE_{name}"): f"SQLITE_{name}"
     for name in (
@@ -40,6 +39,8 @@ def run_statement(db: sqlite3.Connection, statement: Statement, types: DeclaredT
     A statement that fails leaves nothing of itself behind, except where its own OR FAIL says so.
     """
     shape = inspect(statement.sql)
+    if shape.simple:
+        return _change(db, statement.sql, shape, bind(shape, statement))
     refused = refusal(shape)
     if refused:
         raise refused
@@ -112,6 +113,24 @@ def translate(error: Exception) -> StatementError | Fenced:
     return StatementError(text, name, retry=name in ("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
+def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlValue, ...]) -> StatementResult:
+    """A simple one, on the shortest way."""
+    begin_statement()
+    try:
+        cursor = db.execute(sql, for_driver(shape, values))
+    except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+        raise translate(error) from None
+    return _counted(db, cursor, shape, StatementResult())
+
+
+def _counted(db: sqlite3.Connection, cursor: sqlite3.Cursor, shape: Shape, result: StatementResult) -> StatementResult:
+    affected = cursor.rowcount
+    result.affected = affected if affected >= 0 else db.execute("SELECT changes()").fetchone()[0]
+    if shape.verb in ("INSERT", "REPLACE"):
+        result.last_insert_rowid = cursor.lastrowid if result.affected else 0
+    return result
+
+
 def _guarded(
     db: sqlite3.Connection,
     sql: str,
@@ -164,12 +183,7 @@ def _run(
         names = tuple([column[0] for column in description])
         declared = types.of(db, shape.plain, len(names)) if types is not None and shape.plain is not None else None
         result.columns = _columns(names, declared)
-    if shape.verb in _COUNTED and not shape.explain:
-        affected = cursor.rowcount
-        result.affected = affected if affected >= 0 else db.execute("SELECT changes()").fetchone()[0]
-        if shape.verb in ("INSERT", "REPLACE"):
-            result.last_insert_rowid = cursor.lastrowid if result.affected else 0
-    return result
+    return _counted(db, cursor, shape, result) if shape.verb in COUNTED and not shape.explain else result
 
 
 @lru_cache(maxsize=2048)
