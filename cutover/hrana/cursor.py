@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import orjson
+
 from cutover.errors import StatementError
 from cutover.hrana.answers import Json, write_columns, write_error, write_json, write_row
 from cutover.model.statement import BatchResult, StatementResult
 
 _CHUNK = 64 * 1024
+_LARGEST = 1024 * 1024
 
 
 def cursor_chunks(outcome: BatchResult | StatementError) -> Iterator[bytes]:
     """The lines after the first one, joined to chunks of about 64 KiB."""
     chunk = bytearray()
-    for entry in _entries(outcome):
+    for entry in entries(outcome):
         chunk += write_json(entry)
         chunk += b"\n"
         if len(chunk) >= _CHUNK:
@@ -24,7 +27,22 @@ def cursor_chunks(outcome: BatchResult | StatementError) -> Iterator[bytes]:
         yield bytes(chunk)
 
 
-def _entries(outcome: BatchResult | StatementError) -> Iterator[Json]:
+def some_entries(cursor: Iterator[Json], count: int) -> tuple[list[orjson.Fragment], bool]:
+    """At most `count` entries, fewer if they are large, and whether there are no more."""
+    found: list[orjson.Fragment] = []
+    size = 0
+    while len(found) < count and size < _LARGEST:
+        entry = next(cursor, None)
+        if entry is None:
+            return found, True
+        line = write_json(entry)
+        size += len(line)
+        found.append(orjson.Fragment(line))
+    return found, False
+
+
+def entries(outcome: BatchResult | StatementError) -> Iterator[Json]:
+    """A batch's result, one entry after the other."""
     if isinstance(outcome, StatementError):
         yield {"type": "error", "error": write_error(outcome)}
         return

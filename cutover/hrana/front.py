@@ -11,7 +11,9 @@ from cutover.hrana.access import Tokens
 from cutover.hrana.answers import write_batch, write_json, write_result
 from cutover.hrana.messages import Close, Pipeline, read_batch, read_json, read_pipeline, read_statement, resolved
 from cutover.hrana.replies import Reply, refusal, unauthorized
-from cutover.hrana.streams import HranaStream, Streams
+from cutover.hrana.stream import HranaStream
+from cutover.hrana.streams import Streams
+from cutover.hrana.websocket import Sockets
 from cutover.logs import get_logger, verbose
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
@@ -38,6 +40,7 @@ class Front:
         self.settings = settings
         self.tokens = Tokens(settings)
         self.streams = Streams(way, idle_timeout=settings.stream_idle_timeout, limit=settings.max_streams)
+        self.sockets = Sockets(self.streams, self.tokens, metrics, max_message=settings.max_request_bytes)
         self._metrics = metrics
         self._verbose = verbose()
 
@@ -102,7 +105,7 @@ class Front:
         batch = read_batch(read_json(body).get("batch"), 1)
         stream = self.streams.open(kept=False)
         try:
-            result = await stream.stream.batch(stream.steps(batch))
+            result = await stream.stream.batch(stream.texts.resolve_batch(batch).steps)
         finally:
             await stream.close()
         return Reply(write_json({"result": write_batch(result)}), requests=1)

@@ -13,7 +13,7 @@ from cutover.hrana.cursor import cursor_chunks
 from cutover.hrana.front import Front
 from cutover.hrana.messages import Batch, read_batch, read_baton, read_json
 from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal, unauthorized
-from cutover.hrana.streams import HranaStream
+from cutover.hrana.stream import HranaStream
 from cutover.model.statement import BatchResult
 from cutover.write_through import HeldTooLong, ShuttingDown
 
@@ -43,8 +43,10 @@ def make_app(front: Front) -> web.Application:
             *(web.options(path, _preflight) for path in posts),
             *(web.get(path, _hello) for path in ("/v1", "/v2", "/v3", "/health")),
             web.get("/version", _version),
+            web.get("/", front.sockets.serve),
         ]
     )
+    app.on_shutdown.append(lambda _app: front.sockets.close())
     app.on_cleanup.append(lambda _app: front.close())
     return app
 
@@ -100,7 +102,7 @@ async def _stream_cursor(front: Front, request: web.Request) -> web.StreamRespon
 
 async def _outcome(stream: HranaStream, batch: Batch, *, fresh: bool) -> BatchResult | StatementError:
     try:
-        return await stream.stream.batch(stream.steps(batch))
+        return await stream.stream.batch(stream.texts.resolve_batch(batch).steps)
     except (HeldTooLong, ShuttingDown) as error:
         if fresh:
             raise

@@ -45,6 +45,10 @@ class ProtocolError(CutoverError):
         self.code = code
 
 
+class NotJson(ProtocolError):
+    """What came is no JSON at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredSql:
     """Stands for a text that the client stored under this id."""
@@ -118,13 +122,13 @@ class Pipeline:
     requests: tuple[Request, ...]
 
 
-def read_json(body: bytes) -> Json:
-    """A body that must hold one JSON object. Raises `ProtocolError`."""
+def read_json(body: bytes, what: str = "The body") -> Json:
+    """What must hold one JSON object. Raises `NotJson`, `ProtocolError`."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ProtocolError(f"The body is not valid JSON: {error}.") from None
-    return _object(found, "The body")
+        raise NotJson(f"{what} is not valid JSON: {error}.") from None
+    return _object(found, what)
 
 
 def read_pipeline(body: bytes, version: int) -> Pipeline:
@@ -138,6 +142,16 @@ def read_baton(found: Json) -> str | None:
     """The baton; it may be absent."""
     baton = found.get("baton")
     return None if baton is None else _text(baton, "baton")
+
+
+def read_id(found: Json, field: str) -> int:
+    """An id that the client gave. Raises `ProtocolError`."""
+    return _int32(found.get(field), field)
+
+
+def read_part(found: Json, field: str) -> Json:
+    """An object inside of another. Raises `ProtocolError`."""
+    return _object(found.get(field), field)
 
 
 def read_request(found: Json, version: int) -> Request:

@@ -5,19 +5,16 @@ Content types are written without a charset: clients compare them as they are.
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from cutover.errors import StatementError
 from cutover.hrana.answers import write_error, write_json
+from cutover.hrana.failures import outcome_unknown
 from cutover.hrana.messages import ProtocolError
-from cutover.hrana.streams import Busy
-from cutover.logs import get_logger
+from cutover.hrana.stream import Busy
 from cutover.write_through import HeldTooLong, ShuttingDown
-
-_log = get_logger("front")
 
 JSON = "application/json"
 PLAIN = "text/plain"
@@ -60,13 +57,4 @@ def refusal(error: Exception) -> Reply:
         case web.HTTPException():
             raise error
         case _:
-            return _failure(error)
-
-
-def _failure(error: Exception) -> Reply:
-    """Something of ours is wrong. The log says where, without the error's text, which may hold an application's data;
-    the client learns that the outcome is not known."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("A request failed.", kind=type(error).__name__, where=where)
-    text = "The service failed while it ran this request; whether it was executed is not known."
-    return Reply(write_json({"message": text, "code": "OUTCOME_UNKNOWN"}), 500)
+            return Reply(write_json(write_error(outcome_unknown(error))), 500)

@@ -1,160 +1,22 @@
-"""Streams over HTTP: who may go on with which, for how long, and what a request does to one."""
+"""The streams that are open, and over HTTP: who may go on with which, and for how long."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Coroutine
+from typing import Any
 
 from cutover import clock
 from cutover.errors import StatementError
-from cutover.hrana.answers import Json, write_batch, write_description, write_error, write_result
 from cutover.hrana.batons import Batons
-from cutover.hrana.messages import (
-    Batch,
-    Close,
-    CloseSql,
-    Describe,
-    Execute,
-    GetAutocommit,
-    ProtocolError,
-    Request,
-    SequenceOf,
-    StoreSql,
-    look_up,
-    resolved,
-)
-from cutover.model.statement import BatchResult, StatementResult, Step
-from cutover.write_through import HeldTooLong, ShuttingDown, Stream, WriteThrough
+from cutover.hrana.messages import ProtocolError
+from cutover.hrana.stream import Busy, HranaStream
+from cutover.write_through import ShuttingDown, WriteThrough
 
-_STORED_TEXTS = 150
-_STORED_LENGTH = 64 * 1024
 _REMEMBER_EXPIRED = 300.0
 _INVALID = "Received an invalid baton."
-
-
-class Busy(Exception):
-    """Nothing was executed and the client should come back: HTTP 503."""
-
-    def __init__(self, error: StatementError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-class HranaStream:
-    """One stream as the protocol knows it: SQL and stored texts."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.texts: dict[int, str] = {}
-        self.closed = False
-        self.stream_id = 0
-        self.sequence = 0
-        self.idle_since = 0.0
-
-    async def pipeline(self, requests: Sequence[Request], *, fresh: bool) -> list[Json]:
-        """One result a request. Raises `ProtocolError`, or `Busy` if a `fresh` pipeline could not begin at all."""
-        results: list[Json] = []
-        while len(results) < len(requests):
-            if self.closed:
-                raise ProtocolError("A request follows the stream's close.")
-            at = len(results)
-            try:
-                joint = self._joint(requests, at)
-                if len(joint) > 1:
-                    outcomes = await self.stream.batches(joint)
-                    results += [_joint_result(*pair) for pair in zip(requests[at:], outcomes, strict=False)]
-                else:
-                    results.append({"type": "ok", "response": await self._perform(requests[at])})
-            except (HeldTooLong, ShuttingDown) as error:
-                if fresh and at == 0:
-                    raise Busy(error) from None
-                results += [{"type": "error", "error": write_error(error)}] * max(len(joint), 1)
-            except StatementError as error:
-                results += [{"type": "error", "error": write_error(error)}] * max(len(joint), 1)
-        return results
-
-    def _joint(self, requests: Sequence[Request], at: int) -> list[Sequence[Step]]:
-        """The batches of the requests from this one on that can share a commit; of a lone one, nothing."""
-        joint: list[Sequence[Step]] = []
-        if len(requests) < at + 2 or not isinstance(requests[at + 1], (Execute, Batch)):
-            return joint
-        for request in requests[at:]:
-            if not isinstance(request, (Execute, Batch)):
-                break
-            steps = self._steps_of(request)
-            if not self.stream.joins(steps):
-                break
-            joint.append(steps)
-        return joint
-
-    def _steps_of(self, request: Execute | Batch) -> Sequence[Step]:
-        if isinstance(request, Batch):
-            return self.steps(request)
-        return (Step(resolved(request.statement, request.stored, self.texts)),)
-
-    def steps(self, batch: Batch) -> tuple[Step, ...]:
-        """The steps with their texts. Raises `ProtocolError` for an unknown id."""
-        if batch.stored is None:
-            return batch.steps
-        return tuple(
-            Step(resolved(step.statement, text, self.texts), step.condition)
-            for step, text in zip(batch.steps, batch.stored, strict=True)
-        )
-
-    async def close(self) -> None:
-        """Roll back what is open; idempotent."""
-        self.closed = True
-        await self.stream.close()
-
-    async def _perform(self, request: Request) -> Json:
-        match request:
-            case Execute(statement, stored):
-                result = await self.stream.execute(resolved(statement, stored, self.texts))
-                return {"type": "execute", "result": write_result(result)}
-            case Close():
-                await self.close()
-                return {"type": "close"}
-            case Batch():
-                return {"type": "batch", "result": write_batch(await self.stream.batch(self.steps(request)))}
-            case SequenceOf(sql):
-                await self.stream.sequence(look_up(sql, self.texts))
-                return {"type": "sequence"}
-            case Describe(sql):
-                description = await self.stream.describe(look_up(sql, self.texts))
-                return {"type": "describe", "result": write_description(description)}
-            case StoreSql(sql_id, sql):
-                self._store(sql_id, sql)
-                return {"type": "store_sql"}
-            case CloseSql(sql_id):
-                self.texts.pop(sql_id, None)
-                return {"type": "close_sql"}
-            case GetAutocommit():
-                return {"type": "get_autocommit", "is_autocommit": not self.stream.in_transaction}
-
-    def _store(self, sql_id: int, sql: str) -> None:
-        if sql_id in self.texts:
-            raise ProtocolError(f"The id {sql_id} holds an SQL text already.")
-        if len(self.texts) >= _STORED_TEXTS:
-            raise StatementError(f"A stream can store {_STORED_TEXTS} SQL texts.", "SQL_STORE_TOO_MANY")
-        if len(sql) > _STORED_LENGTH:
-            raise StatementError(f"A stored SQL text can have {_STORED_LENGTH} characters.", "SQL_STORE_TOO_LARGE")
-        self.texts[sql_id] = sql
-
-
-def _joint_result(request: Request, outcome: BatchResult | StatementError) -> Json:
-    """What one of several requests that were run together is answered."""
-    if isinstance(outcome, StatementError):
-        return {"type": "error", "error": write_error(outcome)}
-    if isinstance(request, Batch):
-        return {"type": "ok", "response": {"type": "batch", "result": write_batch(outcome)}}
-    if outcome.errors[0] is not None:
-        return {"type": "error", "error": write_error(outcome.errors[0])}
-    return {
-        "type": "ok",
-        "response": {"type": "execute", "result": write_result(outcome.results[0] or StatementResult())},
-    }
 
 
 class Streams:
@@ -173,13 +35,17 @@ class Streams:
         self._timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
+    def __len__(self) -> int:
+        """Number of streams that count against the limit."""
+        return len(self._busy) + len(self._idle)
+
     def open(self, *, kept: bool) -> HranaStream:
         """A new stream; `kept`: it will outlive its request. Raises `Busy` if there are too many."""
         if self._way.draining:
             raise Busy(ShuttingDown())
         stream = HranaStream(self._way.stream())
         if kept:
-            if len(self._busy) + len(self._idle) >= self._limit:
+            if len(self) >= self._limit:
                 raise Busy(StatementError(f"There are {self._limit} streams open already.", "SQLITE_BUSY", retry=True))
             self._next_id += 1
             stream.stream_id = self._next_id
@@ -222,6 +88,12 @@ class Streams:
         self._busy.pop(stream.stream_id, None)
         await stream.close()
 
+    def finish(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Have streams of a client that is gone closed, whoever is cancelled meanwhile. `close` waits for it."""
+        task = asyncio.create_task(ending)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
     async def close(self) -> None:
         """Close every stream."""
         if self._timer is not None:
@@ -247,9 +119,7 @@ class Streams:
                 break
             del self._idle[stream_id]
             self._expired[stream_id] = now
-            task = asyncio.create_task(stream.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self.finish(stream.close())
         while self._expired and next(iter(self._expired.values())) < now - _REMEMBER_EXPIRED:
             self._expired.popitem(last=False)
         self._schedule()

@@ -1,0 +1,150 @@
+"""The streams of one WebSocket: each performs its requests in order, in a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from cutover import clock
+from cutover.errors import StatementError
+from cutover.hrana.answers import Json
+from cutover.hrana.cursor import entries, some_entries
+from cutover.hrana.failures import outcome_unknown
+from cutover.hrana.messages import Batch
+from cutover.hrana.socket_messages import CloseCursor, CloseStream, FetchCursor, OnStream, OpenCursor
+from cutover.hrana.stream import HranaStream
+from cutover.hrana.streams import Streams
+
+StreamRequest = OnStream | CloseStream | OpenCursor | FetchCursor | CloseCursor
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A request that was read and waits for its stream."""
+
+    request_id: int
+    request: StreamRequest
+    size: int
+    """Length of its message."""
+    since: float
+
+
+Answer = Callable[[Work, Json | StatementError], Awaitable[None]]
+"""Sends a response or an error. Returns when there is room for the next one."""
+
+
+class Backlog:
+    """What of a socket was read and not answered yet. Full, it makes the client wait: nothing more is read."""
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._count = self._bytes = 0
+        self._changed = asyncio.Event()
+
+    def add(self, size: int) -> None:
+        """A request was read."""
+        self._count += 1
+        self._bytes += size
+
+    def remove(self, size: int) -> None:
+        """It was answered."""
+        self._count -= 1
+        self._bytes -= size
+        self._changed.set()
+
+    async def room(self) -> None:
+        """Wait until another request may be read."""
+        while self._count >= self._most or self._bytes >= self._most_bytes:
+            await self._change()
+
+    async def empty(self) -> None:
+        """Wait until everything is answered."""
+        while self._count:
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+class SocketStream:
+    """One stream of a socket. Without a `stream` it failed to open: every request is told so, until it is closed."""
+
+    def __init__(self, stream: HranaStream | None, streams: Streams, answer: Answer) -> None:
+        self.cursor_id: int | None = None
+        """The cursor that is open once all requests so far are done."""
+        self._stream = stream
+        self._streams = streams
+        self._answer = answer
+        self._cursor: Iterator[Json] | None = None
+        self._queue: deque[Work] = deque()
+        self._filled = asyncio.Event()
+        self._task = asyncio.create_task(self._work())
+
+    def add(self, work: Work) -> None:
+        """To be performed after all that came before."""
+        self._queue.append(work)
+        self._filled.set()
+
+    def when_closed(self, closed: Callable[[SocketStream], None]) -> None:
+        """Have `closed` called once its last request was answered."""
+        self._task.add_done_callback(lambda _: closed(self))
+
+    async def abandon(self) -> None:
+        """The client is gone: what is open is rolled back, what waits is forgotten."""
+        self._task.cancel()
+        try:
+            if self._stream is not None:
+                await self._stream.stream.expel()
+        finally:
+            await asyncio.wait({self._task})
+            if self._stream is not None:
+                await self._streams.end(self._stream)
+
+    async def _work(self) -> None:
+        closed = False
+        while not closed:
+            while not self._queue:
+                self._filled.clear()
+                await self._filled.wait()
+            work = self._queue.popleft()
+            closed = isinstance(work.request, CloseStream)
+            try:
+                outcome: Json | StatementError = await self._perform(work.request)
+            except StatementError as error:
+                outcome = error
+            except Exception as error:  # noqa: BLE001  # every request gets an answer
+                outcome = outcome_unknown(error)
+            await self._answer(work, outcome)
+
+    async def _perform(self, request: StreamRequest) -> Json:
+        match request:
+            case CloseStream():
+                if self._stream is not None:
+                    await self._streams.end(self._stream)
+                return {"type": "close_stream"}
+            case FetchCursor(_, count):
+                if self._cursor is None:
+                    raise StatementError("The cursor failed to open.", "CURSOR_NOT_OPEN")
+                found, done = some_entries(self._cursor, count)
+                return {"type": "fetch_cursor", "entries": found, "done": done}
+            case CloseCursor():
+                self._cursor = None
+                return {"type": "close_cursor"}
+        if self._stream is None:
+            raise StatementError("The stream failed to open; close it.", "STREAM_NOT_OPEN")
+        if isinstance(request, OpenCursor):
+            self._cursor = await self._open(self._stream, request.batch)
+            return {"type": "open_cursor"}
+        return await self._stream.perform(request.request)
+
+    async def _open(self, stream: HranaStream, batch: Batch) -> Iterator[Json]:
+        return entries(await stream.stream.batch(batch.steps))
+
+
+def work_of(request_id: int, request: StreamRequest, size: int) -> Work:
+    """A request that came just now."""
+    return Work(request_id, request, size, clock.monotonic())

@@ -1,0 +1,135 @@
+"""One stream as the protocol knows it, whichever way its requests come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from cutover.errors import StatementError
+from cutover.hrana.answers import Json, write_batch, write_description, write_error, write_result
+from cutover.hrana.messages import (
+    Batch,
+    Close,
+    CloseSql,
+    Describe,
+    Execute,
+    GetAutocommit,
+    ProtocolError,
+    Request,
+    SequenceOf,
+    StoreSql,
+)
+from cutover.hrana.stored import StoredTexts
+from cutover.model.statement import BatchResult, StatementResult, Step
+from cutover.write_through import HeldTooLong, ShuttingDown, Stream
+
+
+class Busy(Exception):
+    """Nothing was executed and the client should come back: HTTP 503."""
+
+    def __init__(self, error: StatementError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class HranaStream:
+    """Performs one request after the other. What it knows of HTTP are only the marks that `Streams` makes on it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.texts = StoredTexts()
+        self.closed = False
+        self.stream_id = 0
+        self.sequence = 0
+        self.idle_since = 0.0
+
+    async def pipeline(self, requests: Sequence[Request], *, fresh: bool) -> list[Json]:
+        """One result a request. Raises `ProtocolError`, or `Busy` if a `fresh` pipeline could not begin at all."""
+        results: list[Json] = []
+        while len(results) < len(requests):
+            outcomes = await self.go_on(requests, len(results))
+            if fresh and not results and all(isinstance(found, (HeldTooLong, ShuttingDown)) for found in outcomes):
+                raise Busy(outcomes[0])
+            results += [
+                {"type": "error", "error": write_error(found)}
+                if isinstance(found, StatementError)
+                else {"type": "ok", "response": found}
+                for found in outcomes
+            ]
+        return results
+
+    async def go_on(self, requests: Sequence[Request], at: int = 0) -> list[Json | StatementError]:
+        """Perform the request with this number, and with it those after it that can share its commit.
+
+        One response or error for each that was performed. Raises `ProtocolError`.
+        """
+        if self.closed:
+            raise ProtocolError("A request follows the stream's close.")
+        joint = self._joint(requests, at)
+        try:
+            if len(joint) > 1:
+                found = await self.stream.batches(joint)
+                return [_joint_outcome(*pair) for pair in zip(requests[at:], found, strict=False)]
+            return [await self.perform(self.texts.resolve(requests[at]))]
+        except StatementError as error:
+            return [error] * max(len(joint), 1)
+
+    def _joint(self, requests: Sequence[Request], at: int) -> list[Sequence[Step]]:
+        """The batches of the requests from this one on that can share a commit; of a lone one, nothing."""
+        joint: list[Sequence[Step]] = []
+        if len(requests) < at + 2 or not isinstance(requests[at + 1], (Execute, Batch)):
+            return joint
+        for request in requests[at:]:
+            if not isinstance(request, (Execute, Batch)):
+                break
+            steps = _steps_of(self.texts.resolve(request))
+            if not self.stream.joins(steps):
+                break
+            joint.append(steps)
+        return joint
+
+    async def perform(self, request: Request) -> Json:
+        """The response to a request that has its texts in it. Raises `StatementError`, `ProtocolError`."""
+        match request:
+            case Execute(statement):
+                return {"type": "execute", "result": write_result(await self.stream.execute(statement))}
+            case Close():
+                await self.close()
+                return {"type": "close"}
+            case Batch(steps):
+                return {"type": "batch", "result": write_batch(await self.stream.batch(steps))}
+            case SequenceOf(sql):
+                await self.stream.sequence(_text(sql))
+                return {"type": "sequence"}
+            case Describe(sql):
+                return {"type": "describe", "result": write_description(await self.stream.describe(_text(sql)))}
+            case StoreSql() | CloseSql():
+                self.texts.take(request)
+                return {"type": "store_sql" if isinstance(request, StoreSql) else "close_sql"}
+            case GetAutocommit():
+                return {"type": "get_autocommit", "is_autocommit": not self.stream.in_transaction}
+            case _:
+                assert_never(request)
+
+    async def close(self) -> None:
+        """Roll back what is open; idempotent."""
+        self.closed = True
+        await self.stream.close()
+
+
+def _steps_of(request: Request) -> Sequence[Step]:
+    return (Step(request.statement),) if isinstance(request, Execute) else request.steps
+
+
+def _joint_outcome(request: Request, outcome: BatchResult | StatementError) -> Json | StatementError:
+    """What one of several requests that were run together is answered."""
+    if isinstance(outcome, StatementError):
+        return outcome
+    if isinstance(request, Batch):
+        return {"type": "batch", "result": write_batch(outcome)}
+    return outcome.errors[0] or {"type": "execute", "result": write_result(outcome.results[0] or StatementResult())}
+
+
+def _text(sql: object) -> str:
+    assert isinstance(sql, str), "resolved before"
+    return sql

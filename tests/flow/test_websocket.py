@@ -1,0 +1,116 @@
+"""The front door over WebSocket: a real socket, a real SQLite file."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession as Client
+from aiohttp import WSMsgType, WSServerHandshakeError
+
+from cutover.hrana.door import FrontDoor
+from cutover.write_through import WriteThrough
+from tests.support.front import Socket, connect, listening, opened
+
+
+@pytest.fixture
+async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
+    async with opened(sqlite_path) as way:
+        yield way
+
+
+@pytest.fixture
+async def door(way: WriteThrough) -> AsyncIterator[tuple[FrontDoor, Client]]:
+    async with listening(way) as found:
+        yield found
+
+
+@pytest.fixture
+def client(door: tuple[FrontDoor, Client]) -> Client:
+    return door[1]
+
+
+@pytest.fixture
+async def socket(client: Client) -> Socket:
+    return await connect(client)
+
+
+def integer(value: int) -> dict[str, str]:
+    return {"type": "integer", "value": str(value)}
+
+
+async def test_everything_may_be_sent_without_waiting(client: Client) -> None:
+    socket = await connect(client, "hrana2", hello=False)
+    await socket.say({"type": "hello"})
+    await socket.send("open_stream", stream_id=0)
+    await socket.send("store_sql", sql_id=5, sql="INSERT INTO t(a) VALUES ('x')")
+    await socket.send("execute", stream_id=0, stmt={"sql_id": 5})
+    await socket.send("close_sql", sql_id=5)
+    await socket.send("store_sql", sql_id=5, sql="SELECT a FROM t")
+    await socket.send("execute", stream_id=0, stmt={"sql_id": 5})
+    await socket.send("close_stream", stream_id=0)
+    assert await socket.hear() == {"type": "hello_ok"}
+    answers = {answer["request_id"]: answer for answer in [await socket.hear() for _ in range(7)]}
+    assert [answers[at]["response"]["type"] for at in range(1, 8)] == [
+        *("open_stream", "store_sql", "execute", "close_sql", "store_sql", "execute", "close_stream"),
+    ]
+    assert answers[3]["response"]["result"]["affected_row_count"] == 1
+    assert answers[6]["response"]["result"]["rows"] == [[{"type": "text", "value": "x"}]]
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (("hrana2", "hrana1"), "hrana2"),
+        (("hrana1", "hrana2"), "hrana2"),
+        (("hrana3-protobuf", "hrana3", "hrana2", "hrana1"), "hrana3"),
+        (("hrana1", "hrana9"), "hrana1"),
+        ((), None),
+    ],
+)
+async def test_the_best_subprotocol_is_chosen(client: Client, offered: tuple[str, ...], chosen: str | None) -> None:
+    async with client.ws_connect("/", protocols=offered) as raw:
+        assert raw.protocol == chosen
+        await raw.send_str('{"type": "hello"}')
+        assert json.loads((await raw.receive()).data) == {"type": "hello_ok"}
+
+
+async def test_a_subprotocol_that_is_not_spoken_is_refused(client: Client) -> None:
+    with pytest.raises(WSServerHandshakeError) as refused:
+        await client.ws_connect("/", protocols=("hrana3-protobuf",))
+    assert refused.value.status == 400
+    assert (await client.get("/")).status == 426
+
+
+async def test_errors_of_sql_leave_the_connection_as_it_is(socket: Socket) -> None:
+    await socket.ask("open_stream", stream_id=-1)
+    assert (await socket.execute(-1, "SELEC"))["code"] == "SQL_PARSE_ERROR"
+    assert (await socket.execute(-1, "SELECT 1"))["rows"] == [[integer(1)]]
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("{", 1007),
+        ('"\ud800"', 1007),
+        ("[]", 1008),
+        ('{"type": "dance"}', 1008),
+        (b"{}", 1003),
+        ({"type": "request", "request_id": 1, "request": {"type": "open_stream", "stream_id": 1}}, 1008),
+        ({"type": "execute", "stream_id": 2, "stmt": {"sql": "SELECT 1"}}, 1008),
+        ({"type": "execute", "stream_id": 1, "stmt": {"sql_id": 3}}, 1008),
+        ({"type": "close_stream", "stream_id": 2}, 1008),
+        ({"type": "close", "stream_id": 1}, 1008),
+        ({"type": "open_stream", "stream_id": 1 << 31}, 1008),
+    ],
+)
+async def test_a_broken_protocol_closes(socket: Socket, message: Any, code: int) -> None:
+    await socket.ask("open_stream", stream_id=1)
+    if isinstance(message, bytes):
+        await socket.raw.send_bytes(message)
+    elif isinstance(message, str):
+        await socket.raw.send_frame(message.encode("utf-8", "surrogatepass"), WSMsgType.TEXT)
+    else:
+        request = message.get("request", message)
+        await socket.send(request.pop("type"), **request)
+    assert await socket.closed() == code
