@@ -365,6 +365,30 @@ async def test_closing_rolls_back_and_frees_the_lock(executor: SqliteExecutor) -
     assert codes(await executor.run(one("INSERT INTO t(a) VALUES ('x')"))) == [None]
 
 
+async def test_a_cancelled_close_keeps_the_connection_and_rolls_back(executor: SqliteExecutor) -> None:
+    session = executor.session()
+    await session.batch([*one("BEGIN IMMEDIATE"), *one("INSERT INTO t(a) VALUES ('gone')")])
+    closing = asyncio.ensure_future(session.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert len(executor._idle) == 1  # the session's own has come back
+    lent = await executor.lend()
+    assert await lent.run(lambda db: (db.in_transaction, db.execute("SELECT a FROM t").fetchall())) == (False, [])
+    await lent.close()
+
+
+async def test_a_read_that_nobody_waits_for_is_cut_off(store: SqliteStore) -> None:
+    executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=1, statement_timeout=0)
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
+    reading = asyncio.ensure_future(executor.run(one(endless)))
+    await executor.run(one("SELECT 1"))
+    reading.cancel()
+    async with asyncio.timeout(3):  # less than closing leaves to what is being read
+        await executor.close()
+
+
 async def test_foreign_keys_off_is_the_sessions_own(executor: SqliteExecutor) -> None:
     session = executor.session()
     await session.execute(Statement("PRAGMA foreign_keys = OFF"))

@@ -113,7 +113,7 @@ class _Hop:
             rest = self._group[self._at + 1 :]
             del self._group[self._at + 1 :]
             self._loop.call_soon_threadsafe(self._reads.turned_slow, self, rest)
-        return self._reads.limit.passed()
+        return self._reads.limit.passed() or self._group[self._at][1].cancelled()  # nobody waits for it any more
 
     def settle(self) -> None:
         """On the event loop: answer what is finished so far."""

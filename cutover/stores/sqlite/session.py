@@ -98,6 +98,9 @@ class SqliteSession:
             if may_write and not self._has_turn:
                 await self._lender.turns.take()
                 self._has_turn = True
+                if self._expelling is not None:  # meanwhile its client has gone: nothing is begun for nobody
+                    self._give_turn()
+                    raise self._expelling
             self._running = True
             types = None if self._ddl else self._lender.types
             try:
@@ -163,7 +166,11 @@ class SqliteSession:
             raise
 
     async def close(self) -> None:
-        """Roll back what is open and let go; idempotent."""
+        """Roll back what is open and let go, also for a caller that is cancelled meanwhile; idempotent."""
+        if self._connection is not None or self._lock.locked():
+            await settled(self._close())
+
+    async def _close(self) -> None:
         async with self._lock:
             self._stateful = False
             await self._end()
