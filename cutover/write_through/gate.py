@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from cutover import clock
@@ -67,10 +67,13 @@ class Gate:
         if self.draining:
             raise ShuttingDown
 
-    async def track(self, work: Coroutine[Any, Any, T], *, writes: bool, session: bool = False) -> T:
+    async def track(
+        self, work: Coroutine[Any, Any, T], *, writes: bool, cut_off: Callable[[], Awaitable[None]] | None = None
+    ) -> T:
         """Await `work` in a task of its own: whatever becomes of the caller, it comes to its end and is counted.
 
-        With `session`, a caller that is cancelled is let go when that end has come: it will close what `work` uses.
+        With `cut_off`, which shortens it, a caller that is cancelled is let go when that end has come: it will close
+        what `work` uses.
         """
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -80,7 +83,8 @@ class Gate:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if session and not task.done():
+            if cut_off is not None and not task.done():
+                await cut_off()
                 await asyncio.wait({task})
             raise
 

@@ -116,8 +116,10 @@ class Stream:
         """Roll back what is open; idempotent."""
         session, self._session = self._session, None
         if session is not None:
-            await session.close()
-            self._primary.gate.opened(self, False)
+            try:
+                await session.close()
+            finally:
+                self._primary.gate.opened(self, False)
 
     async def _in_session(self, steps: Sequence[Step]) -> BatchResult:
         gate = self._primary.gate
@@ -134,7 +136,7 @@ class Stream:
             raise ShuttingDown
         store = self._primary.member.store
         try:
-            result = await gate.track(self._run(session, steps), writes=may_write, session=True)
+            result = await gate.track(self._run(session, steps), writes=may_write, cut_off=session.expel)
         finally:
             self._open = session.in_transaction
         if not self._open:
