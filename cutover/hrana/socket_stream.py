@@ -96,13 +96,9 @@ class SocketStream:
     async def abandon(self) -> None:
         """The client is gone: what is open is rolled back, what waits is forgotten."""
         self._task.cancel()
-        try:
-            if self._stream is not None:
-                await self._stream.stream.expel()
-        finally:
-            await asyncio.wait({self._task})
-            if self._stream is not None:
-                await self._streams.end(self._stream)
+        await asyncio.wait({self._task})
+        if self._stream is not None:
+            await self._streams.end(self._stream)
 
     async def _work(self) -> None:
         closed = False
