@@ -8,15 +8,14 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 
 from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.values import SqlValue
-from cutover.schema.sqltext import Shape, StatementKind, inspect
-from cutover.stores.sqlite.describe import SchemaCopy as ColumnsOf
+from cutover.schema.sqltext import Shape, StatementKind
 from cutover.stores.sqlite.describe import describe
 from cutover.stores.sqlite.running import translate
+from cutover.stores.sqlite.schemacopy import SchemaCopy as ColumnsOf
 
 _IF_NOT_EXISTS = re.compile(
     r"\s*CREATE\s+(?:UNIQUE\s+)?(?:TABLE|INDEX|VIEW)\s+IF\s+NOT\s+EXISTS\s+(?:main\s*\.\s*)?"
@@ -52,21 +51,7 @@ class SchemaCopy:
 
     def describe(self, sql: str) -> Description:
         """What the statement is. Raises the `StatementError` that SQLite's own prepare raises."""
-        description = describe(self._compiler, self._columns, sql)
-        if description.columns or inspect(sql).kind is not StatementKind.READ:
-            return description
-        return replace(description, columns=self._columns_with_zeros(sql, len(description.params)))
-
-    def _columns_with_zeros(self, sql: str, parameters: int) -> tuple[ResultColumn, ...]:
-        """Columns of a query that does not run with NULL arguments, as LIMIT does not."""
-        self._left = _STEPS
-        try:
-            cursor = self._db.execute(sql, (0,) * parameters)
-        except sqlite3.Error:
-            return ()
-        names = [str(column[0]) for column in cursor.description or ()]
-        cursor.close()
-        return tuple(ResultColumn(name) for name in names)
+        return describe(self._compiler, self._columns, sql)
 
     def _tick(self) -> int:
         self._left -= 1

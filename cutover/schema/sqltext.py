@@ -62,6 +62,8 @@ class Shape:
     """Has a parameter number outside of SQLite's range."""
     default: bool = False
     """A PRAGMA that only confirms what holds for every stream anyway (foreign_keys = ON)."""
+    tables: bool = False
+    """A query that reads from something."""
     plain: tuple[str, tuple[str, ...]] | None = None
     """(table, columns or "*") of a query whose result columns are nothing but columns of one table."""
     simple: bool = False
@@ -161,6 +163,7 @@ def _inspect(sql: str) -> Shape:
         pragma=shape.pragma,
         bad_param=numbered is None,
         default=shape.default,
+        tables=shape.kind is StatementKind.READ and any(_is(token, "FROM") for token in run),
         plain=plain_select(run) if shape.verb == "SELECT" else None,
         simple=shape.verb in COUNTED and shape.kind is StatementKind.WRITE and not returning and numbered is not None,
     )

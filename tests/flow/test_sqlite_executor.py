@@ -112,7 +112,7 @@ async def test_declared_types(executor: SqliteExecutor) -> None:
     assert [column.decltype for column in result.columns] == ["INTEGER", "TEXT", "INT", "VARCHAR(9)"]
     result = (await executor.run(one("SELECT a, n + 1 FROM t"))).results[0]
     assert result is not None
-    assert [column.decltype for column in result.columns] == [None, None]
+    assert [column.decltype for column in result.columns] == ["TEXT", None]
 
 
 @pytest.mark.parametrize(
@@ -512,3 +512,40 @@ async def test_describe_sees_the_transactions_own_tables(executor: SqliteExecuto
 async def test_describing_something_endless_ends(executor: SqliteExecutor) -> None:
     endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
     assert (await executor.session().describe(endless)).is_readonly
+
+
+@pytest.mark.parametrize(
+    ("sql", "types"),
+    [
+        ("SELECT t.a, p.id FROM t JOIN parent AS p ON p.id = t.n", ["TEXT", "INTEGER"]),
+        ("SELECT *, rowid FROM (SELECT n AS x, a FROM t)", ["INT", "TEXT", None]),
+        ("WITH q AS (SELECT a, n + 1 AS m FROM t) SELECT m, a AS b, a FROM q WHERE a = ?", [None, "TEXT", "TEXT"]),
+        ("SELECT * FROM seen", ["VARCHAR(9)", None]),
+        ("SELECT a FROM t UNION ALL SELECT label FROM wide ORDER BY 1 LIMIT ? OFFSET :from", ["TEXT"]),
+        ("SELECT max(n), n, CAST(n AS TEXT), (SELECT label FROM wide) FROM t", [None, "INT", None, "VARCHAR(9)"]),
+        ("SELECT a, a FROM t LEFT JOIN wide ON a = label -- why not", ["TEXT", "TEXT"]),
+        ("SELECT label FROM wide INDEXED BY by_label WHERE label > ?1;", ["VARCHAR(9)"]),
+        ("INSERT INTO t(a, n) VALUES (?, 1) RETURNING n, a, a || '?' AS x", ["INT", "TEXT", None]),
+        ("UPDATE OR IGNORE t SET n = 2 WHERE a = ? RETURNING id", ["INTEGER"]),
+        ("SELECT 1 FROM t", [None]),
+    ],
+)
+async def test_declared_types_of_any_column_that_is_one_of_a_table(
+    executor: SqliteExecutor, sql: str, types: list[str | None]
+) -> None:
+    session = executor.session()
+    await session.sequence(
+        "CREATE TABLE wide (label VARCHAR(9)); CREATE VIEW seen AS SELECT label AS l, label || '!' AS shout FROM wide;"
+        "CREATE INDEX by_label ON wide (label)"
+    )
+    described = await session.describe(sql)
+    assert [column.decltype for column in described.columns] == types
+    await session.batch([*one("BEGIN")])
+    result = await session.execute(Statement(sql, tuple(1 for _ in described.params)))
+    assert result.columns == list(described.columns)
+    await session.close()
+
+
+async def test_describing_a_limit(executor: SqliteExecutor) -> None:
+    found = await executor.session().describe("SELECT a FROM t LIMIT ? OFFSET ?")
+    assert (found.columns, found.params) == ((ResultColumn("a", "TEXT"),), (None, None))

@@ -19,6 +19,7 @@ from cutover.stores.sqlite.describe import Describer
 from cutover.stores.sqlite.group import run_group
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.reading import Reads
+from cutover.stores.sqlite.schemacopy import SchemaCopies
 from cutover.stores.sqlite.session import SqliteSession
 from cutover.stores.sqlite.store import SqliteStore
 from cutover.stores.sqlite.turns import Turns
@@ -53,8 +54,9 @@ class SqliteExecutor:
 
         `statement_timeout`: seconds after which a statement is ended with SQLITE_INTERRUPT; 0: never.
         """
-        self.types = DeclaredTypes()
-        self.describer = Describer()
+        copies = SchemaCopies()
+        self.types = DeclaredTypes(copies)
+        self.describer = Describer(copies)
         self.limit = Limit(statement_timeout)
         self.turns = Turns(store.writer_turn, transaction_timeout)
         self._store = store

@@ -49,7 +49,7 @@ def run_statement(db: sqlite3.Connection, statement: Statement, types: DeclaredT
     sql = "BEGIN" if shape.kind is StatementKind.BEGIN_READ else statement.sql
     losing = loses_column(sql) if shape.verb == "ALTER" and not shape.explain else None
     if shape.returning or losing:
-        return _guarded(db, sql, shape, values, statement.want_rows, losing)
+        return _guarded(db, sql, shape, values, statement.want_rows, types, losing)
     return _run(db, sql, shape, values, statement.want_rows, types)
 
 
@@ -137,6 +137,7 @@ def _guarded(
     shape: Shape,
     values: tuple[SqlValue, ...],
     want_rows: bool,
+    types: DeclaredTypes | None,
     losing: str | None,
 ) -> StatementResult:
     """RETURNING: the rows are fetched after all changes are made, so a row that cannot be read must undo them.
@@ -147,7 +148,7 @@ def _guarded(
     try:
         if losing:
             lay_capture_aside(db, losing)
-        result = _run(db, sql, shape, values, want_rows, None)
+        result = _run(db, sql, shape, values, want_rows, types)
         db.execute(f"RELEASE {_SAVEPOINT}")
     except (sqlite3.Error, StatementError, Fenced) as error:
         if db.in_transaction:
@@ -181,7 +182,7 @@ def _run(
             cursor.close()
             raise translate(error) from None
         names = tuple([column[0] for column in description])
-        declared = types.of(db, shape.plain, len(names)) if types is not None and shape.plain is not None else None
+        declared = types.of(db, sql, shape, len(names)) if types is not None else None
         result.columns = _columns(names, declared)
     return _counted(db, cursor, shape, result) if shape.verb in COUNTED and not shape.explain else result
 

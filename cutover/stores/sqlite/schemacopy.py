@@ -1,0 +1,148 @@
+"""The schema without its rows, in memory: where a statement may be tried out to see what its result looks like.
+
+Python's sqlite3 tells neither the columns of a statement that was not run nor the declared type of any column. But a
+view of a query has both: SQLite gives each of its columns the declared type that the query's result column has,
+through joins, subqueries and other views.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+
+from cutover.model.statement import ResultColumn
+from cutover.schema.sqltext import Shape, inspect
+from cutover.schema.sqltokens import tokens
+
+_STEPS = 100  # of a thousand instructions each: nothing runs long on empty tables, except on purpose
+_VIEW = "_cutover_result"
+
+Types = tuple[str | None, ...]
+
+
+class SchemaCopy:
+    """An empty database in memory with a given schema. Usable from any thread."""
+
+    def __init__(self, statements: Sequence[str]) -> None:
+        """`statements`: the CREATE statements, tables before what refers to them. Ones that fail are left out."""
+        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._lock = threading.Lock()
+        self._left = 0
+        # Later libraries (3.41) give columns of views that have no declared type a made-up one; they would be told as
+        # if somebody had written them.
+        self._tells = self._view_types("SELECT 1") == (None,)
+        for sql in statements:
+            try:
+                self._db.execute(sql)
+            except sqlite3.Error:  # parts of virtual tables exist already
+                continue
+        self._db.set_progress_handler(self._tick, 1000)
+
+    def close(self) -> None:
+        """Free the memory."""
+        with self._lock:
+            self._db.close()
+
+    def columns(self, sql: str) -> tuple[ResultColumn, ...]:
+        """Result columns of one statement; empty if it has none or they cannot be told."""
+        shape = inspect(sql)
+        query = returned(sql) if shape.returning else sql
+        with self._lock:
+            names = self._names(query, None)
+            if names is None:
+                names = self._names(query, 0)  # LIMIT and OFFSET take no NULL
+        if names is None:
+            return ()
+        types = self.types(sql, shape, len(names)) or (None,) * len(names)
+        return tuple(map(ResultColumn, names, types))
+
+    def types(self, sql: str, shape: Shape, width: int) -> Types | None:
+        """Declared types of a statement's `width` result columns; None if they cannot be told."""
+        if not self._tells or not (shape.verb == "SELECT" or shape.returning):
+            return None
+        with self._lock:
+            found = self._view_types(without_parameters(returned(sql) if shape.returning else sql))
+        return found if found is not None and len(found) == width else None
+
+    def _names(self, query: str, argument: int | None) -> list[str] | None:
+        self._left = _STEPS
+        self._db.execute("BEGIN")
+        try:
+            cursor = self._db.execute(query, (argument,) * len(inspect(query).params))
+            names = [column[0] for column in cursor.description or ()]
+            cursor.close()
+        except sqlite3.Error:
+            return None
+        finally:
+            self._roll_back()
+        return names
+
+    def _view_types(self, query: str) -> Types | None:
+        self._left = _STEPS
+        self._db.execute("BEGIN")
+        try:
+            self._db.execute(f"CREATE TEMP VIEW {_VIEW} AS {query}")
+            return tuple([row[0] or None for row in self._db.execute(f"SELECT type FROM pragma_table_info('{_VIEW}')")])
+        except (sqlite3.Error, sqlite3.Warning):
+            return None
+        finally:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def _tick(self) -> int:
+        self._left -= 1
+        return int(self._left < 0)
+
+
+class SchemaCopies:
+    """The copy of the schema as it was committed last. Shared by threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._version = -1
+        self._copy = SchemaCopy(())
+
+    def of(self, db: sqlite3.Connection, version: int) -> SchemaCopy:
+        """The copy of a connection's schema, which has this version and nothing uncommitted in it."""
+        with self._lock:
+            if version != self._version:
+                self._copy = SchemaCopy(schema_statements(db))
+                self._version = version
+            return self._copy
+
+
+def schema_statements(db: sqlite3.Connection) -> list[str]:
+    """The CREATE statements of tables, views and indexes (which a query may name); triggers change no result."""
+    rows = db.execute(
+        "SELECT sql FROM sqlite_master WHERE type IN ('table', 'view', 'index') AND sql IS NOT NULL "
+        "ORDER BY type = 'view', type = 'index', rowid"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def returned(sql: str) -> str:
+    """A query with the columns of a RETURNING clause, which the statement itself shows only once it wrote a row."""
+    run = list(tokens(sql))
+    words = [token.text.upper() if token.type == "word" else "" for token in run]
+    at = max(place for place, word in enumerate(words) if word == "RETURNING")
+    before = "INTO" if "INTO" in words[:at] else "FROM" if words[0] == "DELETE" else "UPDATE"
+    place = words.index(before) + 1
+    if words[place] == "OR":
+        place += 2
+    clause = sql[run[at].at + len("RETURNING") :].rstrip().rstrip(";")
+    return f"SELECT {clause}\nFROM {run[place].text}"
+
+
+def without_parameters(sql: str) -> str:
+    """The text with NULL for each parameter, of which a view can have none."""
+    pieces: list[str] = []
+    done = 0
+    for token in tokens(sql):
+        if token.type == "param":
+            pieces += [sql[done : token.at], "NULL"]
+            done = token.at + len(token.text)
+    return "".join([*pieces, sql[done:]])
