@@ -7,6 +7,7 @@ keeps 64-bit integers. Unknown fields are ignored, as the protocol asks.
 from __future__ import annotations
 
 import binascii
+import json
 import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
@@ -127,8 +128,24 @@ def read_json(body: bytes, what: str = "The body") -> Json:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise NotJson(f"{what} is not valid JSON: {error}.") from None
+        if "infinity" not in str(error):
+            raise NotJson(f"{what} is not valid JSON: {error}.") from None
+        found = _read_infinite(body, what)
     return _object(found, what)
+
+
+def _read_infinite(body: bytes, what: str) -> object:
+    """JSON with a number beyond every double, such as `answers.py` writes for an infinity."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is not in JSON")
+
+    try:
+        found = json.loads(body, parse_constant=refuse)
+        orjson.dumps(found)  # as strict as the other reader: no lone surrogates, and not too deep
+    except (ValueError, RecursionError, orjson.JSONEncodeError) as error:
+        raise NotJson(f"{what} is not valid JSON: {error}.") from None
+    return found
 
 
 def read_pipeline(body: bytes, version: int) -> Pipeline:

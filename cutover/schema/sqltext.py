@@ -127,6 +127,12 @@ def split(sql: str) -> list[str]:
     return [text for text, _ in statements(sql)]
 
 
+def only_statement(sql: str) -> str:
+    """The one statement of a text, without what is around it."""
+    found = split(sql)
+    return found[0] if len(found) == 1 else sql
+
+
 def classify(sql: str) -> StatementKind:
     """The kind of a text that should hold exactly one statement."""
     return inspect(sql).kind

@@ -11,9 +11,9 @@ import threading
 from collections import OrderedDict
 
 from cutover.model.statement import Description
-from cutover.schema.sqltext import StatementKind, inspect, refusal
+from cutover.schema.sqltext import StatementKind, inspect, only_statement, refusal
 from cutover.stores.sqlite.connection import compiled_anew
-from cutover.stores.sqlite.running import translate
+from cutover.stores.sqlite.running import explained
 from cutover.stores.sqlite.schemacopy import SchemaCopies, SchemaCopy, schema_statements
 
 _READONLY = (
@@ -66,13 +66,13 @@ def describe(db: sqlite3.Connection, copy: SchemaCopy, sql: str) -> Description:
     shape = inspect(sql)
     if not shape.explain and shape.kind not in (StatementKind.BEGIN_READ, StatementKind.STATE):
         try:
-            db.execute(compiled_anew(f"EXPLAIN {sql}"), (None,) * len(shape.params)).fetchall()
+            db.execute(compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(shape.params)).fetchall()
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            raise translate(error) from None
+            raise explained(error, db, sql) from None
     has_columns = shape.kind is StatementKind.READ or shape.returning
     return Description(
         params=shape.params,
-        columns=copy.columns(sql) if has_columns else (),
+        columns=copy.columns(only_statement(sql)) if has_columns else (),
         is_explain=shape.explain,
         is_readonly=shape.kind in _READONLY,
     )

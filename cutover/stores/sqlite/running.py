@@ -11,11 +11,12 @@ from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, ResultColumn, Statement, StatementResult, Step, holds
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
-from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, refusal
+from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, only_statement, refusal
 from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
 from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.limit import begin_statement
+from cutover.stores.sqlite.position import placed
 
 _PRIMARY_CODES = {
     getattr(sqlite3, f"SQLITE_{name}"): f"SQLITE_{name}"
@@ -119,7 +120,9 @@ def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
     try:
         cursor = db.execute(sql, for_driver(shape, values))
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
-        raise translate(error) from None
+        if _only_for_a_semicolon(error, sql):
+            return _change(db, only_statement(sql), shape, values)
+        raise explained(error, db, sql) from None
     return _counted(db, cursor, shape, StatementResult())
 
 
@@ -129,6 +132,19 @@ def _counted(db: sqlite3.Connection, cursor: sqlite3.Cursor, shape: Shape, resul
     if shape.verb in ("INSERT", "REPLACE"):
         result.last_insert_rowid = cursor.lastrowid if result.affected else 0
     return result
+
+
+def _only_for_a_semicolon(error: Exception, sql: str) -> bool:
+    """Whether Python's sqlite3 has refused, before it ran anything, a statement that more than one semicolon follows."""
+    return str(error).startswith("You can only execute one statement") and only_statement(sql) != sql
+
+
+def explained(error: Exception, db: sqlite3.Connection, sql: str) -> StatementError | Fenced:
+    """What it means to the client, and where in the text it is if that can be told."""
+    found = translate(error)
+    if isinstance(found, StatementError) and found.code in ("SQL_PARSE_ERROR", "SQL_INPUT_ERROR"):
+        return placed(found, db, sql)
+    return found
 
 
 def _guarded(
@@ -169,7 +185,9 @@ def _run(
     try:
         cursor = db.execute(compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
-        raise translate(error) from None
+        if _only_for_a_semicolon(error, sql):
+            return _run(db, only_statement(sql), shape, values, want_rows, types)
+        raise explained(error, db, sql) from None
     result = StatementResult()
     description = cursor.description
     if description is not None:
