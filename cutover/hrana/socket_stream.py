@@ -6,16 +6,20 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.hrana.answers import Json
 from cutover.hrana.cursor import entries, some_entries
 from cutover.hrana.failures import outcome_unknown
-from cutover.hrana.messages import Batch
+from cutover.hrana.messages import Batch, Request
 from cutover.hrana.socket_messages import CloseCursor, CloseStream, FetchCursor, OnStream, OpenCursor
 from cutover.hrana.stream import HranaStream
 from cutover.hrana.streams import Streams
+
+_TOGETHER = 64
+"""Statements that share a commit at most."""
 
 StreamRequest = OnStream | CloseStream | OpenCursor | FetchCursor | CloseCursor
 
@@ -106,15 +110,26 @@ class SocketStream:
             while not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
-            work = self._queue.popleft()
-            closed = isinstance(work.request, CloseStream)
-            try:
-                outcome: Json | StatementError = await self._perform(work.request)
-            except StatementError as error:
-                outcome = error
-            except Exception as error:  # noqa: BLE001  # every request gets an answer
-                outcome = outcome_unknown(error)
-            await self._answer(work, outcome)
+            closed = isinstance(self._queue[0].request, CloseStream)
+            for outcome in await self._perform_next():
+                await self._answer(self._queue.popleft(), outcome)
+
+    async def _perform_next(self) -> list[Json | StatementError]:
+        """What comes first in the queue, and of statements also those after it that can share its commit."""
+        first = self._queue[0].request
+        requests: list[Request] = []
+        try:
+            if self._stream is None or not isinstance(first, OnStream):
+                return [await self._perform(first)]
+            for work in islice(self._queue, _TOGETHER):
+                if not isinstance(work.request, OnStream):
+                    break
+                requests.append(work.request.request)
+            return await self._stream.go_on(requests)
+        except StatementError as error:
+            return [error]
+        except Exception as error:  # noqa: BLE001  # every request gets an answer
+            return [outcome_unknown(error)] * max(len(requests), 1)
 
     async def _perform(self, request: StreamRequest) -> Json:
         match request:
@@ -130,12 +145,11 @@ class SocketStream:
             case CloseCursor():
                 self._cursor = None
                 return {"type": "close_cursor"}
-        if self._stream is None:
-            raise StatementError("The stream failed to open; close it.", "STREAM_NOT_OPEN")
-        if isinstance(request, OpenCursor):
-            self._cursor = await self._open(self._stream, request.batch)
-            return {"type": "open_cursor"}
-        return await self._stream.perform(request.request)
+            case OpenCursor(_, _, batch) if self._stream is not None:
+                self._cursor = await self._open(self._stream, batch)
+                return {"type": "open_cursor"}
+            case _:
+                raise StatementError("The stream failed to open; close it.", "STREAM_NOT_OPEN")
 
     async def _open(self, stream: HranaStream, batch: Batch) -> Iterator[Json]:
         return entries(await stream.stream.batch(batch.steps))

@@ -48,8 +48,9 @@ class HranaStream:
         results: list[Json] = []
         while len(results) < len(requests):
             outcomes = await self.go_on(requests, len(results))
-            if fresh and not results and all(isinstance(found, (HeldTooLong, ShuttingDown)) for found in outcomes):
-                raise Busy(outcomes[0])
+            first = outcomes[0]
+            if fresh and not results and isinstance(first, (HeldTooLong, ShuttingDown)):
+                raise Busy(first)  # those that were performed with it have waited at the same gate
             results += [
                 {"type": "error", "error": write_error(found)}
                 if isinstance(found, StatementError)
@@ -82,7 +83,9 @@ class HranaStream:
         for request in requests[at:]:
             if not isinstance(request, (Execute, Batch)):
                 break
-            steps = _steps_of(self.texts.resolve(request))
+            known = self.texts.resolve(request)
+            assert isinstance(known, (Execute, Batch))
+            steps: Sequence[Step] = (Step(known.statement),) if isinstance(known, Execute) else known.steps
             if not self.stream.joins(steps):
                 break
             joint.append(steps)
@@ -115,10 +118,6 @@ class HranaStream:
         """Roll back what is open; idempotent."""
         self.closed = True
         await self.stream.close()
-
-
-def _steps_of(request: Request) -> Sequence[Step]:
-    return (Step(request.statement),) if isinstance(request, Execute) else request.steps
 
 
 def _joint_outcome(request: Request, outcome: BatchResult | StatementError) -> Json | StatementError:

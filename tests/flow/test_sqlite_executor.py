@@ -540,6 +540,11 @@ async def test_declared_types_of_any_column_that_is_one_of_a_table(
     )
     described = await session.describe(sql)
     assert [column.decltype for column in described.columns] == types
+    if "RETURNING" in sql:
+        grouped = await asyncio.gather(*(executor.run(one(sql, *(at for _ in described.params))) for at in (7, 8)))
+        for found in grouped:
+            assert found.results[0] is not None
+            assert found.results[0].columns == list(described.columns)
     await session.batch([*one("BEGIN")])
     result = await session.execute(Statement(sql, tuple(1 for _ in described.params)))
     assert result.columns == list(described.columns)

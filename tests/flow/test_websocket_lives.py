@@ -10,6 +10,7 @@ from aiohttp import ClientSession as Client
 from aiohttp import WSMsgType
 
 from cutover.hrana.door import FrontDoor
+from cutover.stores.sqlite.executor import SqliteExecutor
 from cutover.write_through import WriteThrough
 from tests.support.front import Socket, connect, eventually, listening, opened
 
@@ -40,6 +41,13 @@ async def begin(socket: Socket, stream_id: int, text: str = "x") -> None:
     await socket.ask("open_stream", stream_id=stream_id)
     assert "code" not in await socket.execute(stream_id, "BEGIN IMMEDIATE")
     assert "code" not in await socket.execute(stream_id, f"INSERT INTO t(a) VALUES ('{text}')")
+
+
+def count_commits(way: WriteThrough) -> int:
+    executor = way.member.executor
+    assert isinstance(executor, SqliteExecutor)
+    samples = executor._metrics.write_commit_seconds.collect()[0].samples
+    return int(next(sample.value for sample in samples if sample.name.endswith("_count")))
 
 
 def streams_of(door: Door) -> int:
@@ -111,6 +119,21 @@ async def test_many_requests_of_a_stream_are_answered_in_order(door: Door) -> No
     assert [answer["request_id"] for answer in answers] == numbers
     values = [int(answer["response"]["result"]["rows"][0][0]["value"]) for answer in answers]
     assert values == list(range(500))
+
+
+async def test_writes_that_are_sent_ahead_share_commits(way: WriteThrough) -> None:
+    async with listening(way) as (_, client):
+        socket = await connect(client)
+        await socket.ask("open_stream", stream_id=1)
+        commits = count_commits(way)
+        numbers = [
+            await socket.send("execute", stream_id=1, stmt={"sql": f"INSERT INTO t(a) VALUES ('{at % 90}')"})
+            for at in range(100)
+        ]
+        answers = [await socket.hear() for _ in numbers]
+    assert count_commits(way) - commits < 50
+    assert [answer["request_id"] for answer in answers] == numbers
+    assert [answer.get("error", {}).get("code") for answer in answers] == [None] * 90 + ["SQLITE_CONSTRAINT"] * 10
 
 
 async def test_streams_of_sockets_count_and_failed_ones_are_told_so(way: WriteThrough) -> None:

@@ -157,7 +157,9 @@ class SqliteExecutor:
         began = clock.monotonic()
         try:
             clients = [waiting.batches for waiting in group]
-            outcomes = await self._store.write_in_turn(partial(run_group, clients=clients, limit=self.limit))
+            outcomes = await self._store.write_in_turn(
+                partial(run_group, clients=clients, limit=self.limit, types=self.types)
+            )
         except Exception as error:  # noqa: BLE001  # every waiter gets an answer
             for waiting in group:
                 waiting.set_exception(error)

@@ -14,6 +14,7 @@ from cutover.crashpoints import crash_point
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchOutcome, BatchResult, StatementResult, Step, holds
 from cutover.schema.sqltext import StatementKind, inspect
+from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_statement, run_steps, translate
 
@@ -33,48 +34,53 @@ class _Lost(Exception):
 
 
 def run_group(
-    db: sqlite3.Connection, clients: Sequence[Sequence[Sequence[Step]]], limit: Limit
+    db: sqlite3.Connection, clients: Sequence[Sequence[Sequence[Step]]], limit: Limit, types: DeclaredTypes
 ) -> list[list[BatchOutcome]]:
     """Run the self-contained batches of some clients and return when they are durable: one outcome each, in order.
 
     An outcome is the batch's result, or the error because of which nothing of it was executed.
     """
+    ddl = any(inspect(step.statement.sql).kind is StatementKind.DDL for b in clients for steps in b for step in steps)
     with limit.on(db):
-        return _run_group(db, clients)
+        return _run_group(db, clients, None if ddl else types)
 
 
-def _run_group(db: sqlite3.Connection, clients: Sequence[Sequence[Sequence[Step]]]) -> list[list[BatchOutcome]]:
+def _run_group(
+    db: sqlite3.Connection, clients: Sequence[Sequence[Sequence[Step]]], types: DeclaredTypes | None
+) -> list[list[BatchOutcome]]:
     if len(clients) == 1 and len(clients[0]) == 1:
-        return [[run_alone(db, clients[0][0])]]
+        return [[run_alone(db, clients[0][0], types)]]
     try:
         db.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
         return [[_reason(error) for _ in batches] for batches in clients]
     try:
-        results: list[list[BatchOutcome]] = [[_member(db, steps) for steps in batches] for batches in clients]
+        results: list[list[BatchOutcome]] = [[_member(db, steps, types) for steps in batches] for batches in clients]
         crash_point("group.before_commit")
         db.execute("COMMIT")
         crash_point("group.after_commit")
     except (_Lost, sqlite3.Error):
         if db.in_transaction:
             db.execute("ROLLBACK")
-        return [_one_by_one(db, batches) for batches in clients]
+        return [_one_by_one(db, batches, types) for batches in clients]
     return results
 
 
-def _one_by_one(db: sqlite3.Connection, batches: Sequence[Sequence[Step]]) -> list[BatchOutcome]:
+def _one_by_one(
+    db: sqlite3.Connection, batches: Sequence[Sequence[Step]], types: DeclaredTypes | None
+) -> list[BatchOutcome]:
     """Each on its own, in order; none after one that was fenced, or their order would not hold when they come again."""
     outcomes: list[BatchOutcome] = []
     for steps in batches:
         fenced = outcomes and isinstance(outcomes[-1], Fenced)
-        outcomes.append(outcomes[-1] if fenced else run_alone(db, steps))
+        outcomes.append(outcomes[-1] if fenced else run_alone(db, steps, types))
     return outcomes
 
 
-def run_alone(db: sqlite3.Connection, steps: Sequence[Step]) -> BatchOutcome:
+def run_alone(db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes | None) -> BatchOutcome:
     """Run one self-contained batch in transactions of its own, as it is written."""
     try:
-        return run_steps(db, [_immediate(step) for step in steps], fence_raises=True)
+        return run_steps(db, [_immediate(step) for step in steps], types, fence_raises=True)
     except Fenced as fenced:
         return fenced
     finally:
@@ -90,9 +96,9 @@ def _immediate(step: Step) -> Step:
     return Step(type(statement)("BEGIN IMMEDIATE"), step.condition)
 
 
-def _member(db: sqlite3.Connection, steps: Sequence[Step]) -> BatchResult:
+def _member(db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes | None) -> BatchResult:
     if len(steps) == 1:
-        outcome, error = _step(db, steps[0])
+        outcome, error = _step(db, steps[0], types)
         return BatchResult([outcome], [error])
     result = BatchResult()
     opened = False
@@ -104,7 +110,7 @@ def _member(db: sqlite3.Connection, steps: Sequence[Step]) -> BatchResult:
                 outcome, error = _control(db, kind, opened)
                 opened = kind in _BEGINS if error is None else opened
             else:
-                outcome, error = _step(db, step)
+                outcome, error = _step(db, step, types)
         result.results.append(outcome)
         result.errors.append(error)
     if opened:
@@ -112,11 +118,13 @@ def _member(db: sqlite3.Connection, steps: Sequence[Step]) -> BatchResult:
     return result
 
 
-def _step(db: sqlite3.Connection, step: Step) -> tuple[StatementResult | None, StatementError | None]:
+def _step(
+    db: sqlite3.Connection, step: Step, types: DeclaredTypes | None
+) -> tuple[StatementResult | None, StatementError | None]:
     outcome: StatementResult | None = None
     error: StatementError | None = None
     try:
-        outcome = run_statement(db, step.statement)
+        outcome = run_statement(db, step.statement, types)
     except StatementError as failure:
         error = failure
     except Fenced:
