@@ -243,14 +243,13 @@ class Socket:
         await self._respond(work.request_id, outcome, work.since)
 
     async def _respond(self, request_id: int, outcome: Json | StatementError, since: float) -> None:
-        metrics = self._door.metrics
         if isinstance(outcome, StatementError):
+            code = "error"
             answer: Json = {"type": "response_error", "request_id": request_id, "error": write_error(outcome)}
         else:
+            code = "ok"
             answer = {"type": "response_ok", "request_id": request_id, "response": outcome}
-        code = "error" if isinstance(outcome, StatementError) else "ok"
-        metrics.requests.labels(_ENDPOINT, code).inc()
-        metrics.request_seconds.labels(_ENDPOINT).observe(clock.monotonic() - since)
+        self._door.metrics.requests.note(_ENDPOINT, code, clock.monotonic() - since)
         self._answered += 1
         await self._send(answer)
 

@@ -135,7 +135,7 @@ def _counted(db: sqlite3.Connection, cursor: sqlite3.Cursor, shape: Shape, resul
 
 
 def _only_for_a_semicolon(error: Exception, sql: str) -> bool:
-    """Whether Python's sqlite3 has refused, before it ran anything, a statement that more than one semicolon follows."""
+    """Whether Python's sqlite3 refused, before it ran anything, one statement and more than one semicolon."""
     return str(error).startswith("You can only execute one statement") and only_statement(sql) != sql
 
 
