@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+THIRD  := $(VENV)/.clients
+NODE   := tests/clients/node
 
 .PHONY: demo test check torture zoo bench lock clean setup
 
@@ -12,12 +14,18 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-setup: $(STAMP)
+# Clients of other people, for tests/clients alone. Nothing of them is imported by the product.
+$(THIRD): $(STAMP) tests/clients/requirements.txt $(NODE)/package.json $(NODE)/package-lock.json
+	$(BIN)/pip install --quiet --no-deps --requirement tests/clients/requirements.txt
+	$(BIN)/python -m tests.support.node
+	touch $@
+
+setup: $(STAMP) $(THIRD)
 
 demo: $(STAMP)  ## the story on a scratch database; without a terminal it is played to its end unattended
 	@if [ -t 1 ]; then set -x; $(BIN)/cutover demo $(ARGS); else set -x; $(BIN)/cutover demo --once $(ARGS); fi
 
-test: $(STAMP)  ## the whole suite, in parallel on the cores there are
+test: $(STAMP) $(THIRD)  ## the whole suite, in parallel on the cores there are
 	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
 
 check: $(STAMP)  ## lint, types, layers
@@ -40,4 +48,4 @@ lock: $(STAMP)  ## renew the pinned versions
 	$(BIN)/pip-compile --quiet --extra test --no-emit-index-url --no-emit-find-links --no-header --strip-extras --allow-unsafe --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NODE)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

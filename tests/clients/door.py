@@ -1,0 +1,76 @@
+"""Runs a scenario of a client as a process of its own against an open door, and says which case failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support import node
+from tests.support.service import Service
+
+HERE = Path(__file__).parent
+LONGEST = 120
+"""Seconds for a whole scenario; each takes a few."""
+
+
+class Door:
+    """What a client has to know."""
+
+    def __init__(self, service: Service, token: str) -> None:
+        self.service = service
+        self.token = token
+
+    @property
+    def place(self) -> str:
+        """host:port"""
+        return self.service.front.removeprefix("http://")
+
+    def node(self, scenario: str, kind: str = "http") -> Told:
+        """Run `node/SCENARIO.mjs` over `http` or `ws`."""
+        assert node.installed(), "The JavaScript clients are not installed: run `make setup`."
+        return self._run([node.node(), str(HERE / "node" / f"{scenario}.mjs")], scenario, kind)
+
+    def python(self, scenario: str, kind: str = "http") -> Told:
+        """Run `python/SCENARIO.py` over `http` or `ws`."""
+        return self._run([sys.executable, "-m", f"tests.clients.python.{scenario}"], scenario, kind)
+
+    def _run(self, command: Sequence[str], scenario: str, kind: str) -> Told:
+        prefix = f"{scenario}_{kind}_"
+        environment = {"DOOR_URL": f"{kind}://{self.place}", "DOOR_KIND": kind, "DOOR_TOKEN": self.token}
+        done = subprocess.run(
+            command,
+            env=os.environ | environment | {"TABLE_PREFIX": prefix},
+            capture_output=True, text=True, timeout=LONGEST, check=False, cwd=HERE.parents[1],
+        )  # fmt: skip
+        if done.returncode:
+            failed = re.findall(r"^FAIL  (.*)$", done.stdout, re.MULTILINE)
+            raise AssertionError(f"{scenario} over {kind}: failed {failed or 'to run'}\n{done.stdout}\n{done.stderr}")
+        said = done.stdout.rstrip("\n").split("\n")[-1]  # texts may hold other ends of lines
+        return Told(self.service.sqlite, prefix, json.loads(said.removeprefix("told ")))
+
+
+class Told:
+    """What a client was told, and what the SQLite file itself holds."""
+
+    def __init__(self, path: str, prefix: str, told: dict[str, Any]) -> None:
+        self._path = path
+        self._prefix = prefix
+        self._told = told
+
+    def __getitem__(self, name: str) -> Any:
+        return self._told[name]
+
+    def kept(self, sql: str) -> list[list[Any]]:
+        """Rows in the file; `{}` in the SQL stands for the prefix of the scenario's tables."""
+        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        try:
+            return [list(row) for row in connection.execute(sql.replace("{}", self._prefix))]
+        finally:
+            connection.close()
