@@ -310,7 +310,9 @@ def _pragma(run: list[Token]) -> Shape:
     dotted = len(run) > 2 and run[2].type == "dot"
     name = (names[-1] if dotted and len(names) > 1 else names[0]).text.lower().strip('"`[]') if names else ""
     rest = run[4:] if dotted else run[2:]
-    if dotted and names[0].text.lower().strip('"`[]') != "main":
+    schema = names[0].text.lower().strip('"`[]') if dotted else "main"
+    # ORMs look for a table among the temporary ones too; that there is none is an answer.
+    if schema != "main" and not (schema == "temp" and name in _WITH_ARGUMENT):
         return Shape(StatementKind.REFUSED, "PRAGMA", reason="Only the main database has PRAGMAs here.", pragma=name)
     if name in _READING and (not rest or name in _WITH_ARGUMENT):
         return Shape(StatementKind.READ, "PRAGMA", pragma=name)

@@ -476,6 +476,9 @@ async def test_describe(executor: SqliteExecutor) -> None:
     assert (await session.describe("BEGIN READONLY")).is_readonly
     assert (await session.describe("EXPLAIN SELECT 1")).is_explain
     assert [c.name for c in (await session.describe("PRAGMA table_info(t)")).columns][:2] == ["cid", "name"]
+    temporary = await session.describe("PRAGMA temp.table_info(t)")
+    assert [column.name for column in temporary.columns][:2] == ["cid", "name"]
+    assert (await session.execute(Statement("PRAGMA temp.table_info(t)"))).rows == []
     assert (await session.describe("DELETE FROM t")).columns == ()
     assert await rows(executor, "SELECT count(*) FROM t") == [(0,)]
 

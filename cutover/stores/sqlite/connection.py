@@ -93,6 +93,7 @@ def _configure(connection: sqlite3.Connection, *, readonly: bool) -> None:
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise sqlite3.OperationalError(f"the database stays in journal mode {mode} and cannot be used in WAL mode")
+    connection.execute("SELECT 1 FROM sqlite_temp_master")  # makes the temporary schema, which EXPLAIN only looks for
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     if readonly:
