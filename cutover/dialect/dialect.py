@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Dialect:
         self._tables, self._ddl, self._size = tables, ddl, size
         self._known: Tables | None = None
         self._checked: OrderedDict[str, Checked] = OrderedDict()
+        self.max_response_bytes = sys.maxsize
         self.generation = 0
         """Counts the schemas that were loaded."""
         self.catalog = Catalog({})

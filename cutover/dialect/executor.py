@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -40,20 +41,23 @@ class PostgresExecutor:
         metrics: Metrics,
         *,
         transaction_timeout: float,
+        max_response_bytes: int = 0,
     ) -> None:
         """`tables` and `ddl` (the SQLite schema's CREATE statements) are asked again when `tables` gives another tuple.
 
         `transaction_timeout`: seconds that an interactive transaction may stay open once it writes; 0: no limit.
+        `max_response_bytes`: that a query may answer, about; 0: no limit.
         """
         self.dialect = Dialect(tables, ddl)
+        self.dialect.max_response_bytes = max_response_bytes or sys.maxsize
         self._connections = Connections(store, self.dialect)
         self.rehearsal = Rehearsal(self._connections)
         self._metrics = metrics
         self._timeout = transaction_timeout
 
-    def session(self) -> PostgresSession:
+    def session(self, *, read_only: bool = False) -> PostgresSession:
         """A new session; it borrows a connection when it needs one."""
-        return PostgresSession(self._connections, transaction_timeout=self._timeout)
+        return PostgresSession(self._connections, transaction_timeout=self._timeout, read_only=read_only)
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:
         """Run a batch of no stream. Returns when it is durable.

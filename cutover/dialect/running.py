@@ -12,6 +12,7 @@ from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.translator import Command, Translation
 from cutover.errors import StatementError, Unrepresentable
+from cutover.model.sizes import answer_size, too_large
 from cutover.model.statement import Statement, StatementResult
 from cutover.model.values import Row, SqlValue
 from cutover.schema.arguments import bind
@@ -88,6 +89,9 @@ async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memo
     result.columns = dialect.columns(prepared.checked, translation)
     if translation.writes:
         memory.note(result)
+    result.size = answer_size(result.rows)
+    if result.size > dialect.max_response_bytes and not translation.writes:
+        raise too_large(dialect.max_response_bytes)
     return result
 
 

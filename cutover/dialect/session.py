@@ -26,8 +26,9 @@ class PostgresSession:
     after the error would each commit on its own.
     """
 
-    def __init__(self, connections: Connections, *, transaction_timeout: float) -> None:
+    def __init__(self, connections: Connections, *, transaction_timeout: float, read_only: bool = False) -> None:
         self._connections = connections
+        self._read_only = read_only
         self._timeout = transaction_timeout
         self._lock = asyncio.Lock()
         self._transaction: Transaction | None = None
@@ -175,13 +176,13 @@ class PostgresSession:
     async def _begin(self, shape: Shape) -> None:
         if self._transaction is not None:
             raise StatementError("cannot start a transaction within a transaction", "SQLITE_UNKNOWN")
-        self._transaction = await Transaction.begin(self._connections)
+        self._transaction = await Transaction.begin(self._connections, read_only=self._read_only)
         self._transaction.writing = shape.kind is StatementKind.BEGIN_WRITE
         self._watch()
 
     async def _savepoint(self, name: str) -> None:
         if self._transaction is None:
-            self._transaction = await Transaction.begin(self._connections, by_savepoint=True)
+            self._transaction = await Transaction.begin(self._connections, by_savepoint=True, read_only=self._read_only)
         await self._transaction.savepoint(name)
 
     async def _commit(self) -> None:

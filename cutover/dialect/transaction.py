@@ -37,11 +37,13 @@ class Transaction:
         self._dirty = True
 
     @classmethod
-    async def begin(cls, connections: Connections, *, by_savepoint: bool = False) -> Transaction:
+    async def begin(
+        cls, connections: Connections, *, by_savepoint: bool = False, read_only: bool = False
+    ) -> Transaction:
         """Borrow a connection and begin. Raises `StatementError`."""
         connection = await connections.acquire()
         try:
-            await connection.execute(BEGIN)
+            await connection.execute(f"{BEGIN} READ ONLY" if read_only else BEGIN)
         except DRIVER_ERRORS as error:
             await connections.release(connection)
             raise translate_failure(error, connections.dialect.catalog) from None

@@ -35,6 +35,8 @@ class StatementResult:
     rows: list[Row] = field(default_factory=list)
     affected: int = 0
     last_insert_rowid: int | None = None
+    size: int = 0
+    """About how many bytes the rows take in an answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from enum import StrEnum
 from functools import lru_cache
 
 from cutover.errors import StatementError
+from cutover.schema import pragmas
+from cutover.schema.longtexts import LongTexts
 from cutover.schema.plain import plain_select
 from cutover.schema.sqltokens import Token, statements, tokens
 
@@ -72,6 +74,9 @@ class Shape:
 
 MAX_PARAM = 32766
 
+LONG = 8192
+"""Characters. Cutting a longer text into tokens takes milliseconds and more, which is no work for an event loop."""
+
 _VERBS = {
     "SELECT": StatementKind.READ,
     "VALUES": StatementKind.READ,
@@ -96,30 +101,10 @@ _DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
 _MEMORIES = ("LAST_INSERT_ROWID", "CHANGES", "TOTAL_CHANGES")
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_READING = _names(
-    "application_id auto_vacuum automatic_index busy_timeout cache_size cache_spill cell_size_check collation_list "
-    "compile_options data_version database_list defer_foreign_keys encoding foreign_key_check foreign_key_list "
-    "foreign_keys freelist_count function_list fullfsync hard_heap_limit index_info index_list index_xinfo "
-    "integrity_check journal_mode journal_size_limit legacy_alter_table legacy_file_format locking_mode "
-    "max_page_count mmap_size module_list page_count page_size pragma_list query_only quick_check "
-    "read_uncommitted recursive_triggers reverse_unordered_selects schema_version secure_delete soft_heap_limit "
-    "synchronous table_info table_list table_xinfo temp_store threads trusted_schema user_version "
-    "wal_autocheckpoint"
-)
-_WITH_ARGUMENT = _names(
-    "foreign_key_check foreign_key_list index_info index_list index_xinfo integrity_check quick_check table_info "
-    "table_list table_xinfo"
-)
-_OF_STREAM = frozenset(("foreign_keys", "defer_foreign_keys"))
-_OF_FILE = frozenset(("user_version", "application_id"))
-
 _ON = ("1", "on", "yes", "true")
 
-_OWN = "_cutover_"
+OWN = "_cutover_"
+"""What the names of cutover's own tables and triggers begin with."""
 
 
 def split(sql: str) -> list[str]:
@@ -139,8 +124,8 @@ def classify(sql: str) -> StatementKind:
 
 
 def inspect(sql: str) -> Shape:
-    """All that is known of a text. Cached for texts of ordinary length."""
-    return _cached(sql) if len(sql) <= 8192 else _inspect(sql)
+    """All that is known of a text. What was found is remembered for a while."""
+    return _cached(sql) if len(sql) <= LONG else _long(sql)
 
 
 @lru_cache(maxsize=4096)
@@ -173,6 +158,9 @@ def _inspect(sql: str) -> Shape:
         plain=plain_select(run) if shape.verb == "SELECT" else None,
         simple=shape.verb in COUNTED and shape.kind is StatementKind.WRITE and not returning and numbered is not None,
     )
+
+
+_long = LongTexts(_inspect, 16 * 1024 * 1024)
 
 
 def parameters(run: list[Token]) -> tuple[str | None, ...] | None:
@@ -210,23 +198,23 @@ def remembered(sql: str, last_insert_rowid: int, changes: int, total_changes: in
     values = dict(zip(_MEMORIES, (last_insert_rowid, changes, total_changes), strict=True))
     run = list(tokens(sql))
     pieces: list[str] = []
-    done = 0
+    done = depth = 0
     for at in range(len(run) - 2):
+        depth += (run[at].type == "open") - (run[at].type == "close")
         if not _is_memory(run, at):
             continue
         end = run[at + 2].at + 1
         call = sql[run[at].at : end]
         pieces += [sql[done : run[at].at], str(values[run[at].text.upper()])]
-        if _is_result_column(run, at):
+        if _is_result_column(run, at, depth):
             pieces.append(f' AS "{call}"')
         done = end
     return "".join([*pieces, sql[done:]])
 
 
-def _is_result_column(run: list[Token], at: int) -> bool:
+def _is_result_column(run: list[Token], at: int, depth: int) -> bool:
     before = run[at - 1].text.upper() if at else ""
     after = run[at + 3].text.upper() if at + 3 < len(run) else ";"
-    depth = sum((token.type == "open") - (token.type == "close") for token in run[:at])
     return before in ("SELECT", ",") and after in (",", "FROM", ";") and (depth == 0 or before == "SELECT")
 
 
@@ -288,12 +276,12 @@ def _forbidden(run: list[Token], verb: str) -> str:
         return "Temporary tables, views and triggers are not available through cutover: streams share connections."
     for at, token in enumerate(run):
         if token.type == "word" or token.type == "quoted":
-            own = token.text.lower().lstrip('"`[').startswith(_OWN)
+            own = token.text.lower().lstrip('"`[').startswith(OWN)
         else:
             after_word = at > 0 and (run[at - 1].type in ("word", "dot"))
-            own = token.type == "string" and after_word and token.text.lower().startswith("'" + _OWN)
+            own = token.type == "string" and after_word and token.text.lower().startswith("'" + OWN)
         if own:
-            return f"Names that begin with {_OWN} belong to cutover and cannot be written by applications."
+            return f"Names that begin with {OWN} belong to cutover and cannot be written by applications."
     return ""
 
 
@@ -314,12 +302,12 @@ def _pragma(run: list[Token]) -> Shape:
     # ORMs look for a table among the temporary ones too; that there is none is an answer.
     if schema != "main" and not (schema == "temp" and name in _WITH_ARGUMENT):
         return Shape(StatementKind.REFUSED, "PRAGMA", reason="Only the main database has PRAGMAs here.", pragma=name)
-    if name in _READING and (not rest or name in _WITH_ARGUMENT):
+    if pragmas.reads(name, bool(rest)):
         return Shape(StatementKind.READ, "PRAGMA", pragma=name)
-    if name in _OF_STREAM:
+    if name in pragmas.OF_STREAM:
         on = name == "foreign_keys" and rest[-1:] != [] and _words(rest) in _ON
         return Shape(StatementKind.STATE, "PRAGMA", pragma=name, default=on)
-    if name in _OF_FILE:
+    if name in pragmas.OF_FILE:
         return Shape(StatementKind.WRITE, "PRAGMA", pragma=name)
     return Shape(
         StatementKind.REFUSED,
@@ -341,4 +329,4 @@ def refusal(shape: Shape) -> StatementError | None:
         return StatementError(*_MALFORMED[shape.kind])
     if shape.bad_param:
         return StatementError(f"A variable number must be between ?1 and ?{MAX_PARAM}.", "SQL_PARSE_ERROR")
-    return StatementError(shape.reason, "SQL_PARSE_ERROR") if shape.kind is StatementKind.REFUSED else None
+    return StatementError(shape.reason, "SQLITE_AUTH") if shape.kind is StatementKind.REFUSED else None

@@ -366,8 +366,8 @@ class Session(Protocol):
 class Executor(Protocol):
     """Runs applications' statements on one store."""
 
-    def session(self) -> Session:
-        """A new session; cheap until used."""
+    def session(self, *, read_only: bool = False) -> Session:
+        """A new session; cheap until used. `read_only`: the store refuses its writes."""
         ...
 
     def submit(self, batches: Sequence[Sequence[Step]]) -> asyncio.Future[list[BatchOutcome]]:

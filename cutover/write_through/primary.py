@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from cutover.errors import Fenced, StatementError, StoreUnavailable
@@ -15,6 +16,7 @@ class Primary:
     """Who is primary, the gate in front of it, and who wants to see what passes."""
 
     def __init__(self, member: Member, epoch: int, gate: Gate) -> None:
+        self.max_statement_bytes = self.max_response_bytes = sys.maxsize
         self.member = member
         self.epoch = epoch
         self.gate = gate

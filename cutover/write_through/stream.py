@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cutover.errors import StatementError, StoreUnavailable
+from cutover.model.sizes import too_large
 from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
 from cutover.schema.batches import Route, route, writes
-from cutover.schema.sqltext import StatementKind, inspect, remembered, split
+from cutover.schema.sqltext import LONG, StatementKind, inspect, remembered
 from cutover.stores.base import Session
 from cutover.write_through.errors import ShuttingDown
+from cutover.write_through.limits import cut, demand_reading, demand_short, look_through
 from cutover.write_through.primary import Primary, unknown
 
 _BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_WRITE, StatementKind.SAVEPOINT)
@@ -23,10 +25,25 @@ class Stream:
     go the common way. It does not notice a switch unless a transaction of its own is in the way.
     """
 
-    __slots__ = ("_affected", "_epoch", "_last_rowid", "_open", "_primary", "_session", "_sticky", "_total")
+    __slots__ = (
+        "_affected",
+        "_epoch",
+        "_last_rowid",
+        "_open",
+        "_primary",
+        "_session",
+        "_sticky",
+        "_total",
+        "reader",
+        "spent",
+    )
 
-    def __init__(self, primary: Primary) -> None:
+    def __init__(self, primary: Primary, reader: str = "") -> None:
         self._primary = primary
+        self.reader = reader
+        """Name of a token that may only read; empty: it may write."""
+        self.spent = 0
+        """About how many bytes of rows its statements have answered."""
         self._session: Session | None = None
         self._epoch = 0
         self._sticky = False
@@ -43,6 +60,12 @@ class Stream:
         """Whether an open transaction has written or may write at once."""
         return self._session is not None and self._session.writing
 
+    def demand_room(self) -> None:
+        """Raises `StatementError` if its statements have answered so much that no more of them fit into one answer."""
+        most = self._primary.max_response_bytes
+        if self.spent > most:
+            raise too_large(most)
+
     async def execute(self, statement: Statement) -> StatementResult:
         """Run one statement. Raises `StatementError`."""
         result = await self.batch((Step(statement),))
@@ -53,7 +76,7 @@ class Stream:
 
     async def sequence(self, sql: str) -> None:
         """Run every statement of a script until one fails (`StatementError`)."""
-        texts = split(sql)
+        texts = await cut(sql)
         steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
         result = await self.batch(steps)
         for error in result.errors:
@@ -65,6 +88,10 @@ class Stream:
         if not steps:
             return BatchResult()
         primary = self._primary
+        if any(len(step.statement.sql) > LONG for step in steps):
+            await look_through(steps, primary.max_statement_bytes)
+        if self.reader:
+            demand_reading(steps, self.reader)
         primary.observe(steps)
         steps = self._with_memory(steps)
         kind = Route.SESSION if self._sticky or self._open else route(steps)
@@ -79,7 +106,15 @@ class Stream:
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""
-        if self._sticky or self._open or not steps or route(steps) is not Route.WRITE:
+        if (
+            self._sticky
+            or self._open
+            or self.reader
+            or not steps
+            or any(len(step.statement.sql) > LONG for step in steps)
+        ):
+            return False
+        if route(steps) is not Route.WRITE:
             return False
         return not any(inspect(step.statement.sql).remembers for step in steps)
 
@@ -98,6 +133,7 @@ class Stream:
 
     async def describe(self, sql: str) -> Description:
         """Prepare only. Raises `StatementError`."""
+        demand_short(sql, self._primary.max_statement_bytes)
         if self._session is not None and self._session.in_transaction:
             return await self._session.describe(sql)
         session = self._primary.member.executor.session()
@@ -170,7 +206,7 @@ class Stream:
                 )
         if self._session is None:
             self._epoch = primary.epoch
-            self._session = primary.member.executor.session()
+            self._session = primary.member.executor.session(read_only=bool(self.reader))
         return self._session
 
     def _with_memory(self, steps: Sequence[Step]) -> Sequence[Step]:
@@ -193,6 +229,7 @@ class Stream:
         for step, outcome in zip(steps, result.results, strict=True):
             if outcome is None:
                 continue
+            self.spent += outcome.size
             shape = inspect(step.statement.sql)
             if shape.kind is StatementKind.WRITE:
                 self._affected = outcome.affected

@@ -16,9 +16,23 @@ from cutover.write_through.stream import Stream
 class WriteThrough:
     """One for the service. Streams and `run` may be used concurrently; `hold` and `resume` belong to one switch."""
 
-    def __init__(self, member: Member, *, epoch: int, metrics: Metrics, hold_timeout: float) -> None:
-        """`hold_timeout`: seconds that a write may wait for a switch."""
+    def __init__(
+        self,
+        member: Member,
+        *,
+        epoch: int,
+        metrics: Metrics,
+        hold_timeout: float,
+        max_statement_bytes: int = 1_000_000,
+        max_response_bytes: int = 10 * 1024 * 1024,
+    ) -> None:
+        """`hold_timeout`: seconds that a write may wait for a switch. `max_statement_bytes`: of one SQL text.
+
+        `max_response_bytes`: after which a stream's further requests do not fit into the same answer.
+        """
         self._primary = Primary(member, epoch, Gate(metrics, hold_timeout))
+        self._primary.max_statement_bytes = max_statement_bytes
+        self._primary.max_response_bytes = max_response_bytes
 
     @property
     def member(self) -> Member:
@@ -68,9 +82,12 @@ class WriteThrough:
     def on_read(self, show: Callable[[Sequence[Step], BatchResult], None] | None) -> None:
         self._primary.on_read = show
 
-    def stream(self) -> Stream:
-        """A new stream; it costs nothing until it needs a connection of its own."""
-        return Stream(self._primary)
+    def stream(self, reader: str = "") -> Stream:
+        """A new stream; it costs nothing until it needs a connection of its own.
+
+        `reader`: the name of a token that may only read.
+        """
+        return Stream(self._primary, reader)
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:
         """Run a batch of no stream. What it leaves open is rolled back.

@@ -1,11 +1,13 @@
 """SQL text is cut and understood as SQLite does."""
 
 import sqlite3
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cutover.schema.longtexts import LongTexts
 from cutover.schema.sqltext import StatementKind, classify, inspect, remembered, split
 from cutover.schema.sqltokens import tokens
 
@@ -155,3 +157,34 @@ def test_plain_queries(sql: str, plain: object) -> None:
 def test_any_text_is_survived(text: str) -> None:
     assert len(inspect(text).params) <= 32766
     assert "".join(split(text)) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["$a(" * 20_000, ":a((((((" * 10_000, "changes()," * 20_000 + "1", "(" * 50_000, "'" * 50_001, "/*" * 50_000],
+)
+def test_no_text_takes_longer_than_its_length_is_worth(text: str) -> None:
+    began = time.monotonic()
+    inspect(f"SELECT {text}")
+    remembered(f"SELECT {text}", 1, 2, 3)
+    assert time.monotonic() - began < 5, "a quadratic way through it takes minutes"
+
+
+def test_an_unfinished_parameter_is_one_token_as_in_sqlite() -> None:
+    assert [token.text for token in tokens("$a(b c")] == ["$a(b", "c"]
+    assert [token.text for token in tokens("$a(b)c")] == ["$a(b)", "c"]
+
+
+def test_long_texts_are_remembered_up_to_a_sum() -> None:
+    asked: list[str] = []
+
+    def find(text: str) -> int:
+        asked.append(text)
+        return len(text)
+
+    known = LongTexts(find, 10)
+    assert [known(text) for text in ("aaaa", "bbbb", "aaaa", "cccc", "aaaa", "bbbb")] == [4] * 6
+    assert asked == ["aaaa", "bbbb", "cccc", "bbbb"]
+    assert known("d" * 11) == 11
+    assert known("d" * 11) == 11, "one that is too long for it is found each time"
+    assert asked[-2:] == ["d" * 11] * 2

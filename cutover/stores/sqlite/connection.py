@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from cutover.errors import StoreError, StoreUnavailable
+from cutover.stores.sqlite.authorizer import guard
 
 T = TypeVar("T")
 
@@ -96,6 +97,7 @@ def _configure(connection: sqlite3.Connection, *, readonly: bool) -> None:
     connection.execute("SELECT 1 FROM sqlite_temp_master")  # makes the temporary schema, which EXPLAIN only looks for
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    guard(connection)
     if readonly:
         connection.execute("PRAGMA query_only = ON")
         connection.create_function("cutover_real", 1, _real_hex, deterministic=True)

@@ -48,16 +48,24 @@ class SqliteExecutor:
     """Implements `stores.base.Executor`."""
 
     def __init__(
-        self, store: SqliteStore, metrics: Metrics, *, transaction_timeout: float, statement_timeout: float = 30.0
+        self,
+        store: SqliteStore,
+        metrics: Metrics,
+        *,
+        transaction_timeout: float,
+        statement_timeout: float = 30.0,
+        max_response_bytes: int = 0,
     ) -> None:
         """`transaction_timeout`: seconds after which an interactive write transaction gives way to one that waits.
 
         `statement_timeout`: seconds after which a statement is ended with SQLITE_INTERRUPT; 0: never.
+
+        `max_response_bytes`: that the rows of one answer may take, about; 0: no limit.
         """
         copies = SchemaCopies()
         self.types = DeclaredTypes(copies)
         self.describer = Describer(copies)
-        self.limit = Limit(statement_timeout)
+        self.limit = Limit(statement_timeout, max_response_bytes)
         self.turns = Turns(store.writer_turn, transaction_timeout)
         self._store = store
         self._metrics = metrics
@@ -67,9 +75,9 @@ class SqliteExecutor:
         self._idle: list[Connection] = []
         self._closed = False
 
-    def session(self) -> SqliteSession:
+    def session(self, *, read_only: bool = False) -> SqliteSession:
         """A new session; it borrows a connection when first used."""
-        return SqliteSession(self)
+        return SqliteSession(self, read_only=read_only)
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:
         """Run a batch of no stream. Returns when it is durable.

@@ -15,7 +15,7 @@ from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchOutcome, BatchResult, StatementResult, Step, holds
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.stores.sqlite.declared import DeclaredTypes
-from cutover.stores.sqlite.limit import Limit
+from cutover.stores.sqlite.limit import Limit, begin_answer
 from cutover.stores.sqlite.running import run_statement, run_steps, translate
 
 _SAVEPOINT = "_cutover_batch"
@@ -55,7 +55,7 @@ def _run_group(
     except sqlite3.Error as error:
         return [[_reason(error) for _ in batches] for batches in clients]
     try:
-        results: list[list[BatchOutcome]] = [[_member(db, steps, types) for steps in batches] for batches in clients]
+        results = [_client(db, batches, types) for batches in clients]
         crash_point("group.before_commit")
         db.execute("COMMIT")
         crash_point("group.after_commit")
@@ -66,10 +66,18 @@ def _run_group(
     return results
 
 
+def _client(
+    db: sqlite3.Connection, batches: Sequence[Sequence[Step]], types: DeclaredTypes | None
+) -> list[BatchOutcome]:
+    begin_answer()
+    return [_member(db, steps, types) for steps in batches]
+
+
 def _one_by_one(
     db: sqlite3.Connection, batches: Sequence[Sequence[Step]], types: DeclaredTypes | None
 ) -> list[BatchOutcome]:
     """Each on its own, in order; none after one that was fenced, or their order would not hold when they come again."""
+    begin_answer()
     outcomes: list[BatchOutcome] = []
     for steps in batches:
         fenced = outcomes and isinstance(outcomes[-1], Fenced)

@@ -99,6 +99,7 @@ class _Hop:
             while self._at < len(self._group):
                 steps, future = self._group[self._at]
                 if not future.cancelled():
+                    self._reads.limit.apply()
                     try:
                         self._done.append((future, run_closed(db, steps, types)))
                     except Exception as error:  # noqa: BLE001  # of this read alone

@@ -13,9 +13,10 @@ from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
 from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, only_statement, refusal
 from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
+from cutover.stores.sqlite.authorizer import begin_application, end_application, refused_because
 from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
-from cutover.stores.sqlite.limit import begin_statement
+from cutover.stores.sqlite.limit import begin_statement, take_all
 from cutover.stores.sqlite.position import placed
 
 _PRIMARY_CODES = {
@@ -23,7 +24,7 @@ _PRIMARY_CODES = {
     for name in (
         *("INTERNAL", "PERM", "ABORT", "BUSY", "LOCKED", "NOMEM", "READONLY", "INTERRUPT", "IOERR", "CORRUPT"),
         *("NOTFOUND", "FULL", "CANTOPEN", "PROTOCOL", "EMPTY", "SCHEMA", "TOOBIG", "CONSTRAINT", "MISMATCH"),
-        *("MISUSE", "NOLFS", "AUTH", "FORMAT", "RANGE", "NOTADB"),
+        *("MISUSE", "NOLFS", "FORMAT", "RANGE", "NOTADB"),
     )
 }
 _PARSE_ERRORS = ("near ", "incomplete input", "unrecognized token", "the query contains a null character")
@@ -104,6 +105,8 @@ def translate(error: Exception) -> StatementError | Fenced:
         parse = text.startswith(_PARSE_ERRORS)
         return StatementError(text, "SQL_PARSE_ERROR" if parse else "SQLITE_UNKNOWN")
     primary = code & 0xFF
+    if primary == sqlite3.SQLITE_AUTH or text.startswith("not authorized"):  # of a function it is SQLITE_ERROR
+        return StatementError(refused_because() or text, "SQLITE_AUTH")
     if code == sqlite3.SQLITE_CONSTRAINT_TRIGGER and text.startswith(FENCE_MARK):
         return Fenced(text)
     if primary == sqlite3.SQLITE_ERROR:
@@ -117,12 +120,15 @@ def translate(error: Exception) -> StatementError | Fenced:
 def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlValue, ...]) -> StatementResult:
     """A simple one, on the shortest way."""
     begin_statement()
+    begin_application()
     try:
         cursor = db.execute(sql, for_driver(shape, values))
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         if _only_for_a_semicolon(error, sql):
             return _change(db, only_statement(sql), shape, values)
         raise explained(error, db, sql) from None
+    finally:
+        end_application()
     return _counted(db, cursor, shape, StatementResult())
 
 
@@ -182,27 +188,36 @@ def _run(
     want_rows: bool,
     types: DeclaredTypes | None,
 ) -> StatementResult:
+    result = StatementResult()
+    begin_application()
     try:
         cursor = db.execute(compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
+        description = cursor.description
+        if description is not None:
+            _take(cursor, result, want_rows)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         if _only_for_a_semicolon(error, sql):
             return _run(db, only_statement(sql), shape, values, want_rows, types)
         raise explained(error, db, sql) from None
-    result = StatementResult()
-    description = cursor.description
+    finally:
+        end_application()
     if description is not None:
-        try:
-            if want_rows:
-                result.rows = cursor.fetchall()
-            else:
-                deque(cursor, maxlen=0)
-        except (sqlite3.Error, ValueError) as error:
-            cursor.close()
-            raise translate(error) from None
         names = tuple([column[0] for column in description])
         declared = types.of(db, sql, shape, len(names)) if types is not None else None
         result.columns = _columns(names, declared)
     return _counted(db, cursor, shape, result) if shape.verb in COUNTED and not shape.explain else result
+
+
+def _take(cursor: sqlite3.Cursor, result: StatementResult, want_rows: bool) -> None:
+    """Run to the end. A cursor that fails on the way is closed: it would keep a read transaction open."""
+    try:
+        if want_rows:
+            result.rows, result.size = take_all(cursor)
+        else:
+            deque(cursor, maxlen=0)
+    except (sqlite3.Error, ValueError, StatementError):
+        cursor.close()
+        raise
 
 
 @lru_cache(maxsize=2048)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from cutover.model.statement import ResultColumn
 from cutover.schema.sqltext import Shape, inspect
 from cutover.schema.sqltokens import tokens
+from cutover.stores.sqlite.authorizer import begin_application, end_application, guard
 
 _STEPS = 100  # of a thousand instructions each: nothing runs long on empty tables, except on purpose
 _VIEW = "_cutover_result"
@@ -38,6 +39,7 @@ class SchemaCopy:
             except sqlite3.Error:  # parts of virtual tables exist already
                 continue
         self._db.set_progress_handler(self._tick, 1000)
+        guard(self._db)
 
     def close(self) -> None:
         """Free the memory."""
@@ -68,6 +70,7 @@ class SchemaCopy:
     def _names(self, query: str, argument: int | None) -> list[str] | None:
         self._left = _STEPS
         self._db.execute("BEGIN")
+        begin_application()
         try:
             cursor = self._db.execute(query, (argument,) * len(inspect(query).params))
             names = [column[0] for column in cursor.description or ()]
@@ -75,6 +78,7 @@ class SchemaCopy:
         except sqlite3.Error:
             return None
         finally:
+            end_application()
             self._roll_back()
         return names
 

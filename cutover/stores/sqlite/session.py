@@ -46,8 +46,9 @@ class Lender(Protocol):
 class SqliteSession:
     """Implements `stores.base.Session`. Calls are served one after the other."""
 
-    def __init__(self, lender: Lender) -> None:
+    def __init__(self, lender: Lender, *, read_only: bool = False) -> None:
         self._lender = lender
+        self._read_only = read_only
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
         self._in_transaction = False
@@ -105,7 +106,7 @@ class SqliteSession:
             types = None if self._ddl else self._lender.types
             try:
                 result, self._in_transaction, foreign_keys = await settled(
-                    connection.run(partial(_work, steps, types, self._lender.limit))
+                    connection.run(partial(_work, steps, types, self._lender.limit, self._read_only))
                 )
             finally:
                 self._running = False
@@ -222,10 +223,16 @@ def _blame(error: StatementError | None, reason: StatementError) -> StatementErr
 
 
 def _work(
-    steps: Sequence[Step], types: DeclaredTypes | None, limit: Limit, db: sqlite3.Connection
+    steps: Sequence[Step], types: DeclaredTypes | None, limit: Limit, read_only: bool, db: sqlite3.Connection
 ) -> tuple[BatchResult, bool, bool]:
-    with limit.on(db):
-        result = run_steps(db, steps, types)
+    if read_only:
+        db.execute("PRAGMA query_only = ON")
+    try:
+        with limit.on(db):
+            result = run_steps(db, steps, types)
+    finally:
+        if read_only:  # the connection is lent to others afterwards
+            db.execute("PRAGMA query_only = OFF")
     foreign_keys = bool(db.execute("PRAGMA foreign_keys").fetchone()[0])
     return result, db.in_transaction, foreign_keys
 
