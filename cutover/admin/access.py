@@ -16,9 +16,9 @@ ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
 """From the least to the most; each may do what those before it may."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Keyring:
-    """The accepted tokens, as digests only: nothing here could print a secret."""
+    """The accepted tokens, as digests only: nothing here could print a secret. `digests` change with a reload."""
 
     digests: tuple[tuple[Role, bytes], ...] = field(repr=False)
 

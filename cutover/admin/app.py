@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from cutover.admin.access import check_exposure, load_keyring
+from cutover.admin.access import Keyring, check_exposure, load_keyring
 from cutover.admin.guard import Handler, admitted, answered, careful_headers, observed
 from cutover.admin.handlers import Door
 from cutover.admin.operations import Operations, Role
@@ -57,6 +57,20 @@ def routes(door: Door, *, open_metrics: bool) -> list[Route]:
     ]
 
 
+_KEYRING = web.AppKey("keyring", Keyring)
+_SETTINGS = web.AppKey("settings", AdminSettings)
+
+
+def reload_keyring(app: web.Application) -> str:
+    """Read the token files again; returns the roles that have a token.
+
+    Raises `ConfigurationError`; the tokens stay as they were then.
+    """
+    keyring = app[_KEYRING]
+    keyring.digests = load_keyring(app[_SETTINGS]).digests
+    return ", ".join(role for role, _ in keyring.digests)
+
+
 def make_app(operations: Operations, settings: AdminSettings, metrics: Metrics) -> web.Application:
     """The door as an aiohttp application, to be run on `settings.listen`.
 
@@ -74,6 +88,7 @@ def make_app(operations: Operations, settings: AdminSettings, metrics: Metrics) 
         middlewares=[observed(metrics), answered, recorded(operations), admitted(keyring, needed)],
         client_max_size=_LARGEST_BODY,
     )
+    app[_KEYRING], app[_SETTINGS] = keyring, settings
     for method, path, _, handler in table:
         if method == "GET":
             app.router.add_get(path, handler, allow_head=path != "/v1/events")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
 from cutover.admin.access import split_listen
 from cutover.admin.app import make_app as make_admin_app
+from cutover.admin.app import reload_keyring
 from cutover.errors import ConfigurationError, CutoverError
 from cutover.hrana.door import FrontDoor
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.promote.operations import Operations
-from cutover.settings import Settings
+from cutover.serve.tls import certificate
+from cutover.settings import FrontSettings, Settings
 from cutover.write_through import WriteThrough
 
 _log = get_logger("serve")
@@ -32,27 +36,61 @@ class Doors:
         self._door = door
         self._front: FrontDoor | None = None
         self._admin: web.AppRunner | None = None
+        self._again: list[tuple[str, Callable[[], str]]] = []
+        """What is read again on SIGHUP: (what it is, a function that does it and says what there is now)."""
 
     async def listen(self) -> None:
-        """Open both; the front door last. Raises `ConfigurationError` for an address that cannot be listened on."""
-        admin = make_admin_app(self._operations, self._settings.admin, self._metrics)
-        self._admin = web.AppRunner(
+        """Open both; the front door last. Raises `ConfigurationError` for an address that cannot be listened on, and
+        for files that cannot be used.
+        """
+        settings = self._settings.admin
+        admin = make_admin_app(self._operations, settings, self._metrics)
+        tls = self._certificate("admin", settings.tls_cert_file, settings.tls_key_file)
+        runner = self._admin = web.AppRunner(
             admin, access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_SECONDS, handler_cancellation=True
         )
-        await self._admin.setup()
-        runner = self._admin
+        await runner.setup()
+        self._again.append(("The operators' tokens", partial(reload_keyring, admin)))
 
         async def listen_admin(host: str, port: int) -> None:
-            await web.TCPSite(runner, host, port, backlog=2048).start()
+            await web.TCPSite(runner, host, port, backlog=2048, ssl_context=tls).start()
 
-        await _open(listen_admin, self._settings.admin.listen, "admin.listen")
+        await _open(listen_admin, settings.listen, "admin.listen", tls)
         if self._settings.front.listen:
-            front = self._front = FrontDoor(self._door, self._settings.front, self._metrics)
+            await self._listen_front(self._settings.front)
 
-            async def listen_front(host: str, port: int) -> None:
-                await front.listen(host, port, shutdown_timeout=_DRAIN_SECONDS)
+    async def _listen_front(self, settings: FrontSettings) -> None:
+        front = self._front = FrontDoor(self._door, settings, self._metrics)
+        tls = self._certificate("front", settings.tls_cert_file, settings.tls_key_file)
+        if front.front.access.reloads:
+            self._again.append(("The applications' tokens", lambda: ", ".join(front.front.access.reload())))
 
-            await _open(listen_front, self._settings.front.listen, "front.listen")
+        async def listen_front(host: str, port: int) -> None:
+            await front.listen(host, port, shutdown_timeout=_DRAIN_SECONDS, tls=tls)
+
+        await _open(listen_front, settings.listen, "front.listen", tls)
+
+    def _certificate(self, section: str, cert_file: str, key_file: str) -> ssl.SSLContext | None:
+        found = certificate(section, cert_file, key_file)
+        if found is None:
+            return None
+
+        def again() -> str:
+            found.reload()
+            return cert_file
+
+        self._again.append((f"The certificate of {section}", again))
+        return found.context
+
+    def reload(self) -> None:
+        """Read the files of tokens, keys and certificates again. One that cannot be used changes nothing."""
+        for what, read in self._again:
+            try:
+                now = read()
+            except ConfigurationError as error:
+                _log.error(f"{what} could not be read again and stay as they were: {error}")
+            else:
+                _log.info(f"{what} were read again.", now=now)
 
     async def close(self) -> None:
         """Let what was asked come to its end, for a while, and close both."""
@@ -67,7 +105,9 @@ class Doors:
         self._front = self._admin = None
 
 
-async def _open(start: Callable[[str, int], Awaitable[None]], listen: str, setting: str) -> None:
+async def _open(
+    start: Callable[[str, int], Awaitable[None]], listen: str, setting: str, tls: ssl.SSLContext | None
+) -> None:
     host, port = split_listen(listen, setting)
     if not host:  # would be every interface, which nobody should choose by leaving something out
         raise ConfigurationError(f'{setting} is {listen!r}; write it as host:port, such as "127.0.0.1:8080".')
@@ -75,4 +115,4 @@ async def _open(start: Callable[[str, int], Awaitable[None]], listen: str, setti
         await start(host, port)
     except OSError as error:
         raise ConfigurationError(f"{setting}: cannot listen on {listen}: {error.strerror or error}.") from None
-    _log.info(f"Listening on http://{listen}", door=setting)
+    _log.info(f"Listening on {'https' if tls else 'http'}://{listen}", door=setting)

@@ -87,6 +87,7 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as closing:
         service = Service(settings)
+        loop.add_signal_handler(signal.SIGHUP, service.doors.reload)
         closing.push_async_callback(service.close)
         await service.open()
         _ease_collection()

@@ -71,6 +71,7 @@ class Service:
             self.metrics,
             transaction_timeout=settings.front.transaction_timeout,
             statement_timeout=settings.sqlite.statement_timeout,
+            max_response_bytes=settings.front.max_response_bytes,
         )
         url = settings.postgres.url.get_secret_value()
         self.embedded = None if url else EmbeddedPostgres(state / "postgres")
@@ -103,13 +104,21 @@ class Service:
             lambda: self.mapper.ddl,
             metrics,
             transaction_timeout=timeout,
+            max_response_bytes=settings.front.max_response_bytes,
         )
         destination = Member(self.postgres, self.translating)
         situation = Situation(Pair(origin, destination, 1))
         self.mapper = Mapper(settings, self.sqlite, self.postgres, situation)
         self._preparing = asyncio.Lock()
         mirror, comparator = self._build_shadow(situation)
-        door = WriteThrough(origin, epoch=1, metrics=metrics, hold_timeout=settings.front.hold_timeout)
+        door = WriteThrough(
+            origin,
+            epoch=1,
+            metrics=metrics,
+            hold_timeout=settings.front.hold_timeout,
+            max_statement_bytes=settings.front.max_statement_bytes,
+            max_response_bytes=settings.front.max_response_bytes,
+        )
         door.on_statement = statements.seen
         log = AuditLog(state / "audit.jsonl")
         return Parts(
