@@ -74,12 +74,19 @@ class FrontSettings(_Section):
 
     listen: str = Field("127.0.0.1:8080", description="host:port of the front door; empty: off")
     tokens: tuple[SecretStr, ...] = Field((), description="Bearer tokens accepted; none: no authentication")
-    token_file: str = Field("", description="File with one token per line")
+    token_file: str = Field("", description="File with one token per line, plain or as NAME ro|rw TOKEN")
+    jwt_key_file: str = Field("", description="Public key or secret that JSON web tokens are checked with")
+    jwt_algorithm: Literal["EdDSA", "HS256"] = Field("EdDSA", description="EdDSA: a public key; HS256: a secret")
+    tls_cert_file: str = Field("", description="Certificate and its chain, PEM; with tls_key_file: TLS")
+    tls_key_file: str = Field("", description="Private key of the certificate, PEM")
     max_request_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest request body")
+    max_statement_bytes: int = Field(1_000_000, ge=32 * 1024, description="Longest SQL text of one statement")
+    max_response_bytes: int = Field(10 * 1024 * 1024, ge=1024, description="Largest answer, about")
     transaction_timeout: Duration = Field(5.0, description="How long an interactive write transaction may stay open")
     stream_idle_timeout: Duration = Field(10.0, description="An idle stream is closed, its transaction rolled back")
     hold_timeout: Duration = Field(15.0, description="How long a write waits for a switch before SQLITE_BUSY")
     max_streams: int = Field(1000, ge=1, description="Streams open at one time")
+    max_streams_per_client: int = Field(1000, ge=1, description="Of them, by one token's clients, or one address's")
 
 
 class AdminSettings(_Section):
@@ -92,6 +99,8 @@ class AdminSettings(_Section):
     viewer_token_file: str = Field("", description="File with the viewer's token")
     operator_token_file: str = Field("", description="File with the operator's token")
     admin_token_file: str = Field("", description="File with the admin's token")
+    tls_cert_file: str = Field("", description="Certificate and its chain, PEM; with tls_key_file: TLS")
+    tls_key_file: str = Field("", description="Private key of the certificate, PEM")
 
 
 class MirrorSettings(_Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 
 from aiohttp import web
 
@@ -26,7 +27,7 @@ class FrontDoor:
         self._server: asyncio.Server | None = None
         self._shutdown_timeout = 0.0
 
-    async def listen(self, host: str, port: int, *, shutdown_timeout: float) -> int:
+    async def listen(self, host: str, port: int, *, shutdown_timeout: float, tls: ssl.SSLContext | None = None) -> int:
         """Open; returns the port, which the system chooses for 0. Raises `OSError` if the address cannot be had.
 
         `shutdown_timeout`: seconds that `close` gives the requests under way.
@@ -44,7 +45,7 @@ class FrontDoor:
         taker = self._runner.server
         assert taker is not None
         self._lanes = Lanes(self.front, taker)
-        self._server = await asyncio.get_running_loop().create_server(self._lanes, host, port, backlog=2048)
+        self._server = await asyncio.get_running_loop().create_server(self._lanes, host, port, backlog=2048, ssl=tls)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:

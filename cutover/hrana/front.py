@@ -7,10 +7,11 @@ from http import HTTPStatus
 from typing import Protocol
 
 from cutover import clock
-from cutover.hrana.access import Tokens
+from cutover.hrana.access import Access
 from cutover.hrana.answers import write_batch, write_json, write_result
+from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Close, Pipeline, read_batch, read_json, read_pipeline, read_statement, resolved
-from cutover.hrana.replies import Reply, refusal, unauthorized
+from cutover.hrana.replies import Reply, refusal
 from cutover.hrana.stream import HranaStream
 from cutover.hrana.streams import Streams
 from cutover.hrana.websocket import Sockets
@@ -38,9 +39,14 @@ class Front:
         """Raises `ConfigurationError` for an unreadable token file."""
         self.way = way
         self.settings = settings
-        self.tokens = Tokens(settings)
-        self.streams = Streams(way, idle_timeout=settings.stream_idle_timeout, limit=settings.max_streams)
-        self.sockets = Sockets(self.streams, self.tokens, metrics, max_message=settings.max_request_bytes)
+        self.access = Access(settings)
+        self.streams = Streams(
+            way,
+            idle_timeout=settings.stream_idle_timeout,
+            limit=settings.max_streams,
+            limit_of_client=settings.max_streams_per_client,
+        )
+        self.sockets = Sockets(self.streams, self.access, metrics, max_message=settings.max_request_bytes)
         self._metrics = metrics
         self._verbose = verbose()
 
@@ -48,21 +54,24 @@ class Front:
         """Close every stream; their transactions are rolled back."""
         await self.streams.close()
 
-    async def answer(self, endpoint: str, headers: Headers, work: Callable[[], Awaitable[Reply]]) -> Reply:
+    async def answer(
+        self, endpoint: str, headers: Headers, address: str, work: Callable[[Guest], Awaitable[Reply]]
+    ) -> Reply:
         """Authenticate, answer every error in the protocol's form, count, time and log.
 
         `work` is not called if the door does not open. Raises `web.HTTPException` for answers of aiohttp's own.
         """
         began = clock.monotonic()
-        if self.tokens.admit(headers.get("authorization")):
-            try:
-                reply = await work()
-            except Exception as error:  # noqa: BLE001  # every request gets an answer
-                reply = refusal(error)
-        else:
-            reply = unauthorized()
+        try:
+            reply = await work(self.admit(headers, address))
+        except Exception as error:  # noqa: BLE001  # every request gets an answer
+            reply = refusal(error)
         self.note(endpoint, reply.status, clock.monotonic() - began, reply.requests)
         return reply
+
+    def admit(self, headers: Headers, address: str) -> Guest:
+        """Who asks. Raises `AccessRefused`."""
+        return Guest(self.access.admit_header(headers.get("authorization")), address)
 
     def note(self, endpoint: str, status: int, took: float, requests: int) -> None:
         """Count and log one answer."""
@@ -71,10 +80,10 @@ class Front:
             ms = round(took * 1000, 2)
             _log.debug("request", method="POST", path=endpoint, status=status, ms=ms, requests=requests)
 
-    async def pipeline(self, body: bytes, version: int) -> Reply:
+    async def pipeline(self, body: bytes, version: int, guest: Guest) -> Reply:
         """POST /v2/pipeline, /v3/pipeline."""
         pipeline = read_pipeline(body, version)
-        stream = self._stream_of(pipeline)
+        stream = self._stream_of(pipeline, guest)
         try:
             results = await stream.pipeline(pipeline.requests, fresh=pipeline.baton is None)
             answer = write_json({"baton": self.streams.baton(stream), "base_url": None, "results": results})
@@ -84,26 +93,26 @@ class Front:
         self.streams.give_back(stream)
         return Reply(answer, requests=len(results))
 
-    def _stream_of(self, pipeline: Pipeline) -> HranaStream:
+    def _stream_of(self, pipeline: Pipeline, guest: Guest) -> HranaStream:
         if pipeline.baton is not None:
-            return self.streams.take(pipeline.baton)
+            return self.streams.take(pipeline.baton, guest)
         closes = bool(pipeline.requests) and isinstance(pipeline.requests[-1], Close)
-        return self.streams.open(kept=not closes)
+        return self.streams.open(guest, kept=not closes)
 
-    async def execute(self, body: bytes) -> Reply:
+    async def execute(self, body: bytes, guest: Guest) -> Reply:
         """POST /v1/execute."""
         statement, stored = read_statement(read_json(body).get("stmt"))
-        stream = self.streams.open(kept=False)
+        stream = self.streams.open(guest, kept=False)
         try:
             result = await stream.stream.execute(resolved(statement, stored, {}))
         finally:
             await stream.close()
         return Reply(write_json({"result": write_result(result)}), requests=1)
 
-    async def batch(self, body: bytes) -> Reply:
+    async def batch(self, body: bytes, guest: Guest) -> Reply:
         """POST /v1/batch."""
         batch = read_batch(read_json(body).get("batch"), 1)
-        stream = self.streams.open(kept=False)
+        stream = self.streams.open(guest, kept=False)
         try:
             result = await stream.stream.batch(stream.texts.resolve_batch(batch).steps)
         finally:

@@ -11,8 +11,9 @@ from cutover.errors import StatementError
 from cutover.hrana.answers import write_json
 from cutover.hrana.cursor import cursor_chunks
 from cutover.hrana.front import Front
+from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Batch, read_batch, read_baton, read_json
-from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal, unauthorized
+from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal
 from cutover.hrana.stream import HranaStream
 from cutover.model.statement import BatchResult
 from cutover.write_through import HeldTooLong, ShuttingDown
@@ -24,15 +25,15 @@ _PREFLIGHT = {
     "access-control-max-age": "86400",
 }
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_Work = Callable[[bytes], Awaitable[Reply]]
+_Work = Callable[[bytes, Guest], Awaitable[Reply]]
 
 
 def make_app(front: Front) -> web.Application:
     """The front door's application. It closes `front` when it ends."""
     app = web.Application(client_max_size=front.settings.max_request_bytes)
     posts: dict[str, _Handler] = {
-        "/v2/pipeline": _posted(front, "/v2/pipeline", lambda body: front.pipeline(body, 2)),
-        "/v3/pipeline": _posted(front, "/v3/pipeline", lambda body: front.pipeline(body, 3)),
+        "/v2/pipeline": _posted(front, "/v2/pipeline", lambda body, guest: front.pipeline(body, 2, guest)),
+        "/v3/pipeline": _posted(front, "/v3/pipeline", lambda body, guest: front.pipeline(body, 3, guest)),
         "/v3/cursor": _cursor(front),
         "/v1/execute": _posted(front, "/v1/execute", front.execute),
         "/v1/batch": _posted(front, "/v1/batch", front.batch),
@@ -53,10 +54,10 @@ def make_app(front: Front) -> web.Application:
 
 def _posted(front: Front, endpoint: str, work: _Work) -> _Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        async def read_and_work() -> Reply:
-            return await work(await request.read())
+        async def read_and_work(guest: Guest) -> Reply:
+            return await work(await request.read(), guest)
 
-        return _response(await front.answer(endpoint, request.headers, read_and_work))
+        return _response(await front.answer(endpoint, request.headers, request.remote or "", read_and_work))
 
     return handle
 
@@ -67,24 +68,21 @@ def _cursor(front: Front) -> _Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         began = clock.monotonic()
         response: web.StreamResponse
-        if front.tokens.admit(request.headers.get("authorization")):
-            try:
-                response = await _stream_cursor(front, request)
-            except Exception as error:  # noqa: BLE001  # every request gets an answer
-                response = _response(refusal(error))
-        else:
-            response = _response(unauthorized())
+        try:
+            response = await _stream_cursor(front, request, front.admit(request.headers, request.remote or ""))
+        except Exception as error:  # noqa: BLE001  # every request gets an answer
+            response = _response(refusal(error))
         front.note("/v3/cursor", response.status, clock.monotonic() - began, 1)
         return response
 
     return handle
 
 
-async def _stream_cursor(front: Front, request: web.Request) -> web.StreamResponse:
+async def _stream_cursor(front: Front, request: web.Request, guest: Guest) -> web.StreamResponse:
     body = read_json(await request.read())
     baton, batch = read_baton(body), read_batch(body.get("batch"), 3)
     streams = front.streams
-    stream = streams.open(kept=True) if baton is None else streams.take(baton)
+    stream = streams.open(guest, kept=True) if baton is None else streams.take(baton, guest)
     try:
         outcome = await _outcome(stream, batch, fresh=baton is None)
         response = web.StreamResponse(headers={"content-type": PLAIN, **ORIGIN})

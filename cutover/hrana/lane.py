@@ -119,11 +119,12 @@ class Lanes:
 class Lane(asyncio.Protocol):
     """One connection. Its requests are answered one after the other."""
 
-    __slots__ = ("_buffer", "_full", "_head", "_lanes", "_transport", "task")
+    __slots__ = ("_address", "_buffer", "_full", "_head", "_lanes", "_transport", "task")
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
         self._transport: asyncio.Transport | None = None
+        self._address = ""
         self._buffer = b""
         self._head: Head | None = None  # of the last request: the next one's is often the same
         self.task: asyncio.Task[None] | None = None
@@ -132,6 +133,7 @@ class Lane(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        self._address = str((transport.get_extra_info("peername") or ("",))[0])
         self._lanes.open.add(self)
         if self._lanes.closing:
             transport.close()
@@ -192,7 +194,9 @@ class Lane(asyncio.Protocol):
         lanes = self._lanes
         front = lanes.front
         try:
-            reply = await front.answer(head.endpoint, head.headers, lambda: front.pipeline(body, head.version))
+            reply = await front.answer(
+                head.endpoint, head.headers, self._address, lambda guest: front.pipeline(body, head.version, guest)
+            )
         finally:
             self.task = None
         transport = self._transport

@@ -12,14 +12,16 @@ from aiohttp import web
 from cutover.errors import StatementError
 from cutover.hrana.answers import write_error, write_json
 from cutover.hrana.failures import outcome_unknown
+from cutover.hrana.grants import AccessRefused
 from cutover.hrana.messages import ProtocolError
-from cutover.hrana.stream import Busy
+from cutover.hrana.stream import Busy, TooManyStreams
 from cutover.write_through import HeldTooLong, ShuttingDown
 
 JSON = "application/json"
 PLAIN = "text/plain"
 ORIGIN = {"access-control-allow-origin": "*"}
 _RETRY = {"retry-after": "1"}
+_CHALLENGE = {"www-authenticate": "Bearer"}
 
 
 @dataclass(slots=True)
@@ -34,12 +36,6 @@ class Reply:
     """How many stream requests it answers."""
 
 
-def unauthorized() -> Reply:
-    """The token is missing or wrong."""
-    text = "Unauthorized: send a valid token as `Authorization: Bearer TOKEN`."
-    return Reply(write_json({"error": text, "message": text, "code": "AUTH_INVALID"}), 401)
-
-
 def refusal(error: Exception) -> Reply:
     """The answer to a request that failed as a whole. Raises `error` if it is an answer of aiohttp's own."""
     match error:
@@ -47,6 +43,11 @@ def refusal(error: Exception) -> Reply:
             return Reply(error.message.encode(), error.status, PLAIN)
         case ProtocolError():
             return Reply(write_json({"message": error.message, "code": error.code}), error.status)
+        case AccessRefused():
+            told = {"error": error.message, "message": error.message, "code": error.code}
+            return Reply(write_json(told), 401, headers=_CHALLENGE)
+        case TooManyStreams(error=reason):
+            return Reply(write_json(write_error(reason)), 429, headers=_RETRY)
         case Busy(error=reason) | (HeldTooLong() | ShuttingDown() as reason):
             return Reply(write_json(write_error(reason)), 503, headers=_RETRY)
         case StatementError():

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from cutover.errors import StatementError
 from cutover.hrana.answers import Json, write_batch, write_description, write_error, write_result
+from cutover.hrana.grants import Guest
 from cutover.hrana.messages import (
     Batch,
     Close,
@@ -32,11 +33,16 @@ class Busy(Exception):
         self.error = error
 
 
+class TooManyStreams(Busy):
+    """The same, and it is this client that has them all: HTTP 429."""
+
+
 class HranaStream:
     """Performs one request after the other. What it knows of HTTP are only the marks that `Streams` makes on it."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, guest: Guest) -> None:
         self.stream = stream
+        self.guest = guest
         self.texts = StoredTexts()
         self.closed = False
         self.stream_id = 0
@@ -46,8 +52,9 @@ class HranaStream:
     async def pipeline(self, requests: Sequence[Request], *, fresh: bool) -> list[Json]:
         """One result a request. Raises `ProtocolError`, or `Busy` if a `fresh` pipeline could not begin at all."""
         results: list[Json] = []
+        self.stream.spent = 0
         while len(results) < len(requests):
-            outcomes = await self.go_on(requests, len(results))
+            outcomes = self._no_room(requests[len(results)]) or await self.go_on(requests, len(results))
             first = outcomes[0]
             if fresh and not results and isinstance(first, (HeldTooLong, ShuttingDown)):
                 raise Busy(first)  # those that were performed with it have waited at the same gate
@@ -74,6 +81,15 @@ class HranaStream:
             return [await self.perform(self.texts.resolve(requests[at]))]
         except StatementError as error:
             return [error] * max(len(joint), 1)
+
+    def _no_room(self, request: Request) -> list[Json | StatementError]:
+        """The error of a request that will not be performed, since the answers before it have filled the body."""
+        try:
+            if isinstance(request, (Execute, Batch)):
+                self.stream.demand_room()
+        except StatementError as error:
+            return [error]
+        return []
 
     def _joint(self, requests: Sequence[Request], at: int) -> list[Sequence[Step]]:
         """The batches of the requests from this one on that can share a commit; of a lone one, nothing."""

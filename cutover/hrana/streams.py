@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Coroutine
 from typing import Any
 
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.hrana.batons import Batons
+from cutover.hrana.grants import Guest
 from cutover.hrana.messages import ProtocolError
-from cutover.hrana.stream import Busy, HranaStream
+from cutover.hrana.stream import Busy, HranaStream, TooManyStreams
 from cutover.write_through import ShuttingDown, WriteThrough
 
 _REMEMBER_EXPIRED = 300.0
@@ -22,11 +23,16 @@ _INVALID = "Received an invalid baton."
 class Streams:
     """The streams that outlive a request. A stream is either in a request's hands or idle here."""
 
-    def __init__(self, way: WriteThrough, *, idle_timeout: float, limit: int) -> None:
-        """`idle_timeout`: seconds after which an idle stream is closed. `limit`: streams kept at one time."""
+    def __init__(self, way: WriteThrough, *, idle_timeout: float, limit: int, limit_of_client: int) -> None:
+        """`idle_timeout`: seconds after which an idle stream is closed.
+
+        `limit`: streams kept at one time; `limit_of_client`: by clients that show one token, or none from one address.
+        """
         self._way = way
         self._idle_timeout = idle_timeout
         self._limit = limit
+        self._limit_of_client = limit_of_client
+        self._of_client: Counter[str] = Counter()
         self._batons = Batons()
         self._next_id = int.from_bytes(os.urandom(6), "big")
         self._busy: dict[int, HranaStream] = {}
@@ -39,21 +45,28 @@ class Streams:
         """Number of streams that count against the limit."""
         return len(self._busy) + len(self._idle)
 
-    def open(self, *, kept: bool) -> HranaStream:
+    def open(self, guest: Guest, *, kept: bool) -> HranaStream:
         """A new stream; `kept`: it will outlive its request. Raises `Busy` if there are too many."""
         if self._way.draining:
             raise Busy(ShuttingDown())
-        stream = HranaStream(self._way.stream())
+        stream = HranaStream(self._way.stream(guest.reader), guest)
         if kept:
+            if self._of_client[guest.key] >= self._limit_of_client:
+                text = f"This client has {self._limit_of_client} streams open already."
+                raise TooManyStreams(StatementError(text, "SQLITE_BUSY", retry=True))
             if len(self) >= self._limit:
                 raise Busy(StatementError(f"There are {self._limit} streams open already.", "SQLITE_BUSY", retry=True))
+            self._of_client[guest.key] += 1
             self._next_id += 1
             stream.stream_id = self._next_id
             self._busy[stream.stream_id] = stream
         return stream
 
-    def take(self, baton: str) -> HranaStream:
-        """The stream that a baton is for, now in the caller's hands. Raises `ProtocolError`."""
+    def take(self, baton: str, guest: Guest) -> HranaStream:
+        """The stream that a baton is for, now in the caller's hands. Raises `ProtocolError`.
+
+        Whoever has the baton may go on only with the token that the stream was opened with.
+        """
         found = self._batons.read(baton)
         if found is None:
             raise ProtocolError(_INVALID)
@@ -63,9 +76,12 @@ class Streams:
             if self._expired.get(stream_id, 0.0) > clock.monotonic() - _REMEMBER_EXPIRED:
                 raise ProtocolError("The stream has expired due to inactivity", code="STREAM_EXPIRED")
             raise ProtocolError(_INVALID)
+        if stream.guest.grant.name != guest.grant.name:
+            raise ProtocolError(_INVALID)
         if stream.sequence != sequence or stream_id in self._busy:
             raise ProtocolError("Received a baton that has already been used.")
         stream.sequence += 1
+        stream.stream.reader = guest.reader
         self._busy[stream_id] = self._idle.pop(stream_id)
         return stream
 
@@ -77,6 +93,7 @@ class Streams:
         """The request is over: the stream is idle, or gone if it was closed."""
         self._busy.pop(stream.stream_id, None)
         if stream.closed:
+            self._forget(stream)
             return
         stream.idle_since = clock.monotonic()
         self._idle[stream.stream_id] = stream
@@ -86,7 +103,16 @@ class Streams:
     async def end(self, stream: HranaStream) -> None:
         """Close a stream for breaking the protocol, or because its client is gone."""
         self._busy.pop(stream.stream_id, None)
+        self._forget(stream)
         await stream.close()
+
+    def _forget(self, stream: HranaStream) -> None:
+        """It counts no longer; once, however often its end is told."""
+        if stream.stream_id:
+            stream.stream_id, key = 0, stream.guest.key
+            self._of_client[key] -= 1
+            if self._of_client[key] <= 0:
+                del self._of_client[key]
 
     def finish(self, ending: Coroutine[Any, Any, None]) -> None:
         """Have streams of a client that is gone closed, whoever is cancelled meanwhile. `close` waits for it."""
@@ -119,6 +145,7 @@ class Streams:
                 break
             del self._idle[stream_id]
             self._expired[stream_id] = now
+            self._forget(stream)
             self.finish(stream.close())
         while self._expired and next(iter(self._expired.values())) < now - _REMEMBER_EXPIRED:
             self._expired.popitem(last=False)

@@ -14,8 +14,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from cutover import clock
 from cutover.errors import StatementError
-from cutover.hrana.access import Tokens
+from cutover.hrana.access import Access
 from cutover.hrana.answers import Json, write_error, write_json
+from cutover.hrana.grants import AccessRefused, Guest
 from cutover.hrana.messages import CloseSql, NotJson, ProtocolError, StoreSql
 from cutover.hrana.socket_messages import (
     Call,
@@ -52,10 +53,10 @@ Raw = web.WebSocketResponse[Literal[False]]
 class Sockets:
     """Every WebSocket that is open."""
 
-    def __init__(self, streams: Streams, tokens: Tokens, metrics: Metrics, *, max_message: int) -> None:
+    def __init__(self, streams: Streams, access: Access, metrics: Metrics, *, max_message: int) -> None:
         """`max_message`: bytes that a message may have, and that the unanswered ones of a socket may have together."""
         self.streams = streams
-        self.tokens = tokens
+        self.access = access
         self.metrics = metrics
         self.max_message = max_message
         self._open: set[Socket] = set()
@@ -76,7 +77,7 @@ class Sockets:
             decode_text=False,
         )
         await raw.prepare(request)
-        socket = Socket(self, raw, _VERSIONS[protocol])
+        socket = Socket(self, raw, _VERSIONS[protocol], request.remote or "")
         self._open.add(socket)
         try:
             await socket.run()
@@ -94,7 +95,7 @@ class Sockets:
 class Socket:
     """One connection."""
 
-    def __init__(self, door: Sockets, raw: Raw, version: int) -> None:
+    def __init__(self, door: Sockets, raw: Raw, version: int, address: str) -> None:
         self._door = door
         self._raw = raw
         self._version = version
@@ -103,7 +104,8 @@ class Socket:
         self._closing: set[SocketStream] = set()
         self._cursors: dict[int, SocketStream] = {}
         self._backlog = Backlog(_UNANSWERED, door.max_message)
-        self._admitted = False
+        self._address = address
+        self._guest: Guest | None = None
         self._stopping = False
         self._code = 0
         self._answered = 0
@@ -138,7 +140,7 @@ class Socket:
         try:
             while True:
                 await self._backlog.room()
-                message = await self._raw.receive(None if self._admitted else _HELLO_SECONDS)
+                message = await self._raw.receive(None if self._guest else _HELLO_SECONDS)
                 if self._stopping or message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
                     return 0, ""
                 if message.type is WSMsgType.ERROR:
@@ -157,22 +159,25 @@ class Socket:
         message = read_message(text, self._version)
         if isinstance(message, Hello):
             await self._greet(message)
-        elif not self._admitted:
+        elif self._guest is None:
             raise ProtocolError("The first message must be hello.")
+        elif not self._door.access.still(self._guest.grant):
+            raise ProtocolError("The token of this socket is no longer valid.")
         else:
-            await self._call(message, len(text))
+            await self._call(message, len(text), self._guest)
 
     async def _greet(self, hello: Hello) -> None:
-        if self._admitted and self._version == 1:
+        if self._guest is not None and self._version == 1:
             raise ProtocolError("In Hrana 1, hello is said once.")
-        self._admitted = self._door.tokens.admit(None if hello.jwt is None else f"Bearer {hello.jwt}")
-        if not self._admitted:
-            error = StatementError("Unauthorized: send a valid token as jwt.", "AUTH_INVALID")
+        try:
+            self._guest = Guest(self._door.access.admit(hello.jwt), self._address)
+        except AccessRefused as refused:
+            error = StatementError(refused.message, refused.code)
             await self._send({"type": "hello_error", "error": write_error(error)})
-            raise ProtocolError("Unauthorized.")
+            raise ProtocolError("Unauthorized.") from None
         await self._send({"type": "hello_ok"})
 
-    async def _call(self, call: Call, size: int) -> None:
+    async def _call(self, call: Call, size: int, guest: Guest) -> None:
         """What concerns the connection takes effect here, before any later message is looked at."""
         match call.request:
             case StoreSql() | CloseSql() as request:
@@ -183,7 +188,7 @@ class Socket:
                 except StatementError as error:
                     outcome = error
             case OpenStream(stream_id):
-                outcome = self._open(stream_id)
+                outcome = self._open(stream_id, guest)
             case CloseCursor(cursor_id) if cursor_id not in self._cursors:
                 outcome = {"type": "close_cursor"}
             case request:
@@ -191,11 +196,11 @@ class Socket:
                 return
         await self._respond(call.request_id, outcome, clock.monotonic())
 
-    def _open(self, stream_id: int) -> Json | StatementError:
+    def _open(self, stream_id: int, guest: Guest) -> Json | StatementError:
         if stream_id in self._streams:
             raise ProtocolError(f"The stream {stream_id} is open already.")
         try:
-            stream = self._door.streams.open(kept=True)
+            stream = self._door.streams.open(guest, kept=True)
         except Busy as busy:
             self._streams[stream_id] = SocketStream(None, self._door.streams, self._done)
             return busy.error

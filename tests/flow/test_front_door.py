@@ -1,6 +1,7 @@
 """The front door as clients see it: real HTTP, a real SQLite file."""
 
 import asyncio
+import io
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -79,7 +80,8 @@ CLOSE: dict[str, object] = {"type": "close"}
 async def post(
     client: Client, *requests: dict[str, object], baton: str | None = None, version: int = 2
 ) -> ClientResponse:
-    return await client.post(f"/v{version}/pipeline", data=json.dumps({"baton": baton, "requests": requests}))
+    body = io.BytesIO(json.dumps({"baton": baton, "requests": requests}).encode())  # aiohttp wants large ones so
+    return await client.post(f"/v{version}/pipeline", data=body)
 
 
 async def answer(client: Client, *requests: dict[str, object], baton: str | None = None, version: int = 2) -> Any:

@@ -32,6 +32,8 @@ _ACCEPTED = {
     ("service", "log_format"): "json",
     ("service", "log_level"): "debug",
     ("postgres", "ssl_mode"): "require",
+    ("front", "jwt_algorithm"): "HS256",
+    ("front", "max_statement_bytes"): "43210",
     ("mirror", "schema_changes"): "stop",
     ("compare", "shadow_read_sample"): "0.5",
 }

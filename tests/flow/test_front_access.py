@@ -1,0 +1,129 @@
+"""Tokens at the front door: what a reader may not do, and what no baton can do for another token."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flow.test_front_door import CLOSE, Client, Open, answer, code, door, execute, integer, metrics, way
+
+__all__ = ["door", "metrics", "way"]
+
+WRITES = (
+    "INSERT INTO t(a) VALUES ('x')",
+    "INSERT INTO t(a) VALUES ('x') RETURNING id",
+    "WITH x AS (SELECT 1 AS a) INSERT INTO t(a) SELECT a FROM x",
+    "REPLACE INTO t(a) VALUES ('x')",
+    "UPDATE t SET a = 'x' WHERE 0",
+    "DELETE FROM t",
+    "CREATE TABLE x (a)",
+    "DROP TABLE IF EXISTS x",
+    "ALTER TABLE t ADD COLUMN x",
+    "ANALYZE",
+    "REINDEX t",
+    "PRAGMA user_version = 3",
+    "BEGIN IMMEDIATE",
+    "BEGIN EXCLUSIVE",
+    "/* SELECT */ DELETE FROM t",
+)
+READS = (
+    "SELECT count(*) FROM t",
+    "PRAGMA user_version",
+    "EXPLAIN DELETE FROM t",
+    "WITH x AS (SELECT 1) SELECT * FROM x",
+    "PRAGMA table_info(t)",
+)
+
+
+@pytest.fixture
+async def reader(door: Open, tmp_path: Path) -> Client:
+    file = tmp_path / "tokens"
+    file.write_text("shop rw write-secret\nreports ro read-secret\n")
+    client = await door(token_file=str(file))
+    client.headers["authorization"] = "Bearer read-secret"
+    return client
+
+
+def as_writer(client: Client) -> Client:
+    client.headers["authorization"] = "Bearer write-secret"
+    return client
+
+
+async def test_a_reader_reads_and_writes_nothing(reader: Client) -> None:
+    found = await answer(reader, *(execute(sql) for sql in (*WRITES, *READS)), CLOSE)
+    for sql, result in zip(WRITES, found["results"], strict=False):
+        assert code(result) == "SQLITE_READONLY", sql
+        assert result["error"]["message"] == "The token reports may only read; nothing was executed."
+    assert [result["type"] for result in found["results"][len(WRITES) :]] == ["ok"] * (len(READS) + 1)
+
+
+async def test_a_reader_in_a_transaction(reader: Client) -> None:
+    first = await answer(reader, execute("BEGIN"), *(execute(sql) for sql in WRITES), execute("SAVEPOINT x"))
+    codes = [code(result) for result in first["results"][1:-1]]
+    assert codes == ["SQLITE_READONLY"] * len(WRITES)
+    last = await answer(reader, *(execute(sql) for sql in READS), execute("COMMIT"), CLOSE, baton=first["baton"])
+    assert [result["type"] for result in last["results"]] == ["ok"] * (len(READS) + 2)
+    written = await answer(as_writer(reader), execute("INSERT INTO t(a) VALUES ('x')"), CLOSE)
+    assert written["results"][0]["type"] == "ok", "its connection is an ordinary one again"
+
+
+def batch(*texts: str) -> dict[str, Any]:
+    return {"steps": [{"stmt": {"sql": sql}} for sql in texts]}
+
+
+async def test_nothing_of_a_readers_batch_or_script_runs_that_would_write(reader: Client) -> None:
+    texts = ("BEGIN", "SELECT 1", "INSERT INTO t(a) VALUES ('x')", "COMMIT")
+    found = await answer(
+        reader,
+        {"type": "batch", "batch": batch(*texts)},
+        {"type": "sequence", "sql": "; ".join(texts)},
+        {"type": "store_sql", "sql_id": 1, "sql": WRITES[0]},
+        {"type": "execute", "stmt": {"sql_id": 1}},
+        {"type": "describe", "sql": WRITES[0]},
+        {"type": "get_autocommit"},
+        version=3,
+    )
+    kinds = [result["type"] for result in found["results"]]
+    assert kinds == ["error", "error", "ok", "error", "ok", "ok"]
+    assert {code(result) for result in found["results"] if result["type"] == "error"} == {"SQLITE_READONLY"}
+    assert found["results"][-1]["response"]["is_autocommit"]
+    for path, body in (("/v1/execute", {"stmt": {"sql": WRITES[0]}}), ("/v1/batch", {"batch": batch(*texts)})):
+        response = await reader.post(path, json=body)
+        assert (response.status, (await response.json())["code"]) == (400, "SQLITE_READONLY")
+    response = await reader.post("/v3/cursor", json={"batch": batch(*texts)})
+    assert '"code":"SQLITE_READONLY"' in await response.text()
+    counted = await answer(reader, execute("SELECT count(*) FROM t"), CLOSE)
+    assert counted["results"][0]["response"]["result"]["rows"] == [[integer(0)]]
+
+
+async def test_a_baton_is_of_its_token(reader: Client) -> None:
+    begun = await answer(as_writer(reader), execute("BEGIN IMMEDIATE"), execute("INSERT INTO t(a) VALUES ('x')"))
+    reader.headers["authorization"] = "Bearer read-secret"
+    stolen = await reader.post("/v2/pipeline", json={"baton": begun["baton"], "requests": [execute("SELECT 1")]})
+    assert (stolen.status, await stolen.text()) == (400, "Received an invalid baton.")
+    last = await answer(as_writer(reader), execute("COMMIT"), CLOSE, baton=begun["baton"])
+    assert last["results"][0]["type"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, "AUTH_HTTP_HEADER_MISSING"),
+        ("Basic x", "AUTH_HTTP_HEADER_UNSUPPORTED_SCHEME"),
+        ("Bearer", "AUTH_JWT_MISSING"),
+        ("Bearer wrong-secret", "AUTH_INVALID"),
+    ],
+)
+async def test_who_is_not_let_in(door: Open, tmp_path: Path, header: str | None, expected: str) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("right-secret\n")
+    client = await door(token_file=str(file))
+    headers = {} if header is None else {"authorization": header}
+    for path in ("/v2/pipeline", "/v3/pipeline", "/v3/cursor", "/v1/execute", "/v1/batch"):
+        response = await client.post(path, data=b"not even JSON", headers=headers)
+        assert (response.status, response.headers["www-authenticate"]) == (401, "Bearer")
+        assert response.headers["content-type"] == "application/json"
+        body = await response.json()
+        assert set(body) == {"error", "message", "code"}
+        assert body["code"] == expected
+        assert "secret" not in str(body)

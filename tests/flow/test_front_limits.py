@@ -1,0 +1,119 @@
+"""Limits of the front door: each refusal has its code, changes nothing, and leaves the stream usable."""
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from cutover.hrana.door import FrontDoor
+from cutover.metrics import Metrics
+from cutover.settings import FrontSettings
+from cutover.stores.base import Member
+from cutover.stores.sqlite.executor import SqliteExecutor
+from cutover.stores.sqlite.store import SqliteStore
+from cutover.write_through import WriteThrough
+from tests.flow.test_front_door import CLOSE, SCHEMA, Client, Open, answer, code, door, execute, integer, metrics, way
+
+__all__ = ["door", "metrics", "way"]
+
+
+LONG = "x" * 1_000_000
+TOO_LONG = (
+    execute(f"INSERT INTO t(a) VALUES ('{LONG}')"),
+    execute(f"INSERT INTO t(a) VALUES ('{'ä' * 500_001}')"),
+    {"type": "sequence", "sql": f"DELETE FROM t; DELETE FROM t WHERE a = '{LONG}'"},
+    {"type": "describe", "sql": f"SELECT '{LONG}'"},
+    {"type": "batch", "batch": {"steps": [{"stmt": {"sql": sql}} for sql in ("DELETE FROM t", f"'{LONG}'")]}},
+)
+
+
+async def test_a_statement_of_any_length_below_the_limit(door: Open) -> None:
+    client = await door()
+    values = ",".join(f"('{number}')" for number in range(5000))
+    script = {"type": "sequence", "sql": "SELECT 1;" * 2000}
+    found = await answer(client, execute("BEGIN"), execute(f"INSERT INTO t(a) VALUES {values}"), script)
+    assert [result["type"] for result in found["results"]] == ["ok"] * 3
+    for request in TOO_LONG:
+        found = await answer(client, request, baton=found["baton"])
+        assert code(found["results"][0]) == "SQLITE_TOOBIG"
+        assert "front.max_statement_bytes (1000000)" in found["results"][0]["error"]["message"]
+    found = await answer(client, execute("SELECT count(*) FROM t"), execute("COMMIT"), CLOSE, baton=found["baton"])
+    assert found["results"][0]["response"]["result"]["rows"] == [[integer(5000)]]
+    assert found["results"][1]["type"] == "ok"
+
+
+ROWS = 20_000
+NUMBERS = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {ROWS})"
+MANY = f"{NUMBERS} SELECT i, 'some text' FROM n"
+
+
+@pytest.fixture
+async def small(sqlite_path: str) -> AsyncIterator[Client]:
+    """A door whose answers may have 100,000 bytes."""
+    with closing(sqlite3.connect(sqlite_path)) as db:
+        db.executescript(SCHEMA)
+    store = SqliteStore(sqlite_path, busy_timeout=1)
+    await store.open()
+    metrics = Metrics("test")
+    executor = SqliteExecutor(store, metrics, transaction_timeout=5, max_response_bytes=100_000)
+    member = Member(store, executor)
+    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=1, max_response_bytes=100_000)
+    await way.resume(member, 1)
+    front = FrontDoor(way, FrontSettings(), metrics)
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    async with ClientSession(f"http://127.0.0.1:{port}") as client:
+        yield client
+    await front.close()
+    await executor.close()
+    await store.close()
+
+
+def too_large(result: dict[str, Any]) -> bool:
+    return bool(result["type"] == "error" and code(result) == "RESPONSE_TOO_LARGE")
+
+
+async def test_an_answer_that_is_too_large_is_not_collected_and_changes_nothing(small: Client) -> None:
+    insert = f"{NUMBERS} INSERT INTO t(a) SELECT 'x' || i FROM n"
+    for begin in ((), (execute("BEGIN IMMEDIATE"),)):
+        found = await answer(
+            small,
+            *begin,
+            execute(MANY),
+            execute("SELECT hex(zeroblob(60000))"),
+            execute(f"{insert} RETURNING id"),
+            execute(f"{insert} RETURNING id", want_rows=False),
+            execute("SELECT count(*) FROM t"),
+            execute("DELETE FROM t"),
+            CLOSE,
+        )
+        results = found["results"][len(begin) :]
+        assert [too_large(result) for result in results] == [True, True, True, False, False, False, False]
+        assert results[4]["response"]["result"]["rows"] == [[integer(ROWS)]]
+
+
+async def test_the_statements_of_an_answer_share_its_room(small: Client) -> None:
+    some = MANY.replace(str(ROWS), "800")
+    steps = [{"stmt": {"sql": sql}} for sql in (some, some, "SELECT 1", some)]
+    found = await answer(small, {"type": "batch", "batch": {"steps": steps}})
+    errors = found["results"][0]["response"]["result"]["step_errors"]
+    assert [error and error["code"] for error in errors] == [None, "RESPONSE_TOO_LARGE", None, "RESPONSE_TOO_LARGE"]
+    found = await answer(small, *[execute(some)] * 4, CLOSE, baton=found["baton"])
+    assert [too_large(result) for result in found["results"]] == [False, False, True, True, False]
+    found = await answer(small, execute(some), CLOSE)
+    assert not too_large(found["results"][0])
+
+
+async def test_a_cursor_tells_it_in_its_place(small: Client) -> None:
+    batch = {"steps": [{"stmt": {"sql": sql}} for sql in ("SELECT 1", MANY, "SELECT 2")]}
+    response = await small.post("/v3/cursor", json={"batch": batch})
+    lines = [json.loads(line) for line in (await response.text()).splitlines()]
+    assert [line["type"] for line in lines[1:]] == [
+        *("step_begin", "row", "step_end"),
+        "step_error",
+        *("step_begin", "row", "step_end"),
+    ]
+    assert lines[4]["error"]["code"] == "RESPONSE_TOO_LARGE"
