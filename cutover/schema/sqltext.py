@@ -300,7 +300,7 @@ def _pragma(run: list[Token]) -> Shape:
     rest = run[4:] if dotted else run[2:]
     schema = names[0].text.lower().strip('"`[]') if dotted else "main"
     # ORMs look for a table among the temporary ones too; that there is none is an answer.
-    if schema != "main" and not (schema == "temp" and name in _WITH_ARGUMENT):
+    if schema != "main" and not (schema == "temp" and name in pragmas.WITH_ARGUMENT):
         return Shape(StatementKind.REFUSED, "PRAGMA", reason="Only the main database has PRAGMAs here.", pragma=name)
     if pragmas.reads(name, bool(rest)):
         return Shape(StatementKind.READ, "PRAGMA", pragma=name)
