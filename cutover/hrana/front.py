@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol
@@ -10,17 +11,19 @@ from cutover import clock
 from cutover.hrana.access import Access
 from cutover.hrana.answers import write_batch, write_json, write_result
 from cutover.hrana.grants import Guest
-from cutover.hrana.messages import Close, Pipeline, read_batch, read_json, read_pipeline, read_statement, resolved
+from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_json, read_statement, resolved
 from cutover.hrana.replies import Reply, refusal
-from cutover.hrana.stream import HranaStream
+from cutover.hrana.stream import HranaStream, outcome_of, result_of
 from cutover.hrana.streams import Streams
 from cutover.hrana.websocket import Sockets
 from cutover.logs import get_logger, verbose
 from cutover.metrics import Metrics
+from cutover.model.statement import BatchOutcome, Step
 from cutover.settings import FrontSettings
 from cutover.write_through import WriteThrough
 
 _log = get_logger("front")
+_CLOSED = result_of({"type": "close"})
 _CODES = {status.value: str(status.value) for status in HTTPStatus}
 
 
@@ -80,9 +83,26 @@ class Front:
             ms = round(took * 1000, 2)
             _log.debug("request", method="POST", path=endpoint, status=status, ms=ms, requests=requests)
 
-    async def pipeline(self, body: bytes, version: int, guest: Guest) -> Reply:
+    def begin(self, pipeline: Pipeline, guest: Guest) -> asyncio.Future[list[BatchOutcome]] | None:
+        """Begin what is nothing but one write on a stream of its own; None if it is anything else. See `ended`."""
+        requests = pipeline.requests
+        if pipeline.baton is not None or len(requests) != 2 or guest.reader or not isinstance(requests[1], Close):
+            return None
+        first = requests[0]
+        if not isinstance(first, Execute) or first.stored is not None:
+            return None
+        return self.way.begin((Step(first.statement),))
+
+    def ended(self, pipeline: Pipeline, write: asyncio.Future[list[BatchOutcome]]) -> Reply | None:
+        """The answer to what `begin` began and is done; None if it has to take the long way after all."""
+        outcome = self.way.ended(write)
+        if outcome is None:
+            return None
+        results = [result_of(outcome_of(pipeline.requests[0], outcome)), _CLOSED]
+        return Reply(write_json({"baton": None, "base_url": None, "results": results}), requests=2)
+
+    async def pipeline(self, pipeline: Pipeline, guest: Guest) -> Reply:
         """POST /v2/pipeline, /v3/pipeline."""
-        pipeline = read_pipeline(body, version)
         stream = self._stream_of(pipeline, guest)
         try:
             results = await stream.pipeline(pipeline.requests, fresh=pipeline.baton is None)

@@ -12,7 +12,7 @@ from cutover.hrana.answers import write_json
 from cutover.hrana.cursor import cursor_chunks
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
-from cutover.hrana.messages import Batch, read_batch, read_baton, read_json
+from cutover.hrana.messages import Batch, read_batch, read_baton, read_json, read_pipeline
 from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal
 from cutover.hrana.stream import HranaStream
 from cutover.model.statement import BatchResult
@@ -32,8 +32,12 @@ def make_app(front: Front) -> web.Application:
     """The front door's application. It closes `front` when it ends."""
     app = web.Application(client_max_size=front.settings.max_request_bytes)
     posts: dict[str, _Handler] = {
-        "/v2/pipeline": _posted(front, "/v2/pipeline", lambda body, guest: front.pipeline(body, 2, guest)),
-        "/v3/pipeline": _posted(front, "/v3/pipeline", lambda body, guest: front.pipeline(body, 3, guest)),
+        "/v2/pipeline": _posted(
+            front, "/v2/pipeline", lambda body, guest: front.pipeline(read_pipeline(body, 2), guest)
+        ),
+        "/v3/pipeline": _posted(
+            front, "/v3/pipeline", lambda body, guest: front.pipeline(read_pipeline(body, 3), guest)
+        ),
         "/v3/cursor": _cursor(front),
         "/v1/execute": _posted(front, "/v1/execute", front.execute),
         "/v1/batch": _posted(front, "/v1/batch", front.batch),
@@ -50,6 +54,12 @@ def make_app(front: Front) -> web.Application:
     app.on_shutdown.append(lambda _app: front.sockets.close())
     app.on_cleanup.append(lambda _app: front.close())
     return app
+
+
+def _pipeline(front: Front, version: int) -> _Handler:
+    return _posted(
+        front, f"/v{version}/pipeline", lambda body, guest: front.pipeline(read_pipeline(body, version), guest)
+    )
 
 
 def _posted(front: Front, endpoint: str, work: _Work) -> _Handler:

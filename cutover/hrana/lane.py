@@ -13,11 +13,16 @@ import re
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
+from cutover import clock
 from cutover.hrana.front import Front
-from cutover.hrana.replies import ORIGIN, Reply
+from cutover.hrana.grants import Guest
+from cutover.hrana.messages import Pipeline, read_pipeline
+from cutover.hrana.replies import ORIGIN, Reply, refusal
+from cutover.model.statement import BatchOutcome
 
 _HEAD_BYTES = 8 * 1024
 _BODY_BYTES = 128 * 1024
@@ -96,8 +101,9 @@ class Lanes:
 
     async def ended(self) -> None:
         """Wait for the requests under way."""
-        while tasks := [lane.task for lane in self.open if lane.task is not None]:
-            await asyncio.wait(tasks)
+        while work := [lane.work for lane in self.open if lane.work is not None]:
+            await asyncio.wait(work)
+            await asyncio.sleep(0)  # their answers are written by callbacks
 
     def render(self, reply: Reply, *, last: bool) -> bytes:
         """The bytes of an answer."""
@@ -119,7 +125,7 @@ class Lanes:
 class Lane(asyncio.Protocol):
     """One connection. Its requests are answered one after the other."""
 
-    __slots__ = ("_address", "_buffer", "_full", "_head", "_lanes", "_transport", "task")
+    __slots__ = ("_address", "_began", "_buffer", "_full", "_head", "_lanes", "_paused", "_transport", "work")
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -127,8 +133,10 @@ class Lane(asyncio.Protocol):
         self._address = ""
         self._buffer = b""
         self._head: Head | None = None  # of the last request: the next one's is often the same
-        self.task: asyncio.Task[None] | None = None
-        self._full = False
+        self._began = 0.0
+        self._full = self._paused = False
+        self.work: asyncio.Future[Any] | None = None
+        """The request under way: a task, or the write itself."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -142,15 +150,16 @@ class Lane(asyncio.Protocol):
         """The client has gone: what it still waits for must not run for nobody."""
         self._lanes.open.discard(self)
         self._transport = None
-        if self.task is not None:
-            self.task.cancel()
+        if self.work is not None:
+            self.work.cancel()
 
     def data_received(self, data: bytes) -> None:
         """More of a request, a whole one, or several."""
         self._buffer = self._buffer + data if self._buffer else data
-        if self.task is None:
+        if self.work is None:
             self._advance()
         elif len(self._buffer) > _AHEAD_BYTES and self._transport is not None:
+            self._paused = True
             self._transport.pause_reading()
 
     def pause_writing(self) -> None:
@@ -160,54 +169,89 @@ class Lane(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It does again."""
         self._full = False
-        if self.task is None:
+        if self.work is None:
             self._advance()
 
     def close_when_idle(self) -> None:
         """No further request."""
-        if self.task is None and self._transport is not None:
+        if self.work is None and self._transport is not None:
             self._transport.close()
 
     def _advance(self) -> None:
-        """Begin with the next request, if it is there."""
-        buffer = self._buffer
-        if not buffer or self._full or self._transport is None:
-            return
-        end = buffer.find(b"\r\n\r\n", 0, _HEAD_BYTES) + 4
-        if end == 3:
-            if len(buffer) >= _HEAD_BYTES or not buffer.startswith(_START[: len(buffer)]):
+        """Begin with the next request, if it is there; the one after it follows when it is answered."""
+        while self.work is None and self._buffer and not self._full and self._transport is not None:
+            buffer = self._buffer
+            end = buffer.find(b"\r\n\r\n", 0, _HEAD_BYTES) + 4
+            if end == 3:
+                if len(buffer) >= _HEAD_BYTES or not buffer.startswith(_START[: len(buffer)]):
+                    self._hand_over()
+                return
+            head = self._head
+            if head is None or len(head.raw) != end or not buffer.startswith(head.raw):
+                head = self._head = read_head(buffer[:end], self._lanes.largest)
+            if head is None:
                 self._hand_over()
-            return
-        head = self._head
-        if head is None or len(head.raw) != end or not buffer.startswith(head.raw):
-            head = self._head = read_head(buffer[:end], self._lanes.largest)
-        if head is None:
-            self._hand_over()
-            return
-        until = end + head.length
-        if len(buffer) < until:
-            return
-        self._buffer = buffer[until:]
-        self.task = asyncio.get_running_loop().create_task(self._serve(head, buffer[end:until]))
+                return
+            until = end + head.length
+            if len(buffer) < until:
+                return
+            self._buffer = buffer[until:]
+            self._begin(head, buffer[end:until])
 
-    async def _serve(self, head: Head, body: bytes) -> None:
-        lanes = self._lanes
-        front = lanes.front
+    def _begin(self, head: Head, body: bytes) -> None:
+        """A write of its own is begun at once, whatever else is wanted gets a task, and what is wrong an answer."""
+        front = self._lanes.front
+        self._began = clock.monotonic()
         try:
-            reply = await front.answer(
-                head.endpoint, head.headers, self._address, lambda guest: front.pipeline(body, head.version, guest)
-            )
+            guest = front.admit(head.headers, self._address)
+            pipeline = read_pipeline(body, head.version)
+            write = front.begin(pipeline, guest)
+        except Exception as error:  # noqa: BLE001  # every request gets an answer
+            self._answer(head, refusal(error))
+            return
+        if write is None:
+            self.work = asyncio.get_running_loop().create_task(self._serve(head, pipeline, guest))
+        else:
+            self.work = write
+            write.add_done_callback(partial(self._wrote, head, pipeline, guest))
+
+    def _wrote(self, head: Head, pipeline: Pipeline, guest: Guest, write: asyncio.Future[list[BatchOutcome]]) -> None:
+        self.work = None
+        if write.cancelled():
+            return
+        try:
+            reply = self._lanes.front.ended(pipeline, write)
+        except Exception as error:  # noqa: BLE001  # every request gets an answer
+            reply = refusal(error)
+        if reply is not None:
+            self._answer(head, reply)
+            self._advance()
+        elif self._transport is not None:
+            self.work = asyncio.get_running_loop().create_task(self._serve(head, pipeline, guest))
+
+    async def _serve(self, head: Head, pipeline: Pipeline, guest: Guest) -> None:
+        try:
+            reply = await self._lanes.front.pipeline(pipeline, guest)
+        except Exception as error:  # noqa: BLE001  # every request gets an answer
+            reply = refusal(error)
         finally:
-            self.task = None
+            self.work = None
+        self._answer(head, reply)
+        self._advance()
+
+    def _answer(self, head: Head, reply: Reply) -> None:
+        lanes = self._lanes
+        lanes.front.note(head.endpoint, reply.status, clock.monotonic() - self._began, reply.requests)
         transport = self._transport
         if transport is None:
             return
         transport.write(lanes.render(reply, last=lanes.closing))
         if lanes.closing:
+            self._transport = None
             transport.close()
-            return
-        transport.resume_reading()
-        self._advance()
+        elif self._paused:
+            self._paused = False
+            transport.resume_reading()
 
     def _hand_over(self) -> None:
         transport, buffer = self._transport, self._buffer

@@ -58,12 +58,7 @@ class HranaStream:
             first = outcomes[0]
             if fresh and not results and isinstance(first, (HeldTooLong, ShuttingDown)):
                 raise Busy(first)  # those that were performed with it have waited at the same gate
-            results += [
-                {"type": "error", "error": write_error(found)}
-                if isinstance(found, StatementError)
-                else {"type": "ok", "response": found}
-                for found in outcomes
-            ]
+            results += [result_of(found) for found in outcomes]
         return results
 
     async def go_on(self, requests: Sequence[Request], at: int = 0) -> list[Json | StatementError]:
@@ -77,7 +72,7 @@ class HranaStream:
         try:
             if len(joint) > 1:
                 found = await self.stream.batches(joint)
-                return [_joint_outcome(*pair) for pair in zip(requests[at:], found, strict=False)]
+                return [outcome_of(*pair) for pair in zip(requests[at:], found, strict=False)]
             return [await self.perform(self.texts.resolve(requests[at]))]
         except StatementError as error:
             return [error] * max(len(joint), 1)
@@ -136,8 +131,15 @@ class HranaStream:
         await self.stream.close()
 
 
-def _joint_outcome(request: Request, outcome: BatchResult | StatementError) -> Json | StatementError:
-    """What one of several requests that were run together is answered."""
+def result_of(outcome: Json | StatementError) -> Json:
+    """An outcome as a StreamResult."""
+    if isinstance(outcome, StatementError):
+        return {"type": "error", "error": write_error(outcome)}
+    return {"type": "ok", "response": outcome}
+
+
+def outcome_of(request: Request, outcome: BatchResult | StatementError) -> Json | StatementError:
+    """The response to an `execute` or `batch` that was run as a batch; or its error."""
     if isinstance(outcome, StatementError):
         return outcome
     if isinstance(request, Batch):

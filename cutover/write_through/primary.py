@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
 
 from cutover.errors import Fenced, StatementError, StoreUnavailable
-from cutover.model.statement import BatchResult, Statement, Step
+from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
 from cutover.stores.base import Member
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.gate import Gate
@@ -55,6 +56,30 @@ class Primary:
         if isinstance(outcome, BatchResult):
             return outcome
         raise outcome
+
+    def begin(self, steps: Sequence[Step]) -> asyncio.Future[list[BatchOutcome]] | None:
+        """Begin a self-contained write, if nothing is in its way at this moment. `ended` says what came of it.
+
+        Cancelling takes it back, if it has not begun. For the one thing that most clients send most often, this is
+        `write` without a task and its turns of the event loop.
+        """
+        if self.gate.held or self.gate.draining:
+            return None
+        self.observe(steps)
+        return self.gate.follow(self.member.executor.submit((steps,)))
+
+    def ended(self, write: asyncio.Future[list[BatchOutcome]]) -> BatchResult | StatementError | None:
+        """The outcome of a write that `begin` began and that is done; None if it has to be made again by `write`."""
+        failure = write.exception()
+        if isinstance(failure, StoreUnavailable):
+            return unknown(failure)
+        if failure is not None:
+            raise failure
+        outcome = write.result()[0]
+        if isinstance(outcome, Fenced):
+            return None  # nothing of it was executed; `write` knows whether to wait
+        self.member.store.wake()
+        return outcome if isinstance(outcome, BatchResult) else _told(outcome)
 
     async def write_all(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
         """Run self-contained batches of one client in order, in one commit where the store has such: one outcome each.

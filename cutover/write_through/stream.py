@@ -106,17 +106,7 @@ class Stream:
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""
-        if (
-            self._sticky
-            or self._open
-            or self.reader
-            or not steps
-            or any(len(step.statement.sql) > LONG for step in steps)
-        ):
-            return False
-        if route(steps) is not Route.WRITE:
-            return False
-        return not any(inspect(step.statement.sql).remembers for step in steps)
+        return not (self._sticky or self._open or self.reader) and is_lone_write(steps)
 
     async def batches(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
         """Run batches that `joins` is true of, in order, each atomic as it would be alone; one outcome each.
@@ -237,6 +227,13 @@ class Stream:
                 self._last_rowid = outcome.last_insert_rowid or self._last_rowid
             elif shape.pragma == "foreign_keys" and shape.kind is StatementKind.STATE and not self.in_transaction:
                 self._sticky = not shape.default
+
+
+def is_lone_write(steps: Sequence[Step]) -> bool:
+    """Whether a batch writes, is self-contained, and needs nothing of its stream's past."""
+    if not steps or any(len(step.statement.sql) > LONG for step in steps) or route(steps) is not Route.WRITE:
+        return False
+    return not any(inspect(step.statement.sql).remembers for step in steps)
 
 
 def _begins(steps: Sequence[Step]) -> bool:

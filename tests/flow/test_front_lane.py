@@ -197,3 +197,24 @@ async def test_closing_answers_what_runs_and_ends_what_rests(front: tuple[FrontD
     await closing
     for end in (writer, idle_writer):
         end.close()
+
+
+async def test_a_fenced_write_takes_the_long_way_and_is_told_so(front: tuple[FrontDoor, int], sqlite_path: str) -> None:
+    db = sqlite3.connect(sqlite_path)
+    db.execute("CREATE TRIGGER f BEFORE INSERT ON t BEGIN SELECT RAISE(ROLLBACK, 'cutover: elsewhere'); END")
+    db.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    writer.write(request("INSERT INTO t(a) VALUES ('x')") + request("SELECT count(*) FROM t"))
+    error = json.loads((await read_answer(reader))[2])["results"][0]["error"]
+    assert (error["code"], error["message"]) == ("SQLITE_BUSY", "cutover: elsewhere")
+    assert value((await read_answer(reader))[2]) == "0"
+    writer.close()
+
+
+async def test_wrong_requests_sent_ahead_are_all_answered(front: tuple[FrontDoor, int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    writer.write((head(2) + b"[]") * 3000 + request("SELECT 'still here'"))
+    for _ in range(3000):
+        assert (await read_answer(reader))[0] == 400
+    assert value((await read_answer(reader))[2]) == "still here"
+    writer.close()

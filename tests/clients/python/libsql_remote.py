@@ -173,7 +173,10 @@ def tokens() -> None:
     if TOKEN:
         for wrong in ("wrong", ""):
             assert "401" in str(refused(ValueError, connect(wrong).execute, "SELECT 1"))
-    tell("names", [row[0] for row in db.execute(f"SELECT name FROM {ITEMS} WHERE name IS NOT NULL ORDER BY id").fetchall()])
+    tell(
+        "names",
+        [row[0] for row in db.execute(f"SELECT name FROM {ITEMS} WHERE name IS NOT NULL ORDER BY id").fetchall()],
+    )
 
 
 main()

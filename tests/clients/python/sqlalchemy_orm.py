@@ -91,7 +91,7 @@ def objects_there_and_back() -> None:
         ada.books = [Book(title="Notes", pages=66), Book(title="Letters", pages=2**31 - 1)]
         opened.add(ada)
         opened.commit()
-        print(ada.id, [(book.id,book.title) for book in ada.books])
+        print(ada.id, [(book.id, book.title) for book in ada.books])
     with session() as opened:
         found = opened.scalars(sa.select(Author).options(selectinload(Author.books))).one()
         assert (found.name, found.born, found.seen) == ("Ada", ada.born, datetime.datetime(2026, 1, 2, 3, 4, 5, 678))
@@ -153,7 +153,9 @@ def transactions_and_savepoints() -> None:
         with opened.begin_nested():
             opened.add(Author(name="inner, kept"))
         opened.commit()
-        kept = opened.scalars(sa.select(Author.name).where(Author.name.in_(["lost", "outer", "inner, lost", "inner, kept"])))
+        kept = opened.scalars(
+            sa.select(Author.name).where(Author.name.in_(["lost", "outer", "inner, lost", "inner, kept"]))
+        )
         assert sorted(kept) == ["inner, kept", "outer"]
 
 
