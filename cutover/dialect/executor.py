@@ -73,6 +73,10 @@ class PostgresExecutor:
         self._metrics.write_commit_seconds.observe(clock.monotonic() - began)
         return result
 
+    async def read_pieces(self, steps: Sequence[Step]) -> BatchResult:
+        """The result as a whole."""
+        return await self.run(steps)
+
     def submit(self, batches: Sequence[Sequence[Step]]) -> asyncio.Future[list[BatchOutcome]]:
         """Self-contained batches that may write, one transaction after the other."""
         return asyncio.ensure_future(self._in_order(batches))

@@ -1,65 +1,72 @@
-"""Cursors: a batch's results as lines of JSON."""
+"""Cursors: what a batch comes to as entries, each encoded when it is taken."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import orjson
-
 from cutover.errors import StatementError
 from cutover.hrana.answers import Json, write_columns, write_error, write_json, write_row
-from cutover.model.statement import BatchResult, StatementResult
-
-_CHUNK = 64 * 1024
-_LARGEST = 1024 * 1024
+from cutover.model.statement import Piece
+from cutover.stores.base import Pieces
 
 
-def cursor_chunks(outcome: BatchResult | StatementError) -> Iterator[bytes]:
-    """The lines after the first one, joined to chunks of about 64 KiB."""
-    chunk = bytearray()
-    for entry in entries(outcome):
-        chunk += write_json(entry)
-        chunk += b"\n"
-        if len(chunk) >= _CHUNK:
-            yield bytes(chunk)
-            chunk.clear()
-    if chunk:
-        yield bytes(chunk)
+class Cursor:
+    """The entries of one batch. Calls come one after the other."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.done = False
+        """Whether all entries were given."""
+        self._pieces = pieces
+        self._failed = False
+        self._entries: Iterator[Json] = iter(())
+
+    async def take(self, *, size: int, count: int | None = None) -> list[bytes]:
+        """The next entries, of about `size` bytes together and at most `count`; none only at the end, or for none."""
+        found: list[bytes] = []
+        while size > 0 and not self.done and (count is None or len(found) < count):
+            entry = next(self._entries, None)
+            if entry is None:
+                await self._go_on()
+            else:
+                found.append(write_json(entry))
+                size -= len(found[-1])
+        return found
+
+    async def close(self) -> None:
+        """Give up what is left."""
+        self.done = True
+        await self._pieces.close()
+
+    async def _go_on(self) -> None:
+        if self._failed:
+            self.done = True
+            return
+        try:
+            pieces = await self._pieces.more()
+        except StatementError as error:
+            self._failed = True
+            self._entries = iter((error_entry(error),))
+            return
+        self._entries = (entry for piece in pieces for entry in _entries(piece))
+        self.done = not pieces
 
 
-def some_entries(cursor: Iterator[Json], count: int) -> tuple[list[orjson.Fragment], bool]:
-    """At most `count` entries, fewer if they are large, and whether there are no more."""
-    found: list[orjson.Fragment] = []
-    size = 0
-    while len(found) < count and size < _LARGEST:
-        entry = next(cursor, None)
-        if entry is None:
-            return found, True
-        line = write_json(entry)
-        size += len(line)
-        found.append(orjson.Fragment(line))
-    return found, False
+def error_entry(error: StatementError) -> Json:
+    """Why there are no more entries."""
+    return {"type": "error", "error": write_error(error)}
 
 
-def entries(outcome: BatchResult | StatementError) -> Iterator[Json]:
-    """A batch's result, one entry after the other."""
-    if isinstance(outcome, StatementError):
-        yield {"type": "error", "error": write_error(outcome)}
-        return
-    for step, (result, error) in enumerate(zip(outcome.results, outcome.errors, strict=True)):
-        if result is not None:
-            yield from _step(step, result)
-        elif error is not None:
-            yield {"type": "step_error", "step": step, "error": write_error(error)}
-
-
-def _step(step: int, result: StatementResult) -> Iterator[Json]:
-    rowid = result.last_insert_rowid
-    yield {"type": "step_begin", "step": step, "cols": write_columns(result.columns)}
-    for row in result.rows:
+def _entries(piece: Piece) -> Iterator[Json]:
+    if piece.begins is not None:
+        yield {"type": "step_begin", "step": piece.step, "cols": write_columns(piece.begins)}
+    for row in piece.rows:
         yield {"type": "row", "row": write_row(row)}
-    yield {
-        "type": "step_end",
-        "affected_row_count": result.affected,
-        "last_insert_rowid": None if rowid is None else str(rowid),
-    }
+    if piece.error is not None:
+        yield {"type": "step_error", "step": piece.step, "error": write_error(piece.error)}
+    if piece.ends is not None:
+        rowid = piece.ends.last_insert_rowid
+        yield {
+            "type": "step_end",
+            "affected_row_count": piece.ends.affected,
+            "last_insert_rowid": None if rowid is None else str(rowid),
+        }

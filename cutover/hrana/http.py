@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -9,13 +10,12 @@ from aiohttp import web
 from cutover import __version__, clock
 from cutover.errors import StatementError
 from cutover.hrana.answers import write_json
-from cutover.hrana.cursor import cursor_chunks
+from cutover.hrana.cursor import Cursor, error_entry
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Batch, read_batch, read_baton, read_json, read_pipeline
 from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal
 from cutover.hrana.stream import HranaStream
-from cutover.model.statement import BatchResult
 from cutover.write_through import HeldTooLong, ShuttingDown
 
 _PREFLIGHT = {
@@ -24,6 +24,7 @@ _PREFLIGHT = {
     "access-control-allow-headers": "authorization, content-type",
     "access-control-max-age": "86400",
 }
+_CHUNK = 64 * 1024
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Work = Callable[[bytes, Guest], Awaitable[Reply]]
 
@@ -94,12 +95,11 @@ async def _stream_cursor(front: Front, request: web.Request, guest: Guest) -> we
     streams = front.streams
     stream = streams.open(guest, kept=True) if baton is None else streams.take(baton, guest)
     try:
-        outcome = await _outcome(stream, batch, fresh=baton is None)
+        cursor = await _open_cursor(stream, batch, fresh=baton is None)
         response = web.StreamResponse(headers={"content-type": PLAIN, **ORIGIN})
         await response.prepare(request)
         await response.write(write_json({"baton": streams.baton(stream), "base_url": None}) + b"\n")
-        for chunk in cursor_chunks(outcome):
-            await response.write(chunk)
+        await _write_entries(response, cursor)
         streams.give_back(stream)
         await response.write_eof()
     except BaseException:
@@ -108,15 +108,27 @@ async def _stream_cursor(front: Front, request: web.Request, guest: Guest) -> we
     return response
 
 
-async def _outcome(stream: HranaStream, batch: Batch, *, fresh: bool) -> BatchResult | StatementError:
+async def _open_cursor(stream: HranaStream, batch: Batch, *, fresh: bool) -> Cursor | StatementError:
     try:
-        return await stream.stream.batch(stream.texts.resolve_batch(batch).steps)
+        return await stream.open_cursor(batch)
     except (HeldTooLong, ShuttingDown) as error:
         if fresh:
             raise
         return error
     except StatementError as error:
         return error
+
+
+async def _write_entries(response: web.StreamResponse, cursor: Cursor | StatementError) -> None:
+    if isinstance(cursor, StatementError):
+        await response.write(write_json(error_entry(cursor)) + b"\n")
+        return
+    try:
+        while lines := await cursor.take(size=_CHUNK):
+            await response.write(b"\n".join(lines) + b"\n")
+            await asyncio.sleep(0)  # others come first while a large result is encoded
+    finally:
+        await cursor.close()
 
 
 async def _hello(_request: web.Request) -> web.Response:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
+
+from orjson import Fragment
 
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.hrana.answers import Json
-from cutover.hrana.cursor import entries, some_entries
+from cutover.hrana.cursor import Cursor
 from cutover.hrana.failures import outcome_unknown
-from cutover.hrana.messages import Batch, Request
+from cutover.hrana.messages import Request
 from cutover.hrana.socket_messages import CloseCursor, CloseStream, FetchCursor, OnStream, OpenCursor
 from cutover.hrana.stream import HranaStream
 from cutover.hrana.streams import Streams
 
+_LARGEST = 1024 * 1024
+"""Bytes, about, of one fetch of a cursor."""
 _TOGETHER = 64
 """Statements that share a commit at most."""
 
@@ -83,7 +87,7 @@ class SocketStream:
         self._stream = stream
         self._streams = streams
         self._answer = answer
-        self._cursor: Iterator[Json] | None = None
+        self._cursor: Cursor | None = None
         self._queue: deque[Work] = deque()
         self._filled = asyncio.Event()
         self._task = asyncio.create_task(self._work())
@@ -101,6 +105,7 @@ class SocketStream:
         """The client is gone: what is open is rolled back, what waits is forgotten."""
         self._task.cancel()
         await asyncio.wait({self._task})
+        await self._close_cursor()
         if self._stream is not None:
             await self._streams.end(self._stream)
 
@@ -134,25 +139,28 @@ class SocketStream:
     async def _perform(self, request: StreamRequest) -> Json:
         match request:
             case CloseStream():
+                await self._close_cursor()
                 if self._stream is not None:
                     await self._streams.end(self._stream)
                 return {"type": "close_stream"}
             case FetchCursor(_, count):
                 if self._cursor is None:
                     raise StatementError("The cursor failed to open.", "CURSOR_NOT_OPEN")
-                found, done = some_entries(self._cursor, count)
-                return {"type": "fetch_cursor", "entries": found, "done": done}
+                lines = await self._cursor.take(size=_LARGEST, count=count)
+                return {"type": "fetch_cursor", "entries": list(map(Fragment, lines)), "done": self._cursor.done}
             case CloseCursor():
-                self._cursor = None
+                await self._close_cursor()
                 return {"type": "close_cursor"}
             case OpenCursor(_, _, batch) if self._stream is not None:
-                self._cursor = await self._open(self._stream, batch)
+                self._cursor = await self._stream.open_cursor(batch)
                 return {"type": "open_cursor"}
             case _:
                 raise StatementError("The stream failed to open; close it.", "STREAM_NOT_OPEN")
 
-    async def _open(self, stream: HranaStream, batch: Batch) -> Iterator[Json]:
-        return entries(await stream.stream.batch(batch.steps))
+    async def _close_cursor(self) -> None:
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            await cursor.close()
 
 
 def work_of(request_id: int, request: StreamRequest, size: int) -> Work:

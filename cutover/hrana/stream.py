@@ -7,6 +7,7 @@ from typing import assert_never
 
 from cutover.errors import StatementError
 from cutover.hrana.answers import Json, write_batch, write_description, write_error, write_result
+from cutover.hrana.cursor import Cursor
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import (
     Batch,
@@ -124,6 +125,10 @@ class HranaStream:
                 return {"type": "get_autocommit", "is_autocommit": not self.stream.in_transaction}
             case _:
                 assert_never(request)
+
+    async def open_cursor(self, batch: Batch) -> Cursor:
+        """Run a batch whose result is taken entry by entry. Raises `StatementError`, `ProtocolError`."""
+        return Cursor(await self.stream.pieces(self.texts.resolve_batch(batch).steps))
 
     async def close(self) -> None:
         """Roll back what is open; idempotent."""

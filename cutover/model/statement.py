@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cutover.errors import Fenced, StatementError, StoreUnavailable
@@ -110,6 +111,27 @@ class BatchResult:
 
 BatchOutcome = BatchResult | StatementError | Fenced | StoreUnavailable
 """What came of a batch: its result, or why nothing of it was executed (`StoreUnavailable`: may have been)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some of what a batch comes to: a step begins, has rows, and ends or fails. A step that is skipped has none."""
+
+    step: int
+    begins: list[ResultColumn] | None = None
+    rows: Sequence[Row] = ()
+    ends: StatementResult | None = None
+    """Without columns and rows."""
+    error: StatementError | None = None
+
+
+def pieces_of(result: BatchResult) -> Iterator[Piece]:
+    """A whole result in pieces."""
+    for step, (found, error) in enumerate(zip(result.results, result.errors, strict=True)):
+        if error is not None:
+            yield Piece(step, error=error)
+        elif found is not None:
+            yield Piece(step, begins=found.columns, rows=found.rows, ends=found)
 
 
 def holds(condition: Condition | None, so_far: BatchResult, *, autocommit: bool) -> bool:

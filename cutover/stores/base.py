@@ -16,10 +16,20 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
-from cutover.model.statement import BatchOutcome, BatchResult, Description, Statement, StatementResult, Step
+from cutover.model.statement import (
+    BatchOutcome,
+    BatchResult,
+    Description,
+    Piece,
+    Statement,
+    StatementResult,
+    Step,
+    pieces_of,
+)
 from cutover.model.table import Table, Tables
 from cutover.model.values import Applied, Key, Page, Pending, Quarantined, RangeDigest, Row, ScannedRange
 
@@ -363,6 +373,33 @@ class Session(Protocol):
         ...
 
 
+class Pieces(Protocol):
+    """What a batch comes to, piece by piece. Calls come one after the other."""
+
+    async def more(self) -> Sequence[Piece]:
+        """The next pieces; none once all were given. Raises `StatementError` if the rest cannot be had."""
+        ...
+
+    async def close(self) -> None:
+        """Give up what is left; idempotent."""
+        ...
+
+
+class WholePieces:
+    """Implements `Pieces` for a batch that was run as a whole."""
+
+    def __init__(self, result: BatchResult) -> None:
+        self._left = pieces_of(result)
+
+    async def more(self) -> Sequence[Piece]:
+        """A step at a time."""
+        return tuple(islice(self._left, 1))
+
+    async def close(self) -> None:
+        """Free the rows."""
+        self._left = iter(())
+
+
 class Executor(Protocol):
     """Runs applications' statements on one store."""
 
@@ -375,6 +412,13 @@ class Executor(Protocol):
 
         After the first one that was fenced none is run any more. Cancelling takes back what has not begun; what has
         comes to its end first, so that whoever awaits this knows that nothing is under way when the waiting is over.
+        """
+        ...
+
+    async def read_pieces(self, steps: Sequence[Step]) -> BatchResult | Pieces:
+        """A batch that only reads, with no session: its result if that is small, or else its pieces, to be closed.
+
+        Raises `StatementError`.
         """
         ...
 

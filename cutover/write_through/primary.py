@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
-from cutover.stores.base import Member
+from cutover.stores.base import Executor, Member, Pieces, WholePieces
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.gate import Gate
+
+T = TypeVar("T")
 
 
 class Primary:
@@ -35,14 +38,24 @@ class Primary:
 
     async def read(self, steps: Sequence[Step]) -> BatchResult:
         """Run a self-contained batch that only reads. It waits until the primary is known, but not for a switch."""
+        return self._noted(steps, await self._read(lambda executor: executor.run(steps)))
+
+    async def read_pieces(self, steps: Sequence[Step]) -> Pieces:
+        """As `read`, in pieces if there are many rows."""
+        found = await self._read(lambda executor: executor.read_pieces(steps))
+        return WholePieces(self._noted(steps, found)) if isinstance(found, BatchResult) else found
+
+    async def _read(self, ask: Callable[[Executor], Awaitable[T]]) -> T:
         if not self.known:
             await self.gate.admit()
         if self.gate.draining:
             raise ShuttingDown
         try:
-            result = await self.member.executor.run(steps)
+            return await ask(self.member.executor)
         except StoreUnavailable as away:
             raise StatementError(away.message, "SQLITE_BUSY", retry=True) from None
+
+    def _noted(self, steps: Sequence[Step], result: BatchResult) -> BatchResult:
         if self.on_read is not None:
             self.on_read(steps, result)
         return result

@@ -10,7 +10,7 @@ from cutover.model.sizes import too_large
 from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.sqltext import LONG, StatementKind, inspect, remembered
-from cutover.stores.base import Session
+from cutover.stores.base import Pieces, Session, WholePieces
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.limits import cut, demand_reading, demand_short, look_through
 from cutover.write_through.primary import Primary, unknown
@@ -103,6 +103,19 @@ class Stream:
             result = await self._in_session(steps)
         self._remember(steps, result)
         return result
+
+    async def pieces(self, steps: Sequence[Step]) -> Pieces:
+        """Run a batch whose result is taken piece by piece. Raises `StatementError`.
+
+        Plain queries outside of a transaction are read as they are taken, unless they are small; anything else is run
+        as a whole.
+        """
+        texts = [step.statement.sql for step in steps]
+        reads = all(len(text) <= LONG and inspect(text).kind is StatementKind.READ for text in texts)
+        if not steps or not reads or self._sticky or self._open:
+            return WholePieces(await self.batch(steps))
+        self._primary.observe(steps)
+        return await self._primary.read_pieces(self._with_memory(steps))
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""

@@ -108,12 +108,19 @@ async def test_the_statements_of_an_answer_share_its_room(small: Client) -> None
 
 
 async def test_a_cursor_tells_it_in_its_place(small: Client) -> None:
-    batch = {"steps": [{"stmt": {"sql": sql}} for sql in ("SELECT 1", MANY, "SELECT 2")]}
+    batch = {"steps": [{"stmt": {"sql": sql}} for sql in ("BEGIN", "SELECT 1", MANY, "SELECT 2")]}
     response = await small.post("/v3/cursor", json={"batch": batch})
     lines = [json.loads(line) for line in (await response.text()).splitlines()]
-    assert [line["type"] for line in lines[1:]] == [
+    assert [line["type"] for line in lines[3:]] == [
         *("step_begin", "row", "step_end"),
         "step_error",
         *("step_begin", "row", "step_end"),
     ]
-    assert lines[4]["error"]["code"] == "RESPONSE_TOO_LARGE"
+    assert lines[6]["error"]["code"] == "RESPONSE_TOO_LARGE"
+
+
+async def test_a_cursor_that_is_read_as_it_is_taken_has_no_limit(small: Client) -> None:
+    response = await small.post("/v3/cursor", json={"batch": {"steps": [{"stmt": {"sql": MANY}}]}})
+    lines = [json.loads(line) for line in (await response.text()).splitlines()]
+    assert {line["type"] for line in lines[2:-1]} == {"row"}
+    assert lines[-1]["type"] == "step_end"

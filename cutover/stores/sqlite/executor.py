@@ -8,16 +8,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
+from weakref import WeakSet
 
 from cutover import clock
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, Step
 from cutover.schema.batches import Route, route
+from cutover.stores.base import Pieces
 from cutover.stores.sqlite.connection import Connection
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
 from cutover.stores.sqlite.group import run_group
 from cutover.stores.sqlite.limit import Limit
+from cutover.stores.sqlite.pieces import Patience, SqlitePieces, read_if_small
 from cutover.stores.sqlite.reading import Reads
 from cutover.stores.sqlite.schemacopy import SchemaCopies
 from cutover.stores.sqlite.session import SqliteSession
@@ -74,6 +77,8 @@ class SqliteExecutor:
         self._worker: asyncio.Task[None] | None = None
         self._idle: list[Connection] = []
         self._closed = False
+        self._pieces: WeakSet[SqlitePieces] = WeakSet()
+        self.patience = Patience()
 
     def session(self, *, read_only: bool = False) -> SqliteSession:
         """A new session; it borrows a connection when first used."""
@@ -103,9 +108,20 @@ class SqliteExecutor:
             self._worker = asyncio.create_task(self._work())
         return waiting
 
+    async def read_pieces(self, steps: Sequence[Step]) -> BatchResult | Pieces:
+        """A batch that only reads: its result if that is small. If not, it is run again, in pieces."""
+        result = await self._reads.ask(partial(read_if_small, steps=steps, types=self.types))
+        if result is not None:
+            return result
+        pieces = SqlitePieces(steps, self.types, self.limit, self._store.reader, self.patience)
+        self._pieces.add(pieces)
+        return pieces
+
     async def close(self) -> None:
         """Finish the writes that wait, and close the connections of past sessions."""
         self._closed = True
+        for pieces in list(self._pieces):
+            await pieces.close()
         self.limit.seconds = min(self.limit.seconds, _LAST_SECONDS)
         await self._reads.close()
         if self._worker is not None:

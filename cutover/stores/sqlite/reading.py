@@ -7,7 +7,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from cutover.model.statement import BatchResult, Step
 from cutover.stores.sqlite.declared import DeclaredTypes
@@ -18,7 +18,10 @@ _LARGEST_GROUP = 16
 _QUICK_HOPS = 2  # at one time; more would only fight for the interpreter
 _SLOW = 20_000  # instructions of SQLite's machine, about a millisecond
 
-_Asked = tuple[Sequence[Step], "asyncio.Future[BatchResult]"]
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+_Asked = tuple[Work[Any], "asyncio.Future[Any]"]
 
 
 class Reader(Protocol):
@@ -42,8 +45,12 @@ class Reads:
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:
         """Run a self-contained batch that only reads."""
-        future: asyncio.Future[BatchResult] = asyncio.get_running_loop().create_future()
-        self._queue.append((steps, future))
+        return await self.ask(partial(run_closed, steps=steps, types=self._types))
+
+    async def ask(self, work: Work[T]) -> T:
+        """Run something that only reads, and is quick as a rule."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.append((work, future))
         if self._quick < _QUICK_HOPS:
             self._start()
         return await future
@@ -64,7 +71,7 @@ class Reads:
         while self._queue:
             hop = _Hop(self, [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_GROUP))])
             try:
-                await self._read(partial(hop.work, types=self._types))
+                await self._read(hop.work)
             except Exception as error:  # noqa: BLE001  # every waiter gets an answer
                 hop.fail(error)
             hop.settle()
@@ -89,19 +96,19 @@ class _Hop:
         self._group = group
         self._loop = asyncio.get_running_loop()
         self._at = 0
-        self._done: deque[tuple[asyncio.Future[BatchResult], BatchResult | Exception]] = deque()
+        self._done: deque[tuple[asyncio.Future[Any], Any]] = deque()
         self.slow = False
 
-    def work(self, db: sqlite3.Connection, types: DeclaredTypes) -> None:
+    def work(self, db: sqlite3.Connection) -> None:
         """On the thread: run the reads one after the other."""
         db.set_progress_handler(self._tick, _SLOW)
         try:
             while self._at < len(self._group):
-                steps, future = self._group[self._at]
+                work, future = self._group[self._at]
                 if not future.cancelled():
                     self._reads.limit.apply()
                     try:
-                        self._done.append((future, run_closed(db, steps, types)))
+                        self._done.append((future, work(db)))
                     except Exception as error:  # noqa: BLE001  # of this read alone
                         self._done.append((future, error))
                 self._at += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from cutover.errors import Fenced, StatementError
@@ -202,9 +203,7 @@ def _run(
     finally:
         end_application()
     if description is not None:
-        names = tuple([column[0] for column in description])
-        declared = types.of(db, sql, shape, len(names)) if types is not None else None
-        result.columns = _columns(names, declared)
+        result.columns = _columns_of(db, cursor, sql, shape, types)
     return _counted(db, cursor, shape, result) if shape.verb in COUNTED and not shape.explain else result
 
 
@@ -218,6 +217,35 @@ def _take(cursor: sqlite3.Cursor, result: StatementResult, want_rows: bool) -> N
     except (sqlite3.Error, ValueError, StatementError):
         cursor.close()
         raise
+
+
+def open_query(
+    db: sqlite3.Connection, statement: Statement, types: DeclaredTypes | None
+) -> tuple[sqlite3.Cursor, list[ResultColumn]]:
+    """Begin a statement that only reads; its rows are still to be fetched. Raises `StatementError`."""
+    shape, sql = inspect(statement.sql), statement.sql
+    refused = refusal(shape)
+    if refused:
+        raise refused
+    values = bind(shape, statement)
+    begin_statement()
+    begin_application()
+    try:
+        cursor = db.execute(compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
+    except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+        if _only_for_a_semicolon(error, sql):
+            return open_query(db, replace(statement, sql=only_statement(sql)), types)
+        raise explained(error, db, sql) from None
+    finally:
+        end_application()
+    return cursor, _columns_of(db, cursor, sql, shape, types) if cursor.description else []
+
+
+def _columns_of(
+    db: sqlite3.Connection, cursor: sqlite3.Cursor, sql: str, shape: Shape, types: DeclaredTypes | None
+) -> list[ResultColumn]:
+    names = tuple([column[0] for column in cursor.description])
+    return _columns(names, types.of(db, sql, shape, len(names)) if types is not None else None)
 
 
 @lru_cache(maxsize=2048)

@@ -142,6 +142,12 @@ class SqliteStore:
         async with self._readers.one() as reader:
             return await settled(reader.run(partial(_tidily, work)), stop=reader.cut_off)
 
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Connection]:
+        """A pooled reader for some time. It must be given back outside of any transaction."""
+        async with self._readers.one() as reader:
+            yield reader
+
     async def _change(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
         async with speaking(doing):
             return await self.write(lambda connection: in_transaction(connection, work))
