@@ -18,6 +18,7 @@ from cutover.hrana.access import Access
 from cutover.hrana.answers import Json, write_error, write_json
 from cutover.hrana.grants import AccessRefused, Guest
 from cutover.hrana.messages import CloseSql, NotJson, ProtocolError, StoreSql
+from cutover.hrana.outbox import Outbox
 from cutover.hrana.socket_messages import (
     Call,
     CloseCursor,
@@ -72,12 +73,13 @@ class Sockets:
             protocols=(protocol,),
             max_msg_size=self.max_message,
             compress=False,  # costs more than it saves, and small messages cannot swell
-            writer_limit=1,  # whoever has answered waits until the client takes answers
             timeout=_CLOSE_SECONDS,
             decode_text=False,
         )
-        await raw.prepare(request)
-        socket = Socket(self, raw, _VERSIONS[protocol], request.remote or "")
+        writer = await raw.prepare(request)
+        if request.transport is None or writer is None:
+            return raw  # the client has gone already
+        socket = Socket(self, raw, Outbox(request.transport, writer), _VERSIONS[protocol], request.remote or "")
         self._open.add(socket)
         try:
             await socket.run()
@@ -95,9 +97,10 @@ class Sockets:
 class Socket:
     """One connection."""
 
-    def __init__(self, door: Sockets, raw: Raw, version: int, address: str) -> None:
+    def __init__(self, door: Sockets, raw: Raw, outbox: Outbox, version: int, address: str) -> None:
         self._door = door
         self._raw = raw
+        self._outbox = outbox
         self._version = version
         self._texts = StoredTexts()
         self._streams: dict[int, SocketStream] = {}
@@ -115,9 +118,7 @@ class Socket:
         """Read until one side closes."""
         self._code, reason = await self._read()
         if self._code:
-            text = reason.encode()[:_REASON].decode(errors="ignore")
-            with suppress(ConnectionError):
-                await self._raw.close(code=self._code, message=text.encode())
+            await self._close(self._code, reason)
 
     def abandon(self) -> None:
         """Have everything rolled back that is still open. Does not wait: whoever runs this may be cancelled."""
@@ -132,8 +133,13 @@ class Socket:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
                 await self._backlog.empty()
+        await self._close(WSCloseCode.GOING_AWAY, "The service is shutting down.")
+
+    async def _close(self, code: int, reason: str) -> None:
+        self._outbox.flush()
+        text = reason.encode()[:_REASON].decode(errors="ignore")
         with suppress(ConnectionError):
-            await self._raw.close(code=WSCloseCode.GOING_AWAY, message=b"The service is shutting down.")
+            await self._raw.close(code=code, message=text.encode())
 
     async def _read(self) -> tuple[int, str]:
         """(code, reason) to close with; code 0 if it is closed already."""
@@ -260,7 +266,7 @@ class Socket:
 
     async def _send(self, answer: Json) -> None:
         with suppress(ConnectionError):  # the loop that reads learns of it, too
-            await self._raw.send_frame(write_json(answer), WSMsgType.TEXT)
+            await self._outbox.send(write_json(answer))
 
 
 def _best(offered: str | None) -> str | None:
