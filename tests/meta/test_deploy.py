@@ -33,7 +33,7 @@ def exposed() -> dict[str, set[str]]:
     for collector in Metrics("test").registry.collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(collector.type, [""])
         for suffix in suffixes:
-            found[collector.name + suffix] = set()
+            found[collector.name + suffix] = set(getattr(collector, "_labelnames", ()))  # of a tally
     for metric in vars(Metrics("test")).values():
         if hasattr(metric, "_labelnames"):
             name = metric._name
