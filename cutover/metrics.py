@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
+from operator import add
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,6 +20,10 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FINE = tuple(
+    float(f"{digits}e{power}") for power in range(-5, 2) for digits in (1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.3, 8)
+)
+"""Ten bounds a decade, from 10 µs to 80 s; those of `_FAST` are among them."""
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -57,6 +62,76 @@ class Tally(Collector):
             buckets = list(zip(bounds, accumulate(counts), strict=True))
             seconds.add_metric((endpoint,), buckets, self._sums[endpoint])
         yield seconds
+
+
+class ShapeTally:
+    """What became of the statements of one shape. `kind` is one of a bounded set."""
+
+    __slots__ = ("counts", "errors", "first", "kind", "last", "rows", "seconds", "slowest", "text")
+
+    def __init__(self, text: str, kind: str, now: float) -> None:
+        self.text = text
+        self.kind = kind
+        self.counts = [0] * (len(FINE) + 1)
+        """How many took up to each of `FINE`, and beyond."""
+        self.seconds = self.slowest = 0.0
+        self.rows = 0
+        self.errors: dict[str, int] = {}
+        """How many of them failed, by code: one of a bounded set."""
+        self.first = self.last = now
+
+    def note(self, seconds: float, rows: int, now: float) -> None:
+        """One execution."""
+        self.counts[bisect_left(FINE, seconds)] += 1
+        self.seconds += seconds
+        if seconds > self.slowest:
+            self.slowest = seconds
+        self.rows += rows
+        self.last = now
+
+    def quantile(self, share: float) -> float:
+        """Seconds that this share of the executions took at most, within 13 percent."""
+        wanted = share * sum(self.counts)
+        so_far = 0
+        for bound, count in zip(FINE, self.counts, strict=False):
+            so_far += count
+            if so_far >= wanted:
+                return min(bound, self.slowest)
+        return self.slowest
+
+
+class StatementTally(Collector):
+    """Statements by kind: `cutover_statement_seconds` and `cutover_statement_errors_total`, added up when asked for.
+
+    Without locks, as `Tally`.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.shapes: list[ShapeTally] = []
+        """Only grows: what was counted stays counted."""
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        counts: dict[str, list[int]] = {}
+        sums: dict[str, float] = {}
+        errors: dict[tuple[str, str], int] = {}
+        for shape in list(self.shapes):
+            kind = shape.kind
+            counts[kind] = list(map(add, counts[kind], shape.counts)) if kind in counts else list(shape.counts)
+            sums[kind] = sums.get(kind, 0.0) + shape.seconds
+            for code, count in list(shape.errors.items()):
+                errors[kind, code] = errors.get((kind, code), 0) + count
+        seconds = HistogramMetricFamily("cutover_statement_seconds", "Duration of a statement", labels=("kind",))
+        for kind, found in counts.items():
+            totals = list(accumulate(found))
+            buckets = [(str(bound), totals[FINE.index(bound)]) for bound in _FAST]
+            seconds.add_metric((kind,), [*buckets, ("+Inf", totals[-1])], sums[kind])
+        yield seconds
+        failed = CounterMetricFamily("cutover_statement_errors", "Statements that failed", labels=("kind", "code"))
+        for error, count in errors.items():
+            failed.add_metric(error, count)
+        yield failed
 
 
 class Metrics:
@@ -110,6 +185,7 @@ class Metrics:
         self.statements = gauge("cutover_statements", "Distinct statements seen, by readiness", "status")
 
         self.requests = Tally(self.registry)
+        self.statement_shapes = StatementTally(self.registry)
         self.write_commit_seconds = histogram("cutover_write_commit_seconds", "Duration of one group's commit")
         self.write_group_size = histogram("cutover_write_group_size", "Requests in one group", buckets=_SIZES)
         self.open_transactions = gauge("cutover_open_transactions", "Interactive transactions open")

@@ -49,7 +49,7 @@ class Streams:
         """A new stream; `kept`: it will outlive its request. Raises `Busy` if there are too many."""
         if self._way.draining:
             raise Busy(ShuttingDown())
-        stream = HranaStream(self._way.stream(guest.reader), guest)
+        stream = HranaStream(self._way.stream(guest.reader, guest.grant.name), guest)
         if kept:
             if self._of_client[guest.key] >= self._limit_of_client:
                 text = f"This client has {self._limit_of_client} streams open already."

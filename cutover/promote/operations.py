@@ -326,10 +326,10 @@ class Operations:
         }
 
     async def statements(self) -> Json:
-        """Readiness of the statements that the front door has seen."""
+        """Readiness of the statements that the front door has seen, and what became of each shape of them."""
         await self.parts.statements.rehearse()
         summary: Json = self.parts.statements.summary()
-        return summary | {"rows": self.parts.statements.rows()}
+        return summary | {"rows": self.parts.statements.rows(), "shapes": self.parts.door.shapes.rows()}
 
     def _known(self, tables: Sequence[str] | None) -> None:
         """Raises `NoSuchTable`."""

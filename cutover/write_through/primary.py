@@ -12,6 +12,7 @@ from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
 from cutover.stores.base import Executor, Member, Pieces, WholePieces
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.gate import Gate
+from cutover.write_through.shapes import Shapes
 
 T = TypeVar("T")
 
@@ -19,7 +20,8 @@ T = TypeVar("T")
 class Primary:
     """Who is primary, the gate in front of it, and who wants to see what passes."""
 
-    def __init__(self, member: Member, epoch: int, gate: Gate) -> None:
+    def __init__(self, member: Member, epoch: int, gate: Gate, shapes: Shapes) -> None:
+        self.shapes = shapes
         self.max_statement_bytes = self.max_response_bytes = sys.maxsize
         self.member = member
         self.epoch = epoch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cutover import clock
 from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.sizes import too_large
 from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
@@ -34,14 +35,17 @@ class Stream:
         "_session",
         "_sticky",
         "_total",
+        "client",
         "reader",
         "spent",
     )
 
-    def __init__(self, primary: Primary, reader: str = "") -> None:
+    def __init__(self, primary: Primary, reader: str = "", client: str = "") -> None:
         self._primary = primary
         self.reader = reader
         """Name of a token that may only read; empty: it may write."""
+        self.client = client
+        """Name of any token, for the log."""
         self.spent = 0
         """About how many bytes of rows its statements have answered."""
         self._session: Session | None = None
@@ -87,21 +91,26 @@ class Stream:
         """Run a batch. Raises `StatementError` if nothing of it was executed."""
         if not steps:
             return BatchResult()
-        primary = self._primary
+        primary, began = self._primary, clock.monotonic()
         if any(len(step.statement.sql) > LONG for step in steps):
             await look_through(steps, primary.max_statement_bytes)
-        if self.reader:
-            demand_reading(steps, self.reader)
-        primary.observe(steps)
-        steps = self._with_memory(steps)
-        kind = Route.SESSION if self._sticky or self._open else route(steps)
-        if kind is Route.READ:
-            result = await primary.read(steps)
-        elif kind is Route.WRITE:
-            result = await primary.write(steps)
-        else:
-            result = await self._in_session(steps)
-        self._remember(steps, result)
+        try:
+            if self.reader:
+                demand_reading(steps, self.reader)
+            primary.observe(steps)
+            known = self._with_memory(steps)
+            kind = Route.SESSION if self._sticky or self._open else route(known)
+            if kind is Route.READ:
+                result = await primary.read(known)
+            elif kind is Route.WRITE:
+                result = await primary.write(known)
+            else:
+                result = await self._in_session(known)
+        except StatementError as error:
+            primary.shapes.refused(steps, error, began, self.client)
+            raise
+        primary.shapes.ended(steps, result, began, self.client)
+        self._remember(known, result)
         return result
 
     async def pieces(self, steps: Sequence[Step]) -> Pieces:
@@ -126,12 +135,21 @@ class Stream:
 
         On SQLite they share one commit. Raises `StatementError` if none of them was begun.
         """
+        primary, began = self._primary, clock.monotonic()
         for steps in batches:
-            self._primary.observe(steps)
-        outcomes = await self._primary.write_all(batches)
+            primary.observe(steps)
+        try:
+            outcomes = await primary.write_all(batches)
+        except StatementError as error:
+            for steps in batches:
+                primary.shapes.refused(steps, error, began, self.client)
+            raise
         for steps, outcome in zip(batches, outcomes, strict=True):
             if isinstance(outcome, BatchResult):
+                primary.shapes.ended(steps, outcome, began, self.client)
                 self._remember(steps, outcome)
+            else:
+                primary.shapes.refused(steps, outcome, began, self.client)
         return outcomes
 
     async def describe(self, sql: str) -> Description:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from cutover import clock
 from cutover.errors import StatementError
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
@@ -12,6 +13,7 @@ from cutover.schema.batches import Route, route
 from cutover.stores.base import Member
 from cutover.write_through.gate import Gate
 from cutover.write_through.primary import Primary
+from cutover.write_through.shapes import Shapes
 from cutover.write_through.stream import Stream, is_lone_write
 
 
@@ -32,7 +34,9 @@ class WriteThrough:
 
         `max_response_bytes`: after which a stream's further requests do not fit into the same answer.
         """
-        self._primary = Primary(member, epoch, Gate(metrics, hold_timeout))
+        self.shapes = Shapes(metrics)
+        """What became of each shape of statement."""
+        self._primary = Primary(member, epoch, Gate(metrics, hold_timeout), self.shapes)
         self._primary.max_statement_bytes = max_statement_bytes
         self._primary.max_response_bytes = max_response_bytes
 
@@ -84,12 +88,12 @@ class WriteThrough:
     def on_read(self, show: Callable[[Sequence[Step], BatchResult], None] | None) -> None:
         self._primary.on_read = show
 
-    def stream(self, reader: str = "") -> Stream:
+    def stream(self, reader: str = "", client: str = "") -> Stream:
         """A new stream; it costs nothing until it needs a connection of its own.
 
-        `reader`: the name of a token that may only read.
+        `reader`: the name of a token that may only read. `client`: the name of any token.
         """
-        return Stream(self._primary, reader)
+        return Stream(self._primary, reader, client)
 
     def begin(self, steps: Sequence[Step]) -> asyncio.Future[list[BatchOutcome]] | None:
         """Begin a batch of no stream at once, if it is a self-contained write and nothing is in its way; see `ended`.
@@ -109,10 +113,15 @@ class WriteThrough:
         """
         if not steps:
             return BatchResult()
-        self._primary.observe(steps)
-        if route(steps) is Route.READ:
-            return await self._primary.read(steps)
-        return await self._primary.write(steps)
+        primary, began = self._primary, clock.monotonic()
+        primary.observe(steps)
+        try:
+            result = await (primary.read(steps) if route(steps) is Route.READ else primary.write(steps))
+        except StatementError as error:
+            self.shapes.refused(steps, error, began, "")
+            raise
+        self.shapes.ended(steps, result, began, "")
+        return result
 
     async def hold(self, grace: float) -> None:
         """From now on new writes and new transactions wait. Returns when no write is under way or open.
