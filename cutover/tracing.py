@@ -31,12 +31,13 @@ class Headers(Protocol):
 class _Request:
     """The request that runs in this context."""
 
-    __slots__ = ("fields", "request_id")
+    __slots__ = ("request_id", "trace")
 
     def __init__(self, request_id: str | None, trace: dict[str, str]) -> None:
-        valid = request_id is not None and _ID.fullmatch(request_id)
-        self.request_id = str(request_id) if valid else secrets.token_hex(8)
-        self.fields = {"request_id": self.request_id, **trace}
+        if request_id is not None and not _ID.fullmatch(request_id):
+            request_id = secrets.token_hex(8)
+        self.request_id = request_id
+        self.trace = trace
 
 
 _current: ContextVar[_Request | None] = ContextVar("request", default=None)
@@ -59,7 +60,9 @@ def told() -> dict[str, str]:
     if current is None:
         current = _Request(None, {})
         _current.set(current)
-    return current.fields
+    if current.request_id is None:
+        current.request_id = secrets.token_hex(8)
+    return {"request_id": current.request_id, **current.trace}
 
 
 def named() -> str | None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from cutover import tracing
 from cutover.admin.access import Keyring, allows, is_loopback
 from cutover.admin.operations import Actor, Role
 from cutover.admin.refusals import RequestRefused, refuse
@@ -48,9 +49,12 @@ def observed(metrics: Metrics) -> Middleware:
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         began, status = monotonic(), 499
+        tracing.begin(request.headers)
         try:
             response = await handler(request)
             status = response.status
+            if request_id := tracing.named():
+                response.headers.setdefault(tracing.REQUEST_ID, request_id)
             return response
         finally:
             took = monotonic() - began
@@ -65,6 +69,7 @@ def observed(metrics: Metrics) -> Middleware:
                 status=status,
                 ms=round(took * 1000, 2),
                 actor=actor.name if actor else None,
+                **tracing.told(),
             )
 
     return observe
@@ -97,7 +102,8 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         return refuse(RequestRefused(error.status, "bad_request", error.reason))
     except Exception as error:  # noqa: BLE001  # last line of defence
         reference = secrets.token_hex(4)
-        _log.exception("unexpected error", reference=reference, path=endpoint_of(request), kind=type(error).__name__)
+        told = {"path": endpoint_of(request), "kind": type(error).__name__, **tracing.told()}
+        _log.exception("unexpected error", reference=reference, **told)
         message = f"Something unexpected went wrong. The service's log has it under reference {reference}."
         return refuse(RequestRefused(500, "internal", message))
 

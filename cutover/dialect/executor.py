@@ -11,6 +11,7 @@ from cutover import clock
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
+from cutover.dialect.plans import plan_of
 from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
@@ -94,6 +95,10 @@ class PostgresExecutor:
                     outcome = failure
             outcomes.append(outcome)
         return outcomes
+
+    async def plan(self, sql: str) -> list[str]:
+        """What EXPLAIN tells of the translation."""
+        return await plan_of(self._connections, sql)
 
     async def close(self) -> None:
         """Nothing is held between statements."""

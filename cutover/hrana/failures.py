@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 
+from cutover import tracing
 from cutover.errors import StatementError
 from cutover.logs import get_logger
 
@@ -14,7 +15,7 @@ def outcome_unknown(error: BaseException) -> StatementError:
     """Log where it happened, without the error's text, which may hold an application's data. The client learns that
     the outcome is not known."""
     where = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("A request failed.", kind=type(error).__name__, where=where)
+    _log.error("A request failed.", kind=type(error).__name__, where=where, **tracing.told())
     return StatementError(
         "The service failed while it ran this request; whether it was executed is not known.", "OUTCOME_UNKNOWN"
     )

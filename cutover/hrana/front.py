@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Protocol
+from math import inf
 
-from cutover import clock
+from cutover import clock, tracing
 from cutover.hrana.access import Access
 from cutover.hrana.answers import write_batch, write_json, write_result
 from cutover.hrana.grants import Guest
@@ -20,19 +20,12 @@ from cutover.logs import get_logger, verbose
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, Step
 from cutover.settings import FrontSettings
+from cutover.tracing import Headers
 from cutover.write_through import WriteThrough
 
 _log = get_logger("front")
 _CLOSED = result_of({"type": "close"})
 _CODES = {status.value: str(status.value) for status in HTTPStatus}
-
-
-class Headers(Protocol):
-    """A request's headers, by names in small letters."""
-
-    def get(self, name: str, /) -> str | None:
-        """Its value, or None."""
-        ...
 
 
 class Front:
@@ -52,6 +45,7 @@ class Front:
         self.sockets = Sockets(self.streams, self.access, metrics, max_message=settings.max_request_bytes)
         self._metrics = metrics
         self._verbose = verbose()
+        self._slow = settings.slow_statement or inf
 
     async def close(self) -> None:
         """Close every stream; their transactions are rolled back."""
@@ -65,11 +59,15 @@ class Front:
         `work` is not called if the door does not open. Raises `web.HTTPException` for answers of aiohttp's own.
         """
         began = clock.monotonic()
+        tracing.begin(headers)
         try:
             reply = await work(self.admit(headers, address))
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             reply = refusal(error)
         self.note(endpoint, reply.status, clock.monotonic() - began, reply.requests)
+        request_id = tracing.named()
+        if request_id is not None:
+            reply.headers = {**reply.headers, tracing.REQUEST_ID: request_id}
         return reply
 
     def admit(self, headers: Headers, address: str) -> Guest:
@@ -77,11 +75,13 @@ class Front:
         return Guest(self.access.admit_header(headers.get("authorization")), address)
 
     def note(self, endpoint: str, status: int, took: float, requests: int) -> None:
-        """Count and log one answer."""
+        """Count one answer, and log it: an ordinary one at the level debug only."""
         self._metrics.requests.note(endpoint, _CODES.get(status) or str(status), took)
-        if self._verbose:
+        if status >= 400 or took >= self._slow or self._verbose:
             ms = round(took * 1000, 2)
-            _log.debug("request", method="POST", path=endpoint, status=status, ms=ms, requests=requests)
+            _level(status, slow=took >= self._slow)(
+                "request", method="POST", path=endpoint, status=status, ms=ms, requests=requests, **tracing.told()
+            )
 
     def begin(self, pipeline: Pipeline, guest: Guest) -> asyncio.Future[list[BatchOutcome]] | None:
         """Begin what is nothing but one write on a stream of its own; None if it is anything else. See `ended`."""
@@ -138,3 +138,10 @@ class Front:
         finally:
             await stream.close()
         return Reply(write_json({"result": write_batch(result)}), requests=1)
+
+
+def _level(status: int, *, slow: bool) -> Callable[..., object]:
+    """503 is an answer that a client repeats its request after: a switch and a stop give many of them."""
+    if status >= 500 and status != 503:
+        return _log.error
+    return _log.info if status >= 400 or slow else _log.debug

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from cutover import __version__, clock
+from cutover import __version__, clock, tracing
 from cutover.errors import StatementError
 from cutover.hrana.answers import write_json
 from cutover.hrana.cursor import Cursor, error_entry
@@ -21,7 +21,7 @@ from cutover.write_through import HeldTooLong, ShuttingDown
 _PREFLIGHT = {
     **ORIGIN,
     "access-control-allow-methods": "GET, POST, OPTIONS",
-    "access-control-allow-headers": "authorization, content-type",
+    "access-control-allow-headers": "authorization, content-type, x-request-id, traceparent, tracestate",
     "access-control-max-age": "86400",
 }
 _CHUNK = 64 * 1024
@@ -78,12 +78,15 @@ def _cursor(front: Front) -> _Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         began = clock.monotonic()
+        tracing.begin(request.headers)
         response: web.StreamResponse
         try:
             response = await _stream_cursor(front, request, front.admit(request.headers, request.remote or ""))
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             response = _response(refusal(error))
         front.note("/v3/cursor", response.status, clock.monotonic() - began, 1)
+        if not response.prepared:
+            response.headers.update(_named())
         return response
 
     return handle
@@ -96,7 +99,7 @@ async def _stream_cursor(front: Front, request: web.Request, guest: Guest) -> we
     stream = streams.open(guest, kept=True) if baton is None else streams.take(baton, guest)
     try:
         cursor = await _open_cursor(stream, batch, fresh=baton is None)
-        response = web.StreamResponse(headers={"content-type": PLAIN, **ORIGIN})
+        response = web.StreamResponse(headers={"content-type": PLAIN, **ORIGIN, **_named()})
         await response.prepare(request)
         await response.write(write_json({"baton": streams.baton(stream), "base_url": None}) + b"\n")
         await _write_entries(response, cursor)
@@ -106,6 +109,11 @@ async def _stream_cursor(front: Front, request: web.Request, guest: Guest) -> we
         await streams.end(stream)
         raise
     return response
+
+
+def _named() -> dict[str, str]:
+    request_id = tracing.named()
+    return {} if request_id is None else {tracing.REQUEST_ID: request_id}
 
 
 async def _open_cursor(stream: HranaStream, batch: Batch, *, fresh: bool) -> Cursor | StatementError:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from cutover import clock
+from cutover import clock, tracing
 from cutover.errors import StatementError
 from cutover.hrana.access import Access
 from cutover.hrana.answers import Json, write_error, write_json
@@ -76,6 +76,8 @@ class Sockets:
             timeout=_CLOSE_SECONDS,
             decode_text=False,
         )
+        tracing.begin(request.headers)
+        raw.headers[tracing.REQUEST_ID] = tracing.told()["request_id"]
         writer = await raw.prepare(request)
         if request.transport is None or writer is None:
             return raw  # the client has gone already
@@ -125,7 +127,8 @@ class Socket:
         for stream in [*self._streams.values(), *self._closing]:
             self._door.streams.finish(stream.abandon())
         code, seconds = self._code or self._raw.close_code, clock.monotonic() - self._began
-        _log.info("socket", version=self._version, code=code, seconds=round(seconds, 3), requests=self._answered)
+        told = {"seconds": round(seconds, 3), "requests": self._answered, **tracing.told()}
+        _log.info("socket", version=self._version, code=code, **told)
 
     async def stop(self) -> None:
         """Read no more, answer what was read, and close."""

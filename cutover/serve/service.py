@@ -29,6 +29,7 @@ from cutover.promote.recovery import Attachment, mend_capture
 from cutover.promote.switch import Switch
 from cutover.serve.doors import Doors
 from cutover.serve.replaced import demand_in_charge, demand_same_file, file_of
+from cutover.serve.statement_log import Names, StatementLog
 from cutover.serve.tables import Mapper
 from cutover.settings import Invariant, Settings
 from cutover.shadow.mirror import Mirror
@@ -120,6 +121,9 @@ class Service:
             max_response_bytes=settings.front.max_response_bytes,
         )
         door.on_statement = statements.seen
+        door.shapes.known = Names(lambda: situation.tables).known
+        front = settings.front
+        self.statement_log = StatementLog(door, slow=front.slow_statement, verbatim=front.log_statements)
         log = AuditLog(state / "audit.jsonl")
         return Parts(
             settings=settings,
@@ -324,6 +328,7 @@ class Service:
             await _end([self._asking])
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("doors", self.doors.close),
+            ("the log of statements", self.statement_log.close),
             ("the change log", self._leave_tidy),
             ("statements on SQLite", self.executor.close),
             ("statements on Postgres", self.translating.close),

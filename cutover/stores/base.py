@@ -431,6 +431,13 @@ class Executor(Protocol):
         """
         ...
 
+    async def plan(self, sql: str) -> list[str]:
+        """How the store would run a statement, whatever its arguments: a line a step, without any value.
+
+        Nothing is executed. Raises `StatementError` or `StoreUnavailable`.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Member:

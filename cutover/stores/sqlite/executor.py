@@ -12,9 +12,10 @@ from weakref import WeakSet
 
 from cutover import clock
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchOutcome, BatchResult, Step
+from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
 from cutover.schema.batches import Route, route
 from cutover.stores.base import Pieces
+from cutover.schema.sqltext import inspect, only_statement
 from cutover.stores.sqlite.connection import Connection
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
@@ -116,6 +117,14 @@ class SqliteExecutor:
         pieces = SqlitePieces(steps, self.types, self.limit, self._store.reader, self.patience)
         self._pieces.add(pieces)
         return pieces
+
+    async def plan(self, sql: str) -> list[str]:
+        """What EXPLAIN QUERY PLAN tells on a reading connection; SQLite writes `?` for values itself."""
+        values = (None,) * len(inspect(sql).params)
+        found = await self.run((Step(Statement(f"EXPLAIN QUERY PLAN {only_statement(sql)}", values)),))
+        if found.errors[0] is not None:
+            raise found.errors[0]
+        return [str(row[3]) for row in found.results[0].rows] if found.results[0] else []
 
     async def close(self) -> None:
         """Finish the writes that wait, and close the connections of past sessions."""
