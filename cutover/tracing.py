@@ -43,10 +43,15 @@ class _Request:
 _current: ContextVar[_Request | None] = ContextVar("request", default=None)
 
 
+def carried(headers: Headers) -> bool:
+    """Whether a request says anything of itself."""
+    return headers.get(REQUEST_ID) is not None or headers.get(_PARENT) is not None
+
+
 def begin(headers: Headers) -> None:
     """A request begins in this context, with what it says of itself. What is malformed counts as not sent."""
-    request_id, parent = headers.get(REQUEST_ID), headers.get(_PARENT)
-    if request_id is not None or parent is not None:
+    if carried(headers):
+        request_id, parent = headers.get(REQUEST_ID), headers.get(_PARENT)
         trace = {} if parent is None else _trace(parent, headers.get(_STATE))
         _current.set(_Request(request_id, trace))
     elif _current.get() is not None:  # left by the last request of this connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from math import inf
@@ -18,10 +17,10 @@ from cutover.hrana.streams import Streams
 from cutover.hrana.websocket import Sockets
 from cutover.logs import get_logger, verbose
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchOutcome, Step
+from cutover.model.statement import Step
 from cutover.settings import FrontSettings
 from cutover.tracing import Headers
-from cutover.write_through import WriteThrough
+from cutover.write_through import Begun, WriteThrough
 
 _log = get_logger("front")
 _CLOSED = result_of({"type": "close"})
@@ -64,6 +63,10 @@ class Front:
             reply = await work(self.admit(headers, address))
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             reply = refusal(error)
+        return self.finish(endpoint, began, reply)
+
+    def finish(self, endpoint: str, began: float, reply: Reply) -> Reply:
+        """Count and log the answer to a request that began at `began`, and give it the request's id."""
         self.note(endpoint, reply.status, clock.monotonic() - began, reply.requests)
         request_id = tracing.named()
         if request_id is not None:
@@ -83,7 +86,7 @@ class Front:
                 "request", method="POST", path=endpoint, status=status, ms=ms, requests=requests, **tracing.told()
             )
 
-    def begin(self, pipeline: Pipeline, guest: Guest) -> asyncio.Future[list[BatchOutcome]] | None:
+    def begin(self, pipeline: Pipeline, guest: Guest) -> Begun | None:
         """Begin what is nothing but one write on a stream of its own; None if it is anything else. See `ended`."""
         requests = pipeline.requests
         if pipeline.baton is not None or len(requests) != 2 or guest.reader or not isinstance(requests[1], Close):
@@ -91,11 +94,11 @@ class Front:
         first = requests[0]
         if not isinstance(first, Execute) or first.stored is not None:
             return None
-        return self.way.begin((Step(first.statement),))
+        return self.way.begin((Step(first.statement),), guest.grant.name)
 
-    def ended(self, pipeline: Pipeline, write: asyncio.Future[list[BatchOutcome]]) -> Reply | None:
+    def ended(self, pipeline: Pipeline, begun: Begun) -> Reply | None:
         """The answer to what `begin` began and is done; None if it has to take the long way after all."""
-        outcome = self.way.ended(write)
+        outcome = self.way.ended(begun)
         if outcome is None:
             return None
         results = [result_of(outcome_of(pipeline.requests[0], outcome)), _CLOSED]

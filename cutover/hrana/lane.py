@@ -12,17 +12,18 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
-from cutover import clock
+from cutover import clock, tracing
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Pipeline, read_pipeline
 from cutover.hrana.replies import ORIGIN, Reply, refusal
-from cutover.model.statement import BatchOutcome
+from cutover.write_through import Begun
 
 _HEAD_BYTES = 8 * 1024
 _BODY_BYTES = 128 * 1024
@@ -205,22 +206,27 @@ class Lane(asyncio.Protocol):
         try:
             guest = front.admit(head.headers, self._address)
             pipeline = read_pipeline(body, head.version)
-            write = front.begin(pipeline, guest)
+            begun = None if tracing.carried(head.headers) else front.begin(pipeline, guest)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
-            self._answer(head, refusal(error))
+            copy_context().run(self._refuse, head, error)
             return
-        if write is None:
+        if begun is None:
             self.work = asyncio.get_running_loop().create_task(self._serve(head, pipeline, guest))
         else:
-            self.work = write
-            write.add_done_callback(partial(self._wrote, head, pipeline, guest))
+            self.work = begun.write
+            wrote = partial(self._wrote, head, pipeline, guest, begun)
+            begun.write.add_done_callback(wrote, context=copy_context())
 
-    def _wrote(self, head: Head, pipeline: Pipeline, guest: Guest, write: asyncio.Future[list[BatchOutcome]]) -> None:
+    def _refuse(self, head: Head, error: Exception) -> None:
+        tracing.begin(head.headers)
+        self._answer(head, refusal(error))
+
+    def _wrote(self, head: Head, pipeline: Pipeline, guest: Guest, begun: Begun, _: asyncio.Future[Any]) -> None:
         self.work = None
-        if write.cancelled():
+        if begun.write.cancelled():
             return
         try:
-            reply = self._lanes.front.ended(pipeline, write)
+            reply = self._lanes.front.ended(pipeline, begun)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             reply = refusal(error)
         if reply is not None:
@@ -230,6 +236,7 @@ class Lane(asyncio.Protocol):
             self.work = asyncio.get_running_loop().create_task(self._serve(head, pipeline, guest))
 
     async def _serve(self, head: Head, pipeline: Pipeline, guest: Guest) -> None:
+        tracing.begin(head.headers)
         try:
             reply = await self._lanes.front.pipeline(pipeline, guest)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
@@ -241,7 +248,7 @@ class Lane(asyncio.Protocol):
 
     def _answer(self, head: Head, reply: Reply) -> None:
         lanes = self._lanes
-        lanes.front.note(head.endpoint, reply.status, clock.monotonic() - self._began, reply.requests)
+        lanes.front.finish(head.endpoint, self._began, reply)
         transport = self._transport
         if transport is None:
             return

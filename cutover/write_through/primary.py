@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
+from cutover import clock
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
 from cutover.stores.base import Executor, Member, Pieces, WholePieces
@@ -15,6 +17,17 @@ from cutover.write_through.gate import Gate
 from cutover.write_through.shapes import Shapes
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Begun:
+    """A self-contained write under way. Cancelling `write` takes it back, if it has not begun."""
+
+    steps: Sequence[Step]
+    write: asyncio.Future[list[BatchOutcome]]
+    client: str
+    """Name of the token that it came with."""
+    began: float
 
 
 class Primary:
@@ -72,29 +85,34 @@ class Primary:
             return outcome
         raise outcome
 
-    def begin(self, steps: Sequence[Step]) -> asyncio.Future[list[BatchOutcome]] | None:
+    def begin(self, steps: Sequence[Step], client: str) -> Begun | None:
         """Begin a self-contained write, if nothing is in its way at this moment. `ended` says what came of it.
 
-        Cancelling takes it back, if it has not begun. For the one thing that most clients send most often, this is
-        `write` without a task and its turns of the event loop.
+        For the one thing that most clients send most often, this is `write` without a task and its turns of the loop.
         """
         if self.gate.held or self.gate.draining:
             return None
         self.observe(steps)
-        return self.gate.follow(self.member.executor.submit((steps,)))
+        began = clock.monotonic()
+        return Begun(steps, self.gate.follow(self.member.executor.submit((steps,))), client, began)
 
-    def ended(self, write: asyncio.Future[list[BatchOutcome]]) -> BatchResult | StatementError | None:
-        """The outcome of a write that `begin` began and that is done; None if it has to be made again by `write`."""
-        failure = write.exception()
-        if isinstance(failure, StoreUnavailable):
-            return unknown(failure)
-        if failure is not None:
-            raise failure
-        outcome = write.result()[0]
-        if isinstance(outcome, Fenced):
-            return None  # nothing of it was executed; `write` knows whether to wait
-        self.member.store.wake()
-        return outcome if isinstance(outcome, BatchResult) else _told(outcome)
+    def ended(self, begun: Begun) -> BatchResult | StatementError | None:
+        """The outcome of a write that is done; None if nothing was executed and it has to be made again by `write`."""
+        failure = begun.write.exception()
+        outcome = begun.write.result()[0] if failure is None else failure
+        match outcome:
+            case Fenced():
+                return None  # `write` knows whether to wait
+            case BatchResult():
+                self.member.store.wake()
+                self.shapes.ended(begun.steps, outcome, begun.began, begun.client)
+                return outcome
+            case StatementError() | StoreUnavailable():
+                error = _told(outcome)
+                self.shapes.refused(begun.steps, error, begun.began, begun.client)
+                return error
+            case _:
+                raise outcome
 
     async def write_all(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
         """Run self-contained batches of one client in order, in one commit where the store has such: one outcome each.

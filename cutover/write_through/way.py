@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
+from cutover.model.statement import BatchResult, Statement, Step
 from cutover.schema.batches import Route, route
 from cutover.stores.base import Member
 from cutover.write_through.gate import Gate
-from cutover.write_through.primary import Primary
+from cutover.write_through.primary import Begun, Primary
 from cutover.write_through.shapes import Shapes
 from cutover.write_through.stream import Stream, is_lone_write
 
@@ -95,16 +94,16 @@ class WriteThrough:
         """
         return Stream(self._primary, reader, client)
 
-    def begin(self, steps: Sequence[Step]) -> asyncio.Future[list[BatchOutcome]] | None:
+    def begin(self, steps: Sequence[Step], client: str) -> Begun | None:
         """Begin a batch of no stream at once, if it is a self-contained write and nothing is in its way; see `ended`.
 
-        Cancelling takes it back, if it has not begun.
+        `client`: the name of its token.
         """
-        return self._primary.begin(steps) if is_lone_write(steps) else None
+        return self._primary.begin(steps, client) if is_lone_write(steps) else None
 
-    def ended(self, write: asyncio.Future[list[BatchOutcome]]) -> BatchResult | StatementError | None:
-        """What came of a write that `begin` began and that is done; None if it has to be sent again, through `run`."""
-        return self._primary.ended(write)
+    def ended(self, begun: Begun) -> BatchResult | StatementError | None:
+        """What came of a write that is done; None if nothing was executed and it has to be sent through a stream."""
+        return self._primary.ended(begun)
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:
         """Run a batch of no stream. What it leaves open is rolled back.
