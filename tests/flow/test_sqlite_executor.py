@@ -512,6 +512,19 @@ async def test_describe_sees_the_transactions_own_tables(executor: SqliteExecuto
     await session.close()
 
 
+async def test_describing_is_no_read(executor: SqliteExecutor) -> None:
+    """A deferred transaction sees the moment of its first read. Clients describe what they are going to write: if that
+    were a read, the write would come too late as soon as anybody else had written."""
+    session = executor.session()
+    await session.execute(Statement("BEGIN"))
+    await session.describe("INSERT INTO t(a) VALUES (?)")
+    await executor.run(one("INSERT INTO t(a) VALUES ('meanwhile')"))
+    await session.execute(Statement("INSERT INTO t(a) VALUES ('mine')"))
+    await session.execute(Statement("COMMIT"))
+    await session.close()
+    assert await rows(executor, "SELECT a FROM t ORDER BY id") == [("meanwhile",), ("mine",)]
+
+
 async def test_describing_something_endless_ends(executor: SqliteExecutor) -> None:
     endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
     assert (await executor.session().describe(endless)).is_readonly

@@ -123,8 +123,9 @@ class SqliteSession:
         async with self._lock:
             self._raise_expelled()
             work = partial(self._lender.describer.describe, sql=sql, committed=not self._ddl)
-            if self._connection is not None:
+            if self._ddl and self._connection is not None:
                 return await self._connection.run(work)
+            # Not on the session's own connection: a deferred transaction would from then on see this moment.
             return await self._lender.read(work)
 
     async def expel(self) -> None:

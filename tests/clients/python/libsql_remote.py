@@ -108,7 +108,7 @@ def transactions() -> None:
     assert not auto.in_transaction
     assert count() == before + 2
     auto.execute("BEGIN IMMEDIATE")
-    auto.execute(f"DELETE FROM {ITEMS}")
+    auto.execute(f"DELETE FROM {PREFIX}log")
     auto.execute("ROLLBACK")
     assert count() == before + 2
 

@@ -91,7 +91,7 @@ def objects_there_and_back() -> None:
         ada.books = [Book(title="Notes", pages=66), Book(title="Letters", pages=2**31 - 1)]
         opened.add(ada)
         opened.commit()
-        print(ada.id, [(book.id, book.title) for book in ada.books])
+        assert (ada.id, {book.title: book.id for book in ada.books}) == (1, {"Notes": 1, "Letters": 2})
     with session() as opened:
         found = opened.scalars(sa.select(Author).options(selectinload(Author.books))).one()
         assert (found.name, found.born, found.seen) == ("Ada", ada.born, datetime.datetime(2026, 1, 2, 3, 4, 5, 678))
