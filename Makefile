@@ -15,8 +15,9 @@ $(STAMP): pyproject.toml requirements.lock
 	touch $@
 
 # Clients of other people, for tests/clients alone. Nothing of them is imported by the product.
-$(THIRD): $(STAMP) tests/clients/requirements.txt $(NODE)/package.json $(NODE)/package-lock.json
+$(THIRD): $(STAMP) tests/clients/requirements.txt tests/clients/django4.txt $(NODE)/package.json $(NODE)/package-lock.json
 	$(BIN)/pip install --quiet --no-deps --requirement tests/clients/requirements.txt
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/django4 --requirement tests/clients/django4.txt
 	$(BIN)/python -m tests.support.node
 	touch $@
 

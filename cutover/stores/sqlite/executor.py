@@ -71,6 +71,7 @@ class SqliteExecutor:
         self.describer = Describer(copies)
         self.limit = Limit(statement_timeout, max_response_bytes)
         self.turns = Turns(store.writer_turn, transaction_timeout)
+        self.courtesy = store.courtesy
         self._store = store
         self._metrics = metrics
         self._reads = Reads(store.read, self.types, self.limit)

@@ -13,6 +13,7 @@ from cutover.model.statement import BatchResult, Description, Ok, Statement, Sta
 from cutover.schema.batches import writes
 from cutover.schema.sqltext import StatementKind, inspect, split
 from cutover.stores.sqlite.connection import Connection, settled
+from cutover.stores.sqlite.courtesy import Courtesy
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
 from cutover.stores.sqlite.limit import Limit
@@ -26,6 +27,7 @@ class Lender(Protocol):
     """Lends connections to sessions, and takes them back in their ordinary state."""
 
     turns: Turns
+    courtesy: Courtesy
     types: DeclaredTypes
     limit: Limit
     describer: Describer
@@ -53,6 +55,7 @@ class SqliteSession:
         self._lock = asyncio.Lock()
         self._in_transaction = False
         self._has_turn = False
+        self._looking = False
         self._stateful = False
         self._ddl = False
         self._expelling: StatementError | None = None
@@ -102,6 +105,7 @@ class SqliteSession:
                 if self._expelling is not None:  # meanwhile its client has gone: nothing is begun for nobody
                     self._give_turn()
                     raise self._expelling
+            await self._look()
             self._running = True
             types = None if self._ddl else self._lender.types
             try:
@@ -112,6 +116,8 @@ class SqliteSession:
                 self._running = False
                 if self._has_turn and not self._in_transaction:
                     self._give_turn()
+                if not self._in_transaction:
+                    self._look_away()
             self._note(steps, result.errors, foreign_keys)
             if self._expelling is not None and self._interrupted:
                 result.errors = [_blame(error, self._expelling) for error in result.errors]
@@ -185,6 +191,7 @@ class SqliteSession:
             await self._connection.run(partial(_reset, keep=self._stateful))
         finally:
             self._in_transaction = self._ddl = False
+            self._look_away()
             if self._has_turn:
                 self._give_turn()
         await self._tidy()
@@ -207,6 +214,19 @@ class SqliteSession:
         self._ddl = self._ddl or any(inspect(step.statement.sql).kind is StatementKind.DDL for step in steps)
         if self._has_turn:
             self._lender.turns.keep(self._expel_overdue)
+
+    async def _look(self) -> None:
+        """A transaction without the turn reads; one that has it need not fear anybody's write."""
+        if self._has_turn:
+            self._look_away()
+        elif not self._looking:
+            await self._lender.courtesy.begin()
+            self._looking = True
+
+    def _look_away(self) -> None:
+        if self._looking:
+            self._looking = False
+            self._lender.courtesy.end()
 
     def _give_turn(self) -> None:
         self._has_turn = False

@@ -23,6 +23,7 @@ from cutover.stores.sqlite import backup, capture, control, resting, switch
 from cutover.stores.sqlite.applier import FenceWatch, open_applier
 from cutover.stores.sqlite.capture import LogToken
 from cutover.stores.sqlite.connection import Connection, in_transaction, open_connection, settled, speaking
+from cutover.stores.sqlite.courtesy import Courtesy
 from cutover.stores.sqlite.fencing import write_within
 from cutover.stores.sqlite.owner import OwnerLock, holders
 from cutover.stores.sqlite.probe import probe
@@ -60,6 +61,7 @@ class SqliteStore:
         self.path = path
         self.writer_turn = asyncio.Lock()
         """Held by whoever writes through this process: `write`, an applier, an interactive transaction."""
+        self.courtesy = Courtesy()
         self._busy_timeout = busy_timeout
         self._owner = OwnerLock(owner_lock) if owner_lock is not None else None
         self._tables: Tables = ()
@@ -152,6 +154,12 @@ class SqliteStore:
         async with speaking(doing):
             return await self.write(lambda connection: in_transaction(connection, work))
 
+    async def _keep(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
+        """A change outside of a switch, which can wait a little."""
+        writer = self._writer
+        async with speaking(doing), self.courtesy.write(self.writer_turn):
+            return await settled(writer.run(partial(_tidily, lambda connection: in_transaction(connection, work))))
+
     async def _look(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
         async with speaking(doing), self._snapshots.one() as reader:
             return await settled(reader.run(partial(_tidily, work)))
@@ -173,7 +181,7 @@ class SqliteStore:
             for statement in statements:
                 connection.execute(statement)
 
-        await self._change(work, "altering the schema")
+        await self._keep(work, "altering the schema")
 
     async def control(self) -> Control | None:
         """The control row."""
@@ -206,7 +214,7 @@ class SqliteStore:
 
     async def install_capture(self) -> None:
         """Install or repair capture, or the fence where the control row says shadow; broken tables are copied again."""
-        await self._change(lambda c: switch.install(c, self._tables, self._held), "installing capture")
+        await self._keep(lambda c: switch.install(c, self._tables, self._held), "installing capture")
         self.wake()
         self._rebuild_later()
 
@@ -222,7 +230,7 @@ class SqliteStore:
             if standing is not None and standing.state is not SwitchState.FINISHED:
                 formats.record(connection, found)
 
-        await self._change(keep, "recording formats")
+        await self._keep(keep, "recording formats")
 
     async def schema_fingerprint(self) -> str:
         """Of the mapped tables and the set of application tables."""
@@ -280,7 +288,7 @@ class SqliteStore:
         """Remove these entries, once."""
         token = pending.token
         assert isinstance(token, LogToken)
-        await self._change(lambda c: capture.trim(c, token, batch), "trimming the change log")
+        await self._keep(lambda c: capture.trim(c, token, batch), "trimming the change log")
         self._passed, self._passed_over = LogToken(0), 0  # numbers count only as long as their entries are there
 
     # -- as shadow -----------------------------------------------------------------------------------------------
@@ -304,7 +312,7 @@ class SqliteStore:
 
     async def forget_progress(self, tables: Sequence[str]) -> None:
         """Have these copied again."""
-        await self._change(lambda c: control.drop_progress(c, tables), "forgetting progress")
+        await self._keep(lambda c: control.drop_progress(c, tables), "forgetting progress")
 
     # -- the switch ----------------------------------------------------------------------------------------------
 
@@ -358,7 +366,7 @@ class SqliteStore:
     async def validate(self) -> list[str]:
         """SQLite's foreign keys never rest; full-text tables are built again that nothing kept right."""
         for name in await self._look(resting.stale, "looking for stale full-text tables"):
-            await self._change(partial(resting.rebuild, name=name), f"building {name} again")
+            await self._keep(partial(resting.rebuild, name=name), f"building {name} again")
             _log.info("a full-text table was built again", table=name)
         return []
 

@@ -38,10 +38,9 @@ export async function main() {
             console.log(`FAIL  ${name}\n${error?.stack ?? error}${cause(error)}`);
         }
     }
-    if (failed === 0) {
-        console.log(`told ${JSON.stringify(told, (_, value) => (typeof value === "bigint" ? value.toString() : value))}`);
-    }
-    process.exit(failed ? 1 : 0);
+    const text = JSON.stringify(told, (_, value) => (typeof value === "bigint" ? value.toString() : value));
+    // Exits when it is written: what is longer than a pipe's buffer would otherwise be cut off.
+    process.stdout.write(failed ? "\n" : `told ${text}\n`, () => process.exit(failed ? 1 : 0));
 }
 
 /** The error that a promise is rejected with; fails when it is not. */

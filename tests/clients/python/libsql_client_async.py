@@ -63,7 +63,8 @@ async def results() -> None:
         twice = await client.execute("SELECT 1 AS x, 2 AS x")
         assert (twice.columns, tuple(twice[0])) == (("x", "x"), (1, 2))
         big = await client.execute(
-            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT i, 'row ' || i FROM n"
+            "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+            " SELECT i, 'row ' || i FROM n"
         )
         assert (len(big), tuple(big[-1])) == (10_000, (10_000, "row 10000"))
 
@@ -154,7 +155,9 @@ def its_db_api() -> None:
     assert "UNIQUE constraint failed" in str(error)
     db.rollback()
     refused(dbapi2.OperationalError, cursor.execute, "SELECT * FROM nowhere")
-    cursor.executescript(f"UPDATE {ITEMS} SET n = 1 WHERE name = 'many 1'; UPDATE {ITEMS} SET n = 2 WHERE name = 'many 2'")
+    cursor.executescript(
+        f"UPDATE {ITEMS} SET n = 1 WHERE name = 'many 1'; UPDATE {ITEMS} SET n = 2 WHERE name = 'many 2'"
+    )
     assert cursor.execute(f"SELECT sum(n) FROM {ITEMS} WHERE name LIKE 'many%'").fetchone() == (3,)
     db.close()
 

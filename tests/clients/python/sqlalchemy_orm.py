@@ -5,7 +5,7 @@ That driver has no exceptions of DB-API (all are ValueError) and no `Binary`, so
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +25,7 @@ def make_engine(token: str = TOKEN, **more: Any) -> sa.Engine:
 
 
 engine = make_engine()
+SEEN = dt.datetime.fromisoformat("2026-01-02 03:04:05.000678")
 
 
 class Base(DeclarativeBase):
@@ -35,8 +36,8 @@ class Author(Base):
     __tablename__ = f"{PREFIX}author"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(sa.String(50), unique=True)
-    born: Mapped[datetime.date | None]
-    seen: Mapped[datetime.datetime | None]
+    born: Mapped[dt.date | None]
+    seen: Mapped[dt.datetime | None]
     fee: Mapped[decimal.Decimal | None] = mapped_column(sa.Numeric(10, 2))
     score: Mapped[float | None]
     active: Mapped[bool] = mapped_column(default=True)
@@ -84,7 +85,7 @@ def the_schema_is_made_and_seen() -> None:
 @case
 def objects_there_and_back() -> None:
     ada = Author(
-        name="Ada", born=datetime.date(1815, 12, 10), seen=datetime.datetime(2026, 1, 2, 3, 4, 5, 678),
+        name="Ada", born=dt.date(1815, 12, 10), seen=SEEN,
         fee=decimal.Decimal("12.50"), score=0.1, notes={"texts": TEXTS[:15], "deep": [1, None, {"x": 2.5}]},
     )  # fmt: skip
     with session() as opened:
@@ -94,7 +95,7 @@ def objects_there_and_back() -> None:
         assert (ada.id, {book.title: book.id for book in ada.books}) == (1, {"Notes": 1, "Letters": 2})
     with session() as opened:
         found = opened.scalars(sa.select(Author).options(selectinload(Author.books))).one()
-        assert (found.name, found.born, found.seen) == ("Ada", ada.born, datetime.datetime(2026, 1, 2, 3, 4, 5, 678))
+        assert (found.name, found.born, found.seen) == ("Ada", ada.born, SEEN)
         assert (found.fee, found.score, found.active) == (decimal.Decimal("12.50"), 0.1, True)
         assert found.notes == {"texts": TEXTS[:15], "deep": [1, None, {"x": 2.5}]}
         assert sorted(book.title for book in found.books) == ["Letters", "Notes"]
