@@ -512,6 +512,24 @@ async def test_describe_sees_the_transactions_own_tables(executor: SqliteExecuto
     await session.close()
 
 
+async def test_declared_types_of_tables_that_are_not_committed(executor: SqliteExecutor) -> None:
+    session = executor.session()
+
+    async def declared(*before: str) -> list[str | None]:
+        steps = [Step(Statement(sql)) for sql in (*before, "SELECT a, b, a || b FROM fresh")]
+        result = (await session.batch(steps)).results[-1]
+        return [] if result is None else [column.decltype for column in result.columns]
+
+    assert await declared("BEGIN", "CREATE TABLE fresh (a TEXT, b FURRY BUNNY)") == ["TEXT", "FURRY BUNNY", None]
+    assert await declared("SAVEPOINT s", "ALTER TABLE fresh RENAME TO old") == []
+    assert await declared("CREATE TABLE fresh (a BLOB, b)") == ["BLOB", None, None]
+    assert await declared("ROLLBACK TO s") == ["TEXT", "FURRY BUNNY", None]
+    await session.execute(Statement("ROLLBACK"))
+    await executor.run(one("CREATE TABLE fresh (a REAL, b NUMERIC)"))
+    assert await declared() == ["REAL", "NUMERIC", None]
+    await session.close()
+
+
 async def test_describing_is_no_read(executor: SqliteExecutor) -> None:
     """A deferred transaction sees the moment of its first read. Clients describe what they are going to write: if that
     were a read, the write would come too late as soon as anybody else had written."""

@@ -29,7 +29,8 @@ class Courtesy:
 
     async def begin(self) -> None:
         """A transaction is about to read; waits for a write of ours that has begun."""
-        await self._quiet.wait()
+        while not self._quiet.is_set():
+            await self._quiet.wait()
         self._open += 1
         self._nobody.clear()
 

@@ -18,6 +18,7 @@ from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_steps
+from cutover.stores.sqlite.schemacopy import SchemaCopies
 from cutover.stores.sqlite.turns import Turns
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class SqliteSession:
         self._looking = False
         self._stateful = False
         self._ddl = False
+        self._own_types: DeclaredTypes | None = None
         self._expelling: StatementError | None = None
         self._expelled: StatementError | None = None
         self._running = False
@@ -107,7 +109,7 @@ class SqliteSession:
                     raise self._expelling
             await self._look()
             self._running = True
-            types = None if self._ddl else self._lender.types
+            types = self._types(steps)
             try:
                 result, self._in_transaction, foreign_keys = await settled(
                     connection.run(partial(_work, steps, types, self._lender.limit, self._read_only))
@@ -211,9 +213,19 @@ class SqliteSession:
         if not self._in_transaction:
             self._ddl = False
             return
-        self._ddl = self._ddl or any(inspect(step.statement.sql).kind is StatementKind.DDL for step in steps)
+        self._ddl = self._ddl or _has(steps, StatementKind.DDL)
         if self._has_turn:
             self._lender.turns.keep(self._expel_overdue)
+
+    def _types(self, steps: Sequence[Step]) -> DeclaredTypes:
+        """Everybody's, or while there is uncommitted DDL ones of this session: others may come to the same version of
+        the schema with another schema, and so may this one once it went back to a savepoint."""
+        altering = _has(steps, StatementKind.DDL)
+        if not altering and not self._ddl:
+            return self._lender.types
+        if self._own_types is None or altering or _has(steps, StatementKind.ROLLBACK_TO):
+            self._own_types = DeclaredTypes(SchemaCopies())
+        return self._own_types
 
     async def _look(self) -> None:
         """A transaction without the turn reads; one that has it need not fear anybody's write."""
@@ -238,13 +250,17 @@ class SqliteSession:
             raise error
 
 
+def _has(steps: Sequence[Step], kind: StatementKind) -> bool:
+    return any(inspect(step.statement.sql).kind is kind for step in steps)
+
+
 def _blame(error: StatementError | None, reason: StatementError) -> StatementError | None:
     """What the statement is told that was cut off: not that it ran too long, if it did not."""
     return reason if error is not None and error.code == "SQLITE_INTERRUPT" else error
 
 
 def _work(
-    steps: Sequence[Step], types: DeclaredTypes | None, limit: Limit, read_only: bool, db: sqlite3.Connection
+    steps: Sequence[Step], types: DeclaredTypes, limit: Limit, read_only: bool, db: sqlite3.Connection
 ) -> tuple[BatchResult, bool, bool]:
     if read_only:
         db.execute("PRAGMA query_only = ON")
