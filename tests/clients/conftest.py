@@ -31,6 +31,6 @@ async def door(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -
                 await service.verified()
                 code, body = await service.switch("promote")
                 assert code == 200, body
-            yield Door(service, TOKEN)
+            yield Door(service, TOKEN, postgres)
         finally:
             await service.kill()

@@ -23,9 +23,10 @@ LONGEST = 120
 class Door:
     """What a client has to know."""
 
-    def __init__(self, service: Service, token: str) -> None:
+    def __init__(self, service: Service, token: str, postgres: str) -> None:
         self.service = service
         self.token = token
+        self.postgres = postgres
 
     @property
     def place(self) -> str:
