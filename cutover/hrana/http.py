@@ -102,12 +102,14 @@ async def _stream_cursor(front: Front, request: web.Request, guest: Guest) -> we
         response = web.StreamResponse(headers={"content-type": PLAIN, **ORIGIN, **_named()})
         await response.prepare(request)
         await response.write(write_json({"baton": streams.baton(stream), "base_url": None}) + b"\n")
-        await _write_entries(response, cursor)
-        streams.give_back(stream)
-        await response.write_eof()
+        last = await _write_entries(response, cursor)
     except BaseException:
         await streams.end(stream)
         raise
+    # Some clients send the stream's next request as soon as they have read the last entry, without the body's end.
+    streams.give_back(stream)
+    await response.write(last)
+    await response.write_eof()
     return response
 
 
@@ -127,16 +129,19 @@ async def _open_cursor(stream: HranaStream, batch: Batch, *, fresh: bool) -> Cur
         return error
 
 
-async def _write_entries(response: web.StreamResponse, cursor: Cursor | StatementError) -> None:
+async def _write_entries(response: web.StreamResponse, cursor: Cursor | StatementError) -> bytes:
+    """Write the entries but for the last ones, which are returned: the cursor is closed before a client has them."""
     if isinstance(cursor, StatementError):
-        await response.write(write_json(error_entry(cursor)) + b"\n")
-        return
+        return write_json(error_entry(cursor)) + b"\n"
+    last = b""
     try:
         while lines := await cursor.take(size=_CHUNK):
-            await response.write(b"\n".join(lines) + b"\n")
+            await response.write(last)
             await asyncio.sleep(0)  # others come first while a large result is encoded
+            last = b"\n".join(lines) + b"\n"
     finally:
         await cursor.close()
+    return last
 
 
 async def _hello(_request: web.Request) -> web.Response:

@@ -86,6 +86,19 @@ async def test_a_large_result_is_all_there(door: Door) -> None:
     assert (await run(door[1], first["baton"], {"type": "close"}))["baton"] is None
 
 
+@pytest.mark.parametrize("sql", ["SELECT 'small'", ALL])
+async def test_the_baton_is_good_once_the_last_entry_was_read(door: Door, sql: str) -> None:
+    """The client of Rust does not read the body to its end, and takes another connection."""
+    for _ in range(20):
+        answer = await door[1].post("/v3/cursor", data=body_of(sql))
+        baton = json.loads(await answer.content.readline())["baton"]
+        while json.loads(await answer.content.readline())["type"] != "step_end":
+            pass
+        answer.close()
+        found = await run(door[1], baton, {"type": "get_autocommit"}, {"type": "close"})
+        assert [result["type"] for result in found["results"]] == ["ok", "ok"]
+
+
 async def test_conditions_and_rows_that_are_not_wanted(door: Door) -> None:
     steps: list[Json] = [
         {"stmt": {"sql": ALL, "want_rows": False}},
