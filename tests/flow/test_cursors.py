@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from cutover.hrana.cursor import Cursor
 from cutover.hrana.door import FrontDoor
 from cutover.stores.sqlite.executor import SqliteExecutor
 from cutover.stores.sqlite.pieces import Patience, SqlitePieces
@@ -87,9 +88,19 @@ async def test_a_large_result_is_all_there(door: Door) -> None:
 
 
 @pytest.mark.parametrize("sql", ["SELECT 'small'", ALL])
-async def test_the_baton_is_good_once_the_last_entry_was_read(door: Door, sql: str) -> None:
+async def test_the_baton_is_good_once_the_last_entry_was_read(
+    door: Door, sql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client of Rust does not read the body to its end, and takes another connection."""
-    for _ in range(20):
+    at_once = Cursor.close
+
+    async def slowly(cursor: Cursor) -> None:
+        for _ in range(200):  # turns of the loop that the client has as well
+            await asyncio.sleep(0)
+        await at_once(cursor)
+
+    monkeypatch.setattr(Cursor, "close", slowly)
+    for _ in range(3):
         answer = await door[1].post("/v3/cursor", data=body_of(sql))
         baton = json.loads(await answer.content.readline())["baton"]
         while json.loads(await answer.content.readline())["type"] != "step_end":
