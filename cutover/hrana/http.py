@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -14,6 +15,7 @@ from cutover.hrana.cursor import Cursor, error_entry
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Batch, read_batch, read_baton, read_json, read_pipeline
+from cutover.hrana.protobuf import delimited, from_json, to_json
 from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal
 from cutover.hrana.stream import HranaStream
 from cutover.write_through import HeldTooLong, ShuttingDown
@@ -29,6 +31,24 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Work = Callable[[bytes, Guest], Awaitable[Reply]]
 
 
+@dataclass(frozen=True)
+class _Lines:
+    """How a cursor's messages are spelled. Within, they are JSON."""
+
+    content_type: str
+    read: Callable[[bytes], bytes]
+    write: Callable[[str, bytes], bytes]
+    """Of a message's name and its JSON."""
+
+
+_JSON = _Lines(PLAIN, lambda body: body, lambda _, text: text + b"\n")
+_PROTOBUF = _Lines(
+    "application/x-protobuf",
+    lambda body: to_json("CursorReqBody", body),
+    lambda message, text: delimited(from_json(message, text)),
+)
+
+
 def make_app(front: Front) -> web.Application:
     """The front door's application. It closes `front` when it ends."""
     app = web.Application(client_max_size=front.settings.max_request_bytes)
@@ -39,7 +59,11 @@ def make_app(front: Front) -> web.Application:
         "/v3/pipeline": _posted(
             front, "/v3/pipeline", lambda body, guest: front.pipeline(read_pipeline(body, 3), guest)
         ),
-        "/v3/cursor": _cursor(front),
+        "/v3/cursor": _cursor(front, "/v3/cursor", _JSON),
+        "/v3-protobuf/pipeline": _posted(
+            front, "/v3-protobuf/pipeline", lambda body, guest: _in_protobuf(front, body, guest)
+        ),
+        "/v3-protobuf/cursor": _cursor(front, "/v3-protobuf/cursor", _PROTOBUF),
         "/v1/execute": _posted(front, "/v1/execute", front.execute),
         "/v1/batch": _posted(front, "/v1/batch", front.batch),
     }
@@ -47,7 +71,7 @@ def make_app(front: Front) -> web.Application:
         [
             *(web.post(path, handler) for path, handler in posts.items()),
             *(web.options(path, _preflight) for path in posts),
-            *(web.get(path, _hello) for path in ("/v1", "/v2", "/v3", "/health")),
+            *(web.get(path, _hello) for path in ("/v1", "/v2", "/v3", "/v3-protobuf", "/health")),
             web.get("/version", _version),
             web.get("/", front.sockets.serve),
         ]
@@ -73,7 +97,12 @@ def _posted(front: Front, endpoint: str, work: _Work) -> _Handler:
     return handle
 
 
-def _cursor(front: Front) -> _Handler:
+async def _in_protobuf(front: Front, body: bytes, guest: Guest) -> Reply:
+    reply = await front.pipeline(read_pipeline(to_json("PipelineReqBody", body), 3), guest)
+    return replace(reply, body=from_json("PipelineRespBody", reply.body), content_type=_PROTOBUF.content_type)
+
+
+def _cursor(front: Front, endpoint: str, lines: _Lines) -> _Handler:
     """The one answer that is not written as a whole."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -81,10 +110,10 @@ def _cursor(front: Front) -> _Handler:
         tracing.begin(request.headers)
         response: web.StreamResponse
         try:
-            response = await _stream_cursor(front, request, front.admit(request.headers, request.remote or ""))
+            response = await _stream_cursor(front, request, front.admit(request.headers, request.remote or ""), lines)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             response = _response(refusal(error))
-        front.note("/v3/cursor", response.status, clock.monotonic() - began, 1)
+        front.note(endpoint, response.status, clock.monotonic() - began, 1)
         if not response.prepared:
             response.headers.update(_named())
         return response
@@ -92,17 +121,18 @@ def _cursor(front: Front) -> _Handler:
     return handle
 
 
-async def _stream_cursor(front: Front, request: web.Request, guest: Guest) -> web.StreamResponse:
-    body = read_json(await request.read())
+async def _stream_cursor(front: Front, request: web.Request, guest: Guest, lines: _Lines) -> web.StreamResponse:
+    body = read_json(lines.read(await request.read()))
     baton, batch = read_baton(body), read_batch(body.get("batch"), 3)
     streams = front.streams
     stream = streams.open(guest, kept=True) if baton is None else streams.take(baton, guest)
     try:
         cursor = await _open_cursor(stream, batch, fresh=baton is None)
-        response = web.StreamResponse(headers={"content-type": PLAIN, **ORIGIN, **_named()})
+        response = web.StreamResponse(headers={"content-type": lines.content_type, **ORIGIN, **_named()})
         await response.prepare(request)
-        await response.write(write_json({"baton": streams.baton(stream), "base_url": None}) + b"\n")
-        last = await _write_entries(response, cursor)
+        first = write_json({"baton": streams.baton(stream), "base_url": None})
+        await response.write(lines.write("CursorRespBody", first))
+        last = await _write_entries(response, cursor, lines)
     except BaseException:
         await streams.end(stream)
         raise
@@ -129,16 +159,16 @@ async def _open_cursor(stream: HranaStream, batch: Batch, *, fresh: bool) -> Cur
         return error
 
 
-async def _write_entries(response: web.StreamResponse, cursor: Cursor | StatementError) -> bytes:
+async def _write_entries(response: web.StreamResponse, cursor: Cursor | StatementError, lines: _Lines) -> bytes:
     """Write the entries but for the last ones, which are returned: the cursor is closed before a client has them."""
     if isinstance(cursor, StatementError):
-        return write_json(error_entry(cursor)) + b"\n"
+        return lines.write("CursorEntry", write_json(error_entry(cursor)))
     last = b""
     try:
-        while lines := await cursor.take(size=_CHUNK):
+        while entries := await cursor.take(size=_CHUNK):
             await response.write(last)
             await asyncio.sleep(0)  # others come first while a large result is encoded
-            last = b"\n".join(lines) + b"\n"
+            last = b"".join([lines.write("CursorEntry", entry) for entry in entries])
     finally:
         await cursor.close()
     return last

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp.abc import AbstractStreamWriter
 
 _SHORT, _MIDDLE = 126, 1 << 16
-_TEXT = b"\x81"
+_TEXT, _BINARY = b"\x81", b"\x82"
 _DEAD_AFTER = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence, seconds between questions, questions: a host that has vanished is noticed after a minute."""
 
@@ -21,17 +21,18 @@ _DEAD_AFTER = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 class Outbox:
     """Of one connection. Its owner flushes it before anybody else may close the connection."""
 
-    def __init__(self, transport: asyncio.Transport, writer: AbstractStreamWriter) -> None:
+    def __init__(self, transport: asyncio.Transport, writer: AbstractStreamWriter, *, binary: bool) -> None:
+        self._first = _BINARY if binary else _TEXT
         self._transport = transport
         self._writer = writer
         self._frames: list[bytes] = []
         _ask_for_signs_of_life(transport.get_extra_info("socket"))
 
-    async def send(self, text: bytes) -> None:
-        """Send a text message. Returns when the client has taken enough of what was sent before."""
+    async def send(self, message: bytes) -> None:
+        """Send a message. Returns when the client has taken enough of what was sent before."""
         if not self._frames:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._frames += (_head(len(text)), text)
+        self._frames += (self._first + _length(len(message)), message)
         await self._writer.drain()
 
     def flush(self) -> None:
@@ -41,12 +42,10 @@ class Outbox:
             self._transport.write(b"".join(frames))
 
 
-def _head(length: int) -> bytes:
+def _length(length: int) -> bytes:
     if length < _SHORT:
-        return _TEXT + length.to_bytes(1, "big")
-    if length < _MIDDLE:
-        return _TEXT + b"\x7e" + length.to_bytes(2, "big")
-    return _TEXT + b"\x7f" + length.to_bytes(8, "big")
+        return length.to_bytes(1, "big")
+    return b"\x7e" + length.to_bytes(2, "big") if length < _MIDDLE else b"\x7f" + length.to_bytes(8, "big")
 
 
 def _ask_for_signs_of_life(connection: Any) -> None:  # noqa: ANN401  # the loop's own kind of socket

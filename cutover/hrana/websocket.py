@@ -1,4 +1,4 @@
-"""The front door over WebSocket: `GET /` with the subprotocols of Hrana 1, 2 and 3, in JSON.
+"""The front door over WebSocket: `GET /` with the subprotocols of Hrana 1, 2 and 3.
 
 A socket is one loop that reads. What concerns the connection (hello, stored texts, opening streams) takes effect
 there, in the order in which it came; what concerns a stream is queued for it and performed in the stream's own task.
@@ -19,6 +19,7 @@ from cutover.hrana.answers import Json, write_error, write_json
 from cutover.hrana.grants import AccessRefused, Guest
 from cutover.hrana.messages import CloseSql, NotJson, ProtocolError, StoreSql
 from cutover.hrana.outbox import Outbox
+from cutover.hrana.protobuf import from_json, to_json
 from cutover.hrana.socket_messages import (
     Call,
     CloseCursor,
@@ -39,7 +40,8 @@ from cutover.metrics import Metrics
 
 _log = get_logger("front")
 
-_VERSIONS = {"hrana3": 3, "hrana2": 2, "hrana1": 1}
+_VERSIONS = {"hrana3": 3, "hrana3-protobuf": 3, "hrana2": 2, "hrana1": 1}
+"""The best one first: JSON is what costs less here."""
 _ENDPOINT = "websocket"
 _UNANSWERED = 1024
 _HELLO_SECONDS = 10.0
@@ -81,7 +83,9 @@ class Sockets:
         writer = await raw.prepare(request)
         if request.transport is None or writer is None:
             return raw  # the client has gone already
-        socket = Socket(self, raw, Outbox(request.transport, writer), _VERSIONS[protocol], request.remote or "")
+        binary = protocol == "hrana3-protobuf"
+        outbox = Outbox(request.transport, writer, binary=binary)
+        socket = Socket(self, raw, outbox, _VERSIONS[protocol], request.remote or "", binary=binary)
         self._open.add(socket)
         try:
             await socket.run()
@@ -99,8 +103,10 @@ class Sockets:
 class Socket:
     """One connection."""
 
-    def __init__(self, door: Sockets, raw: Raw, outbox: Outbox, version: int, address: str) -> None:
+    def __init__(self, door: Sockets, raw: Raw, outbox: Outbox, version: int, address: str, *, binary: bool) -> None:
+        """`binary`: messages are in Protobuf."""
         self._door = door
+        self._binary = binary
         self._raw = raw
         self._outbox = outbox
         self._version = version
@@ -154,9 +160,9 @@ class Socket:
                     return 0, ""
                 if message.type is WSMsgType.ERROR:
                     return 0, ""
-                if message.type is not WSMsgType.TEXT:
-                    return WSCloseCode.UNSUPPORTED_DATA, "Hrana in JSON is spoken in text frames."
-                await self._take(message.data)
+                if message.type is not (WSMsgType.BINARY if self._binary else WSMsgType.TEXT):
+                    return WSCloseCode.UNSUPPORTED_DATA, "JSON comes in text frames, Protobuf in binary ones."
+                await self._take(to_json("ClientMsg", message.data) if self._binary else message.data)
         except TimeoutError:
             return WSCloseCode.POLICY_VIOLATION, "No hello came."
         except NotJson as error:
@@ -269,14 +275,15 @@ class Socket:
 
     async def _send(self, answer: Json) -> None:
         with suppress(ConnectionError):  # the loop that reads learns of it, too
-            await self._outbox.send(write_json(answer))
+            text = write_json(answer)
+            await self._outbox.send(from_json("ServerMsg", text) if self._binary else text)
 
 
 def _best(offered: str | None) -> str | None:
     if offered is None:
         return "hrana1"
-    known = [name.strip() for name in offered.split(",") if name.strip() in _VERSIONS]
-    return max(known, key=lambda name: _VERSIONS[name]) if known else None
+    names = [name.strip() for name in offered.split(",")]
+    return next((name for name in _VERSIONS if name in names), None)
 
 
 def _plain(status: int, text: str) -> web.Response:

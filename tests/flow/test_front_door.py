@@ -270,8 +270,8 @@ async def test_probes_and_what_is_not_there(door: Open) -> None:
         response = await client.get(path)
         assert (response.status, await response.text()) == (200, "")
     assert (await (await client.get("/version")).text()).startswith("cutover ")
-    assert (await client.get("/v3-protobuf")).status == 404
-    assert (await client.post("/v3-protobuf/pipeline")).status == 404
+    assert (await client.get("/v4")).status == 404
+    assert (await client.post("/v4/pipeline")).status == 404
     preflight = await client.options(
         "/v2/pipeline", headers={"origin": "http://app", "access-control-request-method": "POST"}
     )

@@ -413,12 +413,6 @@ async def test_what_is_not_of_the_second_version(door: Door, kind: Any) -> None:
         assert (answer.status, answer.headers["content-type"]) == (400, "text/plain")
 
 
-async def test_protobuf_is_not_spoken(door: Door) -> None:
-    for request in (door.client.get("/v3-protobuf"), door.client.post("/v3-protobuf/pipeline", data=b"")):
-        async with request as answer:
-            assert answer.status == 404
-
-
 async def test_what_other_clients_add_is_ignored(door: Door) -> None:
     statement = {"sql": "SELECT 1", "sql_id": None, "args": [], "named_args": [], "want_rows": True, "new": {}}
     found = await door.pipeline(

@@ -77,7 +77,7 @@ async def test_the_best_subprotocol_is_chosen(client: Client, offered: tuple[str
 
 async def test_a_subprotocol_that_is_not_spoken_is_refused(client: Client) -> None:
     with pytest.raises(WSServerHandshakeError) as refused:
-        await client.ws_connect("/", protocols=("hrana3-protobuf",))
+        await client.ws_connect("/", protocols=("hrana4",))
     assert refused.value.status == 400
     assert (await client.get("/")).status == 426
 
