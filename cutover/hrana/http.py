@@ -53,12 +53,8 @@ def make_app(front: Front) -> web.Application:
     """The front door's application. It closes `front` when it ends."""
     app = web.Application(client_max_size=front.settings.max_request_bytes)
     posts: dict[str, _Handler] = {
-        "/v2/pipeline": _posted(
-            front, "/v2/pipeline", lambda body, guest: front.pipeline(read_pipeline(body, 2), guest)
-        ),
-        "/v3/pipeline": _posted(
-            front, "/v3/pipeline", lambda body, guest: front.pipeline(read_pipeline(body, 3), guest)
-        ),
+        "/v2/pipeline": _pipeline(front, "/v2/pipeline", 2),
+        "/v3/pipeline": _pipeline(front, "/v3/pipeline", 3),
         "/v3/cursor": _cursor(front, "/v3/cursor", _JSON),
         "/v3-protobuf/pipeline": _posted(
             front, "/v3-protobuf/pipeline", lambda body, guest: _in_protobuf(front, body, guest)
@@ -81,10 +77,8 @@ def make_app(front: Front) -> web.Application:
     return app
 
 
-def _pipeline(front: Front, version: int) -> _Handler:
-    return _posted(
-        front, f"/v{version}/pipeline", lambda body, guest: front.pipeline(read_pipeline(body, version), guest)
-    )
+def _pipeline(front: Front, endpoint: str, version: int) -> _Handler:
+    return _posted(front, endpoint, lambda body, guest: front.pipeline(read_pipeline(body, version), guest))
 
 
 def _posted(front: Front, endpoint: str, work: _Work) -> _Handler:
