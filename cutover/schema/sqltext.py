@@ -94,7 +94,10 @@ _VERBS = {
     "END": StatementKind.COMMIT,
     "SAVEPOINT": StatementKind.SAVEPOINT,
     "RELEASE": StatementKind.RELEASE,
+    "ROLLBACK": StatementKind.ROLLBACK_TO,
 }
+_NAMING = frozenset(_VERBS.values()) - {StatementKind.READ, StatementKind.COMMIT}
+"""Kinds of statements that may not name what is cutover's."""
 COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
 """Verbs of statements that change a number of rows."""
 _DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
@@ -237,8 +240,8 @@ def _shape(run: list[Token]) -> Shape:
     if verb == "BEGIN":
         return Shape(_begin(words[1:4]), verb)
     if verb == "ROLLBACK":
-        to = "TO" in words[1:3]
-        return Shape(StatementKind.ROLLBACK_TO if to else StatementKind.ROLLBACK, verb)
+        if "TO" not in words[1:3]:
+            return Shape(StatementKind.ROLLBACK, verb)
     if verb == "PRAGMA":
         return _pragma(run)
     if verb in ("ATTACH", "DETACH", "VACUUM"):
@@ -246,7 +249,7 @@ def _shape(run: list[Token]) -> Shape:
     if verb == "WITH":
         verb = _deciding(run)
     kind = _VERBS.get(verb, StatementKind.READ)
-    if kind in (StatementKind.WRITE, StatementKind.DDL):
+    if kind in _NAMING:
         reason = _forbidden(run, verb)
         if reason:
             return Shape(StatementKind.REFUSED, verb, reason=reason)
@@ -271,7 +274,7 @@ def _deciding(run: list[Token]) -> str:
 
 
 def _forbidden(run: list[Token], verb: str) -> str:
-    """Why a writing statement may not run; empty if it may."""
+    """Why a statement that writes or makes something may not run; empty if it may."""
     if verb in ("CREATE", "DROP", "ALTER") and any(_is_temp(run, at) for at in range(1, min(len(run), 8))):
         return "Temporary tables, views and triggers are not available through cutover: streams share connections."
     for at, token in enumerate(run):

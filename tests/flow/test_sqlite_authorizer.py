@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cutover.errors import StatementError
-from cutover.model.statement import BatchResult, Statement, Step
+from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
 from cutover.schema.sqltext import inspect, refusal
 from cutover.stores.sqlite import connection as connecting
 from cutover.stores.sqlite.authorizer import begin_application, end_application, guard
+from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.group import run_group
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import _run, run_statement
+from cutover.stores.sqlite.schemacopy import SchemaCopies
 from tests.support.sqlite_world import PRIMARY, direct, make, served, take
 
 SCHEMA = (
@@ -249,13 +252,18 @@ def test_a_refusal_says_why(db: sqlite3.Connection, sql: str, reason: str) -> No
     assert run_statement(db, Statement("SELECT 1")).rows == [(1,)]
 
 
+def group(db: sqlite3.Connection, texts: tuple[str, ...]) -> list[list[BatchOutcome]]:
+    clients = [[[Step(Statement(sql))]] for sql in texts]
+    return run_group(db, clients, Limit(0), DeclaredTypes(SchemaCopies()))
+
+
 def test_what_applications_do_all_day_is_not_in_the_way(tmp_path: Path) -> None:
     path = str(tmp_path / "app.db")
     make(path, *SCHEMA)
 
     async def day() -> None:
         async with served(path, PRIMARY) as (store, _):
-            outcomes = await store.write(lambda db: run_group(db, [[[Step(Statement(sql))]] for sql in DAY], Limit(0)))
+            outcomes = await store.write(partial(group, texts=DAY))
             errors = [outcome.errors[0] if isinstance(outcome, BatchResult) else outcome for [outcome] in outcomes]
             assert errors == [None] * len(DAY)
             assert (await store.lag())[0] == 2
@@ -299,7 +307,7 @@ async def test_no_text_of_cutovers_own_is_a_way_through(sqlite_path: str, monkey
 
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **kwargs: plain(*args, **kwargs, factory=Recording))
     async with served(sqlite_path, PRIMARY) as (store, found):
-        await store.write(lambda db: run_group(db, [[[Step(Statement("INSERT INTO t VALUES (1, 'x')"))]]], Limit(0)))
+        await store.write(partial(group, texts=DAY[:1]))
         await take(store, found["t"], 1)
         await store.anchor(1, "x")
         await store.take_over(2)
