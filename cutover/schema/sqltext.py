@@ -239,9 +239,8 @@ def _shape(run: list[Token]) -> Shape:
     words = [token.text.upper() if token.type == "word" else "" for token in run[:4]] + [""] * 4
     if verb == "BEGIN":
         return Shape(_begin(words[1:4]), verb)
-    if verb == "ROLLBACK":
-        if "TO" not in words[1:3]:
-            return Shape(StatementKind.ROLLBACK, verb)
+    if verb == "ROLLBACK" and "TO" not in words[1:3]:
+        return Shape(StatementKind.ROLLBACK, verb)
     if verb == "PRAGMA":
         return _pragma(run)
     if verb in ("ATTACH", "DETACH", "VACUUM"):
