@@ -87,6 +87,11 @@ class FrontSettings(_Section):
     hold_timeout: Duration = Field(15.0, description="How long a write waits for a switch before SQLITE_BUSY")
     slow_statement: Duration = Field(1.0, description="A statement that takes longer is logged with its plan; 0: none")
     log_statements: bool = Field(False, description="Log the text of each statement; never its arguments")
+    max_requests: int = Field(10_000, ge=1, description="Requests in one pipeline")
+    max_batch_steps: int = Field(20_000, ge=1, description="Statements in one batch")
+    max_waiting_bytes: int = Field(256 * 1024 * 1024, ge=1024, description="Of all requests that wait for an answer")
+    max_connections: int = Field(4096, ge=1, description="Connections open at one time")
+    request_timeout: Duration = Field(30.0, description="For a request to come, and for its answer to be taken")
     max_streams: int = Field(1000, ge=1, description="Streams open at one time")
     max_streams_per_client: int = Field(1000, ge=1, description="Of them, by one token's clients, or one address's")
 

@@ -15,6 +15,9 @@ from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
 from cutover.write_through import WriteThrough
 
+_LINGER_SECONDS = 2.0
+"""How long the rest of a body that was refused is read and thrown away, so that its client sees the answer."""
+
 
 class FrontDoor:
     """`listen` opens it, `close` closes it; `close` may come twice, or without `listen`."""
@@ -40,6 +43,7 @@ class FrontDoor:
             handle_signals=False,
             shutdown_timeout=shutdown_timeout,
             handler_cancellation=True,
+            lingering_time=_LINGER_SECONDS,
         )
         await self._runner.setup()
         taker = self._runner.server
@@ -50,6 +54,7 @@ class FrontDoor:
 
     async def close(self) -> None:
         """No new connection; requests under way have their answers; then everything ends."""
+        self.front.watch.close()
         if self._server is not None:
             self._server.close()
         if self._lanes is not None:

@@ -11,6 +11,7 @@ from cutover.hrana.access import Access
 from cutover.hrana.answers import write_batch, write_json, write_result
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_json, read_statement, resolved
+from cutover.hrana.patience import Waiting, Watch
 from cutover.hrana.replies import Reply, refusal
 from cutover.hrana.stream import HranaStream, outcome_of, result_of
 from cutover.hrana.streams import Streams
@@ -35,13 +36,15 @@ class Front:
         self.way = way
         self.settings = settings
         self.access = Access(settings)
+        self.watch = Watch(settings.request_timeout, settings.max_connections)
+        self.waiting = Waiting(settings.max_waiting_bytes)
         self.streams = Streams(
             way,
             idle_timeout=settings.stream_idle_timeout,
             limit=settings.max_streams,
             limit_of_client=settings.max_streams_per_client,
         )
-        self.sockets = Sockets(self.streams, self.access, metrics, max_message=settings.max_request_bytes)
+        self.sockets = Sockets(self.streams, self.access, metrics, self.waiting, max_message=settings.max_request_bytes)
         self._metrics = metrics
         self._verbose = verbose()
         self._slow = settings.slow_statement or inf

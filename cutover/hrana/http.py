@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -16,7 +17,7 @@ from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Batch, read_batch, read_baton, read_json, read_pipeline
 from cutover.hrana.protobuf import delimited, from_json, to_json
-from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal
+from cutover.hrana.replies import ORIGIN, PLAIN, Reply, full, late, refusal
 from cutover.hrana.stream import HranaStream
 from cutover.write_through import HeldTooLong, ShuttingDown
 
@@ -51,7 +52,13 @@ _PROTOBUF = _Lines(
 
 def make_app(front: Front) -> web.Application:
     """The front door's application. It closes `front` when it ends."""
-    app = web.Application(client_max_size=front.settings.max_request_bytes)
+
+    @web.middleware
+    async def come(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        front.watch.owes_nothing(request.transport)
+        return await handler(request)
+
+    app = web.Application(client_max_size=front.settings.max_request_bytes, middlewares=[come])
     posts: dict[str, _Handler] = {
         "/v2/pipeline": _pipeline(front, "/v2/pipeline", 2),
         "/v3/pipeline": _pipeline(front, "/v3/pipeline", 3),
@@ -78,13 +85,17 @@ def make_app(front: Front) -> web.Application:
 
 
 def _pipeline(front: Front, endpoint: str, version: int) -> _Handler:
-    return _posted(front, endpoint, lambda body, guest: front.pipeline(read_pipeline(body, version), guest))
+    async def work(body: bytes, guest: Guest) -> Reply:
+        return await front.pipeline(read_pipeline(body, version, front.settings.max_requests), guest)
+
+    return _posted(front, endpoint, work)
 
 
 def _posted(front: Front, endpoint: str, work: _Work) -> _Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         async def read_and_work(guest: Guest) -> Reply:
-            return await work(await request.read(), guest)
+            async with _body(front, request) as body:
+                return body if isinstance(body, Reply) else await work(body, guest)
 
         return _response(await front.answer(endpoint, request.headers, request.remote or "", read_and_work))
 
@@ -92,8 +103,32 @@ def _posted(front: Front, endpoint: str, work: _Work) -> _Handler:
 
 
 async def _in_protobuf(front: Front, body: bytes, guest: Guest) -> Reply:
-    reply = await front.pipeline(read_pipeline(to_json("PipelineReqBody", body), 3), guest)
+    pipeline = read_pipeline(to_json("PipelineReqBody", body), 3, front.settings.max_requests)
+    reply = await front.pipeline(pipeline, guest)
     return replace(reply, body=from_json("PipelineRespBody", reply.body), content_type=_PROTOBUF.content_type)
+
+
+@asynccontextmanager
+async def _body(front: Front, request: web.Request) -> AsyncIterator[bytes | Reply]:
+    """The body of a request, held as long as this lasts; or why it is not read. Raises `web.HTTPException`."""
+    largest = front.settings.max_request_bytes
+    size = largest if request.content_length is None else request.content_length
+    if size > largest:
+        raise web.HTTPRequestEntityTooLarge(largest, size)
+    if not front.waiting.take(size):
+        yield full("request")
+        return
+    try:
+        async with asyncio.timeout(front.settings.request_timeout or None):
+            body = await request.read()
+    except TimeoutError:
+        front.waiting.give(size)
+        yield late()
+        return
+    try:
+        yield body
+    finally:
+        front.waiting.give(size)
 
 
 def _cursor(front: Front, endpoint: str, lines: _Lines) -> _Handler:
@@ -116,7 +151,14 @@ def _cursor(front: Front, endpoint: str, lines: _Lines) -> _Handler:
 
 
 async def _stream_cursor(front: Front, request: web.Request, guest: Guest, lines: _Lines) -> web.StreamResponse:
-    body = read_json(lines.read(await request.read()))
+    async with _body(front, request) as read:
+        return _response(read) if isinstance(read, Reply) else await _answer_cursor(front, request, guest, read, lines)
+
+
+async def _answer_cursor(
+    front: Front, request: web.Request, guest: Guest, read: bytes, lines: _Lines
+) -> web.StreamResponse:
+    body = read_json(lines.read(read))
     baton, batch = read_baton(body), read_batch(body.get("batch"), 3)
     streams = front.streams
     stream = streams.open(guest, kept=True) if baton is None else streams.take(baton, guest)
@@ -182,4 +224,7 @@ async def _preflight(_request: web.Request) -> web.Response:
 
 def _response(reply: Reply) -> web.Response:
     headers = {**ORIGIN, "content-type": reply.content_type, **reply.headers}
-    return web.Response(body=reply.body, status=reply.status, headers=headers)
+    response = web.Response(body=reply.body, status=reply.status, headers=headers)
+    if reply.last:
+        response.force_close()
+    return response

@@ -9,6 +9,7 @@ connection and the bytes read so far, and stays there. So this file needs to kno
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from cutover import clock, tracing
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Pipeline, read_pipeline
-from cutover.hrana.replies import ORIGIN, Reply, refusal
+from cutover.hrana.patience import Watched
+from cutover.hrana.replies import ORIGIN, Reply, full, late, refusal
 from cutover.write_through import Begun
 
 _HEAD_BYTES = 8 * 1024
@@ -126,7 +128,10 @@ class Lanes:
 class Lane(asyncio.Protocol):
     """One connection. Its requests are answered one after the other."""
 
-    __slots__ = ("_address", "_began", "_buffer", "_full", "_head", "_lanes", "_paused", "_transport", "work")
+    __slots__ = (
+        *("_address", "_began", "_buffer", "_full", "_head", "_held", "_lanes", "_paused", "_transport", "_watched"),
+        "work",
+    )
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -135,6 +140,7 @@ class Lane(asyncio.Protocol):
         self._buffer = b""
         self._head: Head | None = None  # of the last request: the next one's is often the same
         self._began = 0.0
+        self._held = 0
         self._full = self._paused = False
         self.work: asyncio.Future[Any] | None = None
         """The request under way: a task, or the write itself."""
@@ -143,6 +149,10 @@ class Lane(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         self._address = str((transport.get_extra_info("peername") or ("",))[0])
+        self._watched = Watched(self._transport, self._overdue)
+        if not self._lanes.front.watch.add(self._watched):
+            self._end(full("connection"))
+            return
         self._lanes.open.add(self)
         if self._lanes.closing:
             transport.close()
@@ -150,6 +160,10 @@ class Lane(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
         """The client has gone: what it still waits for must not run for nobody."""
         self._lanes.open.discard(self)
+        if self._transport is not None:
+            self._lanes.front.watch.remove(self._transport)
+            self._watched.overdue = self._transport.abort  # or the two would hold each other
+        self._let_go()
         self._transport = None
         if self.work is not None:
             self.work.cancel()
@@ -158,6 +172,8 @@ class Lane(asyncio.Protocol):
         """More of a request, a whole one, or several."""
         self._buffer = self._buffer + data if self._buffer else data
         if self.work is None:
+            if self._watched.owes_since == math.inf:
+                self._watched.owes_since = clock.monotonic()
             self._advance()
         elif len(self._buffer) > _AHEAD_BYTES and self._transport is not None:
             self._paused = True
@@ -172,6 +188,31 @@ class Lane(asyncio.Protocol):
         self._full = False
         if self.work is None:
             self._advance()
+
+    def _overdue(self) -> None:
+        """The rest of a request did not come; or nothing ever did."""
+        if self._buffer:
+            self._end(late())
+        elif self._transport is not None:
+            self._transport.close()
+
+    def _end(self, reply: Reply) -> None:
+        """Answer what was not read to its end, and close."""
+        transport, self._buffer = self._transport, b""
+        if transport is not None:
+            transport.write(self._lanes.render(reply, last=True))
+            transport.close()
+
+    def _hold(self, size: int) -> bool:
+        """Count the body as one that waits; False if there is no room for it."""
+        if self._held or self._lanes.front.waiting.take(size):
+            self._held = size
+            return True
+        return False
+
+    def _let_go(self) -> None:
+        self._lanes.front.waiting.give(self._held)
+        self._held = 0
 
     def close_when_idle(self) -> None:
         """No further request."""
@@ -194,8 +235,12 @@ class Lane(asyncio.Protocol):
                 self._hand_over()
                 return
             until = end + head.length
+            if not self._hold(until):
+                self._end(full("request"))
+                return
             if len(buffer) < until:
                 return
+            self._watched.owes_since = math.inf
             self._buffer = buffer[until:]
             self._begin(head, buffer[end:until])
 
@@ -205,7 +250,7 @@ class Lane(asyncio.Protocol):
         self._began = clock.monotonic()
         try:
             guest = front.admit(head.headers, self._address)
-            pipeline = read_pipeline(body, head.version)
+            pipeline = read_pipeline(body, head.version, front.settings.max_requests)
             begun = None if tracing.carried(head.headers) else front.begin(pipeline, guest)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             copy_context().run(self._refuse, head, error)
@@ -248,6 +293,7 @@ class Lane(asyncio.Protocol):
 
     def _answer(self, head: Head, reply: Reply) -> None:
         lanes = self._lanes
+        self._let_go()
         lanes.front.finish(head.endpoint, self._began, reply)
         transport = self._transport
         if transport is None:
@@ -265,6 +311,7 @@ class Lane(asyncio.Protocol):
         assert transport is not None
         self._transport, self._buffer = None, b""
         self._lanes.open.discard(self)
+        self._watched.overdue = transport.abort
         taker = self._lanes.taker()
         transport.set_protocol(taker)
         taker.connection_made(transport)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
+import sys
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -148,10 +149,13 @@ def _read_infinite(body: bytes, what: str) -> object:
     return found
 
 
-def read_pipeline(body: bytes, version: int) -> Pipeline:
-    """Body of POST /v2/pipeline or /v3/pipeline. Raises `ProtocolError`."""
+def read_pipeline(body: bytes, version: int, most: int = sys.maxsize) -> Pipeline:
+    """Body of POST /v2/pipeline or /v3/pipeline. Raises `ProtocolError`, also for more than `most` requests."""
     found = read_json(body)
     requests = _list(found.get("requests"), "requests")
+    if len(requests) > most:
+        text = f"The pipeline has more requests than front.max_requests ({most}); nothing was executed."
+        raise ProtocolError(text, status=413, code="REQUEST_TOO_LARGE")
     return Pipeline(read_baton(found), tuple([read_request(_object(item, "A request"), version) for item in requests]))
 
 

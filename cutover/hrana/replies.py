@@ -34,6 +34,20 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     requests: int = 0
     """How many stream requests it answers."""
+    last: bool = False
+    """Whether the connection is closed after it: the request was not read to its end."""
+
+
+def full(what: str) -> Reply:
+    """There is no room for another request, or connection, whose body is not even read."""
+    text = f"There is no room for another {what} now; nothing was executed. Repeat it."
+    return Reply(write_json({"message": text, "code": "SQLITE_BUSY"}), 503, headers=_RETRY, last=True)
+
+
+def late() -> Reply:
+    """The rest of a request did not come."""
+    text = "The request did not come within front.request_timeout; nothing was executed."
+    return Reply(write_json({"message": text, "code": "REQUEST_TIMEOUT"}), 408, last=True)
 
 
 def refusal(error: Exception) -> Reply:
@@ -54,7 +68,7 @@ def refusal(error: Exception) -> Reply:
             return Reply(write_json(write_error(error)), 400)
         case web.HTTPRequestEntityTooLarge():
             text = "The request is larger than front.max_request_bytes."
-            return Reply(write_json({"message": text, "code": "REQUEST_TOO_LARGE"}), 413)
+            return Reply(write_json({"message": text, "code": "REQUEST_TOO_LARGE"}), 413, last=True)
         case web.HTTPException():
             raise error
         case _:

@@ -16,6 +16,7 @@ from cutover.hrana.answers import Json
 from cutover.hrana.cursor import Cursor
 from cutover.hrana.failures import outcome_unknown
 from cutover.hrana.messages import Request
+from cutover.hrana.patience import Waiting
 from cutover.hrana.socket_messages import CloseCursor, CloseStream, FetchCursor, OnStream, OpenCursor
 from cutover.hrana.stream import HranaStream
 from cutover.hrana.streams import Streams
@@ -46,7 +47,9 @@ Answer = Callable[[Work, Json | StatementError], Awaitable[None]]
 class Backlog:
     """What of a socket was read and not answered yet. Full, it makes the client wait: nothing more is read."""
 
-    def __init__(self, most: int, most_bytes: int) -> None:
+    def __init__(self, most: int, most_bytes: int, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._forgotten = False
         self._most = most
         self._most_bytes = most_bytes
         self._count = self._bytes = 0
@@ -56,12 +59,20 @@ class Backlog:
         """A request was read."""
         self._count += 1
         self._bytes += size
+        self._waiting.held += size
 
     def remove(self, size: int) -> None:
         """It was answered."""
         self._count -= 1
         self._bytes -= size
+        if not self._forgotten:
+            self._waiting.give(size)
         self._changed.set()
+
+    def forget(self) -> None:
+        """The client is gone, and nothing of it will be answered."""
+        self._waiting.give(self._bytes)
+        self._forgotten = True
 
     async def room(self) -> None:
         """Wait until another request may be read."""

@@ -19,6 +19,7 @@ from cutover.hrana.answers import Json, write_error, write_json
 from cutover.hrana.grants import AccessRefused, Guest
 from cutover.hrana.messages import CloseSql, NotJson, ProtocolError, StoreSql
 from cutover.hrana.outbox import Outbox
+from cutover.hrana.patience import Waiting
 from cutover.hrana.protobuf import from_json, to_json
 from cutover.hrana.socket_messages import (
     Call,
@@ -56,10 +57,13 @@ Raw = web.WebSocketResponse[Literal[False]]
 class Sockets:
     """Every WebSocket that is open."""
 
-    def __init__(self, streams: Streams, access: Access, metrics: Metrics, *, max_message: int) -> None:
+    def __init__(
+        self, streams: Streams, access: Access, metrics: Metrics, waiting: Waiting, *, max_message: int
+    ) -> None:
         """`max_message`: bytes that a message may have, and that the unanswered ones of a socket may have together."""
         self.streams = streams
         self.access = access
+        self.waiting = waiting
         self.metrics = metrics
         self.max_message = max_message
         self._open: set[Socket] = set()
@@ -114,7 +118,7 @@ class Socket:
         self._streams: dict[int, SocketStream] = {}
         self._closing: set[SocketStream] = set()
         self._cursors: dict[int, SocketStream] = {}
-        self._backlog = Backlog(_UNANSWERED, door.max_message)
+        self._backlog = Backlog(_UNANSWERED, door.max_message, door.waiting)
         self._address = address
         self._guest: Guest | None = None
         self._stopping = False
@@ -132,6 +136,7 @@ class Socket:
         """Have everything rolled back that is still open. Does not wait: whoever runs this may be cancelled."""
         for stream in [*self._streams.values(), *self._closing]:
             self._door.streams.finish(stream.abandon())
+        self._backlog.forget()
         code, seconds = self._code or self._raw.close_code, clock.monotonic() - self._began
         told = {"seconds": round(seconds, 3), "requests": self._answered, **tracing.told()}
         _log.info("socket", version=self._version, code=code, **told)
@@ -206,6 +211,9 @@ class Socket:
                 outcome = self._open(stream_id, guest)
             case CloseCursor(cursor_id) if cursor_id not in self._cursors:
                 outcome = {"type": "close_cursor"}
+            case OnStream() if not self._door.waiting.fits(size):
+                text = "There is no room for another request now; nothing was executed. Repeat it."
+                outcome = StatementError(text, "SQLITE_BUSY", retry=True)
             case request:
                 self._queue(call.request_id, request, size)
                 return

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from cutover.errors import AuditBroken, ConfigurationError, ControlDamaged, CutoverError, OwnedElsewhere, SchemaError
@@ -26,6 +26,7 @@ def run(settings: Settings) -> int:
     try:
         _check(settings)
         _warn(settings)
+        _raise_open_files()
         try:
             import uvloop
         except ImportError:
@@ -78,6 +79,16 @@ def _ease_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+
+
+def _raise_open_files() -> None:
+    """As many as this process may have: the usual limit is 1024, and each connection is one."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # macOS has a lower limit than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(settings: Settings) -> None:

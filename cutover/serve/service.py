@@ -119,6 +119,7 @@ class Service:
             hold_timeout=settings.front.hold_timeout,
             max_statement_bytes=settings.front.max_statement_bytes,
             max_response_bytes=settings.front.max_response_bytes,
+            max_batch_steps=settings.front.max_batch_steps,
         )
         door.on_statement = statements.seen
         door.shapes.known = Names(lambda: situation.tables).known

@@ -31,6 +31,14 @@ def demand_short(sql: str, most: int) -> None:
         )
 
 
+def demand_few(steps: Sequence[Step], most: int) -> None:
+    """Raises `StatementError` for a batch of more than `most` statements."""
+    if len(steps) > most:
+        raise StatementError(
+            f"The batch has more statements than front.max_batch_steps ({most}); nothing was executed.", "SQLITE_TOOBIG"
+        )
+
+
 def demand_reading(steps: Iterable[Step], reader: str) -> None:
     """Raises `StatementError` if a statement would write, or take the write lock."""
     for step in steps:

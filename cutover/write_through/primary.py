@@ -35,7 +35,7 @@ class Primary:
 
     def __init__(self, member: Member, epoch: int, gate: Gate, shapes: Shapes) -> None:
         self.shapes = shapes
-        self.max_statement_bytes = self.max_response_bytes = sys.maxsize
+        self.max_statement_bytes = self.max_response_bytes = self.max_batch_steps = sys.maxsize
         self.member = member
         self.epoch = epoch
         self.gate = gate

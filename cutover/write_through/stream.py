@@ -13,10 +13,14 @@ from cutover.schema.batches import Route, route, writes
 from cutover.schema.sqltext import LONG, StatementKind, inspect, remembered
 from cutover.stores.base import Pieces, Session, WholePieces
 from cutover.write_through.errors import ShuttingDown
-from cutover.write_through.limits import cut, demand_reading, demand_short, look_through
+from cutover.write_through.limits import cut, demand_few, demand_reading, demand_short, look_through
 from cutover.write_through.primary import Primary, unknown
 
 _BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_WRITE, StatementKind.SAVEPOINT)
+
+
+_SOME = 1000
+"""Statements of a script that run before others are looked after."""
 
 
 class Stream:
@@ -81,6 +85,10 @@ class Stream:
     async def sequence(self, sql: str) -> None:
         """Run every statement of a script until one fails (`StatementError`)."""
         texts = await cut(sql)
+        for at in range(0, len(texts), _SOME):
+            await self._sequence(texts[at : at + _SOME])
+
+    async def _sequence(self, texts: Sequence[str]) -> None:
         steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
         result = await self.batch(steps)
         for error in result.errors:
@@ -92,6 +100,7 @@ class Stream:
         if not steps:
             return BatchResult()
         primary, began = self._primary, clock.monotonic()
+        demand_few(steps, primary.max_batch_steps)
         if any(len(step.statement.sql) > LONG for step in steps):
             await look_through(steps, primary.max_statement_bytes)
         try:

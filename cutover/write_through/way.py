@@ -28,6 +28,7 @@ class WriteThrough:
         hold_timeout: float,
         max_statement_bytes: int = 1_000_000,
         max_response_bytes: int = 10 * 1024 * 1024,
+        max_batch_steps: int = 20_000,
     ) -> None:
         """`hold_timeout`: seconds that a write may wait for a switch. `max_statement_bytes`: of one SQL text.
 
@@ -38,6 +39,7 @@ class WriteThrough:
         self._primary = Primary(member, epoch, Gate(metrics, hold_timeout), self.shapes)
         self._primary.max_statement_bytes = max_statement_bytes
         self._primary.max_response_bytes = max_response_bytes
+        self._primary.max_batch_steps = max_batch_steps
 
     @property
     def member(self) -> Member:
