@@ -46,6 +46,13 @@ def verbose() -> bool:
     return bool(structlog.get_logger().is_enabled_for(logging.DEBUG))
 
 
+def unheard() -> logging.Logger:
+    """For a library that logs what clients have sent to it, and nothing that is not answered as well."""
+    logger = logging.getLogger("cutover.unheard")
+    logger.disabled = True
+    return logger
+
+
 def counted(count: int, what: str) -> str:
     """ "1 row", "1,200 rows": for sentences about regular nouns."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

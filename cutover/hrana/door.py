@@ -11,6 +11,7 @@ from aiohttp import web
 from cutover.hrana.front import Front
 from cutover.hrana.http import make_app
 from cutover.hrana.lane import Lanes
+from cutover.logs import unheard
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
 from cutover.write_through import WriteThrough
@@ -44,6 +45,7 @@ class FrontDoor:
             shutdown_timeout=shutdown_timeout,
             handler_cancellation=True,
             lingering_time=_LINGER_SECONDS,
+            logger=unheard(),
         )
         await self._runner.setup()
         taker = self._runner.server

@@ -119,16 +119,19 @@ async def _body(front: Front, request: web.Request) -> AsyncIterator[bytes | Rep
         yield full("request")
         return
     try:
-        async with asyncio.timeout(front.settings.request_timeout or None):
-            body = await request.read()
-    except TimeoutError:
-        front.waiting.give(size)
-        yield late()
-        return
-    try:
-        yield body
+        body = await _read(request, front.settings.request_timeout)
+        yield late() if body is None else body
     finally:
         front.waiting.give(size)
+
+
+async def _read(request: web.Request, patience: float) -> bytes | None:
+    """The body; None if it did not come in time."""
+    try:
+        async with asyncio.timeout(patience or None):
+            return await request.read()
+    except TimeoutError:
+        return None
 
 
 def _cursor(front: Front, endpoint: str, lines: _Lines) -> _Handler:

@@ -15,7 +15,7 @@ from cutover.admin.app import make_app as make_admin_app
 from cutover.admin.app import reload_keyring
 from cutover.errors import ConfigurationError, CutoverError
 from cutover.hrana.door import FrontDoor
-from cutover.logs import get_logger
+from cutover.logs import get_logger, unheard
 from cutover.metrics import Metrics
 from cutover.promote.operations import Operations
 from cutover.serve.tls import certificate
@@ -47,7 +47,12 @@ class Doors:
         admin = make_admin_app(self._operations, settings, self._metrics)
         tls = self._certificate("admin", settings.tls_cert_file, settings.tls_key_file)
         runner = self._admin = web.AppRunner(
-            admin, access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_SECONDS, handler_cancellation=True
+            admin,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_DRAIN_SECONDS,
+            handler_cancellation=True,
+            logger=unheard(),
         )
         await runner.setup()
         self._again.append(("The operators' tokens", partial(reload_keyring, admin)))

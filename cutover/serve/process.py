@@ -18,6 +18,8 @@ _log = get_logger("serve")
 _SWITCH_INTERVAL = 0.0005
 """Seconds that a thread (a digest, a large result) may keep the interpreter from the event loop; usually 5 ms."""
 
+_OPEN_FILES = 65_536
+
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code: 0, or 2 for what only a human can put right."""
@@ -86,9 +88,10 @@ def _raise_open_files() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
         with suppress(ValueError, OSError):  # macOS has a lower limit than it says
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(settings: Settings) -> None:
