@@ -128,6 +128,7 @@ class Stream:
         Plain queries outside of a transaction are read as they are taken, unless they are small; anything else is run
         as a whole.
         """
+        demand_few(steps, self._primary.max_batch_steps)
         texts = [step.statement.sql for step in steps]
         reads = all(len(text) <= LONG and inspect(text).kind is StatementKind.READ for text in texts)
         if not steps or not reads or self._sticky or self._open:
@@ -271,7 +272,9 @@ class Stream:
 
 def is_lone_write(steps: Sequence[Step]) -> bool:
     """Whether a batch writes, is self-contained, and needs nothing of its stream's past."""
-    if not steps or any(len(step.statement.sql) > LONG for step in steps) or route(steps) is not Route.WRITE:
+    if not 0 < len(steps) <= _SOME or any(len(step.statement.sql) > LONG for step in steps):  # to be measured first
+        return False
+    if route(steps) is not Route.WRITE:
         return False
     return not any(inspect(step.statement.sql).remembers for step in steps)
 
