@@ -8,7 +8,9 @@ from typing import Any
 from tests.support.service import Service, until
 
 MARK = "quetzalcoatl"
-"""In no text of ours."""
+"""Of values and tokens; in no text of ours."""
+NAME = "mictlantecuhtli"
+"""Of things that are not there: in metrics by the shape of their statements, but not in logs."""
 
 
 def token(service: Service, *lines: str) -> None:
@@ -64,7 +66,7 @@ async def test_tokens_are_read_again_and_nothing_secret_is_logged(service: Servi
     _, metrics = await as_admin("/metrics", f"admin-{MARK}-2")
     assert MARK not in json.dumps(metrics)
     log = service.log.read_text()
-    lines = [line for line in log.splitlines() if MARK in line]
+    lines = [line for line in log.splitlines() if MARK in line or NAME in line]
     assert lines == []
     assert '"now":"reports, shop"' in log
     assert "line 1: it is neither" in log
@@ -75,14 +77,17 @@ async def leave_marks_everywhere(service: Service) -> None:
     secret = f"three-{MARK}"
     for sql in (
         f"SELECT '{MARK}'",
-        f"SELECT {MARK}",
-        f"SELECT * FROM {MARK}",
-        f"{MARK}",
-        f"PRAGMA {MARK} = 1",
+        f"SELECT {NAME}",
+        f"SELECT * FROM {NAME}",
+        NAME,
+        f"PRAGMA {NAME} = 1",
         f"INSERT INTO items VALUES ('{MARK}', 1, '{MARK}')",
         f"INSERT INTO items VALUES ('{MARK}', 2, '')",
         f"UPDATE items SET n = NULL WHERE id = '{MARK}'",
+        f"INSERT INTO {NAME} VALUES ('{MARK}')",
         f"SELECT json('{MARK}')",
+        f"SELECT 'é{MARK}' || \"{MARK}\" || x'00' -- {MARK}",
+        f"/* {MARK} */ SELECT 1 /* {MARK} */",
         f"ATTACH '{MARK}' AS x",
         f"DELETE FROM items WHERE id = '{MARK}'",
     ):
