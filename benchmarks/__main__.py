@@ -17,6 +17,7 @@ from cutover.logs import configure_logs
 NAMES = (
     "front_writes",
     "front_reads",
+    "front_crowds",
     "mirror_catch_up",
     "backfill",
     "verification",

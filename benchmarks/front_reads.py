@@ -18,8 +18,8 @@ async def run(stage: Stage) -> Report:
     ids = [f"seed-{number:016d}" for number in range(_IDS)]
     database = make_database(stage.path("reads.db"), TABLE, 20_000)
     async with cutover(stage, database) as ours, sqld(stage, strong=False) as peer:
-        await drive(peer, inserts(host_of(peer), "r"), 8, stage.seconds, lenient=True)
-        urls = {"cutover": ours.front, "sqld": peer}
+        await drive(peer.url, inserts(host_of(peer.url), "r"), 8, stage.seconds, lenient=True)
+        urls = {"cutover": ours.front, "sqld": peer.url}
         seen: dict[str, list[Load]] = {name: [] for name in urls}
         for url in urls.values():
             await drive(url, reads(host_of(url), ids), 32, min(1.0, stage.seconds))

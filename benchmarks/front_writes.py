@@ -54,8 +54,8 @@ async def _add_sqld(stage: Stage, stack: AsyncExitStack, sides: dict[str, Run], 
     try:
         report.versions["sqld"] = version_of(sqld_binary())
         for name, strong in (("sqld durable", True), ("sqld default", False)):
-            url = await stack.enter_async_context(sqld(stage, strong=strong))
-            sides[name] = partial(write_load, url, lenient=True)
+            peer = await stack.enter_async_context(sqld(stage, strong=strong))
+            sides[name] = partial(write_load, peer.url, lenient=True)
     except Missing as missing:
         report.notes.append(f"skipped: {missing}")
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -52,18 +53,26 @@ def sqld_binary() -> Path:
     return binary
 
 
+@dataclass(frozen=True)
+class Sqld:
+    """A running sqld."""
+
+    url: str
+    pid: int
+
+
 @asynccontextmanager
-async def sqld(stage: Stage, *, strong: bool) -> AsyncIterator[str]:
-    """URL of a running sqld with the `items` table; `strong` syncs each commit. Raises `Missing`.
+async def sqld(stage: Stage, *, strong: bool) -> AsyncIterator[Sqld]:
+    """A running sqld with the `items` table; `strong` syncs each commit. Raises `Missing`.
 
     The mode is set on the running server and read back before and after: a restart would forget it, and a peer that
     is not as durable as its name says would make every ratio a lie.
     """
     mode = "strong" if strong else "relaxed"
-    async with _sqld(sqld_binary(), stage.path("sqld"), stage.path("sqld.log")) as (url, admin):
+    async with _sqld(sqld_binary(), stage.path("sqld"), stage.path("sqld.log")) as (server, admin):
         await _durability(admin, mode, change=strong)
-        await _once(url, TABLE)
-        yield url
+        await _once(server.url, TABLE)
+        yield server
         await _durability(admin, mode, change=False)
 
 
@@ -81,17 +90,18 @@ async def _durability(admin: str, mode: str, *, change: bool) -> None:
 
 
 @asynccontextmanager
-async def _sqld(binary: Path, folder: Path, log: Path) -> AsyncIterator[tuple[str, str]]:
+async def _sqld(binary: Path, folder: Path, log: Path) -> AsyncIterator[tuple[Sqld, str]]:
     front, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     command = [binary, "--db-path", folder, "--http-listen-addr", front, "--admin-listen-addr", admin, "--no-welcome"]
-    async with process(command, log), aiohttp.ClientSession() as session:
+    command += ["--max-concurrent-connections", "4096", "--max-concurrent-requests", "4096"]  # 128 each otherwise
+    async with process(command, log) as child, aiohttp.ClientSession() as session:
 
         async def look() -> bool:
             async with session.get(f"http://{front}/health") as answer:
                 return answer.status == 200
 
         await until(look, "sqld", log)
-        yield f"http://{front}", f"http://{admin}"
+        yield Sqld(f"http://{front}", child.pid), f"http://{admin}"
 
 
 async def _once(url: str, sql: str) -> None:
