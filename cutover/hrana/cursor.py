@@ -51,8 +51,10 @@ class Cursor:
         self.done = not pieces
 
 
-def error_entry(error: StatementError) -> Json:
-    """Why there are no more entries."""
+def error_entry(error: StatementError, steps: int = 0) -> Json:
+    """Why there are no more entries. Of a lone step it is told as that step's, which the Rust clients can read."""
+    if steps == 1:
+        return {"type": "step_error", "step": 0, "error": write_error(error)}
     return {"type": "error", "error": write_error(error)}
 
 

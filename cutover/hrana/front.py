@@ -109,7 +109,7 @@ class Front:
 
     async def pipeline(self, pipeline: Pipeline, guest: Guest) -> Reply:
         """POST /v2/pipeline, /v3/pipeline."""
-        stream = self._stream_of(pipeline, guest)
+        stream = await self._stream_of(pipeline, guest)
         try:
             results = await stream.pipeline(pipeline.requests, fresh=pipeline.baton is None)
             answer = write_json({"baton": self.streams.baton(stream), "base_url": None, "results": results})
@@ -119,9 +119,9 @@ class Front:
         self.streams.give_back(stream)
         return Reply(answer, requests=len(results))
 
-    def _stream_of(self, pipeline: Pipeline, guest: Guest) -> HranaStream:
+    async def _stream_of(self, pipeline: Pipeline, guest: Guest) -> HranaStream:
         if pipeline.baton is not None:
-            return self.streams.take(pipeline.baton, guest)
+            return await self.streams.claim(pipeline.baton, guest)
         closes = bool(pipeline.requests) and isinstance(pipeline.requests[-1], Close)
         return self.streams.open(guest, kept=not closes)
 

@@ -164,17 +164,27 @@ async def _answer_cursor(
     body = read_json(lines.read(read))
     baton, batch = read_baton(body), read_batch(body.get("batch"), 3)
     streams = front.streams
-    stream = streams.open(guest, kept=True) if baton is None else streams.take(baton, guest)
+    stream = streams.open(guest, kept=True) if baton is None else await streams.claim(baton, guest)
     try:
         cursor = await _open_cursor(stream, batch, fresh=baton is None)
         response = web.StreamResponse(headers={"content-type": lines.content_type, **ORIGIN, **_named()})
         await response.prepare(request)
         first = write_json({"baton": streams.baton(stream), "base_url": None})
         await response.write(lines.write("CursorRespBody", first))
-        last = await _write_entries(response, cursor, lines)
     except BaseException:
         await streams.end(stream)
         raise
+    try:
+        last = await streams.read(stream, _write_entries(response, cursor, lines, len(batch.steps)))
+    except (ConnectionError, asyncio.CancelledError):  # it has hung up; the stream waits for its next request a while
+        streams.give_back(stream)
+        raise
+    except BaseException:
+        await streams.end(stream)
+        raise
+    if last is None:
+        response.force_close()
+        return response
     # Some clients send the stream's next request as soon as they have read the last entry, without the body's end.
     streams.give_back(stream)
     await response.write(last)
@@ -198,10 +208,12 @@ async def _open_cursor(stream: HranaStream, batch: Batch, *, fresh: bool) -> Cur
         return error
 
 
-async def _write_entries(response: web.StreamResponse, cursor: Cursor | StatementError, lines: _Lines) -> bytes:
+async def _write_entries(
+    response: web.StreamResponse, cursor: Cursor | StatementError, lines: _Lines, steps: int
+) -> bytes:
     """Write the entries but for the last ones, which are returned: the cursor is closed before a client has them."""
     if isinstance(cursor, StatementError):
-        return lines.write("CursorEntry", write_json(error_entry(cursor)))
+        return lines.write("CursorEntry", write_json(error_entry(cursor, steps)))
     last = b""
     try:
         while entries := await cursor.take(size=_CHUNK):

@@ -37,6 +37,8 @@ class Streams:
         self._next_id = int.from_bytes(os.urandom(6), "big")
         self._busy: dict[int, HranaStream] = {}
         self._idle: OrderedDict[int, HranaStream] = OrderedDict()
+        self._cursors: dict[int, asyncio.Task[bytes]] = {}
+        """Over HTTP, of streams that are busy with them."""
         self._expired: OrderedDict[int, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -61,6 +63,37 @@ class Streams:
             stream.stream_id = self._next_id
             self._busy[stream.stream_id] = stream
         return stream
+
+    async def claim(self, baton: str, guest: Guest) -> HranaStream:
+        """As `take`; a cursor that its client has not read to the end is given up for the stream's next request.
+
+        libSQL's Rust clients drop a cursor with the rows that nobody fetched, and go on with its baton at once.
+        """
+        stream_id, sequence = (self._cursors and self._batons.read(baton)) or (0, 0)
+        stream = self._busy.get(stream_id)
+        if stream is not None and stream.sequence == sequence and stream_id in self._cursors:
+            reading = self._cursors.pop(stream_id)
+            reading.cancel()
+            try:
+                await asyncio.wait({reading})
+            finally:
+                self.give_back(stream)
+        return self.take(baton, guest)
+
+    async def read(self, stream: HranaStream, entries: Coroutine[Any, Any, bytes]) -> bytes | None:
+        """Await what writes a cursor's entries; None when the stream was claimed meanwhile, by its next request."""
+        stream_id = stream.stream_id
+        reading = self._cursors[stream_id] = asyncio.create_task(entries)
+        try:
+            await asyncio.wait({reading})
+        except asyncio.CancelledError:
+            reading.cancel()
+            await asyncio.wait({reading})
+            raise
+        finally:
+            if self._cursors.get(stream_id) is reading:
+                del self._cursors[stream_id]
+        return None if reading.cancelled() else reading.result()
 
     def take(self, baton: str, guest: Guest) -> HranaStream:
         """The stream that a baton is for, now in the caller's hands. Raises `ProtocolError`.

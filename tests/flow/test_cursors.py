@@ -146,12 +146,15 @@ async def test_a_cursor_in_a_transaction_sees_it(door: Door) -> None:
     ] == {"type": "get_autocommit", "is_autocommit": False}
 
 
-async def test_a_client_that_leaves_in_the_middle_frees_everything(door: Door, way: WriteThrough) -> None:
+async def test_a_client_that_leaves_in_the_middle_ends_the_reading(door: Door, way: WriteThrough) -> None:
     answer = await door[1].post("/v3/cursor", data=body_of(ALL, "SELECT b.* FROM big, big AS b"))
-    await answer.content.readline()
+    baton = json.loads(await answer.content.readline())["baton"]
     assert running(way)
     answer.close()
-    await eventually("the reading ends", lambda: not running(way) and len(door[0].front.streams) == 0)
+    await eventually("the reading ends", lambda: not running(way))
+    async with door[1].post("/v3/pipeline", json={"baton": baton, "requests": [{"type": "close"}]}) as closed:
+        assert closed.status == 200
+    assert len(door[0].front.streams) == 0
 
 
 async def test_a_snapshot_does_not_wait_for_a_slow_client(door: Door, way: WriteThrough) -> None:

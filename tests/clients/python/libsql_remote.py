@@ -151,6 +151,22 @@ def a_big_result() -> None:
 
 
 @case
+def rows_that_nobody_fetches() -> None:
+    numbers = (
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
+        " SELECT i, 'row ' || i FROM n"
+    )
+    before = count()
+    for _ in range(3):
+        assert db.execute(numbers).fetchone() == (1, "row 1")
+        db.execute(f"INSERT INTO {ITEMS}(n) VALUES (0)")
+        assert db.execute(numbers).fetchone() == (1, "row 1")
+        db.execute(f"INSERT INTO {ITEMS}(n) VALUES (0)")
+        db.commit()
+    assert count() == before + 6
+
+
+@case
 def processes_at_once_add_up() -> None:
     script = f"""
 import libsql
