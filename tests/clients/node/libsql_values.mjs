@@ -109,8 +109,8 @@ scenario("the shape of a result", async () => {
 });
 
 scenario("declared types", async () => {
-    const found = await client.execute(`SELECT id, i AS number, "any thing", t FROM ${values} WHERE id = 1`);
-    assert.deepEqual(found.columnTypes, ["INTEGER", "INTEGER", "VARCHAR(20)", "TEXT"]);
+    const found = await client.execute(`SELECT v.id, i AS number, "any thing", 1 + 1, w.t FROM ${values} v JOIN (SELECT t FROM ${values}) w LIMIT 1`);
+    assert.deepEqual(found.columnTypes, ["INTEGER", "INTEGER", "VARCHAR(20)", "", "TEXT"]);
 });
 
 scenario("rows affected, last rowid and RETURNING", async () => {

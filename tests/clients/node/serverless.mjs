@@ -47,14 +47,14 @@ scenario("values", async () => {
 
 scenario("prepared statements", async () => {
     const insert = await db.prepare(`INSERT INTO ${items}(name, n) VALUES (:name, :n)`);
-    const done = await insert.run({ name: "named", n: 5 });
+    const done = await insert.run({ name: "named", n: 5, more: 6 });
     assert.equal(done.changes, 1);
     tell("rowid", Number(done.lastInsertRowid));
-    const select = await db.prepare(`SELECT name, n FROM ${items} WHERE name = ?`);
-    assert.deepEqual(select.columns().map((column) => [column.name, column.type]), [["name", "TEXT"], ["n", "INTEGER"]]);
-    assert.deepEqual({ ...(await select.get("named")) }, { name: "named", n: 5 });
+    const select = await db.prepare(`SELECT name, n, n + 1 AS more FROM ${items} WHERE name = ?`);
+    assert.deepEqual(select.columns().map((column) => [column.name, column.type]), [["name", "TEXT"], ["n", "INTEGER"], ["more", null]]);
+    assert.deepEqual({ ...(await select.get("named")) }, { name: "named", n: 5, more: 6 });
     assert.equal(await select.get("nobody"), undefined);
-    assert.deepEqual(await select.raw().all("named"), [["named", 5]]);
+    assert.deepEqual(await select.raw().all("named"), [["named", 5, 6]]);
     const seen = [];
     for await (const row of (await db.prepare("SELECT value FROM json_each(?)")).iterate("[1,2,3]")) {
         seen.push(row.value);
