@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from aiohttp import web
 
 from cutover import __version__, clock, tracing
 from cutover.errors import StatementError
 from cutover.hrana.answers import write_json
+from cutover.hrana.bodies import body_of, decoded
 from cutover.hrana.cursor import Cursor, error_entry
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
-from cutover.hrana.messages import Batch, read_batch, read_baton, read_json, read_pipeline
+from cutover.hrana.messages import Batch, Pipeline, read_batch, read_baton, read_json, read_pipeline
 from cutover.hrana.protobuf import delimited, from_json, to_json
-from cutover.hrana.replies import ORIGIN, PLAIN, Reply, full, late, refusal
+from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal
 from cutover.hrana.stream import HranaStream
 from cutover.write_through import HeldTooLong, ShuttingDown
 
@@ -85,8 +86,10 @@ def make_app(front: Front) -> web.Application:
 
 
 def _pipeline(front: Front, endpoint: str, version: int) -> _Handler:
+    read = partial(read_pipeline, version=version, most=front.settings.max_requests)
+
     async def work(body: bytes, guest: Guest) -> Reply:
-        return await front.pipeline(read_pipeline(body, version, front.settings.max_requests), guest)
+        return await front.pipeline(await decoded(read, body), guest)
 
     return _posted(front, endpoint, work)
 
@@ -94,8 +97,8 @@ def _pipeline(front: Front, endpoint: str, version: int) -> _Handler:
 def _posted(front: Front, endpoint: str, work: _Work) -> _Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         async def read_and_work(guest: Guest) -> Reply:
-            async with _body(front, request) as body:
-                return body if isinstance(body, Reply) else await work(body, guest)
+            async with body_of(front, request) as body:
+                return await work(body, guest)
 
         return _response(await front.answer(endpoint, request.headers, request.remote or "", read_and_work))
 
@@ -103,35 +106,11 @@ def _posted(front: Front, endpoint: str, work: _Work) -> _Handler:
 
 
 async def _in_protobuf(front: Front, body: bytes, guest: Guest) -> Reply:
-    pipeline = read_pipeline(to_json("PipelineReqBody", body), 3, front.settings.max_requests)
-    reply = await front.pipeline(pipeline, guest)
+    def read(body: bytes) -> Pipeline:
+        return read_pipeline(to_json("PipelineReqBody", body), 3, front.settings.max_requests)
+
+    reply = await front.pipeline(await decoded(read, body), guest)
     return replace(reply, body=from_json("PipelineRespBody", reply.body), content_type=_PROTOBUF.content_type)
-
-
-@asynccontextmanager
-async def _body(front: Front, request: web.Request) -> AsyncIterator[bytes | Reply]:
-    """The body of a request, held as long as this lasts; or why it is not read. Raises `web.HTTPException`."""
-    largest = front.settings.max_request_bytes
-    size = largest if request.content_length is None else request.content_length
-    if size > largest:
-        raise web.HTTPRequestEntityTooLarge(largest, size)
-    if not front.waiting.take(size):
-        yield full("request")
-        return
-    try:
-        body = await _read(request, front.settings.request_timeout)
-        yield late() if body is None else body
-    finally:
-        front.waiting.give(size)
-
-
-async def _read(request: web.Request, patience: float) -> bytes | None:
-    """The body; None if it did not come in time."""
-    try:
-        async with asyncio.timeout(patience or None):
-            return await request.read()
-    except TimeoutError:
-        return None
 
 
 def _cursor(front: Front, endpoint: str, lines: _Lines) -> _Handler:
@@ -153,16 +132,14 @@ def _cursor(front: Front, endpoint: str, lines: _Lines) -> _Handler:
     return handle
 
 
+def _read_cursor(lines: _Lines, body: bytes) -> tuple[str | None, Batch]:
+    found = read_json(lines.read(body))
+    return read_baton(found), read_batch(found.get("batch"), 3)
+
+
 async def _stream_cursor(front: Front, request: web.Request, guest: Guest, lines: _Lines) -> web.StreamResponse:
-    async with _body(front, request) as read:
-        return _response(read) if isinstance(read, Reply) else await _answer_cursor(front, request, guest, read, lines)
-
-
-async def _answer_cursor(
-    front: Front, request: web.Request, guest: Guest, read: bytes, lines: _Lines
-) -> web.StreamResponse:
-    body = read_json(lines.read(read))
-    baton, batch = read_baton(body), read_batch(body.get("batch"), 3)
+    async with body_of(front, request) as body:
+        baton, batch = await decoded(partial(_read_cursor, lines), body)
     streams = front.streams
     stream = streams.open(guest, kept=True) if baton is None else await streams.claim(baton, guest)
     try:

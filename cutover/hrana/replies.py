@@ -38,6 +38,14 @@ class Reply:
     """Whether the connection is closed after it: the request was not read to its end."""
 
 
+class NotRead(Exception):
+    """A request was not read to its end, and is answered with this."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
 def full(what: str) -> Reply:
     """There is no room for another request, or connection, whose body is not even read."""
     text = f"There is no room for another {what} now; nothing was executed. Repeat it."
@@ -57,6 +65,8 @@ def refusal(error: Exception) -> Reply:
             return Reply(error.message.encode(), error.status, PLAIN)
         case ProtocolError():
             return Reply(write_json({"message": error.message, "code": error.code}), error.status)
+        case NotRead(reply=reply):
+            return reply
         case AccessRefused():
             told = {"error": error.message, "message": error.message, "code": error.code}
             return Reply(write_json(told), 401, headers=_CHALLENGE)

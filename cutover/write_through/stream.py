@@ -138,7 +138,8 @@ class Stream:
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""
-        return not (self._sticky or self._open or self.reader) and is_lone_write(steps)
+        alone = self._sticky or self._open or self.reader or len(steps) > self._primary.max_batch_steps
+        return not alone and is_lone_write(steps)
 
     async def batches(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
         """Run batches that `joins` is true of, in order, each atomic as it would be alone; one outcome each.

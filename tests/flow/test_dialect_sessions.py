@@ -274,3 +274,14 @@ async def test_statements_survive_a_change_of_their_table(both: World) -> None:
     await both.session.sequence("BEGIN")
     await both.session.execute(query)
     await both.session.sequence("COMMIT")
+
+
+async def test_a_read_only_session_is_held_to_it_by_postgres(both: World) -> None:
+    session = both.executor.session(read_only=True)
+    await session.sequence("BEGIN; SELECT sum(balance) FROM accounts")
+    with pytest.raises(StatementError) as caught:
+        await session.execute(Statement("UPDATE accounts SET balance = 0"))
+    assert caught.value.code == "SQLITE_BUSY", "as a fence; the wall before this one says SQLITE_READONLY"
+    await session.sequence("ROLLBACK")
+    await session.close()
+    assert await balances(both) == {"a": 100, "b": 100}

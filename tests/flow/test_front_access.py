@@ -1,10 +1,16 @@
 """Tokens at the front door: what a reader may not do, and what no baton can do for another token."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from cutover.hrana.door import FrontDoor
+from cutover.metrics import Metrics
+from cutover.settings import FrontSettings
+from cutover.write_through import WriteThrough
 from tests.flow.test_front_door import CLOSE, Client, Open, answer, code, door, execute, integer, metrics, way
 
 __all__ = ["door", "metrics", "way"]
@@ -127,3 +133,45 @@ async def test_who_is_not_let_in(door: Open, tmp_path: Path, header: str | None,
         assert set(body) == {"error", "message", "code"}
         assert body["code"] == expected
         assert "secret" not in str(body)
+
+
+async def test_a_socket_is_let_in_by_its_hello_and_only_as_long_as_its_token_is_good(
+    way: WriteThrough, tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("shop rw write-secret\nreports ro read-secret\n")
+    front = FrontDoor(way, FrontSettings(token_file=str(file)), Metrics("test"))
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    async with ClientSession(f"http://127.0.0.1:{port}") as client:
+
+        async def hello(jwt: object) -> tuple[Any, ClientWebSocketResponse]:
+            socket = await client.ws_connect("/", protocols=("hrana2",))
+            await socket.send_json({"type": "hello", **({} if jwt is None else {"jwt": jwt})})
+            return await socket.receive_json(), socket
+
+        async def ask(socket: ClientWebSocketResponse, **request: object) -> Any:
+            await socket.send_json({"type": "request", "request_id": 1, "request": {"stream_id": 1, **request}})
+            return await socket.receive()
+
+        for jwt, expected in ((None, "AUTH_JWT_MISSING"), ("", "AUTH_JWT_MISSING"), ("wrong-secret", "AUTH_INVALID")):
+            said, socket = await hello(jwt)
+            assert (said["type"], said["error"]["code"]) == ("hello_error", expected)
+            assert "secret" not in str(said)
+            assert (await socket.receive()).type is WSMsgType.CLOSE
+        said, reading = await hello("read-secret")
+        assert said == {"type": "hello_ok"}
+        await ask(reading, type="open_stream")
+        for sql, expected in (("SELECT 1", None), *((sql, "SQLITE_READONLY") for sql in WRITES)):
+            answered = json.loads((await ask(reading, type="execute", stmt={"sql": sql})).data)
+            assert answered.get("error", {}).get("code") == expected
+        _, writing = await hello("write-secret")
+        file.write_text("shop rw write-secret\n")
+        front.front.access.reload()
+        assert (await ask(writing, type="open_stream")).type is WSMsgType.TEXT
+        closed = await ask(reading, type="execute", stmt={"sql": "SELECT 1"})
+        assert (closed.type, closed.data, closed.extra) == (
+            WSMsgType.CLOSE,
+            1008,
+            "The token of this socket is no longer valid.",
+        )
+    await front.close()

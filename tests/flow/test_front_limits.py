@@ -61,7 +61,7 @@ async def small(sqlite_path: str) -> AsyncIterator[Client]:
     metrics = Metrics("test")
     executor = SqliteExecutor(store, metrics, transaction_timeout=5, max_response_bytes=100_000)
     member = Member(store, executor)
-    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=1, max_response_bytes=100_000)
+    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=1, max_response_bytes=100_000, max_batch_steps=50)
     await way.resume(member, 1)
     front = FrontDoor(way, FrontSettings(), metrics)
     port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
@@ -124,3 +124,30 @@ async def test_a_cursor_that_is_read_as_it_is_taken_has_no_limit(small: Client) 
     lines = [json.loads(line) for line in (await response.text()).splitlines()]
     assert {line["type"] for line in lines[2:-1]} == {"row"}
     assert lines[-1]["type"] == "step_end"
+
+
+async def test_a_batch_has_a_number_of_steps_and_a_script_any(small: Client) -> None:
+    def batch(count: int) -> dict[str, Any]:
+        return {"type": "batch", "batch": {"steps": [{"stmt": {"sql": "INSERT INTO t(a) VALUES (NULL)"}}] * count}}
+
+    script = {"type": "sequence", "sql": "INSERT INTO t(a) VALUES (NULL);" * 49}
+    found = await answer(small, batch(50), batch(51), script, execute("SELECT count(*) FROM t"), CLOSE)
+    kinds = [result["type"] for result in found["results"]]
+    assert kinds == ["ok", "error", "ok", "ok", "ok"]
+    assert code(found["results"][1]) == "SQLITE_TOOBIG"
+    assert "front.max_batch_steps (50)" in found["results"][1]["error"]["message"]
+    assert found["results"][3]["response"]["result"]["rows"] == [[integer(99)]]
+    response = await small.post("/v3/cursor", json={"batch": batch(51)["batch"]})
+    assert '"code":"SQLITE_TOOBIG"' in await response.text()
+
+
+async def test_a_script_of_any_length_runs_in_its_order_and_in_its_transaction(door: Open) -> None:
+    client = await door()
+    inserts = "".join(f"INSERT INTO t(a) VALUES ('{number}');" for number in range(2500))
+    for begin, end, kept in (("BEGIN;", "ROLLBACK", 0), ("", "SELECT 1", 2500)):
+        found = await answer(
+            client, {"type": "sequence", "sql": begin + inserts + end}, execute("SELECT count(*) FROM t")
+        )
+        assert found["results"][1]["response"]["result"]["rows"] == [[integer(kept)]]
+    found = await answer(client, {"type": "sequence", "sql": "SELECT 1;" * 1500 + "SELECT nope;" + inserts}, CLOSE)
+    assert code(found["results"][0]) == "SQL_INPUT_ERROR"

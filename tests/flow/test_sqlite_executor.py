@@ -588,3 +588,19 @@ async def test_declared_types_of_any_column_that_is_one_of_a_table(
 async def test_describing_a_limit(executor: SqliteExecutor) -> None:
     found = await executor.session().describe("SELECT a FROM t LIMIT ? OFFSET ?")
     assert (found.columns, found.params) == ((ResultColumn("a", "TEXT"),), (None, None))
+
+
+async def test_a_read_only_session_is_held_to_it_by_sqlite(executor: SqliteExecutor) -> None:
+    session = executor.session(read_only=True)
+    for sql in ("BEGIN", "SELECT count(*) FROM t"):
+        await session.execute(Statement(sql))
+    with pytest.raises(StatementError) as caught:
+        await session.execute(Statement("INSERT INTO t(a) VALUES ('x')"))
+    assert caught.value.code == "SQLITE_READONLY"
+    await session.execute(Statement("COMMIT"))
+    await session.close()
+    other = executor.session()
+    for sql in ("BEGIN", "INSERT INTO t(a) VALUES ('x')", "COMMIT"):
+        await other.execute(Statement(sql))
+    await other.close()
+    assert await rows(executor, "SELECT a FROM t") == [("x",)]
