@@ -66,6 +66,7 @@ class ServiceSettings(_Section):
     )
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged")
+    shutdown_timeout: Duration = Field(5.0, description="How long what runs may go on after SIGTERM; then it is ended")
     application_audit_log: str = Field("", description="The application's own audit log; copied by backup")
 
 

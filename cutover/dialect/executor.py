@@ -96,6 +96,9 @@ class PostgresExecutor:
             outcomes.append(outcome)
         return outcomes
 
+    def hurry(self) -> None:
+        """Nothing: a statement ends on the server with its caller, who is cancelled when the doors close."""
+
     async def plan(self, sql: str) -> list[str]:
         """What EXPLAIN tells of the translation."""
         return await plan_of(self._connections, sql)

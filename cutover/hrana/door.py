@@ -30,6 +30,7 @@ class FrontDoor:
         self._lanes: Lanes | None = None
         self._server: asyncio.Server | None = None
         self._shutdown_timeout = 0.0
+        self._leaving: asyncio.Task[None] | None = None
 
     async def listen(self, host: str, port: int, *, shutdown_timeout: float, tls: ssl.SSLContext | None = None) -> int:
         """Open; returns the port, which the system chooses for 0. Raises `OSError` if the address cannot be had.
@@ -54,16 +55,28 @@ class FrontDoor:
         self._server = await asyncio.get_running_loop().create_server(self._lanes, host, port, backlog=2048, ssl=tls)
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def close(self) -> None:
-        """No new connection; requests under way have their answers; then everything ends."""
-        self.front.watch.close()
-        if self._server is not None:
-            self._server.close()
+    def turn_away(self) -> None:
+        """No new connection; each there is ends with the answers that it waits for. Returns at once; `close` waits."""
+        if self._server is None or self._leaving is not None:
+            return
+        self._server.close()
         if self._lanes is not None:
             self._lanes.close()
+        if self._runner is not None and self._runner.server is not None:
+            self._runner.server.pre_shutdown()
+        self._leaving = asyncio.create_task(self.front.sockets.close(self._shutdown_timeout))
+
+    async def close(self) -> None:
+        """No new connection; requests under way have their answers; then everything ends."""
+        self.turn_away()
+        self.front.watch.close()
+        if self._lanes is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._shutdown_timeout):
                     await self._lanes.ended()
+            self._lanes.abort()
+        if self._leaving is not None:
+            await self._leaving
         if self._runner is not None:
             await self._runner.cleanup()
-        self._server = self._lanes = self._runner = None
+        self._server = self._lanes = self._runner = self._leaving = None

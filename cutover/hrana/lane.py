@@ -89,6 +89,8 @@ class Lanes:
         self.taker = taker
         self.open: set[Lane] = set()
         self.closing = False
+        self.gone = asyncio.Event()
+        """Set when a connection has ended, for `ended`."""
         self.largest = min(_BODY_BYTES, front.settings.max_request_bytes)
         self._date = (0, "")
 
@@ -103,10 +105,15 @@ class Lanes:
             lane.close_when_idle()
 
     async def ended(self) -> None:
-        """Wait for the requests under way."""
-        while work := [lane.work for lane in self.open if lane.work is not None]:
-            await asyncio.wait(work)
-            await asyncio.sleep(0)  # their answers are written by callbacks
+        """After `close`: wait until each request under way has its answer, and the client has all of it."""
+        while self.open:
+            self.gone.clear()
+            await self.gone.wait()
+
+    def abort(self) -> None:
+        """Let go of every connection that is left; what still runs for one must not run for nobody."""
+        for lane in list(self.open):
+            lane.abort()
 
     def render(self, reply: Reply, *, last: bool) -> bytes:
         """The bytes of an answer."""
@@ -164,6 +171,7 @@ class Lane(asyncio.Protocol):
             self._lanes.front.watch.remove(self._transport)
             self._watched.overdue = self._transport.abort  # or the two would hold each other
         self._let_go()
+        self._lanes.gone.set()
         self._transport = None
         if self.work is not None:
             self.work.cancel()
@@ -218,6 +226,11 @@ class Lane(asyncio.Protocol):
         """No further request."""
         if self.work is None and self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Without an answer."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _advance(self) -> None:
         """Begin with the next request, if it is there; the one after it follows when it is answered."""
@@ -312,6 +325,7 @@ class Lane(asyncio.Protocol):
         self._transport, self._buffer = None, b""
         self._lanes.open.discard(self)
         self._watched.overdue = transport.abort
+        self._lanes.gone.set()
         taker = self._lanes.taker()
         transport.set_protocol(taker)
         taker.connection_made(transport)

@@ -98,10 +98,10 @@ class Sockets:
             socket.abandon()
         return raw
 
-    async def close(self) -> None:
-        """Answer what was read, and tell every client that the service goes away."""
+    async def close(self, patience: float = _LAST_SECONDS) -> None:
+        """Answer what was read, within `patience` seconds, and tell every client that the service goes away."""
         if self._open:
-            await asyncio.wait([asyncio.create_task(socket.stop()) for socket in self._open])
+            await asyncio.wait([asyncio.create_task(socket.stop(patience)) for socket in self._open])
 
 
 class Socket:
@@ -141,11 +141,11 @@ class Socket:
         told = {"seconds": round(seconds, 3), "requests": self._answered, **tracing.told()}
         _log.info("socket", version=self._version, code=code, **told)
 
-    async def stop(self) -> None:
+    async def stop(self, patience: float) -> None:
         """Read no more, answer what was read, and close."""
         self._stopping = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_SECONDS):
+            async with asyncio.timeout(patience):
                 await self._backlog.empty()
         await self._close(WSCloseCode.GOING_AWAY, "The service is shutting down.")
 

@@ -23,7 +23,8 @@ from cutover.settings import FrontSettings, Settings
 from cutover.write_through import WriteThrough
 
 _log = get_logger("serve")
-_DRAIN_SECONDS = 5.0
+_LAST_SECONDS = 3.0
+"""For answers, to the clients of statements that were ended at the deadline of a stop."""
 
 
 class Doors:
@@ -36,6 +37,8 @@ class Doors:
         self._door = door
         self._front: FrontDoor | None = None
         self._admin: web.AppRunner | None = None
+        self._patience = settings.service.shutdown_timeout
+        """Seconds that requests under way have when the service stops."""
         self._again: list[tuple[str, Callable[[], str]]] = []
         """What is read again on SIGHUP: (what it is, a function that does it and says what there is now)."""
 
@@ -50,7 +53,7 @@ class Doors:
             admin,
             access_log=None,
             handle_signals=False,
-            shutdown_timeout=_DRAIN_SECONDS,
+            shutdown_timeout=self._patience + _LAST_SECONDS,
             handler_cancellation=True,
             logger=unheard(),
         )
@@ -71,7 +74,7 @@ class Doors:
             self._again.append(("The applications' tokens", lambda: ", ".join(front.front.access.reload())))
 
         async def listen_front(host: str, port: int) -> None:
-            await front.listen(host, port, shutdown_timeout=_DRAIN_SECONDS, tls=tls)
+            await front.listen(host, port, shutdown_timeout=self._patience + _LAST_SECONDS, tls=tls)
 
         await _open(listen_front, settings.listen, "front.listen", tls)
 
@@ -98,13 +101,23 @@ class Doors:
                 _log.info(f"{what} were read again.", now=now)
 
     async def close(self) -> None:
-        """Let what was asked come to its end, for a while, and close both."""
+        """Let what was asked come to its end, for a while, and close both.
+
+        Nobody comes in any more; who waits is answered; what runs has until the deadline, is ended then, and answered,
+        too; what is left of transactions is rolled back.
+        """
         self._operations.closing.set()
-        with suppress(TimeoutError, CutoverError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await self._door.drain(_DRAIN_SECONDS)
         if self._front is not None:
-            await self._front.close()
+            self._front.turn_away()
+        deadline = asyncio.get_running_loop().call_later(self._patience, self._door.hurry)
+        try:
+            with suppress(TimeoutError, CutoverError):
+                async with asyncio.timeout(self._patience + 2 * _LAST_SECONDS):
+                    await self._door.drain(self._patience + _LAST_SECONDS)
+            if self._front is not None:
+                await self._front.close()
+        finally:
+            deadline.cancel()
         if self._admin is not None:
             await self._admin.cleanup()
         self._front = self._admin = None

@@ -431,6 +431,10 @@ class Executor(Protocol):
         """
         ...
 
+    def hurry(self) -> None:
+        """The service stops and has waited long enough: end the statements that run, if that can be done in order."""
+        ...
+
     async def plan(self, sql: str) -> list[str]:
         """How the store would run a statement, whatever its arguments: a line a step, without any value.
 

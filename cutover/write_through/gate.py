@@ -26,7 +26,7 @@ class Interactive(Protocol):
         """Roll its transaction back."""
         ...
 
-    async def close(self) -> None:
+    def close(self) -> Coroutine[Any, Any, None]:
         """Roll back and let go."""
         ...
 
@@ -42,6 +42,7 @@ class Gate:
         self._tasks: set[asyncio.Future[Any]] = set()
         self._writes: set[asyncio.Future[Any]] = set()
         self._open: set[Interactive] = set()
+        self._ending: set[Interactive] = set()
         self._changed = asyncio.Event()
         self.held = False
         self.draining = False
@@ -98,6 +99,8 @@ class Gate:
     def opened(self, stream: Interactive, is_open: bool) -> None:
         """Note whether a stream has a transaction open."""
         (self._open.add if is_open else self._open.discard)(stream)
+        if is_open and self.draining:
+            self._roll_back(stream)
         self._metrics.open_transactions.set(len(self._open))
         self._changed.set()
 
@@ -119,13 +122,26 @@ class Gate:
         self._wake_all()
 
     async def drain(self, deadline: float) -> None:
-        """Refuse everything new, answer who waits, let what runs end within `deadline` seconds, roll back the rest."""
+        """Refuse everything new, answer who waits, roll back what is open, and let what runs end within `deadline`
+        seconds."""
         self.draining = True
         self._wake_all()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=deadline)
         for stream in list(self._open):
-            await stream.close()
+            self._roll_back(stream)
+        until = clock.monotonic() + deadline
+        while self._tasks and (left := until - clock.monotonic()) > 0:
+            await asyncio.wait(set(self._tasks), timeout=left)
+
+    def _roll_back(self, stream: Interactive) -> None:
+        """A transaction that nobody can end any more must not keep others from writing while they still may.
+
+        A statement of it that runs comes to its end first.
+        """
+        if stream not in self._ending:
+            self._ending.add(stream)
+            task = asyncio.ensure_future(stream.close())
+            self._tasks.add(task)
+            task.add_done_callback(self._landed)
 
     async def _wait(self, until: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -144,6 +144,10 @@ class WriteThrough:
         self._primary.known = True
         self._primary.gate.release()
 
+    def hurry(self) -> None:
+        """Have statements that still run ended, as far as the store can."""
+        self._primary.member.executor.hurry()
+
     async def drain(self, deadline: float) -> None:
         """Shut down: refuse new work, answer everybody who waits, let what runs end within `deadline` seconds."""
         await self._primary.gate.drain(deadline)

@@ -119,6 +119,10 @@ class SqliteExecutor:
         self._pieces.add(pieces)
         return pieces
 
+    def hurry(self) -> None:
+        """Statements that take any time end with SQLITE_INTERRUPT, those that run and those to come."""
+        self.limit.seconds = 0.0
+
     async def plan(self, sql: str) -> list[str]:
         """What EXPLAIN QUERY PLAN tells on a reading connection; SQLite writes `?` for values itself."""
         values = (None,) * len(inspect(sql).params)
