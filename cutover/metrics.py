@@ -90,7 +90,7 @@ class ShapeTally:
         self.last = now
 
     def quantile(self, share: float) -> float:
-        """Seconds that this share of the executions took at most, within 13 percent."""
+        """Seconds that this share of the executions took at most: up to 28 percent more than it really was."""
         wanted = share * sum(self.counts)
         so_far = 0
         for bound, count in zip(FINE, self.counts, strict=False):
