@@ -72,20 +72,23 @@ class Shapes:
                 if seconds >= self.slow:
                     self._show(sql, tally, client, seconds, len(outcome.rows) or outcome.affected)
             elif error is not None:
-                self._failed(step.statement.sql, error.code, seconds, now, client)
+                self.one(step.statement.sql, seconds, 0, error.code, client)
+
+    def one(self, sql: str, seconds: float, rows: int, code: str, client: str) -> None:
+        """One statement has come to its end. `code`: of its error, or empty."""
+        now = clock.monotonic()
+        tally = self._texts.get(sql) or self._find(sql, now)
+        tally.note(seconds, rows, now)
+        if code:
+            tally.errors[code] = tally.errors.get(code, 0) + 1
+        if seconds >= self.slow:
+            self._show(sql, tally, client, seconds, rows, code)
 
     def refused(self, steps: Sequence[Step], error: StatementError, began: float, client: str) -> None:
         """Nothing of a batch was executed."""
-        now = clock.monotonic()
+        seconds = clock.monotonic() - began
         for step in steps:
-            self._failed(step.statement.sql, error.code, now - began, now, client)
-
-    def _failed(self, sql: str, code: str, seconds: float, now: float, client: str) -> None:
-        tally = self._texts.get(sql) or self._find(sql, now)
-        tally.note(seconds, 0, now)
-        tally.errors[code] = tally.errors.get(code, 0) + 1
-        if seconds >= self.slow:
-            self._show(sql, tally, client, seconds, 0, code)
+            self.one(step.statement.sql, seconds, 0, error.code, client)
 
     def _show(self, sql: str, tally: ShapeTally, client: str, seconds: float, rows: int, code: str = "") -> None:
         self.on_slow(Ended(sql, tally.text, tally.kind, client, seconds, rows, code))

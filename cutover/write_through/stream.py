@@ -15,6 +15,7 @@ from cutover.stores.base import Pieces, Session, WholePieces
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.limits import cut, demand_few, demand_reading, demand_short, look_through
 from cutover.write_through.primary import Primary, unknown
+from cutover.write_through.tallied import TalliedPieces
 
 _BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_WRITE, StatementKind.SAVEPOINT)
 
@@ -133,8 +134,14 @@ class Stream:
         reads = all(len(text) <= LONG and inspect(text).kind is StatementKind.READ for text in texts)
         if not steps or not reads or self._sticky or self._open:
             return WholePieces(await self.batch(steps))
-        self._primary.observe(steps)
-        return await self._primary.read_pieces(self._with_memory(steps))
+        primary, began = self._primary, clock.monotonic()
+        primary.observe(steps)
+        try:
+            found = await primary.read_pieces(self._with_memory(steps))
+        except StatementError as error:
+            primary.shapes.refused(steps, error, began, self.client)
+            raise
+        return TalliedPieces(found, steps, primary.shapes, self.client, clock.monotonic() - began)
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""

@@ -102,6 +102,27 @@ async def test_every_way_is_counted_and_skipped_steps_are_not(way: WriteThrough)
     }
 
 
+async def test_rows_that_a_cursor_takes_are_counted_and_a_client_that_takes_its_time_is_not_slow(
+    way: WriteThrough,
+) -> None:
+    many = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 60000) SELECT n, 'some text' FROM c"
+    texts = [many, "SELECT missing FROM t", "SELECT 1"]
+    pieces = await way.stream().pieces([Step(Statement(text)) for text in texts])
+    while await pieces.more():
+        await asyncio.sleep(0)
+    await pieces.close()
+    rows = {row["kind"] + str(row["rows"]): (row["executions"], row["errors"]) for row in way.shapes.rows()}
+    assert rows == {"read60000": (1, {}), "read0": (1, {"SQL_INPUT_ERROR": 1}), "read1": (1, {})}
+    given_up = await way.stream().pieces([Step(Statement(many))])
+    assert await given_up.more()
+    before = way.shapes.rows()[0]["seconds"]["total"]
+    await asyncio.sleep(0.3)
+    await given_up.close()
+    found = way.shapes.rows()[0]
+    assert (found["executions"], found["seconds"]["total"] - before < 0.3) == (2, True)
+    assert 60000 < found["rows"] < 120_000
+
+
 async def test_what_was_refused_as_a_whole_is_an_error_of_each_statement(way: WriteThrough) -> None:
     await way.hold(0)
     async with listening(way) as (_, client):
