@@ -35,6 +35,7 @@ class Connections:
         self.dialect = dialect
         self._store = store
         self._serializable: tuple[object, bool] | None = None
+        self._lent: set[Connection] = set()
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
@@ -61,10 +62,19 @@ class Connections:
         except DRIVER_ERRORS as error:
             await self.release(connection)
             raise as_statement_error(translate_failure(error, self.dialect.catalog)) from None
+        self._lent.add(connection)
         return connection
+
+    async def interrupt(self) -> None:
+        """Have what runs on lent connections end with SQLITE_INTERRUPT. Nothing if no connection is left to ask by."""
+        with suppress(StatementError, *DRIVER_ERRORS):
+            running = [connection.get_server_pid() for connection in self._lent]
+            async with self.lend() as asking:
+                await asking.execute("SELECT pg_cancel_backend(pid) FROM unnest($1::int[]) AS running(pid)", running)
 
     async def release(self, connection: Connection) -> None:
         """Give back, outside of any transaction; a connection that is not is thrown away."""
+        self._lent.discard(connection)
         try:
             if connection.is_closed() or connection.is_in_transaction():
                 connection.terminate()

@@ -1,13 +1,17 @@
-"""Plans of statements on Postgres: of their translation, without values, and without running anything."""
+"""What Postgres tells of a statement before it runs, and how one that runs is ended when the service stops."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from cutover.errors import StatementError
+from cutover.model.statement import Statement, Step
 from tests.flow.dialect_world import World, world
 
 SCHEMA = "CREATE TABLE users (id INTEGER PRIMARY KEY, handle TEXT NOT NULL, n INTEGER);"
+
+RUNNING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%RECURSIVE%' AND pid <> pg_backend_pid()"
 
 
 @pytest.fixture
@@ -34,3 +38,19 @@ async def test_plans(both: World) -> None:
         assert await connection.fetchval("SELECT count(*) FROM users") == 0
         assert await connection.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'cutover%'") == 0
         assert not connection.is_in_transaction()
+
+
+async def test_a_statement_that_runs_is_ended_in_a_hurry(both: World) -> None:
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
+    running = asyncio.create_task(both.executor.run([Step(Statement(endless))]))
+    connections = both.executor._connections
+    async with asyncio.timeout(20):
+        async with connections.lend() as watching:
+            while not await watching.fetchval(RUNNING):
+                await asyncio.sleep(0.01)
+        both.executor.hurry()
+        error = (await running).errors[0]
+    assert error is not None
+    assert error.code == "SQLITE_INTERRUPT"
+    assert not connections._lent
+    assert (await both.executor.run([Step(Statement("SELECT 1"))])).errors == [None], "nothing else is ended"

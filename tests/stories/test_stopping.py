@@ -82,6 +82,9 @@ async def batch(stream: Stream, key: str) -> str:
 
 
 async def test_everybody_is_answered(alone: Service) -> None:
+    assert (await alone.sql('SELECT "N" FROM "items" WHERE "body" = "secret"'))["type"] == "ok"
+    shapes = (await alone.request("GET", alone.admin + "/v1/statements"))[1]["shapes"]
+    assert [row["shape"] for row in shapes] == ['SELECT "N" FROM "items" WHERE "body" = ?'], "names are known"
     told = Told()
     wrote = Counter[int]()
 
@@ -123,6 +126,9 @@ async def test_everybody_is_answered(alone: Service) -> None:
     assert len(told.done) > 32
     log = alone.log.read_text()
     assert "Stopped." in log
+    slow = next(line for line in map(json.loads, log.splitlines()) if line["event"] == "slow statement")
+    assert slow["code"] == "SQLITE_INTERRUPT", "as any statement of more than a second"
+    assert slow["shape"].startswith("WITH RECURSIVE c(n) AS (SELECT ? UNION ALL SELECT n + ? FROM c)")
     assert not [line for line in log.splitlines() if '"level":"error"' in line]
 
 

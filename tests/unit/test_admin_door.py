@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from cutover.admin.app import make_app
 from cutover.admin.operations import Actor, SwitchRequest
@@ -98,6 +99,14 @@ async def get(client: Client, path: str, **headers: str) -> tuple[int, Any]:
 
 
 # -- reading -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_is_logged_and_answered_with_its_id(client: Client) -> None:
+    with capture_logs() as lines:
+        response = await client.post("/v1/verify", json=[], headers={"X-Request-Id": "op-1"})
+        assert response.headers["X-Request-Id"] == "op-1"
+        assert "X-Request-Id" not in (await client.get("/v1/status")).headers
+    assert [line["request_id"] == "op-1" for line in lines if line["event"] == "request"] == [True, False]
 
 
 async def test_status_is_passed_as_it_is(client: Client) -> None:
