@@ -283,6 +283,7 @@ class Lane(asyncio.Protocol):
         self.work = None
         if begun.write.cancelled():
             return
+        tracing.begin(head.headers)  # another one's may be left of the request before
         try:
             reply = self._lanes.front.ended(pipeline, begun)
         except Exception as error:  # noqa: BLE001  # every request gets an answer

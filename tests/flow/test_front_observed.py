@@ -273,12 +273,14 @@ async def test_an_id_is_made_up_for_what_is_logged_and_told_to_the_client(way: W
     assert len(set(told)) == 2
 
 
-async def test_ids_do_not_outlive_their_request(way: WriteThrough) -> None:
+@pytest.mark.parametrize("between", ["SELECT 1", "INSERT INTO t(a) VALUES (1)"])
+async def test_ids_do_not_outlive_their_request(way: WriteThrough, between: str) -> None:
     """Also on one connection, and where the next request was sent ahead."""
     async with listening(way) as (_, client):
         assert client._base_url is not None
         _, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
-        body = b'{"requests":[]}'
+        requests = [{"type": "execute", "stmt": {"sql": between}}, {"type": "close"}]
+        body = json.dumps({"requests": requests}).encode()
         head = f"POST /v2/pipeline HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n".encode()
         with capture_logs() as lines:
             one, two = head + b"x-request-id: first\r\n\r\n" + body, head + b"\r\n" + body
