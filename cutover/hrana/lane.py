@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
 from collections.abc import Callable
 from contextvars import copy_context
@@ -22,6 +21,7 @@ from typing import Any, cast
 from cutover import clock, tracing
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
+from cutover.hrana.heads import Head, read_head
 from cutover.hrana.messages import Pipeline, read_pipeline
 from cutover.hrana.patience import Watched
 from cutover.hrana.replies import ORIGIN, Reply, full, late, refusal
@@ -33,52 +33,11 @@ _AHEAD_BYTES = 64 * 1024
 """What a client may send before it has its answer; then its socket is not read for a while."""
 
 _START = b"POST /v"
-_HEAD = re.compile(
-    rb"POST (/v([23])/pipeline) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}:[\t\x20-\x7e]*\r\n){1,64})\r\n"
-)
-_LENGTH = re.compile(r"[0-9]{1,9}")
-_UNUSUAL = frozenset(("transfer-encoding", "expect", "upgrade", "content-encoding", "te", "trailer"))
-
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _CORS = "".join(f"{name}: {value}\r\n" for name, value in ORIGIN.items())
 
 Taker = Callable[[], asyncio.Protocol]
 """Makes the protocol that takes a connection over: aiohttp's."""
-
-
-class Head:
-    """The head of an ordinary request."""
-
-    __slots__ = ("endpoint", "headers", "length", "raw", "version")
-
-    def __init__(self, raw: bytes, endpoint: str, version: int, headers: dict[str, str], length: int) -> None:
-        self.raw = raw
-        self.endpoint = endpoint
-        self.version = version
-        self.headers = headers
-        self.length = length
-
-
-def read_head(raw: bytes, largest: int) -> Head | None:
-    """The head of a request, up to and with its empty line; None if it is not an ordinary one, or its body has more
-    than `largest` bytes."""
-    found = _HEAD.fullmatch(raw)
-    if found is None:
-        return None
-    headers: dict[str, str] = {}
-    for line in found[3].decode("ascii").split("\r\n")[:-1]:
-        name, _, value = line.partition(":")
-        name = name.lower()
-        if name in headers or name in _UNUSUAL:
-            return None
-        headers[name] = value.strip(" \t")
-    length = headers.get("content-length", "")
-    if "host" not in headers or not _LENGTH.fullmatch(length) or int(length) > largest:
-        return None
-    if headers.get("connection", "keep-alive").lower() != "keep-alive":
-        return None
-    return Head(raw, found[1].decode("ascii"), int(found[2]), headers, int(length))
 
 
 class Lanes:

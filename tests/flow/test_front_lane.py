@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cutover.hrana.door import FrontDoor
-from cutover.hrana.lane import read_head
+from cutover.hrana.heads import read_head
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
 from cutover.stores.base import Member
