@@ -8,6 +8,7 @@ import itertools
 import sqlite3
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -35,6 +36,14 @@ class Connection(aiosqlite.Connection):
         """Run `work` with the plain connection on its thread. A cancelled caller does not stop `work`."""
         result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]  # aiosqlite has no types here
         return result
+
+    def start(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """As `run`, for one who is never cancelled: without a task, and the turns of the event loop that one takes."""
+        if not self._running:
+            raise ValueError("Connection closed")
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((done, partial(work, self._conn)))
+        return done
 
     def cut_off(self) -> None:
         """Interrupt the statement that runs now; safe from any thread. For reads only."""

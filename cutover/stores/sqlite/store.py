@@ -133,11 +133,11 @@ class SqliteStore:
         Raises what `work` raises. If the caller is cancelled, `work` still comes to its end first.
         """
         async with self.writer_turn:
-            return await self.write_in_turn(work)
+            return await settled(self._writer.run(partial(_tidily, work)))
 
-    async def write_in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """As `write`, for one who holds `writer_turn`."""
-        return await settled(self._writer.run(partial(_tidily, work)))
+    def write_in_turn(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """As `write`, for one who holds `writer_turn` and is never cancelled."""
+        return self._writer.start(partial(_tidily, work))
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a pooled reader's thread. Raises what `work` raises; cancelling interrupts it."""
