@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.clients.door import Door
+from tests.support.node import FOLDER
 
 KINDS = pytest.mark.parametrize("kind", ["http", "ws"])
 
@@ -52,3 +53,9 @@ def test_serverless(door: Door) -> None:
     names = told.kept("SELECT name FROM {}items WHERE name IS NOT NULL ORDER BY id")
     assert [name for (name,) in names] == told["names"]
     assert told.kept("SELECT n FROM {}items WHERE id = 1000") == [[told["counter"]]]
+
+
+def test_the_lock_file_has_hashes_and_no_places() -> None:
+    lock = (FOLDER / "package-lock.json").read_text()
+    assert lock.count('"integrity"') > 30
+    assert '"resolved"' not in lock
