@@ -103,6 +103,11 @@ class SocketStream:
         self._filled = asyncio.Event()
         self._task = asyncio.create_task(self._work())
 
+    @property
+    def failed(self) -> bool:
+        """Whether it failed to open."""
+        return self._stream is None
+
     def add(self, work: Work) -> None:
         """To be performed after all that came before."""
         self._queue.append(work)

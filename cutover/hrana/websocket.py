@@ -45,6 +45,8 @@ _VERSIONS = {"hrana3": 3, "hrana3-protobuf": 3, "hrana2": 2, "hrana1": 1}
 """The best one first: JSON is what costs less here."""
 _ENDPOINT = "websocket"
 _UNANSWERED = 1024
+_FAILED = 1000
+"""Streams that may fail to open: each is remembered until it is closed."""
 _HELLO_SECONDS = 10.0
 _LAST_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
@@ -225,6 +227,8 @@ class Socket:
         try:
             stream = self._door.streams.open(guest, kept=True)
         except Busy as busy:
+            if sum(stream.failed for stream in self._streams.values()) >= _FAILED:
+                raise ProtocolError(f"{_FAILED} streams failed to open, and are not closed.") from None
             self._streams[stream_id] = SocketStream(None, self._door.streams, self._done)
             return busy.error
         self._streams[stream_id] = SocketStream(stream, self._door.streams, self._done)

@@ -155,6 +155,18 @@ async def test_streams_of_sockets_count_and_failed_ones_are_told_so(way: WriteTh
         await eventually("the streams are gone", lambda: len(door.front.streams) == 0)
 
 
+async def test_streams_that_fail_are_not_remembered_without_end(way: WriteThrough) -> None:
+    async with listening(way, max_streams=1) as (_, client):
+        socket = await connect(client)
+        await socket.ask("open_stream", stream_id=-1)
+        await socket.ask("open_stream", stream_id=-2)
+        await socket.ask("close_stream", stream_id=-2)
+        numbers = [await socket.send("open_stream", stream_id=stream_id) for stream_id in range(1001)]
+        answers = [await socket.hear() for _ in numbers[1:]]
+        assert {answer["error"]["code"] for answer in answers} == {"SQLITE_BUSY"}
+        assert await socket.closed() == 1008
+
+
 async def test_streams_of_sockets_do_not_expire(way: WriteThrough) -> None:
     async with listening(way, stream_idle_timeout=0.02) as (_, client):
         socket = await connect(client)
