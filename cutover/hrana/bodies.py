@@ -19,28 +19,32 @@ _QUICK = 256 * 1024  # bytes, some milliseconds
 
 @asynccontextmanager
 async def body_of(front: Front, request: web.Request) -> AsyncIterator[bytes]:
-    """The body of a request, which counts as waiting as long as this lasts.
+    """The body of a request, which counts as waiting as far as it has come, and as long as this lasts.
 
     Raises `NotRead`, and `web.HTTPRequestEntityTooLarge`: for what the head says alone, if it says it.
     """
-    largest = front.settings.max_request_bytes
-    size = largest if request.content_length is None else request.content_length
-    if size > largest:
-        raise web.HTTPRequestEntityTooLarge(largest, size)
-    if not front.waiting.take(size):
+    waiting, largest, told = front.waiting, front.settings.max_request_bytes, request.content_length or 0
+    if told > largest:
+        raise web.HTTPRequestEntityTooLarge(largest, told)
+    if not waiting.fits(told):
         raise NotRead(full("request"))
+    parts: list[bytes] = []
+    held = 0
     try:
-        yield await _read(request, front.settings.request_timeout)
-    finally:
-        front.waiting.give(size)
-
-
-async def _read(request: web.Request, patience: float) -> bytes:
-    try:
-        async with asyncio.timeout(patience or None):
-            return await request.read()
+        async with asyncio.timeout(front.settings.request_timeout or None) as patience:
+            async for part in request.content.iter_any():
+                if held + len(part) > largest:
+                    raise web.HTTPRequestEntityTooLarge(largest, held + len(part))
+                if not waiting.take(len(part)):
+                    raise NotRead(full("request"))
+                held += len(part)
+                parts.append(part)
+            patience.reschedule(None)
+            yield parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
         raise NotRead(late()) from None
+    finally:
+        waiting.give(held)
 
 
 async def decoded(read: Callable[[bytes], T], body: bytes) -> T:

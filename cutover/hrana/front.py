@@ -37,7 +37,7 @@ class Front:
         self.settings = settings
         self.access = Access(settings)
         self.watch = Watch(settings.request_timeout, settings.max_connections)
-        self.waiting = Waiting(settings.max_waiting_bytes)
+        self.waiting = Waiting(max(settings.max_waiting_bytes, settings.max_request_bytes))
         self.streams = Streams(
             way,
             idle_timeout=settings.stream_idle_timeout,

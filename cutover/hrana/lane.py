@@ -170,12 +170,14 @@ class Lane(asyncio.Protocol):
             transport.write(self._lanes.render(reply, last=True))
             transport.close()
 
-    def _hold(self, size: int) -> bool:
-        """Count the body as one that waits; False if there is no room for it."""
-        if self._held or self._lanes.front.waiting.take(size):
-            self._held = size
-            return True
-        return False
+    def _hold(self, size: int, whole: int) -> bool:
+        """Count what has come of a request as waiting; False if there is no room for the whole of it."""
+        waiting = self._lanes.front.waiting
+        if not waiting.fits(whole - self._held):
+            return False
+        waiting.held += size - self._held
+        self._held = size
+        return True
 
     def _let_go(self) -> None:
         self._lanes.front.waiting.give(self._held)
@@ -207,7 +209,7 @@ class Lane(asyncio.Protocol):
                 self._hand_over()
                 return
             until = end + head.length
-            if not self._hold(until):
+            if not self._hold(min(len(buffer), until), until):
                 self._end(full("request"))
                 return
             if len(buffer) < until:

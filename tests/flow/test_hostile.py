@@ -67,7 +67,7 @@ async def hall(way: WriteThrough) -> AsyncIterator[Hall]:
     door = FrontDoor(way, FrontSettings.model_validate(LIMITS), Metrics("test"))
     port = await door.listen("127.0.0.1", 0, shutdown_timeout=1)
     process = psutil.Process()
-    async with ClientSession(f"http://127.0.0.1:{port}", timeout=ClientTimeout(total=5)) as honest:
+    async with ClientSession(f"http://127.0.0.1:{port}", timeout=ClientTimeout(total=20)) as honest:
         made = Hall(door, port, honest)
         await made.others_are_answered()
         before = process.num_fds(), process.num_threads()
@@ -172,9 +172,8 @@ async def test_those_who_do_not_take_their_answers_hold_up_nobody(hall: Hall) ->
         deaf(hall.port, pipeline(execute(BIG), CLOSE) * 5),
         deaf(hall.port, pipeline(execute("BEGIN IMMEDIATE"), *[execute(BIG)] * 3)),
         deaf(hall.port, head(len(body), "/v3/cursor") + body),
-        deaf(hall.port, head(len(body), "/v3/cursor") + body),
     ]
-    await until(lambda: hall.connections >= 5, "their connections")
+    await until(lambda: hall.connections >= 4, "their connections")
     await hall.others_are_answered()
     await until(lambda: hall.connections <= 1, "their end")
     for guest in guests:
@@ -228,8 +227,9 @@ async def test_a_body_that_is_too_large_is_refused_before_it_comes(hall: Hall) -
 
 
 async def test_bodies_that_wait_have_a_sum(hall: Hall) -> None:
-    guests = [await hall.knock(head(700_000) + b"{") for _ in range(2)]
-    await until(lambda: hall.door.front.waiting.held == 1_400_000, "two bodies under way")
+    modest = [await hall.knock(head(700_000) + b"{") for _ in range(10)]
+    guests = [await hall.knock(head(700_000) + b" " * 699_999) for _ in range(2)]
+    await until(lambda: hall.door.front.waiting.held > 1_390_000, "two bodies that have come, but for a byte")
     for path in ("/v2/pipeline", "/v3/cursor"):
         reader, writer = await hall.knock(head(120_000, path) + b"{")
         answer = await rest(reader)
@@ -238,11 +238,11 @@ async def test_bodies_that_wait_have_a_sum(hall: Hall) -> None:
         assert b"no room for another request" in answer
         await hall.leave(writer)
     await hall.others_are_answered()
-    await hall.leave(*(writer for _, writer in guests))
+    await hall.leave(*(writer for _, writer in guests + modest))
 
 
 async def test_too_many_connections(hall: Hall) -> None:
-    guests = [await hall.knock() for _ in range(59)]
+    guests = [await hall.knock(SELECT) for _ in range(59)]  # whoever has asked once may stay
     await until(lambda: hall.connections == 60, "all connections")
     for _ in range(3):
         reader, writer = await hall.knock(SELECT)
