@@ -604,3 +604,34 @@ async def test_a_read_only_session_is_held_to_it_by_sqlite(executor: SqliteExecu
         await other.execute(Statement(sql))
     await other.close()
     assert await rows(executor, "SELECT a FROM t") == [("x",)]
+
+
+async def test_one_after_the_other_of_interactive_transactions_and_groups(
+    executor: SqliteExecutor, store: SqliteStore
+) -> None:
+    """Neither starves: whoever asked first has the turn first, and a group takes everybody who waits by then."""
+    metrics = executor._metrics
+    stop = asyncio.Event()
+
+    async def write_always(name: str) -> int:
+        written = 0
+        while not stop.is_set():
+            assert codes(await executor.run(one("INSERT INTO t(a) VALUES (?)", f"{name}-{written}"))) == [None]
+            written += 1
+        return written
+
+    def groups() -> float:
+        return metrics.registry.get_sample_value("cutover_write_commit_seconds_count") or 0.0
+
+    writers = [asyncio.ensure_future(write_always(str(at))) for at in range(8)]
+    between: list[float] = []
+    for at in range(20):
+        session = executor.session()
+        before = groups()
+        for sql in ("BEGIN IMMEDIATE", f"INSERT INTO t(a) VALUES ('own-{at}')", "COMMIT"):
+            assert codes(await session.batch(one(sql))) == [None]
+        between.append(groups() - before)
+        await session.close()
+    stop.set()
+    assert max(between) <= 2  # the one that ran when the transaction asked, and the one that asked before it
+    assert min(await asyncio.gather(*writers)) >= 10  # between two transactions nearly every writer had its turn
