@@ -9,8 +9,9 @@ from math import inf
 from cutover import clock, tracing
 from cutover.hrana.access import Access
 from cutover.hrana.answers import write_batch, write_json, write_result
+from cutover.hrana.fields import read_json
 from cutover.hrana.grants import Guest
-from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_json, read_statement, resolved
+from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_statement, resolved
 from cutover.hrana.patience import Waiting, Watch
 from cutover.hrana.replies import Reply, refusal
 from cutover.hrana.stream import HranaStream, outcome_of, result_of

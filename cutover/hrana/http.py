@@ -14,9 +14,10 @@ from cutover.errors import StatementError
 from cutover.hrana.answers import write_json
 from cutover.hrana.bodies import body_of, decoded
 from cutover.hrana.cursor import Cursor, error_entry
+from cutover.hrana.fields import read_json
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
-from cutover.hrana.messages import Batch, Pipeline, read_batch, read_baton, read_json, read_pipeline
+from cutover.hrana.messages import Batch, Pipeline, read_batch, read_baton, read_pipeline
 from cutover.hrana.protobuf import delimited, from_json, to_json
 from cutover.hrana.replies import ORIGIN, PLAIN, Reply, refusal
 from cutover.hrana.stream import HranaStream

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from cutover.hrana.messages import Json, ProtocolError, read_json
+from cutover.hrana.fields import Json, ProtocolError, read_json
 from cutover.hrana.wire import BYTES, FIXED64, VARINT, field, read_fields, signed, unzigzag, varint, zigzag
 
 _DEEPEST = 120

@@ -12,8 +12,8 @@ from aiohttp import web
 from cutover.errors import StatementError
 from cutover.hrana.answers import write_error, write_json
 from cutover.hrana.failures import outcome_unknown
+from cutover.hrana.fields import ProtocolError
 from cutover.hrana.grants import AccessRefused
-from cutover.hrana.messages import ProtocolError
 from cutover.hrana.stream import Busy, TooManyStreams
 from cutover.write_through import HeldTooLong, ShuttingDown
 

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cutover.hrana.messages import (
-    Batch,
-    CloseSql,
-    Json,
-    ProtocolError,
-    Request,
-    StoreSql,
-    read_batch,
-    read_id,
-    read_json,
-    read_part,
-    read_request,
-)
+from cutover.hrana.fields import Json, ProtocolError, read_json
+from cutover.hrana.messages import Batch, CloseSql, Request, StoreSql, read_batch, read_id, read_part, read_request
 
 _ON_STREAMS = ("execute", "batch", "sequence", "describe", "get_autocommit")
 _FIRST_VERSION = ("execute", "batch")

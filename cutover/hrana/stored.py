@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cutover.errors import StatementError
+from cutover.hrana.fields import ProtocolError
 from cutover.hrana.messages import (
     Batch,
     CloseSql,
     Describe,
     Execute,
-    ProtocolError,
     Request,
     SequenceOf,
     StoredSql,

@@ -8,6 +8,7 @@ from typing import assert_never
 from cutover.errors import StatementError
 from cutover.hrana.answers import Json, write_batch, write_description, write_error, write_result
 from cutover.hrana.cursor import Cursor
+from cutover.hrana.fields import ProtocolError
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import (
     Batch,
@@ -16,7 +17,6 @@ from cutover.hrana.messages import (
     Describe,
     Execute,
     GetAutocommit,
-    ProtocolError,
     Request,
     SequenceOf,
     StoreSql,

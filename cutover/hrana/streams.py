@@ -11,8 +11,8 @@ from typing import Any
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.hrana.batons import Batons
+from cutover.hrana.fields import ProtocolError
 from cutover.hrana.grants import Guest
-from cutover.hrana.messages import ProtocolError
 from cutover.hrana.stream import Busy, HranaStream, TooManyStreams
 from cutover.write_through import ShuttingDown, WriteThrough
 

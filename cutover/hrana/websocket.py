@@ -16,8 +16,9 @@ from cutover import clock, tracing
 from cutover.errors import StatementError
 from cutover.hrana.access import Access
 from cutover.hrana.answers import Json, write_error, write_json
+from cutover.hrana.fields import NotJson, ProtocolError
 from cutover.hrana.grants import AccessRefused, Guest
-from cutover.hrana.messages import CloseSql, NotJson, ProtocolError, StoreSql
+from cutover.hrana.messages import CloseSql, StoreSql
 from cutover.hrana.outbox import Outbox
 from cutover.hrana.patience import Waiting
 from cutover.hrana.protobuf import from_json, to_json

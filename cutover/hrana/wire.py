@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cutover.hrana.messages import ProtocolError
+from cutover.hrana.fields import ProtocolError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 

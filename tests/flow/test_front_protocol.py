@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cutover.hrana.answers import write_json, write_row
-from cutover.hrana.messages import NotJson, read_json, read_value
+from cutover.hrana.fields import NotJson, read_json, read_value
 from tests.support.front import Json, listening, opened
 
 SCHEMA = """

@@ -12,7 +12,7 @@ from aiohttp import ClientSession, WSMsgType
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cutover.hrana.messages import NotJson, ProtocolError, read_json
+from cutover.hrana.fields import NotJson, ProtocolError, read_json
 from cutover.hrana.protobuf import from_json, to_json
 from cutover.hrana.wire import BYTES, FIXED64, VARINT, field, read_fields, read_varint, signed, unzigzag, varint, zigzag
 from tests.support.front import listening, opened

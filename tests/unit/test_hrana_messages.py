@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cutover.errors import StatementError
 from cutover.hrana.answers import write_batch, write_error, write_json, write_result, write_row
-from cutover.hrana.cursor import cursor_chunks
+from cutover.hrana.cursor import Cursor, error_entry
+from cutover.hrana.fields import ProtocolError, read_json, read_value
 from cutover.hrana.messages import (
     Batch,
     Close,
@@ -17,19 +18,17 @@ from cutover.hrana.messages import (
     Describe,
     Execute,
     GetAutocommit,
-    ProtocolError,
     SequenceOf,
     StoredSql,
     StoreSql,
     look_up,
     read_batch,
-    read_json,
     read_pipeline,
     read_request,
-    read_value,
     resolved,
 )
 from cutover.model.statement import All, BatchResult, Not, Ok, ResultColumn, Statement, StatementResult, Step
+from cutover.stores.base import WholePieces
 
 
 @given(
@@ -258,18 +257,22 @@ def test_a_skipped_step_has_neither_result_nor_error() -> None:
     ]
 
 
-def test_cursor_entries() -> None:
+async def test_cursor_entries() -> None:
     error = StatementError("no", "SQLITE_BUSY")
     outcome = BatchResult([StatementResult([ResultColumn("a")], [(1,), (2,)]), None, None], [None, error, None])
-    lines = [json.loads(line) for line in b"".join(cursor_chunks(outcome)).splitlines()]
+    cursor = Cursor(WholePieces(outcome))
+    lines = [json.loads(line) for line in await cursor.take(size=10_000)]
     assert [line["type"] for line in lines] == ["step_begin", "row", "row", "step_end", "step_error"]
     assert lines[0] == {"type": "step_begin", "step": 0, "cols": [{"name": "a", "decltype": None}]}
     assert lines[4] == {"type": "step_error", "step": 1, "error": write_error(error)}
-    assert json.loads(b"".join(cursor_chunks(error)))["type"] == "error"
+    assert (cursor.done, await cursor.take(size=10_000)) == (True, [])
+    assert error_entry(error)["type"] == "error"
 
 
-def test_big_cursors_come_in_pieces() -> None:
-    outcome = BatchResult([StatementResult([ResultColumn("a")], [("x" * 1000,)] * 300)], [None])
-    chunks = list(cursor_chunks(outcome))
+async def test_big_cursors_come_in_pieces() -> None:
+    cursor = Cursor(WholePieces(BatchResult([StatementResult([ResultColumn("a")], [("x" * 1000,)] * 300)], [None])))
+    chunks = []
+    while lines := await cursor.take(size=64 * 1024):
+        chunks.append(sum(map(len, lines)))
     assert len(chunks) > 3
-    assert max(map(len, chunks)) < 70_000
+    assert max(chunks) < 70_000
