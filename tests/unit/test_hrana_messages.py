@@ -99,7 +99,6 @@ def test_blobs_are_read_with_and_without_padding(text: str, blob: bytes) -> None
         b'{"a": "\xff"}',
         b'{"a": 1} x',
         b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
-        b'{"a": 1e999}',
     ],
 )
 def test_what_is_not_json_is_refused(body: bytes) -> None:
