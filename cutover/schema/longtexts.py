@@ -10,6 +10,10 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+OF_EACH = 1000
+"""Characters that what is known of a text counts as."""
+
+
 class LongTexts(Generic[T]):
     """Calls `find` once for a text as long as it is remembered. Usable from any thread."""
 
@@ -30,8 +34,8 @@ class LongTexts(Generic[T]):
         with self._lock:
             if text not in self._known:
                 self._known[text] = found
-                self._room -= len(text)
+                self._room -= len(text) + OF_EACH
             while self._room < 0:
                 old, _ = self._known.popitem(last=False)
-                self._room += len(old)
+                self._room += len(old) + OF_EACH
         return found

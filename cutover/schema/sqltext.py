@@ -133,7 +133,7 @@ def inspect(sql: str) -> Shape:
 
 @lru_cache(maxsize=4096)
 def _cached(sql: str) -> Shape:
-    return _inspect(sql)
+    return _long(sql)  # batches have more texts than this keeps, and are asked about many times
 
 
 def _inspect(sql: str) -> Shape:
@@ -163,7 +163,7 @@ def _inspect(sql: str) -> Shape:
     )
 
 
-_long = LongTexts(_inspect, 16 * 1024 * 1024)
+_long = LongTexts(_inspect, 32 * 1024 * 1024)
 
 
 def parameters(run: list[Token]) -> tuple[str | None, ...] | None:

@@ -19,8 +19,8 @@ _READING = frozenset(
 """What only reads. The last three are refused for a better reason of their own."""
 
 
-SHORTEST_LIMIT = 4 * LONG
-"""Bytes that a statement may have in any case: shorter ones are not even measured."""
+MANY = 200
+"""Statements that are looked through elsewhere though each of them is short."""
 
 
 def demand_short(sql: str, most: int) -> None:
@@ -47,15 +47,15 @@ def demand_reading(steps: Iterable[Step], reader: str) -> None:
 
 
 async def look_through(steps: Sequence[Step], most: int) -> None:
-    """Measure long texts, and look at them on another thread, so that the event loop knows them when it asks.
+    """Measure long texts, and look at long or many ones on another thread: the event loop knows them when it asks.
 
     Raises `StatementError` for one of more than `most` bytes.
     """
     long = [step.statement.sql for step in steps if len(step.statement.sql) > LONG]
     for text in long:
         demand_short(text, most)
-    for text in long:
-        await asyncio.to_thread(inspect, text)
+    texts = long if len(steps) < MANY else [step.statement.sql for step in steps]
+    await asyncio.to_thread(lambda: [inspect(text) for text in texts])
 
 
 async def cut(script: str) -> list[str]:

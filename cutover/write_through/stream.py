@@ -13,7 +13,7 @@ from cutover.schema.batches import Route, route, writes
 from cutover.schema.sqltext import LONG, StatementKind, inspect, remembered
 from cutover.stores.base import Pieces, Session, WholePieces
 from cutover.write_through.errors import ShuttingDown
-from cutover.write_through.limits import cut, demand_few, demand_reading, demand_short, look_through
+from cutover.write_through.limits import MANY, cut, demand_few, demand_reading, demand_short, look_through
 from cutover.write_through.primary import Primary, unknown
 from cutover.write_through.tallied import TalliedPieces
 
@@ -102,7 +102,7 @@ class Stream:
             return BatchResult()
         primary, began = self._primary, clock.monotonic()
         demand_few(steps, primary.max_batch_steps)
-        if any(len(step.statement.sql) > LONG for step in steps):
+        if len(steps) >= MANY or any(len(step.statement.sql) > LONG for step in steps):
             await look_through(steps, primary.max_statement_bytes)
         try:
             if self.reader:

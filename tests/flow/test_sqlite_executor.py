@@ -635,3 +635,17 @@ async def test_one_after_the_other_of_interactive_transactions_and_groups(
     stop.set()
     assert max(between) <= 2  # the one that ran when the transaction asked, and the one that asked before it
     assert min(await asyncio.gather(*writers)) >= 10  # between two transactions nearly every writer had its turn
+
+
+async def test_in_a_long_batch_each_statement_is_its_own_though_they_share_a_commit(
+    executor: SqliteExecutor, store: SqliteStore
+) -> None:
+    insert = "INSERT INTO t(id, a) VALUES (?, ?)"
+    steps = [Step(Statement(insert, (number, "x" if number == 7 else str(number)))) for number in range(40)]
+    steps.insert(0, Step(Statement("INSERT INTO t(id, a) VALUES (100, 'x')")))
+    before = await store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0])
+    result = await executor.run(steps)
+    after = await store.read(lambda db: db.execute("PRAGMA data_version").fetchone()[0])
+    assert codes(result) == [None] * 8 + ["SQLITE_CONSTRAINT"] + [None] * 32
+    assert await rows(executor, "SELECT count(*) FROM t") == [(40,)]
+    assert after > before

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutover.schema.longtexts import LongTexts
+from cutover.schema.longtexts import OF_EACH, LongTexts
 from cutover.schema.sqltext import StatementKind, classify, inspect, remembered, split
 from cutover.schema.sqltokens import tokens
 
@@ -182,9 +182,9 @@ def test_long_texts_are_remembered_up_to_a_sum() -> None:
         asked.append(text)
         return len(text)
 
-    known = LongTexts(find, 10)
+    known = LongTexts(find, 2 * OF_EACH + 10)
     assert [known(text) for text in ("aaaa", "bbbb", "aaaa", "cccc", "aaaa", "bbbb")] == [4] * 6
     assert asked == ["aaaa", "bbbb", "cccc", "bbbb"]
-    assert known("d" * 11) == 11
-    assert known("d" * 11) == 11, "one that is too long for it is found each time"
-    assert asked[-2:] == ["d" * 11] * 2
+    long = "d" * (3 * OF_EACH)
+    assert known(long) == known(long)
+    assert asked[-2:] == [long] * 2, "one that is too long for it is found each time"

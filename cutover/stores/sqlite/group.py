@@ -29,6 +29,10 @@ _SAVEPOINT_SQL = {
 _BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_WRITE, StatementKind.BEGIN_READ)
 
 
+_FEW = 16
+"""Statements of a lone batch from which on one commit for all of them keeps others from waiting for many."""
+
+
 class _Lost(Exception):
     """The group's transaction is gone."""
 
@@ -48,7 +52,7 @@ def run_group(
 def _run_group(
     db: sqlite3.Connection, clients: Sequence[Sequence[Sequence[Step]]], types: DeclaredTypes | None
 ) -> list[list[BatchOutcome]]:
-    if len(clients) == 1 and len(clients[0]) == 1:
+    if len(clients) == 1 and len(clients[0]) == 1 and len(clients[0][0]) < _FEW:
         return [[run_alone(db, clients[0][0], types)]]
     try:
         db.execute("BEGIN IMMEDIATE")
