@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -21,6 +22,9 @@ def _write_float(value: float) -> Json:
     finite: object = value if math.isfinite(value) else orjson.Fragment(b"1e999" if value > 0 else b"-1e999")
     return {"type": "float", "value": finite}
 
+
+_LARGE = 128 * 1024
+"""Bytes of rows that take about a millisecond to write."""
 
 _NULL: Json = {"type": "null"}
 _WRITERS: dict[type, Callable[[Any], Json]] = {
@@ -64,6 +68,14 @@ def write_batch(result: BatchResult) -> Json:
         "step_results": [None if item is None else write_result(item) for item in result.results],
         "step_errors": [None if error is None else write_error(error) for error in result.errors],
     }
+
+
+async def write_outcome(outcome: StatementResult | BatchResult) -> Json:
+    """A StmtResult or a BatchResult. Many rows are written on another thread, which others' requests interrupt."""
+    if isinstance(outcome, StatementResult):
+        return await asyncio.to_thread(write_result, outcome) if outcome.size > _LARGE else write_result(outcome)
+    size = sum(result.size for result in outcome.results if result is not None)
+    return await asyncio.to_thread(write_batch, outcome) if size > _LARGE else write_batch(outcome)
 
 
 def write_description(found: Description) -> Json:

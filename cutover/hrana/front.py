@@ -8,7 +8,7 @@ from math import inf
 
 from cutover import clock, tracing
 from cutover.hrana.access import Access
-from cutover.hrana.answers import write_batch, write_json, write_result
+from cutover.hrana.answers import write_json, write_outcome
 from cutover.hrana.fields import read_json
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_statement, resolved
@@ -134,7 +134,7 @@ class Front:
             result = await stream.stream.execute(resolved(statement, stored, {}))
         finally:
             await stream.close()
-        return Reply(write_json({"result": write_result(result)}), requests=1)
+        return Reply(write_json({"result": await write_outcome(result)}), requests=1)
 
     async def batch(self, body: bytes, guest: Guest) -> Reply:
         """POST /v1/batch."""
@@ -144,7 +144,7 @@ class Front:
             result = await stream.stream.batch(stream.texts.resolve_batch(batch).steps)
         finally:
             await stream.close()
-        return Reply(write_json({"result": write_batch(result)}), requests=1)
+        return Reply(write_json({"result": await write_outcome(result)}), requests=1)
 
 
 def _level(status: int, *, slow: bool) -> Callable[..., object]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from cutover.errors import StatementError
-from cutover.hrana.answers import Json, write_batch, write_description, write_error, write_result
+from cutover.hrana.answers import Json, write_batch, write_description, write_error, write_outcome, write_result
 from cutover.hrana.cursor import Cursor
 from cutover.hrana.fields import ProtocolError
 from cutover.hrana.grants import Guest
@@ -107,12 +107,12 @@ class HranaStream:
         """The response to a request that has its texts in it. Raises `StatementError`, `ProtocolError`."""
         match request:
             case Execute(statement):
-                return {"type": "execute", "result": write_result(await self.stream.execute(statement))}
+                return {"type": "execute", "result": await write_outcome(await self.stream.execute(statement))}
             case Close():
                 await self.close()
                 return {"type": "close"}
             case Batch(steps):
-                return {"type": "batch", "result": write_batch(await self.stream.batch(steps))}
+                return {"type": "batch", "result": await write_outcome(await self.stream.batch(steps))}
             case SequenceOf(sql):
                 await self.stream.sequence(_text(sql))
                 return {"type": "sequence"}

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 from pydantic import SecretStr
 
+from cutover.hrana.answers import write_row
 from cutover.hrana.door import FrontDoor
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
@@ -435,3 +437,21 @@ async def test_a_pipeline_whose_group_is_lost_runs_one_by_one(door: Open) -> Non
     results = (await answer(client, *requests))["results"]
     assert [result["type"] for result in results] == ["ok", "error", "ok", "ok", "ok"]
     assert results[3]["response"]["result"]["rows"] == [[{"type": "text", "value": "x,y"}]]
+
+
+async def test_many_rows_are_written_off_the_event_loop(door: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written there, they would keep everybody waiting."""
+    threads: list[bool] = []
+    monkeypatch.setattr(
+        "cutover.hrana.answers.write_row",
+        lambda row: threads.append(threading.current_thread() is threading.main_thread()) or write_row(row),
+    )
+    client = await door()
+    many = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) SELECT n, 'row' FROM c"
+    batch: dict[str, object] = {"type": "batch", "batch": {"steps": [{"stmt": {"sql": many}}]}}
+    for request in (execute(many), batch):
+        assert (await answer(client, request, CLOSE))["results"][0]["type"] == "ok"
+        assert threads == [False] * 20_000
+        threads.clear()
+    await answer(client, execute("SELECT 1"), CLOSE)
+    assert threads == [True]
