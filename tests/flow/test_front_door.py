@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -17,10 +16,8 @@ from cutover.hrana.answers import write_row
 from cutover.hrana.door import FrontDoor
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
-from cutover.stores.base import Member
-from cutover.stores.sqlite.executor import SqliteExecutor
-from cutover.stores.sqlite.store import SqliteStore
 from cutover.write_through import WriteThrough
+from tests.support.front import opened
 
 Client = ClientSession
 Open = Callable[..., Awaitable[Client]]
@@ -41,18 +38,8 @@ def commits(metrics: Metrics) -> Callable[[], float]:
 
 @pytest.fixture
 async def way(sqlite_path: str, metrics: Metrics) -> AsyncIterator[WriteThrough]:
-    db = sqlite3.connect(sqlite_path)
-    db.executescript(SCHEMA)
-    db.close()
-    store = SqliteStore(sqlite_path, busy_timeout=1)
-    await store.open()
-    executor = SqliteExecutor(store, metrics, transaction_timeout=5)
-    member = Member(store, executor)
-    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=0.05)
-    await way.resume(member, 1)
-    yield way
-    await executor.close()
-    await store.close()
+    async with opened(sqlite_path, metrics=metrics) as way:
+        yield way
 
 
 @pytest.fixture

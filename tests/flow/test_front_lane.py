@@ -11,29 +11,16 @@ from cutover.hrana.door import FrontDoor
 from cutover.hrana.heads import read_head
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
-from cutover.stores.base import Member
-from cutover.stores.sqlite.executor import SqliteExecutor
-from cutover.stores.sqlite.store import SqliteStore
 from cutover.write_through import WriteThrough
+from tests.support.front import opened
 
 LARGEST = 1 << 17
 
 
 @pytest.fixture
 async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
-    db = sqlite3.connect(sqlite_path)
-    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE)")
-    db.close()
-    store = SqliteStore(sqlite_path, busy_timeout=1)
-    await store.open()
-    metrics = Metrics("test")
-    executor = SqliteExecutor(store, metrics, transaction_timeout=5)
-    member = Member(store, executor)
-    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=5)
-    await way.resume(member, 1)
-    yield way
-    await executor.close()
-    await store.close()
+    async with opened(sqlite_path, hold_timeout=5) as way:
+        yield way
 
 
 @pytest.fixture

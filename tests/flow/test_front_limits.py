@@ -1,22 +1,13 @@
 """Limits of the front door: each refusal has its code, changes nothing, and leaves the stream usable."""
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 
-from cutover.hrana.door import FrontDoor
-from cutover.metrics import Metrics
-from cutover.settings import FrontSettings
-from cutover.stores.base import Member
-from cutover.stores.sqlite.executor import SqliteExecutor
-from cutover.stores.sqlite.store import SqliteStore
-from cutover.write_through import WriteThrough
 from tests.flow.test_front_door import CLOSE, SCHEMA, Client, Open, answer, code, door, execute, integer, metrics, way
+from tests.support.front import listening, opened
 
 __all__ = ["door", "metrics", "way"]
 
@@ -54,22 +45,11 @@ MANY = f"{NUMBERS} SELECT i, 'some text' FROM n"
 @pytest.fixture
 async def small(sqlite_path: str) -> AsyncIterator[Client]:
     """A door whose answers may have 100,000 bytes."""
-    with closing(sqlite3.connect(sqlite_path)) as db:
-        db.executescript(SCHEMA)
-    store = SqliteStore(sqlite_path, busy_timeout=1)
-    await store.open()
-    metrics = Metrics("test")
-    executor = SqliteExecutor(store, metrics, transaction_timeout=5, max_response_bytes=100_000)
-    member = Member(store, executor)
-    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=1, max_response_bytes=100_000, max_batch_steps=50)
-    await way.resume(member, 1)
-    front = FrontDoor(way, FrontSettings(), metrics)
-    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
-    async with ClientSession(f"http://127.0.0.1:{port}") as client:
+    async with (
+        opened(sqlite_path, SCHEMA, max_response_bytes=100_000, max_batch_steps=50) as way,
+        listening(way) as (_, client),
+    ):
         yield client
-    await front.close()
-    await executor.close()
-    await store.close()
 
 
 def too_large(result: dict[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +14,9 @@ from cutover.metrics import FINE, Metrics, ShapeTally
 from cutover.model.statement import Ok, Statement, Step
 from cutover.model.table import Column, Table, Tables
 from cutover.serve.statement_log import Names, StatementLog
-from cutover.stores.base import Member
-from cutover.stores.sqlite.executor import SqliteExecutor
-from cutover.stores.sqlite.store import SqliteStore
 from cutover.write_through import WriteThrough
 from cutover.write_through.shapes import SHAPES
-from tests.support.front import connect, eventually, listening
+from tests.support.front import connect, eventually, listening, opened
 
 SCHEMA = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b TEXT);"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -34,18 +30,8 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def way(sqlite_path: str, metrics: Metrics) -> AsyncIterator[WriteThrough]:
-    db = sqlite3.connect(sqlite_path)
-    db.executescript(SCHEMA)
-    db.close()
-    store = SqliteStore(sqlite_path, busy_timeout=1)
-    await store.open()
-    executor = SqliteExecutor(store, metrics, transaction_timeout=5)
-    member = Member(store, executor)
-    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=0.05)
-    await way.resume(member, 1)
-    yield way
-    await executor.close()
-    await store.close()
+    async with opened(sqlite_path, metrics=metrics) as way:
+        yield way
 
 
 async def post(client: ClientSession, *texts: str, headers: dict[str, str] | None = None, version: int = 2) -> Any:

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,44 +11,24 @@ from aiohttp import ClientSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cutover.hrana.door import FrontDoor
-from cutover.metrics import Metrics
-from cutover.settings import FrontSettings
-from cutover.stores.base import Member
-from cutover.stores.sqlite.executor import SqliteExecutor
-from cutover.stores.sqlite.store import SqliteStore
-from cutover.write_through import WriteThrough
+from tests.support.front import listening, opened
 
 PATHS = ("/v2/pipeline", "/v3/pipeline", "/v3/cursor", "/v1/execute", "/v1/batch")
 Post = Callable[[str, bytes], tuple[int, str]]
 
 
 @asynccontextmanager
-async def opened(path: str) -> AsyncIterator[ClientSession]:
-    store = SqliteStore(path, busy_timeout=1)
-    await store.open()
-    metrics = Metrics("test")
-    executor = SqliteExecutor(store, metrics, transaction_timeout=5)
-    member = Member(store, executor)
-    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=1)
-    await way.resume(member, 1)
-    door = FrontDoor(way, FrontSettings(stream_idle_timeout=0.2), metrics)
-    port = await door.listen("127.0.0.1", 0, shutdown_timeout=1)
-    async with ClientSession(f"http://127.0.0.1:{port}") as client:
+async def answering(path: str) -> AsyncIterator[ClientSession]:
+    async with opened(path) as way, listening(way, stream_idle_timeout=0.2) as (_, client):
         yield client
-    await door.close()
-    await executor.close()
-    await store.close()
 
 
 @pytest.fixture(scope="module")
 def post(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Post]:
     """One door for all examples, and a loop that each of them can use."""
     path = str(tmp_path_factory.mktemp("bodies") / "app.db")
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE)")
     with asyncio.Runner() as runner:
-        door = opened(path)
+        door = answering(path)
         client = runner.run(door.__aenter__())
 
         async def ask(path: str, body: bytes) -> tuple[int, str]:

@@ -26,7 +26,14 @@ DEADLINE = 20.0
 
 @asynccontextmanager
 async def opened(
-    sqlite_path: str, schema: str = SCHEMA, *, transaction_timeout: float = 5
+    sqlite_path: str,
+    schema: str = SCHEMA,
+    *,
+    metrics: Metrics | None = None,
+    transaction_timeout: float = 5,
+    hold_timeout: float = 0.05,
+    max_response_bytes: int = 10 * 1024 * 1024,
+    max_batch_steps: int = 20_000,
 ) -> AsyncIterator[WriteThrough]:
     """The way to a SQLite primary with this schema."""
     db = sqlite3.connect(sqlite_path)
@@ -34,10 +41,19 @@ async def opened(
     db.close()
     store = SqliteStore(sqlite_path, busy_timeout=1)
     await store.open()
-    metrics = Metrics("test")
-    executor = SqliteExecutor(store, metrics, transaction_timeout=transaction_timeout)
+    metrics = metrics or Metrics("test")
+    executor = SqliteExecutor(
+        store, metrics, transaction_timeout=transaction_timeout, max_response_bytes=max_response_bytes
+    )
     member = Member(store, executor)
-    way = WriteThrough(member, epoch=1, metrics=metrics, hold_timeout=0.05)
+    way = WriteThrough(
+        member,
+        epoch=1,
+        metrics=metrics,
+        hold_timeout=hold_timeout,
+        max_response_bytes=max_response_bytes,
+        max_batch_steps=max_batch_steps,
+    )
     await way.resume(member, 1)
     try:
         yield way
