@@ -22,8 +22,6 @@ from tests.support.front import opened
 Client = ClientSession
 Open = Callable[..., Awaitable[Client]]
 
-SCHEMA = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE);"
-
 
 @pytest.fixture
 def metrics() -> Metrics:

@@ -30,7 +30,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def way(sqlite_path: str, metrics: Metrics) -> AsyncIterator[WriteThrough]:
-    async with opened(sqlite_path, metrics=metrics) as way:
+    async with opened(sqlite_path, SCHEMA, metrics=metrics) as way:
         yield way
 
 
