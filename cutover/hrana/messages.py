@@ -43,7 +43,7 @@ class StoredSql:
     sql_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Execute:
     """`execute`. With `stored`, the statement's text is still to be looked up."""
 
@@ -51,7 +51,7 @@ class Execute:
     stored: StoredSql | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """`batch`. `stored` has an entry a step."""
 
@@ -101,7 +101,7 @@ class Close:
 Request = Execute | Batch | SequenceOf | Describe | StoreSql | CloseSql | GetAutocommit | Close
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pipeline:
     """Body of a pipeline request."""
 

@@ -9,7 +9,7 @@ from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.values import Row, SqlValue
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Statement:
     """One SQL statement in SQLite's dialect with its arguments."""
 
@@ -93,7 +93,7 @@ class IsAutocommit:
 Condition = Ok | Failed | Not | All | Any | IsAutocommit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """One statement of a batch; it runs if its condition holds."""
 

@@ -280,6 +280,9 @@ class Stream:
 
 def is_lone_write(steps: Sequence[Step]) -> bool:
     """Whether a batch writes, is self-contained, and needs nothing of its stream's past."""
+    if len(steps) == 1 and len(steps[0].statement.sql) <= LONG:  # what comes most often, told by one look
+        shape = inspect(steps[0].statement.sql)
+        return (shape.kind is StatementKind.WRITE or shape.kind is StatementKind.DDL) and not shape.remembers
     if not 0 < len(steps) <= _SOME or any(len(step.statement.sql) > LONG for step in steps):  # to be measured first
         return False
     if route(steps) is not Route.WRITE:
