@@ -18,7 +18,7 @@ from cutover.hrana.failures import outcome_unknown
 from cutover.hrana.messages import Request
 from cutover.hrana.patience import Waiting
 from cutover.hrana.socket_messages import CloseCursor, CloseStream, FetchCursor, OnStream, OpenCursor
-from cutover.hrana.stream import HranaStream
+from cutover.hrana.stream import HranaStream, runs_sql
 from cutover.hrana.streams import Streams
 
 _LARGEST = 1024 * 1024
@@ -99,6 +99,9 @@ class SocketStream:
         self._streams = streams
         self._answer = answer
         self._cursor: Cursor | None = None
+        self._lost: StatementError | None = None
+        self._lost_with = 0
+        """How many of the requests in the queue were sent before the client could know that `_lost` happened."""
         self._queue: deque[Work] = deque()
         self._filled = asyncio.Event()
         self._task = asyncio.create_task(self._work())
@@ -132,8 +135,16 @@ class SocketStream:
                 self._filled.clear()
                 await self._filled.wait()
             closed = isinstance(self._queue[0].request, CloseStream)
-            for outcome in await self._perform_next():
+            outcomes = await self._perform_next()
+            self._note_loss(len(outcomes))
+            for outcome in outcomes:
                 await self._answer(self._queue.popleft(), outcome)
+
+    def _note_loss(self, performed: int) -> None:
+        self._lost_with = max(self._lost_with - performed, 0)
+        if self._stream is not None and self._stream.lost is not None:
+            self._lost, self._stream.lost = self._stream.lost, None
+            self._lost_with = len(self._queue) - performed
 
     async def _perform_next(self) -> list[Json | StatementError]:
         """What comes first in the queue, and of statements also those after it that can share its commit."""
@@ -142,6 +153,8 @@ class SocketStream:
         try:
             if self._stream is None or not isinstance(first, OnStream):
                 return [await self._perform(first)]
+            if self._lost is not None and self._lost_with and runs_sql(first.request):
+                return [self._lost]
             for work in islice(self._queue, _TOGETHER):
                 if not isinstance(work.request, OnStream):
                     break

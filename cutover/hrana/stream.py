@@ -38,6 +38,9 @@ class TooManyStreams(Busy):
     """The same, and it is this client that has them all: HTTP 429."""
 
 
+_TAKEN = ("TRANSACTION_TIMEOUT", "SQLITE_BUSY")
+
+
 class HranaStream:
     """Performs one request after the other. What it knows of HTTP are only the marks that `Streams` makes on it."""
 
@@ -46,6 +49,9 @@ class HranaStream:
         self.guest = guest
         self.texts = StoredTexts()
         self.closed = False
+        self.lost: StatementError | None = None
+        """What the last request was told if its transaction was taken away. What was sent along with it must not run:
+        it was meant for that transaction, and would be committed by itself."""
         self.stream_id = 0
         self.sequence = 0
         self.idle_since = 0.0
@@ -54,8 +60,14 @@ class HranaStream:
         """One result a request. Raises `ProtocolError`, or `Busy` if a `fresh` pipeline could not begin at all."""
         results: list[Json] = []
         self.stream.spent = 0
+        lost: StatementError | None = None
         while len(results) < len(requests):
-            outcomes = self._no_room(requests[len(results)]) or await self.go_on(requests, len(results))
+            request = requests[len(results)]
+            if lost is not None and runs_sql(request):
+                results.append(result_of(lost))
+                continue
+            outcomes = self._no_room(request) or await self.go_on(requests, len(results))
+            lost = lost or self.lost
             first = outcomes[0]
             if fresh and not results and isinstance(first, (HeldTooLong, ShuttingDown)):
                 raise Busy(first)  # those that were performed with it have waited at the same gate
@@ -70,13 +82,25 @@ class HranaStream:
         if self.closed:
             raise ProtocolError("A request follows the stream's close.")
         joint = self._joint(requests, at)
+        believed = self.stream.believed_open
         try:
+            self.lost = None
             if len(joint) > 1:
                 found = await self.stream.batches(joint)
                 return [outcome_of(*pair) for pair in zip(requests[at:], found, strict=False)]
-            return [await self.perform(self.texts.resolve(requests[at]))]
+            response = await self.perform(self.texts.resolve(requests[at]))
+            if believed:
+                self._note_loss(_errors_of(response))
+            return [response]
         except StatementError as error:
+            if believed:
+                self._note_loss([error])
             return [error] * max(len(joint), 1)
+
+    def _note_loss(self, errors: Sequence[StatementError]) -> None:
+        taken = [error for error in errors if error.code in _TAKEN]
+        if taken and not self.stream.believed_open:
+            self.lost = taken[0]
 
     def _no_room(self, request: Request) -> list[Json | StatementError]:
         """The error of a request that will not be performed, since the answers before it have filled the body."""
@@ -134,6 +158,17 @@ class HranaStream:
         """Roll back what is open; idempotent."""
         self.closed = True
         await self.stream.close()
+
+
+def runs_sql(request: object) -> bool:
+    """Whether a request would execute anything."""
+    return isinstance(request, (Execute, Batch, SequenceOf))
+
+
+def _errors_of(response: Json) -> list[StatementError]:
+    """Of the steps of a batch."""
+    errors = response["result"]["step_errors"] if response["type"] == "batch" else ()
+    return [StatementError(error["message"], error["code"]) for error in errors if error is not None]
 
 
 def result_of(outcome: Json | StatementError) -> Json:

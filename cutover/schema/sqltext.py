@@ -153,7 +153,7 @@ def _inspect(sql: str) -> Shape:
         reason=shape.reason,
         returning=returning,
         explain=shape.verb == "EXPLAIN",
-        remembers=any(_is_memory(run, at) for at in range(len(run) - 2)),
+        remembers=_remembers(run, shape.kind),
         pragma=shape.pragma,
         bad_param=numbered is None,
         default=shape.default,
@@ -219,6 +219,25 @@ def _is_result_column(run: list[Token], at: int, depth: int) -> bool:
     before = run[at - 1].text.upper() if at else ""
     after = run[at + 3].text.upper() if at + 3 < len(run) else ";"
     return before in ("SELECT", ",") and after in (",", "FROM", ";") and (depth == 0 or before == "SELECT")
+
+
+def _remembers(run: list[Token], kind: StatementKind) -> bool:
+    """Whether the statement asks for its stream's past when it runs. What it defines may ask for it later."""
+    if kind is StatementKind.DDL and not _creates_from_query(run):
+        return False
+    return any(_is_memory(run, at) for at in range(len(run) - 2))
+
+
+def _creates_from_query(run: list[Token]) -> bool:
+    """CREATE TABLE ... AS SELECT."""
+    if not (_is(run[0], "CREATE") and any(_is(token, "TABLE") for token in run[1:3])):
+        return False
+    depth = 0
+    for token in run:
+        depth += (token.type == "open") - (token.type == "close")
+        if depth == 0 and _is(token, "AS"):
+            return True
+    return False
 
 
 def _is_memory(run: list[Token], at: int) -> bool:

@@ -65,6 +65,11 @@ class Stream:
         return self._session is not None and self._session.in_transaction
 
     @property
+    def believed_open(self) -> bool:
+        """Whether the client believes in a transaction, which may have been taken away meanwhile."""
+        return self._open
+
+    @property
     def writing(self) -> bool:
         """Whether an open transaction has written or may write at once."""
         return self._session is not None and self._session.writing

@@ -17,7 +17,7 @@ from cutover.hrana.door import FrontDoor
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
 from cutover.write_through import WriteThrough
-from tests.support.front import opened
+from tests.support.front import SCHEMA, listening, opened
 
 Client = ClientSession
 Open = Callable[..., Awaitable[Client]]
@@ -440,3 +440,27 @@ async def test_many_rows_are_written_off_the_event_loop(door: Open, monkeypatch:
         threads.clear()
     await answer(client, execute("SELECT 1"), CLOSE)
     assert threads == [True]
+
+
+async def test_definitions_keep_their_text_on_a_stream_with_a_past(door: Open) -> None:
+    client = await door()
+    first = await answer(client, execute("INSERT INTO t(id, a) VALUES (4242, 'past')"))
+    trigger = "CREATE TRIGGER g AFTER UPDATE ON t BEGIN INSERT INTO t(a) VALUES ('by ' || last_insert_rowid()); END"
+    view = "CREATE VIEW v AS SELECT changes() AS c"
+    asked = execute("SELECT sql FROM sqlite_master WHERE name IN ('g', 'v') ORDER BY name")
+    found = await answer(client, execute(trigger), execute(view), asked, CLOSE, baton=first["baton"])
+    rows = found["results"][2]["response"]["result"]["rows"]
+    assert [row[0]["value"] for row in rows] == [trigger, view]
+
+
+async def test_what_is_sent_along_in_a_transaction_that_was_taken_away_does_not_run(sqlite_path: str) -> None:
+    async with opened(sqlite_path, SCHEMA, transaction_timeout=0.05) as way, listening(way) as (_, client):
+        began = await answer(client, execute("BEGIN IMMEDIATE"), execute("INSERT INTO t(a) VALUES ('x')"))
+        await answer(client, execute("INSERT INTO t(a) VALUES ('of another')"), CLOSE)  # waits until it is taken away
+        rest = [execute("INSERT INTO t(a) VALUES ('y')"), execute("INSERT INTO t(a) VALUES ('z')"), execute("COMMIT")]
+        found = await answer(client, *rest, {"type": "get_autocommit"}, baton=began["baton"], version=3)
+        assert [code(result) for result in found["results"][:3]] == ["TRANSACTION_TIMEOUT"] * 3
+        assert found["results"][3]["response"]["is_autocommit"]
+        again = [execute("INSERT INTO t(a) VALUES ('again')"), execute("SELECT group_concat(a) FROM t"), CLOSE]
+        rows = (await answer(client, *again, baton=found["baton"]))["results"][1]["response"]["result"]["rows"]
+        assert rows == [[{"type": "text", "value": "of another,again"}]]

@@ -249,3 +249,20 @@ async def test_shutting_down_answers_what_was_read_and_says_goodbye(way: WriteTh
         assert await socket.closed() == 1001
         await closing
         assert len(door.front.streams) == 0
+
+
+async def test_what_was_sent_ahead_in_a_transaction_that_was_taken_away_does_not_run(sqlite_path: str) -> None:
+    async with opened(sqlite_path, transaction_timeout=0.05) as way, listening(way) as (_, client):
+        socket = await connect(client)
+        for stream_id in (1, 2):
+            await socket.ask("open_stream", stream_id=stream_id)
+        await socket.execute(1, "BEGIN IMMEDIATE")
+        await socket.execute(1, "INSERT INTO t(a) VALUES ('x')")
+        await socket.execute(2, "INSERT INTO t(a) VALUES ('of another')")  # waits until the first is taken away
+        for sql in ("INSERT INTO t(a) VALUES ('y')", "INSERT INTO t(a) VALUES ('z')", "COMMIT"):
+            await socket.send("execute", stream_id=1, stmt={"sql": sql})
+        codes = [(await socket.hear())["error"]["code"] for _ in range(3)]
+        assert codes == ["TRANSACTION_TIMEOUT"] * 3
+        await socket.execute(1, "INSERT INTO t(a) VALUES ('again')")
+        found = await socket.execute(1, "SELECT group_concat(a) FROM t")
+        assert found["rows"] == [[{"type": "text", "value": "of another,again"}]]

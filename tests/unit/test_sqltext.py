@@ -188,3 +188,17 @@ def test_long_texts_are_remembered_up_to_a_sum() -> None:
     long = "d" * (3 * OF_EACH)
     assert known(long) == known(long)
     assert asked[-2:] == [long] * 2, "one that is too long for it is found each time"
+
+
+@pytest.mark.parametrize(
+    ("sql", "remembers"),
+    [
+        ("CREATE TABLE c AS SELECT last_insert_rowid() AS id", True),
+        ("create table if not exists c as select changes()", True),
+        ("CREATE VIEW v AS SELECT last_insert_rowid()", False),
+        ("CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO u VALUES (last_insert_rowid()); END", False),
+        ("CREATE TABLE t (a DEFAULT (changes()), b AS (total_changes()))", False),
+    ],
+)
+def test_what_a_definition_asks_for_later_is_kept_as_it_is_written(sql: str, remembers: bool) -> None:
+    assert inspect(sql).remembers is remembers
