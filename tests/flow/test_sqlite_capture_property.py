@@ -339,7 +339,7 @@ def test_triggers_parse_with_a_strict_application() -> None:
             assert set(re.findall(r"\b([a-z]+)\(", text)) <= {"typeof", "julianday", "coalesce"}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     schemas(),
     st.lists(st.one_of([statements()] * 12 + [CONTROL]), min_size=5, max_size=25),
