@@ -19,6 +19,7 @@ from cutover.stores.base import Pieces
 from cutover.stores.sqlite.connection import Connection
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
+from cutover.stores.sqlite.gathering import Gathering
 from cutover.stores.sqlite.group import run_group
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.pieces import Patience, SqlitePieces, read_if_small
@@ -76,6 +77,7 @@ class SqliteExecutor:
         self._metrics = metrics
         self._reads = Reads(store.read, self.types, self.limit)
         self._queue: deque[_Waiting] = deque()
+        self._gathering = Gathering(self._queue)
         self._worker: asyncio.Task[None] | None = None
         self._idle: list[Connection] = []
         self._closed = False
@@ -108,6 +110,8 @@ class SqliteExecutor:
         self._queue.append(waiting)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
+        else:
+            self._gathering.arrived()
         return waiting
 
     async def read_pieces(self, steps: Sequence[Step]) -> BatchResult | Pieces:
@@ -170,6 +174,7 @@ class SqliteExecutor:
         the next one."""
         try:
             while self._queue:
+                await self._gathering.wait()
                 with self.turns.waiting():
                     await self._store.writer_turn.acquire()
                 try:
@@ -202,7 +207,9 @@ class SqliteExecutor:
             for waiting in group:
                 waiting.set_exception(error)
             return
-        self._metrics.write_commit_seconds.observe(clock.monotonic() - began)
+        took = clock.monotonic() - began
+        self._gathering.ended(len(group), took)
+        self._metrics.write_commit_seconds.observe(took)
         self._metrics.write_group_size.observe(len(group))
         for waiting, found in zip(group, outcomes, strict=True):
             waiting.set_result(found)
