@@ -17,6 +17,9 @@ from cutover.stores.base import Store
 
 _log = get_logger("capture")
 
+_AFTER_UNKNOWN = 5.0
+"""Seconds until the next look after a defect of ours, which may show itself again each time."""
+
 
 class CaptureWatch:
     """A service: notices broken capture on the primary, and a schema that changed, and hands them to who can mend."""
@@ -64,6 +67,10 @@ class CaptureWatch:
                 _log.debug(f"Capture on {stores[0].name} could not be checked: {error}")
                 self._seen = None
                 await asyncio.sleep(self._interval)
+            except Exception:  # noqa: BLE001  # loop must live
+                _log.exception("The watch over capture met an error it does not know; it looks again.")
+                self._seen = None
+                await asyncio.sleep(_AFTER_UNKNOWN)
 
     async def _look(self, source: Store, target: Store) -> None:
         poked = self._poked.is_set()
@@ -97,7 +104,12 @@ class CaptureWatch:
     async def _mend_now(self, source: Store) -> None:
         stores = self._stores()
         if stores is not None and stores[0] is source:
-            await self._mend()
+            try:
+                await self._mend()
+            except Exception as error:
+                if getattr(error, "retry", True):  # what was to be carried over still is, whatever changes until then
+                    self._poked.set()
+                raise
             self._seen = None
             self._known.clear()
         self._mended = clock.monotonic()

@@ -88,6 +88,10 @@ class Comparator:
                 self.last_sentence = f"Could not compare; trying again in {pause} s: {error}"
                 _log.warning(self.last_sentence)
                 await asyncio.sleep(pause)
+            except Exception as error:  # noqa: BLE001  # loop must live
+                self.last_sentence = f"Could not compare; trying again in {_BACKOFF[-1]} s: {error}"
+                _log.exception("The comparator met an error it does not know; it tries again.")
+                await asyncio.sleep(_BACKOFF[-1])
 
     async def _read_some(self) -> None:
         await self._read_back.wait()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import asyncpg
+
+from cutover.errors import SchemaChanged
 
 _BYTEWISE = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8", "ucs_basic", "pg_c_utf8"})
 Identity = Literal["", "always", "by default"]
@@ -229,16 +231,21 @@ async def _read(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
     wanted = [row for row in relations if row["kind"] in {"r", "p", "f"} and not row["relispartition"]]
     oids = [row["oid"] for row in wanted]
     columns = _grouped(await connection.fetch(_COLUMNS, oids), "attrelid", lambda row: _column(row, database))
-    indexes = _grouped(await connection.fetch(_INDEXES, oids), "indrelid", _index)
+    indexed = await connection.fetch(_INDEXES, oids)
+    _demand_whole(text for row in indexed for text in (row["definition"], *row["terms"]))
+    indexes = _grouped(indexed, "indrelid", _index)
     constraints = await connection.fetch(_CONSTRAINTS, oids)
+    _demand_whole([row["definition"] for row in constraints])
     foreign = _grouped([row for row in constraints if row["kind"] == "f"], "conrelid", _foreign_key)
     checks = _grouped(
         [row for row in constraints if row["kind"] == "c"],
         "conrelid",
         lambda row: PostgresCheck(row["name"], row["definition"]),
     )
+    acting = await connection.fetch(_TRIGGERS, oids)
+    _demand_whole(row["definition"] for row in acting)
     triggers = _grouped(
-        await connection.fetch(_TRIGGERS, oids),
+        acting,
         "tgrelid",
         lambda row: PostgresTrigger(row["name"], row["definition"], row["enabled"]),
     )
@@ -268,6 +275,12 @@ async def _read(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
         others=others,
         sequences=tuple(row["name"] for row in relations if row["kind"] == "S"),
     )
+
+
+def _demand_whole(definitions: Iterable[str | None]) -> None:
+    """Postgres prints definitions of what is there now, and nothing of what is only in the snapshot."""
+    if None in definitions:
+        raise SchemaChanged("PostgreSQL's schema changed while it was read.")
 
 
 def _grouped(

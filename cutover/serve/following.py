@@ -138,7 +138,7 @@ class Follower:
         fresh = {table.name: table for table in state.mapping.tables}
         if wanted:
             some = replace(source, tables=tuple(table for table in source.tables if table.name in wanted))
-            found = await self._sqlite.read(lambda c: map_with_data(c, some, None, self._settings))
+            found = await self._sqlite.survey(lambda c: map_with_data(c, some, None, self._settings))
             fresh |= {table.name: table for table in found.tables}
             for finding in found.findings:
                 if finding.code == "type_undecided":
@@ -147,7 +147,7 @@ class Follower:
 
     async def _create(self, state: Followed) -> bool:
         source, target = state.source, state.target
-        mapping = await self._sqlite.read(lambda c: map_with_data(c, source, target, self._settings))
+        mapping = await self._sqlite.survey(lambda c: map_with_data(c, source, target, self._settings))
         state.mapping = mapping
         names = [name for name in state.to_create(mapping) if name not in state.stopped]
         if not names:

@@ -280,11 +280,15 @@ class Service:
             pair = self.parts.situation.pair
             if self._watched() is None or pair.primary is not self.parts.origin:
                 continue
-            with suppress(StoreError):
+            try:
                 names = await self.mapper.spelling.learned()
                 if names:
                     await pair.target.forget_progress(names)
                     await self._mend()
+            except (CutoverError, OSError, TimeoutError) as error:
+                _log.debug(f"Formats could not be learned: {error}")
+            except Exception:  # noqa: BLE001  # loop must live
+                _log.exception("Learning formats met an error it does not know; it tries again.")
 
     async def _rehearse(self) -> None:
         await self.parts.statements.run(self._rehearsable)

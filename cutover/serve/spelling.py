@@ -19,7 +19,7 @@ class Spelling:
 
     async def settle(self, tables: Tables) -> Tables:
         """`tables` with the formats of their columns; what the data say is recorded at once."""
-        found = await self._sqlite.read(lambda connection: with_formats(connection, tables))
+        found = await self._sqlite.survey(lambda connection: with_formats(connection, tables))
         self._asked = tables
         if found.fresh:
             for (table, column), (_, name) in sorted(found.fresh.items()):
@@ -29,5 +29,5 @@ class Spelling:
 
     async def learned(self) -> list[str]:
         """Tables that had nothing to say when they were asked, and now have."""
-        found = await self._sqlite.read(lambda connection: with_formats(connection, self._asked))
+        found = await self._sqlite.survey(lambda connection: with_formats(connection, self._asked))
         return sorted({table for table, _ in found.fresh})

@@ -25,6 +25,9 @@ _CLASSES: dict[str, str] = {
 ROW_FAULTS = ("22", "23", "54", "P0001")
 """Classes of errors that belong to the rows of a statement, not to the statement."""
 
+GONE = ("42P01", "42703", "42704", "XX000")
+"""Codes with which functions of the catalog speak of an object that is in the snapshot and was dropped since."""
+
 LOCK_NOT_AVAILABLE = "55P03"
 UNIQUE_VIOLATION = ("23505", "23P01")
 

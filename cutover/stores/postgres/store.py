@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from cutover.errors import CutoverError, StoreError
+from cutover.errors import CutoverError, SchemaChanged, StoreError
 from cutover.logs import get_logger
 from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
 from cutover.model.table import Tables
@@ -21,6 +21,7 @@ from cutover.stores.postgres import capture, catalog, dismantling, indexes, prob
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.applier import open_applier
 from cutover.stores.postgres.changes import Changes
+from cutover.stores.postgres.errors import GONE, PostgresRefused
 from cutover.stores.postgres.link import Connections, Link
 from cutover.stores.postgres.locks import make_way, with_locks
 from cutover.stores.postgres.names import applier_name, target
@@ -123,7 +124,12 @@ class PostgresStore:
     async def read_schema(self, schema: str) -> PostgresSchema:
         """What is in one schema of the database."""
         async with self._link() as link:
-            return await link.guard(read_postgres_schema(link.raw, schema))
+            try:
+                return await link.guard(read_postgres_schema(link.raw, schema))
+            except PostgresRefused as error:
+                if error.sqlstate in GONE:
+                    raise SchemaChanged(f"The schema changed while it was read. {error}") from error
+                raise
 
     async def create_tables(self, statements: Sequence[str]) -> None:
         """Run DDL, all of it or nothing."""

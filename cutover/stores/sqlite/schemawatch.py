@@ -7,6 +7,8 @@ import sqlite3
 from cutover.errors import SchemaChanged
 from cutover.model.table import Tables
 
+_GONE = ("no such table", "no such column")
+
 
 class SchemaWatch:
     """Looks at the CREATE texts only when the schema's number is another than the last time. Shared by threads."""
@@ -28,6 +30,12 @@ def begin_read(connection: sqlite3.Connection) -> None:
     """Begin, and fix what is seen."""
     connection.execute("BEGIN")
     connection.execute("SELECT rootpage FROM sqlite_master LIMIT 1").fetchall()  # BEGIN alone fixes nothing
+
+
+def demand_standing(error: sqlite3.OperationalError) -> None:
+    """Raise `SchemaChanged` if `error` says that a table or column is gone; SQLite has no code of its own for that."""
+    if str(error).startswith(_GONE):
+        raise SchemaChanged(f"SQLite's schema changed while its data were read ({error}).") from error
 
 
 def demand_mapped(connection: sqlite3.Connection, tables: Tables) -> None:

@@ -28,7 +28,7 @@ from cutover.stores.sqlite.fencing import write_within
 from cutover.stores.sqlite.owner import OwnerLock, holders
 from cutover.stores.sqlite.probe import probe
 from cutover.stores.sqlite.readers import Readers
-from cutover.stores.sqlite.schemawatch import SchemaWatch, begin_read
+from cutover.stores.sqlite.schemawatch import SchemaWatch, begin_read, demand_standing
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
 from cutover.stores.sqlite.watch import CommitWatch
 
@@ -143,6 +143,15 @@ class SqliteStore:
         """Run `work` on a pooled reader's thread. Raises what `work` raises; cancelling interrupts it."""
         async with self._readers.one() as reader:
             return await settled(reader.run(partial(_tidily, work)), stop=reader.cut_off)
+
+    async def survey(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """As `read`, for `work` that goes by a schema read before. Raises `SchemaChanged` if it is another by now."""
+        async with speaking("reading data to map them"):
+            try:
+                return await self.read(work)
+            except sqlite3.OperationalError as error:
+                demand_standing(error)
+                raise
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Connection]:

@@ -1,0 +1,162 @@
+"""Applications that change the schema while it is being read and mapped: it is looked at again, and nothing ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import asyncpg
+import pytest
+
+from cutover.capture import CaptureWatch
+from cutover.errors import SchemaChanged
+from cutover.model.control import StoreName
+from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
+from cutover.schema.sqlite_schema import SqliteSchema
+from cutover.serve.following import Follower
+from cutover.serve.spelling import Spelling
+from cutover.settings import Settings
+from cutover.stores.base import Store
+from cutover.stores.postgres.store import PostgresStore
+from cutover.stores.sqlite.store import SqliteStore
+from tests.support.postgres import SHADOW, ready
+from tests.support.service import until
+from tests.support.sqlite_world import PRIMARY, make, served
+
+
+class Overtaken(SqliteStore):
+    """A store whose file is changed as soon as its schema was read."""
+
+    def __init__(self, path: str, *statements: str) -> None:
+        super().__init__(path)
+        self._statements = statements
+
+    async def read_schema(self) -> SqliteSchema:
+        schema = await super().read_schema()
+        statements, self._statements = self._statements, ()
+        make(self.path, *statements)
+        return schema
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["DROP TABLE brief"],
+        ["ALTER TABLE brief DROP COLUMN loose"],
+        ["DROP TABLE brief", "CREATE VIEW brief AS SELECT 1 AS one"],
+        ["DROP TABLE brief", "CREATE TABLE brief(one TEXT PRIMARY KEY) WITHOUT ROWID"],
+    ],
+)
+async def test_a_table_that_goes_while_it_is_mapped_is_looked_for_again(
+    sqlite_path: str, postgres_url: str, change: list[str]
+) -> None:
+    make(
+        sqlite_path,
+        "CREATE TABLE lasting(id INTEGER PRIMARY KEY, name TEXT)",
+        "CREATE TABLE brief(id INTEGER PRIMARY KEY, name TEXT, loose)",
+        "INSERT INTO brief VALUES (1, 'a', 2)",
+    )
+    sqlite = Overtaken(sqlite_path, *change)
+    await sqlite.open()
+    try:
+        async with ready(postgres_url, SHADOW, ddl=(), tables=()) as postgres:
+            follower = Follower(Settings(), sqlite, postgres, lambda _: False)
+            primary: StoreName = "sqlite"
+            with pytest.raises(SchemaChanged, match="while its data were read"):
+                await follower.follow(primary)
+            found = await follower.follow(primary)
+            assert "lasting" in {table.name for table in found.tables}
+            await Spelling(sqlite).settle(found.tables)
+    finally:
+        await sqlite.close()
+
+
+async def test_formats_of_a_table_that_is_gone_are_asked_of_the_next_schema(sqlite_path: str) -> None:
+    make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY, at TIMESTAMP)")
+    async with served(sqlite_path, PRIMARY, {"t.at": "timestamp with time zone"}) as (store, tables):
+        spelling = Spelling(store)
+        await spelling.settle(tuple(tables.values()))
+        make(sqlite_path, "DROP TABLE t")
+        with pytest.raises(SchemaChanged):
+            await spelling.learned()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE brief",
+        "DROP INDEX brief_n",
+        "DROP TRIGGER noticed ON brief",
+    ],
+)
+async def test_a_definition_that_postgres_does_not_print_any_more(postgres_url: str, change: str) -> None:
+    """As if the change had come between the snapshot and the printing."""
+    reader, other = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)
+    try:
+        await other.execute(
+            "CREATE TABLE brief(id bigint PRIMARY KEY, n bigint);"
+            "CREATE INDEX brief_n ON brief(n);"
+            "CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+            "CREATE TRIGGER noticed BEFORE INSERT ON brief FOR EACH ROW EXECUTE FUNCTION noop();"
+        )
+        async with reader.transaction(isolation="repeatable_read", readonly=True):
+            await reader.execute("SELECT 1 FROM pg_database LIMIT 1")
+            await other.execute(change)
+            with pytest.raises((SchemaChanged, asyncpg.UndefinedTableError)):
+                await read_postgres_schema(reader, "public")
+        assert isinstance(await read_postgres_schema(reader, "public"), PostgresSchema)
+    finally:
+        await reader.close()
+        await other.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "changed"),
+    [("SELECT 'gone'::regclass", True), ("SELECT gone FROM pg_class", True), ("SELECT 1 / 0", False)],
+)
+async def test_what_postgres_says_of_an_object_that_is_gone(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, sql: str, changed: bool
+) -> None:
+    async def read(connection: asyncpg.Connection, _: str) -> None:
+        await connection.execute(sql)
+
+    monkeypatch.setattr("cutover.stores.postgres.store.read_postgres_schema", read)
+    store = PostgresStore(postgres_url)
+    await store.open()
+    try:
+        with pytest.raises(Exception, match="PostgreSQL") as failed:
+            await store.read_schema("public")
+        assert isinstance(failed.value, SchemaChanged) is changed
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("first", [lambda: SchemaChanged("again"), lambda: RuntimeError("unforeseen")])
+async def test_the_watch_carries_over_later_what_it_could_not(
+    sqlite_path: str, monkeypatch: pytest.MonkeyPatch, first: Callable[[], Exception]
+) -> None:
+    monkeypatch.setattr("cutover.capture._AFTER_UNKNOWN", 0.01)
+    make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        tries = 0
+
+        async def mend() -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                raise first()
+
+        def stores() -> tuple[Store, Store]:
+            return store, store
+
+        watch = CaptureWatch(stores, mend, interval=0.01)
+        watch.poke()
+        running = asyncio.create_task(watch.run())
+        try:
+            await until(lambda: tries >= 2 or running.done(), "another try")
+            assert not running.done()
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
