@@ -89,7 +89,11 @@ def parse_key(table: Table, parts: Sequence[Any]) -> Key:
     if len(parts) != len(columns):
         raise NoSuchKey(f"The key of {table.name} is {names}: {len(columns)} values, not {len(parts)}.")
     try:
-        return tuple(_coerce(column, part) for column, part in zip(columns, parts, strict=True))
+        key = tuple(_coerce(column, part) for column, part in zip(columns, parts, strict=True))
+        for column, value, part in zip(columns, key, parts, strict=True):
+            if column.name == table.rowid_alias and not isinstance(value, int):
+                raise ValueError(f"{part!r} is no integer of 64 bits, which is all that {column.name} can hold")
+        return key
     except ValueError as error:
         raise NoSuchKey(f"The key of {table.name} is {names}: {error}.") from None
 
@@ -111,7 +115,7 @@ def _coerce(column: Column, part: Any) -> SqlValue:  # noqa: ANN401  # any JSON 
     if column.affinity == "REAL" and isinstance(value, int):
         return float(value)
     if column.affinity in ("INTEGER", "NUMERIC") and isinstance(value, float) and value.is_integer():
-        return int(value)
+        return int(value) if -(2**63) < value < 2**63 else value  # both ends stay reals, as they do on SQLite
     return value
 
 
@@ -130,9 +134,10 @@ def _number(text: str) -> SqlValue:
     if _INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63:
         return int(text)
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return text
+    return text if math.isnan(value) else value
 
 
 def _from_object(part: dict[str, Any]) -> SqlValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,11 @@ def table(*affinities: str) -> Table:
         ("TEXT", '{"id": 1}', '{"id": 1}'),
         ("TEXT", '{"text": "a", "null": true}', '{"text": "a", "null": true}'),
         ("TEXT", "{broken", "{broken"),
+        ("INTEGER", "9223372036854775807", 2**63 - 1),
+        ("INTEGER", "9223372036854775808", float(2**63)),
+        ("NUMERIC", "-9223372036854775809", -float(2**63)),
+        ("INTEGER", "1e300", 1e300),
+        ("NUMERIC", "nan", "nan"),
     ],
 )
 def test_a_typed_key_becomes_what_the_column_holds(affinity: str, typed: Any, expected: Any) -> None:
@@ -75,6 +81,18 @@ def test_a_typed_key_becomes_what_the_column_holds(affinity: str, typed: Any, ex
 def test_a_key_that_does_not_fit_is_refused_naming_the_columns(typed: list[Any]) -> None:
     with pytest.raises(NoSuchKey, match=r"k0 \(INTEGER\), k1 \(TEXT\)"):
         parse_key(table("INTEGER", "TEXT"), typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["9223372036854775808", "-9223372036854775809", "1e300", 1e300, "1.5", "abc", "nan", "inf", "x'00'", None, ""],
+)
+def test_a_key_that_is_the_rowid_is_an_integer_of_64_bits(typed: Any) -> None:
+    alias = replace(table("INTEGER"), rowid_alias="k0")
+    assert parse_key(alias, ["-9223372036854775808"]) == (-(2**63),)
+    assert parse_key(alias, [5.0]) == (5,)
+    with pytest.raises(NoSuchKey, match=r"k0 \(INTEGER\): .* is no integer of 64 bits"):
+        parse_key(alias, [typed])
 
 
 @given(
