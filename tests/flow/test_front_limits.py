@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.test_front_door import CLOSE, SCHEMA, Client, Open, answer, code, door, execute, integer, metrics, way
+from tests.flow.test_front_door import CLOSE, Client, Open, answer, code, door, execute, integer, metrics, way
 from tests.support.front import listening, opened
 
 __all__ = ["door", "metrics", "way"]
@@ -46,7 +46,7 @@ MANY = f"{NUMBERS} SELECT i, 'some text' FROM n"
 async def small(sqlite_path: str) -> AsyncIterator[Client]:
     """A door whose answers may have 100,000 bytes."""
     async with (
-        opened(sqlite_path, SCHEMA, max_response_bytes=100_000, max_batch_steps=50) as way,
+        opened(sqlite_path, max_response_bytes=100_000, max_batch_steps=50) as way,
         listening(way) as (_, client),
     ):
         yield client
