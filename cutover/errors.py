@@ -136,6 +136,15 @@ class StatementError(CutoverError):
         self.code = code
         self.retry = retry
 
+    def alone(self) -> StatementError:
+        """This error without what it was raised from, to be kept in a result.
+
+        Its traceback would hold every local on the way: the rows that were fetched, and the result that holds it. Such
+        a ring is only let go when the garbage collector comes by.
+        """
+        self.__context__ = None
+        return self.with_traceback(None)
+
 
 class SwitchRefused(CutoverError):
     """A promotion, demotion or finish was refused before it began. Nothing changed."""

@@ -122,7 +122,7 @@ class PostgresExecutor:
                     outcome = await self._connections.alone(step.statement, memory)
                     wrote = wrote or inspect(step.statement.sql).kind is not StatementKind.READ
                 except StatementError as failure:
-                    error = failure
+                    error = failure.alone()
                 except Fenced as fenced:
                     if not wrote:
                         raise

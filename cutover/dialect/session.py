@@ -115,7 +115,7 @@ class PostgresSession:
                     kind = inspect(step.statement.sql).kind
                     committed = committed or (not self.in_transaction and kind is not StatementKind.READ)
                 except StatementError as failure:
-                    error = failure
+                    error = failure.alone()
                 except Fenced as fenced:
                     if fence_raises and not committed:
                         await self._end()

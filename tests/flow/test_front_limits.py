@@ -1,7 +1,10 @@
 """Limits of the front door: each refusal has its code, changes nothing, and leaves the stream usable."""
 
+import gc
 import json
-from collections.abc import AsyncIterator
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -73,6 +76,43 @@ async def test_an_answer_that_is_too_large_is_not_collected_and_changes_nothing(
         results = found["results"][len(begin) :]
         assert [too_large(result) for result in results] == [True, True, True, False, False, False, False]
         assert results[4]["response"]["result"]["rows"] == [[integer(ROWS)]]
+
+
+@contextmanager
+def keeping_little(most: int) -> Iterator[None]:
+    """What is done inside leaves no more than this in memory, and that before the garbage collector comes by."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        yield
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert after - before < most
+
+
+LARGE = "hex(zeroblob(2000000))"
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        (execute(f"SELECT {LARGE}"),),
+        (execute(f"INSERT INTO t(a) VALUES ('x') RETURNING {LARGE}"),),
+        (execute("BEGIN"), execute(f"SELECT {LARGE}"), execute("ROLLBACK")),
+        ({"type": "batch", "batch": {"steps": [{"stmt": {"sql": f"SELECT {LARGE}"}}] * 2}},),
+    ],
+    ids=["read", "written", "transaction", "batch"],
+)
+async def test_what_was_refused_is_not_kept(small: Client, requests: tuple[dict[str, object], ...]) -> None:
+    await answer(small, *requests, CLOSE)
+    with keeping_little(6_000_000):
+        for _ in range(10):
+            found = await answer(small, *requests, CLOSE)
+            assert "error" in json.dumps(found)
 
 
 async def test_the_statements_of_an_answer_share_its_room(small: Client) -> None:

@@ -138,7 +138,7 @@ def _step(
     try:
         outcome = run_statement(db, step.statement, types)
     except StatementError as failure:
-        error = failure
+        error = failure.alone()
     except Fenced:
         raise _Lost from None
     if not db.in_transaction:

@@ -67,7 +67,8 @@ class Reading:
             return []
         try:
             self._cursor, columns = open_query(db, step.statement, self._types)
-        except StatementError as error:
+        except StatementError as failure:
+            error = failure.alone()
             self._note(None, error)
             return [Piece(number, error=error)]
         return [Piece(number, begins=columns)]

@@ -74,7 +74,7 @@ def run_steps(
                 outcome = run_statement(db, step.statement, types)
                 wrote = wrote or (not db.in_transaction and inspect(step.statement.sql).kind is not StatementKind.READ)
             except StatementError as failure:
-                error = failure
+                error = failure.alone()
             except Fenced as fenced:
                 if fence_raises and not wrote:
                     raise
