@@ -18,6 +18,10 @@ from cutover.model.values import Row
 
 _INSTRUCTIONS = 100_000  # of SQLite's machine between two looks at the clock, some milliseconds
 
+_LARGEST_VALUE = 1 << 28
+"""Bytes. A larger one would only be made, for seconds, to be refused."""
+_NO_LARGEST_VALUE = (1 << 31) - 1
+
 _FIRST = 32  # rows fetched before any is measured
 
 
@@ -67,6 +71,7 @@ class Limit:
         """0: no limit."""
         self.seconds = seconds or math.inf
         self.max_response_bytes = max_response_bytes or sys.maxsize
+        self._largest_value = min(max(_LARGEST_VALUE, 2 * self.max_response_bytes), _NO_LARGEST_VALUE)
 
     def passed(self) -> bool:
         """Whether the statement of this thread took too long."""
@@ -75,6 +80,14 @@ class Limit:
     def apply(self) -> None:
         """What this thread answers from here on has this limit's room, all of it."""
         _thread.most = _thread.room = self.max_response_bytes
+
+    def bound(self, db: sqlite3.Connection) -> None:
+        """From here on, no value or row that this connection handles may be larger than what could be answered.
+
+        For connections that applications alone read on. Where they write, the file's rows must stay within reach,
+        whatever their size.
+        """
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, self._largest_value)
 
     @contextmanager
     def on(self, db: sqlite3.Connection) -> Iterator[None]:

@@ -202,6 +202,7 @@ class SqlitePieces:
         return True
 
     def _hop(self, db: sqlite3.Connection) -> Sequence[Piece]:
+        self._limit.bound(db)
         with self._limit.on(db):
             return self._reading.more(db)
 

@@ -101,6 +101,7 @@ class _Hop:
 
     def work(self, db: sqlite3.Connection) -> None:
         """On the thread: run the reads one after the other."""
+        self._reads.limit.bound(db)
         db.set_progress_handler(self._tick, _SLOW)
         try:
             while self._at < len(self._group):
