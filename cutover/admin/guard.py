@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
+from aiohttp.web_protocol import RequestPayloadError
 
 from cutover import tracing
 from cutover.admin.access import Keyring, allows, is_loopback
@@ -98,6 +99,8 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         return refuse(RequestRefused(405, "method_not_allowed", message, headers={"Allow": allowed}))
     except web.HTTPRequestEntityTooLarge:
         return refuse(RequestRefused(413, "too_large", "The body is larger than any request here needs to be."))
+    except RequestPayloadError:
+        return refuse(RequestRefused(400, "bad_request", "The body cannot be decoded as its head says."))
     except web.HTTPException as error:
         return refuse(RequestRefused(error.status, "bad_request", error.reason))
     except Exception as error:  # noqa: BLE001  # last line of defence

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from cutover.hrana.front import Front
-from cutover.hrana.replies import NotRead, full, late
+from cutover.hrana.replies import NotRead, full, garbled, late
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ async def body_of(front: Front, request: web.Request) -> AsyncIterator[bytes]:
     held = 0
     try:
         async with asyncio.timeout(front.settings.request_timeout or None) as patience:
-            async for part in request.content.iter_any():
+            async for part in _parts(request):
                 if held + len(part) > largest:
                     raise web.HTTPRequestEntityTooLarge(largest, held + len(part))
                 if not waiting.take(len(part)):
@@ -45,6 +46,14 @@ async def body_of(front: Front, request: web.Request) -> AsyncIterator[bytes]:
         raise NotRead(late()) from None
     finally:
         waiting.give(held)
+
+
+async def _parts(request: web.Request) -> AsyncIterator[bytes]:
+    try:
+        async for part in request.content.iter_any():
+            yield part
+    except RequestPayloadError:
+        raise NotRead(garbled()) from None
 
 
 async def decoded(read: Callable[[bytes], T], body: bytes) -> T:

@@ -58,6 +58,12 @@ def late() -> Reply:
     return Reply(write_json({"message": text, "code": "REQUEST_TIMEOUT"}), 408, last=True)
 
 
+def garbled() -> Reply:
+    """The body is not what its head says: not compressed as it says, or not in chunks."""
+    text = "The request's body cannot be decoded by its content-encoding or transfer-encoding; nothing was executed."
+    return Reply(text.encode(), 400, PLAIN, last=True)
+
+
 def refusal(error: Exception) -> Reply:
     """The answer to a request that failed as a whole. Raises `error` if it is an answer of aiohttp's own."""
     match error:

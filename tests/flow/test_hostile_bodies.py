@@ -1,9 +1,12 @@
 """Bodies that nobody should send, in every number: each has an answer, and none is a failure of ours."""
 
 import asyncio
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +146,27 @@ def test_messages_with_a_bit_turned_or_an_end_missing(post: Post, at: int, cut: 
 @given(body=st.binary(max_size=200), path=st.sampled_from(PATHS))
 def test_bytes(post: Post, body: bytes, path: str) -> None:
     answered(post, path, body)
+
+
+ENCODED = {
+    "no gzip": ("gzip", b"not compressed"),
+    "a gzip that breaks": ("gzip", gzip.compress(bytes(range(256)) * 40)[:-200] + b"x" * 200),
+    "no deflate": ("deflate", b"not compressed"),
+    "a deflate that ends early": ("deflate", zlib.compress(bytes(range(256)) * 40)[:40]),
+    "nothing we know": ("br", b"not compressed"),
+}
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/v3-protobuf/pipeline", "/v3-protobuf/cursor"])
+@pytest.mark.parametrize("kind", ENCODED)
+async def test_bodies_that_are_not_encoded_as_they_say(tmp_path: Path, path: str, kind: str) -> None:
+    encoding, body = ENCODED[kind]
+    async with answering(str(tmp_path / "app.db")) as client:
+        async with client.post(path, data=body, headers={"content-encoding": encoding}) as response:
+            assert response.status == 400, await response.read()
+        right = gzip.compress(json.dumps({"requests": []}).encode())
+        async with client.post("/v3/pipeline", data=right, headers={"content-encoding": "gzip"}) as response:
+            assert response.status == 200, await response.read()
 
 
 def test_the_door_is_as_it_was(post: Post) -> None:

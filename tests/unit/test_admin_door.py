@@ -357,6 +357,12 @@ async def test_a_huge_body_is_413(client: Client) -> None:
     assert (status, body["error"]["code"]) == (413, "too_large")
 
 
+async def test_a_body_that_is_not_compressed_as_it_says_is_400(client: Client) -> None:
+    async with client.post("/v1/promote", data=b"{}", headers={"content-encoding": "gzip"}) as response:
+        body = await response.json()
+    assert (response.status, body["error"]["code"]) == (400, "bad_request")
+
+
 async def test_text_that_is_no_unicode_is_escaped(client: Client, operations: ScriptedOperations) -> None:
     operations.drifted = [{"table": "posts", "key": ["\ud800"], "kind": "missing"}]
     assert (await get(client, "/v1/drift"))[1]["rows"][0]["key"] == ["\ud800"]
