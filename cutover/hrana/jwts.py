@@ -108,27 +108,32 @@ def _grant(claims: Mapping[str, Any], proof: bytes) -> Grant:
 
 
 def _reads_only(claims: Mapping[str, Any]) -> bool:
-    """Whether the token may only read: `p` by namespaces, else `a`; neither: it may write.
+    """Whether the token may only read: by `a`, by `p`, or by the narrower of both; with neither it may write.
 
-    Namespaces are not compared: there is one database here.
+    Namespaces are not compared: there is one database here. A claim that is there and cannot be read opens nothing.
     """
-    granted = claims.get("p")
-    if granted is not None:
-        if not isinstance(granted, dict):
-            raise _invalid("The token's permissions cannot be read.")
-        if _names_something(granted.get("rw")):
-            return False
-        if _names_something(granted.get("ro")):
-            return True
-        raise _invalid("The token permits nothing.")
-    scope = claims.get("a")
-    if scope not in ("ro", "rw", None):
+    scope = claims.get("a", "rw")
+    if scope not in ("ro", "rw"):
         raise _invalid("The token's claim `a` is neither ro nor rw.")
-    return scope == "ro"
+    writes = _permits_writing(claims["p"]) if "p" in claims else True
+    return scope == "ro" or not writes
+
+
+def _permits_writing(granted: object) -> bool:
+    if not isinstance(granted, dict):
+        raise _invalid("The token's permissions cannot be read.")
+    writes, reads = _names_something(granted.get("rw")), _names_something(granted.get("ro"))
+    if not writes and not reads:
+        raise _invalid("The token permits nothing.")
+    return writes
 
 
 def _names_something(scope: object) -> bool:
-    return isinstance(scope, dict) and any(scope.values())
+    """Whether there is a name in any of its lists, as of namespaces or tags; null is an empty one."""
+    lists = [[] if names is None else names for names in scope.values()] if isinstance(scope, dict) else []
+    if not (scope is None or isinstance(scope, dict)) or not all(isinstance(names, list) for names in lists):
+        raise _invalid("The token's permissions cannot be read.")
+    return any(lists)
 
 
 def _invalid(message: str) -> AccessRefused:
