@@ -302,6 +302,9 @@ async def test_batons_that_are_forged_or_come_again(hall: Hall) -> None:
         baton = answer["baton"] if status == 200 else baton  # type: ignore[index]  # an answer
     for odd in ("", "=", baton[:-4], baton * 2, "\ud7ff" * 10, 5, [], {}):
         assert (await ask(odd))[0] == 400
+    _, newest = await ask(baton, execute("SELECT 1"))
+    assert (await ask(baton, execute("ROLLBACK")))[0] == 400, "it was used already, and its stream lives on"
+    baton = str(newest["baton"])  # type: ignore[index]  # an answer
     status, last = await ask(baton, execute("INSERT INTO t(a) VALUES ('kept')"), execute("COMMIT"), CLOSE)
     assert [result["type"] for result in last["results"]] == ["ok"] * 3  # type: ignore[index]  # an answer
     assert (await ask(baton))[0] == 400
