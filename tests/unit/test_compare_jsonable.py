@@ -51,7 +51,6 @@ def table(*affinities: str) -> Table:
         ("TEXT", '{"id": 1}', '{"id": 1}'),
         ("TEXT", '{"text": "a", "null": true}', '{"text": "a", "null": true}'),
         ("TEXT", "{broken", "{broken"),
-        ("INTEGER", "9223372036854775807", 2**63 - 1),
         ("INTEGER", "9223372036854775808", float(2**63)),
         ("NUMERIC", "-9223372036854775809", -float(2**63)),
         ("INTEGER", "1e300", 1e300),
