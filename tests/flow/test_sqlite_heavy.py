@@ -1,6 +1,5 @@
 """Statements that are heavy in one step, where SQLite looks neither at the clock nor at who waits."""
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 
