@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import asyncpg
@@ -12,15 +12,19 @@ import pytest
 from cutover.capture import CaptureWatch
 from cutover.errors import SchemaChanged
 from cutover.model.control import StoreName
+from cutover.model.table import Table
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.schema.sqlite_schema import SqliteSchema
 from cutover.serve.following import Follower
 from cutover.serve.spelling import Spelling
 from cutover.settings import Settings
 from cutover.stores.base import Store
+from cutover.stores.postgres import catalog
+from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
-from tests.support.postgres import SHADOW, ready
+from tests.support.postgres import PRIMARY as AS_PRIMARY
+from tests.support.postgres import SHADOW, ready, run
 from tests.support.service import until
 from tests.support.sqlite_world import PRIMARY, make, served
 
@@ -109,6 +113,22 @@ async def test_a_definition_that_postgres_does_not_print_any_more(postgres_url: 
     finally:
         await reader.close()
         await other.close()
+
+
+async def test_a_table_that_goes_while_its_capture_is_checked(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ready(postgres_url, AS_PRIMARY) as store:
+        look = catalog.columns
+
+        async def overtaken(link: Link, tables: Sequence[Table]) -> dict[int, dict[str, str]]:
+            found = await look(link, tables)
+            await run(postgres_url, "DROP TABLE items")
+            return found
+
+        assert await store.check_capture() == []
+        monkeypatch.setattr(catalog, "columns", overtaken)
+        assert [fault for fault in await store.check_capture() if "items" in fault]
 
 
 @pytest.mark.parametrize(

@@ -239,9 +239,11 @@ async def _disturbed(link: Link, tables: Sequence[Table]) -> list[Step]:
     recorded = {row["table_id"]: row["fingerprint"] for row in rows}
     found = []
     for table in tables:
-        if recorded.get(table.id, now[table.id]) == now[table.id]:
+        if table.id not in now:  # gone since its columns were read
+            found.append(Step(f"Table {target(table)} does not exist."))
+        elif recorded.get(table.id, now[table.id]) == now[table.id]:
             continue
-        if not await link.value(f"SELECT EXISTS (SELECT FROM {log(table)} WHERE whole)"):
+        elif not await link.value(f"SELECT EXISTS (SELECT FROM {log(table)} WHERE whole)"):
             sql = f"INSERT INTO {log(table)} (whole) VALUES (true)"
             found.append(Step(f"{target(table)} was changed past its capture triggers.", sql, table.id))
     return found
