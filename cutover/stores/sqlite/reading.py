@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from cutover.errors import StatementError
 from cutover.model.statement import BatchResult, Step
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.limit import Limit
@@ -17,6 +19,7 @@ from cutover.stores.sqlite.running import run_closed
 _LARGEST_GROUP = 16
 _QUICK_HOPS = 2  # at one time; more would only fight for the interpreter
 _SLOW = 20_000  # instructions of SQLite's machine, about a millisecond
+_LOOK = 0.02  # seconds between two looks at the hops under way
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -33,7 +36,11 @@ class Reader(Protocol):
 
 
 class Reads:
-    """The queue of reads. A hop takes what waits; one that turns out slow hands the rest back at once."""
+    """The queue of reads. A hop takes what waits; one that turns out slow gives the rest back at once.
+
+    SQLite tells of a slow read itself, between two steps of its machine. A single step can take long as well, a
+    function over a huge text: so the hops are looked at from here, too.
+    """
 
     def __init__(self, read: Reader, types: DeclaredTypes, limit: Limit) -> None:
         self._read = read
@@ -41,7 +48,9 @@ class Reads:
         self.limit = limit
         self._queue: deque[_Asked] = deque()
         self._quick = 0
-        self._hops: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: set[_Hop] = set()  # without those that turned out slow
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:
         """Run a self-contained batch that only reads."""
@@ -57,46 +66,67 @@ class Reads:
 
     async def close(self) -> None:
         """Wait for the hops under way."""
-        while self._hops:
-            await asyncio.wait(set(self._hops))
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
 
     def _start(self) -> None:
         self._quick += 1
         task = asyncio.create_task(self._serve())
-        self._hops.add(task)
-        task.add_done_callback(self._hops.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self) -> None:
         """Hop until nobody waits, or until this hop was slow and another one took its place."""
         while self._queue:
             hop = _Hop(self, [self._queue.popleft() for _ in range(min(len(self._queue), _LARGEST_GROUP))])
+            self._under_way.add(hop)
+            if self._next_look is None:
+                self._look()
             try:
                 await self._read(hop.work)
             except Exception as error:  # noqa: BLE001  # every waiter gets an answer
                 hop.fail(error)
+            self._under_way.discard(hop)
             hop.settle()
             if hop.slow:
                 return
         self._quick -= 1
 
-    def turned_slow(self, hop: _Hop, rest: list[_Asked]) -> None:
+    def _look(self) -> None:
+        """Find the hops that are in the same read as at the last look, and look again as long as there are hops."""
+        for hop in [hop for hop in self._under_way if hop.stands_still()]:
+            self.turned_slow(hop)
+        looking = asyncio.get_running_loop().call_later(_LOOK, self._look) if self._under_way else None
+        self._next_look = looking
+
+    def turned_slow(self, hop: _Hop) -> None:
         """A hop is busy with one long read: answer what it finished, and let another hop have the rest."""
+        if hop not in self._under_way:
+            return
+        self._under_way.discard(hop)
+        hop.slow = True
         hop.settle()
-        self._queue.extendleft(reversed(rest))
+        self._queue.extendleft(reversed(hop.take_back()))
         self._quick -= 1
         if self._queue:
             self._start()
 
 
 class _Hop:
-    """Some reads on their way through a reader's thread."""
+    """Some reads on their way through a reader's thread.
 
-    def __init__(self, reads: Reads, group: list[_Asked]) -> None:
+    The thread takes them one by one from the same end as the event loop takes back what is left; `popleft` gives each
+    to one of the two.
+    """
+
+    def __init__(self, reads: Reads, group: Sequence[_Asked]) -> None:
         self._reads = reads
-        self._group = group
+        self._left = deque(group)
         self._loop = asyncio.get_running_loop()
-        self._at = 0
+        self._running: _Asked | None = None
         self._done: deque[tuple[asyncio.Future[Any], Any]] = deque()
+        self._told = False
+        self._left_before: int | None = None
         self.slow = False
 
     def work(self, db: sqlite3.Connection) -> None:
@@ -104,25 +134,54 @@ class _Hop:
         self._reads.limit.bound(db)
         db.set_progress_handler(self._tick, _SLOW)
         try:
-            while self._at < len(self._group):
-                work, future = self._group[self._at]
-                if not future.cancelled():
-                    self._reads.limit.apply()
-                    try:
-                        self._done.append((future, work(db)))
-                    except Exception as error:  # noqa: BLE001  # of this read alone
-                        self._done.append((future, error))
-                self._at += 1
+            while self._take():
+                self._run_one(db)
         finally:
             db.set_progress_handler(None, 0)
 
+    def _take(self) -> bool:
+        try:
+            self._running = self._left.popleft()
+        except IndexError:
+            self._running = None  # the connection remembers this hop for a while: it must not hold what was read
+        return self._running is not None
+
+    def _run_one(self, db: sqlite3.Connection) -> None:
+        assert self._running is not None
+        work, future = self._running
+        if not future.cancelled():
+            self._reads.limit.apply()
+            try:
+                self._done.append((future, work(db)))
+            except StatementError as error:
+                self._done.append((future, error.alone()))
+            except Exception as error:  # noqa: BLE001  # of this read alone
+                traceback.clear_frames(error.__traceback__)  # they may hold rows
+                self._done.append((future, error))
+
     def _tick(self) -> bool:
-        if not self.slow:
-            self.slow = True
-            rest = self._group[self._at + 1 :]
-            del self._group[self._at + 1 :]
-            self._loop.call_soon_threadsafe(self._reads.turned_slow, self, rest)
-        return self._reads.limit.passed() or self._group[self._at][1].cancelled()  # nobody waits for it any more
+        if not self._told:
+            self._told = True
+            self._loop.call_soon_threadsafe(self._reads.turned_slow, self)
+        nobody_waits = self._running is not None and self._running[1].cancelled()
+        return nobody_waits or self._reads.limit.passed()
+
+    def stands_still(self) -> bool:
+        """On the event loop: whether it is in the same read as when this was asked before."""
+        if self._running is None:  # it still waits for a reader, or is about to end
+            return False
+        before, self._left_before = self._left_before, len(self._left)
+        return before == self._left_before
+
+    def take_back(self) -> list[_Asked]:
+        """On the event loop: the reads that the thread has not taken, which it gets no more."""
+        rest: list[_Asked] = []
+        while self._left:
+            try:
+                rest.append(self._left.popleft())
+            except IndexError:  # the thread was quicker
+                break
+        return rest
 
     def settle(self) -> None:
         """On the event loop: answer what is finished so far."""
@@ -137,4 +196,6 @@ class _Hop:
 
     def fail(self, error: Exception) -> None:
         """The hop did not come to its end: everybody in it who has no answer yet gets this one."""
-        self._done.extend((future, error) for _, future in self._group[self._at :])
+        unanswered = [self._running] if self._running is not None else []
+        self._running = None
+        self._done.extend((future, error) for _, future in [*unanswered, *self.take_back()])
