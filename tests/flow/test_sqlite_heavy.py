@@ -1,5 +1,6 @@
 """Statements that are heavy in one step, where SQLite looks neither at the clock nor at who waits."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
