@@ -189,6 +189,9 @@ class Metrics:
         self.write_commit_seconds = histogram("cutover_write_commit_seconds", "Duration of one group's commit")
         self.write_group_size = histogram("cutover_write_group_size", "Requests in one group", buckets=_SIZES)
         self.open_transactions = gauge("cutover_open_transactions", "Interactive transactions open")
+        self.open_streams = gauge("cutover_open_streams", "Streams of the front door that outlive a request")
+        self.open_connections = gauge("cutover_open_connections", "Connections to the front door")
+        self.open_sockets = gauge("cutover_open_sockets", "WebSockets among them")
         self.held_writes = gauge("cutover_held_writes", "Writes waiting for a switch")
 
         self.switches = counter("cutover_switches", "Switches by direction and outcome", "direction", "outcome")

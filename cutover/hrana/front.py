@@ -46,6 +46,9 @@ class Front:
             limit_of_client=settings.max_streams_per_client,
         )
         self.sockets = Sockets(self.streams, self.access, metrics, self.waiting, max_message=settings.max_request_bytes)
+        metrics.open_streams.set_function(lambda: len(self.streams))
+        metrics.open_connections.set_function(lambda: len(self.watch))
+        metrics.open_sockets.set_function(lambda: len(self.sockets))
         self._metrics = metrics
         self._verbose = verbose()
         self._slow = settings.slow_statement or inf

@@ -71,6 +71,10 @@ class Sockets:
         self.max_message = max_message
         self._open: set[Socket] = set()
 
+    def __len__(self) -> int:
+        """Number of sockets that are open."""
+        return len(self._open)
+
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer `GET /`; returns when the socket is closed and its streams are being closed."""
         if "websocket" not in request.headers.get("upgrade", "").lower():

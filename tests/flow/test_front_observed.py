@@ -326,3 +326,23 @@ async def test_a_socket_has_the_id_of_its_upgrade(way: WriteThrough) -> None:
     for event in ("statement", "socket"):
         (line,) = [line for line in lines if line["event"] == event]
         assert (line["request_id"], line["trace_id"]) == ("socket-1", TRACE[3:35])
+
+
+async def test_what_is_open_is_told(way: WriteThrough) -> None:
+    async with listening(way) as (door, client):
+
+        def told(what: str) -> float:
+            found = door.front.sockets.metrics.registry.get_sample_value(f"cutover_open_{what}")
+            assert found is not None
+            return found
+
+        assert (told("streams"), told("sockets")) == (0, 0)
+        socket = await connect(client)
+        await socket.ask("open_stream", stream_id=1)
+        async with client.post("/v2/pipeline", json={"requests": []}) as answer:
+            assert (await answer.json())["baton"]
+        assert (told("streams"), told("sockets"), told("connections")) == (2, 1, 2)
+        await socket.ask("close_stream", stream_id=1)
+        assert told("streams") == 1
+        await socket.raw.close()
+        await eventually("the socket is gone", lambda: (told("sockets"), told("connections")) == (0, 1))
