@@ -1,16 +1,14 @@
 """Limits of the front door: each refusal has its code, changes nothing, and leaves the stream usable."""
 
-import gc
 import json
-import tracemalloc
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.flow.test_front_door import CLOSE, Client, Open, answer, code, door, execute, integer, metrics, way
 from tests.support.front import listening, opened
+from tests.support.memory import keeping_little
 
 __all__ = ["door", "metrics", "way"]
 
@@ -76,22 +74,6 @@ async def test_an_answer_that_is_too_large_is_not_collected_and_changes_nothing(
         results = found["results"][len(begin) :]
         assert [too_large(result) for result in results] == [True, True, True, False, False, False, False]
         assert results[4]["response"]["result"]["rows"] == [[integer(ROWS)]]
-
-
-@contextmanager
-def keeping_little(most: int) -> Iterator[None]:
-    """What is done inside leaves no more than this in memory, and that before the garbage collector comes by."""
-    gc.collect()
-    gc.disable()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        yield
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-        gc.enable()
-    assert after - before < most
 
 
 LARGE = "hex(zeroblob(2000000))"

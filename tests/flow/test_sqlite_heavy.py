@@ -16,6 +16,7 @@ from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.reading import Reads
 from cutover.stores.sqlite.schemacopy import SchemaCopies
 from cutover.stores.sqlite.store import SqliteStore
+from tests.support.memory import keeping_little
 
 
 @pytest.fixture
@@ -136,3 +137,15 @@ async def test_one_that_is_stuck_takes_no_place_from_the_quick(reads: Reads) -> 
     assert not stuck.done()
     stuck.cancel()
     go.set()
+
+
+async def test_answers_are_not_kept_by_the_connections_that_read_them(executor: SqliteExecutor) -> None:
+    large = one("SELECT hex(zeroblob(2000000))")
+    session = executor.session()
+    try:
+        with keeping_little(2_000_000):
+            await asyncio.gather(*(executor.run(large) for _ in range(4)))
+            await session.batch([*one("BEGIN"), *large])
+            await asyncio.sleep(0)  # the event loop itself holds what it answered last
+    finally:
+        await session.close()

@@ -34,8 +34,8 @@ class Connection(aiosqlite.Connection):
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` with the plain connection on its thread. A cancelled caller does not stop `work`."""
-        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]  # aiosqlite has no types here
-        return result
+        box: list[T] = await self._execute(_boxed, work, self._conn)  # type: ignore[no-untyped-call]  # aiosqlite has none
+        return box.pop()
 
     def start(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """As `run`, for one who is never cancelled: without a task, and the turns of the event loop that one takes."""
@@ -53,6 +53,11 @@ class Connection(aiosqlite.Connection):
     async def ended(self) -> None:
         """Wait for the thread of a connection that could not be made; it still has an answer to give to this loop."""
         await asyncio.to_thread(self._thread.join)
+
+
+def _boxed(work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> list[T]:
+    """The result, to be taken out: the thread remembers what it returned last, for as long as it has nothing to do."""
+    return [work(db)]
 
 
 async def settled(work: Awaitable[T], stop: Callable[[], object] | None = None) -> T:
