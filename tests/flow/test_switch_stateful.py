@@ -22,7 +22,7 @@ from tests.support.stateful.world import scratch
 
 _LONG = int(os.environ.get("CUTOVER_TEST_STATEFUL_EXAMPLES", "0"))
 """Examples of a run that is another each time; not set, the same few are played."""
-_EXAMPLES = 14
+_EXAMPLES = 20
 
 
 def everything_happened(tally: Counter[str]) -> bool:
