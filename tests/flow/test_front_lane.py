@@ -12,7 +12,7 @@ from cutover.hrana.heads import read_head
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings
 from cutover.write_through import WriteThrough
-from tests.support.front import opened
+from tests.support.front import eventually, opened
 
 LARGEST = 1 << 17
 
@@ -151,12 +151,9 @@ async def test_a_write_whose_client_left_while_it_was_held_is_not_made(
     await way.hold(0)
     _, writer = await asyncio.open_connection("127.0.0.1", front[1])
     writer.write(request("INSERT INTO t(a) VALUES ('nobody')"))
-    async with asyncio.timeout(5):
-        while not way.held:
-            await asyncio.sleep(0)
-        writer.close()
-        while way.held:
-            await asyncio.sleep(0)
+    await eventually("the write is held", lambda: way.held)
+    writer.close()
+    await eventually("the write is forgotten", lambda: not way.held)
     await way.resume(way.member, way.epoch)
     reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
     writer.write(request("INSERT INTO t(a) VALUES ('somebody')"))
@@ -172,9 +169,7 @@ async def test_closing_answers_what_runs_and_ends_what_rests(front: tuple[FrontD
     await way.hold(0)
     reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
     writer.write(request("INSERT INTO t(a) VALUES ('last')"))
-    async with asyncio.timeout(5):
-        while not way.held:
-            await asyncio.sleep(0)
+    await eventually("the write is held", lambda: way.held)
     closing = asyncio.ensure_future(front[0].close())
     assert await idle.read() == b""
     await way.resume(way.member, way.epoch)
