@@ -30,22 +30,27 @@ async def body_of(front: Front, request: web.Request) -> AsyncIterator[bytes]:
     if not waiting.fits(told):
         raise NotRead(full("request"))
     parts: list[bytes] = []
-    held = 0
     try:
-        async with asyncio.timeout(front.settings.request_timeout or None) as patience:
+        await _take(front, request, parts)
+        yield parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        waiting.give(sum(map(len, parts)))
+
+
+async def _take(front: Front, request: web.Request, parts: list[bytes]) -> None:
+    """Read the body; what `parts` holds is counted as waiting, also if this fails."""
+    largest, size = front.settings.max_request_bytes, 0
+    try:
+        async with asyncio.timeout(front.settings.request_timeout or None):
             async for part in _parts(request):
-                if held + len(part) > largest:
-                    raise web.HTTPRequestEntityTooLarge(largest, held + len(part))
-                if not waiting.take(len(part)):
+                size += len(part)
+                if size > largest:
+                    raise web.HTTPRequestEntityTooLarge(largest, size)
+                if not front.waiting.take(len(part)):
                     raise NotRead(full("request"))
-                held += len(part)
                 parts.append(part)
-            patience.reschedule(None)
-            yield parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
         raise NotRead(late()) from None
-    finally:
-        waiting.give(held)
 
 
 async def _parts(request: web.Request) -> AsyncIterator[bytes]:

@@ -464,3 +464,14 @@ async def test_what_is_sent_along_in_a_transaction_that_was_taken_away_does_not_
         again = [execute("INSERT INTO t(a) VALUES ('again')"), execute("SELECT group_concat(a) FROM t"), CLOSE]
         rows = (await answer(client, *again, baton=found["baton"]))["results"][1]["response"]["result"]["rows"]
         assert rows == [[{"type": "text", "value": "of another,again"}]]
+
+
+async def test_a_timeout_within_the_work_is_not_a_slow_client(door: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is told that its request came too late takes it for not executed."""
+
+    async def overdue(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("cutover.hrana.front.Front.execute", overdue)
+    response = await (await door()).post("/v1/execute", data=b"{}")
+    assert (response.status, (await response.json())["code"]) == (500, "OUTCOME_UNKNOWN")
