@@ -10,6 +10,7 @@ import pytest
 
 from cutover.errors import StatementError
 from cutover.metrics import Metrics
+from cutover.model.control import Control
 from cutover.model.statement import Statement
 from cutover.stores.sqlite.courtesy import Courtesy
 from cutover.stores.sqlite.executor import SqliteExecutor
@@ -91,3 +92,16 @@ async def test_who_begins_while_we_write_reads_what_we_wrote(store: SqliteStore,
         other.executescript(OURS[0])
         other.close()
     await reading
+
+
+async def test_the_anchor_of_the_audit_log_is_as_polite(store: SqliteStore, session: SqliteSession) -> None:
+    await store.initialise(Control("pair", "sqlite", 1, generation=1))
+    await run(session, "BEGIN", "SELECT * FROM t")
+    ours = asyncio.create_task(store.anchor(1, "digest"))
+    await turns()
+    assert not ours.done()
+    await run(session, "INSERT INTO t(a) VALUES ('x')", "COMMIT")
+    await ours
+    control = await store.control()
+    assert control is not None
+    assert (control.audit_sequence, control.audit_hash) == (1, "digest")

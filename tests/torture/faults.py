@@ -62,7 +62,14 @@ class Faults:
         """Wait until a store's control row says that a switch is under way."""
         until = time.monotonic() + 30
         while time.monotonic() < until and not self.switch_over.is_set():
-            with suppress(sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with suppress(
+                sqlite3.Error,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                OSError,
+                TimeoutError,
+            ):
                 if await states(self.place) != {"steady"}:
                     return True
             await asyncio.sleep(0.004)
@@ -173,7 +180,9 @@ class Faults:
 
     async def _idle(self, lasting: float) -> None:
         """A native transaction that has written, and is left open."""
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        with suppress(
+            asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
+        ):
             connection = await asyncpg.connect(self.place.native, timeout=3)
             try:
                 await connection.execute("BEGIN", timeout=3)

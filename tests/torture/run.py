@@ -57,8 +57,10 @@ async def run(wish: Wish) -> Verdict:
     schema = MARKERS + "".join(workload.schema for workload in workloads)
     async with Place.open(schema) as place:
         account = Account(Ledger(place.folder / "ledger.jsonl"), wish.quiet)
-        verdict = await _Run(wish, place, account, workloads).perform()
-        account.ledger.close()
+        try:
+            verdict = await _Run(wish, place, account, workloads).perform()
+        finally:
+            account.ledger.close()
         if verdict.problems or wish.keep is not None:
             verdict.kept = wish.keep or place.folder.with_name(place.folder.name + "-kept")
             (place.folder / "events.txt").write_text("\n".join([*account.events, *verdict.problems]) + "\n")

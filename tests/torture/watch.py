@@ -27,6 +27,9 @@ _COPIED = {
     "sqlite": "SELECT table_name FROM _cutover_backfill WHERE state = 'done'",
     "postgres": "SELECT table_name FROM cutover.backfill WHERE state = 'done'",
 }
+_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""What a driver says of a server that is gone. The internal error: the server said farewell to a connection just as it
+was about to ask."""
 
 
 class Watch:
@@ -68,7 +71,7 @@ class Watch:
                 else:
                     async with asyncio.timeout(8):
                         rows = await _postgres_snapshot(self.place.native, everything)
-            except (sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except (sqlite3.Error, *_AWAY) as error:
                 self.account.counts[f"snapshots of {store} not to be had"] += 1
                 if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
                     self.account.problem("a damaged file", str(error))

@@ -18,7 +18,7 @@ from cutover import clock
 class Courtesy:
     """Who is in a transaction that has only read, and whether a write of ours is under way."""
 
-    def __init__(self, patience: float = 1.0) -> None:
+    def __init__(self, patience: float = 5.0) -> None:
         """`patience`: seconds that a write of ours waits for such transactions; there may always be one."""
         self._patience = patience
         self._open = 0
@@ -41,9 +41,9 @@ class Courtesy:
             self._nobody.set()
 
     @asynccontextmanager
-    async def write(self, turn: asyncio.Lock) -> AsyncIterator[None]:
-        """The turn for a write of ours, when nobody minds or patience has ended. Nobody waits for us meanwhile."""
-        deadline = clock.monotonic() + self._patience
+    async def write(self, turn: asyncio.Lock, patience: float | None = None) -> AsyncIterator[None]:
+        """The turn for a write of ours, when nobody minds or patience (seconds) has ended. Nobody waits meanwhile."""
+        deadline = clock.monotonic() + (self._patience if patience is None else patience)
         while True:
             left = deadline - clock.monotonic()
             if left > 0 and self._open:

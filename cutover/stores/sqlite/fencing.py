@@ -35,10 +35,17 @@ async def write_within(
             hint="Have that one end its transaction, then repeat; open interactive ones end with their timeout.",
         ) from None
     try:
-        left = max(deadline - monotonic(), 0.0)
-        await settled(writer.run(lambda connection: _within(connection, left, usual, path, work)))
+        await write_in_turn_within(writer, path, (max(deadline - monotonic(), 0.0), usual), work)
     finally:
         turn.release()
+
+
+async def write_in_turn_within(
+    writer: Connection, path: str, timeouts: tuple[float, float], work: Callable[[sqlite3.Connection], None]
+) -> None:
+    """The same for one who has the turn."""
+    timeout, usual = timeouts
+    await settled(writer.run(lambda connection: _within(connection, timeout, usual, path, work)))
 
 
 def _within(

@@ -24,7 +24,7 @@ from cutover.stores.sqlite.applier import FenceWatch, open_applier
 from cutover.stores.sqlite.capture import LogToken
 from cutover.stores.sqlite.connection import Connection, in_transaction, open_connection, settled, speaking
 from cutover.stores.sqlite.courtesy import Courtesy
-from cutover.stores.sqlite.fencing import write_within
+from cutover.stores.sqlite.fencing import write_in_turn_within, write_within
 from cutover.stores.sqlite.owner import OwnerLock, holders
 from cutover.stores.sqlite.probe import probe
 from cutover.stores.sqlite.readers import Readers
@@ -38,6 +38,9 @@ _log = get_logger("sqlite")
 
 _ANCHOR_TIMEOUT = 1.0
 """Seconds to get the write lock for the audit log's anchor, which the next record moves anyway."""
+
+_ANCHOR_PATIENCE = 1.5
+"""Seconds that it waits for transactions that have read; whoever writes a record waits a little longer."""
 
 _MOST_PASSED_OVER = 10_000
 """Entries that are mirrored and still in the log."""
@@ -211,9 +214,11 @@ class SqliteStore:
 
     async def anchor(self, sequence: int, digest: str) -> None:
         """Head of the audit log. Gives up soon: a fence that is about to be raised must not queue behind it."""
-        await self._within(
-            _ANCHOR_TIMEOUT, lambda c: control.put_anchor(c, sequence, digest), "anchoring the audit log"
-        )
+        timeouts = (_ANCHOR_TIMEOUT, self._busy_timeout)
+        async with speaking("anchoring the audit log"), self.courtesy.write(self.writer_turn, _ANCHOR_PATIENCE):
+            await write_in_turn_within(
+                self._writer, self.path, timeouts, lambda c: control.put_anchor(c, sequence, digest)
+            )
 
     async def identity(self) -> Identity | None:
         """A file is no server."""

@@ -71,7 +71,7 @@ class NativeDoor(Door):
         elif self._connection.is_in_transaction():
             try:
                 await self._connection.execute("ROLLBACK", timeout=2)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
                 self._drop()
         return Told("unknown" if doubtful else "refused", state, str(error))
 
