@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.assigning import Assigning
+from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.comparing import collated
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Scope, table_source
@@ -187,6 +188,8 @@ def _named(table: Table, name: str) -> Column:
     for column in table.columns:
         if column.name.lower() == name.lower():
             return column
+    if name.lower() in ROWID_NAMES and table.rowid_alias is not None:
+        return _named(table, table.rowid_alias)
     raise Refused(f"Column {name} of table {table.name}, which is not mirrored,")
 
 

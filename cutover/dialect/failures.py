@@ -124,7 +124,7 @@ def _source(target: str, table: Table | None) -> str:
     if table is not None:
         for column in table.columns:
             if column.target == target:
-                return column.name
+                return "rowid" if column.hidden else column.name
     return target
 
 

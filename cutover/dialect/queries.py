@@ -195,7 +195,7 @@ class Queries:
             if qualifier and source.alias != qualifier:
                 continue
             for column in source.columns:
-                if column.merged and not qualifier:
+                if column.hidden or (column.merged and not qualifier):
                     continue
                 name = exp.Column(this=identifier(column.name), table=identifier(source.alias))
                 columns.append((column.name, self.expressions.typed(name, scope)))

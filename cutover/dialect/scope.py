@@ -36,6 +36,11 @@ class SourceColumn:
     merged: bool = False
     """The right-hand column of USING: found by a qualified name only, and not in `*`."""
 
+    @property
+    def hidden(self) -> bool:
+        """Whether it is a hidden rowid: found by the rowid's names, and never in `*`."""
+        return self.column is not None and self.column.hidden
+
 
 @dataclass(slots=True)
 class Source:

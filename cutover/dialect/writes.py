@@ -77,7 +77,11 @@ class Writes:
         table, source, target = self._target(node.this.this if isinstance(node.this, exp.Schema) else node.this)
         scope = Scope(sources=[source])
         with_clause = self.queries.with_clause(node, scope)
-        columns = [_column(table, name.name) for name in listed] if listed else list(table.columns)
+        columns = (
+            [_column(table, name.name) for name in listed]
+            if listed
+            else [column for column in table.columns if not column.hidden]
+        )
         self.context.nulls_matter = conflict is not None
         self._replacing = conflict == "REPLACE"
         body = node.expression

@@ -36,6 +36,8 @@ class Column:
     """How SQLite's values are spelled, for the way back; empty where nothing is known."""
     exact: bool = False
     """Part of the key: only values in exactly the column's format are mirrored."""
+    hidden: bool = False
+    """The rowid of a SQLite table that has no other key: statements see it by its names only."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class Pairing:
             column.name
             for column in self.source.columns
             if not self._ignored(column.name)
+            and not column.hidden
             and column.name not in renames
             and counterpart(column.name, self.there, self.chosen) is None
             and (not column.generated or (self.known and self.known.sqlite.column(column.name) is None))

@@ -12,9 +12,15 @@ from cutover.model.table import Column
 from cutover.schema.codecs import FITTING, base_of, codec_for
 from cutover.schema.findings import Finding
 from cutover.schema.postgres_schema import PostgresColumn, PostgresTable
-from cutover.schema.sqlite_schema import SqliteColumn, SqliteTable
+from cutover.schema.sqlite_schema import ROWID, SqliteColumn, SqliteTable
 from cutover.schema.types import Histogram, choose_type, normal_type
 from cutover.settings import ColumnSettings, TableSettings
+
+_ROWID_KEY = (
+    f"The table has no key, so SQLite's hidden rowid tells its rows apart: it is column {ROWID} on Postgres, where "
+    "`SELECT *` in Postgres's own SQL shows it."
+)
+_ROWID_KEY_TODO = "VACUUM gives such rows new numbers, after which the table is copied again; a primary key avoids it."
 
 Histograms = Mapping[tuple[str, str], Histogram]
 """By (table, column): what the columns hold whose declared type does not say."""
@@ -65,6 +71,8 @@ def match_columns(match: Match, histograms: Histograms) -> None:
     given = {name.lower(): each for name, each in match.settings.columns.items()}
     for column in match.source.columns:
         chosen = given.get(column.name.lower(), ColumnSettings())
+        if column.hidden and not _takes_rowid(match):
+            continue
         if chosen.ignore:
             match.says("column_ignored", "The configuration leaves this column out.", column=column.name, warns=True)
         elif match.target is not None:
@@ -75,6 +83,11 @@ def match_columns(match: Match, histograms: Histograms) -> None:
             _create(match, column, chosen, histograms.get((match.source.name, column.name)))
     if match.target is not None:
         _unmatched(match, match.target)
+
+
+def _takes_rowid(match: Match) -> bool:
+    """Whether the hidden rowid is the key: there is none in the configuration, and Postgres has a place for it."""
+    return not match.settings.key and (match.target is None or match.target.column(ROWID) is not None)
 
 
 def _create(match: Match, column: SqliteColumn, chosen: ColumnSettings, histogram: Histogram | None) -> None:
@@ -104,6 +117,7 @@ def _has_codec(match: Match, column: Column) -> bool:
 def _mapped(column: SqliteColumn, target: PostgresColumn, chosen: ColumnSettings) -> Column:
     return Column(
         name=column.name,
+        hidden=column.hidden,
         declared=column.declared,
         affinity=column.affinity,
         target=target.name,
@@ -224,8 +238,12 @@ def _unmatched(match: Match, target: PostgresTable) -> None:
 def choose_key(match: Match) -> tuple[str, ...]:
     """The key in source names, in order; empty (and said) if there is none that is sure to name one row."""
     source = match.source
-    if match.settings.key and not source.primary_key:
+    hidden = any(column.hidden for column in source.columns)
+    if match.settings.key and (hidden or not source.primary_key):
         return _configured_key(match)
+    if hidden and match.column(ROWID) is not None:
+        match.says("rowid_key", _ROWID_KEY, _ROWID_KEY_TODO)
+        return _usable(match, source.primary_key)
     if match.settings.key and {name.lower() for name in match.settings.key} != {
         name.lower() for name in source.primary_key
     }:
@@ -235,18 +253,19 @@ def choose_key(match: Match) -> tuple[str, ...]:
             "Remove `key` from the configuration.",
             warns=True,
         )
-    if source.primary_key:
+    if source.primary_key and not hidden:
         return _usable(match, source.primary_key)
     for index in sorted(source.unique, key=lambda index: (len(index.columns), index.name)):
         columns = [source.column(name) for name in index.columns if name is not None]
         if index.partial or len(columns) != len(index.columns):
             continue
-        if all(column and column.not_null and not column.generated for column in columns):
+        if all(column and column.not_null and not column.generated and not column.hidden for column in columns):
             return _usable(match, tuple(column.name for column in columns if column))
     match.blocks(
         "no_key",
         "The table has no primary key and no unique index over NOT NULL columns, so its rows cannot be told apart.",
-        "Add a primary key in SQLite, name key columns in the configuration, or set ignore = true.",
+        f"Add a primary key in SQLite, name key columns in the configuration, add {ROWID} BIGINT PRIMARY KEY to the "
+        "table on Postgres, or set ignore = true.",
     )
     return ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +12,9 @@ from cutover.model.table import UniqueIndex
 from cutover.schema.createsql import TableText, read_create_index, read_create_table
 
 Affinity = Literal["INTEGER", "TEXT", "BLOB", "REAL", "NUMERIC"]
+
+ROWID = "_rowid_"
+"""What a table's hidden rowid is called, on both sides. SQLite knows it by this name unless a column has it."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class SqliteColumn:
     collation: str
     generated: str = ""
     """The expression of a generated column; empty for an ordinary one."""
+    hidden: bool = False
+    """The rowid of a table that has no other key: no declared column, and not in `*`."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +206,13 @@ class _Reader:
         primary_key = tuple(row[0] for row in sorted(info, key=lambda row: row[4]) if row[4])
         indexes = self._indexes(name)
         is_alias = bool(primary_key) and not any(index.origin == "pk" for index in indexes)
+        columns = tuple(_column(row, text) for row in info)
+        if not primary_key and _needs_rowid(columns, indexes):
+            columns += (SqliteColumn(ROWID, "INTEGER", "INTEGER", True, None, "BINARY", hidden=True),)  # not null
+            primary_key, is_alias = (ROWID,), True
         return SqliteTable(
             name=name,
-            columns=tuple(_column(row, text) for row in info),
+            columns=columns,
             primary_key=primary_key,
             # Exactly the INTEGER PRIMARY KEY has no index of its own; "INTEGER PRIMARY KEY DESC" has one.
             rowid_alias=primary_key[0] if is_alias else None,
@@ -257,6 +266,14 @@ class _Reader:
 
     def _primary_key(self, table: str) -> tuple[str, ...]:
         return tuple(row[0] for row in self._all("SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk", table))
+
+
+def _needs_rowid(columns: Sequence[SqliteColumn], indexes: Sequence[SqliteIndex]) -> bool:
+    """Whether nothing but the rowid is sure to tell the rows apart, and SQLite can be asked for it."""
+    sure = {column.name for column in columns if column.not_null and not column.generated}
+    if any(index.unique and not index.partial and sure.issuperset(index.columns) for index in indexes):
+        return False
+    return all(column.name.lower() != ROWID for column in columns)
 
 
 def _column(row: tuple[Any, ...], text: TableText) -> SqliteColumn:

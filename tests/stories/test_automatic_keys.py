@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from tests.support.checks import settled
-from tests.support.service import Service, create
+from tests.support.postgres import native
+from tests.support.service import Service, create, until
 
 END = 2**63 - 1
 
@@ -55,6 +57,52 @@ async def test_no_key_is_given_twice(tmp_path: Path, sqlite_path: str, postgres_
         await switched(service, "promote")
         assert await insert(service, "counted") == 104
         assert await insert(service, "loose") == 4
+        assert await service.stop() == 0
+    finally:
+        await service.kill()
+
+
+async def test_tables_without_a_key_go_there_and_back(tmp_path: Path, sqlite_path: str, postgres_url: str) -> None:
+    create(
+        sqlite_path,
+        "CREATE TABLE notes(a TEXT, b INTEGER); CREATE TABLE sparse(a TEXT UNIQUE, b INTEGER);"
+        "INSERT INTO notes VALUES ('same', 1), ('same', 1), ('gone', 2), ('late', 3); DELETE FROM notes WHERE b = 2;"
+        "INSERT INTO sparse VALUES (NULL, 1), ('x', 2), (NULL, 1);",
+    )
+    service = Service(tmp_path, sqlite_path, postgres_url)
+    await service.start()
+
+    async def notes() -> list[list[object]]:
+        return await service.rows("SELECT rowid, * FROM notes ORDER BY rowid")
+
+    try:
+        await service.up()
+        await service.sql("INSERT INTO notes VALUES ('same', 1)")
+        await service.sql("INSERT OR REPLACE INTO sparse VALUES ('x', 5)")
+        await settled(service)
+        assert (await service.verified())["drift_rows"] == 0
+        before = await notes()
+        assert [row[0] for row in before] == [1, 2, 4, 5]
+        direct = sqlite3.connect(sqlite_path, isolation_level=None)
+        direct.execute("VACUUM")  # and gives the rows new numbers
+        direct.execute("DELETE FROM notes WHERE b = 3")
+        direct.close()
+        assert [row[0] for row in await notes()] == [1, 2, 4]
+        async with native(postgres_url) as postgres:
+
+            async def copied() -> bool:
+                rows = await postgres.fetch("SELECT _rowid_ FROM notes ORDER BY 1")
+                return [row[0] for row in rows] == [1, 2, 4]
+
+            await until(copied, "the rows under their new numbers")
+        await switched(service, "promote")
+        assert await notes() == [[1, "same", 1], [2, "same", 1], [4, "same", 1]]
+        await service.sql("DELETE FROM notes WHERE rowid = 2")
+        await service.sql("INSERT INTO notes VALUES ('new', 7)")
+        await service.sql("UPDATE sparse SET b = b + 1 WHERE a IS NULL")
+        await switched(service, "demote")
+        assert [row[1:] for row in await notes()] == [["same", 1], ["same", 1], ["new", 7]]
+        assert await service.rows("SELECT * FROM sparse ORDER BY b, a") == [[None, 2], [None, 2], ["x", 5]]
         assert await service.stop() == 0
     finally:
         await service.kill()

@@ -271,8 +271,11 @@ def test_collations_that_differ_are_told() -> None:
         ("a TEXT NOT NULL UNIQUE, b INT", (), ("a",)),
         ("a TEXT, b INT NOT NULL, c INT NOT NULL, UNIQUE (b, c)", (), ("b", "c")),
         ("a TEXT NOT NULL, b INT", ("A",), ("a",)),
-        ("a TEXT UNIQUE, b INT", (), ()),
-        ("a TEXT, b INT", (), ()),
+        ("a TEXT UNIQUE, b INT", (), ("_rowid_",)),
+        ("a TEXT, b INT", (), ("_rowid_",)),
+        ("a TEXT, b INT, rowid TEXT", (), ("_rowid_",)),
+        ("a TEXT, b INT, _RowId_ TEXT", (), ()),
+        ("a TEXT, b INT", ("b",), ("b",)),
         ("a TEXT, b INT", ("c",), ()),
     ],
 )
@@ -287,7 +290,18 @@ def test_a_partial_or_expression_index_is_no_key() -> None:
         "CREATE TABLE t (a TEXT NOT NULL); CREATE UNIQUE INDEX i ON t (a) WHERE a > 'b';"
         "CREATE UNIQUE INDEX j ON t (lower(a))"
     )
-    assert codes(map_tables(schema, None, Settings())) == [("t", "", "no_key")]
+    assert map_tables(schema, None, Settings()).tables[0].key == ("_rowid_",)
+
+
+def test_a_hidden_rowid_needs_a_place_on_postgres() -> None:
+    schema = source("CREATE TABLE t (a TEXT NOT NULL)")
+    text, number = PostgresColumn("a", "text", not_null=True), PostgresColumn("_rowid_", "bigint", not_null=True)
+    key = PostgresIndex("k", ("_rowid_",), unique=True, primary=True)
+    without = map_tables(schema, target(PostgresTable("t", "owner", (text,), ())), Settings())
+    assert codes(without) == [("t", "", "no_key")]
+    mapping = map_tables(schema, target(PostgresTable("t", "owner", (text, number), (key,))), Settings())
+    assert [(column.name, column.hidden) for column in one(mapping).columns] == [("a", False), ("_rowid_", True)]
+    assert one(mapping).key == ("_rowid_",)
 
 
 def test_a_configured_key_that_nothing_enforces_is_warned_about_and_one_in_vain_too() -> None:

@@ -133,7 +133,7 @@ def test_expressions_are_read_from_the_text() -> None:
 
 
 def test_columns_added_later_are_read_too() -> None:
-    table = only("CREATE TABLE t (a TEXT); ALTER TABLE t ADD COLUMN b TEXT DEFAULT 'x' COLLATE NOCASE")
+    table = only("CREATE TABLE t (a TEXT PRIMARY KEY); ALTER TABLE t ADD COLUMN b TEXT DEFAULT 'x' COLLATE NOCASE")
     assert [(column.name, column.collation, column.default) for column in table.columns] == [
         ("a", "BINARY", None),
         ("b", "NOCASE", "'x'"),

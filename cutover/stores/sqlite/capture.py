@@ -17,6 +17,7 @@ from cutover.model.control import Control
 from cutover.model.table import Table, Tables
 from cutover.model.values import Pending
 from cutover.stores.sqlite.control import (
+    ROWIDS,
     create_own_tables,
     exists,
     last_entry,
@@ -36,6 +37,7 @@ from cutover.stores.sqlite.triggers import (
 )
 
 _FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
+_FAR = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ class _Schema:
         """Changes with the definition of the table or of its indexes; triggers do not count. Empty: no such table."""
         rows = self.definitions.get(_folded(table), [])
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if any(row[0] == "table" for row in rows) else ""
+
+    def indexed(self, table: str) -> bool:
+        """Whether the table has an index; VACUUM then leaves its rowids as they are."""
+        return any(kind == "index" for kind, _, _ in self.definitions.get(_folded(table), []))
 
 
 def _folded(name: str) -> str:
@@ -138,6 +144,8 @@ def record_schema(connection: sqlite3.Connection, tables: Tables) -> None:
     rows = [(table.name, schema.fingerprint(table.name)) for table in tables]
     rows.append(("", json.dumps(application_tables(connection))))
     connection.executemany("INSERT INTO _cutover_schema (table_name, fingerprint) VALUES (?, ?)", rows)
+    connection.execute(f"DELETE FROM {ROWIDS}")
+    connection.execute(f"INSERT INTO {ROWIDS} (rowid, note) VALUES (?, 'moves with VACUUM')", (_FAR,))
 
 
 # -- capture ---------------------------------------------------------------------------------------------------------
@@ -231,6 +239,8 @@ def _table_problems(
     if not fingerprint:
         return [f"Table {table.name} is gone."]
     found = []
+    if table.name in recorded and not schema.indexed(table.name) and _by_rowid(table) and _numbered_anew(connection):
+        found.append(f"VACUUM gave the rows of table {table.name} new numbers, and they have no other key.")
     if recorded.get(table.name, fingerprint) != fingerprint:
         found.append(f"The definition of table {table.name} or of its indexes changed.")
     if control is None or control.primary == "sqlite":
@@ -239,6 +249,16 @@ def _table_problems(
     if control is not None and fenced(control):
         found += _trigger_problems(schema, table, fence_triggers(table, control), "The fence")
     return found
+
+
+def _by_rowid(table: Table) -> bool:
+    return any(column.hidden for column in table.key_columns)
+
+
+def _numbered_anew(connection: sqlite3.Connection) -> bool:
+    """Whether VACUUM ran: a table without index and key is then numbered from 1 on, ours as the application's."""
+    found = exists(connection, ROWIDS) and connection.execute(f"SELECT 1 FROM {ROWIDS} WHERE rowid = ?", (_FAR,))
+    return not found or found.fetchone() is None
 
 
 def fenced(control: Control) -> bool:

@@ -25,6 +25,7 @@ from cutover.model.values import Quarantined
 from cutover.stores.sqlite.keys import decode_key, encode_key
 from cutover.stores.sqlite.triggers import LOG
 
+ROWIDS = "_cutover_rowids"
 _OWN_TABLES = (
     """CREATE TABLE IF NOT EXISTS _cutover_control (
   one INTEGER PRIMARY KEY CHECK (one = 1), pair_id TEXT NOT NULL, primary_store TEXT NOT NULL, epoch INTEGER NOT NULL,
@@ -40,6 +41,8 @@ _OWN_TABLES = (
   table_name TEXT PRIMARY KEY, state TEXT NOT NULL, after TEXT, rows INTEGER NOT NULL, total INTEGER NOT NULL)""",
     # What the schema was when capture or the fence was last made whole; '' holds the set of application tables.
     "CREATE TABLE IF NOT EXISTS _cutover_schema (table_name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL)",
+    # One row with a number that VACUUM would change, as it changes those of the application's tables without a key.
+    f"CREATE TABLE IF NOT EXISTS {ROWIDS} (note TEXT NOT NULL)",
     # The application's own triggers, at rest while this file is the shadow.
     """CREATE TABLE IF NOT EXISTS _cutover_suspended (
   name TEXT PRIMARY KEY, table_name TEXT NOT NULL, sql TEXT NOT NULL)""",

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from cutover.model.control import Control, SwitchState, other
 from cutover.model.table import Column, Table, UniqueIndex
-from cutover.schema.sqlite_schema import quoted, read_sqlite_schema
+from cutover.schema.sqlite_schema import ROWID, quoted, read_sqlite_schema
 
 CAPTURE = "_cutover_capture_"
 FENCE = "_cutover_fence_"
@@ -53,7 +53,10 @@ def read_facts(connection: sqlite3.Connection, table: Table) -> Facts:
     if any(row[6] in (2, 3) for row in rows):
         live = read_sqlite_schema(connection).table(table.name)
         generated = {c.name.lower(): c.generated for c in live.columns if c.generated} if live else {}
-    return Facts(tuple(row[1] for row in rows), alias, generated)
+    names = tuple(row[1] for row in rows)
+    if any(column.hidden for column in table.key_columns) and ROWID not in names:
+        names, alias = (*names, ROWID), ROWID
+    return Facts(names, alias, generated)
 
 
 def capture_triggers(table: Table, facts: Facts) -> dict[str, str]:
