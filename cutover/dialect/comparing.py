@@ -166,10 +166,22 @@ def _texts(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:
 def _dynamic(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:
     if op not in _EQUALITY:
         raise Refused("An ordering of a value that may be text or number")
-    if Kind.BLOB in (left.kind, right.kind):
-        raise Refused("A comparison of a blob with a value that may be text or number")
-    one, two = (side.node if side.kind is Kind.DYNAMIC else call("to_jsonb", side.node) for side in (left, right))
-    return binary(op, one, two)
+    return binary(op, scalar(left), scalar(right))
+
+
+def scalar(typed: Typed) -> exp.Expr:
+    """A value as one of any kind (`schema.codecs.scalars`)."""
+    match typed.kind:
+        case Kind.DYNAMIC:
+            return typed.node
+        case Kind.BLOB:
+            digits = call("encode", typed.node, exp.Literal.string("hex"))
+            return call("jsonb_build_object", exp.Literal.string("blob"), digits)
+        case Kind.REAL:
+            return call("to_jsonb", helper("num", typed.node))
+        case Kind.TEXT:
+            return call("to_jsonb", cast(typed.node, "TEXT"))
+    return call("to_jsonb", typed.node)
 
 
 def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expr:

@@ -24,7 +24,7 @@ from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
-from cutover.schema.codecs import codec_for
+from cutover.schema.codecs import codec_for, scalars
 
 Decoder = Callable[[Any], SqlValue]
 
@@ -202,8 +202,7 @@ def _numeric(value: Decimal) -> SqlValue:
 
 
 def _dynamic(value: str) -> SqlValue:
-    loaded = json.loads(value)
-    return int(loaded) if isinstance(loaded, bool) else loaded
+    return int(value == "true") if value in ("true", "false") else scalars.from_json(value)
 
 
 _DECODERS: dict[Kind, Decoder] = {

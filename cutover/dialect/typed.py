@@ -10,6 +10,7 @@ from sqlglot import exp
 from cutover.errors import StatementError
 from cutover.model.table import Column
 from cutover.model.values import SqlValue
+from cutover.schema.codecs import scalars
 
 
 class Kind(StrEnum):
@@ -59,6 +60,7 @@ KIND_OF_TARGET = {
     "boolean": Kind.BOOL,
     "json": Kind.JSON,
     "jsonb": Kind.JSON,
+    scalars.NAME: Kind.DYNAMIC,
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 
 from cutover.model.table import ForeignKey, Table, Tables
+from cutover.schema.codecs import scalars
 from cutover.schema.ddl import LONGEST_NAME, Ddl
 from cutover.schema.findings import Finding, in_order
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns, nearest, pick
@@ -46,14 +47,19 @@ class Mapping:
 
 
 def map_tables(
-    source: SqliteSchema, target: PostgresSchema | None, settings: Settings, histograms: Histograms | None = None
+    source: SqliteSchema,
+    target: PostgresSchema | None,
+    settings: Settings,
+    histograms: Histograms | None = None,
+    *,
+    born: bool = False,
 ) -> Mapping:
     """Map every table of `source` that is not ignored. Never raises: what is wrong is in the findings.
 
     A `target` of None, or a table that it does not have, means that cutover creates it. `histograms` decide types
-    where the declared ones do not (`profile.read_histograms`).
+    where the declared ones do not (`profile.read_histograms`); `born`: there never were any (`types.choose_type`).
     """
-    return _Mapper(source, target, settings, histograms or {}).map()
+    return _Mapper(source, target, settings, histograms or {}, born).map()
 
 
 @dataclass
@@ -62,6 +68,7 @@ class _Mapper:
     target: PostgresSchema | None
     settings: Settings
     histograms: Histograms
+    born: bool
     findings: list[Finding] = field(default_factory=list)
     mapped: dict[str, Table] = field(default_factory=dict)
     """By source name; those that are adopted are also in `adopted`."""
@@ -87,6 +94,8 @@ class _Mapper:
         statements = ddl.statements
         if statements and self.target is not None and not self.target.exists:
             statements = (f"CREATE SCHEMA {quoted(self.target.name)}", *statements)
+        if any(scalars.NAME in statement for statement in statements):
+            statements = (scalars.CREATE, *statements)
         tables = tuple(self.mapped[name] for name in sorted(self.mapped))
         return Mapping(tables, statements, in_order([*self.findings, *ddl.findings]))
 
@@ -128,7 +137,7 @@ class _Mapper:
         match = Match(source, target, chosen, self.findings)
         if target is None and self.target is not None and wanted in self.target.others:
             match.blocks("name_taken", f"{wanted} exists on Postgres and is not a table.", "Set `target`, or drop it.")
-        match_columns(match, self.histograms)
+        match_columns(match, self.histograms, born=self.born)
         key = choose_key(match) if match.whole else ()
         if target is None:
             _check_names(match, wanted)

@@ -66,7 +66,7 @@ class Match:
         return next((column for column in self.columns if column.name.lower() == name.lower()), None)
 
 
-def match_columns(match: Match, histograms: Histograms) -> None:
+def match_columns(match: Match, histograms: Histograms, *, born: bool = False) -> None:
     """Fill `match.columns`: from the target where it exists, else by what the source holds."""
     given = {name.lower(): each for name, each in match.settings.columns.items()}
     for column in match.source.columns:
@@ -80,7 +80,7 @@ def match_columns(match: Match, histograms: Histograms) -> None:
         elif column.generated:
             continue
         else:
-            _create(match, column, chosen, histograms.get((match.source.name, column.name)))
+            _create(match, column, chosen, histograms.get((match.source.name, column.name)), born=born)
     if match.target is not None:
         _unmatched(match, match.target)
 
@@ -90,9 +90,11 @@ def _takes_rowid(match: Match) -> bool:
     return not match.settings.key and (match.target is None or match.target.column(ROWID) is not None)
 
 
-def _create(match: Match, column: SqliteColumn, chosen: ColumnSettings, histogram: Histogram | None) -> None:
+def _create(
+    match: Match, column: SqliteColumn, chosen: ColumnSettings, histogram: Histogram | None, *, born: bool
+) -> None:
     try:
-        kind = normal_type(chosen.type) if chosen.type else choose_type(column, histogram)
+        kind = normal_type(chosen.type) if chosen.type else choose_type(column, histogram, born=born)
     except SchemaError as error:
         match.blocks("type_undecided", error.message.removeprefix("Column : "), error.hint, column=column.name)
         return

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cutover.errors import SchemaError
 from cutover.model.table import Column
-from cutover.schema.codecs import codec_for
+from cutover.schema.codecs import codec_for, scalars
 from cutover.schema.codecs.names import printed
 from cutover.schema.sqlite_schema import SqliteColumn
 
@@ -50,11 +50,12 @@ def normal_type(written: str) -> str:
     return normal
 
 
-def choose_type(column: SqliteColumn, histogram: Histogram | None) -> str:
+def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool = False) -> str:
     """The type that keeps what the column holds (design: affinity-faithful, not "nice" Postgres types).
 
     A firm affinity (INTEGER, TEXT, REAL) decides; otherwise the data do, and where there are none, the declared name.
-    Raises `SchemaError` if neither settles it.
+    With `born` the table is made on Postgres, where no data will ever say it: a column that may hold anything is then
+    one that can. Raises `SchemaError` if neither settles it.
     """
     if not is_soft(column.affinity):
         return _TYPE_OF_AFFINITY[column.affinity]
@@ -69,6 +70,8 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None) -> str:
             hint=_hint_for_mixed(classes),
         )
     by_name = _by_name(column.declared.upper())
+    if by_name is None and born:
+        return "numeric" if column.affinity == "NUMERIC" else scalars.NAME
     if by_name is None:
         what = f"the declared type {column.declared}" if column.declared else "a column without a declared type"
         raise SchemaError(

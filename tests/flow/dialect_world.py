@@ -134,7 +134,7 @@ async def world(
 
 async def _map(connection: Any, db: sqlite3.Connection, settings: Settings) -> Tables:
     source = read_sqlite_schema(db)
-    mapping = map_tables(source, await read_postgres_schema(connection, "public"), settings)
+    mapping = map_tables(source, await read_postgres_schema(connection, "public"), settings, born=True)
     for statement in mapping.create:
         await connection.execute(statement)
     return map_tables(source, await read_postgres_schema(connection, "public"), settings).tables

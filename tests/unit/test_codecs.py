@@ -147,7 +147,8 @@ def test_types_without_a_codec_are_refused_by_name(kind: str) -> None:
 json_numbers = st.one_of(
     st.integers(-(2**63), 2**63 - 1).map(str),
     st.integers(-(10**30), 10**30).map(str),
-    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    # SQLite itself reads decimals far from 1 with an error in the last place.
+    st.floats(-1e20, 1e20).filter(lambda real: real == 0 or abs(real) > 1e-20).map(repr),
     st.decimals(allow_nan=False, allow_infinity=False, places=4).map(str),
     st.sampled_from(["1.0", "0", "-0", "-0.0", "1e3", "1E-2", "9223372036854775808", "1e400", "5e-324"]),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from cutover.errors import SchemaError, Unrepresentable
 from cutover.model.table import Column
-from cutover.schema.codecs import arrays, decimals, documents, flags, identifiers, moments, plain, times
+from cutover.schema.codecs import arrays, decimals, documents, flags, identifiers, moments, plain, scalars, times
 from cutover.schema.codecs.base import Codec, Foreign
 from cutover.schema.codecs.names import TypeName
 
@@ -73,11 +73,20 @@ _MAKERS: dict[str, Callable[[Column, TypeName], Codec]] = {
     "macaddr8": lambda _column, _name: identifiers.macaddr("macaddr8", 8),
     "citext": lambda column, _name: plain.other_text(column.target_type, "citext", key="citext has keys without case"),
     "name": lambda _column, _name: plain.other_text("name", "name", 63),
+    scalars.NAME: lambda _column, _name: scalars.scalar_codec(),
     "enum": lambda column, _name: plain.enumeration(column.target_type, column.labels),
 }
 
 
-_ELEMENTS = frozenset(_MAKERS) - {"json", "jsonb", "bytea", "interval", "time with time zone", "character"}
+_ELEMENTS = frozenset(_MAKERS) - {
+    "json",
+    "jsonb",
+    "bytea",
+    scalars.NAME,
+    "interval",
+    "time with time zone",
+    "character",
+}
 
 
 def _array(column: Column, name: TypeName) -> Codec:
@@ -89,16 +98,21 @@ def _array(column: Column, name: TypeName) -> Codec:
     return arrays.array(column.target_type, name.name, codec_for(replace(inner, exact=exact)))
 
 
+def _type_name(column: Column) -> TypeName:
+    own = column.target_type == scalars.NAME  # a domain that means more than its base
+    return TypeName.of(column.target_type if own else column.base_type or column.target_type)
+
+
 def base_of(column: Column) -> str:
     """The name of the column's type, without limits and domains."""
-    name = TypeName.of(column.base_type or column.target_type)
+    name = _type_name(column)
     return f"{name.name}[]" if name.array else name.name
 
 
 @lru_cache(maxsize=4096)
 def codec_for(column: Column) -> Codec:
     """The codec of a mapped column. Raises `SchemaError` for a Postgres type that has none, or an unknown format."""
-    name = TypeName.of(column.base_type or column.target_type)
+    name = _type_name(column)
     maker = _array if name.array and name.name in _ELEMENTS else None if name.array else _MAKERS.get(name.name)
     if maker is None:
         raise SchemaError(
