@@ -10,7 +10,7 @@ from sqlglot import exp
 from cutover.dialect import comparing, functions, numbers
 from cutover.dialect.comparing import value
 from cutover.dialect.predicates import Predicates
-from cutover.dialect.scope import Context, Scope
+from cutover.dialect.scope import Context, Scope, Source, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.trees import flatten
 from cutover.dialect.typed import (
@@ -120,17 +120,23 @@ class Expressions(Predicates):
             raise Refused("A star inside an expression")
         name, qualifier = node.name, str(node.args["table"].name) if node.args.get("table") else ""
         at: Scope | None = scope
+        unnamed = False
         while at is not None:
-            found = at.column(name, qualifier)
-            if found is not None:
-                source, column = found
-                return self._grouped(source.typed(column), source.alias, at)
+            found = at.columns(name, qualifier)
+            if found:
+                parts = [self.of_source(source, column, at) for source, column in found]
+                return parts[0] if len(parts) == 1 else first_of(parts)
             if not qualifier and name.lower() in at.aliases:
                 return self.typed(at.aliases[name.lower()], at)
+            unnamed = unnamed or any(source.unnamed for source in at.sources)
             at = at.parent
-        if not qualifier and isinstance(node.this, exp.Identifier) and node.this.quoted:
+        if not qualifier and not unnamed and isinstance(node.this, exp.Identifier) and node.this.quoted:
             return literal(name)
         raise Refused(f"Column {name}, which is not mirrored,")
+
+    def of_source(self, source: Source, column: SourceColumn, scope: Scope) -> Typed:
+        """A column of something in FROM."""
+        return self._grouped(source.typed(column), source.alias, scope)
 
     def _grouped(self, typed: Typed, alias: str, scope: Scope) -> Typed:
         """A bare column beside aggregates: the value of some row of the group, or of the row with the extreme."""
@@ -287,6 +293,12 @@ def _number(written: str) -> int | float:
         number = int(written)
         return number if number < 1 << 63 else float(number)
     return float(written)
+
+
+def first_of(values: list[Typed]) -> Typed:
+    """COALESCE."""
+    kind, nodes = numbers.unify(values)
+    return Typed(exp.Coalesce(this=nodes[0], expressions=nodes[1:]), kind)
 
 
 def _nulled(typed: Typed) -> exp.Expr:

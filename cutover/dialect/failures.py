@@ -61,6 +61,10 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
     if state in _BY_STATE:
         text, code = _BY_STATE[state]
         return StatementError(text, code, retry=code == "SQLITE_BUSY")
+    if state == "0A000" and message.startswith("FULL JOIN"):
+        return StatementError(
+            "A FULL JOIN on more than equality has no translation for Postgres.", "SQL_NOT_TRANSLATABLE"
+        )
     if state.startswith("53"):
         return StatementError(f"PostgreSQL is out of resources: {message}", "SQLITE_BUSY", retry=True)
     if state.startswith("22"):

@@ -14,7 +14,7 @@ from cutover.dialect.comparing import bytewise, collated, collation
 from cutover.dialect.compounds import Compounds, leftmost
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.ordering import Ordering
-from cutover.dialect.scope import Context, Grouping, Scope, SourceColumn
+from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, Typed, collate_c, identifier
@@ -192,14 +192,24 @@ class Queries:
         """All columns of one source, or of all."""
         columns: list[tuple[str | None, Typed]] = []
         for source in scope.sources:
-            if qualifier and source.alias != qualifier:
+            if qualifier and not source.is_called(qualifier):
                 continue
             for column in source.columns:
-                if column.hidden or (column.merged and not qualifier):
-                    continue
-                name = exp.Column(this=identifier(column.name), table=identifier(source.alias))
-                columns.append((column.name, self.expressions.typed(name, scope)))
+                columns += self._starred(source, column, qualifier, scope)
         return columns
+
+    def _starred(
+        self, source: Source, column: SourceColumn, qualifier: str, scope: Scope
+    ) -> list[tuple[str | None, Typed]]:
+        """A column of `*`, at the place of the first of those that USING makes one."""
+        name = column.name.lower()
+        if column.hidden or (not qualifier and (column.merged or name in source.using)):
+            return []
+        later = scope.sources[scope.sources.index(source) + 1 :]
+        shared = any(name in other.using for other in later)
+        if shared and (not qualifier or any(other.side in ("RIGHT", "FULL") for other in later)):
+            return [(column.name, self.expressions.typed(exp.Column(this=identifier(column.name)), scope))]
+        return [(column.name, self.expressions.of_source(source, column, scope))]
 
     def _grouping(self, node: exp.Select, scope: Scope, result: exp.Select) -> Grouping | None:
         group = node.args.get("group")

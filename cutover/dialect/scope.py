@@ -34,7 +34,7 @@ class SourceColumn:
     not_null: bool = False
     column: Column | None = None
     merged: bool = False
-    """The right-hand column of USING: found by a qualified name only, and not in `*`."""
+    """Found by a qualified name only, and not in `*`."""
 
     @property
     def hidden(self) -> bool:
@@ -52,6 +52,19 @@ class Source:
     table: Table | None = None
     nullable: bool = False
     """On the side of an outer join that may be absent."""
+    name: str | None = None
+    """As the statement calls it, if Postgres is told another name."""
+    using: frozenset[str] = frozenset()
+    """Lower-case names of the columns that it shares with what stands before it (USING, NATURAL)."""
+    side: str = ""
+    """LEFT, RIGHT or FULL: the join that brings it in."""
+
+    unnamed: bool = False
+    """Has columns that only SQLite can name, by the text of their expressions."""
+
+    def is_called(self, name: str) -> bool:
+        """Whether a qualifier means this source."""
+        return (self.alias if self.name is None else self.name) == name.lower()
 
     def find(self, name: str) -> SourceColumn | None:
         """The column of that name."""
@@ -106,21 +119,32 @@ class Scope:
 
     parent: Scope | None = None
     sources: list[Source] = field(default_factory=list)
+    beside: list[Source] = field(default_factory=list)
+    """What stands in the same FROM without being seen here: inside of a join in parentheses, what is outside."""
     ctes: dict[str, list[SourceColumn]] = field(default_factory=dict)
     aliases: dict[str, exp.Expr] = field(default_factory=dict)
     """Projection aliases and what they stand for, in SQLite's tree."""
     grouping: Grouping | None = None
     """Set while an expression outside of aggregate functions is rewritten."""
 
-    def column(self, name: str, qualifier: str) -> tuple[Source, SourceColumn] | None:
-        """The column of that name in this SELECT alone."""
+    def columns(self, name: str, qualifier: str = "") -> list[tuple[Source, SourceColumn]]:
+        """The columns that a name means in this SELECT alone: one, or those whose first value a FULL JOIN takes."""
+        found: list[tuple[Source, SourceColumn]] = []
         for source in self.sources:
-            if qualifier and source.alias != qualifier.lower():
+            if qualifier and not source.is_called(qualifier):
                 continue
             column = source.find(name)
-            if column is not None and (qualifier or not column.merged):
-                return source, column
-        return None
+            if column is None or (column.merged and not qualifier):
+                continue
+            if found and not qualifier and name.lower() in source.using:
+                if source.side not in ("RIGHT", "FULL"):
+                    continue
+                if source.side == "RIGHT":
+                    found = []
+            elif found:
+                break
+            found.append((source, column))
+        return found
 
     def cte(self, name: str) -> list[SourceColumn] | None:
         """The columns of a CTE that is visible here."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from cutover.dialect import comparing
+from cutover.dialect.expressions import first_of
 from cutover.dialect.scope import Scope, Source, SourceColumn, table_source
 from cutover.dialect.typed import Refused, identifier, paren
 from cutover.dialect.whole import equal
@@ -45,87 +47,109 @@ class Sources:
         return target, table_source(table, alias)
 
     def derived(self, query: Query, alias: str) -> tuple[exp.Expr, Source]:
-        """A query in FROM."""
-        node = exp.Subquery(this=query.node, alias=exp.TableAlias(this=identifier(alias)))
-        return node, Source(alias, query.source_columns())
+        """A query in FROM, its columns named from outside."""
+        names = [identifier(name) for name in query.aliases()]
+        node = exp.Subquery(this=query.node, alias=exp.TableAlias(this=identifier(alias), columns=names))
+        unnamed = any(name is None for name, _ in query.columns)
+        return node, Source(alias, query.source_columns(), unnamed=unnamed)
 
     def from_clause(self, node: exp.Expr, scope: Scope) -> tuple[exp.From | None, list[exp.Join]]:
         """FROM and JOINs of a SELECT (or of UPDATE ... FROM). Fills `scope.sources`."""
         clause = node.args.get("from_")
         if clause is None:
             return None, []
-        first = self._source(clause.this, scope)
-        joins = [self._join(join, scope) for join in [*_nested(clause.this), *(node.args.get("joins") or [])]]
-        return exp.From(this=first), joins
+        target, joins = self._joined(clause.this, scope)
+        return exp.From(this=target), joins + [self._join(join, scope) for join in node.args.get("joins") or []]
+
+    def _joined(self, node: exp.Expr, scope: Scope) -> tuple[exp.Expr, list[exp.Join]]:
+        """One thing in FROM with the joins that the parser hung on it."""
+        target = self._source(node, scope)
+        return target, [self._join(join, scope) for join in node.args.get("joins") or []]
 
     def _source(self, node: exp.Expr, scope: Scope) -> exp.Expr:
+        """One thing in FROM, added to the scope; a join in parentheses adds all that is in it."""
+        if isinstance(node, exp.Subquery) and isinstance(node.this, (exp.Table, exp.Subquery)):
+            inner = node.this
+            if not node.alias and inner.args.get("joins"):
+                within = Scope(scope.parent, ctes=scope.ctes, beside=[*scope.beside, *scope.sources])
+                target, joins = self._joined(inner, within)
+                target.set("joins", joins)
+                scope.sources += within.sources
+                return exp.Paren(this=target)
+            if not node.alias:
+                return self._source(inner, scope)
+            if inner.args.get("joins") or inner.alias:
+                raise Refused("A join in parentheses with a name of its own")
+            inner = inner.copy()
+            inner.set("alias", node.args["alias"].copy())
+            return self._source(inner, scope)
         target, source = self._single(node, scope)
-        if any(other.alias == source.alias for other in scope.sources):
-            raise Refused(f"The name {source.alias} for two things in FROM")
+        taken = {other.alias for other in (*scope.beside, *scope.sources)}
+        if source.alias in taken:
+            source.name = source.name or source.alias
+            source.alias = next(name for at in count(2) if (name := f"{source.name}:{at}") not in taken)
+            target.args["alias"].set("this", identifier(source.alias))
         scope.sources.append(source)
         return target
 
     def _single(self, node: exp.Expr, scope: Scope) -> tuple[exp.Expr, Source]:
-        alias = (node.alias or f"subquery_{len(scope.sources)}").lower()
         if isinstance(node, exp.Table):
             return self.table(node, scope)
+        alias = (node.alias or f"subquery_{len(scope.beside) + len(scope.sources)}").lower()
         if isinstance(node, exp.Values):
-            return self.derived(self.queries.compounds.values(node, Scope(scope.parent, ctes=scope.ctes)), alias)
-        if isinstance(node, exp.Subquery):
-            if isinstance(node.this, exp.Table):
-                raise Refused("A join in parentheses")
+            made = self.derived(self.queries.compounds.values(node, Scope(scope.parent, ctes=scope.ctes)), alias)
+        elif isinstance(node, exp.Subquery):
             # A subquery in FROM does not see its neighbours.
-            return self.derived(self.queries.query(node.this, Scope(_outer(scope))), alias)
-        raise Refused(f"{type(node).__name__} in FROM")
+            made = self.derived(self.queries.query(node.this, Scope(_outer(scope))), alias)
+        else:
+            raise Refused(f"{type(node).__name__} in FROM")
+        if not node.alias:
+            made[1].name = ""
+        return made
 
     def _join(self, join: exp.Join, scope: Scope) -> exp.Join:
         side, method = join.side.upper(), join.method.upper()
-        before = list(scope.sources)
+        earlier = len(scope.sources)
         target = self._source(join.this, scope)
-        right = scope.sources[-1]
+        before, right = Scope(sources=scope.sources[:earlier]), scope.sources[earlier:]
         using = [name.name for name in join.args.get("using") or []]
         if method == "NATURAL":
-            using = [c.name for c in right.columns if any(s.find(c.name) for s in before)]
-        if using and side in ("RIGHT", "FULL"):
-            raise Refused(f"{side} JOIN with USING or NATURAL")
-        test: exp.Expr | None = None
-        if using:
-            test = self._using(using, before, right)
-        elif join.args.get("on") is not None:
+            names = {column.name.lower(): column.name for source in right for column in source.columns}
+            using = [name for name in names.values() if before.columns(name)]
+        test = self._using(using, before, right, side) if using else None
+        for source in right:
+            source.side = source.side or side
+            source.nullable = source.nullable or side in ("LEFT", "FULL")
+        if join.args.get("on") is not None and not using:
             test = self.queries.expressions.condition(join.args["on"], scope, loose=True)
-        if side in ("LEFT", "FULL"):
-            right.nullable = True
-        if side in ("RIGHT", "FULL"):
-            for source in before:
-                source.nullable = True
+        for source in before.sources:
+            source.nullable = source.nullable or side in ("RIGHT", "FULL")
         if test is None:
-            if side:
-                test = exp.Boolean(this=True)
-            else:
+            if not side:
                 return exp.Join(this=target, kind="CROSS")
+            test = exp.Boolean(this=True)
         return exp.Join(this=target, side=side or None, kind=None if side else "INNER", on=test)
 
-    def _using(self, names: list[str], before: list[Source], right: Source) -> exp.Expr | None:
+    def _using(self, names: list[str], before: Scope, right: list[Source], side: str) -> exp.Expr:
+        """The condition of USING. The sources on the right learn which of their columns are shared."""
+        if len(right) > 1 and (side in ("RIGHT", "FULL") or any(source.side in ("RIGHT", "FULL") for source in right)):
+            raise Refused(f"{side or 'A'} JOIN with USING of a join in parentheses")
         tests = []
         for name in names:
-            column = right.find(name)
-            left = next(((s, c) for s in before if (c := s.find(name)) is not None and not c.merged), None)
-            if column is None or left is None:
+            left, theirs = before.columns(name), Scope(sources=right).columns(name)
+            if not left or not theirs:
                 raise Refused(f"USING ({name})")
-            one, two = left[0].typed(left[1]), right.typed(column)
-            same = equal(None, exp.EQ, one, two)
-            tests.append(paren(same or comparing.compare(exp.EQ, one, two, loose=True)))
-            column.merged = True
-        return exp.and_(*tests) if tests else None
+            shared = [source.typed(column) for source, column in left]
+            one = shared[0] if len(shared) == 1 else first_of(shared)
+            two = theirs[0][0].typed(theirs[0][1])
+            tests.append(paren(equal(None, exp.EQ, one, two) or comparing.compare(exp.EQ, one, two, loose=True)))
+        for source in right:
+            source.using |= {name.lower() for name in names if source.find(name)}
+        return exp.and_(*tests)
 
 
 def _outer(scope: Scope) -> Scope:
     return Scope(scope.parent, ctes=scope.ctes)
-
-
-def _nested(node: exp.Expr) -> list[exp.Join]:
-    """Joins that the parser hung on the first table."""
-    return list(node.args.get("joins") or [])
 
 
 def _copied(column: SourceColumn) -> SourceColumn:

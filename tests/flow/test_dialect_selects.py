@@ -1,0 +1,90 @@
+"""SELECT in its shapes: joins, subqueries, compounds, CTEs. Postgres answers as SQLite does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE a (id INTEGER PRIMARY KEY, x INTEGER, n TEXT);
+CREATE TABLE b (id INTEGER PRIMARY KEY, x INTEGER, m TEXT COLLATE NOCASE);
+CREATE TABLE c (id INTEGER PRIMARY KEY, x INTEGER, m TEXT);
+"""
+
+DATA = (
+    "INSERT INTO a VALUES (1, 1, 'a'), (2, 2, 'b'), (3, NULL, 'c'), (4, 4, 'd')",
+    "INSERT INTO b VALUES (1, 1, 'A'), (2, 3, 'B'), (3, NULL, 'c'), (5, 4, 'D')",
+    "INSERT INTO c VALUES (1, 1, 'a'), (2, 3, 'x'), (6, 9, 'c'), (7, 5, 'd')",
+)
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+async def all_same(both: World, statements: Sequence[str]) -> None:
+    """Each statement has the same answer on both; all that do not are told at once."""
+    failures = []
+    for sql in statements:
+        try:
+            await both.same(sql)
+        except (AssertionError, StatementError) as error:
+            failures.append(f"{sql}\n    {error}")
+    assert not failures, "\n".join(failures)
+
+
+JOINS = [
+    "SELECT * FROM a RIGHT JOIN b USING (x)",
+    "SELECT * FROM a FULL JOIN b USING (x)",
+    "SELECT x, a.x, b.x FROM a FULL JOIN b USING (x)",
+    "SELECT * FROM a NATURAL FULL JOIN b",
+    "SELECT * FROM a NATURAL LEFT JOIN b NATURAL LEFT JOIN c",
+    "SELECT * FROM a FULL JOIN b USING (id) FULL JOIN c USING (id)",
+    "SELECT id FROM a FULL JOIN b USING (id) LEFT JOIN c USING (id)",
+    "SELECT id FROM a RIGHT JOIN b USING (id) FULL JOIN c USING (id) WHERE id > 2",
+    "SELECT * FROM a LEFT JOIN (b JOIN c ON b.x = c.x) ON a.x = b.x",
+    "SELECT * FROM a, (b, c) WHERE a.x = b.x AND c.id = 1",
+    "SELECT a.id, b.id FROM a LEFT JOIN (b NATURAL JOIN c) USING (id)",
+    "SELECT * FROM (a)",
+    "SELECT z.id FROM (a) AS z",
+    "SELECT * FROM (a JOIN b USING (id)) LEFT JOIN c ON c.id = b.id",
+    "SELECT count(*) FROM a, a",
+    "SELECT * FROM (SELECT max(x) FROM a)",
+    "SELECT * FROM (SELECT 345 UNION ALL SELECT x FROM a)",
+    "SELECT * FROM (SELECT x, x FROM a)",
+    "SELECT * FROM ((SELECT 1 AS id) AS q JOIN b ON q.id = b.id)",
+    "SELECT * FROM ((a))",
+    "SELECT * FROM a JOIN ((b) JOIN c USING (id)) USING (id)",
+    "SELECT * FROM a FULL JOIN b ON a.n = b.m",
+    "SELECT * FROM a FULL JOIN b ON 1",
+    "SELECT * FROM a RIGHT JOIN b ON a.x = b.x RIGHT JOIN c ON c.x = b.x",
+    "SELECT * FROM a CROSS JOIN b USING (id)",
+    "SELECT * FROM a AS t JOIN (SELECT id, count(*) AS n FROM b GROUP BY id) AS u ON u.id = t.id",
+    "SELECT b.* FROM a RIGHT JOIN b USING (x)",
+    "SELECT a.*, x FROM a FULL JOIN b USING (x)",
+]
+
+
+async def test_joins(both: World) -> None:
+    await all_same(both, JOINS)
+
+
+REFUSED = [
+    "SELECT * FROM a FULL JOIN b ON a.x > b.x",
+    'SELECT max("max(x)") FROM (SELECT max(x) FROM a)',
+    "SELECT * FROM a FULL JOIN (b JOIN c USING (id)) USING (id)",
+]
+
+
+async def test_what_has_no_translation_is_refused_by_name(both: World) -> None:
+    for sql in REFUSED:
+        both.on_sqlite(sql)
+        with pytest.raises(StatementError) as caught:
+            await both.on_postgres(sql)
+        assert caught.value.code == "SQL_NOT_TRANSLATABLE", sql
