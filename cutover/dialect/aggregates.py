@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from cutover.dialect import functions, numbers
-from cutover.dialect.comparing import bytewise, collated, collation, text, value
+from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, null
+from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null
 
 _RANKS = {"row_number": Kind.INT, "rank": Kind.INT, "dense_rank": Kind.INT}
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
@@ -143,18 +143,28 @@ class Aggregates:
                 return _Call(build("string_agg", text(subject).node, separator), Kind.TEXT)
 
     def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
-        if subject.kind in (Kind.DYNAMIC, Kind.BLOB):
-            raise Refused(f"{name}() of a {subject.kind}")
-        node = subject.node
-        if subject.kind is Kind.TEXT:
-            if collation(subject) != "BINARY":
-                raise Refused(f"{name}() with collation {collation(subject)}")
-            node = node if bytewise(subject) else collate_c(node)
+        name_of, node = collation(subject), subject.node
+        if subject.kind in (Kind.DYNAMIC, Kind.BLOB) or (subject.kind is Kind.TEXT and name_of != "BINARY"):
+            given = [dynamic(subject), exp.Literal.string(name_of)]
+            return _Call(call(f"cutover.{name}_of", *given), subject.kind, _plain[subject.kind])
+        if subject.kind is Kind.TEXT and not bytewise(subject):
+            node = collate_c(node)
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
 
 
 def _bigint(node: exp.Expr) -> exp.Expr:
     return cast(node, "BIGINT")
+
+
+def _plain_text(node: exp.Expr) -> exp.Expr:
+    return helper("txt", node)
+
+
+def _plain_blob(node: exp.Expr) -> exp.Expr:
+    return helper("plain_blob", node)
+
+
+_plain = {Kind.DYNAMIC: _same, Kind.BLOB: _plain_blob, Kind.TEXT: _plain_text}
 
 
 def _or_zero(node: exp.Expr) -> exp.Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from cutover.dialect.catalog import column_kind
-from cutover.dialect.comparing import number_of, scalar, text, value
+from cutover.dialect.comparing import dynamic, number_of, text, value
 from cutover.dialect.scope import Context
 from cutover.dialect.typed import Kind, Refused, Typed, affinity_of, cast, helper, literal
 from cutover.dialect.whole import argument, constant
@@ -52,7 +52,7 @@ class Assigning:
         if typed.kind is kind:
             return typed.node
         if kind is Kind.DYNAMIC:
-            return scalar(typed)
+            return dynamic(typed)
         if isinstance(typed.constant, str) and kind in (Kind.INT, Kind.REAL):
             number = number_of(typed.constant)
             if number is None:

@@ -9,6 +9,7 @@ from sqlglot import exp
 from cutover.dialect.typed import (
     NUMBERS,
     NUMERIC_AFFINITIES,
+    SQL_TYPE,
     Kind,
     Refused,
     Typed,
@@ -64,7 +65,7 @@ def number_of(constant: str) -> int | float | None:
         return int(real) if real.is_integer() and abs(real) < 1 << 53 else real
 
 
-def _shared_affinity(left: Typed, right: Typed) -> str | None:
+def shared_affinity(left: Typed, right: Typed) -> str | None:
     """Which affinity is applied to both sides, None for none."""
     one, two = left.affinity, right.affinity
     if one is not None and two is not None:
@@ -79,7 +80,7 @@ def align(left: Typed, right: Typed) -> tuple[Typed, Typed]:
     A text that is not constant and meets a numeric affinity stays text: `compare` treats it.
     """
     left, right = value(left), value(right)
-    shared = _shared_affinity(left, right)
+    shared = shared_affinity(left, right)
     return _apply(left, shared), _apply(right, shared)
 
 
@@ -89,12 +90,27 @@ def _apply(typed: Typed, affinity: str | None) -> Typed:
         return typed if number is None else literal(number)
     if affinity == "TEXT" and typed.kind in NUMBERS:
         return text(typed)
+    if typed.kind is Kind.DYNAMIC and affinity is not None:
+        return typed.but(node=helper("as_numeric" if affinity == "NUMERIC" else "as_text", typed.node))
     return typed
+
+
+def dynamic(typed: Typed) -> exp.Expr:
+    """The value as one that may be of any storage class, telling which it is."""
+    typed = value(typed)
+    if typed.kind is Kind.DYNAMIC:
+        return typed.node
+    return helper("dyn", cast(typed.node, SQL_TYPE[typed.kind]) if not isinstance(typed.node, exp.Cast) else typed.node)
+
+
+def sortable(typed: Typed, name: str) -> exp.Expr:
+    """The value as something that Postgres orders as SQLite orders values of several storage classes."""
+    return helper("sortable", dynamic(typed), exp.Literal.string(name))
 
 
 def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expr:
     """`left op right` as a boolean. `loose`: NULL may stand for false (a conjunct of WHERE)."""
-    numeric = _shared_affinity(left, right) == "NUMERIC"
+    numeric = shared_affinity(left, right) == "NUMERIC"
     left, right = align(left, right)
     if Kind.NULL in (left.kind, right.kind):
         return _with_null(op, left, right)
@@ -105,7 +121,7 @@ def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> 
     if left.kind is right.kind is Kind.BLOB:
         return binary(op, left.node, right.node)
     if Kind.DYNAMIC in (left.kind, right.kind):
-        return _dynamic(op, left, right)
+        return _dynamic(op, left, right, numeric=numeric)
     texts = [side for side in (left, right) if side.kind is Kind.TEXT]
     # A text column with numeric affinity (DATETIME) holds no text that looks like a number: SQLite made those numbers.
     if numeric and texts and Kind.BLOB not in (left.kind, right.kind) and texts[0].affinity not in NUMERIC_AFFINITIES:
@@ -163,25 +179,19 @@ def _texts(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:
     return binary(op, one, two)
 
 
-def _dynamic(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:
+def _dynamic(op: type[exp.Binary], left: Typed, right: Typed, *, numeric: bool) -> exp.Expr:
+    name = collation(left, right)
+    if numeric:
+        left, right = (
+            Typed(helper("as_numeric", dynamic(side)), Kind.DYNAMIC) if side.kind is Kind.TEXT else side
+            for side in (left, right)
+        )
     if op not in _EQUALITY:
-        raise Refused("An ordering of a value that may be text or number")
-    return binary(op, scalar(left), scalar(right))
-
-
-def scalar(typed: Typed) -> exp.Expr:
-    """A value as one of any kind (`schema.codecs.scalars`)."""
-    match typed.kind:
-        case Kind.DYNAMIC:
-            return typed.node
-        case Kind.BLOB:
-            digits = call("encode", typed.node, exp.Literal.string("hex"))
-            return call("jsonb_build_object", exp.Literal.string("blob"), digits)
-        case Kind.REAL:
-            return call("to_jsonb", helper("num", typed.node))
-        case Kind.TEXT:
-            return call("to_jsonb", cast(typed.node, "TEXT"))
-    return call("to_jsonb", typed.node)
+        return binary(op, sortable(left, name), sortable(right, name))
+    one, two = dynamic(left), dynamic(right)
+    if name != "BINARY":
+        one, two = (helper("folded", side, exp.Literal.string(name)) for side in (one, two))
+    return binary(op, one, two)
 
 
 def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> exp.Expr:

@@ -88,7 +88,7 @@ class Expressions(Predicates):
                 return null(Kind.BOOL)
             case Kind.INT | Kind.REAL | Kind.NUM:
                 return binary(exp.NEQ, typed.node, exp.Literal.number(0))
-            case Kind.TEXT | Kind.JSON:
+            case Kind.TEXT | Kind.JSON | Kind.BLOB | Kind.DYNAMIC:
                 return binary(exp.NEQ, helper("tonum", value(typed).node), exp.Literal.number(0))
             case _:
                 raise Refused(f"A condition on a {typed.kind}")

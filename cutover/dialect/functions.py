@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import numbers
-from cutover.dialect.comparing import bytewise, collation, compare, text, value
+from cutover.dialect.comparing import bytewise, compare, dynamic, text, value
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import (
@@ -99,6 +99,8 @@ def _texted(node: exp.Expr, arguments: Sequence[Typed]) -> Typed:
 
 def _length(_: Expressions, arguments: list[Typed]) -> Typed:
     inner = value(arguments[0])
+    if inner.kind is Kind.DYNAMIC:
+        return Typed(helper("length", inner.node), Kind.INT, not_null=inner.not_null)
     if inner.kind is Kind.BLOB:
         return Typed(cast(call("octet_length", inner.node), "BIGINT"), Kind.INT, not_null=inner.not_null)
     return Typed(cast(call("length", _node(text(inner))), "BIGINT"), Kind.INT, not_null=inner.not_null)
@@ -106,8 +108,8 @@ def _length(_: Expressions, arguments: list[Typed]) -> Typed:
 
 def _substr(_: Expressions, arguments: list[Typed]) -> Typed:
     inner = value(arguments[0])
-    kind = Kind.BLOB if inner.kind is Kind.BLOB else Kind.TEXT
-    subject = inner.node if kind is Kind.BLOB else _node(text(inner))
+    kind = inner.kind if inner.kind in (Kind.BLOB, Kind.DYNAMIC) else Kind.TEXT
+    subject = _node(text(inner)) if kind is Kind.TEXT else inner.node
     return Typed(helper("substr", subject, *(numbers.integer(bound).node for bound in arguments[1:])), kind)
 
 
@@ -151,13 +153,18 @@ def _extreme(op: type[exp.Binary]) -> _Function:
     def build(_: Expressions, arguments: list[Typed]) -> Typed:
         values = [value(argument) for argument in arguments]
         kind, nodes = numbers.unify(values)
-        if kind in (Kind.DYNAMIC, Kind.NULL):
-            raise Refused("min() or max() of text and numbers")
+        if kind is Kind.NULL:
+            return Typed(exp.Null(), Kind.NULL)
+        name = next((value.collation.upper() for value in values if value.collation), "BINARY")
+        if kind in (Kind.DYNAMIC, Kind.BLOB) or (kind is Kind.TEXT and name != "BINARY"):
+            given = [dynamic(Typed(node, kind)) for node in nodes]
+            node = helper("least" if op is exp.LT else "greatest", exp.Literal.string(name), *given)
+            plain = {Kind.TEXT: "txt", Kind.BLOB: "plain_blob"}.get(kind)
+            return Typed(helper(plain, node) if plain else node, kind)
         if kind is Kind.TEXT:
-            name = collation(values[0], values[1])
-            if name != "BINARY":
-                raise Refused(f"min() or max() of several texts with collation {name}")
             nodes = [node if bytewise(typed) else collate_c(node) for node, typed in zip(nodes, values, strict=True)]
+        if op is exp.LT:  # of an integer and a real that are equal, SQLite takes the last
+            nodes.reverse()
         any_null = exp.or_(*[exp.Is(this=paren(node.copy()), expression=exp.Null()) for node in nodes])
         chosen = call("LEAST" if op is exp.LT else "GREATEST", *nodes)
         return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=any_null, true=null(kind))], default=chosen)), kind)

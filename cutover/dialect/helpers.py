@@ -16,8 +16,9 @@ _LOCK = 0x637574
 
 @cache
 def helpers_sql() -> str:
-    """The text of `helpers.sql`."""
-    return files("cutover.dialect").joinpath("helpers.sql").read_text(encoding="utf-8")
+    """The text of `helpers.sql` and of what builds on it."""
+    folder = files("cutover.dialect")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in ("helpers.sql", "dynamic.sql"))
 
 
 async def install_helpers(connection: AnyConnection) -> None:

@@ -31,12 +31,6 @@ END $$;
 CREATE OR REPLACE FUNCTION cutover.txt(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN scale(x) = 0 THEN x::text ELSE cutover.txt(x::double precision) END;
 
-CREATE OR REPLACE FUNCTION cutover.txt(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.txt((x #>> '{}')::numeric) WHEN 'null' THEN NULL
-    WHEN 'object' THEN CASE WHEN x ? 'blob' THEN convert_from(decode(x ->> 'blob', 'hex'), 'UTF8')
-        ELSE cutover.txt((x ->> 'real')::double precision) END
-    ELSE x #>> '{}' END;
-
 -- An integer or a real as a numeric whose scale still tells which it was.
 CREATE OR REPLACE FUNCTION cutover.num(x bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN x::numeric;
@@ -205,10 +199,6 @@ END $$;
 
 CREATE OR REPLACE FUNCTION cutover.type_of(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x IS NULL THEN 'null' WHEN scale(x) = 0 THEN 'integer' ELSE 'real' END;
-
-CREATE OR REPLACE FUNCTION cutover.type_of(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.type_of((x #>> '{}')::numeric) WHEN 'string' THEN 'text'
-    WHEN 'object' THEN CASE WHEN x ? 'blob' THEN 'blob' ELSE 'real' END ELSE 'null' END;
 
 -- JSON. Text goes in; jsonb scalars or text come out.
 CREATE OR REPLACE FUNCTION cutover.json_text(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT

@@ -10,7 +10,7 @@ from cutover.dialect import comparing
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.scope import Scope
 from cutover.dialect.trees import unparen
-from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, identifier, null, paren
+from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, helper, identifier, null, paren
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -55,6 +55,14 @@ def _member(subject: Typed, inner: Typed) -> tuple[exp.Expr, exp.Expr]:
     if left.kind is right.kind is Kind.TEXT:
         name = collation(subject)
         return collated(left, name), collated(right, name)
+    if Kind.DYNAMIC in (left.kind, right.kind) and (name := collation(subject)) != "BINARY":
+        one, two = (helper("folded", comparing.dynamic(side), exp.Literal.string(name)) for side in (left, right))
+        return one, two
     if left.kind is right.kind or (left.kind in NUMBERS and right.kind in NUMBERS):
         return left.node, right.node
-    raise Refused(f"IN between {left.kind} and {right.kind}")
+    if comparing.shared_affinity(subject, inner) == "NUMERIC":
+        left, right = (
+            Typed(helper("as_numeric", comparing.dynamic(side)), Kind.DYNAMIC) if side.kind is Kind.TEXT else side
+            for side in (left, right)
+        )
+    return comparing.dynamic(left), comparing.dynamic(right)

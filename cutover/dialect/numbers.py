@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from cutover.dialect.comparing import text, value
+from cutover.dialect.comparing import dynamic, text, value
 from cutover.dialect.typed import (
     NUMBERS,
     Kind,
@@ -32,8 +32,8 @@ def number(typed: Typed) -> Typed:
             return typed
         case Kind.NULL:
             return typed.but(node=null(Kind.INT), kind=Kind.INT, slot=None)
-        case Kind.TEXT | Kind.DYNAMIC:
-            return Typed(helper("tonum", text(typed).node), Kind.NUM)
+        case Kind.TEXT | Kind.DYNAMIC | Kind.BLOB:
+            return Typed(helper("tonum", typed.node), Kind.NUM, not_null=typed.not_null)
         case _:
             raise Refused(f"Arithmetic on a {typed.kind}")
 
@@ -41,8 +41,8 @@ def number(typed: Typed) -> Typed:
 def integer(typed: Typed) -> Typed:
     """As CAST(x AS INTEGER): truncated, or the integer prefix of a text."""
     typed = value(typed)
-    if typed.kind in (Kind.TEXT, Kind.DYNAMIC):
-        return Typed(helper("toint", text(typed).node), Kind.INT, not_null=typed.not_null)
+    if typed.kind in (Kind.TEXT, Kind.DYNAMIC, Kind.BLOB):
+        return Typed(helper("toint", typed.node), Kind.INT, not_null=typed.not_null)
     typed = number(typed)
     if typed.kind is Kind.INT:
         return typed
@@ -84,8 +84,6 @@ def unify(branches: Sequence[Typed]) -> tuple[Kind, list[exp.Expr]]:
         kind = kinds.pop()
     elif kinds <= NUMBERS:
         kind = Kind.NUM
-    elif Kind.BLOB in kinds:
-        raise Refused("A result that may be a blob or something else")
     else:
         kind = Kind.DYNAMIC
     return kind, [converted(branch, kind) for branch in branches]
@@ -99,7 +97,7 @@ def converted(branch: Typed, kind: Kind) -> exp.Expr:
         return cast(branch.node, "BIGINT") if kind is Kind.INT and branch.is_constant else branch.node
     if kind is Kind.NUM:
         return helper("num", cast(branch.node, "BIGINT") if branch.kind is Kind.INT else branch.node)
-    return call("to_jsonb", cast(branch.node, "TEXT") if branch.kind is Kind.TEXT else branch.node)
+    return dynamic(branch)
 
 
 def cast_to(affinity: str, inner: Typed) -> Typed:
@@ -109,18 +107,14 @@ def cast_to(affinity: str, inner: Typed) -> Typed:
         return Typed(null(kind), kind, affinity=affinity)
     match affinity:
         case "INTEGER":
-            return integer(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+            return integer(inner).but(affinity=affinity, column=None, constant=None)
         case "REAL":
-            return real(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+            return real(inner).but(affinity=affinity, column=None, constant=None)
         case "TEXT":
             return text(inner).but(affinity=affinity, column=None)
         case "NUMERIC":
-            return number(_unblob(inner)).but(affinity=affinity, column=None, constant=None)
+            return number(inner).but(affinity=affinity, column=None, constant=None)
         case _:
             if inner.kind is Kind.BLOB:
                 return inner.but(affinity=affinity)
             return Typed(call("convert_to", text(inner).node, exp.Literal.string("UTF8")), Kind.BLOB, affinity=affinity)
-
-
-def _unblob(typed: Typed) -> Typed:
-    return text(typed) if typed.kind is Kind.BLOB else typed

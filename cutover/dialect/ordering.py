@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from cutover.dialect import numbers
-from cutover.dialect.comparing import bytewise, collated, collation, value
+from cutover.dialect.comparing import bytewise, collated, collation, sortable, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c
@@ -19,8 +19,10 @@ Columns = Sequence[tuple[str | None, Typed]]
 def sort_key(typed: Typed) -> exp.Expr:
     """What Postgres sorts by so that the order is SQLite's."""
     typed = value(typed) if typed.kind is Kind.JSON else typed
-    if typed.kind is Kind.DYNAMIC or (typed.kind is Kind.WHOLE and not sorts_alike(typed)):
-        raise Refused("ORDER BY of a value that may be text or number")
+    if typed.kind is Kind.WHOLE and not sorts_alike(typed):
+        raise Refused("ORDER BY of a column of such a type")
+    if typed.kind is Kind.DYNAMIC:
+        return sortable(typed, collation(typed))
     if typed.kind is not Kind.TEXT:
         return typed.node
     name = collation(typed)

@@ -65,14 +65,30 @@ class Predicates:
             comparing.align(self.typed(one, scope), self.typed(two, scope))
             for one, two in zip(left.expressions, right.expressions, strict=True)
         ]
-        if any(
-            (one.kind in NUMBERS) != (two.kind in NUMBERS)
-            for one, two in pairs
-            if Kind.NULL not in (one.kind, two.kind)
-        ):
-            raise Refused("A comparison of rows with different types")
+        if not all(_alike(one, two) for one, two in pairs):
+            return exp.Paren(this=self._by_element(op, left.expressions, right.expressions, scope))
         rows = [exp.Tuple(expressions=[pair[side].node for pair in pairs]) for side in (0, 1)]
         return op(this=rows[0], expression=rows[1])
+
+    def _by_element(
+        self, op: type[exp.Binary], left: Sequence[exp.Expr], right: Sequence[exp.Expr], scope: Scope
+    ) -> exp.Expr:
+        """A comparison of rows, spelled out where Postgres would compare elements in another way."""
+
+        def element(test: type[exp.Binary], at: int) -> exp.Expr:
+            one, two = self.typed(left[at], scope), self.typed(right[at], scope)
+            return paren(comparing.compare(test, one, two, loose=False))
+
+        places = range(len(left))
+        if op in (exp.EQ, exp.NullSafeEQ):
+            return exp.and_(*[element(op, at) for at in places])
+        if op in (exp.NEQ, exp.NullSafeNEQ):
+            return exp.or_(*[element(op, at) for at in places])
+        strict = exp.LT if op in (exp.LT, exp.LTE) else exp.GT
+        result = element(op, len(left) - 1)
+        for at in reversed(places[:-1]):
+            result = exp.or_(element(strict, at), exp.and_(element(exp.EQ, at), paren(result)))
+        return result
 
     def comparison(self, node: exp.Expr, scope: Scope) -> Typed:
         """=, <>, <, <=, >, >= as a value."""
@@ -146,6 +162,13 @@ class Predicates:
         """GLOB."""
         subject, pattern = (comparing.text(self.typed(side, scope)).node for side in (node.this, node.expression))
         return Typed(negated(node, helper("glob", pattern, subject)), Kind.BOOL)
+
+
+def _alike(one: Typed, two: Typed) -> bool:
+    """Whether Postgres compares the elements of two rows as SQLite does."""
+    if one.kind is Kind.TEXT and two.kind is Kind.TEXT:
+        return comparing.collation(one, two) == "BINARY" and (comparing.bytewise(one) or comparing.bytewise(two))
+    return (one.kind in NUMBERS and two.kind in NUMBERS) or one.kind is two.kind is Kind.BLOB
 
 
 def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expr:

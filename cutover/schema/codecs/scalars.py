@@ -1,7 +1,6 @@
 """`cutover.value`: any of SQLite's values in one column, for columns without a declared type.
 
-A domain over jsonb. A number with a point is a real, one without an integer; what JSON has no place for is an object:
-{"blob": hex}, {"real": "Infinity" | "-Infinity" | "-0.0"}.
+A domain over jsonb. A number with a point is a real, one without an integer; a blob is {"x": its bytes in hex}.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
+from cutover.errors import Unrepresentable
 from cutover.model.values import SqlValue
 from cutover.schema.codecs.base import Codec, Foreign, canonical_any
 from cutover.schema.codecs.plain import plain_text
@@ -29,23 +29,21 @@ def scalar_codec() -> Codec:
 
 
 def to_json(value: Any) -> str:  # noqa: ANN401  # any storage class
-    """A value as JSON. Raises `Unrepresentable` for text that Postgres cannot hold."""
+    """A value as JSON. Raises `Unrepresentable` for infinities, -0.0, and text that Postgres cannot hold."""
     match value:
         case int():
             return str(value)
         case float():
             return _real(value)
         case bytes():
-            return json.dumps({"blob": value.hex()})
+            return json.dumps({"x": value.hex()})
         case _:
             return json.dumps(plain_text(value), ensure_ascii=False)
 
 
 def _real(value: float) -> str:
-    if math.isinf(value):
-        return json.dumps({"real": "Infinity" if value > 0 else "-Infinity"})
-    if value == 0 and math.copysign(1, value) < 0:
-        return json.dumps({"real": "-0.0"})
+    if not math.isfinite(value) or (value == 0 and math.copysign(1, value) < 0):
+        raise Unrepresentable(f"{value} in a column of type {NAME}")
     written = format(Decimal(repr(value)), "f")
     return written if "." in written else written + ".0"
 
@@ -61,10 +59,8 @@ def from_json(text: str) -> SqlValue:
             return Foreign(text, "JSON that stands for no value of SQLite's")
         case int() if not -(2**63) <= found < 2**63:
             return Foreign(text, "an integer beyond 64 bits")
-        case {"blob": str(digits)} if len(found) == 1:
+        case {"x": str(digits)} if len(found) == 1:
             return _blob(digits, text)
-        case {"real": "Infinity" | "-Infinity" | "-0.0" as name} if len(found) == 1:
-            return float(name)
         case dict():
             return Foreign(text, "JSON that stands for no value of SQLite's")
     return found  # type: ignore[no-any-return]  # from JSON

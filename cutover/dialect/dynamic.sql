@@ -1,0 +1,98 @@
+-- Values that may be of several storage classes: a jsonb number or text; a blob is {"x": its bytes in hex}.
+
+CREATE OR REPLACE FUNCTION cutover.dyn(x bigint) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN to_jsonb(x);
+
+CREATE OR REPLACE FUNCTION cutover.dyn(x numeric) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = 'NaN' THEN NULL WHEN abs(x) = 'Infinity' THEN
+        to_jsonb(cutover.misfit('an infinite number beside texts is not possible on PostgreSQL'))
+    ELSE to_jsonb(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.dyn(x double precision) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.dyn(cutover.num(x));
+
+CREATE OR REPLACE FUNCTION cutover.dyn(x text) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN to_jsonb(x);
+
+CREATE OR REPLACE FUNCTION cutover.dyn(x bytea) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN jsonb_build_object('x', encode(x, 'hex'));
+
+CREATE OR REPLACE FUNCTION cutover.plain_blob(x jsonb) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN decode(x ->> 'x', 'hex');
+
+CREATE OR REPLACE FUNCTION cutover.txt(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.txt((x #>> '{}')::numeric) WHEN 'null' THEN NULL
+    WHEN 'object' THEN convert_from(cutover.plain_blob(x), 'UTF8') ELSE x #>> '{}' END;
+
+-- The numeric prefix. What is no ASCII ends it, so that the bytes need not be text.
+CREATE OR REPLACE FUNCTION cutover.tonum(x bytea) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.tonum(encode(x, 'escape'));
+
+CREATE OR REPLACE FUNCTION cutover.tonum(x jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN (x #>> '{}')::numeric
+    WHEN 'object' THEN cutover.tonum(cutover.plain_blob(x)) ELSE cutover.tonum(x #>> '{}') END;
+
+CREATE OR REPLACE FUNCTION cutover.toint(x bytea) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.toint(encode(x, 'escape'));
+
+CREATE OR REPLACE FUNCTION cutover.toint(x jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.toint((x #>> '{}')::numeric)
+    WHEN 'object' THEN cutover.toint(cutover.plain_blob(x)) ELSE cutover.toint(x #>> '{}') END;
+
+CREATE OR REPLACE FUNCTION cutover.type_of(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.type_of((x #>> '{}')::numeric) WHEN 'string' THEN 'text'
+    WHEN 'object' THEN 'blob' ELSE 'null' END;
+
+-- Affinities: a text that is a number becomes one; a number becomes text.
+CREATE OR REPLACE FUNCTION cutover.as_numeric(x jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'string' THEN coalesce(to_jsonb(cutover.aff(x #>> '{}')), x) ELSE x END;
+
+CREATE OR REPLACE FUNCTION cutover.as_text(x jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN to_jsonb(cutover.txt(x)) ELSE x END;
+
+-- As a collation sees it, for equality.
+CREATE OR REPLACE FUNCTION cutover.folded(x jsonb, collation_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN jsonb_typeof(x) <> 'string' THEN x
+    WHEN collation_name = 'NOCASE' THEN to_jsonb(lower((x #>> '{}') COLLATE "C"))
+    WHEN collation_name = 'RTRIM' THEN to_jsonb(rtrim(x #>> '{}', ' ')) ELSE x END;
+
+-- For ordering: numbers, then texts, then blobs. Texts are in hex, because jsonb sorts them by the database's collation.
+CREATE OR REPLACE FUNCTION cutover.sortable(x jsonb, collation_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN jsonb_build_array(1, x) WHEN 'object' THEN jsonb_build_array(3, x ->> 'x')
+    ELSE jsonb_build_array(2, encode(convert_to(cutover.folded(x, collation_name) #>> '{}', 'UTF8'), 'hex')) END;
+
+CREATE OR REPLACE FUNCTION cutover.lesser(a jsonb, b jsonb, collation_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN a IS NULL OR cutover.sortable(b, collation_name) < cutover.sortable(a, collation_name)
+    THEN b ELSE a END;
+
+CREATE OR REPLACE FUNCTION cutover.greater(a jsonb, b jsonb, collation_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN a IS NULL OR cutover.sortable(b, collation_name) > cutover.sortable(a, collation_name)
+    THEN b ELSE a END;
+
+CREATE OR REPLACE AGGREGATE cutover.min_of(x jsonb, collation_name text) (SFUNC = cutover.lesser, STYPE = jsonb);
+CREATE OR REPLACE AGGREGATE cutover.max_of(x jsonb, collation_name text) (SFUNC = cutover.greater, STYPE = jsonb);
+
+-- min() and max() of several arguments: of equal ones the last and the first.
+CREATE OR REPLACE FUNCTION cutover.least(collation_name text, VARIADIC given jsonb[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN array_position(given, NULL) IS NULL THEN (
+    SELECT x FROM unnest(given) WITH ORDINALITY AS listed(x, place)
+    ORDER BY cutover.sortable(x, collation_name), place DESC LIMIT 1) END;
+
+CREATE OR REPLACE FUNCTION cutover.greatest(collation_name text, VARIADIC given jsonb[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN array_position(given, NULL) IS NULL THEN (
+    SELECT x FROM unnest(given) WITH ORDINALITY AS listed(x, place)
+    ORDER BY cutover.sortable(x, collation_name) DESC, place LIMIT 1) END;
+
+CREATE OR REPLACE FUNCTION cutover.length(x jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'object' THEN length(x ->> 'x') / 2 ELSE length(cutover.txt(x)) END;
+
+CREATE OR REPLACE FUNCTION cutover.substr(x jsonb, start bigint, length bigint DEFAULT 2147483647) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'object' THEN cutover.dyn(cutover.substr(cutover.plain_blob(x), start, length))
+    ELSE cutover.dyn(cutover.substr(cutover.txt(x), start, length)) END;
