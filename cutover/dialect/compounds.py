@@ -10,7 +10,7 @@ from cutover.dialect import numbers
 from cutover.dialect.comparing import value
 from cutover.dialect.ordering import inner, ordered, position
 from cutover.dialect.scope import Scope
-from cutover.dialect.typed import Kind, Refused, Typed, cast, identifier
+from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, identifier
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries, Query
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def leftmost(node: exp.Expr) -> exp.Expr:
     """The first arm of a compound."""
-    while isinstance(node, exp.SetOperation):
+    while _is_compound(node):
         node = node.this
     return node
 
@@ -26,10 +26,18 @@ def leftmost(node: exp.Expr) -> exp.Expr:
 def operations(node: exp.Expr) -> list[exp.SetOperation]:
     """The operations of a compound, from left to right."""
     found: list[exp.SetOperation] = []
-    while isinstance(node, exp.SetOperation):
-        found.append(node)
+    while _is_compound(node):
+        if isinstance(node, exp.SetOperation):
+            found.append(node)
         node = node.this
     return found[::-1]
+
+
+def _is_compound(node: exp.Expr) -> bool:
+    """SQLite has no parentheses around arms; those that there are were added to say that it reads from the left."""
+    return isinstance(node, exp.SetOperation) or (
+        isinstance(node, exp.Subquery) and isinstance(node.this, (exp.SetOperation, exp.Subquery))
+    )
 
 
 class Compounds:
@@ -56,28 +64,50 @@ class Compounds:
 
     def compound(self, node: exp.SetOperation, scope: Scope) -> Query:
         """Arms brought to one kind a column."""
-        arms = [self._arm(leftmost(node), scope), *(self._arm(one.expression, scope) for one in operations(node))]
+        written = [leftmost(node), *(one.expression for one in operations(node))]
+        arms = [self._arm(one, scope) for one in written]
         if len({len(arm.columns) for arm in arms}) != 1:
             raise Refused("A compound SELECT with arms of different widths")
         columns: list[tuple[str | None, Typed]] = []
         projections: list[list[exp.Expr]] = [[] for _ in arms]
+        all_rows = all(isinstance(one, exp.Union) and not one.args.get("distinct", True) for one in operations(node))
         for index, (name, first) in enumerate(arms[0].columns):
-            kind, nodes = numbers.unify([arm.columns[index][1] for arm in arms])
+            values = [arm.columns[index][1] for arm in arms]
+            kind, nodes = numbers.unify(values)
             for projected, converted in zip(projections, nodes, strict=True):
-                projected.append(cast(converted, "BIGINT") if kind is Kind.INT else converted)
-            not_null = all(arm.columns[index][1].not_null for arm in arms)
-            columns.append((name, Typed(first.node, kind, first.affinity, first.collation, not_null=not_null)))
+                projected.append(cast(converted, SQL_TYPE[kind]) if kind in (Kind.INT, Kind.NULL) else converted)
+            not_null = all(value.not_null for value in values)
+            collated = next((value.collation for value in values if value.collation), None)
+            if kind in (Kind.TEXT, Kind.DYNAMIC) and (collated or "BINARY").upper() != "BINARY" and not all_rows:
+                raise Refused(f"UNION, INTERSECT or EXCEPT with collation {collated}")
+            columns.append((name, Typed(first.node, kind, first.affinity, collated, not_null=not_null)))
         for arm, projected in zip(arms, projections, strict=True):
             arm.node.set("expressions", projected)
         result: exp.Expr = arms[0].node
         for operation, arm in zip(operations(node), arms[1:], strict=True):
             distinct = operation.args.get("distinct", True)
+            # SQLite reads from left to right; to Postgres INTERSECT binds more tightly.
+            if isinstance(operation, exp.Intersect) and isinstance(result, exp.SetOperation):
+                result = exp.Subquery(this=result)
             result = type(operation)(this=result, expression=arm.node, distinct=distinct)
         query = self.queries.made(result, columns)
         if node.args.get("order") is None:
             self.queries.ordering.limit(node, result)
             return query
-        return self._ordered(node, query.named())
+        places = [self._place(inner(term), written, arms) for term in node.args["order"].expressions]
+        return self.ordered(node, query, places)
+
+    def _place(self, term: exp.Expr, written: list[exp.Expr], arms: list[Query]) -> int:
+        """The column that a term of ORDER BY means: by number, by name in any arm, or by its expression."""
+        term = term.this if isinstance(term, exp.Collate) else term
+        for select, arm in zip(written, arms, strict=True):
+            place = position(term, arm.columns)
+            if place is not None:
+                return place
+            projections = [one.this if isinstance(one, exp.Alias) else one for one in select.expressions]
+            if term in projections and not any(isinstance(one, exp.Star) for one in projections):
+                return projections.index(term)
+        raise Refused("ORDER BY of a compound SELECT by this expression")
 
     def _arm(self, node: exp.Expr, scope: Scope) -> Query:
         query = self.queries.query(node, Scope(Scope(scope.parent, ctes=scope.ctes)))
@@ -85,19 +115,19 @@ class Compounds:
         query.node.set("expressions", [typed.node for _, typed in query.columns])
         return query
 
-    def _ordered(self, node: exp.SetOperation, query: Query) -> Query:
-        derived, source = self.queries.sources.derived(query, "compound")
-        scope = Scope(sources=[source])
+    def ordered(self, node: exp.Expr, query: Query, places: list[int]) -> Query:
+        """The rows of a query in the order of some of its columns."""
+        derived, source = self.queries.sources.derived(query, "unordered")
         typed = [source.typed(column) for column in source.columns]
         terms = []
-        for term in node.args["order"].expressions:
-            place = position(inner(term), query.columns)
-            expression = self.queries.expressions.typed(inner(term), scope) if place is None else typed[place]
-            terms.append(ordered(term, expression))
+        for term, place in zip(node.args["order"].expressions, places, strict=True):
+            written = inner(term)
+            key = typed[place]
+            if isinstance(written, exp.Collate):
+                key = key.but(collation=written.expression.name, explicit=True)
+            terms.append(ordered(term, key.but(node=key.node.copy())))
         result = exp.Select(
-            expressions=[one.node.copy() for one in typed],
-            from_=exp.From(this=derived),
-            order=exp.Order(expressions=terms),
+            expressions=[one.node for one in typed], from_=exp.From(this=derived), order=exp.Order(expressions=terms)
         )
         self.queries.ordering.limit(node, result)
         names = [name for name, _ in query.columns]

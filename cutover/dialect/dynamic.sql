@@ -3,9 +3,10 @@
 CREATE OR REPLACE FUNCTION cutover.dyn(x bigint) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN to_jsonb(x);
 
+-- The message depends on the value, so that Postgres does not evaluate it when it plans.
 CREATE OR REPLACE FUNCTION cutover.dyn(x numeric) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = 'NaN' THEN NULL WHEN abs(x) = 'Infinity' THEN
-        to_jsonb(cutover.misfit('an infinite number beside texts is not possible on PostgreSQL'))
+        to_jsonb(cutover.misfit('an infinite number beside texts is not possible on PostgreSQL' || left(x::text, 0)))
     ELSE to_jsonb(x) END;
 
 CREATE OR REPLACE FUNCTION cutover.dyn(x double precision) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -42,6 +43,11 @@ RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.toint((x #>> '{}')::numer
 CREATE OR REPLACE FUNCTION cutover.type_of(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.type_of((x #>> '{}')::numeric) WHEN 'string' THEN 'text'
     WHEN 'object' THEN 'blob' ELSE 'null' END;
+
+-- The rest of integers; a real if one of the two was.
+CREATE OR REPLACE FUNCTION cutover.mod(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.toint(b) = 0 THEN NULL WHEN scale(a) = 0 AND scale(b) = 0 THEN mod(a, b)
+    ELSE cutover.num((cutover.toint(a) % cutover.toint(b))::double precision) END;
 
 -- Affinities: a text that is a number becomes one; a number becomes text.
 CREATE OR REPLACE FUNCTION cutover.as_numeric(x jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT

@@ -17,7 +17,6 @@ from cutover.dialect.typed import (
     Kind,
     Refused,
     Typed,
-    affinity_of,
     binary,
     call,
     helper,
@@ -29,6 +28,9 @@ from cutover.dialect.typed import (
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ)
 _BITWISE = {exp.BitwiseAnd: exp.BitwiseAnd, exp.BitwiseOr: exp.BitwiseOr}
 
+
+_CAST_TYPES = {"INT": "INTEGER", "TEXT": "TEXT", "VARBINARY": "BLOB", "DOUBLE": "REAL", "DECIMAL": "NUMERIC"}
+"""How the parser calls the five types that `tokens` leaves in a CAST."""
 
 _Handler = Callable[[Any, exp.Expr, Scope], Typed]
 
@@ -229,7 +231,7 @@ class Expressions(Predicates):
 
     def _cast(self, node: exp.Expr, scope: Scope) -> Typed:
         inner = self.plain(node.this, scope)
-        affinity = affinity_of(str(node.args["to"].this.name))
+        affinity = _CAST_TYPES[str(node.args["to"].this.name)]
         return numbers.cast_to(affinity, inner)
 
     def _function(self, node: exp.Expr, scope: Scope) -> Typed:

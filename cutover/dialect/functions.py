@@ -127,7 +127,9 @@ def _nullif(_: Expressions, arguments: list[Typed]) -> Typed:
     left = value(arguments[0])
     if left.kind is Kind.NULL:
         return left
-    test = compare(exp.EQ, left, arguments[1], loose=True)
+    # A function applies no affinity to its arguments.
+    one, two = (side.but(affinity=None, explicit=bool(side.collation)) for side in (left, arguments[1]))
+    test = compare(exp.EQ, one, two, loose=True)
     return Typed(
         exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=exp.Null())], default=left.node.copy())), left.kind
     )

@@ -20,7 +20,7 @@ def in_query(queries: Queries, node: exp.Expr, scope: Scope) -> exp.Expr:
     """`x IN (SELECT ...)` and `x IN table` as a boolean."""
     query = queries.query(_source(node), Scope(scope))
     subject = unparen(node.this)
-    written = subject.expressions if isinstance(subject, exp.Tuple) else [subject]
+    written = subject.expressions if isinstance(subject, exp.Tuple) else [node.this]
     subjects = [queries.expressions.typed(part, scope) for part in written]
     if len(subjects) != len(query.columns):
         raise Refused("IN with another number of columns than the query has")

@@ -57,6 +57,8 @@ def real(typed: Typed) -> Typed:
 
 def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
     """`left op right` for numbers: division by zero is NULL, % is of integers."""
+    if op is exp.Mod and Kind.NUM in (left.kind, right.kind) and Kind.REAL not in (left.kind, right.kind):
+        return Typed(helper("mod", cast(left.node, "NUMERIC"), cast(right.node, "NUMERIC")), Kind.NUM)
     if op is exp.Mod:
         real_result = Kind.REAL in (left.kind, right.kind)
         divisor = call("NULLIF", integer(right).node, exp.Literal.number(0))

@@ -70,11 +70,23 @@ class Ordering:
         """A term that is an expression and nothing else (in OVER, in aggregates)."""
         return ordered(term, self.expressions.typed(inner(term), scope))
 
+    def place(self, node: exp.Expr, scope: Scope, columns: Columns) -> int:
+        """The column of the result that a term means, by its number, name or expression."""
+        node = node.this if isinstance(node, exp.Collate) else node
+        place = position(node, columns)
+        if place is not None:
+            return place
+        typed = self.expressions.typed(node, scope)
+        for at, (_, column) in enumerate(columns):
+            if column.node == typed.node:
+                return at
+        raise Refused("ORDER BY of DISTINCT rows by what is not in the result")
+
     def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
         """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""
-        order, distinct = node.args.get("order"), bool(node.args.get("distinct"))
+        order = node.args.get("order")
         if order is None:
-            plain = scope.grouping is None and not distinct and len(scope.sources) == 1
+            plain = scope.grouping is None and len(scope.sources) == 1
             return self._by_key(scope) if plain and node.args.get("limit") else []
         terms = []
         for term in order.expressions:
@@ -82,10 +94,7 @@ class Ordering:
             typed = self._typed(inner(term), scope, columns) if place is None else columns[place][1]
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
-            key = sort_key(typed.but(node=typed.node.copy()))
-            if distinct and place is not None and key == typed.node:
-                key = exp.Literal.number(place + 1)
-            terms.append(ordered(term, typed, key))
+            terms.append(ordered(term, typed, sort_key(typed.but(node=typed.node.copy()))))
         return terms
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:
@@ -95,14 +104,20 @@ class Ordering:
             return columns[place][1].but(collation=node.expression.name, explicit=True)
         return self.expressions.typed(node, scope)
 
+    def scan(self, scope: Scope) -> list[exp.Expr] | None:
+        """The order in which SQLite reads joined tables unless an index serves it better; None if one has no key."""
+        terms: list[exp.Expr] = []
+        for source in scope.sources:
+            found = [source.find(name) for name in source.table.key] if source.table is not None else []
+            typed = [source.typed(column) for column in found if column]
+            if not typed or any(one.kind in (Kind.JSON, Kind.WHOLE) for one in typed):
+                return None
+            terms += [ordered(one.node, one) for one in typed]
+        return terms
+
     def _by_key(self, scope: Scope) -> list[exp.Expr]:
         """LIMIT without ORDER BY takes the first rows by key, as a scan of SQLite's would."""
-        source = scope.sources[0]
-        if source.table is None:
-            return []
-        found = [source.find(name) for name in source.table.key]
-        typed = [source.typed(column) for column in found if column]
-        return [ordered(one.node, one) for one in typed if one.kind not in (Kind.JSON, Kind.WHOLE)]
+        return self.scan(scope) or []
 
     def limit(self, node: exp.Expr, result: exp.Expr) -> None:
         """Copy LIMIT and OFFSET: a negative limit is none, a negative offset is 0."""

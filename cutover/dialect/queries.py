@@ -13,7 +13,7 @@ from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.comparing import bytewise, collated, collation
 from cutover.dialect.compounds import Compounds, leftmost
 from cutover.dialect.expressions import Expressions
-from cutover.dialect.ordering import Ordering
+from cutover.dialect.ordering import Columns, Ordering, inner
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
@@ -59,7 +59,7 @@ class Query:
             self.node.set("expressions", projections)
         elif isinstance(self.node, exp.SetOperation):
             first = self.node
-            while isinstance(first, exp.SetOperation):
+            while isinstance(first, (exp.SetOperation, exp.Subquery)):
                 first = first.this
             Query(_bare_query(first), self.columns).named()
         return self
@@ -160,15 +160,40 @@ class Queries:
         result.set("expressions", [typed.node for _, typed in columns])
         if node.args.get("having"):
             result.set("having", exp.Having(this=self._filter(node.args["having"].this, scope)))
-        if node.args.get("distinct"):
-            result.set("distinct", exp.Distinct())
         if node.args.get("windows"):
             result.set("windows", [self.aggregates.window(window, scope) for window in node.args["windows"]])
+        if node.args.get("distinct"):
+            return self._distinct(node, scope, result, columns)
         order = self.ordering.of_select(node, scope, columns)
         if order:
             result.set("order", exp.Order(expressions=order))
         self.ordering.limit(node, result)
         return Query(result, columns, one_row=grouping is not None and not node.args.get("group"))
+
+    def _distinct(self, node: exp.Select, scope: Scope, result: exp.Select, columns: Columns) -> Query:
+        """Equal rows become one: where a collation takes different texts for equal, the first that SQLite reads."""
+        keys = [typed.node.copy() for _, typed in columns]
+        for at, (_, typed) in enumerate(columns):
+            name = collation(typed)
+            if name != "BINARY" and typed.kind is Kind.TEXT:
+                keys[at] = collated(typed.but(node=keys[at]), name)
+            elif name != "BINARY" and typed.kind is Kind.DYNAMIC:
+                raise Refused(f"DISTINCT of such a value with collation {name}")
+        result.set("distinct", exp.Distinct())
+        plain = keys == [typed.node for _, typed in columns]
+        if not plain:
+            scan = self.ordering.scan(scope)
+            if scan is None or scope.grouping is not None:
+                raise Refused("DISTINCT with a collation over more than tables")
+            keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if not typed.is_constant]
+            result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
+            result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
+        query = Query(result, list(columns))
+        if node.args.get("order") is None:
+            self.ordering.limit(node, result)
+            return query
+        places = [self.ordering.place(inner(term), scope, columns) for term in node.args["order"].expressions]
+        return self.compounds.ordered(node, query, places)
 
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)

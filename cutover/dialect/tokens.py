@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cutover.dialect.typed import Refused
+from cutover.dialect.typed import Refused, affinity_of
 from cutover.schema.sqltokens import Token, tokens
 
 FUNCTION_PREFIX = "fn_"
@@ -33,6 +33,7 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     """
     run = [token for token in tokens(sql) if token.type != "semi"]
     conflict, run = _take_conflict(run)
+    run = _plain_casts(run)
     numbering = _Numbering()
     parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
     of_schema = any(_asks_schema(token) for token in run)
@@ -76,6 +77,8 @@ def _rewritten(run: list[Token], at: int, numbering: _Numbering, functions: froz
         return '"' + name.replace('"', '""') + '"'
     if token.type == "number":
         return _number(token.text)
+    if token.type == "string" and _is_alias(run, at):
+        return 'AS "' + token.text[1:-1].replace("''", "'").replace('"', '""') + '"'
     if token.type != "word":
         return token.text
     if _is_index_hint(run, at):
@@ -104,6 +107,32 @@ def _is_index_hint(run: list[Token], at: int) -> bool:
     return (word == "BY" and _word(run, at - 1) == "INDEXED") or (
         _word(run, at - 1) == "BY" and _word(run, at - 2) == "INDEXED"
     )
+
+
+def _is_alias(run: list[Token], at: int) -> bool:
+    """`SELECT 'a' 'b'` is a named 'b', which the parser would join. x'00' is one value."""
+    before = run[at - 1] if at else None
+    return before is not None and before.type in ("string", "number") and _word(run, at - 1) == ""
+
+
+def _plain_casts(run: list[Token]) -> list[Token]:
+    """The type in each CAST, which may be any words, becomes one that the parser knows and that has its affinity."""
+    opened: list[int] = []
+    named: dict[int, int] = {}
+    for at in range(len(run)):
+        word = _word(run, at)
+        if word == "(":
+            opened.append(at)
+        elif word == "AS" and opened and _word(run, opened[-1] - 1) == "CAST":
+            named.setdefault(opened[-1], at)
+        elif run[at].type == "close" and opened:
+            start = opened.pop()
+            if start in named:
+                first = named[start] + 1
+                declared = " ".join(token.text for token in run[first:at])
+                for inner in range(first, at):
+                    run[inner] = run[inner]._replace(text="" if inner > first else affinity_of(declared), type="word")
+    return run
 
 
 def _take_conflict(run: list[Token]) -> tuple[str | None, list[Token]]:
