@@ -92,6 +92,8 @@ class Aggregates:
         arguments, distinct, order = _arguments(node)
         if name == "count" and (not arguments or isinstance(arguments[0], exp.Star)):
             return _Call(call("COUNT", exp.Star()), Kind.INT, not_null=True)
+        if scope.parent is not None and _is_of_outer_query(arguments, scope):
+            raise Refused(f"{name}() over columns of an outer query")
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
         if name in _RANKS or name in _SHARES:
@@ -150,6 +152,18 @@ class Aggregates:
         if subject.kind is Kind.TEXT and not bytewise(subject):
             node = collate_c(node)
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
+
+
+def _is_of_outer_query(arguments: list[exp.Expr], scope: Scope) -> bool:
+    """Whether the arguments name columns, but none of this SELECT: the aggregate is one of the outer query then."""
+    columns = [
+        column
+        for argument in arguments
+        for column in argument.find_all(exp.Column)
+        if not isinstance(column.this, exp.Star)
+    ]
+    local = any(scope.columns(column.name, column.table) or column.name.lower() in scope.aliases for column in columns)
+    return bool(columns) and not local
 
 
 def _bigint(node: exp.Expr) -> exp.Expr:

@@ -148,7 +148,7 @@ def collation(left: Typed, right: Typed | None = None) -> str:
         if side.explicit and side.collation:
             return side.collation.upper()
     for side in sides:
-        if side.collation and side.affinity is not None:
+        if side.collation and (side.affinity is not None or side.plus):
             return side.collation.upper()
     return "BINARY"
 

@@ -104,6 +104,8 @@ class Dialect:
             return Checked(Description((), (), is_explain=False, is_readonly=False), local=True)
         description = self.copy.describe(sql)
         of_schema = shape.kind is StatementKind.READ and prepare(sql, frozenset()).tables_of_schema
+        if of_schema and self.copy.reads_data(sql, len(shape.params)):
+            raise Refused("A query of the schema and of data at once")
         local = shape.verb in ("PRAGMA", "EXPLAIN") or of_schema
         if shape.verb == "PRAGMA" and shape.kind is StatementKind.WRITE:
             raise Refused(f"PRAGMA {shape.pragma} = ...")

@@ -149,9 +149,8 @@ class Expressions(Predicates):
         if grouping.extreme is not None:
             argument, is_max = grouping.extreme
             order = exp.Ordered(this=argument.copy(), desc=is_max, nulls_first=False)
-        inner: exp.Expr = typed.node
-        if order is not None:
-            inner = exp.Order(this=inner, expressions=[order])
+        orders = [order] if order is not None else self.queries.ordering.scan(scope) or []
+        inner: exp.Expr = exp.Order(this=typed.node, expressions=orders) if orders else typed.node
         array = exp.Paren(this=call("array_agg", inner))
         first = exp.Bracket(this=array, expressions=[exp.Literal.number(1)], offset=1)
         return typed.but(node=exp.Paren(this=first), not_null=False, column=None)
@@ -242,6 +241,8 @@ class Expressions(Predicates):
         if functions.is_aggregate(node):
             return self.queries.aggregates.aggregate(node, scope)
         arguments = [self.typed(argument, scope) for argument in node.expressions]
+        if name == "plus":
+            return value(arguments[0]).but(affinity=None, plus=arguments[0].affinity is not None)
         return functions.scalar(name, arguments, self)
 
     def _aggregate(self, node: exp.Expr, scope: Scope) -> Typed:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import comparing
-from cutover.dialect.membership import in_query
+from cutover.dialect.membership import alike, in_query, row_with_query
 from cutover.dialect.scope import Context, Scope
 from cutover.dialect.trees import negated, unparen
 from cutover.dialect.typed import (
@@ -46,6 +46,8 @@ class Predicates:
         """A comparison as a boolean. `loose`: NULL may stand for false."""
         assert isinstance(node, exp.Binary)
         left, right = unparen(node.this), unparen(node.expression)
+        if isinstance(left, exp.Tuple) and isinstance(node.expression, exp.Subquery):
+            return row_with_query(self.queries, type(node), left, right, scope)
         if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):
             return self._compare_rows(type(node), left, right, scope)
         one, two = self.typed(node.this, scope), self.typed(node.expression, scope)
@@ -65,7 +67,7 @@ class Predicates:
             comparing.align(self.typed(one, scope), self.typed(two, scope))
             for one, two in zip(left.expressions, right.expressions, strict=True)
         ]
-        if not all(_alike(one, two) for one, two in pairs):
+        if not all(alike(one, two) for one, two in pairs):
             return exp.Paren(this=self._by_element(op, left.expressions, right.expressions, scope))
         rows = [exp.Tuple(expressions=[pair[side].node for pair in pairs]) for side in (0, 1)]
         return op(this=rows[0], expression=rows[1])
@@ -123,6 +125,9 @@ class Predicates:
         """IN."""
         if node.args.get("query") is not None or node.args.get("field") is not None:
             return Typed(negated(node, in_query(self.queries, node, scope)), Kind.BOOL)
+        if len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Values):
+            node = exp.In(this=node.this, query=node.expressions[0], negate=node.args.get("negate"))
+            return Typed(negated(node, in_query(self.queries, node, scope)), Kind.BOOL)
         if isinstance(unparen(node.this), exp.Tuple):
             tests = [exp.EQ(this=node.this.copy(), expression=item) for item in node.expressions]
             return Typed(negated(node, exp.Paren(this=exp.or_(*[self.compare(t, scope) for t in tests]))), Kind.BOOL)
@@ -152,7 +157,10 @@ class Predicates:
             escape = written.node
             if not isinstance(like, exp.Like):
                 raise Refused("ESCAPE without LIKE")
-        subject, pattern = (comparing.text(self.typed(side, scope)) for side in (like.this, like.expression))
+        sides = [self.typed(side, scope) for side in (like.this, like.expression)]
+        if Kind.BLOB in (sides[0].kind, sides[1].kind):
+            raise Refused("LIKE on a blob, which SQLite answers in one way or another as it was built,")
+        subject, pattern = map(comparing.text, sides)
         if Kind.NULL in (subject.kind, pattern.kind):
             return Typed(null(Kind.BOOL), Kind.BOOL)
         test: exp.Expr = exp.ILike(this=collate_c(subject.node), expression=paren(pattern.node))
@@ -162,13 +170,6 @@ class Predicates:
         """GLOB."""
         subject, pattern = (comparing.text(self.typed(side, scope)).node for side in (node.this, node.expression))
         return Typed(negated(node, helper("glob", pattern, subject)), Kind.BOOL)
-
-
-def _alike(one: Typed, two: Typed) -> bool:
-    """Whether Postgres compares the elements of two rows as SQLite does."""
-    if one.kind is Kind.TEXT and two.kind is Kind.TEXT:
-        return comparing.collation(one, two) == "BINARY" and (comparing.bytewise(one) or comparing.bytewise(two))
-    return (one.kind in NUMBERS and two.kind in NUMBERS) or one.kind is two.kind is Kind.BLOB
 
 
 def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expr:

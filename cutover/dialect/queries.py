@@ -132,7 +132,13 @@ class Queries:
         inner = Scope(Scope(scope.parent, ctes=scope.ctes))
         body = _bare_query(cte.this)
         refers = any(table.name.lower() == name.lower() for table in body.find_all(exp.Table))
+        bounds: exp.Expr | None = None
         if refers and isinstance(body, exp.SetOperation):
+            if body.args.get("order") is not None:
+                raise Refused("ORDER BY in a recursive query")
+            bounds, body = body, body.copy()
+            body.set("limit", None)
+            body.set("offset", None)
             first = self.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
             known = Query(first.node, _renamed(first.columns, names))
             inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
@@ -142,7 +148,14 @@ class Queries:
         scope.ctes[name.lower()] = query.source_columns()
         aliases = [identifier(alias) for alias in query.aliases()]
         table_alias = exp.TableAlias(this=identifier(name.lower()), columns=aliases)
-        return exp.CTE(this=query.node, alias=table_alias)
+        made = exp.CTE(this=query.node, alias=table_alias)
+        if bounds is None or not (bounds.args.get("limit") or bounds.args.get("offset")):
+            return made
+        # Postgres has no LIMIT within a recursion, but stops one of which it needs no more rows.
+        first_rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=identifier(name.lower()))))
+        self.ordering.limit(bounds, first_rows)
+        first_rows.set("with_", exp.With(expressions=[made], recursive=True))
+        return exp.CTE(this=first_rows, alias=table_alias.copy())
 
     # -- SELECT ------------------------------------------------------------------------------------------------------
 
@@ -276,7 +289,8 @@ class Queries:
         if not query.one_row and query.node.args.get("limit") is None:
             query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
         typed = query.columns[0][1]
-        return typed.but(node=exp.Subquery(this=query.node), not_null=False, constant=None, slot=None)
+        node = exp.Subquery(this=query.node)
+        return typed.but(node=node, not_null=False, constant=None, slot=None, collation=None, plus=False)
 
 
 def _renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:

@@ -57,6 +57,22 @@ class SchemaCopy:
         self._left -= 1
         return int(self._left < 0)
 
+    def reads_data(self, sql: str, parameters: int) -> bool:
+        """Whether the statement reads a table of the application's, beside what it asks of the schema."""
+        tables: set[str] = set()
+
+        def note(action: int, table: str | None, *_: str | None) -> int:
+            if action == sqlite3.SQLITE_READ and table:
+                tables.add(table.lower())
+            return sqlite3.SQLITE_OK
+
+        self._compiler.set_authorizer(note)
+        try:
+            self._compiler.execute(f"EXPLAIN {sql}", (None,) * parameters).fetchall()
+        finally:
+            self._compiler.set_authorizer(None)
+        return any(not table.startswith(("sqlite_", "pragma_", "json_")) for table in tables)
+
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """Run a question about the schema. Raises `StatementError`."""
         self._left = _STEPS

@@ -11,6 +11,10 @@ FUNCTION_PREFIX = "fn_"
 """Functions reach the parser under names it does not know, because it would reshape the ones it knows."""
 
 _NAMES_FOLLOW = frozenset({"INTO", "TABLE", "WITH", "RECURSIVE", "FROM", "JOIN", "UPDATE", "EXISTS", "INDEX", "."})
+_OPERANDS_FOLLOW = frozenset(
+    {"SELECT", "DISTINCT", "ALL", "FROM", "WHERE", "HAVING", "ON", "BY", "LIMIT", "OFFSET", "SET", "RETURNING", "CASE",
+     "WHEN", "THEN", "ELSE", "AND", "OR", "NOT", "BETWEEN", "IN", "LIKE", "GLOB", "ESCAPE", "IS"}
+)  # fmt: skip
 _SPELLED = {"ISNULL": "IS NULL", "NOTNULL": "IS NOT NULL"}
 
 
@@ -33,7 +37,7 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     """
     run = [token for token in tokens(sql) if token.type != "semi"]
     conflict, run = _take_conflict(run)
-    run = _plain_casts(run)
+    run = _named_plus(_plain_casts(run))
     numbering = _Numbering()
     parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
     of_schema = any(_asks_schema(token) for token in run)
@@ -133,6 +137,45 @@ def _plain_casts(run: list[Token]) -> list[Token]:
                 for inner in range(first, at):
                     run[inner] = run[inner]._replace(text="" if inner > first else affinity_of(declared), type="word")
     return run
+
+
+def _named_plus(run: list[Token]) -> list[Token]:
+    """`+x`, which the parser drops, becomes a call: SQLite's way to take the affinity off a column."""
+    at = 0
+    while at < len(run):
+        before = run[at - 1] if at else None
+        operand = before is not None and (
+            before.type not in ("other", "open")
+            if before.type != "word"
+            else _word(run, at - 1) not in _OPERANDS_FOLLOW
+        )
+        if run[at].text == "+" and run[at].type == "other" and not operand:
+            end = _primary_end(run, at + 1)
+            opened = [run[at]._replace(type="word", text="fn_plus"), run[at]._replace(type="open", text="(")]
+            closed = run[at]._replace(type="close", text=")")
+            run = [*run[:at], *opened, *run[at + 1 : end], closed, *run[end:]]
+        at += 1
+    return run
+
+
+def _primary_end(run: list[Token], at: int) -> int:
+    """Where an operand of a unary operator ends: a name, a literal, a call, something in parentheses, or CASE."""
+    while at < len(run) and run[at].text in ("+", "-", "~"):
+        at += 1
+    depth = 0
+    while at < len(run):
+        word = _word(run, at)
+        if run[at].type == "open" or word == "CASE":
+            depth += 1
+        elif run[at].type == "close" or (word == "END" and depth):
+            depth -= 1
+        at += 1
+        following = run[at] if at < len(run) else None
+        after_name = run[at - 1].type in ("word", "quoted", "dot")
+        joined = following is not None and after_name and following.type in ("dot", "open", "string")
+        if depth <= 0 and not joined and run[at - 1].type != "dot":
+            break
+    return at
 
 
 def _take_conflict(run: list[Token]) -> tuple[str | None, list[Token]]:

@@ -82,6 +82,8 @@ class Typed:
     """SQLite's collation of a column or of COLLATE; None: none, so the other side decides."""
     explicit: bool = False
     """The collation was written with COLLATE, so it wins."""
+    plus: bool = False
+    """`+column`: the collation of the column without its affinity."""
     not_null: bool = False
     column: Column | None = None
     constant: SqlValue = None

@@ -1,0 +1,142 @@
+"""Expressions, compounds, CTEs and groups in SELECT: Postgres answers as SQLite does, or the translator refuses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+from tests.flow.test_dialect_selects import all_same
+
+SCHEMA = """
+CREATE TABLE t (id INTEGER PRIMARY KEY, i INTEGER, r REAL, s TEXT, c TEXT COLLATE NOCASE, b BOOLEAN NOT NULL, k BLOB);
+CREATE TABLE u (id INTEGER PRIMARY KEY, t_id INTEGER, w TEXT COLLATE RTRIM);
+CREATE VIEW v AS SELECT i, s FROM t WHERE b;
+"""
+
+DATA = (
+    "INSERT INTO t (i, r, s, c, b, k) VALUES (1, 1.0, 'a', 'A', 1, x'00'), (2, 2.5, 'B', 'b', 0, x'61'), "
+    "(NULL, NULL, NULL, NULL, 1, NULL), (10, -1.5, '10', '10', 0, x''), (2, 2.0, 'a%', 'B', 1, x'6161')",
+    "INSERT INTO u (t_id, w) VALUES (1, 'a '), (1, 'a'), (2, NULL), (NULL, 'B  ')",
+)
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+SAME = [
+    "SELECT id FROM t WHERE i IN (SELECT id FROM u UNION ALL SELECT 10)",
+    "SELECT id FROM t WHERE (i, s) IN (SELECT 1, 'a' UNION SELECT 2, 'B')",
+    "SELECT id FROM t WHERE i IN (VALUES (1), (2))",
+    "SELECT id FROM t WHERE (id, i) IN (VALUES (1, 1), (2, 3))",
+    "SELECT id FROM t WHERE i IN (SELECT i FROM v)",
+    "SELECT id FROM t WHERE (i, s) IN v",
+    "SELECT id FROM t WHERE i NOT IN ()",
+    "SELECT 'a' 'b', 1 'x'",
+    'SELECT "nope", \'x\' AS "a b"',
+    "SELECT c, count(*) FROM t GROUP BY c ORDER BY c",
+    "SELECT c, s, count(*) FROM t GROUP BY c ORDER BY 1",
+    "SELECT DISTINCT c FROM t ORDER BY c",
+    "SELECT DISTINCT c COLLATE BINARY FROM t ORDER BY 1 COLLATE NOCASE, 1",
+    "SELECT DISTINCT s, i FROM t ORDER BY i DESC, s NULLS LAST",
+    "SELECT DISTINCT i + 1 FROM t ORDER BY i + 1 DESC",
+    "SELECT s FROM t UNION SELECT w COLLATE BINARY FROM u ORDER BY s",
+    "SELECT s, i FROM t UNION ALL SELECT w, id FROM u ORDER BY w, i",
+    "SELECT i + 1 FROM t UNION ALL SELECT id FROM u ORDER BY i + 1",
+    "SELECT i AS x FROM t UNION SELECT id AS y FROM u ORDER BY y DESC LIMIT 3",
+    "SELECT 1 UNION SELECT 2 INTERSECT SELECT 2 EXCEPT SELECT 5 UNION ALL SELECT 2",
+    "SELECT * FROM t GROUP BY b",
+    "SELECT *, count(*) FROM t GROUP BY id",
+    "SELECT i, r, count(*) FROM t GROUP BY i ORDER BY i",
+    "SELECT (SELECT i FROM t ORDER BY id)",
+    "SELECT i FROM t ORDER BY id LIMIT (SELECT 2) OFFSET 1 + 1",
+    "SELECT i FROM t ORDER BY id LIMIT '2'",
+    "SELECT id FROM t ORDER BY id LIMIT 2.0",
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5) SELECT i FROM n",
+    "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT sum(i) FROM n",
+    "WITH RECURSIVE n(i, s) AS (SELECT 1, 'a' UNION ALL SELECT i + 1, s || i FROM n WHERE i < 5) SELECT * FROM n",
+    "WITH RECURSIVE tree(id, depth) AS (SELECT id, 0 FROM t WHERE id = 1 UNION ALL SELECT t.id, depth + 1 "
+    "FROM t JOIN tree ON t.id = tree.id + 1) SELECT * FROM tree ORDER BY depth DESC",
+    "WITH a AS (SELECT 1 AS x), b AS (SELECT x + 1 AS y FROM a) SELECT * FROM a, b",
+    "WITH a AS MATERIALIZED (SELECT 1 AS x), b AS NOT MATERIALIZED (SELECT 2 AS y) SELECT * FROM a, b",
+    "WITH a(x) AS (SELECT i FROM t) SELECT (WITH b AS (SELECT max(x) AS m FROM a) SELECT m FROM b)",
+    "WITH t AS (SELECT 1 AS id) SELECT * FROM t",
+    "WITH n(i) AS (SELECT 1 UNION ALL SELECT i * 2 FROM n WHERE i < 100) SELECT max(i) FROM n",
+    "VALUES (1, 'a'), (2.5, x'00'), ('x', NULL)",
+    "SELECT * FROM (VALUES (1, 'a'), (2, 'b')) ORDER BY column1 DESC",
+    "SELECT column2 FROM (VALUES (1, 'a'), (2, 'b')) AS q",
+    "SELECT 1 < 2 < 3, 3 > 2 > 1, 1 = 1 = 1, 2 IS 2 IS 1",
+    "SELECT i IS s, i IS NOT NULL, s IS 'a', k IS x'00', r IS 1, b IS TRUE, s IS NOT FALSE, i IS NOT DISTINCT "
+    "FROM 1 FROM t ORDER BY id",
+    "SELECT i BETWEEN '1' AND 5, s BETWEEN 1 AND 'b', k BETWEEN x'00' AND 'z', NULL BETWEEN 1 AND 2 FROM t ORDER BY id",
+    "SELECT CASE i WHEN '1' THEN 'one' WHEN 2 THEN 2 ELSE k END FROM t ORDER BY id",
+    "SELECT CASE s WHEN 10 THEN 1 ELSE 0 END, CASE WHEN s THEN 1 END FROM t ORDER BY id",
+    "SELECT max(s, i), min(k, s), max(c, s), max(i, r) FROM t ORDER BY id",
+    "SELECT max(k), min(k), max(c), min(c), min(coalesce(i, s)) FROM t",
+    "SELECT coalesce(k, i, s) AS x FROM t ORDER BY x, id",
+    "SELECT max(coalesce(s, i)) OVER (ORDER BY id) FROM t ORDER BY id",
+    "SELECT CAST(s AS BLOB), CAST(k AS INTEGER), CAST(i AS VARCHAR(3)), CAST(r AS DECIMAL(5, 2)), CAST(s AS "
+    "UNSIGNED BIG INT) FROM t ORDER BY id",
+    "SELECT (1, 2) < (1, '3'), (1, NULL) = (2, 3), (1, 'a') IS (1, 'a'), (i, s) >= (2, 'B') FROM t ORDER BY id",
+    "SELECT id FROM t WHERE (i, c) = (2, 'B') ORDER BY id",
+    "SELECT id FROM t WHERE (id, i) = (SELECT 2, 2)",
+    "SELECT k + 1, -k, k || 'x', NOT k FROM t WHERE id > 1 ORDER BY id",
+    "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+    "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p ORDER BY 1, 2",
+    "SELECT +i, + s, -s FROM t ORDER BY id",
+    "SELECT i FROM t WHERE +s = 10",
+    "SELECT i AS a FROM t WHERE a > 1 ORDER BY a",
+    "SELECT i AS r FROM t WHERE r > 2 ORDER BY r",
+    "SELECT upper(s) AS s2, count(*) FROM t GROUP BY s2 HAVING s2 > 'A' ORDER BY s2",
+    "SELECT i % 2 AS p, sum(r) AS t FROM t GROUP BY p HAVING t > 0 ORDER BY t DESC",
+    "SELECT count(*) FROM t GROUP BY 'x'",
+    "SELECT i FROM t ORDER BY 'x', id",
+    "SELECT i FROM t ORDER BY -id",
+    "SELECT i FROM t ORDER BY i IS NULL, i DESC",
+    "SELECT i FROM t ORDER BY CASE WHEN i IS NULL THEN 1 ELSE 0 END, i, id",
+    "SELECT rowid, * FROM t ORDER BY rowid DESC",
+    "SELECT a.id FROM t a LEFT JOIN u b ON a.i = b.t_id WHERE b.id IS NULL",
+    "SELECT exists (SELECT 1 FROM u WHERE t_id = t.i) + 1 FROM t ORDER BY id",
+    "SELECT t.* FROM t, v WHERE t.i = v.i ORDER BY t.id",
+    "SELECT id FROM t WHERE s = 'a' COLLATE NOCASE OR c = 'a' COLLATE BINARY",
+    "SELECT id FROM t WHERE c IN ('a', 'B') AND c BETWEEN 'a' AND 'c'",
+    "SELECT id FROM u WHERE w = 'a' AND w IN ('a', 'b')",
+    "SELECT id FROM t WHERE c LIKE 'a' OR c = upper('a')",
+    "SELECT x.c FROM (SELECT c FROM t) AS x WHERE x.c = 'a'",
+    "SELECT (SELECT c FROM t WHERE id = 1) = 'a', (SELECT i FROM t WHERE id = 1) = '1'",
+    "SELECT x.y = '1' FROM (SELECT i AS y FROM t WHERE id = 1) AS x",
+    "SELECT x.y = '2' FROM (SELECT i + 1 AS y FROM t WHERE id = 1) AS x",
+    "SELECT CAST(i AS TEXT) = 1, CAST(s AS INTEGER) = '10', i || '' = 1 FROM t ORDER BY id",
+    "SELECT count(*) FILTER (WHERE i > 1), sum(i) FILTER (WHERE s LIKE 'a%') FROM t",
+    "SELECT id, sum(i) OVER w, count(*) OVER (PARTITION BY c ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT "
+    "ROW) FROM t WINDOW w AS (ORDER BY id) ORDER BY id",
+]
+
+
+async def test_the_same_rows(both: World) -> None:
+    await all_same(both, SAME)
+
+
+REFUSED = [
+    "SELECT i FROM t WHERE i IN (SELECT 'a' FROM u UNION SELECT w FROM u)",
+    "SELECT (SELECT max(i) FROM u WHERE u.t_id = t.i) FROM t",
+    "SELECT (SELECT sum(t.i)) FROM t",
+    "SELECT id, (SELECT count(t.i) FROM u) FROM t GROUP BY id",
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5 ORDER BY 1 DESC) SELECT i FROM n",
+    "SELECT s LIKE 'A%', k LIKE 'a%', i LIKE '1%', r LIKE '2.5', s LIKE NULL, s GLOB 'a*', c GLOB '[ab]' FROM "
+    "t WHERE id > 1 ORDER BY id",
+    "SELECT count(*) FROM sqlite_schema, t",
+]
+
+
+async def test_what_has_no_translation_is_refused_by_name(both: World) -> None:
+    for sql in REFUSED:
+        both.on_sqlite(sql)
+        with pytest.raises(StatementError) as caught:
+            await both.on_postgres(sql)
+        assert caught.value.code == "SQL_NOT_TRANSLATABLE", sql
