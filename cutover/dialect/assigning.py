@@ -7,7 +7,7 @@ from sqlglot import exp
 from cutover.dialect.catalog import column_kind
 from cutover.dialect.comparing import dynamic, number_of, text, value
 from cutover.dialect.scope import Context
-from cutover.dialect.typed import Kind, Refused, Typed, affinity_of, cast, helper, literal
+from cutover.dialect.typed import Kind, Refused, Typed, affinity_of, cast, helper, literal, paren
 from cutover.dialect.whole import argument, constant
 from cutover.model.table import Column
 
@@ -50,7 +50,7 @@ class Assigning:
     def _convert(self, typed: Typed, column: Column) -> exp.Expr:
         kind = column_kind(column)
         if typed.kind is kind:
-            return typed.node
+            return self._without_sign(typed) if kind is Kind.REAL else typed.node
         if kind is Kind.DYNAMIC:
             return dynamic(typed)
         if isinstance(typed.constant, str) and kind in (Kind.INT, Kind.REAL):
@@ -75,9 +75,21 @@ class Assigning:
             case _:
                 raise Refused(f"A {typed.kind} for column {column.name} of type {column.target_type}")
 
+    def _without_sign(self, typed: Typed) -> exp.Expr:
+        """Columns of SQLite know no negative zero: it becomes zero."""
+        if typed.slot is not None:
+            return self.context.use(typed.slot, "DOUBLE PRECISION", _unsigned)
+        if typed.is_constant or typed.column is not None:
+            return literal(0.0).node if typed.constant == 0 else typed.node
+        return exp.Add(this=paren(typed.node), expression=literal(0.0).node)
+
     def _kept_text(self, typed: Typed, column: Column) -> exp.Expr:
         """A text column without TEXT affinity would hold a number as a number, which Postgres cannot."""
         raise Refused(f"A {typed.kind} for column {column.name}, which holds text,")
+
+
+def _unsigned(value: float) -> float:
+    return value + 0.0
 
 
 def _natural(column: Column) -> Kind:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlglot
 from sqlglot import exp
 
+from cutover.dialect import functions
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.comparing import collated
 from cutover.dialect.queries import Queries
+from cutover.dialect.replacing import Replacing
 from cutover.dialect.scope import Scope, table_source
-from cutover.dialect.typed import Kind, Refused, Typed, identifier, paren
+from cutover.dialect.tokens import prepare
+from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
 from cutover.model.table import Column, Table, UniqueIndex
 
 if TYPE_CHECKING:
@@ -24,6 +28,16 @@ class Conflicts:
     def __init__(self, queries: Queries, assigning: Assigning) -> None:
         self.queries = queries
         self.assigning = assigning
+        self.catalog = queries.context.catalog
+
+    def default(self, column: Column) -> exp.Expr:
+        """What a column holds that is given no value."""
+        if column.default is None:
+            return exp.Null()
+        node = sqlglot.parse_one(prepare(column.default, functions.NAMES).text, dialect="sqlite")
+        if isinstance(node, exp.Column):  # "text" in double quotes, or a bare word
+            return self.assigning.assign(literal(node.name), column)
+        return self.assigning.assign(self.queries.expressions.typed(node, Scope()), column)
 
     def assignments(self, nodes: list[exp.Expr], table: Table, scope: Scope) -> list[exp.Expr]:
         """The SET list: of several assignments of one column the last counts."""
@@ -49,14 +63,16 @@ class Conflicts:
         if clause is not None:
             if conflict is not None:
                 raise Refused(f"INSERT OR {conflict} with ON CONFLICT")
-            written.node.set("conflict", self._written(clause, written.table, scope))
+            written.node.set("conflict", self._written(clause, written, scope))
         elif conflict == "IGNORE":
             written.node.set("conflict", exp.OnConflict(action=exp.Var(this="DO NOTHING")))
+            written.refusing = True
             self._drop_nulls(written, columns)
         elif conflict == "REPLACE":
-            self._replace(written, columns)
+            Replacing(self).resolve(written, columns)
 
-    def _written(self, clause: exp.OnConflict, table: Table, scope: Scope) -> exp.OnConflict:
+    def _written(self, clause: exp.OnConflict, written: Written, scope: Scope) -> exp.OnConflict:
+        table = written.table
         action = str(clause.args["action"].this) if clause.args.get("action") is not None else "DO NOTHING"
         keys = [self._target_term(key, table, scope) for key in clause.args.get("conflict_keys") or []]
         predicate = clause.args.get("index_predicate")
@@ -66,6 +82,10 @@ class Conflicts:
             result.set("index_predicate", exp.Where(this=_unqualified(condition)))
         if "UPDATE" not in action:
             return result
+        written.twice = True
+        several = written.several or not isinstance(written.node.expression, exp.Values)
+        if several and _reads(clause, table):
+            raise Refused("DO UPDATE of several rows with a subquery of the same table")
         if not keys:
             result.set("conflict_keys", self._only_key(table))
         both = Scope(sources=[*scope.sources, table_source(table, "excluded")], ctes=scope.ctes)
@@ -94,9 +114,9 @@ class Conflicts:
     def _only_key(self, table: Table) -> list[exp.Expr]:
         if len(table.unique) != 1:
             raise Refused("ON CONFLICT DO UPDATE without a target, on a table with several unique keys,")
-        return self._terms(table, table.unique[0])
+        return self.terms(table, table.unique[0])
 
-    def _terms(self, table: Table, index: UniqueIndex) -> list[exp.Expr]:
+    def terms(self, table: Table, index: UniqueIndex) -> list[exp.Expr]:
         terms = []
         for name, (_, collation) in zip(index.columns, index.terms, strict=True):
             if name is None:
@@ -104,75 +124,50 @@ class Conflicts:
             terms.append(self._key_term(_named(table, name), collation.upper()))
         return terms
 
-    def _replace(self, written: Written, columns: list[Column]) -> None:
-        """Delete what conflicts on any key, then insert: with one key that is an update of every column."""
-        table = written.table
-        indexes = [index for index in table.unique if not self._is_automatic(table, index, columns)]
-        if any(index.partial for index in indexes):
-            raise Refused("INSERT OR REPLACE on a table with a partial unique index")
-        if not indexes:
-            return
-        if len(indexes) == 1:
-            written.node.set("conflict", self._overwrite(table, indexes[0]))
-            return
-        written.before = self._delete_conflicting(written, columns, indexes)
-
-    def _is_automatic(self, table: Table, index: UniqueIndex, columns: list[Column]) -> bool:
-        """The automatic key is not given, so that nothing can conflict on it."""
-        return index.columns == (table.rowid_alias,) and all(column.name != table.rowid_alias for column in columns)
-
-    def _overwrite(self, table: Table, index: UniqueIndex) -> exp.OnConflict:
-        keys = {name for name in index.columns if index.primary_key}
-        rest = [column for column in table.columns if column.name not in keys] or list(table.columns)
-        setting = [
-            exp.EQ(
-                this=exp.Column(this=identifier(column.target)),
-                expression=exp.Column(this=identifier(column.target), table=identifier("excluded")),
-            )
-            for column in rest
-        ]
-        return exp.OnConflict(
-            action=exp.Var(this="DO UPDATE"), conflict_keys=self._terms(table, index), expressions=setting
-        )
-
-    def _delete_conflicting(self, written: Written, columns: list[Column], indexes: list[UniqueIndex]) -> exp.Expr:
-        rows = written.node.expression
-        if not isinstance(rows, exp.Values) or len(rows.expressions) != 1:
-            raise Refused("INSERT OR REPLACE of several rows into a table with several unique keys")
-        given = dict(zip([column.name for column in columns], rows.expressions[0].expressions, strict=True))
-        tests = []
-        for index in indexes:
-            parts = []
-            for name, (_, collation) in zip(index.columns, index.terms, strict=True):
-                if name is None:
-                    raise Refused("INSERT OR REPLACE on a table with a unique index over an expression")
-                item = given.get(name)
-                if item is None and _named(written.table, name).default is None:
-                    break
-                if item is None or isinstance(item, exp.Var):
-                    raise Refused("INSERT OR REPLACE that leaves a part of a unique key to its default")
-                column = _named(written.table, name)
-                one = collated(Typed(exp.Column(this=identifier(column.target)), Kind.TEXT), collation.upper())
-                two = collated(Typed(item.copy(), Kind.TEXT), collation.upper())
-                parts.append(exp.EQ(this=one, expression=paren(two)))
-            else:
-                tests.append(exp.Paren(this=exp.and_(*parts)))
-        target = exp.Table(this=identifier(written.table.target), db=identifier(written.table.target_schema))
-        return exp.Delete(this=target, where=exp.Where(this=exp.or_(*tests)))
-
     def _drop_nulls(self, written: Written, columns: list[Column]) -> None:
         """OR IGNORE skips rows with NULL in a NOT NULL column; Postgres would fail."""
         rows = written.node.expression
-        if not isinstance(rows, exp.Values):
-            return
         must = [at for at, column in enumerate(columns) if column.not_null and column.name != written.table.rowid_alias]
-        kept = [row for row in rows.expressions if not any(isinstance(row.expressions[at], exp.Null) for at in must)]
-        if not kept and rows.expressions:
-            first = rows.expressions[0].expressions
-            nothing = exp.Select(expressions=list(first), where=exp.Where(this=exp.Boolean(this=False)))
-            written.node.set("expression", nothing)
+        if rows is None or not must:
             return
-        rows.set("expressions", kept)
+        if isinstance(rows, exp.Values):
+            kept = [row for row in rows.expressions if not _lacks(row, must)]
+            plain = all(isinstance(row.expressions[at], _PRESENT) for row in kept for at in must)
+            if plain and kept:
+                rows.set("expressions", kept)
+                return
+            if any(isinstance(item, exp.Var) for row in rows.expressions for item in row.expressions):
+                raise Refused("INSERT OR IGNORE of values that may be NULL beside automatic keys")
+            for row in rows.expressions:
+                pairs = zip(row.expressions, columns, strict=True)
+                row.set("expressions", [_as_type(item, one) for item, one in pairs])
+        given = [identifier(f"c{at}") for at in range(len(columns))]
+        alias = exp.TableAlias(this=identifier("given"), columns=given)
+        rows.set("alias", alias) if isinstance(rows, exp.Values) else None
+        source = rows if isinstance(rows, exp.Values) else exp.Subquery(this=rows, alias=alias)
+        present = [exp.Not(this=exp.Is(this=exp.Column(this=given[at].copy()), expression=exp.Null())) for at in must]
+        chosen = exp.Select(
+            expressions=[exp.Column(this=name.copy()) for name in given],
+            from_=exp.From(this=source),
+            where=exp.Where(this=exp.and_(*present)),
+        )
+        written.node.set("expression", chosen)
+
+
+_PRESENT = (exp.Literal, exp.Placeholder, exp.Var, exp.Boolean)
+
+
+def _lacks(row: exp.Expr, must: list[int]) -> bool:
+    return any(isinstance(row.expressions[at], exp.Null) for at in must)
+
+
+def _as_type(item: exp.Expr, column: Column) -> exp.Expr:
+    return exp.Cast(this=paren(item), to=exp.DataType(this=exp.DataType.Type.USERDEFINED, kind=column.target_type))
+
+
+def _reads(node: exp.Expr, table: Table) -> bool:
+    """Whether a subquery in `node` reads the table itself."""
+    return any(inner.name.lower() == table.name.lower() for inner in node.find_all(exp.Table))
 
 
 def _pairs(node: exp.Expr) -> list[tuple[str, exp.Expr]]:

@@ -14,6 +14,7 @@ from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict, Lost, busy, overtaken, translate_failure, unknown_outcome
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.dialect.translator import Translation
+from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
 
@@ -25,6 +26,8 @@ BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 ATTEMPTS = 12
 """How often a transaction of ours is tried when it meets others; the last pause is about half a second."""
 _ACQUIRE = 5.0
+REPEATABLE = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.CardinalityViolationError)
+"""Errors behind which the statement may be run in another way."""
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
 
 
@@ -109,15 +112,14 @@ class Connections:
     async def _run_alone(self, connection: Connection, prepared: Prepared, memory: Memory) -> StatementResult:
         assert prepared.translation is not None
         assert self._serializable is not None
-        bare = self._serializable[1] and prepared.translation.before is None
+        bare = self._serializable[1] and not prepared.several
         try:
             try:
                 return await self._in(connection, prepared, memory, bare=bare)
-            except asyncpg.UniqueViolationError as error:
+            except REPEATABLE as error:
                 await abandon(connection)
-                if not await self.caught_up(connection, prepared.translation, error):
-                    raise why_not_unique(error, prepared.translation) from None
-                return await self._in(connection, prepared, memory, bare=bare)
+                other = await self.instead(connection, prepared, error)
+                return await self._in(connection, other, memory, bare=bare and not other.several)
         except (*DRIVER_ERRORS, TimeoutError) as error:
             failure = translate_failure(error, self.dialect.catalog)
             if isinstance(failure, Lost):
@@ -132,6 +134,23 @@ class Connections:
         result = await run(connection, prepared, self.dialect, memory)
         await connection.execute("COMMIT")
         return result
+
+    async def instead(self, connection: Connection, prepared: Prepared, error: asyncpg.PostgresError) -> Prepared:
+        """What to run after this error, which undid the statement. Raises what is to be told if there is nothing."""
+        assert prepared.translation is not None
+        if isinstance(error, asyncpg.CardinalityViolationError):
+            if prepared.again is None:
+                raise error
+            return prepared.again()
+        if isinstance(error, asyncpg.CheckViolationError):
+            if prepared.translation.refusing:
+                raise Refused("INSERT OR IGNORE of a row that a CHECK forbids")
+            raise error
+        if isinstance(error, asyncpg.UniqueViolationError) and not await self.caught_up(
+            connection, prepared.translation, error
+        ):
+            raise why_not_unique(error, prepared)
+        return prepared
 
     async def caught_up(self, connection: Connection, translation: Translation, error: Exception) -> bool:
         """Whether an automatic key met a row that came without the sequence, and the sequence is past it now."""
@@ -151,9 +170,10 @@ class Connections:
         return True
 
 
-def why_not_unique(error: asyncpg.UniqueViolationError, translation: Translation) -> Exception:
+def why_not_unique(error: asyncpg.UniqueViolationError, prepared: Prepared) -> Exception:
     """The error itself; `Conflict` for a REPLACE, which had deleted whoever had its keys, in its own snapshot."""
-    if translation.before is not None and overtaken(error, translation.table):
+    assert prepared.translation is not None
+    if prepared.several and overtaken(error, prepared.translation.table):
         return Conflict("The keys that REPLACE had cleared were taken again.")
     return error
 

@@ -9,6 +9,8 @@ import asyncpg
 from cutover.dialect.catalog import Catalog
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.table import Table
+from cutover.schema.createsql import read_create_table
+from cutover.schema.sqltokens import tokens
 
 SERIALIZATION = ("40001", "40P01")
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03")
@@ -113,7 +115,24 @@ def _constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> s
         return f"NOT NULL constraint failed: {name}.{_source(str(getattr(error, 'column_name', '')), table)}"
     if state == "23503":
         return "FOREIGN KEY constraint failed"
-    return f"CHECK constraint failed: {getattr(error, 'constraint_name', None) or name}"
+    constraint = str(getattr(error, "constraint_name", None) or "")
+    return f"CHECK constraint failed: {_check(constraint, table) or constraint or name}"
+
+
+def _check(constraint: str, table: Table | None) -> str | None:
+    """What SQLite calls a CHECK to which Postgres gave the name: by its text, unless it has a name of its own."""
+    if table is None:
+        return None
+    told, seen = read_create_table(table.sql), dict[str, int]()
+    targets = {column.name.lower(): column.target for column in table.columns}
+    for name, text in zip(told.check_names, told.checks, strict=True):
+        words = {token.text.strip('"`[]').lower() for token in tokens(text) if token.type in ("word", "quoted")}
+        columns = [targets[word] for word in words if word in targets]
+        stem = "_".join([table.target, *(columns if len(columns) == 1 else []), "check"])
+        number = seen[stem] = seen.get(stem, -1) + 1
+        if constraint == name or (constraint == f"{stem}{number or ''}"):
+            return name or text
+    return None
 
 
 def _table(error: asyncpg.PostgresError, catalog: Catalog) -> Table | None:

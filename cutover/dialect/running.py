@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,15 @@ class Prepared:
     before: list[Any] = field(default_factory=list)
     answered: StatementResult | None = None
     want_rows: bool = True
+    parts: list[Prepared] = field(default_factory=list)
+    """In place of the statement itself."""
+    again: Callable[[], Prepared] | None = None
+    """The same in parts, where that may help."""
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one statement goes to Postgres."""
+        return bool(self.parts) or (self.translation is not None and self.translation.before is not None)
 
 
 def prepare(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
@@ -64,12 +73,25 @@ def prepare(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
     if checked.local:
         return Prepared(checked, None, answered=dialect.answer(statement.sql, bound))
     translation = dialect.translate(statement.sql, bound)
+    return _with_arguments(checked, translation, bound, memory, want_rows=statement.want_rows)
+
+
+def _with_arguments(
+    checked: Checked, translation: Translation, bound: Sequence[SqlValue], memory: Memory, *, want_rows: bool
+) -> Prepared:
+    def prepared(one: Translation) -> Prepared:
+        return _with_arguments(checked, one, bound, memory, want_rows=want_rows)
+
+    if translation.parts:
+        return Prepared(checked, translation, parts=[prepared(part) for part in translation.parts])
+    before, apart = translation.before, translation.apart
     return Prepared(
         checked,
         translation,
         _encoded(translation.command, bound, memory),
-        _encoded(translation.before, bound, memory) if translation.before is not None else [],
-        want_rows=statement.want_rows,
+        _encoded(before, bound, memory) if before is not None else [],
+        want_rows=want_rows,
+        again=(lambda: prepared(apart())) if apart is not None else None,
     )
 
 
@@ -85,7 +107,13 @@ async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memo
     if prepared.answered is not None or prepared.translation is None:
         return prepared.answered or StatementResult()
     translation = prepared.translation
-    result = await _once(connection, prepared, translation)
+    result = StatementResult()
+    for part in prepared.parts or (prepared,):
+        assert part.translation is not None
+        one = await _once(connection, part, part.translation)
+        result.rows += one.rows
+        result.affected += one.affected
+        result.last_insert_rowid = one.last_insert_rowid or result.last_insert_rowid
     result.columns = dialect.columns(prepared.checked, translation)
     if translation.writes:
         memory.note(result)

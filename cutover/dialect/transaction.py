@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from cutover.crashpoints import crash_point
-from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, discard, why_not_unique
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard
 from cutover.dialect.failures import Conflict, Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
 from cutover.errors import CutoverError, StatementError
@@ -64,10 +64,9 @@ class Transaction:
                 return await run(self.connection, prepared, dialect, memory)
             except asyncpg.InvalidCachedStatementError:
                 await self._undo()
-            except asyncpg.UniqueViolationError as error:
+            except REPEATABLE as error:
                 await self._undo()
-                if not await self._connections.caught_up(self.connection, translation, error):
-                    raise why_not_unique(error, translation) from None
+                prepared = await self._connections.instead(self.connection, prepared, error)
             return await run(self.connection, prepared, dialect, memory)
         except (*DRIVER_ERRORS, TimeoutError) as error:
             failure = self._failure(error)

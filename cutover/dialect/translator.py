@@ -6,7 +6,7 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -64,6 +64,12 @@ class Translation:
     """The automatic key stands after the application's columns."""
     automatic: str | None = None
     """The sequence that gives the keys, where the statement gives none."""
+    parts: tuple[Translation, ...] = ()
+    """Run one after the other in place of `command`, in one transaction: a statement for each row of VALUES."""
+    apart: Callable[[], Translation] | None = None
+    """The same in parts, for when Postgres refuses to meet a row twice in one command."""
+    refusing: bool = False
+    """OR IGNORE: a CHECK that fails would be passed over by SQLite, and is an error on Postgres."""
     compared: bool = True
     """Whether the answer depends on data alone: not on the clock, on chance or on the session."""
 
@@ -127,6 +133,33 @@ def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
     """Translate, without memory. Raises `Refused`."""
     context = Context(catalog, kinds)
     written, columns, tree = _rewrite(sql, context)
+    return _translation(written, columns, tree, context, lambda: _in_parts(sql, catalog, kinds))
+
+
+def _in_parts(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
+    """An INSERT with a statement for each row of its VALUES."""
+    parsed, conflict = _parsed(sql)
+    rows = parsed.expression.expressions
+    parsed.expression.set("expressions", [])
+    parts = []
+    for row in rows:
+        single, context = parsed.copy(), Context(catalog, kinds)
+        single.expression.set("expressions", [row])
+        written, columns, tree = _statement(single, conflict, context)
+        parts.append(_translation(written, columns, tree, context))
+    first = parts[0]
+    return replace(first, before=None, parts=tuple(parts), compared=all(part.compared for part in parts))
+
+
+def _translation(
+    written: Written | None,
+    columns: list[Typed],
+    tree: exp.Expr,
+    context: Context,
+    in_parts: Callable[[], Translation] | None = None,
+) -> Translation:
+    if written is not None and written.apart and in_parts is not None:
+        return in_parts()
     command = _command(tree, context)
     before = None
     if written is not None and written.before is not None:
@@ -144,6 +177,8 @@ def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
         table=written.table if written is not None else None,
         key_returned=written is not None and written.key_returned,
         automatic=written.automatic if written is not None else None,
+        apart=in_parts if written is not None and written.twice and written.several else None,
+        refusing=written is not None and written.refusing,
         compared=not (chance or memory or clock),
     )
 
@@ -154,16 +189,21 @@ def _command(tree: exp.Expr, context: Context) -> Command:
 
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
+    try:
+        return _statement(*_parsed(sql), context)
+    except RecursionError:
+        raise Refused("An expression nested this deeply") from None
+
+
+def _parsed(sql: str) -> tuple[exp.Expr, str | None]:
     prepared = prepare(sql, functions.NAMES)
     try:
         parsed = sqlglot.parse(prepared.text, dialect="sqlite")
-        if len(parsed) != 1 or parsed[0] is None:
-            raise Refused("The statement")
-        return _statement(parsed[0], prepared.conflict, context)
     except SqlglotError:
         raise Refused("The syntax of the statement") from None
-    except RecursionError:
-        raise Refused("An expression nested this deeply") from None
+    if len(parsed) != 1 or parsed[0] is None:
+        raise Refused("The statement")
+    return parsed[0], prepared.conflict
 
 
 def _statement(node: exp.Expr, conflict: str | None, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

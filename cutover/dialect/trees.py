@@ -27,3 +27,11 @@ def flatten(node: exp.Expr) -> list[exp.Expr]:
 def negated(node: exp.Expr, test: exp.Expr) -> exp.Expr:
     """sqlglot keeps NOT LIKE and its like as a flag of the node, or as a NOT around it, which is not ours to see."""
     return exp.Not(this=paren(test)) if node.args.get("negate") else test
+
+
+def conjuncts(node: exp.Expr) -> list[exp.Expr]:
+    """What all has to be true for the condition to be true."""
+    node = unparen(node)
+    if not isinstance(node, exp.And):
+        return [node]
+    return [inner for part in flatten(node) for inner in conjuncts(part)]

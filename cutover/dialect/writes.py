@@ -9,6 +9,7 @@ from sqlglot import exp
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.conflicts import Conflicts
+from cutover.dialect.halfway import refuse_halfway
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, Typed, call, helper, identifier
@@ -29,6 +30,14 @@ class Written:
     """The sequence that gives the keys, where the statement gives none."""
     before: exp.Expr | None = None
     """A statement that has to run first, in the same transaction."""
+    apart: bool = False
+    """Each row of VALUES has to be a statement of its own, in the same transaction."""
+    twice: bool = False
+    """It fails where it meets a row twice, which SQLite does not mind: then its rows are to be run apart."""
+    several: bool = False
+    """It inserts more than one row of VALUES."""
+    refusing: bool = False
+    """A CHECK that fails would be passed over by SQLite."""
 
 
 class Writes:
@@ -99,6 +108,7 @@ class Writes:
         if values is None:
             result.set("default", True)
         written = Written(result, table)
+        written.several = isinstance(values, exp.Values) and len(values.expressions) > 1
         self.conflicts.resolve(node, conflict, written, columns, scope)
         self._returning(node, scope, written, key=True)
         if explicit and written.key_returned:
@@ -187,6 +197,7 @@ class Writes:
     def update(self, node: exp.Update) -> Written:
         """UPDATE, with FROM."""
         table, source, target = self._target(node.this)
+        refuse_halfway(node, table, source.alias)
         scope = Scope(sources=[source])
         with_clause = self.queries.with_clause(node, scope)
         from_, joins = self.queries.sources.from_clause(node, scope)

@@ -41,6 +41,8 @@ class TableText:
     """By lower-case name."""
     checks: list[str] = field(default_factory=list)
     """Expressions, without their parentheses."""
+    check_names: list[str] = field(default_factory=list)
+    """The name of each of them, empty for one without."""
     deferred: list[bool] = field(default_factory=list)
     """For each foreign key in the order of the text: whether it is DEFERRABLE INITIALLY DEFERRED."""
     conflict: list[str] = field(default_factory=list)
@@ -134,6 +136,8 @@ def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column
             text = _text(sql, inner[0], inner[-1]) if inner else ""
             if keyword(token) == "CHECK":
                 table.checks.append(text)
+                named = index >= 2 and keyword(words[index - 2]) == "CONSTRAINT"
+                table.check_names.append(unquote(words[index - 1].text) if named else "")
             elif keyword(token) == "AS":
                 column.generated = text
             elif keyword(token) == "KEY" and any(keyword(word) == "AUTOINCREMENT" for word in inner):

@@ -60,8 +60,6 @@ MENDED = {
     "replacing without a unique value does not end the service": program(
         Table("t0", key="integer", h="unique", n="unique"), Settle(), front(replace("v", ("a",))), Switch()
     ),
-}
-FAILING = {
     "a negative zero through the front door is stored as zero": program(
         Table("t0"), Switch(), front(insert("k r", ("a", -0.0))), Verify()
     ),
@@ -84,13 +82,6 @@ FAILING = {
 def test_mended(host: str, postgres_server: str, name: str) -> None:
     with scratch() as folder:
         play(MENDED[name], host=host, server=postgres_server, folder=folder, spares_known=False)
-
-
-@pytest.mark.xfail(strict=True, reason="translation of statements for Postgres")
-@pytest.mark.parametrize("name", FAILING)
-def test_failing(host: str, postgres_server: str, name: str) -> None:
-    with scratch() as folder:
-        play(FAILING[name], host=host, server=postgres_server, folder=folder, spares_known=False)
 
 
 async def test_a_repair_counts_what_the_read_back_saw_first(

@@ -1,0 +1,72 @@
+"""UPDATE of several rows, where SQLite lets later rows see what became of earlier ones, and Postgres does not.
+
+SQLite changes one row after the other, in the order of the table. A subquery that reads what is being changed, and a
+unique key that moves from row to row, mean something else on Postgres, which looks at the state from before.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlglot import exp
+
+from cutover.dialect.trees import conjuncts, unparen
+from cutover.dialect.typed import Refused
+from cutover.model.table import Table, UniqueIndex
+
+
+def refuse_halfway(node: exp.Update, table: Table, alias: str) -> None:
+    """Raise `Refused` where the answer depends on the order in which SQLite changes the rows."""
+    assigned = {
+        target.name.lower(): setting.expression
+        for setting in node.expressions
+        for target in (setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this])
+    }
+    if not node.args.get("from_") and _is_one_row(node, table, alias):
+        return
+    for value in assigned.values():
+        if _reads(value, table, alias, set(assigned)):
+            raise Refused("UPDATE with a subquery that reads what is being changed, row by row,")
+    for index in table.unique:
+        moved = [name for name in assigned if _is_in(index, name)]
+        if any(assigned[name].find(exp.Column) is not None for name in moved):
+            raise Refused(f"UPDATE that computes the unique key {', '.join(moved)} of several rows")
+
+
+def _is_in(index: UniqueIndex, name: str) -> bool:
+    written = " ".join([*(term for term, _ in index.terms), index.partial or ""])
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", written, re.IGNORECASE) is not None
+
+
+def _is_one_row(node: exp.Update, table: Table, alias: str) -> bool:
+    """Whether WHERE names one row by a unique key."""
+    where = node.args.get("where")
+    if where is None:
+        return False
+    pinned = set()
+    for test in conjuncts(where.this):
+        if isinstance(test, exp.EQ):
+            for one, other in ((test.this, test.expression), (test.expression, test.this)):
+                column = unparen(one)
+                if isinstance(column, exp.Column) and other.find(exp.Column) is None:
+                    pinned.add(column.name.lower() if column.table.lower() in ("", alias) else "")
+    if pinned & {"rowid", "_rowid_", "oid"} and table.rowid_alias:
+        return True
+    return any(
+        index.partial is None and all(name is not None and name.lower() in pinned for name in index.columns)
+        for index in table.unique
+    )
+
+
+def _reads(value: exp.Expr, table: Table, alias: str, assigned: set[str]) -> bool:
+    """Whether a subquery in `value` is evaluated for each row, and reads columns of the table that are assigned."""
+    for query in value.find_all(exp.Select):
+        names = {inner.alias_or_name.lower() for inner in query.find_all(exp.Table)}
+        if not any(inner.name.lower() == table.name.lower() for inner in query.find_all(exp.Table)):
+            continue
+        columns = list(query.find_all(exp.Column))
+        outer = any(column.table and column.table.lower() not in names for column in columns)
+        own = [column for column in columns if not (column.table.lower() == alias and alias not in names)]
+        if outer and any(isinstance(column.this, exp.Star) or column.name.lower() in assigned for column in own):
+            return True
+    return False

@@ -1,0 +1,164 @@
+"""INSERT OR REPLACE: what a new row conflicts with on any unique key goes before it is stored.
+
+The row that has the same primary key is changed in place, so that rows of other tables go on referring to it; only
+where a foreign key acts upon a deletion (ON DELETE CASCADE) it has to go as well. All others are deleted first.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import sqlglot
+from sqlglot import exp
+
+from cutover.dialect import functions
+from cutover.dialect.comparing import collated, compare
+from cutover.dialect.scope import Scope, Source, table_source
+from cutover.dialect.tokens import prepare
+from cutover.dialect.typed import Kind, Refused, Typed, identifier, paren
+from cutover.model.table import Column, Table, UniqueIndex
+
+if TYPE_CHECKING:
+    from cutover.dialect.conflicts import Conflicts
+    from cutover.dialect.writes import Written
+
+_GIVEN = "cutover: given"
+
+
+class Replacing:
+    """REPLACE of one row, or of several by one index."""
+
+    def __init__(self, conflicts: Conflicts) -> None:
+        self.conflicts = conflicts
+        self.queries, self.assigning = conflicts.queries, conflicts.assigning
+
+    def resolve(self, written: Written, columns: list[Column]) -> None:
+        """Give the INSERT its ON CONFLICT, its DELETE beforehand, or both."""
+        table = written.table
+        indexes = [index for index in table.unique if not self._is_automatic(table, index, columns)]
+        if not indexes:
+            return
+        in_place = None if self._acts(table) else next(filter(_is_plain, indexes), None)
+        others = [index for index in indexes if index is not in_place]
+        if others:
+            rows = written.node.expression
+            if rows is not None and not (isinstance(rows, exp.Values) and len(rows.expressions) == 1):
+                written.apart = isinstance(rows, exp.Values)
+                if not written.apart:
+                    raise Refused("INSERT OR REPLACE ... SELECT into a table with several unique keys")
+                return
+            written.before = self._clear(written, columns, others, in_place)
+        if in_place is not None:
+            written.node.set("conflict", self._overwrite(table, in_place))
+            written.twice = True
+
+    def _is_automatic(self, table: Table, index: UniqueIndex, columns: list[Column]) -> bool:
+        """The automatic key is not given, so that nothing can conflict on it."""
+        alias = table.rowid_alias
+        return alias is not None and index.columns == (alias,) and all(column.name != alias for column in columns)
+
+    def _acts(self, table: Table) -> bool:
+        """Whether deleting a row of this table changes rows that refer to it."""
+        name = re.escape(table.name)
+        acts = re.compile(
+            rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+DELETE\s+(?:CASCADE|SET)\b', re.IGNORECASE
+        )
+        return any(acts.search(child.sql.replace("(", " ( ")) for child in self.conflicts.catalog.tables.values())
+
+    def _overwrite(self, table: Table, index: UniqueIndex) -> exp.OnConflict:
+        keys = {name for name, (_, collation) in zip(index.columns, index.terms, strict=True) if collation == "BINARY"}
+        rest = [column for column in table.columns if column.name not in keys] or list(table.columns)
+        setting = [
+            exp.EQ(
+                this=exp.Column(this=identifier(column.target)),
+                expression=exp.Column(this=identifier(column.target), table=identifier("excluded")),
+            )
+            for column in rest
+        ]
+        return exp.OnConflict(
+            action=exp.Var(this="DO UPDATE"), conflict_keys=self.conflicts.terms(table, index), expressions=setting
+        )
+
+    def _clear(
+        self, written: Written, columns: list[Column], indexes: list[UniqueIndex], in_place: UniqueIndex | None
+    ) -> exp.Expr | None:
+        """DELETE what conflicts on `indexes`, other than the row that `in_place` finds. None if nothing can."""
+        table = written.table
+        rows = written.node.expression
+        items = rows.expressions[0].expressions if rows is not None else []
+        given = dict(zip([column.name for column in columns], items, strict=True))
+        wanted = [
+            column
+            for column in _columns_of(table, [*indexes, *([in_place] if in_place else [])])
+            if not self._is_next(given, column, table)
+        ]
+        values = [self._value(given.get(column.name), column) for column in wanted]
+        there = table_source(table, table.target)
+        new = Source(_GIVEN, table_source(table, _GIVEN).columns, table)
+        tests = [test for index in indexes if (test := self._test(index, there, new, wanted)) is not None]
+        if not tests:
+            return None
+        condition: exp.Expr = exp.or_(*tests)
+        spared = self._test(in_place, there, new, wanted) if in_place is not None else None
+        if spared is not None:
+            condition = exp.and_(paren(condition), exp.Not(this=paren(spared)))
+        names = [identifier(column.target) for column in wanted]
+        row = exp.Values(
+            expressions=[exp.Tuple(expressions=values)],
+            alias=exp.TableAlias(this=identifier(_GIVEN), columns=names),
+        )
+        target = exp.Table(this=identifier(table.target), db=identifier(table.target_schema))
+        return exp.Delete(this=target, using=[row], where=exp.Where(this=condition))
+
+    def _is_next(self, given: dict[str, exp.Expr], column: Column, table: Table) -> bool:
+        """The next automatic key: nobody has it."""
+        item = given.get(column.name)
+        return column.name == table.rowid_alias and (item is None or isinstance(item, exp.Var))
+
+    def _value(self, item: exp.Expr | None, column: Column) -> exp.Expr:
+        if item is None or isinstance(item, exp.Var):
+            item = self.conflicts.default(column)
+        kind = exp.DataType(this=exp.DataType.Type.USERDEFINED, kind=column.target_type)
+        return exp.Cast(this=paren(item.copy()), to=kind)
+
+    def _test(self, index: UniqueIndex, there: Source, new: Source, wanted: list[Column]) -> exp.Expr | None:
+        """Whether a row there and the new one are equal in `index`; None if they cannot be."""
+        if any(name is not None and all(column.name != name for column in wanted) for name in index.columns):
+            return None
+        parts: list[exp.Expr] = []
+        for name, (term, collation) in zip(index.columns, index.terms, strict=True):
+            one, two = (self._term(source, name, term, collation) for source in (there, new))
+            parts.append(compare(exp.EQ, one, two, loose=True))
+        if index.partial is not None:
+            condition = _parsed(index.partial)
+            parts += [
+                self.queries.expressions.condition(condition.copy(), Scope(sources=[source]), loose=True)
+                for source in (there, new)
+            ]
+        return exp.and_(*map(paren, parts))
+
+    def _term(self, source: Source, name: str | None, term: str, collation: str) -> Typed:
+        scope = Scope(sources=[source])
+        typed = self.queries.expressions.typed(_parsed(term), scope)
+        if name is not None and typed.kind in (Kind.JSON, Kind.WHOLE, Kind.BOOL):
+            return typed.but(kind=Kind.INT, affinity=None, collation=None, column=None)  # one type on both sides
+        if typed.kind is Kind.TEXT:
+            return Typed(collated(typed.but(column=None), collation.upper() or "BINARY"), Kind.TEXT)
+        return typed.but(column=None)
+
+
+def _columns_of(table: Table, indexes: list[UniqueIndex]) -> list[Column]:
+    """The columns that the indexes look at; all, where there are expressions."""
+    if not all(map(_is_plain, indexes)):
+        return list(table.columns)
+    names = {name for index in indexes for name in index.columns}
+    return [column for column in table.columns if column.name in names]
+
+
+def _is_plain(index: UniqueIndex) -> bool:
+    return index.partial is None and None not in index.columns
+
+
+def _parsed(text: str) -> exp.Expr:
+    return sqlglot.parse_one(prepare(text, functions.NAMES).text, dialect="sqlite")

@@ -1,0 +1,115 @@
+"""Conflicts and errors of writes, as SQLite has them; and what would come out otherwise is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE plain (k TEXT PRIMARY KEY, h TEXT, n INTEGER NOT NULL DEFAULT 7, r REAL);
+CREATE UNIQUE INDEX plain_lower ON plain (lower(h));
+CREATE TABLE p (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b INTEGER CONSTRAINT small CHECK (b < 100),
+                c TEXT DEFAULT 'dd' COLLATE NOCASE UNIQUE, pos INTEGER, CHECK (b <> pos), CHECK ( b <> 50 ));
+CREATE UNIQUE INDEX p_b ON p (b) WHERE b > 10;
+CREATE TABLE child (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p ON DELETE CASCADE);
+CREATE TABLE kept (id INTEGER PRIMARY KEY, k TEXT REFERENCES plain);
+CREATE TABLE one (k TEXT PRIMARY KEY COLLATE NOCASE, v INTEGER DEFAULT 3, w TEXT NOT NULL DEFAULT 'x');
+"""
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, store=True) as made:
+        yield made
+
+
+async def _refused(both: World, sql: str, match: str) -> None:
+    with pytest.raises(StatementError, match=match) as refused:
+        await both.on_postgres(sql)
+    assert refused.value.code == "SQL_NOT_TRANSLATABLE", sql
+
+
+async def test_replace_evicts_on_every_key(both: World) -> None:
+    await both.same("INSERT INTO plain (k, h) VALUES ('a', 'x')")
+    await both.same("REPLACE INTO plain (k, h) VALUES ('b', 'X')")
+    await both.same("INSERT INTO kept (k) VALUES ('b')")
+    await both.same("REPLACE INTO plain (k, h, n) VALUES ('b', 'Y', NULL), ('c', 'z', 2), ('d', 'Z', 3)")
+    await both.same("SELECT * FROM plain")
+    await both.same("INSERT INTO p (a, b, c) VALUES ('a', 11, 'q'), ('b', 5, 'r'), ('c', 5, 's')")
+    await both.same("INSERT INTO child (p) VALUES (1), (2), (3)")
+    await both.same("REPLACE INTO p (a, b) VALUES ('a', 11)")
+    await both.same("REPLACE INTO p (id, a, b, c) VALUES (2, 'b', 5, 'R')")
+    await both.same("SELECT * FROM child")
+    await both.same("REPLACE INTO p (a, b) VALUES ('zz', 11) RETURNING id")
+    await both.same("REPLACE INTO p DEFAULT VALUES")
+    await both.same("SELECT * FROM p")
+
+
+async def test_a_row_that_is_met_twice(both: World) -> None:
+    await both.same("INSERT INTO one (k) VALUES ('a')")
+    await both.same("REPLACE INTO one VALUES ('A', 5, NULL)")
+    await both.same("REPLACE INTO one VALUES ('A', 5, 'p'), ('a', 6, 'q')")
+    await both.same("SELECT * FROM one")
+    for begin in ("BEGIN", "COMMIT"):
+        await both.on_postgres(begin)
+        upsert = "INSERT INTO one (k, v) VALUES ('a', ?), ('B', 2), ('b', 3) ON CONFLICT (k) DO UPDATE"
+        await both.same(f"{upsert} SET v = v + excluded.v", 1)
+        await both.same("SELECT * FROM one")
+    await _refused(
+        both,
+        "INSERT INTO one (k) VALUES ('a'), ('b') ON CONFLICT (k) DO UPDATE SET v = (SELECT sum(v) FROM one)",
+        "subquery of the same table",
+    )
+
+
+async def test_ignored_rows(both: World) -> None:
+    await both.same("INSERT OR IGNORE INTO one (k, v, w) VALUES ('a', 1, 'w'), ('b', 2, NULL), ('A', 3, 'w')")
+    await both.same(
+        "INSERT OR IGNORE INTO one (k, v, w) VALUES ('c', 1, nullif(?, 'x')), ('d', 1, nullif('y', 'x'))", "x"
+    )
+    await both.same("INSERT OR IGNORE INTO one (k, w) SELECT k || k, CASE WHEN v = 1 THEN w END FROM one")
+    await both.same("SELECT * FROM one")
+    await _refused(both, "INSERT OR IGNORE INTO p (b) VALUES (1), (1000)", "a CHECK forbids")
+
+
+async def test_errors_name_what_sqlite_names(both: World) -> None:
+    await both.same("INSERT INTO p (a, b, c, pos) VALUES ('a', 11, 'm', 1), ('b', 5, 'n', 2)")
+    for sql in (
+        "UPDATE p SET b = 1000",
+        "UPDATE p SET b = 50",
+        "UPDATE p SET b = pos WHERE id = 1",
+        "INSERT INTO p (a) VALUES ('a')",
+        "INSERT INTO p (id) VALUES (1)",
+        "INSERT INTO child (p) VALUES (99)",
+        "INSERT INTO one VALUES (1)",
+        "INSERT INTO one (nope) VALUES (1)",
+        "INSERT INTO one (k, w) VALUES ('n', NULL)",
+    ):
+        await both.same_error(sql)
+
+
+async def test_rows_that_see_each_other_change(both: World) -> None:
+    await both.same("INSERT INTO p (a, c, pos) VALUES ('a', 'm', 9), ('b', 'n', 8)")
+    await both.same("UPDATE p SET pos = (SELECT count(*) FROM p q WHERE q.id < p.id)")
+    await both.same("UPDATE p SET pos = (SELECT max(pos) FROM p)")
+    await both.same("UPDATE p SET id = id + 1 WHERE id = 2")
+    await both.same("UPDATE p SET a = a || 'x' WHERE pos = 1 AND a = ?", "a")
+    await both.same("SELECT * FROM p")
+    await _refused(both, "UPDATE p SET pos = (SELECT count(*) FROM p q WHERE q.pos < p.pos)", "row by row")
+    await _refused(both, "UPDATE p SET id = id + 1", "unique key id")
+
+
+async def test_negative_zero_is_no_value_of_a_column(both: World) -> None:
+    await both.same("INSERT INTO plain (k, h, r) VALUES ('a', 'a', ?), ('b', 'b', -0.0), ('c', 'c', 1.5)", -0.0)
+    await both.same("UPDATE plain SET r = r * -1")
+    rows = (await both.on_postgres("SELECT r FROM plain ORDER BY k")).rows
+    assert [str(row[0]) for row in rows] == ["0.0", "0.0", "-1.5"]
+
+
+async def test_a_number_as_text_every_time(both: World) -> None:
+    for number in range(8):
+        await both.same("INSERT INTO p (b, c) VALUES (?, ?)", str(number), str(number))
