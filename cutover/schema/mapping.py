@@ -14,7 +14,7 @@ from cutover.schema.findings import Finding, in_order
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns, nearest, pick
 from cutover.schema.migrations import OF_BOTH, OF_ONE_STORE
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
-from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
+from cutover.schema.sqlite_schema import ROWID, SqliteForeignKey, SqliteSchema, SqliteTable, quoted
 from cutover.settings import Settings, TableSettings
 
 _FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
@@ -151,7 +151,7 @@ class _Mapper:
             target=target.name if target else wanted,
             columns=tuple(match.columns),
             key=key,
-            unique=source.unique,
+            unique=tuple(index for index in source.unique if index.columns != (ROWID,) or key == (ROWID,)),
             rowid_alias=source.rowid_alias if key == (source.rowid_alias,) else None,
             autoincrement=source.autoincrement,
             without_rowid=source.without_rowid,

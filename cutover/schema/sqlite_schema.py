@@ -269,9 +269,12 @@ class _Reader:
 
 
 def _needs_rowid(columns: Sequence[SqliteColumn], indexes: Sequence[SqliteIndex]) -> bool:
-    """Whether nothing but the rowid is sure to tell the rows apart, and SQLite can be asked for it."""
+    """Whether no constraint is sure to tell the rows apart, and SQLite can be asked for the rowid.
+
+    An index that was made by itself can go again, and the key with it.
+    """
     sure = {column.name for column in columns if column.not_null and not column.generated}
-    if any(index.unique and not index.partial and sure.issuperset(index.columns) for index in indexes):
+    if any(index.origin == "u" and sure.issuperset(index.columns) for index in indexes):
         return False
     return all(column.name.lower() != ROWID for column in columns)
 
