@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
 
-from cutover.dialect.ddl import Schema
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict, Lost, busy, overtaken, translate_failure, unknown_outcome
 from cutover.dialect.running import Memory, Prepared, prepare, run
@@ -18,7 +17,6 @@ from cutover.dialect.translator import Translation
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
-from cutover.settings import Settings
 
 if TYPE_CHECKING:
     from cutover.dialect.running import Connection
@@ -36,13 +34,8 @@ DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 class Connections:
     """Lends connections, and runs single statements on them."""
 
-    def __init__(
-        self, store: PostgresStore, dialect: Dialect, settings: Settings, on_alter: Callable[[Schema], None]
-    ) -> None:
-        """`on_alter` is told of each change of the schema that was committed."""
+    def __init__(self, store: PostgresStore, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.settings = settings
-        self.on_alter = on_alter
         self._store = store
         self._serializable: tuple[object, bool] | None = None
         self._lent: set[Connection] = set()

@@ -8,27 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cutover.dialect.catalog import Catalog
-from cutover.dialect.ddl import Schema
 from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translator import Translation, Translator
 from cutover.dialect.typed import Refused
+from cutover.errors import StatementError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.table import Tables
 from cutover.model.values import SqlValue
 from cutover.schema.sqltext import StatementKind, inspect, refusal
 
 _SEQUENCE = "SELECT pg_get_serial_sequence(format('%I.%I', $1::text, $2::text), $3)"
-
-
-async def _sequences(connection: AnyConnection, tables: Tables) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for table in tables:
-        if table.rowid_alias is not None:
-            target = next(column.target for column in table.columns if column.name == table.rowid_alias)
-            found[table.name] = await connection.fetchval(_SEQUENCE, table.target_schema, table.target, target)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +44,6 @@ class Dialect:
         self.catalog = Catalog({})
         self._translator = Translator(self.catalog)
         self._copy: SchemaCopy | None = None
-        self.schema = Schema((), ())
-        """What was read last."""
 
     @property
     def is_current(self) -> bool:
@@ -67,14 +56,12 @@ class Dialect:
             return
         tables, ddl = self._tables(), tuple(self._ddl())
         await install_helpers(connection)
-        self.load(tables, ddl, await _sequences(connection, tables))
-
-    async def altered(self, connection: AnyConnection, schema: Schema) -> Dialect:
-        """As it is after a change of the schema that is not committed yet."""
-        made = Dialect(lambda: schema.tables, lambda: schema.ddl, self._size)
-        made.load(schema.tables, schema.ddl, await _sequences(connection, schema.tables))
-        made.max_response_bytes, made.schema = self.max_response_bytes, schema
-        return made
+        sequences: dict[str, str | None] = {}
+        for table in tables:
+            if table.rowid_alias is not None:
+                target = next(column.target for column in table.columns if column.name == table.rowid_alias)
+                sequences[table.name] = await connection.fetchval(_SEQUENCE, table.target_schema, table.target, target)
+        self.load(tables, ddl, sequences)
 
     def load(self, tables: Tables, ddl: Sequence[str], sequences: dict[str, str | None]) -> None:
         """Take over a schema that was read."""
@@ -85,7 +72,6 @@ class Dialect:
             self._copy.close()
         self._copy = SchemaCopy(ddl)
         self._known = tables
-        self.schema = Schema(tables, tuple(ddl))
         self.generation += 1
 
     @property
@@ -109,6 +95,12 @@ class Dialect:
         if refused:
             raise refused
         if shape.kind is StatementKind.DDL:
+            if not self.copy.is_done(sql, shape):
+                raise StatementError(
+                    "Schema changes do not pass through cutover while PostgreSQL is primary: "
+                    "run them on both stores with your own migration, then restart.",
+                    "SQL_PARSE_ERROR",
+                )
             return Checked(Description((), (), is_explain=False, is_readonly=False), local=True)
         description = self.copy.describe(sql)
         of_schema = shape.kind is StatementKind.READ and prepare(sql, frozenset()).tables_of_schema
@@ -117,12 +109,9 @@ class Dialect:
         local = shape.verb in ("PRAGMA", "EXPLAIN") or of_schema
         if shape.verb == "PRAGMA" and shape.kind is StatementKind.WRITE:
             raise Refused(f"PRAGMA {shape.pragma} = ...")
+        if shape.kind is StatementKind.STATE and shape.pragma == "foreign_keys" and not shape.default:
+            raise Refused("PRAGMA foreign_keys = OFF")
         return Checked(description, local)
-
-    def alters(self, sql: str) -> bool:
-        """Whether it is a statement that may change the schema."""
-        shape = inspect(sql)
-        return shape.kind is StatementKind.DDL and not self.copy.is_done(sql, shape)
 
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """The result of a statement that `check` called local."""

@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING
 
 from cutover import clock
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
-from cutover.dialect.ddl import Schema
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
 from cutover.dialect.plans import plan_of
 from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
-from cutover.dialect.transaction import alone
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, StatementResult, Step, holds
 from cutover.model.table import Tables
 from cutover.schema.batches import Route, route
 from cutover.schema.sqltext import StatementKind, inspect
-from cutover.settings import Settings
 from cutover.stores.sqlite.connection import settled
 
 if TYPE_CHECKING:
@@ -46,35 +43,19 @@ class PostgresExecutor:
         *,
         transaction_timeout: float,
         max_response_bytes: int = 0,
-        settings: Settings | None = None,
     ) -> None:
         """`tables` and `ddl` (the SQLite schema's CREATE statements) are asked again when `tables` gives another tuple.
 
         `transaction_timeout`: seconds that an interactive transaction may stay open once it writes; 0: no limit.
         `max_response_bytes`: that a query may answer, about; 0: no limit.
         """
-        self._ahead: Schema | None = None
-        self.on_alter: Callable[[], None] = lambda: None
-        """Called when an application has changed the schema, which SQLite is to follow."""
-        self.dialect = Dialect(
-            lambda: self._ahead.tables if self._ahead else tables(), lambda: self._ahead.ddl if self._ahead else ddl()
-        )
+        self.dialect = Dialect(tables, ddl)
         self.dialect.max_response_bytes = max_response_bytes or sys.maxsize
-        self._connections = Connections(store, self.dialect, settings or Settings(), self._altered)
+        self._connections = Connections(store, self.dialect)
         self.rehearsal = Rehearsal(self._connections)
         self._metrics = metrics
         self._timeout = transaction_timeout
         self._hurrying: asyncio.Future[None] | None = None
-
-    def _altered(self, schema: Schema) -> None:
-        if self._ahead is None or self._ahead.sequence < schema.sequence:
-            self._ahead = schema
-        self.on_alter()
-
-    def followed(self, sequence: int) -> None:
-        """The mapping is that of a schema with all changes up to this one."""
-        if self._ahead is not None and self._ahead.sequence <= sequence:
-            self._ahead = None
 
     def session(self, *, read_only: bool = False) -> PostgresSession:
         """A new session; it borrows a connection when it needs one."""
@@ -138,7 +119,7 @@ class PostgresExecutor:
             error: StatementError | None = None
             if holds(step.condition, result, autocommit=True):
                 try:
-                    outcome = await alone(self._connections, step.statement, memory)
+                    outcome = await self._connections.alone(step.statement, memory)
                     wrote = wrote or inspect(step.statement.sql).kind is not StatementKind.READ
                 except StatementError as failure:
                     error = failure.alone()

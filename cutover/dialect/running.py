@@ -31,8 +31,6 @@ class Memory:
     last_insert_rowid: int = 0
     changes: int = 0
     total_changes: int = 0
-    foreign_keys: bool = True
-    """What the application set. Postgres enforces them all the same; it is told where tables are made anew."""
 
     def value(self, slot: int) -> int:
         """The number in a slot of `dialect.scope`."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from cutover.dialect.connections import Connections
 from cutover.dialect.failures import Conflict, Lost, busy, unknown_outcome
 from cutover.dialect.running import Memory
-from cutover.dialect.transaction import Transaction, alone
+from cutover.dialect.transaction import Transaction
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import BatchResult, Description, Ok, ResultColumn, Statement, StatementResult, Step, holds
+from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step, holds
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal, split
 from cutover.schema.sqltokens import tokens
 from cutover.stores.sqlite.connection import settled
@@ -165,23 +165,13 @@ class PostgresSession:
                 await self._commit()
         elif shape.kind is StatementKind.ROLLBACK_TO:
             await self._named(_savepoint_name(statement.sql)).rollback_to(_savepoint_name(statement.sql))
-        elif shape.pragma == "foreign_keys" and shape.kind in (StatementKind.STATE, StatementKind.READ):
-            return self._foreign_keys(shape)
         elif transaction is not None:
             result = await transaction.run(statement, self._memory)
             self._watch()
             return result
         else:
-            return await alone(self._connections, statement, self._memory)
+            return await self._connections.alone(statement, self._memory)
         return StatementResult()
-
-    def _foreign_keys(self, shape: Shape) -> StatementResult:
-        """The pragma. What it sets matters for tables that are dropped; constraints hold all the same."""
-        if shape.kind is StatementKind.STATE:
-            if self._transaction is None:  # within one SQLite does nothing either
-                self._memory.foreign_keys = shape.default
-            return StatementResult()
-        return StatementResult([ResultColumn("foreign_keys")], [(int(self._memory.foreign_keys),)])
 
     async def _begin(self, shape: Shape) -> None:
         if self._transaction is not None:

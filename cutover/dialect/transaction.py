@@ -11,19 +11,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from cutover.crashpoints import crash_point
-from cutover.dialect.connections import (
-    ATTEMPTS,
-    BEGIN,
-    DRIVER_ERRORS,
-    REPEATABLE,
-    Connections,
-    abandon,
-    discard,
-    pause,
-)
-from cutover.dialect.ddl import alter
-from cutover.dialect.dialect import Dialect
-from cutover.dialect.failures import Conflict, Lost, busy, translate_failure, unknown_outcome
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard
+from cutover.dialect.failures import Conflict, Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
 from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -46,15 +35,6 @@ class Transaction:
         """SAVEPOINT outside of a transaction opened it, so releasing the outermost one commits."""
         self._guarded = False
         self._dirty = True
-        self._altered: Dialect | None = None
-        """What holds since a change of the schema in this transaction."""
-        self._altered_at: list[Dialect | None] = []
-        """What held at each savepoint."""
-
-    @property
-    def dialect(self) -> Dialect:
-        """Everything that is known about statements, as of now and here."""
-        return self._altered or self._connections.dialect
 
     @classmethod
     async def begin(
@@ -71,9 +51,7 @@ class Transaction:
 
     async def run(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement. Raises `StatementError` (and goes on), `Conflict`, `Lost` or `Fenced`."""
-        dialect = self.dialect
-        if dialect.alters(statement.sql):
-            return await self._alter(statement, memory)
+        dialect = self._connections.dialect
         prepared = prepare(dialect, statement, memory)
         translation = prepared.translation
         if prepared.answered is not None or translation is None:
@@ -96,37 +74,10 @@ class Transaction:
                 await self._talk(self._undo_text())
             raise failure from None
 
-    async def _alter(self, statement: Statement, memory: Memory) -> StatementResult:
-        """A change of the schema, all of it or nothing."""
-        before = self._altered
-        try:
-            await self._guard()
-            self.writing = self._dirty = True
-            altered = await alter(
-                self.connection,
-                statement.sql,
-                self.dialect.schema,
-                self._connections.settings,
-                foreign_keys=memory.foreign_keys,
-            )
-            if altered is not None:
-                self._altered = await self.dialect.altered(self.connection, altered.schema)
-                if altered.filling is not None:
-                    filling = prepare(self._altered, Statement(altered.filling), memory)
-                    await run(self.connection, filling, self._altered, Memory())
-        except (StatementError, *DRIVER_ERRORS, TimeoutError) as error:
-            self._altered = before
-            failure = error if isinstance(error, StatementError) else self._failure(error)
-            if isinstance(failure, StatementError):
-                await self._talk(self._undo_text())
-            raise failure from None
-        return StatementResult()
-
     async def savepoint(self, name: str) -> None:
         """SAVEPOINT."""
         await self._talk(f"{self._release_text()}SAVEPOINT {_quoted(name)}")
         self._savepoints.append(name)
-        self._altered_at.append(self._altered)
 
     async def release(self, name: str) -> bool:
         """RELEASE. Whether that means COMMIT, which is then to be called."""
@@ -134,7 +85,7 @@ class Transaction:
         if at == 0 and self._by_savepoint:
             return True
         await self._talk(f"RELEASE SAVEPOINT {_quoted(name)}")
-        del self._savepoints[at:], self._altered_at[at:]
+        del self._savepoints[at:]
         self._guarded = False
         return False
 
@@ -142,8 +93,7 @@ class Transaction:
         """ROLLBACK TO."""
         at = self._find(name)
         await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}")
-        self._altered = self._altered_at[at]
-        del self._savepoints[at + 1 :], self._altered_at[at + 1 :]
+        del self._savepoints[at + 1 :]
         self._guarded = False
 
     async def commit(self) -> None:
@@ -154,8 +104,6 @@ class Transaction:
         await self._connections.release(self.connection)
         if status != "COMMIT":
             raise Conflict("The transaction had failed.")
-        if self._altered is not None:
-            self._connections.on_alter(self._altered.schema)
 
     async def abandon(self) -> None:
         """ROLLBACK if that is still possible, and give the connection back."""
@@ -197,34 +145,6 @@ class Transaction:
             if self._savepoints[at] == name:
                 return at
         raise StatementError(f"no such savepoint: {name}", "SQLITE_UNKNOWN")
-
-
-async def alone(connections: Connections, statement: Statement, memory: Memory) -> StatementResult:
-    """One statement as its own transaction. Raises as `Connections.alone`."""
-    if not connections.dialect.is_current:
-        async with connections.lend():
-            pass
-    if not connections.dialect.alters(statement.sql):
-        return await connections.alone(statement, memory)
-    for attempt in range(ATTEMPTS):
-        await pause(attempt)
-        transaction = await Transaction.begin(connections)
-        try:
-            result = await transaction.run(statement, memory)
-        except Conflict:
-            await transaction.abandon()
-            continue
-        except BaseException:
-            await transaction.abandon()
-            raise
-        try:
-            await transaction.commit()
-        except Conflict:
-            continue
-        except Lost:
-            raise unknown_outcome() from None
-        return result
-    raise busy("the statement met others each time it was tried.")
 
 
 def _quoted(name: str) -> str:

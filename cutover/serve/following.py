@@ -48,10 +48,6 @@ class Followed:
     held_up: set[str] = field(default_factory=set)
     """Those of them that wait since just now."""
     done: list[str] = field(default_factory=list)
-    altered: int = 0
-    """Number of the last change that came through the front door while Postgres was primary, and is carried over."""
-    touched: set[str] = field(default_factory=set)
-    """Tables that such changes made or altered: they are copied again."""
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
 
     @property
@@ -99,7 +95,6 @@ class Follower:
                 if not await self._to_postgres(state):
                     break
         elif state.record is not None:
-            await self._replay(state)
             for _ in range(_PASSES):
                 if not await self._to_sqlite(state):
                     break
@@ -178,38 +173,6 @@ class Follower:
         return True
 
     # -- SQLite is the shadow ----------------------------------------------------------------------------------------
-
-    async def _replay(self, state: Followed) -> None:
-        """Run on SQLite what applications ran on Postgres through the front door, text by text, each once.
-
-        Tables that are touched are paired and copied anew, whatever they were before.
-        """
-        assert state.record is not None
-        state.altered, gone = await self._sqlite.altered(), set[str]()
-        for sequence, statement in await self._postgres.alterations(state.altered):
-            before = {table.name: table.sql for table in state.source.tables}
-            try:
-                await self._sqlite.carry(statement, sequence)
-            except StoreUnavailable:
-                raise
-            except StoreError as error:
-                reason = f"A schema change from the front door could not be carried over ({statement}): {error}"
-                state.findings["", statement] = Finding("warns", "change_not_carried_over", reason, "", "")
-                break
-            crash_point("follow.replayed")
-            state.altered = sequence
-            state.done.append("A schema change from the front door is carried to SQLite.")
-            state.source = await self._sqlite.read_schema()
-            now = {table.name: table.sql for table in state.source.tables}
-            state.touched |= {name for name in now if before.get(name) != now[name]}
-            state.touched -= before.keys() - now.keys()
-            gone |= before.keys() - now.keys()
-        if state.touched or gone:
-            known = state.record.tables
-            kept = tuple(one for one in known if one.table.name not in state.touched | gone)
-            state.record = replace(state.record, tables=kept)
-            self._made |= state.touched
-            await self._read_again(state)
 
     async def _to_sqlite(self, state: Followed) -> bool:
         assert state.record is not None
@@ -297,7 +260,7 @@ class Follower:
         tables = state.tables
         record = state.record or Record()
         # A constraint that waits is tried again when all is copied, so that must not look done already.
-        changed = {*differing(state.record, tables), *state.held_up, *state.touched}
+        changed = {*differing(state.record, tables), *state.held_up}
         if changed:
             shadow = self._postgres if primary == "sqlite" else self._sqlite
             await shadow.forget_progress(sorted(changed))

@@ -106,7 +106,6 @@ class Service:
             metrics,
             transaction_timeout=timeout,
             max_response_bytes=settings.front.max_response_bytes,
-            settings=settings,
         )
         destination = Member(self.postgres, self.translating)
         situation = Situation(Pair(origin, destination, 1))
@@ -214,7 +213,7 @@ class Service:
         """Run every service until `stop`; the first that fails ends them all, with its cause."""
         parts = self.parts
         watch = CaptureWatch(self._watched, self._mend, again=self._mend_again)
-        parts.mirror.on_schema_change = self.translating.on_alter = watch.poke
+        parts.mirror.on_schema_change = watch.poke
         services: list[Callable[[], Coroutine[None, None, None]]] = [
             parts.mirror.run,
             parts.comparator.run,
@@ -264,7 +263,6 @@ class Service:
             await parts.mirror.stop()
             try:
                 situation.tables = await self.mapper.map_tables(create=True)
-                self.translating.followed(self.mapper.altered)
                 problems = await mend_capture(parts)
                 if problems or situation.tables != before:
                     parts.comparator.forget()

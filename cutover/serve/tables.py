@@ -31,8 +31,6 @@ class Mapper:
         self.waiting = False
         """Whether a constraint waits for rows that are being copied."""
         self.done: list[str] = []
-        self.altered = 0
-        """Number of the last change that came through the front door and is carried over."""
         """What was last changed on the shadow, one sentence each."""
         self._settings = settings
         self._sqlite = sqlite
@@ -59,7 +57,6 @@ class Mapper:
         state = await (self._follower.follow(primary) if create else self._follower.look())
         self._note(state)
         self.ddl = _statements(state.source)
-        self.altered = state.altered
         self.stopped, self.waiting, self.done = bool(state.stopped), bool(state.waiting), state.done
         for sentence in state.done:
             _log.info(f"The schema changed: {sentence}")

@@ -44,8 +44,7 @@ async def dismantle(link: Link, tables: Sequence[Table], control: Control, *, he
         SELECT format('DROP TABLE cutover.%I', relname) FROM pg_class
         WHERE relnamespace = to_regnamespace('cutover') AND relkind = 'r'
           AND (relname ~ '^log_[0-9]+$'
-               OR relname IN ('quarantine', 'backfill', 'installed', 'suspended', 'switches', 'mapping',
-                               'alterations'))"""
+               OR relname IN ('quarantine', 'backfill', 'installed', 'suspended', 'switches', 'mapping'))"""
     )
     for row in own:
         await link.execute(str(row[0]))

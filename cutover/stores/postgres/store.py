@@ -160,14 +160,6 @@ class PostgresStore:
         async with self._link() as link:
             await controls.record(link, text)
 
-    async def alterations(self, after: int) -> list[tuple[int, str]]:
-        """(number, statement) of the schema changes that came through the front door, in order, later than `after`."""
-        async with self._link() as link:
-            if not await link.fetch("SELECT 1 WHERE to_regclass('cutover.alterations') IS NOT NULL"):
-                return []
-            rows = await link.fetch("SELECT seq, statement FROM cutover.alterations WHERE seq > $1 ORDER BY seq", after)
-        return [(row[0], row[1]) for row in rows]
-
     # -- control ---------------------------------------------------------------------------------------------------
 
     async def control(self) -> Control | None:

@@ -34,13 +34,6 @@ CREATE TABLE IF NOT EXISTS cutover.switches (
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- Schema changes that came through the front door while this database was primary, as they were sent, for SQLite.
-CREATE TABLE IF NOT EXISTS cutover.alterations (
-    seq bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-    statement text NOT NULL,
-    at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-
 -- Rows of the primary that this database cannot hold. The key is encoded: it may be what cannot be held.
 CREATE TABLE IF NOT EXISTS cutover.quarantine (
     table_name text NOT NULL,

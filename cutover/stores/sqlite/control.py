@@ -43,8 +43,6 @@ _OWN_TABLES = (
     "CREATE TABLE IF NOT EXISTS _cutover_schema (table_name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL)",
     # One row with a number that VACUUM would change, as it changes those of the application's tables without a key.
     f"CREATE TABLE IF NOT EXISTS {ROWIDS} (note TEXT NOT NULL)",
-    # The last schema change of those that came through the front door while Postgres was primary.
-    "CREATE TABLE IF NOT EXISTS _cutover_altered (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)",
     # The application's own triggers, at rest while this file is the shadow.
     """CREATE TABLE IF NOT EXISTS _cutover_suspended (
   name TEXT PRIMARY KEY, table_name TEXT NOT NULL, sql TEXT NOT NULL)""",

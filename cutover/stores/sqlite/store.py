@@ -195,26 +195,6 @@ class SqliteStore:
 
         await self._keep(work, "altering the schema")
 
-    async def altered(self) -> int:
-        """Number of the last schema change that was carried over from Postgres's log of them; 0: none."""
-
-        def work(connection: sqlite3.Connection) -> int:
-            if not control.exists(connection, "_cutover_altered"):
-                return 0
-            row = connection.execute("SELECT seq FROM _cutover_altered").fetchone()
-            return int(row[0]) if row else 0
-
-        return await self._look(work, "reading what was altered")
-
-    async def carry(self, statement: str, sequence: int) -> None:
-        """Run a schema change of that log, once."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(statement)
-            connection.execute("INSERT OR REPLACE INTO _cutover_altered (one, seq) VALUES (1, ?)", (sequence,))
-
-        await self._keep(work, "altering the schema")
-
     async def control(self) -> Control | None:
         """The control row."""
         return await self._look(control.read_control, "reading the control row")

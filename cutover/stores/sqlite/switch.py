@@ -175,14 +175,7 @@ def dismantle(connection: sqlite3.Connection, control: Control) -> None:
     need_control(connection)
     drop_capture(connection)
     drop_triggers(connection, FENCE)
-    own = (
-        "_cutover_quarantine",
-        "_cutover_backfill",
-        "_cutover_schema",
-        "_cutover_altered",
-        ROWIDS,
-        "_cutover_rebuild",
-    )
+    own = ("_cutover_quarantine", "_cutover_backfill", "_cutover_schema", ROWIDS, "_cutover_rebuild")
     for table in (LOG, *own, formats.RECORD):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     put_control(connection, control)
