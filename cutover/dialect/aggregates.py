@@ -159,8 +159,8 @@ def _is_of_outer_query(arguments: list[exp.Expr], scope: Scope) -> bool:
     columns = [
         column
         for argument in arguments
-        for column in argument.find_all(exp.Column)
-        if not isinstance(column.this, exp.Star)
+        for column in argument.walk(prune=lambda node: isinstance(node, exp.Query))
+        if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star)
     ]
     local = any(scope.columns(column.name, column.table) or column.name.lower() in scope.aliases for column in columns)
     return bool(columns) and not local

@@ -26,6 +26,7 @@ from cutover.dialect.typed import (
 )
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ)
+_ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)
 _BITWISE = {exp.BitwiseAnd: exp.BitwiseAnd, exp.BitwiseOr: exp.BitwiseOr}
 
 
@@ -183,9 +184,16 @@ class Expressions(Predicates):
         return Typed(combined, Kind.TEXT, not_null=all(part.not_null for part in parts))
 
     def _arithmetic(self, node: exp.Expr, scope: Scope) -> Typed:
-        left, right = self.number(node.this, scope), self.number(node.expression, scope)
-        assert isinstance(node, exp.Binary)
-        return numbers.arithmetic(type(node), left, right)
+        """A chain of operators, from the left and without recursion: there may be a thousand."""
+        chain: list[exp.Expr] = []
+        while type(node) in _ARITHMETIC:
+            chain.append(node)
+            node = node.this
+        result = self.number(node, scope)
+        for link in reversed(chain):
+            assert isinstance(link, exp.Binary)
+            result = numbers.arithmetic(type(link), result, self.number(link.expression, scope))
+        return result
 
     def number(self, node: exp.Expr, scope: Scope) -> Typed:
         """`node` as a number, as arithmetic takes it."""
@@ -276,7 +284,7 @@ class Expressions(Predicates):
         exp.Escape: Predicates.like,
         exp.Glob: Predicates.glob,
         exp.DPipe: _concat,
-        **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod), _arithmetic),
+        **dict.fromkeys(_ARITHMETIC, _arithmetic),
         exp.Neg: _negative,
         exp.BitwiseNot: _complement,
         **dict.fromkeys((exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseLeftShift, exp.BitwiseRightShift), _bits),

@@ -12,7 +12,6 @@ from cutover.dialect.typed import (
     Kind,
     Refused,
     Typed,
-    binary,
     call,
     cast,
     helper,
@@ -70,7 +69,10 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
     kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
     if op is not exp.Div:
         not_null = left.not_null and right.not_null
-        return Typed(exp.Paren(this=binary(op, left.node, right.node)), kind, not_null=not_null)
+        first = paren(left.node)
+        if isinstance(first, exp.Paren) and type(first.this) is op and left.kind is kind:
+            first = first.this  # a + b + c: no parentheses within parentheses, a thousand deep
+        return Typed(exp.Paren(this=op(this=first, expression=paren(right.node))), kind, not_null=not_null)
     if kind is Kind.NUM:
         return Typed(helper("div", left.node, right.node), kind)
     divisor = call("NULLIF", right.node, exp.Literal.number(0))

@@ -272,7 +272,7 @@ class Queries:
             if nodes and len(nodes) == len(key_names) and set(nodes) <= grouping.keys:
                 grouping.whole.add(source.alias)
         extremes = [call for call in calls if str(call.this) in ("fn_min", "fn_max")]
-        if len(extremes) == 1 and len(calls) == 1:
+        if len(extremes) == 1:
             argument = self.expressions.plain(extremes[0].expressions[0], scope)
             text = argument.kind is Kind.TEXT and not bytewise(argument)
             key = collate_c(argument.node) if text else argument.node

@@ -177,6 +177,8 @@ class Context:
     """Kind of the argument in each slot."""
     arguments: Sequence[SqlValue] = ()
     uses: list[Use] = field(default_factory=list)
+    places: dict[Use, int] = field(default_factory=dict)
+    """Where each of `uses` stands."""
     hints: dict[int, Kind] = field(default_factory=dict)
     """Slots that need not tell NULL from this kind, because the place they stand in is typed."""
     nulls_matter: bool = False
@@ -197,9 +199,10 @@ class Context:
     def use(self, slot: int, sql_type: str, encode: Encoder | None = None) -> exp.Expr:
         """The parameter cast to a type, its value encoded by `encode` before it is sent."""
         wanted = Use(slot, sql_type, encode)
-        if wanted not in self.uses:
+        place = self.places.setdefault(wanted, len(self.uses))
+        if place == len(self.uses):
             self.uses.append(wanted)
-        return cast(exp.Placeholder(this=str(self.uses.index(wanted))), sql_type)
+        return cast(exp.Placeholder(this=str(place)), sql_type)
 
     def for_column(self, slot: int, column: Column) -> exp.Expr | None:
         """The parameter as a value of a column whose codec has to see it, None if a cast is enough."""
@@ -214,10 +217,8 @@ _PLAIN = frozenset({"smallint", "integer", "bigint", "double precision", "text",
 
 def number_parameters(root: exp.Expr, uses: Sequence[Use]) -> tuple[exp.Expr, tuple[Use, ...]]:
     """Give the parameters that are left in the tree their `$n`, in order. Postgres refuses numbers it cannot type."""
-    kept: list[int] = []
+    kept: dict[int, int] = {}
     for node in list(root.find_all(exp.Placeholder)):
-        index = int(node.name)
-        if index not in kept:
-            kept.append(index)
-        node.replace(exp.Parameter(this=exp.Literal.number(kept.index(index) + 1)))
+        number = kept.setdefault(int(node.name), len(kept) + 1)
+        node.replace(exp.Parameter(this=exp.Literal.number(number)))
     return root, tuple(uses[index] for index in kept)

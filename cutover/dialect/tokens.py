@@ -15,6 +15,9 @@ _OPERANDS_FOLLOW = frozenset(
     {"SELECT", "DISTINCT", "ALL", "FROM", "WHERE", "HAVING", "ON", "BY", "LIMIT", "OFFSET", "SET", "RETURNING", "CASE",
      "WHEN", "THEN", "ELSE", "AND", "OR", "NOT", "BETWEEN", "IN", "LIKE", "GLOB", "ESCAPE", "IS"}
 )  # fmt: skip
+_DEEPEST = 200
+"""Parentheses within each other. SQLite's parser ends at some 90, and a compiled parser knows no limit of its own."""
+
 _SPELLED = {"ISNULL": "IS NULL", "NOTNULL": "IS NOT NULL"}
 
 
@@ -36,12 +39,22 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     Raises `Refused` for conflict clauses without translation.
     """
     run = [token for token in tokens(sql) if token.type != "semi"]
+    if _depth(run) > _DEEPEST:
+        raise Refused("An expression nested this deeply")
     conflict, run = _take_conflict(run)
     run = _named_plus(_plain_casts(run))
     numbering = _Numbering()
     parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
     of_schema = any(_asks_schema(token) for token in run)
     return Prepared(" ".join(part for part in _joined(parts, run) if part), conflict, of_schema)
+
+
+def _depth(run: list[Token]) -> int:
+    depth = deepest = 0
+    for token in run:
+        depth += (token.type == "open") - (token.type == "close")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _joined(parts: list[str], run: list[Token]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -74,6 +75,9 @@ class Translation:
     """Whether the answer depends on data alone: not on the clock, on chance or on the session."""
 
 
+_DEPTH = 6000
+"""Of Python's calls: enough for what SQLite's parser accepts, which are some 90 parentheses within each other."""
+
 _KINDS = {int: Kind.INT, float: Kind.REAL, str: Kind.TEXT, bytes: Kind.BLOB, type(None): Kind.NULL}
 
 
@@ -131,6 +135,15 @@ class Translator:
 
 def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
     """Translate, without memory. Raises `Refused`."""
+    if sys.getrecursionlimit() < _DEPTH:
+        sys.setrecursionlimit(_DEPTH)
+    try:
+        return _translated(sql, catalog, kinds)
+    except RecursionError:
+        raise Refused("An expression nested this deeply") from None
+
+
+def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
     context = Context(catalog, kinds)
     written, columns, tree = _rewrite(sql, context)
     return _translation(written, columns, tree, context, lambda: _in_parts(sql, catalog, kinds))

@@ -141,3 +141,35 @@ def test_the_cache_is_bounded() -> None:
 def test_long_chains_of_and_and_or(translator: Translator) -> None:
     chain = " OR ".join(f"likes = {number}" for number in range(1500))
     assert translator.translate(f"SELECT id FROM posts WHERE {chain}", ()).command.sql.count(" OR ") == 1499
+
+
+LONG = {
+    "and": " AND ".join(f"likes <> {n}" for n in range(999)),
+    "or": " OR ".join(f"(likes = {n} AND id = {n})" for n in range(400)),
+    "concatenation": " || ".join(["body"] * 999) + " = 'x'",
+    "bits": " & ".join(["likes"] * 900) + " = 1",
+    "list": "id IN (" + ", ".join(map(str, range(5000))) + ")",
+    "parentheses": "(" * 90 + "id" + ")" * 90 + " = 1",
+    "sums in parentheses": "(1 + " * 45 + "id" + ")" * 45 + " = 1",
+    "not": "NOT " * 90 + "id",
+    "case": "CASE " + " ".join(f"WHEN likes = {n} THEN 1" for n in range(900)) + " END",
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_and_deep_expressions(translator: Translator, name: str) -> None:
+    assert translator.translate(f"SELECT id FROM posts WHERE {LONG[name]}", ()).command.sql.startswith("SELECT")
+
+
+def test_long_sums(translator: Translator) -> None:
+    found = translator.translate("SELECT " + " + ".join(["likes"] * 999) + " FROM posts", ()).command.sql
+    assert "((" not in found
+
+
+def test_many_arguments_translate_in_one_go(translator: Translator) -> None:
+    several = translator.translate(f"SELECT id FROM posts WHERE id IN ({', '.join('?' * 3000)})", (1,) * 3000)
+    assert len(several.command.uses) == 3000
+    rows = ", ".join(["(?, ?)"] * 1000)
+    assert (
+        len(translator.translate(f"INSERT INTO posts (body, handle) VALUES {rows}", ("a",) * 2000).command.uses) == 2000
+    )
