@@ -3,7 +3,6 @@
 CREATE OR REPLACE FUNCTION cutover.dyn(x bigint) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN to_jsonb(x);
 
--- The message depends on the value, so that Postgres does not evaluate it when it plans.
 CREATE OR REPLACE FUNCTION cutover.dyn(x numeric) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = 'NaN' THEN NULL WHEN abs(x) = 'Infinity' THEN
         to_jsonb(cutover.misfit('an infinite number beside texts is not possible on PostgreSQL', x::text))
