@@ -53,7 +53,10 @@ class Predicates:
         one, two = self.typed(node.this, scope), self.typed(node.expression, scope)
         self._hint(one, two)
         self._hint(two, one)
-        return equal(self.context, type(node), one, two) or comparing.compare(type(node), one, two, loose=loose)
+        # `x IS 5` is a plain equality, which an index serves, where NULL may stand for false.
+        plain = loose and isinstance(node, exp.NullSafeEQ) and (one.is_constant or two.is_constant)
+        op: type[exp.Binary] = exp.EQ if plain else type(node)
+        return equal(self.context, op, one, two) or comparing.compare(op, one, two, loose=loose)
 
     def _hint(self, parameter: Typed, other: Typed) -> None:
         """A NULL argument beside a column needs no translation of its own."""
@@ -164,12 +167,37 @@ class Predicates:
         if Kind.NULL in (subject.kind, pattern.kind):
             return Typed(null(Kind.BOOL), Kind.BOOL)
         test: exp.Expr = exp.ILike(this=collate_c(subject.node), expression=paren(pattern.node))
-        return Typed(negated(like, exp.Escape(this=test, expression=escape)), Kind.BOOL)
+        test = exp.Escape(this=test, expression=escape)
+        if like is node and comparing.collation(subject) == "NOCASE":
+            test = _within_prefix(test, subject, pattern, "%_")
+        return Typed(negated(like, test), Kind.BOOL)
 
     def glob(self, node: exp.Expr, scope: Scope) -> Typed:
         """GLOB."""
-        subject, pattern = (comparing.text(self.typed(side, scope)).node for side in (node.this, node.expression))
-        return Typed(negated(node, helper("glob", pattern, subject)), Kind.BOOL)
+        subject, pattern = (comparing.text(self.typed(side, scope)) for side in (node.this, node.expression))
+        test: exp.Expr = helper("glob", pattern.node, subject.node)
+        if comparing.collation(subject) == "BINARY":
+            test = _within_prefix(test, subject, pattern, "*?[")
+        return Typed(negated(node, test), Kind.BOOL)
+
+
+def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) -> exp.Expr:
+    """The test, and that the text lies between its prefix and what follows it: an index can serve that."""
+    if subject.column is None or not comparing.bytewise(subject) or not isinstance(pattern.constant, str):
+        return test
+    name = comparing.collation(subject)
+    prefix = pattern.constant[: next((at for at, char in enumerate(pattern.constant) if char in wild), None)]
+    prefix = prefix.translate(_LOWER) if name == "NOCASE" else prefix
+    if not prefix or ord(prefix[-1]) >= _LAST_ASCII:
+        return test
+    column = comparing.collated(subject, name)
+    above = exp.GTE(this=paren(column.copy()), expression=exp.Literal.string(prefix))
+    below = exp.LT(this=paren(column.copy()), expression=exp.Literal.string(prefix[:-1] + chr(ord(prefix[-1]) + 1)))
+    return exp.Paren(this=exp.and_(above, below, test))
+
+
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+_LAST_ASCII = 127
 
 
 def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expr:
