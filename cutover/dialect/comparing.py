@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
+import sqlglot
 from sqlglot import exp
 
 from cutover.dialect.typed import (
@@ -22,11 +24,12 @@ from cutover.dialect.typed import (
     null,
     paren,
 )
+from cutover.schema.codecs import codec_for
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _RANK = {Kind.TEXT: 2, Kind.BLOB: 3}
 _EQUALITY = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
-_SWAPPED = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE}
+SWAPPED = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE}
 
 
 def value(typed: Typed) -> Typed:
@@ -36,8 +39,27 @@ def value(typed: Typed) -> Typed:
     if typed.kind is Kind.JSON:
         return typed.but(node=helper("json_text", cast(typed.node, "TEXT")), kind=Kind.TEXT, column=None)
     if typed.kind is Kind.WHOLE and typed.column is not None:
+        shown = codec_for(typed.column).shown
+        if shown is not None:
+            return typed.but(node=_spelled(shown[1], typed.node), kind=_SHOWN[shown[0]], column=None)
         raise Refused(f"An expression over column {typed.column.name} of type {typed.column.target_type}")
     return typed
+
+
+_SHOWN = {"text": Kind.TEXT, "integer": Kind.INT, "real": Kind.REAL, "number": Kind.NUM}
+
+
+def _spelled(sql: str, node: exp.Expr) -> exp.Expr:
+    """A codec's SQL of a value, over `node`."""
+    made = exp.Paren(this=_codec_sql(sql).copy())
+    for place in list(made.find_all(exp.Column)):
+        place.replace(paren(node.copy()))
+    return made
+
+
+@cache
+def _codec_sql(sql: str) -> exp.Expr:
+    return sqlglot.parse_one(sql.format("held"), dialect="postgres")
 
 
 def text(typed: Typed) -> Typed:
@@ -198,7 +220,7 @@ def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose:
     if left.kind is Kind.TEXT:
         if op in _EQUALITY:
             return _number_with_text(op, right, left, loose=loose)
-        return _number_with_text(_SWAPPED[op], right, left, loose=loose)
+        return _number_with_text(SWAPPED[op], right, left, loose=loose)
     name = "aff_int" if left.kind is Kind.INT and op in (exp.EQ, exp.NullSafeEQ) else "aff"
     plain = binary(op, left.node, helper(name, right.node))
     if op is exp.EQ and loose:

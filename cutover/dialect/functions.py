@@ -196,7 +196,7 @@ def _hex(_: Expressions, arguments: list[Typed]) -> Typed:
 
 
 def _typeof(_: Expressions, arguments: list[Typed]) -> Typed:
-    inner = arguments[0]
+    inner = value(arguments[0]) if arguments[0].kind is Kind.WHOLE else arguments[0]
     if inner.kind in (Kind.NUM, Kind.DYNAMIC):
         return Typed(helper("type_of", inner.node), Kind.TEXT, not_null=True)
     name = {Kind.INT: "integer", Kind.BOOL: "integer", Kind.REAL: "real", Kind.TEXT: "text", Kind.JSON: "text"}

@@ -19,8 +19,8 @@ Columns = Sequence[tuple[str | None, Typed]]
 def sort_key(typed: Typed) -> exp.Expr:
     """What Postgres sorts by so that the order is SQLite's."""
     typed = value(typed) if typed.kind is Kind.JSON else typed
-    if typed.kind is Kind.WHOLE and not sorts_alike(typed):
-        raise Refused("ORDER BY of a column of such a type")
+    if typed.kind is Kind.WHOLE and not (sorts_alike(typed) and collation(typed) == "BINARY"):
+        typed = value(typed)
     if typed.kind is Kind.DYNAMIC:
         return sortable(typed, collation(typed))
     if typed.kind is not Kind.TEXT:

@@ -22,7 +22,7 @@ from cutover.dialect.typed import (
     null,
     paren,
 )
-from cutover.dialect.whole import equal
+from cutover.dialect.whole import compared, natural
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -56,12 +56,12 @@ class Predicates:
         # `x IS 5` is a plain equality, which an index serves, where NULL may stand for false.
         plain = loose and isinstance(node, exp.NullSafeEQ) and (one.is_constant or two.is_constant)
         op: type[exp.Binary] = exp.EQ if plain else type(node)
-        return equal(self.context, op, one, two) or comparing.compare(op, one, two, loose=loose)
+        return compared(self.context, op, one, two) or comparing.compare(op, one, two, loose=loose)
 
     def _hint(self, parameter: Typed, other: Typed) -> None:
         """A NULL argument beside a column needs no translation of its own."""
         if other.column is not None and other.kind not in (Kind.JSON, Kind.BOOL):
-            self.context.hint(parameter.slot, other.kind)
+            self.context.hint(parameter.slot, natural(other))
 
     def _compare_rows(self, op: type[exp.Binary], left: exp.Tuple, right: exp.Tuple, scope: Scope) -> exp.Expr:
         if len(left.expressions) != len(right.expressions):
@@ -118,10 +118,12 @@ class Predicates:
         low, high = self.typed(node.args["low"], scope), self.typed(node.args["high"], scope)
         self._hint(low, subject)
         self._hint(high, subject)
-        both = exp.And(
-            this=paren(comparing.compare(exp.GTE, subject, low, loose=False)),
-            expression=paren(comparing.compare(exp.LTE, subject.but(node=subject.node.copy()), high, loose=False)),
-        )
+        again = subject.but(node=subject.node.copy())
+        sides = [
+            compared(self.context, op, one, limit) or comparing.compare(op, one, limit, loose=False)
+            for op, one, limit in ((exp.GTE, subject, low), (exp.LTE, again, high))
+        ]
+        both = exp.And(this=paren(sides[0]), expression=paren(sides[1]))
         return Typed(negated(node, exp.Paren(this=both)), Kind.BOOL)
 
     def in_(self, node: exp.Expr, scope: Scope) -> Typed:
@@ -141,7 +143,7 @@ class Predicates:
         for item in items:
             self._hint(item, subject)
         if subject.kind is Kind.WHOLE:
-            each = [equal(self.context, exp.EQ, subject, item) for item in items]
+            each = [compared(self.context, exp.EQ, subject, item) for item in items]
             if None not in each:
                 return Typed(negated(node, exp.Paren(this=exp.or_(*each))), Kind.BOOL)
         return Typed(negated(node, _in_list(subject, [item.but(affinity=None) for item in items])), Kind.BOOL)

@@ -11,7 +11,7 @@ from cutover.dialect import comparing
 from cutover.dialect.expressions import first_of
 from cutover.dialect.scope import Scope, Source, SourceColumn, table_source
 from cutover.dialect.typed import Refused, identifier, paren
-from cutover.dialect.whole import equal
+from cutover.dialect.whole import compared
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries, Query
@@ -142,7 +142,7 @@ class Sources:
             shared = [source.typed(column) for source, column in left]
             one = shared[0] if len(shared) == 1 else first_of(shared)
             two = theirs[0][0].typed(theirs[0][1])
-            tests.append(paren(equal(None, exp.EQ, one, two) or comparing.compare(exp.EQ, one, two, loose=True)))
+            tests.append(paren(compared(None, exp.EQ, one, two) or comparing.compare(exp.EQ, one, two, loose=True)))
         for source in right:
             source.using |= {name.lower() for name in names if source.find(name)}
         return exp.and_(*tests)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlglot import exp
 
-from cutover.dialect.comparing import number_of
+from cutover.dialect.comparing import SWAPPED, number_of
 from cutover.dialect.scope import Context
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed, binary, cast, paren
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column
 from cutover.model.values import SqlValue
 from cutover.schema.codecs import Codec, base_of, codec_for
+
+_PLAIN = (exp.EQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 
 
 def show_as_text(query: exp.Expr, columns: Sequence[Typed]) -> None:
@@ -62,34 +66,128 @@ def constant(value: SqlValue, column: Column) -> exp.Expr:
     return _as(exp.Literal.string(text), codec)
 
 
+def natural(typed: Typed) -> Kind:
+    """The kind of the arguments that are compared with the expression."""
+    if typed.kind is not Kind.WHOLE or typed.column is None:
+        return typed.kind
+    shown = codec_for(typed.column).shown
+    return {"integer": Kind.INT, "number": Kind.REAL, "real": Kind.REAL}.get(shown[0] if shown else "", Kind.TEXT)
+
+
 def sorts_alike(typed: Typed) -> bool:
     """Whether both databases put the column's values in the same order."""
+    if typed.column is None:
+        return False
+    codec, base = codec_for(typed.column), base_of(typed.column)
+    if base == "numeric":
+        return typed.column.affinity in NUMERIC_AFFINITIES
+    return base in ("uuid", "macaddr", "macaddr8") or codec.rungs is not None or codec.format.startswith("epoch_")
+
+
+def _is_one_spelling(typed: Typed) -> bool:
+    """Whether values that are equal to one of both databases are equal to the other."""
     return typed.column is not None and not codec_for(typed.column).key
 
 
-def equal(context: Context | None, op: type[exp.Binary], one: Typed, two: Typed) -> exp.Expr | None:
-    """`one = two` where one is such a column and the other its like, an argument or a literal; else None.
+def compared(context: Context | None, op: type[exp.Binary], one: Typed, two: Typed) -> exp.Expr | None:
+    """A comparison by the column's own type, which an index serves; None where it has to be of SQLite's values."""
+    if two.kind is Kind.WHOLE and one.kind is not Kind.WHOLE:
+        op, one, two = SWAPPED.get(op, op), two, one
+    if one.kind is not Kind.WHOLE or one.column is None or op not in _PLAIN:
+        return None
+    if base_of(one.column) == "numeric":
+        return _number(context, op, one, two)
+    if op is exp.EQ:
+        return _equal(context, one, two)
+    return _beyond(context, op, one, two)
+
+
+def _equal(context: Context | None, one: Typed, two: Typed) -> exp.Expr | None:
+    """`one = two` where one is such a column and the other its like, an argument or a literal.
 
     An argument that is not spelled as the column's values are equals none of them, as it does on SQLite.
     """
-    if two.kind is Kind.WHOLE and one.kind is not Kind.WHOLE:
-        one, two = two, one
-    if one.kind is not Kind.WHOLE or one.column is None or op is not exp.EQ or not sorts_alike(one):
+    assert one.column is not None
+    if not _is_one_spelling(one) or one.collation not in (None, "BINARY"):
         return None
     if two.kind is Kind.WHOLE and two.column is not None:
         alike = base_of(one.column) == base_of(two.column) and (
             codec_for(one.column).format == codec_for(two.column).format
         )
-        return binary(op, one.node, two.node) if alike else None
+        return binary(exp.EQ, one.node, two.node) if alike else None
     column = replace(one.column, exact=True)
-    codec = codec_for(column)
-    if two.slot is not None and context is not None:
-        return binary(op, one.node, _native(context.use(two.slot, codec.sql_type, _Exactly(column)), codec))
+    return _with(context, exp.EQ, one, two, _Exactly(column))
+
+
+def _with(
+    context: Context | None, op: type[exp.Binary], one: Typed, two: Typed, encode: Callable[[SqlValue], object]
+) -> exp.Expr | None:
+    """`one op two`, where two is an argument or a literal that `encode` makes a value of the column's type."""
+    assert one.column is not None
+    codec = codec_for(one.column)
+    if two.slot is not None and context is not None and two.kind is not Kind.NULL:
+        return binary(op, one.node, _native(context.use(two.slot, codec.sql_type, encode), codec))
     if not two.is_constant:
         return None
-    there = _Exactly(column)(two.constant)
-    given: exp.Expr = exp.Literal.string(str(there)) if there is not None else exp.Null()
-    return binary(op, one.node, _as(given, codec))
+    there = encode(two.constant)
+    return binary(op, one.node, _as(exp.Literal.string(str(there)) if there is not None else exp.Null(), codec))
+
+
+def _number(context: Context | None, op: type[exp.Binary], one: Typed, two: Typed) -> exp.Expr | None:
+    """A real is compared by its shortest decimal: that is the number that the column has, if it has it at all."""
+    assert one.column is not None
+    if one.column.affinity not in NUMERIC_AFFINITIES:
+        return None
+    if two.kind in (Kind.INT, Kind.NUM):
+        return binary(op, one.node, two.node)
+    if two.kind is Kind.WHOLE and two.column is not None and base_of(two.column) == "numeric":
+        return binary(op, one.node, two.node) if two.column.affinity in NUMERIC_AFFINITIES else None
+    if two.kind is Kind.REAL:
+        return _with(context, op, one, two, _decimal)
+    if isinstance(two.constant, str) and (number := number_of(two.constant)) is not None:
+        return binary(op, one.node, cast(exp.Literal.string(repr(number)), "NUMERIC"))
+    return None
+
+
+def _decimal(value: SqlValue) -> str:
+    return str(value) if isinstance(value, float) and math.isinf(value) else repr(value)
+
+
+def _beyond(context: Context | None, op: type[exp.Binary], one: Typed, two: Typed) -> exp.Expr | None:
+    """Before or after any text, whether or not it is a point in time: compared with the first that is not before it."""
+    assert one.column is not None
+    ladder = codec_for(one.column).rungs
+    if ladder is None or one.collation not in (None, "BINARY"):
+        return None
+    after = op in (exp.GT, exp.LTE)
+    return _with(context, exp.LT if op in (exp.LT, exp.LTE) else exp.GTE, one, two, _First(one.column, after=after))
+
+
+@dataclass(frozen=True)
+class _First:
+    """Encodes the first value of the column that is not before another one (`after`: that is after it)."""
+
+    column: Column
+    after: bool
+
+    def __call__(self, value: SqlValue) -> object:
+        codec = codec_for(self.column)
+        ladder, wanted = codec.rungs, _in_order(as_stored(self.column, value))
+        assert ladder is not None
+        low, high = ladder.low, ladder.high + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = _in_order(ladder.at(middle))
+            if found < wanted or (self.after and found == wanted):
+                low = middle + 1
+            else:
+                high = middle
+        return "infinity" if low > ladder.high else codec.to_target(ladder.at(low))
+
+
+def _in_order(value: SqlValue) -> tuple[int, Any]:
+    rank = 1 if isinstance(value, str) else 2 if isinstance(value, bytes) else 0
+    return rank, value.encode() if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)

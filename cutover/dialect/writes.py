@@ -178,9 +178,12 @@ class Writes:
         derived, source = self.queries.sources.derived(query, "selected")
         plain = query.source_columns()
         values = [self._value(source.typed(one), table, column) for one, column in zip(plain, columns, strict=True)]
-        automatic = table.rowid_alias is not None and all(column.name != table.rowid_alias for column in columns)
-        if automatic and self._next_key(table) is not None:
-            raise Refused(f"INSERT ... SELECT with automatic keys into table {table.name}, which has no sequence,")
+        if table.rowid_alias is not None and all(column.name != table.rowid_alias for column in columns):
+            highest = self._next_key(table, 0)
+            if highest is not None:
+                place = exp.Window(this=exp.RowNumber())
+                columns.append(_column(table, table.rowid_alias))
+                values.append(exp.Add(this=highest, expression=place))
         return exp.Select(expressions=values, from_=exp.From(this=derived))
 
     def _advance(self, table: Table, result: exp.Insert) -> None:

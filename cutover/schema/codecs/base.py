@@ -77,6 +77,12 @@ class Codec:
     """How SQLite's values are spelled on the way back; empty where there is only one way."""
     ladder: Ladder | None = None
     """All values that a key can have, in order, where that is no matter of course."""
+    shown: tuple[str, str] | None = None
+    """(storage class, SQL of the value as SQLite holds it, where {0} is the column): text, integer, real, or number for
+    what is an integer where it is whole, otherwise a real. None where the driver's own value is that, or it is not
+    known in SQL."""
+    rungs: Ladder | None = None
+    """As `ladder`, of all values of a column that need not be a key."""
     quick: Callable[[Any], Any] | None = None
     """As `to_target` for the common spellings, in a fraction of the time, leaving them to Postgres to read; None where
     `to_target` has to look. What it passes, `to_target` does not refuse. Not in keys."""

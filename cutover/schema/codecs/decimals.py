@@ -68,15 +68,34 @@ def numeric(affinity: str, precision: int | None, scale: int) -> Codec:
         return b"d%b%be%d" % _encoded(_number_of(value, affinity, name))
 
     if affinity == "TEXT":
-        return Codec(convert, _text_back, meaning(canonical), _TEXT_DIGEST, "text", "numeric", _TEXT_KEY)
+        return Codec(
+            convert,
+            _text_back,
+            meaning(canonical),
+            _TEXT_DIGEST,
+            "text",
+            "numeric",
+            _TEXT_KEY,
+            shown=("text", "{0}::text"),
+        )
     back = _real_back if affinity == "REAL" else _number_back
-    made = Codec(convert, back, meaning(canonical), _digest(affinity), "text", "numeric", _KEY.format(name))
+    made = Codec(
+        convert,
+        back,
+        meaning(canonical),
+        _digest(affinity),
+        "text",
+        "numeric",
+        _KEY.format(name),
+        shown=_SHOWN[affinity == "REAL"],
+    )
     if precision is not None and scale == 0 and precision <= _SURE_KEY and affinity != "REAL":
         most = 10**precision - 1
         return replace(made, key="", ladder=Ladder(-most, most, int))
     return made
 
 
+_SHOWN = (("number", "(CASE WHEN {0} = trunc({0}) THEN trunc({0}) ELSE {0} END)"), ("real", "{0}::float8"))
 _TEXT_DIGEST = f"CASE WHEN right({{0}}::text, 1) IN ('N', 'y') THEN 'x' ELSE {text_form('{0}::text')} END"
 _TEXT_KEY = "SQLite sorts numbers in a text column as text"
 _KEY = "SQLite does not hold every {} exactly; numeric(18,0) and bigint it does"

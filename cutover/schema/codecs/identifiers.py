@@ -39,9 +39,11 @@ def uuid(affinity: str, declared: str, wanted: str) -> Codec:
     def canonical(value: SqlValue) -> bytes:
         return b"u" + _uuid(value).encode()
 
+    written = {"dashed": "{0}::text", "DASHED": "upper({0}::text)", "hex": plain, "HEX": f"upper({plain})"}.get(name)
+    shown = ("text", written) if written is not None else None
     back = _UUID_BACK[name]
     ladder = Ladder(0, 2**128 - 1, lambda number: back(_dashes(f"{number:032x}")))
-    return Codec(_uuid, back, meaning(canonical), digest, "text", "uuid", format=name, ladder=ladder)
+    return Codec(_uuid, back, meaning(canonical), digest, "text", "uuid", format=name, ladder=ladder, shown=shown)
 
 
 def _uuid(value: Any) -> str:  # noqa: ANN401  # any storage class
@@ -90,7 +92,9 @@ def _network(parse: Callable[[Any], str], name: str, digest: str, back: Callable
     def canonical(value: SqlValue) -> bytes:
         return b"a" + parse(value).encode()
 
-    return Codec(parse, back, meaning(canonical), digest, "text", name, _NO_KEY)
+    shown = ("text", "regexp_replace({0}::text, CASE family({0}) WHEN 4 THEN '/32$' ELSE '/128$' END, '')")
+    text = shown if name == "inet" else ("text", "{0}::text")
+    return Codec(parse, back, meaning(canonical), digest, "text", name, _NO_KEY, shown=text)
 
 
 def _inet(value: Any) -> str:  # noqa: ANN401  # any storage class
@@ -137,4 +141,13 @@ def macaddr(name: str, width: int) -> Codec:
         return b"a" + convert(value).encode()
 
     ladder = Ladder(0, 256**width - 1, lambda number: ":".join(re.findall("..", f"{number:0{2 * width}x}")))
-    return Codec(convert, same, meaning(canonical), text_form("{0}::text"), "text", name, ladder=ladder)
+    return Codec(
+        convert,
+        same,
+        meaning(canonical),
+        text_form("{0}::text"),
+        "text",
+        name,
+        ladder=ladder,
+        shown=("text", "{0}::text"),
+    )

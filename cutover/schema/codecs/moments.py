@@ -92,6 +92,8 @@ def moment(kind: str, precision: int, affinity: str, wanted: str, *, strict: boo
         key="" if form.orderly else f"times in the format {name} do not sort as time does",
         format=name,
         quick=None if form.counts or precision < 6 else _QUICK_DAY if kind == "date" else _QUICK,
+        shown=_shown(form, kind),
+        rungs=_rungs(form, step),
         ladder=Ladder(FIRST // rung, BEYOND // rung - 1, lambda number: form.render(number * rung)),
     )
 
@@ -163,10 +165,32 @@ def _back(form: Format, *, whole: bool, strict: bool) -> Callable[[str], SqlValu
 # -- digests -----------------------------------------------------------------------------------------------------------
 
 
+def _rungs(form: Format, step: int) -> Ladder | None:
+    """Also those with more decimals than the format has, if they sort with the others."""
+    finer = step < form.unit
+    if form.counts or not form.orderly or (finer and form.offset.startswith(("Z", " "))):
+        return None
+    return Ladder(FIRST // step, BEYOND // step - 1, lambda number: form.render(number * step))
+
+
+def _shown(form: Format, kind: str) -> tuple[str, str] | None:
+    if form.name in REALS:
+        return None
+    moment_sql = _MOMENT_SQL[kind]
+    if form.name not in UNITS:
+        return "text", _text_sql(form, moment_sql)
+    if UNITS[form.name] == DAY:
+        return "integer", "({0}::date - '1970-01-01'::date)::bigint"
+    return "integer", f"floor(extract(epoch FROM {moment_sql}) * {1_000_000 // UNITS[form.name]})::bigint"
+
+
+_MOMENT_SQL = {"date": "{0}::timestamp", "timestamp": "{0}", "timestamptz": "({0} AT TIME ZONE 'UTC')"}
+
+
 def _digest(form: Format, kind: str) -> str | None:
     if form.name in REALS:
         return None
-    moment_sql = {"date": "{0}::timestamp", "timestamp": "{0}", "timestamptz": "({0} AT TIME ZONE 'UTC')"}[kind]
+    moment_sql = _MOMENT_SQL[kind]
     inner = _count_sql(form, moment_sql) if form.name in UNITS else text_form(_text_sql(form, moment_sql))
     # Infinity has no fields, and other years have other lengths.
     return f"CASE WHEN {{0}} >= '0001-01-01' AND {{0}} < '10000-01-01' THEN {inner} ELSE 'x' || {{0}}::text END"

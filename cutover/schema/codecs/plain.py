@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 from typing import Any
 
 from cutover.errors import Unrepresentable
@@ -177,7 +178,8 @@ def char(limit: int | None) -> Codec:
             raise Unrepresentable("text that ends in a blank, which character(n) does not keep")
         return text
 
-    return binary(convert, "bpchar", text_form("rtrim({0}::text, ' ')"), _unfilled)
+    made = binary(convert, "bpchar", text_form("rtrim({0}::text, ' ')"), _unfilled)
+    return replace(made, shown=("text", "rtrim({0}::text, ' ')"))
 
 
 def _unfilled(value: str) -> str:
@@ -193,7 +195,7 @@ def other_text(native: str, name: str, largest: int | None = None, *, key: str =
             raise Unrepresentable(f"text of more than {largest} bytes in a column of type {name}")
         return text
 
-    return Codec(convert, same, canonical_any, text_form("{0}::text"), "text", native, key)
+    return Codec(convert, same, canonical_any, text_form("{0}::text"), "text", native, key, shown=("text", "{0}::text"))
 
 
 def enumeration(native: str, labels: tuple[str, ...]) -> Codec:
@@ -207,7 +209,7 @@ def enumeration(native: str, labels: tuple[str, ...]) -> Codec:
             raise Unrepresentable(f"text that is none of the labels of {native}")
         return value
 
-    return Codec(convert, same, canonical_any, text_form("{0}::text"), "text", native)
+    return Codec(convert, same, canonical_any, text_form("{0}::text"), "text", native, shown=("text", "{0}::text"))
 
 
 def _blob(value: Any) -> bytes:  # noqa: ANN401  # any storage class

@@ -82,13 +82,23 @@ def time(precision: int, affinity: str, wanted: str) -> Codec:
     def canonical(value: SqlValue) -> bytes:
         return b"h%d" % form.read(value)
 
-    digest = None
+    digest = shown = None
     if form.moments is None:
-        digest = text_form(f"(left({{0}}::text, 8) || {decimals_sql(form.decimals, '{0}::interval')})")
+        written = f"(left({{0}}::text, 8) || {decimals_sql(form.decimals, '{0}::interval')})"
+        digest, shown = text_form(written), ("text", written)
     no_key = "" if form.moments is None else "times of day are kept as points in time"
     ladder = Ladder(0, DAY // step, lambda number: form.render(number * step))
     return Codec(
-        convert, back, meaning(canonical), digest, "text", "time without time zone", no_key, wanted or TIME, ladder
+        convert,
+        back,
+        meaning(canonical),
+        digest,
+        "text",
+        "time without time zone",
+        no_key,
+        wanted or TIME,
+        ladder,
+        shown,
     )
 
 
