@@ -171,6 +171,10 @@ class TableSettings(_Section):
 
     target: str = Field("", description="Its name on Postgres, if another")
     key: tuple[str, ...] = Field((), description="Key columns, if the table declares none")
+    keys: Literal["sequence", "sqlite"] = Field(
+        "sequence",
+        description="Who gives automatic keys on Postgres: its sequence, or the highest key there is, as on SQLite",
+    )
     ignore: bool = Field(False, description="Leave this table out")
     columns: dict[str, ColumnSettings] = Field(default_factory=dict)
 

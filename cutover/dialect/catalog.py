@@ -31,6 +31,10 @@ class Catalog:
         views = dict(filter(None, map(_view, ddl)))
         return cls({table.name.lower(): table for table in tables}, views, sequences or {})
 
+    def counts(self, table: Table) -> bool:
+        """Whether the statement itself gives automatic keys: one more than the highest."""
+        return table.keys == "sqlite" or self.sequences.get(table.name, "") is None
+
     def table(self, name: str) -> Table:
         """The table of that name. Raises `Refused` for one that is not mapped."""
         try:

@@ -59,6 +59,13 @@ class Conflicts:
         self, node: exp.Insert, conflict: str | None, written: Written, columns: list[Column], scope: Scope
     ) -> None:
         """Give the INSERT its ON CONFLICT."""
+        if conflict == "FAIL":
+            values = written.node.expression
+            if written.several or not (values is None or isinstance(values, exp.Values)):
+                raise Refused("INSERT OR FAIL of several rows")
+            conflict = None
+        if conflict == "ROLLBACK":  # the session sees to it
+            conflict = None
         clause = node.args.get("conflict")
         if clause is not None:
             if conflict is not None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cutover.dialect.connections import Connections
 from cutover.dialect.failures import Conflict, Lost, busy, unknown_outcome
 from cutover.dialect.running import Memory
+from cutover.dialect.tokens import prepare
 from cutover.dialect.transaction import Transaction
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step, holds
@@ -166,7 +167,12 @@ class PostgresSession:
         elif shape.kind is StatementKind.ROLLBACK_TO:
             await self._named(_savepoint_name(statement.sql)).rollback_to(_savepoint_name(statement.sql))
         elif transaction is not None:
-            result = await transaction.run(statement, self._memory)
+            try:
+                result = await transaction.run(statement, self._memory)
+            except StatementError as error:
+                if error.code == "SQLITE_CONSTRAINT" and prepare(statement.sql, frozenset()).conflict == "ROLLBACK":
+                    await self._end()
+                raise
             self._watch()
             return result
         else:

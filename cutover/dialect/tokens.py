@@ -199,7 +199,7 @@ def _take_conflict(run: list[Token]) -> tuple[str | None, list[Token]]:
             return "REPLACE", [*run[:at], run[at]._replace(text="INSERT"), *run[at + 1 :]]
         if word in ("INSERT", "UPDATE") and following == "OR":
             clause = _word(run, at + 2)
-            if clause in ("FAIL", "ROLLBACK") or (word == "UPDATE" and clause != "ABORT"):
+            if word == "UPDATE" and clause not in ("ABORT", "ROLLBACK"):
                 raise Refused(f"{word} OR {clause}")
             return (None if clause == "ABORT" else clause), [*run[: at + 1], *run[at + 3 :]]
         if word in ("SELECT", "DELETE", "UPDATE", "INSERT"):

@@ -12,7 +12,7 @@ from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.halfway import refuse_halfway
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Source, table_source
-from cutover.dialect.typed import Kind, Refused, Typed, call, helper, identifier
+from cutover.dialect.typed import Kind, Refused, Typed, call, cast, helper, identifier
 from cutover.model.table import Column, Table
 
 
@@ -95,9 +95,10 @@ class Writes:
         self._replacing = conflict == "REPLACE"
         body = node.expression
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
+        values: exp.Expr | None
         if body is None:
-            columns = []
-            values: exp.Expr | None = None
+            columns, values = self._with_key(table, [], exp.Values(expressions=[exp.Tuple()]))
+            values = values if columns else None
         elif isinstance(body, exp.Values):
             columns, values = self._with_key(table, columns, self._rows(body, table, columns, scope))
         else:
@@ -109,13 +110,27 @@ class Writes:
             result.set("default", True)
         written = Written(result, table)
         written.several = isinstance(values, exp.Values) and len(values.expressions) > 1
+        self._count_apart(node, conflict, written, given=explicit)
         self.conflicts.resolve(node, conflict, written, columns, scope)
         self._returning(node, scope, written, key=True)
-        if explicit and written.key_returned:
+        if written.key_returned and (explicit or self.context.catalog.counts(table)):
             self._advance(table, result)
-        elif written.key_returned:
+        if written.key_returned and not explicit:
             written.automatic = self.context.catalog.sequences.get(table.name)
         return written
+
+    def _count_apart(self, node: exp.Insert, conflict: str | None, written: Written, *, given: bool) -> None:
+        """Keys that go on from the highest one depend on what became of the rows before."""
+        table = written.table
+        if table.rowid_alias is None or not self.context.catalog.counts(table):
+            return
+        conflicts = conflict is not None or node.args.get("conflict") is not None
+        if isinstance(written.node.expression, exp.Values):
+            written.apart = written.several and (conflicts or given or table.autoincrement)
+        elif conflicts and not given:
+            raise Refused(
+                f"INSERT ... SELECT with a conflict clause and keys as SQLite gives them (table {table.name})"
+            )
 
     def _rows(self, body: exp.Values, table: Table, columns: list[Column], scope: Scope) -> exp.Values:
         rows = []
@@ -143,14 +158,18 @@ class Writes:
         return self.assigning.assign(typed, column)
 
     def _next_key(self, table: Table, place: int = 1) -> exp.Expr | None:
-        """The automatic key of the row at `place`, where Postgres has no sequence: so many more than the highest."""
+        """The automatic key of the row at `place`, where no sequence gives it: so many more than the highest."""
         assert table.rowid_alias is not None
-        if self.context.catalog.sequences.get(table.name, "") is not None:
+        if not self.context.catalog.counts(table):
             return None
         column = identifier(_column(table, table.rowid_alias).target)
+        most: exp.Expr = call("coalesce", call("max", exp.Column(this=column)), exp.Literal.number(0))
+        sequence = self.context.catalog.sequences.get(table.name)
+        if table.autoincrement and sequence:
+            given = call("pg_sequence_last_value", cast(exp.Literal.string(sequence), "regclass"))
+            most = call("greatest", most, given)
         highest = exp.Select(
-            expressions=[exp.Add(this=call("coalesce", call("max", exp.Column(this=column)), exp.Literal.number(0)),
-                                 expression=exp.Literal.number(place))],
+            expressions=[exp.Add(this=most, expression=exp.Literal.number(place))],
             from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),
         )  # fmt: skip
         return exp.Subquery(this=highest)

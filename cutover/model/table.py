@@ -78,6 +78,8 @@ class Table:
     rowid_alias: str | None = None
     """The INTEGER PRIMARY KEY column, if that is what the key is."""
     autoincrement: bool = False
+    keys: str = "sequence"
+    """Who gives automatic keys on Postgres: its `sequence`, or the highest key there is, as on `sqlite`."""
     without_rowid: bool = False
     sql: str = field(default="", repr=False)
     """CREATE TABLE text on SQLite."""

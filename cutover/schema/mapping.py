@@ -154,6 +154,7 @@ class _Mapper:
             unique=tuple(index for index in source.unique if index.columns != (ROWID,) or key == (ROWID,)),
             rowid_alias=source.rowid_alias if key == (source.rowid_alias,) else None,
             autoincrement=source.autoincrement,
+            keys=chosen.keys,
             without_rowid=source.without_rowid,
             sql=source.sql,
             target_shape=tuple(f"{column.name} {column.type}" for column in target.columns) if target else (),

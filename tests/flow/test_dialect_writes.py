@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cutover.errors import StatementError
+from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -113,3 +114,45 @@ async def test_negative_zero_is_no_value_of_a_column(both: World) -> None:
 async def test_a_number_as_text_every_time(both: World) -> None:
     for number in range(8):
         await both.same("INSERT INTO p (b, c) VALUES (?, ?)", str(number), str(number))
+
+
+KEYS = """
+CREATE TABLE a (id INTEGER PRIMARY KEY, u TEXT UNIQUE, v INTEGER DEFAULT 5);
+CREATE TABLE b (id INTEGER PRIMARY KEY AUTOINCREMENT, u TEXT UNIQUE);
+"""
+
+
+async def test_keys_as_sqlite_gives_them(postgres_url: str) -> None:
+    settings = Settings.model_validate({"tables": {name: {"keys": "sqlite"} for name in ("a", "b")}})
+    async with world(postgres_url, KEYS, settings=settings, store=True) as both:
+        for sql in (
+            "INSERT INTO a (u) VALUES ('a'), ('b'), ('c')",
+            "DELETE FROM a WHERE id = 3",
+            "INSERT INTO a (u) VALUES ('d') RETURNING id",
+            "INSERT INTO a (id, u) VALUES (NULL, 'e'), (100, 'f'), (NULL, 'g') RETURNING id",
+            "INSERT OR IGNORE INTO a (u) VALUES ('a'), ('h'), ('b'), ('i') RETURNING id, u",
+            "INSERT INTO a (u) SELECT u || '2' FROM a ORDER BY u DESC",
+            "INSERT INTO a DEFAULT VALUES",
+            "REPLACE INTO a (u) VALUES ('a'), ('zz')",
+            "INSERT INTO a (u) VALUES ('k') ON CONFLICT DO NOTHING",
+            "SELECT * FROM a",
+            "INSERT INTO b (u) VALUES ('a'), ('b'), ('c')",
+            "DELETE FROM b WHERE id > 1",
+            "INSERT INTO b (u) VALUES ('d') RETURNING id",
+            "DELETE FROM b",
+            "INSERT INTO b (u) VALUES ('z')",
+            "INSERT INTO b (id, u) VALUES (50, 'y'), (NULL, 'x')",
+            "SELECT * FROM b",
+            "SELECT last_insert_rowid(), changes()",
+        ):
+            await both.same(sql)
+
+
+async def test_or_rollback_ends_the_transaction(both: World) -> None:
+    await both.same("INSERT OR FAIL INTO one (k) VALUES ('a')")
+    for sql in ("INSERT OR ROLLBACK INTO one (k) VALUES ('a')", "UPDATE OR ROLLBACK one SET w = NULL"):
+        await both.same("BEGIN")
+        await both.same("INSERT INTO one (k) VALUES ('b')")
+        await both.same_error(sql)
+        await both.same_error("COMMIT")
+        await both.same("SELECT * FROM one")
