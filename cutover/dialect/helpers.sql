@@ -1,9 +1,9 @@
 -- Functions with SQLite's results, for translated statements. All in schema cutover, all idempotent.
 -- SQL bodies are bound when they are created, so that no search_path can change what they mean.
 
--- Raise an error from inside an expression. 22P02: the value does not fit the column's type. The message has
--- to depend on the value, or a plan for any arguments takes it for a constant, and raises the error before there is one.
-CREATE OR REPLACE FUNCTION cutover.misfit(message text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+-- Raise an error from inside an expression. 22P02: the value does not fit the column's type. It is given the culprit
+-- so that no plan for any arguments takes it for a constant, and raises the error before there is a value.
+CREATE OR REPLACE FUNCTION cutover.misfit(message text, culprit text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     RAISE EXCEPTION '%', message USING ERRCODE = '22P02';
 END $$;
@@ -78,15 +78,15 @@ RETURN CASE WHEN cutover.aff(x) = trunc(cutover.aff(x)) AND abs(cutover.aff(x)) 
 -- What a column can hold, or an error: nothing is rounded silently.
 CREATE OR REPLACE FUNCTION cutover.int_strict(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = trunc(x) THEN x::bigint
-    ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL' || left(x::text, 0)) END;
+    ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL', x::text) END;
 
 CREATE OR REPLACE FUNCTION cutover.int_strict(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = trunc(x) THEN x::bigint
-    ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL' || left(x::text, 0)) END;
+    ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL', x::text) END;
 
 CREATE OR REPLACE FUNCTION cutover.int_strict(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN cutover.aff_int(x) IS NOT NULL THEN cutover.aff_int(x)
-    ELSE cutover.misfit('a text in a column of integers cannot be stored on PostgreSQL' || left(x::text, 0)) END;
+    ELSE cutover.misfit('a text in a column of integers cannot be stored on PostgreSQL', x::text) END;
 
 CREATE OR REPLACE FUNCTION cutover.real_strict(x numeric) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -95,11 +95,11 @@ RETURN x::double precision;
 CREATE OR REPLACE FUNCTION cutover.real_strict(x text) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.aff(x)::double precision
-    ELSE cutover.misfit('a text in a column of reals cannot be stored on PostgreSQL' || left(x::text, 0)) END;
+    ELSE cutover.misfit('a text in a column of reals cannot be stored on PostgreSQL', x::text) END;
 
 CREATE OR REPLACE FUNCTION cutover.bool_strict(x numeric) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x IN (0, 1) THEN x = 1
-    ELSE cutover.misfit('a number other than 0 and 1 cannot be stored in a boolean column' || left(x::text, 0)) = 0 END;
+    ELSE cutover.misfit('a number other than 0 and 1 cannot be stored in a boolean column', x::text) = 0 END;
 
 CREATE OR REPLACE FUNCTION cutover.bool_strict(x bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN cutover.bool_strict(x::numeric);
@@ -110,7 +110,7 @@ RETURN cutover.bool_strict(cutover.int_strict(x)::numeric);
 CREATE OR REPLACE FUNCTION cutover.numeric_strict(x numeric, places integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = round(x, places) THEN x
-    ELSE cutover.misfit('a number with more decimals than its column has cannot be stored on PostgreSQL' || left(x::text, 0))::numeric END;
+    ELSE cutover.misfit('a number with more decimals than its column has cannot be stored on PostgreSQL', x::text)::numeric END;
 
 -- Points in time as text, without an offset or in UTC, and with no more decimals than the column has.
 CREATE OR REPLACE FUNCTION cutover.timestamp_strict(x text, places integer) RETURNS timestamp
@@ -130,7 +130,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT RETURN cutover.timestamp_strict(x, p
 CREATE OR REPLACE FUNCTION cutover.date_strict(x text, places integer) RETURNS date
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x ~ '^\d{4}-\d\d-\d\d$' THEN cutover.timestamp_strict(x, places)::date
-    WHEN cutover.misfit('a text that is no day cannot be stored on PostgreSQL' || left(x::text, 0)) = 0 THEN NULL END;
+    WHEN cutover.misfit('a text that is no day cannot be stored on PostgreSQL', x::text) = 0 THEN NULL END;
 
 -- Division of values that may be integers or reals.
 CREATE OR REPLACE FUNCTION cutover.div(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
