@@ -108,9 +108,11 @@ def _constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> s
     name = table.name if table else str(getattr(error, "table_name", "") or "")
     if state == "23505":
         columns = _unique_columns(str(getattr(error, "detail", "") or ""), table)
-        if columns:
+        index = str(getattr(error, "constraint_name", "") or "")
+        by_name = any(index == each.name and None in each.columns for each in table.unique) if table else False
+        if columns and not by_name:
             return "UNIQUE constraint failed: " + ", ".join(f"{name}.{column}" for column in columns)
-        return f"UNIQUE constraint failed: index '{getattr(error, 'constraint_name', '')}'"
+        return f"UNIQUE constraint failed: index '{index}'"
     if state == "23502":
         return f"NOT NULL constraint failed: {name}.{_source(str(getattr(error, 'column_name', '')), table)}"
     if state == "23503":

@@ -13,6 +13,7 @@ from sqlglot import exp
 from cutover.dialect.trees import conjuncts, unparen
 from cutover.dialect.typed import Refused
 from cutover.model.table import Table, UniqueIndex
+from cutover.schema.createsql import read_create_table
 
 
 def refuse_halfway(node: exp.Update, table: Table, alias: str) -> None:
@@ -31,6 +32,26 @@ def refuse_halfway(node: exp.Update, table: Table, alias: str) -> None:
         moved = [name for name in assigned if _is_in(index, name)]
         if any(assigned[name].find(exp.Column) is not None for name in moved):
             raise Refused(f"UPDATE that computes the unique key {', '.join(moved)} of several rows")
+
+
+def refuse_conflicts(node: exp.Update, table: Table, alias: str, clause: str) -> None:
+    """Raise `Refused` for UPDATE OR IGNORE, OR REPLACE or OR FAIL that may meet a conflict."""
+    if clause == "FAIL" and not node.args.get("from_") and _is_one_row(node, table, alias):
+        return
+    columns = {column.name.lower(): column for column in table.columns}
+    for setting in node.expressions:
+        name = setting.this.name.lower()
+        column = columns.get(name)
+        given = isinstance(setting.expression, exp.Literal)
+        if (
+            column is None
+            or (column.not_null and not given)
+            or column.name in table.key
+            or any(_is_in(index, name) for index in table.unique)
+        ):
+            raise Refused(f"UPDATE OR {clause} of a column that may meet a conflict")
+    if read_create_table(table.sql).checks:
+        raise Refused(f"UPDATE OR {clause} of a table with a CHECK")
 
 
 def _is_in(index: UniqueIndex, name: str) -> bool:

@@ -42,7 +42,8 @@ class Memory:
         """Remember a statement that wrote."""
         self.changes = result.affected
         self.total_changes += result.affected
-        self.last_insert_rowid = result.last_insert_rowid or self.last_insert_rowid
+        if result.last_insert_rowid is not None:
+            self.last_insert_rowid = result.last_insert_rowid
 
 
 @dataclass(slots=True)
@@ -113,10 +114,13 @@ async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memo
         one = await _once(connection, part, part.translation)
         result.rows += one.rows
         result.affected += one.affected
-        result.last_insert_rowid = one.last_insert_rowid or result.last_insert_rowid
+        if one.last_insert_rowid is not None:
+            result.last_insert_rowid = one.last_insert_rowid
     result.columns = dialect.columns(prepared.checked, translation)
     if translation.writes:
         memory.note(result)
+        if translation.key_returned and result.last_insert_rowid is None:
+            result.last_insert_rowid = memory.last_insert_rowid
     result.size = answer_size(result.rows)
     if result.size > dialect.max_response_bytes and not translation.writes:
         raise too_large(dialect.max_response_bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cutover.dialect.typed import Refused, affinity_of
+from cutover.dialect.typed import affinity_of
 from cutover.schema.sqltokens import Token, tokens
 
 FUNCTION_PREFIX = "fn_"
@@ -199,8 +199,6 @@ def _take_conflict(run: list[Token]) -> tuple[str | None, list[Token]]:
             return "REPLACE", [*run[:at], run[at]._replace(text="INSERT"), *run[at + 1 :]]
         if word in ("INSERT", "UPDATE") and following == "OR":
             clause = _word(run, at + 2)
-            if word == "UPDATE" and clause not in ("ABORT", "ROLLBACK"):
-                raise Refused(f"{word} OR {clause}")
             return (None if clause == "ABORT" else clause), [*run[: at + 1], *run[at + 3 :]]
         if word in ("SELECT", "DELETE", "UPDATE", "INSERT"):
             break

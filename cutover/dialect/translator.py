@@ -230,7 +230,7 @@ def _statement(node: exp.Expr, conflict: str | None, context: Context) -> tuple[
         case exp.Insert():
             written = writes.insert(node, conflict)
         case exp.Update():
-            written = writes.update(node)
+            written = writes.update(node, conflict)
         case exp.Delete():
             written = writes.delete(node)
         case _:

@@ -9,7 +9,7 @@ from sqlglot import exp
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.conflicts import Conflicts
-from cutover.dialect.halfway import refuse_halfway
+from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, helper, identifier
@@ -216,10 +216,12 @@ class Writes:
 
     # -- UPDATE and DELETE -------------------------------------------------------------------------------------------
 
-    def update(self, node: exp.Update) -> Written:
-        """UPDATE, with FROM."""
+    def update(self, node: exp.Update, conflict: str | None = None) -> Written:
+        """UPDATE, with FROM; `conflict` is the word after OR."""
         table, source, target = self._target(node.this)
         refuse_halfway(node, table, source.alias)
+        if conflict in ("IGNORE", "REPLACE", "FAIL"):
+            refuse_conflicts(node, table, source.alias, conflict)
         scope = Scope(sources=[source])
         with_clause = self.queries.with_clause(node, scope)
         from_, joins = self.queries.sources.from_clause(node, scope)

@@ -104,6 +104,27 @@ async def test_rows_that_see_each_other_change(both: World) -> None:
     await _refused(both, "UPDATE p SET id = id + 1", "unique key id")
 
 
+async def test_updates_with_a_conflict_clause(both: World) -> None:
+    await both.same("INSERT INTO plain (k, h) VALUES ('a', 'a'), ('b', 'b')")
+    await both.same("UPDATE OR IGNORE plain SET n = 5, r = 1.5 WHERE k = 'a'")
+    await both.same("UPDATE OR REPLACE plain SET r = r + n RETURNING k, r")
+    await both.same_error("UPDATE OR FAIL plain SET h = 'B' WHERE k = 'a'")
+    for sql in (
+        "IGNORE plain SET h = 'B'",
+        "REPLACE plain SET k = 'z'",
+        "IGNORE plain SET n = n",
+        "IGNORE p SET b = 1",
+    ):
+        await _refused(both, f"UPDATE OR {sql}", "UPDATE OR")
+
+
+async def test_a_key_of_zero_is_remembered(both: World) -> None:
+    await both.same("INSERT INTO child (id) VALUES (7)")
+    await both.same("INSERT INTO child (id) VALUES (0)")
+    await both.same("INSERT OR IGNORE INTO child (id) VALUES (7)")
+    await both.same("SELECT last_insert_rowid(), changes(), total_changes()")
+
+
 async def test_negative_zero_is_no_value_of_a_column(both: World) -> None:
     await both.same("INSERT INTO plain (k, h, r) VALUES ('a', 'a', ?), ('b', 'b', -0.0), ('c', 'c', 1.5)", -0.0)
     await both.same("UPDATE plain SET r = r * -1")
