@@ -131,9 +131,20 @@ class Conflicts:
             terms.append(self._key_term(_named(table, name), collation.upper()))
         return terms
 
+    def _is_left_out(self, table: Table, column: Column, columns: list[Column]) -> bool:
+        """Whether the column must have a value, and gets none."""
+        optional = not column.not_null or column.default is not None or column.name == table.rowid_alias
+        return not optional and all(column.name != one.name for one in columns)
+
     def _drop_nulls(self, written: Written, columns: list[Column]) -> None:
         """OR IGNORE skips rows with NULL in a NOT NULL column; Postgres would fail."""
         rows = written.node.expression
+        if any(self._is_left_out(written.table, column, columns) for column in written.table.columns):
+            if not columns:
+                raise Refused("INSERT OR IGNORE ... DEFAULT VALUES without a default for a NOT NULL column")
+            nothing = exp.Select(expressions=[_as_type(exp.Null(), one) for one in columns])
+            written.node.set("expression", nothing.where(exp.Boolean(this=False)))
+            return
         must = [at for at, column in enumerate(columns) if column.not_null and column.name != written.table.rowid_alias]
         if rows is None or not must:
             return

@@ -58,6 +58,8 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
         return Conflict("The transaction met another one.")
     if state.startswith("08") or state in _LOST_STATES:
         return Lost("The connection to PostgreSQL broke.")
+    if state == "23502" and _is_automatic(error, catalog):
+        return StatementError("datatype mismatch", "SQLITE_MISMATCH")
     if state.startswith("23"):
         return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")
     if state in _BY_STATE:
@@ -143,6 +145,11 @@ def _table(error: asyncpg.PostgresError, catalog: Catalog) -> Table | None:
         if table.target == target and table.target_schema == schema:
             return table
     return None
+
+
+def _is_automatic(error: asyncpg.PostgresError, catalog: Catalog) -> bool:
+    table = _table(error, catalog)
+    return table is not None and _source(str(getattr(error, "column_name", "")), table) == table.rowid_alias
 
 
 def _source(target: str, table: Table | None) -> str:

@@ -138,7 +138,8 @@ async def _once(connection: Connection, prepared: Prepared, translation: Transla
     records = await connection.fetch(command.sql, *prepared.arguments)
     result = StatementResult(affected=len(records) if translation.writes else 0)
     if translation.key_returned and records:
-        result.last_insert_rowid = records[-1][translation.width]
+        keys = [record[translation.width] for record in records]
+        result.last_insert_rowid = next((key for key in reversed(keys) if key is not None), None)
     if prepared.want_rows and translation.width:
         result.rows = _rows(records, translation)
     return result

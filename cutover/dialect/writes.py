@@ -113,6 +113,8 @@ class Writes:
         self._count_apart(node, conflict, written, given=explicit)
         self.conflicts.resolve(node, conflict, written, columns, scope)
         self._returning(node, scope, written, key=True)
+        if written.key_returned and conflict != "REPLACE" and written.twice:
+            self._only_inserted(result, source)
         if written.key_returned and (explicit or self.context.catalog.counts(table)):
             self._advance(table, result)
         if written.key_returned and not explicit:
@@ -204,6 +206,14 @@ class Writes:
                 columns.append(_column(table, table.rowid_alias))
                 values.append(exp.Add(this=highest, expression=place))
         return exp.Select(expressions=values, from_=exp.From(this=derived))
+
+    def _only_inserted(self, result: exp.Insert, source: Source) -> None:
+        """The key of a row that DO UPDATE changed is not the last that was inserted. Only such rows have an xmax."""
+        returned = result.args["returning"].expressions
+        born = cast(exp.Column(this=exp.to_identifier("xmax"), table=identifier(source.alias)), "TEXT")
+        test = exp.EQ(this=born, expression=exp.Literal.string("0"))
+        returned[-1] = exp.Case(ifs=[exp.If(this=test, true=returned[-1])])
+        result.args["returning"].set("expressions", returned)
 
     def _advance(self, table: Table, result: exp.Insert) -> None:
         """Move the sequence past keys that were given."""

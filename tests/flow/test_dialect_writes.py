@@ -18,6 +18,7 @@ CREATE TABLE p (id INTEGER PRIMARY KEY, a TEXT UNIQUE, b INTEGER CONSTRAINT smal
 CREATE UNIQUE INDEX p_b ON p (b) WHERE b > 10;
 CREATE TABLE child (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p ON DELETE CASCADE);
 CREATE TABLE kept (id INTEGER PRIMARY KEY, k TEXT REFERENCES plain);
+CREATE TABLE must (id INTEGER PRIMARY KEY, n INTEGER, m TEXT NOT NULL);
 CREATE TABLE one (k TEXT PRIMARY KEY COLLATE NOCASE, v INTEGER DEFAULT 3, w TEXT NOT NULL DEFAULT 'x');
 """
 
@@ -68,12 +69,16 @@ async def test_a_row_that_is_met_twice(both: World) -> None:
 
 
 async def test_ignored_rows(both: World) -> None:
+    await both.same("INSERT INTO p (b) VALUES (1)")
     await both.same("INSERT OR IGNORE INTO one (k, v, w) VALUES ('a', 1, 'w'), ('b', 2, NULL), ('A', 3, 'w')")
     await both.same(
         "INSERT OR IGNORE INTO one (k, v, w) VALUES ('c', 1, nullif(?, 'x')), ('d', 1, nullif('y', 'x'))", "x"
     )
     await both.same("INSERT OR IGNORE INTO one (k, w) SELECT k || k, CASE WHEN v = 1 THEN w END FROM one")
     await both.same("SELECT * FROM one")
+    await both.same("INSERT OR IGNORE INTO must (n) VALUES (1)")
+    await both.same("INSERT OR IGNORE INTO must (n) SELECT 1")
+    await both.same_error("UPDATE p SET id = NULL")
     await _refused(both, "INSERT OR IGNORE INTO p (b) VALUES (1), (1000)", "a CHECK forbids")
 
 
@@ -122,6 +127,7 @@ async def test_a_key_of_zero_is_remembered(both: World) -> None:
     await both.same("INSERT INTO child (id) VALUES (7)")
     await both.same("INSERT INTO child (id) VALUES (0)")
     await both.same("INSERT OR IGNORE INTO child (id) VALUES (7)")
+    await both.same("INSERT INTO child (id) VALUES (7) ON CONFLICT DO UPDATE SET p = NULL")
     await both.same("SELECT last_insert_rowid(), changes(), total_changes()")
 
 
