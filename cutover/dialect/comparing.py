@@ -139,6 +139,9 @@ def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> 
     if left.kind in NUMBERS and right.kind in NUMBERS:
         return binary(op, left.node, right.node)
     if left.kind is Kind.TEXT and right.kind is Kind.TEXT:
+        if numeric and any(side.affinity == "TEXT" and side.column is not None for side in (left, right)):
+            # A text column beside one of dates: texts in it that are numbers are compared as such.
+            return _dynamic(op, left, right, numeric=True)
         return _texts(op, left, right)
     if left.kind is right.kind is Kind.BLOB:
         return binary(op, left.node, right.node)

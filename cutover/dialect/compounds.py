@@ -10,7 +10,7 @@ from cutover.dialect import numbers
 from cutover.dialect.comparing import value
 from cutover.dialect.ordering import inner, ordered, position
 from cutover.dialect.scope import Scope
-from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, identifier
+from cutover.dialect.typed import NUMERIC_AFFINITIES, SQL_TYPE, Kind, Refused, Typed, cast, identifier
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries, Query
@@ -91,6 +91,9 @@ class Compounds:
                 result = exp.Subquery(this=result)
             result = type(operation)(this=result, expression=arm.node, distinct=distinct)
         query = self.queries.made(result, columns)
+        query.mixed = any(
+            typed.kind is Kind.DYNAMIC and typed.affinity in ("TEXT", *NUMERIC_AFFINITIES) for _, typed in columns
+        )
         if node.args.get("order") is None:
             self.queries.ordering.limit(node, result)
             return query
@@ -111,12 +114,19 @@ class Compounds:
 
     def _arm(self, node: exp.Expr, scope: Scope) -> Query:
         query = self.queries.query(node, Scope(Scope(scope.parent, ctes=scope.ctes)))
+        if query.node.args.get("order") is not None:  # an arm of DISTINCT rows, which are the first of some order
+            derived, source = self.queries.sources.derived(query, "arm")
+            typed = [source.typed(column) for column in source.columns]
+            projections = [one.node for one in typed]
+            query.node = exp.Select(expressions=projections, from_=exp.From(this=derived))
+            query.columns = [(name, one) for (name, _), one in zip(query.columns, typed, strict=True)]
         query.columns = [(name, value(typed)) for name, typed in query.columns]
         query.node.set("expressions", [typed.node for _, typed in query.columns])
         return query
 
     def ordered(self, node: exp.Expr, query: Query, places: list[int]) -> Query:
         """The rows of a query in the order of some of its columns."""
+        query.mixed = False  # only its order changes
         derived, source = self.queries.sources.derived(query, "unordered")
         typed = [source.typed(column) for column in source.columns]
         terms = []

@@ -48,6 +48,13 @@ CREATE OR REPLACE FUNCTION cutover.mod(a numeric, b numeric) RETURNS numeric LAN
 RETURN CASE WHEN cutover.toint(b) = 0 THEN NULL WHEN scale(a) = 0 AND scale(b) = 0 THEN mod(a, b)
     ELSE cutover.num((cutover.toint(a) % cutover.toint(b))::double precision) END;
 
+-- What is a whole number becomes an integer.
+CREATE OR REPLACE FUNCTION cutover.whole(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) AND abs(x) < 9007199254740992 THEN trunc(x) ELSE x END;
+
+CREATE OR REPLACE FUNCTION cutover.whole(x jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.tonum(x) ELSE cutover.whole(cutover.tonum(x)) END;
+
 -- Affinities: a text that is a number becomes one; a number becomes text.
 CREATE OR REPLACE FUNCTION cutover.as_numeric(x jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'string' THEN coalesce(to_jsonb(cutover.aff(x #>> '{}')), x) ELSE x END;

@@ -55,7 +55,12 @@ class Expressions(Predicates):
             grouped = self._group_key(node, scope)
             if grouped is not None:
                 return grouped
-        return handler(self, node, scope)
+        typed = handler(self, node, scope)
+        if self.context.collates and not typed.explicit and typed.kind in (Kind.TEXT, Kind.DYNAMIC):
+            written = next((one for one in node.walk(bfs=False, prune=_is_query) if isinstance(one, exp.Collate)), None)
+            if written is not None:  # COLLATE holds for all that its operand becomes a part of
+                return typed.but(collation=written.expression.name, explicit=True)
+        return typed
 
     def _group_key(self, node: exp.Expr, scope: Scope) -> Typed | None:
         grouping, scope.grouping = scope.grouping, None
@@ -150,7 +155,7 @@ class Expressions(Predicates):
         if grouping.extreme is not None:
             argument, is_max = grouping.extreme
             order = exp.Ordered(this=argument.copy(), desc=is_max, nulls_first=False)
-        orders = [order] if order is not None else self.queries.ordering.scan(scope) or []
+        orders = [*([order] if order is not None else []), *(self.queries.ordering.scan(scope) or [])]
         inner: exp.Expr = exp.Order(this=typed.node, expressions=orders) if orders else typed.node
         array = exp.Paren(this=call("array_agg", inner))
         first = exp.Bracket(this=array, expressions=[exp.Literal.number(1)], offset=1)
@@ -203,6 +208,9 @@ class Expressions(Predicates):
         inner = self.number(node.this, scope)
         if isinstance(inner.constant, (int, float)):
             return literal(-inner.constant)
+        if inner.kind is Kind.REAL:  # SQLite has no negative zero
+            zero = literal(0.0).node
+            return Typed(exp.Paren(this=exp.Sub(this=zero, expression=paren(inner.node))), Kind.REAL)
         return Typed(exp.Paren(this=exp.Neg(this=paren(inner.node))), inner.kind, not_null=inner.not_null)
 
     def _complement(self, node: exp.Expr, scope: Scope) -> Typed:
@@ -304,6 +312,10 @@ def _number(written: str) -> int | float:
         number = int(written)
         return number if number < 1 << 63 else float(number)
     return float(written)
+
+
+def _is_query(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Query)
 
 
 def first_of(values: list[Typed]) -> Typed:

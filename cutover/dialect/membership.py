@@ -74,9 +74,9 @@ def _member(subject: Typed, inner: Typed) -> tuple[exp.Expr, exp.Expr]:
     if right.kind is Kind.NULL:
         return left.node, null(left.kind)
     if left.kind is right.kind is Kind.TEXT:
-        name = collation(subject)
+        name = collation(subject, inner)
         return collated(left, name), collated(right, name)
-    if Kind.DYNAMIC in (left.kind, right.kind) and (name := collation(subject)) != "BINARY":
+    if Kind.DYNAMIC in (left.kind, right.kind) and (name := collation(subject, inner)) != "BINARY":
         one, two = (helper("folded", comparing.dynamic(side), exp.Literal.string(name)) for side in (left, right))
         return one, two
     if left.kind is right.kind or (left.kind in NUMBERS and right.kind in NUMBERS):

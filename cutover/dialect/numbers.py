@@ -117,7 +117,10 @@ def cast_to(affinity: str, inner: Typed) -> Typed:
         case "TEXT":
             return text(inner).but(affinity=affinity, column=None)
         case "NUMERIC":
-            return number(inner).but(affinity=affinity, column=None, constant=None)
+            cast_number = number(inner)
+            if inner.kind in (Kind.TEXT, Kind.BLOB, Kind.DYNAMIC):
+                cast_number.node = helper("whole", inner.node if inner.kind is Kind.DYNAMIC else cast_number.node)
+            return cast_number.but(affinity=affinity, column=None, constant=None)
         case _:
             if inner.kind is Kind.BLOB:
                 return inner.but(affinity=affinity)

@@ -10,14 +10,14 @@ from sqlglot import exp
 
 from cutover.dialect import functions
 from cutover.dialect.aggregates import Aggregates
-from cutover.dialect.comparing import bytewise, collated, collation
+from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds, leftmost
 from cutover.dialect.expressions import Expressions
-from cutover.dialect.ordering import Columns, Ordering, inner
+from cutover.dialect.ordering import Columns, Ordering, inner, sort_key
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
-from cutover.dialect.typed import Kind, Refused, Typed, collate_c, identifier
+from cutover.dialect.typed import Kind, Refused, Typed, identifier
 
 
 @dataclass(slots=True)
@@ -27,6 +27,8 @@ class Query:
     node: exp.Expr
     columns: list[tuple[str | None, Typed]]
     one_row: bool = False
+    mixed: bool = False
+    """A compound with values of several classes and an affinity, which SQLite may apply to them all."""
 
     def aliases(self) -> list[str]:
         """Unique names of the columns on Postgres."""
@@ -265,7 +267,7 @@ class Queries:
             keys.append(key)
             grouping.keys.add(key.sql("postgres"))
         if group is not None:
-            result.set("group", exp.Group(expressions=keys or [exp.Tuple(expressions=[])]))
+            result.set("group", exp.Group(expressions=keys or [_one_group()]))
         for source in scope.sources:
             key_names = [source.find(name) for name in source.table.key] if source.table else []
             nodes = [source.typed(column).node.sql("postgres") for column in key_names if column]
@@ -274,9 +276,7 @@ class Queries:
         extremes = [call for call in calls if str(call.this) in ("fn_min", "fn_max")]
         if len(extremes) == 1:
             argument = self.expressions.plain(extremes[0].expressions[0], scope)
-            text = argument.kind is Kind.TEXT and not bytewise(argument)
-            key = collate_c(argument.node) if text else argument.node
-            grouping.extreme = (key, str(extremes[0].this) == "fn_max")
+            grouping.extreme = (sort_key(argument), str(extremes[0].this) == "fn_max")
         return grouping
 
     # -- subqueries in expressions -----------------------------------------------------------------------------------
@@ -323,6 +323,11 @@ def _own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
             continue
         pending += inner
     return found
+
+
+def _one_group() -> exp.Expr:
+    """What makes all rows one group, and none of no rows."""
+    return exp.Subquery(this=exp.Select(expressions=[exp.Literal.number(1)]))
 
 
 def _ordinal(term: exp.Expr, projections: Sequence[exp.Expr]) -> exp.Expr:

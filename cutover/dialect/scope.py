@@ -181,6 +181,8 @@ class Context:
     """Where each of `uses` stands."""
     hints: dict[int, Kind] = field(default_factory=dict)
     """Slots that need not tell NULL from this kind, because the place they stand in is typed."""
+    collates: bool = False
+    """COLLATE is written somewhere in the statement."""
     nulls_matter: bool = False
     """The statement means something else for a NULL argument (OR IGNORE, OR REPLACE), so there are no hints."""
 

@@ -48,6 +48,8 @@ class Sources:
 
     def derived(self, query: Query, alias: str) -> tuple[exp.Expr, Source]:
         """A query in FROM, its columns named from outside."""
+        if query.mixed:
+            raise Refused("A compound SELECT in FROM whose arms have texts and numbers in one column")
         names = [identifier(name) for name in query.aliases()]
         node = exp.Subquery(this=query.node, alias=exp.TableAlias(this=identifier(alias), columns=names))
         unnamed = any(name is None for name, _ in query.columns)

@@ -203,7 +203,9 @@ def _command(tree: exp.Expr, context: Context) -> Command:
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
     try:
-        return _statement(*_parsed(sql), context)
+        parsed, conflict = _parsed(sql)
+        context.collates = parsed.find(exp.Collate) is not None
+        return _statement(parsed, conflict, context)
     except RecursionError:
         raise Refused("An expression nested this deeply") from None
 
