@@ -17,6 +17,7 @@ from cutover.dialect.translator import Translation
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
+from cutover.schema.sqltext import StatementKind, inspect
 
 if TYPE_CHECKING:
     from cutover.dialect.running import Connection
@@ -84,6 +85,15 @@ class Connections:
             await self._store.pool.release(connection)
         except DRIVER_ERRORS:  # it is dead, and the pool has made another
             return
+
+    async def changes(self, sql: str) -> bool:
+        """Whether a statement changes the schema as it is now."""
+        if inspect(sql).kind not in (StatementKind.DDL, StatementKind.WRITE):
+            return False
+        if not self.dialect.is_current:
+            async with self.lend():
+                pass
+        return self.dialect.changes(sql)
 
     async def alone(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement as its own transaction, repeated when it meets others.

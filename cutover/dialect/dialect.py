@@ -6,6 +6,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.helpers import AnyConnection, install_helpers
@@ -13,11 +14,17 @@ from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translator import Translation, Translator
 from cutover.dialect.typed import Refused
-from cutover.errors import StatementError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.table import Tables
 from cutover.model.values import SqlValue
+from cutover.schema.mapping import map_tables
+from cutover.schema.objects_wanted import changed_by, memory, missing, objects_of, texts
+from cutover.schema.postgres_schema import read_postgres_schema
+from cutover.schema.recorded import essence
+from cutover.schema.sqlite_schema import read_sqlite_schema
 from cutover.schema.sqltext import StatementKind, inspect, refusal
+from cutover.settings import Settings
+from cutover.stores.postgres.wanted import wanted
 
 _SEQUENCE = "SELECT pg_get_serial_sequence(format('%I.%I', $1::text, $2::text), $3)"
 
@@ -34,8 +41,20 @@ class Checked:
 class Dialect:
     """Translations and the schema copy. One for the executor, and one for the rehearsal."""
 
-    def __init__(self, tables: Callable[[], Tables], ddl: Callable[[], Sequence[str]], size: int = 4096) -> None:
+    def __init__(
+        self,
+        tables: Callable[[], Tables],
+        ddl: Callable[[], Sequence[str]],
+        size: int = 4096,
+        *,
+        settings: Settings | None = None,
+    ) -> None:
+        """Without `settings`, which say how tables are mapped, schema changes are refused."""
         self._tables, self._ddl, self._size = tables, ddl, size
+        self.settings = settings
+        self.tables: Tables = ()
+        self.ddl: tuple[str, ...] = ()
+        """The schema that was loaded: what is mapped, and the CREATE statements."""
         self._known: Tables | None = None
         self._checked: OrderedDict[str, Checked] = OrderedDict()
         self.max_response_bytes = sys.maxsize
@@ -54,14 +73,44 @@ class Dialect:
         """Read the schema again if it changed: once per mapping, not per statement. Installs the helper functions."""
         if self.is_current:
             return
-        tables, ddl = self._tables(), tuple(self._ddl())
+        given = tables = self._tables()
+        ddl = tuple(self._ddl())
         await install_helpers(connection)
-        sequences: dict[str, str | None] = {}
-        for table in tables:
-            if table.rowid_alias is not None:
-                target = next(column.target for column in table.columns if column.name == table.rowid_alias)
-                sequences[table.name] = await connection.fetchval(_SEQUENCE, table.target_schema, table.target, target)
-        self.load(tables, ddl, sequences)
+        changes = await wanted(connection) if self.settings is not None else []
+        if changes:
+            objects = objects_of(ddl)
+            if missing(objects, changes):
+                ddl = texts(changed_by(objects, changes))
+                tables = await self.mapped(connection, ddl)
+        self.load(tables, ddl, await _sequences(connection, tables))
+        self._known = given
+
+    def forget(self) -> None:
+        """The schema changed: it is read again before the next statement."""
+        self._known = None
+
+    async def mapped(self, connection: AnyConnection, ddl: Sequence[str]) -> Tables:
+        """The mapping of a schema that the service has not mapped yet; what it has keeps what it learned of formats."""
+        assert self.settings is not None
+        target = await read_postgres_schema(cast("Any", connection), self.settings.postgres.schema_)
+        db = memory(ddl)
+        try:
+            found = map_tables(read_sqlite_schema(db), target, self.settings).tables
+        finally:
+            db.close()
+        known = {table.name: table for table in self._tables()}
+        return tuple(
+            known[table.name] if table.name in known and essence(known[table.name]) == essence(table) else table
+            for table in found
+        )
+
+    async def changed(self, connection: AnyConnection, tables: Tables, ddl: Sequence[str]) -> Dialect:
+        """What holds in a transaction that changed the schema, for itself alone."""
+        own = Dialect(lambda: tables, lambda: ddl, 256, settings=self.settings)
+        own.max_response_bytes = self.max_response_bytes
+        own.load(tables, ddl, await _sequences(connection, tables))
+        own.generation = self.generation + 1
+        return own
 
     def load(self, tables: Tables, ddl: Sequence[str], sequences: dict[str, str | None]) -> None:
         """Take over a schema that was read."""
@@ -71,7 +120,8 @@ class Dialect:
         if self._copy is not None:
             self._copy.close()
         self._copy = SchemaCopy(ddl)
-        self._known = tables
+        self._known = self.tables = tables
+        self.ddl = tuple(ddl)
         self.generation += 1
 
     @property
@@ -95,23 +145,20 @@ class Dialect:
         if refused:
             raise refused
         if shape.kind is StatementKind.DDL:
-            if not self.copy.is_done(sql, shape):
-                raise StatementError(
-                    "Schema changes do not pass through cutover while PostgreSQL is primary: "
-                    "run them on both stores with your own migration, then restart.",
-                    "SQL_PARSE_ERROR",
-                )
             return Checked(Description((), (), is_explain=False, is_readonly=False), local=True)
         description = self.copy.describe(sql)
         of_schema = shape.kind is StatementKind.READ and prepare(sql, frozenset()).tables_of_schema
         if of_schema and self.copy.reads_data(sql, len(shape.params)):
             raise Refused("A query of the schema and of data at once")
         local = shape.verb in ("PRAGMA", "EXPLAIN") or of_schema
-        if shape.verb == "PRAGMA" and shape.kind is StatementKind.WRITE:
-            raise Refused(f"PRAGMA {shape.pragma} = ...")
-        if shape.kind is StatementKind.STATE and shape.pragma == "foreign_keys" and not shape.default:
-            raise Refused("PRAGMA foreign_keys = OFF")
         return Checked(description, local)
+
+    def changes(self, sql: str) -> bool:
+        """Whether the statement changes the schema, or a number in the file's header."""
+        shape = inspect(sql)
+        if shape.kind is StatementKind.DDL:
+            return not self.copy.is_done(sql, shape)
+        return shape.kind is StatementKind.WRITE and shape.verb == "PRAGMA"
 
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """The result of a statement that `check` called local."""
@@ -135,3 +182,13 @@ class Dialect:
             return list(described)
         declared = translation.declared
         return [ResultColumn(f"column{at + 1}", declared[at]) for at in range(translation.width)]
+
+
+async def _sequences(connection: AnyConnection, tables: Tables) -> dict[str, str | None]:
+    """By table name, the sequence of its automatic key."""
+    found: dict[str, str | None] = {}
+    for table in tables:
+        if table.rowid_alias is not None:
+            target = next(column.target for column in table.columns if column.name == table.rowid_alias)
+            found[table.name] = await connection.fetchval(_SEQUENCE, table.target_schema, table.target, target)
+    return found

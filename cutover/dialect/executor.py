@@ -17,10 +17,11 @@ from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchOutcome, BatchResult, StatementResult, Step, holds
+from cutover.model.statement import BatchOutcome, BatchResult, Statement, StatementResult, Step, holds
 from cutover.model.table import Tables
 from cutover.schema.batches import Route, route
 from cutover.schema.sqltext import StatementKind, inspect
+from cutover.settings import Settings
 from cutover.stores.sqlite.connection import settled
 
 if TYPE_CHECKING:
@@ -43,13 +44,15 @@ class PostgresExecutor:
         *,
         transaction_timeout: float,
         max_response_bytes: int = 0,
+        settings: Settings | None = None,
     ) -> None:
         """`tables` and `ddl` (the SQLite schema's CREATE statements) are asked again when `tables` gives another tuple.
 
         `transaction_timeout`: seconds that an interactive transaction may stay open once it writes; 0: no limit.
+        `settings` say how tables are mapped that applications make; without them schema changes are refused.
         `max_response_bytes`: that a query may answer, about; 0: no limit.
         """
-        self.dialect = Dialect(tables, ddl)
+        self.dialect = Dialect(tables, ddl, settings=settings)
         self.dialect.max_response_bytes = max_response_bytes or sys.maxsize
         self._connections = Connections(store, self.dialect)
         self.rehearsal = Rehearsal(self._connections)
@@ -119,7 +122,7 @@ class PostgresExecutor:
             error: StatementError | None = None
             if holds(step.condition, result, autocommit=True):
                 try:
-                    outcome = await self._connections.alone(step.statement, memory)
+                    outcome = await self._alone(step.statement, memory)
                     wrote = wrote or inspect(step.statement.sql).kind is not StatementKind.READ
                 except StatementError as failure:
                     error = failure.alone()
@@ -130,6 +133,15 @@ class PostgresExecutor:
             result.results.append(outcome)
             result.errors.append(error)
         return result
+
+    async def _alone(self, statement: Statement, memory: Memory) -> StatementResult:
+        if not await self._connections.changes(statement.sql):
+            return await self._connections.alone(statement, memory)
+        session = self.session()
+        try:
+            return await session.execute(statement)
+        finally:
+            await session.close()
 
     async def _transaction(self, steps: Sequence[Step]) -> BatchResult:
         """A whole transaction, repeated while it meets others: nothing of it is left behind when it does."""

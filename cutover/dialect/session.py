@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from cutover.dialect.connections import Connections
+from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.failures import Conflict, Lost, busy, unknown_outcome
 from cutover.dialect.running import Memory
 from cutover.dialect.tokens import prepare
 from cutover.dialect.transaction import Transaction
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step, holds
+from cutover.model.statement import BatchResult, Description, Ok, ResultColumn, Statement, StatementResult, Step, holds
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal, split
 from cutover.schema.sqltokens import tokens
 from cutover.stores.sqlite.connection import settled
@@ -37,6 +37,7 @@ class PostgresSession:
         self._alarm: asyncio.TimerHandle | None = None
         self._expulsion: asyncio.Task[None] | None = None
         self._memory = Memory()
+        self._foreign_keys = True
         self.conflicted = False
         """Whether a transaction was ended by a conflict with another one."""
 
@@ -82,6 +83,8 @@ class PostgresSession:
 
     async def describe(self, sql: str) -> Description:
         """Prepare only, on the copy of the schema. Raises `StatementError`."""
+        if self._transaction is not None:
+            return self._transaction.dialect.check(sql).description
         dialect = self._connections.dialect
         if not dialect.is_current:
             async with self._connections.lend():
@@ -137,6 +140,9 @@ class PostgresSession:
             self._doomed = None
             if shape.kind is StatementKind.ROLLBACK:
                 return StatementResult()
+        answered = self._state(shape)
+        if answered is not None:
+            return answered
         try:
             return await self._in_its_place(statement, shape)
         except Conflict:
@@ -175,20 +181,60 @@ class PostgresSession:
                 raise
             self._watch()
             return result
+        elif not self._foreign_keys or await self._connections.changes(statement.sql):
+            return await self._one(statement)
         else:
             return await self._connections.alone(statement, self._memory)
+        return StatementResult()
+
+    async def _one(self, statement: Statement) -> StatementResult:
+        """A statement that needs a transaction around it, repeated while it meets others."""
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            transaction = await Transaction.begin(
+                self._connections, read_only=self._read_only, foreign_keys=self._foreign_keys
+            )
+            try:
+                result = await transaction.run(statement, self._memory)
+            except Conflict:
+                await transaction.abandon()
+                continue
+            except BaseException:
+                await transaction.abandon()
+                raise
+            try:
+                await transaction.commit()
+            except Conflict:
+                continue
+            except Lost:
+                raise unknown_outcome() from None
+            return result
+        raise busy("the statement met others each time it was tried.")
+
+    def _state(self, shape: Shape) -> StatementResult | None:
+        """PRAGMA foreign_keys, which belongs to the stream; within a transaction setting it does nothing."""
+        if shape.pragma != "foreign_keys":
+            return None
+        if shape.kind is StatementKind.READ:
+            return StatementResult([ResultColumn("foreign_keys")], [(int(self._foreign_keys),)])
+        if not self.in_transaction:
+            self._foreign_keys = shape.default
         return StatementResult()
 
     async def _begin(self, shape: Shape) -> None:
         if self._transaction is not None:
             raise StatementError("cannot start a transaction within a transaction", "SQLITE_UNKNOWN")
-        self._transaction = await Transaction.begin(self._connections, read_only=self._read_only)
+        self._transaction = await Transaction.begin(
+            self._connections, read_only=self._read_only, foreign_keys=self._foreign_keys
+        )
         self._transaction.writing = shape.kind is StatementKind.BEGIN_WRITE
         self._watch()
 
     async def _savepoint(self, name: str) -> None:
         if self._transaction is None:
-            self._transaction = await Transaction.begin(self._connections, by_savepoint=True, read_only=self._read_only)
+            self._transaction = await Transaction.begin(
+                self._connections, by_savepoint=True, read_only=self._read_only, foreign_keys=self._foreign_keys
+            )
         await self._transaction.savepoint(name)
 
     async def _commit(self) -> None:

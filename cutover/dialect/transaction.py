@@ -6,20 +6,29 @@ only after a statement that wrote, together with the release of the last one, in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from cutover.crashpoints import crash_point
+from cutover.dialect.changing import change_schema, overtaken_change
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard
 from cutover.dialect.failures import Conflict, Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
-from cutover.errors import CutoverError, StatementError
+from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
+from cutover.schema.arguments import bind
+from cutover.schema.sqltext import inspect, refusal
 
 if TYPE_CHECKING:
+    from cutover.dialect.dialect import Dialect
     from cutover.dialect.running import Connection
 
+_UNCHECKED = """
+SELECT set_config('session_replication_role', 'replica', true)
+WHERE pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"""
+"""PRAGMA foreign_keys = OFF. Without the privilege Postgres goes on checking, and says so when a key is violated."""
 _GUARD = '"cutover: statement"'
 
 
@@ -30,7 +39,10 @@ class Transaction:
         self.connection = connection
         self.writing = False
         self._connections = connections
+        self.dialect = connections.dialect
+        self.foreign_keys = True
         self._savepoints: list[str] = []
+        self._dialects: list[Dialect] = []
         self._by_savepoint = by_savepoint
         """SAVEPOINT outside of a transaction opened it, so releasing the outermost one commits."""
         self._guarded = False
@@ -38,20 +50,34 @@ class Transaction:
 
     @classmethod
     async def begin(
-        cls, connections: Connections, *, by_savepoint: bool = False, read_only: bool = False
+        cls,
+        connections: Connections,
+        *,
+        by_savepoint: bool = False,
+        read_only: bool = False,
+        foreign_keys: bool = True,
     ) -> Transaction:
         """Borrow a connection and begin. Raises `StatementError`."""
         connection = await connections.acquire()
         try:
             await connection.execute(f"{BEGIN} READ ONLY" if read_only else BEGIN)
+            if not foreign_keys:
+                await connection.fetch(_UNCHECKED)
         except DRIVER_ERRORS as error:
             await connections.release(connection)
             raise translate_failure(error, connections.dialect.catalog) from None
-        return cls(connections, connection, by_savepoint=by_savepoint)
+        made = cls(connections, connection, by_savepoint=by_savepoint)
+        made.foreign_keys = foreign_keys
+        return made
 
     async def run(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement. Raises `StatementError` (and goes on), `Conflict`, `Lost` or `Fenced`."""
-        dialect = self._connections.dialect
+        if self.dialect.changes(statement.sql):
+            return await self._change(statement, memory)
+        return await self._run(statement, memory)
+
+    async def _run(self, statement: Statement, memory: Memory) -> StatementResult:
+        dialect = self.dialect
         prepared = prepare(dialect, statement, memory)
         translation = prepared.translation
         if prepared.answered is not None or translation is None:
@@ -74,10 +100,45 @@ class Transaction:
                 await self._talk(self._undo_text())
             raise failure from None
 
+    async def _change(self, statement: Statement, memory: Memory) -> StatementResult:
+        """One statement that changes the schema: for this transaction alone, until it commits."""
+        shape, before = inspect(statement.sql), self.dialect
+        refused = refusal(shape)
+        if refused:
+            raise refused
+        await self._guard()
+        self.writing = self._dirty = True
+        try:
+            self.dialect, change = await change_schema(
+                self.connection, before, statement.sql, bind(shape, statement), foreign_keys=self.foreign_keys
+            )
+            if change.query and change.created:
+                await self._fill(change.created[0].name, change.query, statement, memory)
+        except CutoverError as told:
+            self.dialect = before
+            if not isinstance(told, (Conflict, Lost, Fenced)):
+                await self._talk(f"ROLLBACK TO SAVEPOINT {_GUARD}")
+            raise
+        except (*DRIVER_ERRORS, TimeoutError) as error:
+            self.dialect = before
+            failure = overtaken_change(error) or self._failure(error)
+            if isinstance(failure, StatementError):
+                await self._talk(f"ROLLBACK TO SAVEPOINT {_GUARD}")
+            raise failure from None
+        return StatementResult()
+
+    async def _fill(self, table: str, query: str, statement: Statement, memory: Memory) -> None:
+        """CREATE TABLE ... AS: the rows. SQLite does not count them as changes."""
+        name = table.replace('"', '""')
+        insert = Statement(f'INSERT INTO "{name}" {query}', statement.args, statement.named, want_rows=False)
+        prepared = prepare(self.dialect, insert, memory)
+        await run(self.connection, prepared, self.dialect, replace(memory))
+
     async def savepoint(self, name: str) -> None:
         """SAVEPOINT."""
         await self._talk(f"{self._release_text()}SAVEPOINT {_quoted(name)}")
         self._savepoints.append(name)
+        self._dialects.append(self.dialect)
 
     async def release(self, name: str) -> bool:
         """RELEASE. Whether that means COMMIT, which is then to be called."""
@@ -85,7 +146,7 @@ class Transaction:
         if at == 0 and self._by_savepoint:
             return True
         await self._talk(f"RELEASE SAVEPOINT {_quoted(name)}")
-        del self._savepoints[at:]
+        del self._savepoints[at:], self._dialects[at:]
         self._guarded = False
         return False
 
@@ -93,13 +154,18 @@ class Transaction:
         """ROLLBACK TO."""
         at = self._find(name)
         await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}")
-        del self._savepoints[at + 1 :]
+        del self._savepoints[at + 1 :], self._dialects[at + 1 :]
+        self.dialect = self._dialects[at]
         self._guarded = False
 
     async def commit(self) -> None:
         """COMMIT, and give the connection back. Raises `Conflict`, `Lost` (outcome unknown) or `StatementError`."""
         crash_point("translated.before_commit")
-        status = await self._talk("COMMIT")
+        try:
+            status = await self._talk("COMMIT")
+        finally:
+            if self.dialect is not self._connections.dialect:
+                self._connections.dialect.forget()
         crash_point("translated.after_commit")
         await self._connections.release(self.connection)
         if status != "COMMIT":
@@ -135,7 +201,7 @@ class Transaction:
             raise self._failure(error) from None
 
     def _failure(self, error: Exception) -> CutoverError:
-        failure = translate_failure(error, self._connections.dialect.catalog)
+        failure = translate_failure(error, self.dialect.catalog)
         if isinstance(failure, Lost):
             discard(self.connection)
         return failure

@@ -6,7 +6,7 @@ Nothing is planned from it alone. It only says how the two schemas as they are n
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, cached_property
 from types import NoneType, UnionType
@@ -50,6 +50,10 @@ class Record:
         """With this table in the place of the one of the same name, or of the name `instead`."""
         left = [it for it in self.tables if it.table.name.lower() not in (one.table.name.lower(), instead.lower())]
         return replace(self, tables=tuple(sorted([*left, one], key=lambda it: it.table.name)))
+
+    def without(self, names: Collection[str]) -> Record:
+        """Without these tables, by lower-case name: they are mapped as if for the first time."""
+        return replace(self, tables=tuple(it for it in self.tables if it.table.name.lower() not in names))
 
     def dump(self) -> str:
         """As text."""

@@ -18,6 +18,7 @@ from cutover.schema.evolve_postgres import evolve_postgres, missing_columns
 from cutover.schema.evolve_sqlite import evolve_sqlite
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping, map_tables
+from cutover.schema.objects_wanted import SchemaObject, missing, read_objects
 from cutover.schema.plan import map_with_data
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.recorded import Record, Recorded, differing
@@ -28,6 +29,13 @@ from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
 
 _log = get_logger("serve")
+
+
+def _told(one: SchemaObject) -> str:
+    if one.kind == "pragma":
+        return f"{one.sql} holds on SQLite."
+    return f"The {one.kind} {one.name} is {'made' if one.sql else 'dropped'} on SQLite as an application did."
+
 
 _PASSES = 5
 """Renames, then columns, then constraints; what is not done by then waits for the next look."""
@@ -95,10 +103,13 @@ class Follower:
                 if not await self._to_postgres(state):
                     break
         elif state.record is not None:
+            await self._take_over(state)
             for _ in range(_PASSES):
                 if not await self._to_sqlite(state):
                     break
         await self._keep(state, before, primary)
+        if primary == "sqlite":
+            await self._postgres.settled(await self._postgres.wanted())
         return state
 
     async def _load(self) -> Record | None:
@@ -173,6 +184,29 @@ class Follower:
         return True
 
     # -- SQLite is the shadow ----------------------------------------------------------------------------------------
+
+    async def _take_over(self, state: Followed) -> None:
+        """Give SQLite what applications said in its own SQL: their texts, as they are.
+
+        Changes stay noted until the next look, for the statements of applications are read by them until this one's
+        mapping is in force. Tables made anew are empty: that they are to be copied is recorded first, by taking them
+        out of the record, and a kill in between only makes it be done again.
+        """
+        changes = await self._postgres.wanted()
+        todo = missing(await self._sqlite.survey(read_objects), changes)
+        await self._postgres.settled([each for each in changes if each not in todo])
+        if not todo or state.record is None:
+            return
+        names = {each.name.lower() for each in todo if each.kind == "table"}
+        state.record = state.record.without(names)
+        await self._postgres.record(state.record.dump())
+        await self._sqlite.forget_progress([each.name for each in todo if each.kind == "table"])
+        crash_point("follow.wanted")
+        await self._sqlite.take_schema_over(todo)
+        crash_point("follow.taken_over")
+        self._made |= {each.name for each in todo if each.kind == "table" and each.sql}
+        state.done += [_told(each) for each in todo]
+        await self._read_again(state)
 
     async def _to_sqlite(self, state: Followed) -> bool:
         assert state.record is not None

@@ -106,6 +106,7 @@ class Service:
             metrics,
             transaction_timeout=timeout,
             max_response_bytes=settings.front.max_response_bytes,
+            settings=settings,
         )
         destination = Member(self.postgres, self.translating)
         situation = Situation(Pair(origin, destination, 1))

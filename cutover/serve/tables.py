@@ -9,6 +9,7 @@ from cutover.model.table import Tables
 from cutover.promote.parts import Situation
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import map_tables
+from cutover.schema.objects_wanted import pragmas
 from cutover.schema.sqlite_schema import SqliteSchema
 from cutover.serve.following import Followed, Follower
 from cutover.serve.spelling import Spelling
@@ -47,7 +48,7 @@ class Mapper:
         """The mapping from SQLite's schema alone, which serves until Postgres was asked."""
         source = await self._sqlite.read_schema()
         mapping = map_tables(source, None, self._settings)
-        self.ddl = _statements(source)
+        self.ddl = (*_statements(source), *await self._sqlite.survey(pragmas))
         self._sqlite.serve_tables(mapping.tables)
         return mapping.tables
 
@@ -56,7 +57,7 @@ class Mapper:
         primary = self._situation.pair.source.name
         state = await (self._follower.follow(primary) if create else self._follower.look())
         self._note(state)
-        self.ddl = _statements(state.source)
+        self.ddl = (*_statements(state.source), *await self._sqlite.survey(pragmas))
         self.stopped, self.waiting, self.done = bool(state.stopped), bool(state.waiting), state.done
         for sentence in state.done:
             _log.info(f"The schema changed: {sentence}")

@@ -120,6 +120,7 @@ async def world(
             lambda: statements,
             Metrics("test"),
             transaction_timeout=30,
+            settings=settings or Settings(),
         )
         made = World(db, executor, tables, pool)
         for statement in data:

@@ -15,9 +15,10 @@ from cutover.logs import get_logger
 from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName
 from cutover.model.table import Tables
 from cutover.model.values import Pending, Quarantined
+from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.stores.base import Applier, Snapshot
-from cutover.stores.postgres import capture, catalog, dismantling, indexes, probe, sequences, suspend, switch
+from cutover.stores.postgres import capture, catalog, dismantling, indexes, probe, sequences, suspend, switch, wanted
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.applier import open_applier
 from cutover.stores.postgres.changes import Changes
@@ -159,6 +160,16 @@ class PostgresStore:
         """Keep the record of a mapping, where cutover is installed."""
         async with self._link() as link:
             await controls.record(link, text)
+
+    async def wanted(self) -> list[SchemaObject]:
+        """Schema changes of applications that SQLite may not have yet."""
+        async with self._link() as link:
+            return await wanted.wanted(link)
+
+    async def settled(self, changes: Sequence[SchemaObject]) -> None:
+        """SQLite has these."""
+        async with self._link() as link, link.transaction():
+            await wanted.settled(link, changes)
 
     # -- control ---------------------------------------------------------------------------------------------------
 

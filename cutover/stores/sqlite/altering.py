@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 
 from cutover.schema.createsql import unquote
+from cutover.schema.objects_wanted import SchemaObject, missing, read_objects, steps_to
 from cutover.schema.sqltokens import Token, tokens
+from cutover.stores.sqlite.connection import in_transaction
 from cutover.stores.sqlite.triggers import CAPTURE
 
 
@@ -20,6 +23,25 @@ def loses_column(sql: str) -> str | None:
     if len(words) < at + 3 or words[at + 1].text.upper() != "DROP":
         return None
     return _name(words[at])
+
+
+def take_over(connection: sqlite3.Connection, changes: Sequence[SchemaObject]) -> list[str]:
+    """Make the schema changes that are missing here. Returns the names of tables that were made anew, empty.
+
+    Outside of any transaction: a dropped table's rows must not take others with them by foreign keys.
+    """
+    connection.execute("PRAGMA foreign_keys = OFF")
+    try:
+        return in_transaction(connection, partial(_taken_over, changes))
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _taken_over(changes: Sequence[SchemaObject], connection: sqlite3.Connection) -> list[str]:
+    now = read_objects(connection)
+    for statement in steps_to(now, changes):
+        connection.execute(statement)
+    return [each.name for each in missing(now, changes) if each.kind == "table"]
 
 
 def lay_capture_aside(connection: sqlite3.Connection, table: str) -> None:

@@ -17,9 +17,10 @@ from cutover.model.control import BackfillProgress, Control, Identity, Outcome, 
 from cutover.model.table import Tables
 from cutover.model.values import Pending, Quarantined
 from cutover.schema import formats
+from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
 from cutover.stores.base import Applier, Snapshot
-from cutover.stores.sqlite import backup, capture, control, resting, switch
+from cutover.stores.sqlite import altering, backup, capture, control, resting, switch
 from cutover.stores.sqlite.applier import FenceWatch, open_applier
 from cutover.stores.sqlite.capture import LogToken
 from cutover.stores.sqlite.connection import Connection, in_transaction, open_connection, settled, speaking
@@ -194,6 +195,11 @@ class SqliteStore:
                 connection.execute(statement)
 
         await self._keep(work, "altering the schema")
+
+    async def take_schema_over(self, changes: Sequence[SchemaObject]) -> list[str]:
+        """Make schema changes that are missing, all or none. Returns the tables that were made anew, empty."""
+        async with speaking("taking schema changes over"), self.courtesy.write(self.writer_turn):
+            return await settled(self._writer.run(partial(_tidily, partial(altering.take_over, changes=changes))))
 
     async def control(self) -> Control | None:
         """The control row."""

@@ -1,0 +1,101 @@
+"""Makes a schema change on Postgres, with its capture and its text for SQLite, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+
+from cutover.dialect.ddl import Change, Plan, change_of, missing_foreign_keys
+from cutover.dialect.dialect import Dialect
+from cutover.dialect.failures import Conflict
+from cutover.dialect.typed import Refused
+from cutover.errors import Fenced
+from cutover.model.table import Table
+from cutover.model.values import SqlValue
+from cutover.schema.mapping import map_tables
+from cutover.schema.postgres_schema import read_postgres_schema
+from cutover.stores.postgres import capture
+from cutover.stores.postgres.link import Link
+from cutover.stores.postgres.names import log
+from cutover.stores.postgres.wanted import want
+
+if TYPE_CHECKING:
+    from cutover.dialect.running import Connection
+
+T = TypeVar("T")
+
+
+class _Lent(Link):
+    """A connection of the pool, as the store's own functions ask it; its errors stay the driver's."""
+
+    def __init__(self, connection: Any) -> None:  # noqa: ANN401  # a proxy quacks alike
+        self.raw = connection
+
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
+        return await work
+
+
+async def change_schema(
+    connection: Connection, dialect: Dialect, sql: str, arguments: Sequence[SqlValue], *, foreign_keys: bool
+) -> tuple[Dialect, Change]:
+    """Make the change. Returns what holds after it. Raises `StatementError`, `Fenced`, and what the driver raises."""
+    settings = dialect.settings
+    change = change_of(dialect.ddl, sql, arguments)
+    if not change.changes:
+        return dialect, change
+    if settings is None:
+        raise Refused("A schema change")
+    link = _Lent(connection)
+    await _demand_primary(link)
+    target = await read_postgres_schema(link.raw, settings.postgres.schema_)
+    plan = Plan(change, dialect.tables, target, settings, foreign_keys)
+    for statement in plan.made():
+        await connection.execute(statement)
+    changed = {table.name for table in change.created} | {after.name for _, after in change.altered}
+    if plan.statements:
+        target = await read_postgres_schema(link.raw, settings.postgres.schema_)
+    tables = map_tables(change.after, target, settings).tables
+    for statement in missing_foreign_keys(change, tables, target):
+        await connection.execute(statement)
+    if plan.statements:
+        tables = await dialect.mapped(connection, change.ddl)
+    if not changed <= {table.name for table in tables}:
+        raise Refused(f"The schema of {', '.join(sorted(changed))}")
+    await _capture(link, [table for table in tables if table.name in changed])
+    await want(link, change.changes)
+    return await dialect.changed(connection, tables, change.ddl), change
+
+
+def overtaken_change(error: Exception) -> Conflict | None:
+    """Whether another stream changed the schema at the same time: what it made was not in the schema as read."""
+    of_catalog = isinstance(error, asyncpg.UniqueViolationError) and error.schema_name in ("pg_catalog", "cutover")
+    together = isinstance(error, asyncpg.InternalServerError) and "concurrently" in str(error)
+    if of_catalog or together or isinstance(error, asyncpg.DuplicateTableError | asyncpg.DuplicateColumnError):
+        return Conflict("Another stream changed the schema.")
+    return None
+
+
+async def _demand_primary(link: Link) -> None:
+    """Fences stand on tables; one that is yet to be made has none. The row's lock keeps a switch waiting."""
+    if await link.value("SELECT to_regclass('cutover.control') IS NULL"):
+        return
+    row = await link.row("SELECT primary_store, epoch, state FROM cutover.control FOR SHARE")
+    if row is not None and (row["primary_store"] != "postgres" or row["state"] not in ("steady", "finished")):
+        raise Fenced(
+            "cutover: this PostgreSQL database takes no schema changes; "
+            f"the primary is {row['primary_store']} (epoch {row['epoch']}, {row['state']})."
+        )
+
+
+async def _capture(link: Link, tables: Sequence[Table]) -> None:
+    """Have capture stand on the tables before anybody can write to them; they are copied as a whole."""
+    if not tables or await link.value("SELECT to_regclass('cutover.installed') IS NULL"):
+        return
+    for step in await capture.steps(link, tables, capture.Wanted(capture=True, fence=False)):
+        if step.table_id:  # others are of tables that this statement does not touch
+            await link.execute(step.sql)
+    for table in tables:
+        await link.execute(f"INSERT INTO {log(table)} (whole) VALUES (true)")
+    await link.execute(capture.remember(tables))

@@ -1,0 +1,264 @@
+"""What a schema change in SQLite's SQL means for Postgres: SQLite makes it on an empty copy, and the two are compared.
+
+Pure, but for the copy in memory. SQLite's own errors are raised before anything is asked of Postgres.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from cutover.dialect.typed import Refused
+from cutover.model.table import Table, Tables
+from cutover.schema.ddl import Ddl
+from cutover.schema.mapping import map_tables
+from cutover.schema.matching import pick
+from cutover.schema.objects_wanted import Objects, SchemaObject, changes_between, memory, read_objects, texts
+from cutover.schema.postgres_schema import PostgresSchema
+from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
+from cutover.schema.sqltext import inspect
+from cutover.schema.sqltokens import tokens
+from cutover.settings import Settings
+from cutover.stores.sqlite.running import explained
+
+
+@dataclass(frozen=True)
+class Change:
+    """A schema before and after one statement."""
+
+    before: SqliteSchema
+    after: SqliteSchema
+    objects: Objects
+    changes: Sequence[SchemaObject]
+    query: str = ""
+    """What CREATE TABLE ... AS fills the table from."""
+
+    @property
+    def ddl(self) -> tuple[str, ...]:
+        """The statements of the schema after it."""
+        return texts(self.objects)
+
+    @property
+    def created(self) -> list[SqliteTable]:
+        """Tables of a name that there was not before, renamed ones included."""
+        return [table for table in self.after.tables if self.before.table(table.name) is None]
+
+    @property
+    def dropped(self) -> list[SqliteTable]:
+        """Tables of a name that there is no more."""
+        return [table for table in self.before.tables if self.after.table(table.name) is None]
+
+    @property
+    def altered(self) -> list[tuple[SqliteTable, SqliteTable]]:
+        """Tables with other columns under the same name, before and after."""
+        both = [(self.before.table(table.name), table) for table in self.after.tables]
+        return [(old, new) for old, new in both if old is not None and old.columns != new.columns]
+
+
+def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) -> Change:
+    """Make the change on a copy. Raises the `StatementError` of SQLite, and `Refused`."""
+    words = [token.text.upper() for token in tokens(sql) if token.type == "word"][:3]
+    for kind in ("TRIGGER", "VIRTUAL"):
+        if kind in words[1:2]:
+            raise Refused(f"{words[0]} {kind} while PostgreSQL is primary")
+    db = memory(ddl)
+    try:
+        before, was = read_sqlite_schema(db), read_objects(db)
+        try:
+            db.execute(sql, tuple(arguments))
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise explained(error, db, sql) from None
+        now = read_objects(db)
+        return Change(before, read_sqlite_schema(db), now, changes_between(was, now), _query(sql))
+    finally:
+        db.close()
+
+
+def _query(sql: str) -> str:
+    """The query of CREATE TABLE ... AS."""
+    depth = 0
+    run = list(tokens(sql))
+    if inspect(sql).verb != "CREATE" or run[1].text.upper() != "TABLE":
+        return ""
+    for token in run:
+        depth += (token.type == "open") - (token.type == "close")
+        if depth == 0 and token.type == "word" and token.text.upper() == "AS":
+            return sql[token.at + 2 :].rstrip().rstrip(";")
+    return ""
+
+
+@dataclass
+class Plan:
+    """Postgres's statements for a change."""
+
+    change: Change
+    tables: Tables
+    """As mapped before it."""
+    target: PostgresSchema
+    settings: Settings
+    foreign_keys: bool
+    """Whether the stream has them on: dropping a table deletes its rows first, then."""
+    statements: list[str] = field(default_factory=list)
+
+    def made(self) -> list[str]:
+        """All of them, in order. Raises `Refused`."""
+        change = self.change
+        renamed = change.dropped[0] if change.dropped and change.created else None
+        if renamed is not None:
+            old, new = self._mapped(renamed.name), change.created[0].name
+            self._alter(old, f"RENAME TO {quoted(new)}")
+        else:
+            for table in change.dropped:
+                self._drop(self._mapped(table.name))
+        for before, after in change.altered:
+            self._columns(self._mapped(before.name), before, after)
+        self._indexes()
+        if renamed is None and change.created:
+            self._create()
+        return self.statements
+
+    def _mapped(self, name: str) -> Table:
+        found = next((table for table in self.tables if table.name.lower() == name.lower()), None)
+        if found is None:
+            raise Refused(f"A change of table {name}, which is not mirrored,")
+        return found
+
+    def _alter(self, table: Table, clause: str) -> None:
+        self.statements.append(f"ALTER TABLE {_place(table)} {clause}")
+
+    def _drop(self, table: Table) -> None:
+        children = [
+            (one.name, key.name)
+            for one in self.target.tables
+            for key in one.foreign_keys
+            if key.parent == table.target and one.name != table.target
+        ]
+        if children and self.foreign_keys:
+            self.statements.append(f"DELETE FROM {_place(table)}")
+            self.statements.append("SET CONSTRAINTS ALL IMMEDIATE")
+        for child, key in children:
+            place = f"{quoted(table.target_schema)}.{quoted(child)}"
+            self.statements.append(f"ALTER TABLE {place} DROP CONSTRAINT {quoted(key)}")
+        self.statements.append(f"DROP TABLE {_place(table)}")
+
+    def _create(self) -> None:
+        mapping = map_tables(self.change.after, self.target, self.settings)
+        for table in self.change.created:
+            if all(each.name != table.name for each in mapping.tables):
+                raise Refused(f"Table {table.name} ({_reason(mapping.blocking, table.name)})")
+        for finding in mapping.findings:
+            if finding.table in {table.name for table in self.change.created}:
+                _demand_carried(finding.code, finding.message)
+        self.statements += mapping.create
+
+    def _columns(self, table: Table, before: SqliteTable, after: SqliteTable) -> None:
+        old, new = ([column.name for column in each.columns] for each in (before, after))
+        targets = {column.name: column.target for column in table.columns}
+        if len(old) == len(new):
+            for was, now in zip(old, new, strict=True):
+                if was != now:
+                    self._alter(table, f"RENAME COLUMN {quoted(targets.get(was, was))} TO {quoted(now)}")
+        for name in old if len(new) < len(old) else ():
+            if name not in new:
+                self._alter(table, f"DROP COLUMN {quoted(targets.get(name, name))}")
+        for name in new if len(new) > len(old) else ():
+            if name not in old:
+                self._add_column(table, after, before, name)
+
+    def _add_column(self, table: Table, after: SqliteTable, before: SqliteTable, name: str) -> None:
+        fresh, ddl = self._fresh(after), Ddl()
+        text = ddl.added_column(fresh, after, name)
+        for finding in ddl.findings:
+            _demand_carried(finding.code, finding.message)
+        if not text:
+            raise Refused(f"The generated column {name}")
+        self._alter(table, f"ADD COLUMN {text}")
+        column = next((each for each in fresh.columns if each.name == name), None)
+        if column is not None and column.not_null:
+            self._alter(table, f"ALTER COLUMN {quoted(column.target)} SET NOT NULL")
+        for check in after.checks[len(before.checks) :]:
+            added = ddl.added_check(fresh, check)
+            if added:
+                self._alter(table, f"ADD {added}")
+
+    def _fresh(self, table: SqliteTable) -> Table:
+        """The table as it would be mapped if it were made now."""
+        others = tuple(each for each in self.target.tables if each.name != self._mapped(table.name).target)
+        mapping = map_tables(self.change.after, replace(self.target, tables=others), self.settings)
+        found = next((each for each in mapping.tables if each.name == table.name), None)
+        if found is None:
+            raise Refused(f"The change of table {table.name} ({_reason(mapping.blocking, table.name)})")
+        return found
+
+    def _indexes(self) -> None:
+        for each in self.change.changes:
+            if each.kind != "index" or self.change.before.table(each.table) is None:
+                continue
+            own = self.change.after.table(each.table)
+            if not each.sql and own is not None:
+                self._drop_index(each)
+            elif own is not None and self._is_new(each):
+                self._create_index(own, each)
+
+    def _is_new(self, one: SchemaObject) -> bool:
+        before = self.change.before.table(one.table)
+        return before is not None and all(index.name.lower() != one.name.lower() for index in before.indexes)
+
+    def _create_index(self, own: SqliteTable, one: SchemaObject) -> None:
+        index = next(each for each in own.indexes if each.name.lower() == one.name.lower())
+        taken = {index.name for table in self.target.tables for index in table.indexes}
+        ddl = Ddl(taken={*taken, *self.target.others, *(table.name for table in self.target.tables)})
+        text = ddl.added_index(self._mapped(own.name), index)
+        for finding in ddl.findings:
+            _demand_carried(finding.code, finding.message)
+        if text:
+            self.statements.append(text)
+
+    def _drop_index(self, one: SchemaObject) -> None:
+        table = self._mapped(one.table)
+        there = self.target.table(table.target)
+        found = pick(one.name, [index.name for index in there.indexes]) if there is not None else None
+        if found is not None:
+            self.statements.append(f"DROP INDEX {quoted(table.target_schema)}.{quoted(found)}")
+
+
+def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema) -> Iterator[str]:
+    """Foreign keys of tables that stand, to one that was made, and of columns that were added.
+
+    NOT VALID, as on SQLite, which does not look at the rows that are there.
+    """
+    by_name = {table.name: table for table in tables}
+    created = {table.name.lower() for table in change.created}
+    altered = {after.name for _, after in change.altered}
+    for own in change.after.tables:
+        there = target.table(by_name[own.name].target) if own.name in by_name else None
+        for key in own.foreign_keys if there is not None else ():
+            parent_own = change.after.table(key.parent)
+            parent = by_name.get(parent_own.name) if parent_own is not None else None
+            if parent is None or not (key.parent.lower() in created or own.name in altered):
+                continue
+            names = {column.name.lower(): column.target for column in by_name[own.name].columns}
+            mine = tuple(names.get(name.lower(), name) for name in key.columns)
+            if there is not None and any(
+                each.parent == parent.target and each.columns == mine for each in there.foreign_keys
+            ):
+                continue
+            ddl = Ddl()
+            ddl.add_foreign_key(by_name[own.name], parent, key)
+            yield f"{ddl.foreign_keys[0]} NOT VALID"
+
+
+def _demand_carried(code: str, message: str) -> None:
+    """What would leave Postgres without a rule that SQLite has is refused; a slow index is no wrong answer."""
+    if code in ("default_not_carried_over", "check_constraint_not_carried_over", "unique_index_not_carried_over"):
+        raise Refused(f"This schema change ({message})")
+
+
+def _reason(findings: Sequence[object], table: str) -> str:
+    found = [str(getattr(each, "message", "")) for each in findings if getattr(each, "table", "") == table]
+    return " ".join(found) or "it cannot be mapped"
+
+
+def _place(table: Table) -> str:
+    return f"{quoted(table.target_schema)}.{quoted(table.target)}"

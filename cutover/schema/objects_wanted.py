@@ -1,0 +1,133 @@
+"""The tables, indexes and views of a SQLite schema by their own texts, and the way from one schema to another. Pure.
+
+Schema changes that applications send while Postgres is primary are kept as the texts that SQLite itself would have
+kept. What SQLite lacks of them is told by comparing texts, so doing it twice is harmless.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from cutover.schema.sqlite_schema import quoted
+
+_KINDS = ("table", "index", "view", "pragma")
+_READ = (
+    "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'index', 'view') AND sql IS NOT NULL "
+    "AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND name NOT LIKE '!_cutover!_%' ESCAPE '!' ORDER BY rowid"
+)
+_PRAGMAS = ("user_version", "application_id")
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaObject:
+    """One object, or a number that SQLite keeps in the file's header."""
+
+    kind: str
+    """table, index, view or pragma."""
+    name: str
+    table: str
+    """What an index is on."""
+    sql: str
+    """Its text; empty if it is gone."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is found by."""
+        return self.kind, self.name.lower()
+
+
+Objects = Mapping[tuple[str, str], SchemaObject]
+
+
+def read_objects(db: sqlite3.Connection) -> Objects:
+    """All objects of the main database, in the order in which they were made."""
+    found = [SchemaObject(*row) for row in db.execute(_READ)]
+    for name in _PRAGMAS:
+        number = db.execute(f"PRAGMA {name}").fetchone()[0]
+        if number:
+            found.append(SchemaObject("pragma", name, "", f"PRAGMA {name} = {number}"))
+    return {each.key: each for each in found}
+
+
+def memory(statements: Iterable[str]) -> sqlite3.Connection:
+    """An empty database in memory with this schema. Statements that fail are left out."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in statements:
+        try:
+            db.execute(statement)
+        except sqlite3.Error:  # a module that is not here; what needs it is refused when it is used
+            continue
+    return db
+
+
+def objects_of(statements: Iterable[str]) -> Objects:
+    """All objects that these statements make."""
+    db = memory(statements)
+    try:
+        return read_objects(db)
+    finally:
+        db.close()
+
+
+def pragmas(db: sqlite3.Connection) -> tuple[str, ...]:
+    """Statements that set the numbers of the file's header, where they are not 0."""
+    return tuple(each.sql for each in read_objects(db).values() if each.kind == "pragma")
+
+
+def changes_between(before: Objects, after: Objects) -> list[SchemaObject]:
+    """What is new or has another text, and what is gone."""
+    changed = [each for key, each in after.items() if key not in before or before[key].sql != each.sql]
+    return changed + [_gone(each) for key, each in before.items() if key not in after]
+
+
+def changed_by(objects: Objects, changes: Iterable[SchemaObject]) -> Objects:
+    """The schema with these changes."""
+    found = dict(objects)
+    for each in changes:
+        found[each.key] = each
+    return {key: each for key, each in found.items() if each.sql and not _says_zero(each)}
+
+
+def texts(objects: Objects) -> tuple[str, ...]:
+    """The statements that make the schema, in an order that works."""
+    return tuple(each.sql for kind in _KINDS for each in objects.values() if each.kind == kind)
+
+
+def missing(now: Objects, changes: Iterable[SchemaObject]) -> list[SchemaObject]:
+    """Those changes that a schema has not had yet."""
+    return [each for each in changes if _text(now, each) != each.sql]
+
+
+def steps_to(now: Objects, changes: Iterable[SchemaObject]) -> Iterator[str]:
+    """SQLite's statements for the changes. A table with another text is made anew, empty, with all of its indexes."""
+    todo = missing(now, changes)
+    wanted = changed_by(now, todo)
+    for kind in ("view", "index", "table"):
+        for each in todo:
+            if each.kind == kind and each.key in now:
+                yield f"DROP {kind.upper()} {quoted(now[each.key].name)}"
+    anew = {each.name.lower() for each in todo if each.kind == "table"}
+    keys = {each.key for each in todo}
+    for kind in _KINDS:
+        for key, each in wanted.items():
+            if each.kind == kind and (key in keys or (kind == "index" and each.table.lower() in anew)):
+                yield each.sql
+    yield from (each.sql for each in todo if _says_zero(each))
+
+
+def _gone(one: SchemaObject) -> SchemaObject:
+    sql = f"PRAGMA {one.name} = 0" if one.kind == "pragma" else ""
+    return SchemaObject(one.kind, one.name, one.table, sql)
+
+
+def _says_zero(one: SchemaObject) -> bool:
+    return one.kind == "pragma" and one.sql.endswith("= 0")
+
+
+def _text(now: Objects, one: SchemaObject) -> str:
+    found = now.get(one.key)
+    if found is not None:
+        return found.sql
+    return one.sql if _says_zero(one) else ""

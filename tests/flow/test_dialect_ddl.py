@@ -1,0 +1,180 @@
+"""Schema changes in SQLite's SQL on Postgres: what they leave behind is what SQLite has, and missing if undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from cutover.dialect.typed import Refused
+from cutover.errors import StatementError
+from cutover.model.statement import Statement
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE parents(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE children(id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER REFERENCES parents(id) ON DELETE CASCADE);
+INSERT INTO parents VALUES (1, 'one'), (2, 'two');
+"""
+
+
+@pytest_asyncio.fixture
+async def ddl(postgres_url: str) -> AsyncIterator[World]:
+    """Two tables with a foreign key between them."""
+    schema, _, rows = SCHEMA.rpartition("INSERT")
+    async with world(postgres_url, schema, data=[f"INSERT{rows.rstrip().rstrip(';')}"], store=True) as made:
+        yield made
+
+
+async def same_schema(one: World) -> None:
+    """What SQLite says of its schema, in its own words."""
+    await one.same("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+
+
+async def test_tables_come_change_and_go(ddl: World) -> None:
+    for sql in (
+        "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT DEFAULT 'x' COLLATE NOCASE, c REAL CHECK (c > 0))",
+        "INSERT INTO t(c) VALUES (1), (2.5)",
+        "CREATE TABLE IF NOT EXISTS t (a)",
+        "ALTER TABLE t ADD COLUMN d INTEGER NOT NULL DEFAULT 7",
+        "CREATE UNIQUE INDEX t_b ON t(b, a) WHERE c > 1",
+        "CREATE INDEX t_l ON t(lower(b))",
+        "ALTER TABLE t RENAME COLUMN b TO e",
+        "INSERT INTO t(e, c) VALUES ('y', 3)",
+        "SELECT * FROM t ORDER BY a",
+        "ALTER TABLE t RENAME TO u",
+        "CREATE VIEW v AS SELECT a, c FROM u WHERE c > 1",
+        "SELECT * FROM v ORDER BY a",
+        "DROP INDEX t_l",
+        "ALTER TABLE u DROP COLUMN d",
+        "SELECT * FROM u ORDER BY a",
+        "CREATE TABLE copied AS SELECT a, e AS f FROM u",
+        "SELECT f, a FROM copied ORDER BY a",
+    ):
+        await ddl.same(sql)
+    await same_schema(ddl)
+    with pytest.raises(StatementError, match="CHECK constraint failed"):
+        await ddl.on_postgres("INSERT INTO u(c) VALUES (-1)")
+    for sql in ("DROP VIEW v", "DROP TABLE u", "DROP TABLE IF EXISTS u"):
+        await ddl.same(sql)
+    await same_schema(ddl)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE parents (x)",
+        "DROP TABLE missing",
+        "DROP INDEX missing",
+        "ALTER TABLE missing ADD COLUMN x",
+        "ALTER TABLE parents ADD COLUMN name TEXT",
+        "ALTER TABLE parents DROP COLUMN id",
+        "ALTER TABLE parents RENAME COLUMN missing TO x",
+        "ALTER TABLE parents RENAME TO children",
+        "CREATE INDEX i ON missing(x)",
+        "CREATE TABLE t (a INTEGER, A TEXT)",
+    ],
+)
+async def test_errors_are_those_of_sqlite(ddl: World, sql: str) -> None:
+    await ddl.same_error(sql)
+    await same_schema(ddl)
+
+
+async def test_what_is_rolled_back_leaves_missing(ddl: World) -> None:
+    for sql in (
+        "BEGIN",
+        "CREATE TABLE a (x INTEGER PRIMARY KEY)",
+        "SAVEPOINT s",
+        "CREATE TABLE b (x INTEGER PRIMARY KEY)",
+        "INSERT INTO b VALUES (1)",
+        "ALTER TABLE parents ADD COLUMN y TEXT",
+        "ROLLBACK TO s",
+    ):
+        await ddl.same(sql)
+    await same_schema(ddl)
+    await ddl.same_error("INSERT INTO b VALUES (1)")
+    for sql in ("INSERT INTO a VALUES (3)", "SELECT * FROM parents", "ROLLBACK"):
+        await ddl.same(sql)
+    await same_schema(ddl)
+    await ddl.same_error("SELECT * FROM a")
+
+
+async def test_another_stream_sees_it_once_it_is_committed(ddl: World) -> None:
+    for sql in ("SELECT * FROM parents", "BEGIN", "CREATE TABLE a (x INTEGER PRIMARY KEY)", "INSERT INTO a VALUES (1)"):
+        await ddl.same(sql)
+    first, ddl.session = ddl.session, ddl.executor.session()
+    with pytest.raises(Exception, match="no such table: a"):
+        await ddl.on_postgres("SELECT * FROM a")
+    second, ddl.session = ddl.session, first
+    await ddl.same("COMMIT")
+    ddl.session = second
+    await ddl.same("SELECT * FROM a")
+    await first.close()
+
+
+REBUILD = """
+PRAGMA foreign_keys = OFF
+BEGIN
+CREATE TABLE "new__parents" ("id" integer NOT NULL PRIMARY KEY, "name" varchar(40) NOT NULL, "seen" bool NOT NULL)
+INSERT INTO "new__parents" ("id", "name", "seen") SELECT "id", "name", 1 FROM "parents"
+DROP TABLE "parents"
+ALTER TABLE "new__parents" RENAME TO "parents"
+CREATE INDEX "parents_name" ON "parents" ("name")
+COMMIT
+PRAGMA foreign_keys = ON
+""".strip().split("\n")
+
+
+async def test_a_table_is_rebuilt_and_its_children_stay(ddl: World) -> None:
+    await ddl.same("INSERT INTO children(parent) VALUES (1), (2)")
+    for sql in REBUILD:
+        await ddl.same(sql)
+    await same_schema(ddl)
+    for sql in ("SELECT * FROM parents ORDER BY id", "SELECT * FROM children ORDER BY id", "PRAGMA foreign_keys"):
+        await ddl.same(sql)
+    await ddl.same_error("INSERT INTO children(parent) VALUES (99)")
+    for sql in (
+        "DELETE FROM parents WHERE id = 1",
+        "SELECT * FROM children",
+        "INSERT INTO parents VALUES (NULL, 'n', 0)",
+    ):
+        await ddl.same(sql)
+
+
+async def test_dropping_a_parent_deletes_its_rows_first(ddl: World) -> None:
+    for sql in ("INSERT INTO children(parent) VALUES (1), (NULL)", "DROP TABLE parents", "SELECT * FROM children"):
+        await ddl.same(sql)
+    await same_schema(ddl)
+
+
+async def test_numbers_of_the_file_are_remembered(ddl: World) -> None:
+    for sql in ("PRAGMA user_version = 12", "PRAGMA application_id = 5"):
+        await ddl.on_postgres(sql)
+        ddl.db.execute(sql)
+    assert (await ddl.on_postgres("PRAGMA user_version")).rows == [(12,)]
+    await ddl.on_postgres("PRAGMA application_id = 0")
+    assert (await ddl.on_postgres("PRAGMA application_id")).rows == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON parents BEGIN SELECT 1; END",
+        "CREATE VIRTUAL TABLE v USING fts5(a)",
+    ],
+)
+async def test_what_postgres_cannot_have_is_refused_by_name(ddl: World, sql: str) -> None:
+    with pytest.raises(Refused, match=r"CREATE (TRIGGER|VIRTUAL)"):
+        await ddl.on_postgres(sql)
+    await ddl.same("SELECT 1")
+
+
+async def test_two_streams_make_the_same_table(ddl: World) -> None:
+    others = [ddl.executor.session() for _ in range(3)]
+    sql = "CREATE TABLE IF NOT EXISTS race (x INTEGER PRIMARY KEY)"
+    await asyncio.gather(*(other.execute(Statement(sql)) for other in others))
+    for other in others:
+        await other.close()
+    assert (await ddl.on_postgres("SELECT * FROM race")).rows == []
