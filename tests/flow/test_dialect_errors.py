@@ -57,8 +57,6 @@ async def test_the_same_error(both: World, sql: str, args: tuple[str | int | Non
         ("SELECT * FROM json_each('[1]')", (), "SQL_NOT_TRANSLATABLE"),
         ("SELECT printf('%d', 1)", (), "SQL_NOT_TRANSLATABLE"),
         ("SELECT rowid FROM ratings", (), "SQL_NOT_TRANSLATABLE"),
-        ("CREATE TABLE extra (a)", (), "SQL_PARSE_ERROR"),
-        ("PRAGMA foreign_keys = OFF", (), "SQL_NOT_TRANSLATABLE"),
     ],
 )
 async def test_what_postgres_cannot_do_is_refused_clearly(

@@ -354,3 +354,54 @@ async def test_a_key_to_a_table_of_the_same_migration_is_carried(service: Servic
 
     await service.explained(until(carried, "the foreign key"))
     await followed(service)
+
+
+REBUILT = (
+    "PRAGMA foreign_keys = OFF",
+    "BEGIN",
+    'CREATE TABLE "new__items" ("id" varchar(40) PRIMARY KEY, "body" text, "n" bigint DEFAULT 7 CHECK (n > -9))',
+    'INSERT INTO "new__items" SELECT "id", "body", "n" FROM "items"',
+    'DROP TABLE "items"',
+    'ALTER TABLE "new__items" RENAME TO "items"',
+    'CREATE INDEX "items_n" ON "items" ("n" DESC)',
+    "COMMIT",
+    "PRAGMA foreign_keys = ON",
+)
+
+
+async def test_what_the_front_door_changes_on_postgres_comes_to_sqlite_in_its_own_words(
+    service: Service, postgres_url: str
+) -> None:
+    await service.start()
+    await service.up()
+    await service.verified()
+    assert (await service.switch("promote"))[0] == 200
+    await service.up("promoted")
+    made = "CREATE TABLE notes(id INTEGER PRIMARY KEY AUTOINCREMENT, t TEXT COLLATE NOCASE DEFAULT 'x')"
+    requests = [
+        {"type": "execute", "stmt": {"sql": sql}}
+        for sql in (made, "INSERT INTO notes(t) VALUES ('one')", *REBUILT, "PRAGMA user_version = 3")
+    ]
+    code, answer = await service.request(
+        "POST", service.front + "/v3/pipeline", {"baton": None, "requests": [*requests, {"type": "close"}]}
+    )
+    assert code == 200
+    assert all(result["type"] == "ok" for result in answer["results"]), answer
+    await service.kill()  # whatever was carried by now: the rest is, at the next start
+    await service.start()
+    await service.up("promoted")
+
+    async def came() -> bool:
+        return one(service.sqlite, "SELECT count(*) FROM sqlite_master WHERE name IN ('notes', 'items_n')") == 2
+
+    await service.explained(until(came, "the new table in the SQLite file"))
+    await followed(service)
+    assert one(service.sqlite, "SELECT sql FROM sqlite_master WHERE name = 'notes'") == made
+    assert "CHECK (n > -9)" in str(one(service.sqlite, "SELECT sql FROM sqlite_master WHERE name = 'items'"))
+    assert one(service.sqlite, "SELECT t FROM notes") == "one"
+    assert one(service.sqlite, "PRAGMA user_version") == 3
+    assert (await service.switch("demote"))[0] == 200
+    await service.up()
+    make(service.sqlite, "INSERT INTO notes(t) VALUES ('two')", "DELETE FROM items WHERE n > 5")
+    await followed(service)
+    assert await postgres_rows(postgres_url, "SELECT id, t FROM notes ORDER BY id") == [(1, "one"), (2, "two")]
