@@ -137,6 +137,8 @@ class Dialect:
             known = self._checked[sql] = self._check(sql)
             if len(self._checked) > self._size:
                 self._checked.popitem(last=False)
+        else:
+            self._checked.move_to_end(sql)
         return known
 
     def _check(self, sql: str) -> Checked:

@@ -244,8 +244,9 @@ class PostgresSession:
         try:
             await transaction.commit()
         except StatementError:
-            # A deferred constraint: SQLite would keep the transaction open, Postgres has ended it.
-            await self._doom(None)
+            if not transaction.is_open:
+                await self._doom(None)
+            self._watch()
             raise
         except Lost:
             await self._end()

@@ -48,6 +48,11 @@ class Transaction:
         self._guarded = False
         self._dirty = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether Postgres has it open still, failed or not."""
+        return not self.connection.is_closed() and self.connection.is_in_transaction()
+
     @classmethod
     async def begin(
         cls,
@@ -159,10 +164,18 @@ class Transaction:
         self._guarded = False
 
     async def commit(self) -> None:
-        """COMMIT, and give the connection back. Raises `Conflict`, `Lost` (outcome unknown) or `StatementError`."""
+        """COMMIT, and give the connection back. Raises `Conflict`, `Lost` (outcome unknown) or `StatementError`.
+
+        After a deferred foreign key that fails, a `StatementError`, the transaction is still open, as on SQLite.
+        """
         crash_point("translated.before_commit")
         try:
-            status = await self._talk("COMMIT")
+            status = await self._talk(self._commit_text())
+        except StatementError:
+            if self.is_open:
+                await self._talk(self._undo_text())
+                self._guarded = True
+            raise
         finally:
             if self.dialect is not self._connections.dialect:
                 self._connections.dialect.forget()
@@ -170,6 +183,12 @@ class Transaction:
         await self._connections.release(self.connection)
         if status != "COMMIT":
             raise Conflict("The transaction had failed.")
+
+    def _commit_text(self) -> str:
+        """COMMIT alone would end the transaction at a deferred check that fails; so they are made before, guarded."""
+        if not self.writing:
+            return "COMMIT"
+        return f"{self._release_text()}SAVEPOINT {_GUARD}; SET CONSTRAINTS ALL IMMEDIATE; COMMIT"
 
     async def abandon(self) -> None:
         """ROLLBACK if that is still possible, and give the connection back."""

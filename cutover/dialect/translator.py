@@ -97,6 +97,8 @@ class Translator:
         if known is None:
             known = self._settle(sql, key[1])
             self._remember(key, known)
+        else:
+            self._known.move_to_end(key)
         return known
 
     def _settle(self, sql: str, kinds: tuple[Kind, ...]) -> Translation:

@@ -15,6 +15,10 @@ SCHEMA = """
 CREATE TABLE accounts (id INTEGER PRIMARY KEY, owner TEXT NOT NULL UNIQUE, balance INTEGER NOT NULL);
 CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT);
 """
+_FAMILY = """
+CREATE TABLE parents (id INTEGER PRIMARY KEY);
+CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
+"""
 DATA = ("INSERT INTO accounts (owner, balance) VALUES ('a', 100), ('b', 100)",)
 
 
@@ -82,6 +86,36 @@ async def test_savepoints(both: World) -> None:
         assert both.session.in_transaction == both.db.in_transaction, sql
     await both.same("SELECT body FROM notes ORDER BY body")
     await both.same_error("ROLLBACK TO inner")
+
+
+@pytest.mark.parametrize(("begin", "end"), [("BEGIN", "COMMIT"), ("SAVEPOINT one", "RELEASE one")])
+async def test_a_commit_that_a_deferred_key_refuses_leaves_the_transaction_open(
+    postgres_url: str, begin: str, end: str
+) -> None:
+    async with world(postgres_url, _FAMILY) as both:
+
+        async def on_both(sql: str) -> None:
+            both.on_sqlite(sql)
+            await both.on_postgres(sql)
+
+        await on_both(begin)
+        await on_both("INSERT INTO children VALUES (1, 7)")
+        for _ in range(2):
+            await both.same_error(end)
+            assert both.session.in_transaction
+            assert both.db.in_transaction
+        await both.same("SELECT id, parent FROM children")
+        await both.same_error("INSERT INTO children VALUES (1, 8)")
+        await on_both("INSERT INTO parents VALUES (7)")
+        await on_both(end)
+        assert not both.session.in_transaction
+        await both.same("SELECT id, parent FROM children")
+        refused = await both.executor.run(transaction("INSERT INTO children VALUES (2, 9)"))
+        assert [error and error.message for error in refused.errors] == [
+            *(None, None, "FOREIGN KEY constraint failed"),
+            None,
+        ]
+        await both.same("SELECT id, parent FROM children")
 
 
 async def test_automatic_keys_and_memory(both: World) -> None:

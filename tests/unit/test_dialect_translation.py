@@ -138,6 +138,14 @@ def test_the_cache_is_bounded() -> None:
     assert len(translator._hints) <= 5
 
 
+def test_the_cache_keeps_what_is_used() -> None:
+    translator = Translator(Catalog.of((POSTS,)), size=5)
+    kept = translator.translate("SELECT body FROM posts", ())
+    for number in range(20):
+        translator.translate(f"SELECT {number}", ())
+        assert translator.translate("SELECT body FROM posts", ()) is kept
+
+
 def test_long_chains_of_and_and_or(translator: Translator) -> None:
     chain = " OR ".join(f"likes = {number}" for number in range(1500))
     assert translator.translate(f"SELECT id FROM posts WHERE {chain}", ()).command.sql.count(" OR ") == 1499
