@@ -5,7 +5,7 @@ RETURN to_jsonb(x);
 
 CREATE OR REPLACE FUNCTION cutover.dyn(x numeric) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = 'NaN' THEN NULL WHEN abs(x) = 'Infinity' THEN
-        to_jsonb(cutover.misfit('an infinite number beside texts is not possible on PostgreSQL' || left(x::text, 0)))
+        to_jsonb(cutover.misfit('an infinite number beside texts is not possible on PostgreSQL', x::text))
     ELSE to_jsonb(x) END;
 
 CREATE OR REPLACE FUNCTION cutover.dyn(x double precision) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cutover.dialect.typed import affinity_of
+from cutover.dialect.typed import Refused, affinity_of
 from cutover.schema.sqltokens import Token, tokens
 
 FUNCTION_PREFIX = "fn_"
