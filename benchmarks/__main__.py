@@ -22,6 +22,7 @@ NAMES = (
     "backfill",
     "verification",
     "postgres_writes",
+    "translation",
     "switch",
     "footprint",
     "growth",

@@ -78,7 +78,10 @@ class Translation:
 _DEPTH = 6000
 """Of Python's calls: enough for what SQLite's parser accepts, which are some 90 parentheses within each other."""
 
-_KINDS = {int: Kind.INT, float: Kind.REAL, str: Kind.TEXT, bytes: Kind.BLOB, type(None): Kind.NULL}
+_KINDS: dict[type, Kind] = {int: Kind.INT, float: Kind.REAL, str: Kind.TEXT, bytes: Kind.BLOB, type(None): Kind.NULL}
+_TYPES: dict[Kind, object] = {kind: of for of, kind in _KINDS.items()}
+_Known = tuple[str, tuple[object, ...]]
+"""A text and the types of its arguments: their hashes are made in C, those of the kinds are not."""
 
 
 class Translator:
@@ -87,15 +90,15 @@ class Translator:
     def __init__(self, catalog: Catalog, size: int = 4096) -> None:
         self.catalog = catalog
         self._size = size
-        self._known: OrderedDict[tuple[str, tuple[Kind, ...]], Translation] = OrderedDict()
+        self._known: OrderedDict[_Known, Translation] = OrderedDict()
         self._hints: OrderedDict[str, dict[int, Kind]] = OrderedDict()
 
     def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
         """The translation for these arguments; their values count only by kind. Raises `Refused`."""
-        key = (sql, tuple([_KINDS[type(argument)] for argument in arguments]))
+        key = (sql, tuple(map(type, arguments)))
         known = self._known.get(key)
         if known is None:
-            known = self._settle(sql, key[1])
+            known = self._settle(sql, tuple([_KINDS[of] for of in key[1]]))
             self._remember(key, known)
         else:
             self._known.move_to_end(key)
@@ -110,7 +113,7 @@ class Translator:
                 self._hints.popitem(last=False)
         if hints:
             kinds = tuple(hints.get(slot, kind) if kind is Kind.NULL else kind for slot, kind in enumerate(kinds))
-            shared = self._known.get((sql, kinds))
+            shared = self._known.get((sql, tuple([_TYPES.get(kind, kind) for kind in kinds])))
             if shared is not None:
                 return shared
         return translate(sql, self.catalog, kinds)
@@ -129,7 +132,7 @@ class Translator:
             return {}
         return context.hints
 
-    def _remember(self, key: tuple[str, tuple[Kind, ...]], translation: Translation) -> None:
+    def _remember(self, key: _Known, translation: Translation) -> None:
         self._known[key] = translation
         if len(self._known) > self._size:
             self._known.popitem(last=False)
