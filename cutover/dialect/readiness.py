@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import structlog
 
 from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.rehearsal import Rehearsed
 from cutover.errors import CutoverError
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
@@ -22,6 +23,12 @@ invalid: SQLite refuses it as well, so nothing is lost by the switch."""
 _log = structlog.get_logger(__name__)
 _KINDS = (StatementKind.READ, StatementKind.WRITE)
 _PAUSE = 0.2
+_COMBINATIONS = 64
+"""Combinations of classes of arguments that one text is rehearsed with."""
+_WORST_FIRST: tuple[Status, ...] = ("failing", "refused", "ready", "invalid")
+
+Classes = tuple[object, ...]
+"""Of the arguments of one execution; a name stands before the class of what was given by name."""
 
 
 @dataclass(slots=True)
@@ -33,10 +40,18 @@ class _Entry:
     status: Status = "unseen"
     translation: str | None = None
     reason: str | None = None
-    sample: Statement | None = None
-    """The statement as first sent, each argument replaced by one of its class: no data is kept."""
+    samples: dict[Classes, Statement | None] = field(default_factory=dict)
+    """The statement with each combination of classes of arguments that it was sent with; no data is kept."""
     generation: int = 0
     """The schema it was rehearsed against."""
+
+
+def _classes(statement: Statement) -> Classes:
+    """What one execution was sent with: a statement that is ready for numbers may not be for text."""
+    if not statement.named:
+        return tuple(map(type, statement.args))
+    named = [part for name, value in statement.named for part in (name, type(value))]
+    return (*map(type, statement.args), *named)
 
 
 def _blank(statement: Statement) -> Statement | None:
@@ -69,6 +84,15 @@ class StatementRegistry:
             if entry is None:
                 return
         entry.count += 1
+        if (statement.args or statement.named) and _classes(statement) not in entry.samples:
+            self._met_otherwise(entry, statement)
+
+    def _met_otherwise(self, entry: _Entry, statement: Statement) -> None:
+        """It came with arguments of classes that it was not rehearsed with, so what is known of it does not hold."""
+        if len(entry.samples) < _COMBINATIONS:
+            entry.samples[_classes(statement)] = _blank(statement)
+            entry.status, entry.generation = "unseen", 0
+            self._new.set()
 
     def _add(self, statement: Statement) -> _Entry | None:
         sql = statement.sql
@@ -77,7 +101,7 @@ class StatementRegistry:
         if len(self._entries) >= self._limit:
             self._beyond += 1
             return None
-        entry = self._entries[sql] = _Entry(sql, sample=_blank(statement))
+        entry = self._entries[sql] = _Entry(sql, samples={_classes(statement): _blank(statement)})
         self._new.set()
         return entry
 
@@ -114,16 +138,19 @@ class StatementRegistry:
         return [entry for entry in self._entries.values() if entry.generation != generation]
 
     async def _rehearse(self, executor: PostgresExecutor, entry: _Entry) -> None:
+        met = tuple(entry.samples.values())
+        generation = executor.dialect.generation
         try:
-            found = await executor.rehearsal.rehearse(entry.sql, entry.sample)
+            tried = [await executor.rehearsal.rehearse(entry.sql, sample) for sample in met]
+            found = min(tried, key=lambda one: _WORST_FIRST.index(one.status))
         except CutoverError:
             raise
         except Exception:  # noqa: BLE001  # a defect of ours
             _log.exception("A statement could not be rehearsed")
-            entry.status, entry.translation, entry.reason = "failing", None, "its translation met a defect; see the log"
-        else:
+            found = Rehearsed("failing", reason="its translation met a defect; see the log")
+        if len(met) == len(entry.samples):  # otherwise it came with others meanwhile, and its turn comes again
             entry.status, entry.translation, entry.reason = found.status, found.translation, found.reason
-        entry.generation = executor.dialect.generation
+            entry.generation = generation
 
     def _count(self) -> None:
         for status in ("unseen", "ready", "refused", "failing", "invalid"):

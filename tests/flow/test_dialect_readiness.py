@@ -53,6 +53,43 @@ async def test_arguments_count_by_the_class_they_were_seen_with(both: World) -> 
     assert "2024" not in str(registry.rows())
 
 
+async def test_arguments_of_another_class_are_rehearsed_again(both: World) -> None:
+    sql = "SELECT id FROM users WHERE n = ?"
+    registry = StatementRegistry(Metrics("test"))
+    task = asyncio.create_task(registry.run(lambda: both.executor))
+    try:
+        for value in (1, "x", None, 1.5, 2, "y"):
+            registry.seen(Statement(sql, (value,)))
+            async with asyncio.timeout(10):
+                while registry.summary()["unseen"]:
+                    await asyncio.sleep(0.01)
+            assert registry.summary()["ready"] == 1
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    assert [(row["status"], row["count"]) for row in registry.rows()] == [("ready", 6)]
+
+
+async def test_a_statement_is_only_as_ready_as_with_its_worst_arguments(both: World) -> None:
+    async with both.executor._connections.lend() as native:
+        await native.execute("ALTER TABLE bare DROP COLUMN a CASCADE")
+    sql = "SELECT a FROM bare WHERE a = ?"
+    registry = StatementRegistry(Metrics("test"))
+    registry.seen(Statement(sql, named=((":a", 1),)))
+    registry.seen(Statement(sql, (1,)))
+    registry.seen(Statement(sql, ("x",)))
+    assert registry.summary()["unseen"] == 1
+    task = asyncio.create_task(registry.run(lambda: both.executor))
+    try:
+        async with asyncio.timeout(10):
+            while registry.summary()["unseen"]:
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+    assert registry.summary()["failing"] == 1
+
+
 async def test_each_status(both: World) -> None:
     async with both.executor._connections.lend() as native:
         await native.execute("ALTER TABLE bare DROP COLUMN a CASCADE")
