@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cutover.dialect.readiness import StatementRegistry
+from cutover.dialect.rehearsal import Rehearsed
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
 from tests.flow.dialect_world import World, world
@@ -58,8 +59,9 @@ async def test_arguments_of_another_class_are_rehearsed_again(both: World) -> No
     registry = StatementRegistry(Metrics("test"))
     task = asyncio.create_task(registry.run(lambda: both.executor))
     try:
-        for value in (1, "x", None, 1.5, 2, "y"):
+        for value, other in ((1, True), ("x", True), (None, True), (1.5, True), (2, False), ("y", False)):
             registry.seen(Statement(sql, (value,)))
+            assert registry.summary()["unseen"] == other
             async with asyncio.timeout(10):
                 while registry.summary()["unseen"]:
                     await asyncio.sleep(0.01)
@@ -71,23 +73,26 @@ async def test_arguments_of_another_class_are_rehearsed_again(both: World) -> No
 
 
 async def test_a_statement_is_only_as_ready_as_with_its_worst_arguments(both: World) -> None:
-    async with both.executor._connections.lend() as native:
-        await native.execute("ALTER TABLE bare DROP COLUMN a CASCADE")
-    sql = "SELECT a FROM bare WHERE a = ?"
     registry = StatementRegistry(Metrics("test"))
-    registry.seen(Statement(sql, named=((":a", 1),)))
-    registry.seen(Statement(sql, (1,)))
-    registry.seen(Statement(sql, ("x",)))
-    assert registry.summary()["unseen"] == 1
-    task = asyncio.create_task(registry.run(lambda: both.executor))
-    try:
-        async with asyncio.timeout(10):
-            while registry.summary()["unseen"]:
-                await asyncio.sleep(0.01)
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-    assert registry.summary()["failing"] == 1
+    for value in (1, b"x", 2):
+        registry.seen(Statement("SELECT sum(n + ?) FROM users", (value,)))
+    tried: list[Statement | None] = []
+    real = both.executor.rehearsal
+
+    class Tries:
+        async def ready(self) -> None:
+            await real.ready()
+
+        async def rehearse(self, sql: str, sample: Statement | None) -> Rehearsed:
+            tried.append(sample)
+            blob = sample is not None and isinstance(sample.args[0], bytes)
+            return Rehearsed("refused", reason="a blob") if blob else Rehearsed("ready")
+
+    both.executor.rehearsal = Tries()  # type: ignore[assignment]  # says what is wanted
+    registry._executor = lambda: both.executor
+    assert await registry.rehearse()
+    assert [sample.args for sample in tried if sample] == [(0,), (b"",)]
+    assert [(row["status"], row["reason"]) for row in registry.rows()] == [("refused", "a blob")]
 
 
 async def test_each_status(both: World) -> None:
