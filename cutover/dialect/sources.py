@@ -116,7 +116,8 @@ class Sources:
         before, right = Scope(sources=scope.sources[:earlier]), scope.sources[earlier:]
         using = [name.name for name in join.args.get("using") or []]
         if method == "NATURAL":
-            names = {column.name.lower(): column.name for source in right for column in source.columns}
+            seen = [column for source in right for column in source.columns if not column.hidden]
+            names = {column.name.lower(): column.name for column in seen}
             using = [name for name in names.values() if before.columns(name)]
         test = self._using(using, before, right, side) if using else None
         for source in right:

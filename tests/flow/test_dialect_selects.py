@@ -75,6 +75,30 @@ async def test_joins(both: World) -> None:
     await all_same(both, JOINS)
 
 
+KEYLESS = """
+CREATE TABLE one (a INTEGER, b INTEGER);
+CREATE TABLE two (b INTEGER, c INTEGER);
+CREATE TABLE three (c INTEGER, d INTEGER);
+"""
+
+
+async def test_natural_joins_do_not_share_hidden_rowids(postgres_url: str) -> None:
+    data = (
+        "INSERT INTO one VALUES (1, 11), (2, 22), (3, 33)",
+        "INSERT INTO two VALUES (11, 111), (33, 333), (44, 444)",
+        "INSERT INTO three VALUES (111, 1111), (444, 4444)",
+    )
+    async with world(postgres_url, KEYLESS, data=data) as both:
+        await all_same(
+            both,
+            [
+                "SELECT * FROM one NATURAL JOIN two NATURAL LEFT OUTER JOIN three",
+                "SELECT * FROM one NATURAL JOIN two",
+                "SELECT * FROM two NATURAL FULL JOIN three",
+            ],
+        )
+
+
 REFUSED = [
     "SELECT * FROM a FULL JOIN b ON a.x > b.x",
     'SELECT max("max(x)") FROM (SELECT max(x) FROM a)',
