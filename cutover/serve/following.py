@@ -201,9 +201,9 @@ class Follower:
         state.record = state.record.without(names)
         await self._postgres.record(state.record.dump())
         await self._sqlite.forget_progress([each.name for each in todo if each.kind == "table"])
-        crash_point("follow.wanted")
+        crash_point("follow.front.noted")
         await self._sqlite.take_schema_over(todo)
-        crash_point("follow.taken_over")
+        crash_point("follow.front.taken")
         self._made |= {each.name for each in todo if each.kind == "table" and each.sql}
         state.done += [_told(each) for each in todo]
         await self._read_again(state)

@@ -42,6 +42,7 @@ AREAS: dict[str, Directions] = {
     "backfill": {way: (f"copy-{way}", f"copy-{way}-at-once") for way in ("first", "to-postgres", "to-sqlite")},
     "mirror": {"to-postgres": ("write-to-sqlite",), "to-sqlite": ("write-to-postgres",)},
     "follow": {"to-postgres": ("alter-sqlite",), "to-sqlite": ("alter-postgres",)},
+    "follow.front": {"to-sqlite": ("alter-front",)},
     "group": {"sqlite": ("write-to-sqlite",)},
     "translated": {"postgres": ("write-to-postgres",)},
     "switch": {"promote": ("promote",), "demote": ("demote",)},

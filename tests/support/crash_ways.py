@@ -252,6 +252,23 @@ def altering(phase: str) -> Act:
     return act
 
 
+def altering_by_front_door() -> Act:
+    """The same migration through the front door, as one transaction."""
+
+    async def act(run: Run) -> None:
+        await run.service.up("promoted")
+        script = (
+            "BEGIN; ALTER TABLE accounts ADD COLUMN note TEXT DEFAULT 'none'; "
+            "CREATE TABLE extra(id BIGINT PRIMARY KEY, body TEXT); COMMIT"
+        )
+        body = {"baton": None, "requests": [{"type": "sequence", "sql": script}, {"type": "close"}]}
+        # The kill may come before the answer.
+        await ignored(run.service.request("POST", run.service.front + "/v3/pipeline", body))
+        await until_killed(run)
+
+    return act
+
+
 async def _carried(run: Run) -> None:
     """The same columns and rows on both sides."""
 
@@ -276,6 +293,7 @@ async def _carried(run: Run) -> None:
 WAYS: dict[str, Way] = {
     "alter-sqlite": Way("shadowing", crashing(altering("shadowing")), _carried),
     "alter-postgres": Way("promoted", crashing(altering("promoted")), _carried),
+    "alter-front": Way("promoted", crashing(altering_by_front_door()), _carried),
     **copies("new", copying_first),
     **copies("shadowing", copying_again("shadowing")),
     **copies("promoted", copying_again("promoted")),
