@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from cutover.model.table import Column, ForeignKey, Table, Tables
-from cutover.schema.sqlite_schema import SqliteTable, read_sqlite_schema
+from cutover.schema.sqlite_schema import ROWID, SqliteTable, read_sqlite_schema
 
 _TYPES = {
     "INTEGER": "bigint",
@@ -17,9 +17,9 @@ _TYPES = {
 
 
 def mapped(connection: sqlite3.Connection, types: dict[str, str] | None = None) -> Tables:
-    """Every table of the file with a primary key; `types` gives target types of columns by "table.column"."""
+    """Every table of the file that declares a primary key; `types` gives target types of columns by "table.column"."""
     schema = read_sqlite_schema(connection)
-    return tuple(_mapped(table, types or {}) for table in schema.tables if table.primary_key)
+    return tuple(_mapped(table, types or {}) for table in schema.tables if table.primary_key not in ((), (ROWID,)))
 
 
 def _mapped(table: SqliteTable, types: dict[str, str]) -> Table:
