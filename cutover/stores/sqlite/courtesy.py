@@ -18,7 +18,7 @@ from cutover import clock
 class Courtesy:
     """Who is in a transaction that has only read, and whether a write of ours is under way."""
 
-    def __init__(self, patience: float = 5.0) -> None:
+    def __init__(self, patience: float = 1.0) -> None:
         """`patience`: seconds that a write of ours waits for such transactions; there may always be one."""
         self._patience = patience
         self._open = 0

@@ -40,8 +40,8 @@ _log = get_logger("sqlite")
 _ANCHOR_TIMEOUT = 1.0
 """Seconds to get the write lock for the audit log's anchor, which the next record moves anyway."""
 
-_ANCHOR_PATIENCE = 1.5
-"""Seconds that it waits for transactions that have read; whoever writes a record waits a little longer."""
+_ANCHOR_PATIENCE = 0.5
+"""Seconds that it waits for transactions that have read: a switch may wait for it."""
 
 _MOST_PASSED_OVER = 10_000
 """Entries that are mirrored and still in the log."""
