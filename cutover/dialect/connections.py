@@ -40,6 +40,22 @@ class Connections:
         self._store = store
         self._serializable: tuple[object, bool] | None = None
         self._lent: set[Connection] = set()
+        self.turn = asyncio.Lock()
+        """Held by the one interactive transaction that may write, as SQLite has only one."""
+        self._again = asyncio.Lock()
+
+    @asynccontextmanager
+    async def place(self, attempt: int, *, writes: bool) -> AsyncIterator[None]:
+        """When self-contained work may be tried: not amid an interactive transaction that writes, which would have to
+        begin again; and what met others before, one after the other, so that each comes to its end."""
+        if writes and self.turn.locked():
+            async with self.turn:
+                pass
+        if not attempt:
+            yield
+            return
+        async with self._again:
+            yield
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
@@ -108,7 +124,7 @@ class Connections:
             return prepared.answered or StatementResult()
         for attempt in range(ATTEMPTS):
             await pause(attempt)
-            async with self.lend() as connection:
+            async with self.place(attempt, writes=prepared.translation.writes), self.lend() as connection:
                 try:
                     return await self._run_alone(connection, prepared, memory)
                 except Conflict:

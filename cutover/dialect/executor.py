@@ -19,7 +19,7 @@ from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, StatementResult, Step, holds
 from cutover.model.table import Tables
-from cutover.schema.batches import Route, route
+from cutover.schema.batches import Route, route, writes
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.settings import Settings
 from cutover.stores.sqlite.connection import settled
@@ -147,11 +147,12 @@ class PostgresExecutor:
         """A whole transaction, repeated while it meets others: nothing of it is left behind when it does."""
         for attempt in range(ATTEMPTS):
             await pause(attempt)
-            session = self.session()
-            try:
-                result = await session.closed_batch(steps)
-            finally:
-                await session.close()
+            session = PostgresSession(self._connections, transaction_timeout=self._timeout, queues=False)
+            async with self._connections.place(attempt, writes=writes(steps)):
+                try:
+                    result = await session.closed_batch(steps)
+                finally:
+                    await session.close()
             if not session.conflicted:
                 break
         return result

@@ -27,8 +27,16 @@ class PostgresSession:
     after the error would each commit on its own.
     """
 
-    def __init__(self, connections: Connections, *, transaction_timeout: float, read_only: bool = False) -> None:
+    def __init__(
+        self, connections: Connections, *, transaction_timeout: float, read_only: bool = False, queues: bool = True
+    ) -> None:
+        """`queues`: transactions that write wait for each other from their beginning, as SQLite's do; otherwise they
+        may meet, and one of them is to be repeated."""
         self._connections = connections
+        self._queues = queues
+        self._has_turn = False
+        self._opening = False
+        """BEGIN was said, and nothing since: the transaction takes a connection, and maybe the turn, when it must."""
         self._read_only = read_only
         self._timeout = transaction_timeout
         self._lock = asyncio.Lock()
@@ -44,7 +52,7 @@ class PostgresSession:
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open, or waits for its ROLLBACK."""
-        return self._transaction is not None or self._doomed is not None
+        return self._opening or self._transaction is not None or self._doomed is not None
 
     @property
     def writing(self) -> bool:
@@ -157,6 +165,14 @@ class PostgresSession:
         raise AssertionError  # _doom raises
 
     async def _in_its_place(self, statement: Statement, shape: Shape) -> StatementResult:
+        if self._opening and shape.kind in (StatementKind.COMMIT, StatementKind.ROLLBACK):
+            self._opening = False
+            return StatementResult()
+        if self._opening and shape.kind not in _BEGINS:
+            await self._open(shape)
+        return await self._opened(statement, shape)
+
+    async def _opened(self, statement: Statement, shape: Shape) -> StatementResult:
         transaction = self._transaction
         if shape.kind in _BEGINS:
             await self._begin(shape)
@@ -173,14 +189,7 @@ class PostgresSession:
         elif shape.kind is StatementKind.ROLLBACK_TO:
             await self._named(_savepoint_name(statement.sql)).rollback_to(_savepoint_name(statement.sql))
         elif transaction is not None:
-            try:
-                result = await transaction.run(statement, self._memory)
-            except StatementError as error:
-                if error.code == "SQLITE_CONSTRAINT" and prepare(statement.sql, frozenset()).conflict == "ROLLBACK":
-                    await self._end()
-                raise
-            self._watch()
-            return result
+            return await self._within(transaction, statement)
         elif not self._foreign_keys or await self._connections.changes(statement.sql):
             return await self._one(statement)
         else:
@@ -211,6 +220,16 @@ class PostgresSession:
             return result
         raise busy("the statement met others each time it was tried.")
 
+    async def _within(self, transaction: Transaction, statement: Statement) -> StatementResult:
+        try:
+            result = await transaction.run(statement, self._memory)
+        except StatementError as error:
+            if error.code == "SQLITE_CONSTRAINT" and prepare(statement.sql, frozenset()).conflict == "ROLLBACK":
+                await self._end()
+            raise
+        self._watch()
+        return result
+
     def _state(self, shape: Shape) -> StatementResult | None:
         """PRAGMA foreign_keys, which belongs to the stream; within a transaction setting it does nothing."""
         if shape.pragma != "foreign_keys":
@@ -222,13 +241,37 @@ class PostgresSession:
         return StatementResult()
 
     async def _begin(self, shape: Shape) -> None:
-        if self._transaction is not None:
+        if self._opening or self._transaction is not None:
             raise StatementError("cannot start a transaction within a transaction", "SQLITE_UNKNOWN")
-        self._transaction = await Transaction.begin(
-            self._connections, read_only=self._read_only, foreign_keys=self._foreign_keys
-        )
+        if self._queues and shape.kind is not StatementKind.BEGIN_WRITE:
+            self._opening = True
+        else:
+            await self._open(shape)
+
+    async def _open(self, shape: Shape) -> None:
+        """Begin: for a statement that writes, when whoever writes before has ended, to see what that did."""
+        self._opening = False
+        if shape.kind in (StatementKind.BEGIN_WRITE, StatementKind.WRITE, StatementKind.DDL):
+            await self._take_turn()
+        try:
+            self._transaction = await Transaction.begin(
+                self._connections, read_only=self._read_only, foreign_keys=self._foreign_keys
+            )
+        finally:
+            if self._transaction is None:
+                self._give_turn()
         self._transaction.writing = shape.kind is StatementKind.BEGIN_WRITE
         self._watch()
+
+    async def _take_turn(self) -> None:
+        if self._queues and not self._has_turn:
+            await self._connections.turn.acquire()
+            self._has_turn = True
+
+    def _give_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._connections.turn.release()
 
     async def _savepoint(self, name: str) -> None:
         if self._transaction is None:
@@ -254,6 +297,7 @@ class PostgresSession:
                 raise unknown_outcome() from None
             return
         self._transaction = None
+        self._give_turn()
 
     async def _doom(self, error: StatementError | None, *, raising: bool = True) -> None:
         await self._end()
@@ -263,9 +307,13 @@ class PostgresSession:
 
     async def _end(self) -> None:
         self._quiet()
+        self._opening = False
         transaction, self._transaction = self._transaction, None
-        if transaction is not None:
-            await transaction.abandon()
+        try:
+            if transaction is not None:
+                await transaction.abandon()
+        finally:
+            self._give_turn()
 
     def _required(self, verb: str) -> Transaction:
         if self._transaction is None:

@@ -319,3 +319,27 @@ async def test_a_read_only_session_is_held_to_it_by_postgres(both: World) -> Non
     await session.sequence("ROLLBACK")
     await session.close()
     assert await balances(both) == {"a": 100, "b": 100}
+
+
+async def test_transactions_that_write_wait_for_each_other(both: World) -> None:
+    """Each sees what those before it did, and none has to begin again."""
+    await both.same("UPDATE accounts SET balance = 0 WHERE id = 1")
+    count = 12
+
+    async def add(begin: str) -> None:
+        session = both.executor.session()
+        for sql in (begin, "UPDATE accounts SET balance = balance + 1 WHERE id = 1"):
+            await session.execute(Statement(sql))
+        age = (await session.execute(Statement("SELECT balance FROM accounts WHERE id = 1"))).rows[0][0]
+        await session.execute(Statement("UPDATE accounts SET balance = ? WHERE id = 1", (int(str(age)) + 1,)))
+        await session.execute(Statement("COMMIT"))
+        await session.close()
+
+    async def alone() -> None:
+        result = await both.executor.run([Step(Statement("UPDATE accounts SET balance = balance + 1 WHERE id = 1"))])
+        assert result.errors == [None]
+
+    begins = [add("BEGIN IMMEDIATE" if at % 2 else "BEGIN") for at in range(count)]
+    await asyncio.gather(*begins, *(alone() for _ in range(count)))
+    found = await both.on_postgres("SELECT balance FROM accounts WHERE id = 1")
+    assert found.rows == [(3 * count,)]
