@@ -167,7 +167,7 @@ class Plan:
                 self._add_column(table, after, before, name)
 
     def _add_column(self, table: Table, after: SqliteTable, before: SqliteTable, name: str) -> None:
-        fresh, ddl = self._fresh(after), Ddl()
+        fresh, ddl = self._fresh(after), Ddl(helpers=True)
         text = ddl.added_column(fresh, after, name)
         for finding in ddl.findings:
             _demand_carried(finding.code, finding.message)
@@ -208,7 +208,7 @@ class Plan:
     def _create_index(self, own: SqliteTable, one: SchemaObject) -> None:
         index = next(each for each in own.indexes if each.name.lower() == one.name.lower())
         taken = {index.name for table in self.target.tables for index in table.indexes}
-        ddl = Ddl(taken={*taken, *self.target.others, *(table.name for table in self.target.tables)})
+        ddl = Ddl(taken={*taken, *self.target.others, *(table.name for table in self.target.tables)}, helpers=True)
         text = ddl.added_index(self._mapped(own.name), index)
         for finding in ddl.findings:
             _demand_carried(finding.code, finding.message)
@@ -244,7 +244,7 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema)
                 each.parent == parent.target and each.columns == mine for each in there.foreign_keys
             ):
                 continue
-            ddl = Ddl()
+            ddl = Ddl(helpers=True)
             ddl.add_foreign_key(by_name[own.name], parent, key)
             yield f"{ddl.foreign_keys[0]} NOT VALID"
 

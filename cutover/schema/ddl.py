@@ -32,6 +32,8 @@ class Ddl:
     findings: list[Finding] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     """Names in use in the target schema, which indexes share with tables."""
+    helpers: bool = False
+    """Whether the functions of schema `cutover` are there, and may be called in constraints."""
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -109,7 +111,7 @@ class Ddl:
     def _checks(self, table: Table, checks: tuple[str, ...], columns: dict[str, Column]) -> Iterator[str]:
         for check in checks:
             try:
-                yield f"CHECK ({translate(check, columns, condition=True)})"
+                yield f"CHECK ({translate(check, columns, condition=True, helpers=self.helpers)})"
             except Untranslatable:
                 self._left_out(table, "check constraint", check)
 

@@ -245,6 +245,7 @@ class _Mapper:
     def _ddl(self) -> Ddl:
         existing = self.target
         ddl = Ddl(taken={*existing.others, *(table.name for table in existing.tables)} if existing else set())
+        ddl.helpers = self.born
         new = [self.mapped[name] for name in sorted(self.mapped) if name not in self.adopted]
         ddl.taken |= {table.target for table in new}
         for table in new:

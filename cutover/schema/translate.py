@@ -34,12 +34,13 @@ _DIVISIONS = {"Div": "/", "Mod": "%"}
 _RANDOM_HEX = "encode(sha256(gen_random_uuid()::text::bytea), 'hex')"
 
 
-def translate(sql: str, columns: Mapping[str, Column], *, condition: bool) -> str:
+def translate(sql: str, columns: Mapping[str, Column], *, condition: bool, helpers: bool = False) -> str:
     """`sql` in Postgres's dialect; `columns` by lower-case source name. Raises `Untranslatable`.
 
-    With `condition` the result is boolean, else a value of the kind that SQLite would give.
+    With `condition` the result is boolean, else a value of the kind that SQLite would give. `helpers`: the functions of
+    schema `cutover` are there and may be called.
     """
-    part = _parse(sql, columns, default=False)
+    part = _parse(sql, columns, default=False, helpers=helpers)
     if condition:
         return condition_of(part).sql
     return plain(part).sql
@@ -57,19 +58,20 @@ def translate_call(sql: str) -> tuple[str, str]:
     return part.sql, part.kind
 
 
-def _parse(sql: str, columns: Mapping[str, Column], *, default: bool) -> Part:
+def _parse(sql: str, columns: Mapping[str, Column], *, default: bool, helpers: bool = False) -> Part:
     import sqlglot
     from sqlglot.errors import SqlglotError
 
     try:
-        return _Translator(columns, default=default).part(sqlglot.parse_one(sql, dialect="sqlite"))
+        return _Translator(columns, default=default, helpers=helpers).part(sqlglot.parse_one(sql, dialect="sqlite"))
     except (SqlglotError, RecursionError):
         raise Untranslatable(sql) from None
 
 
 class _Translator:
-    def __init__(self, columns: Mapping[str, Column], *, default: bool) -> None:
+    def __init__(self, columns: Mapping[str, Column], *, default: bool, helpers: bool) -> None:
         self._columns = columns
+        self._helpers = helpers
         self._default = default
 
     def part(self, node: exp.Expr) -> Part:
@@ -262,6 +264,8 @@ class _Translator:
             part = self.part(node.expressions[0])
             if part.kind == "json":
                 return Part(f"(CASE WHEN {part.sql} IS NOT NULL THEN true END)", "bool")
+            if part.kind == "text" and self._helpers:
+                return Part(f"(cutover.json_valid({part.sql}) = 1)", "bool")
         raise Untranslatable(node.sql("sqlite"))
 
     # -- defaults alone --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tests.support import node
 from tests.support.service import Service
 
 HERE = Path(__file__).parent
+PRIMARY = os.environ.get("CUTOVER_TEST_PRIMARY", "sqlite")
 LONGEST = 120
 """Seconds for a whole scenario; each takes a few."""
 
@@ -45,6 +46,7 @@ class Door:
     def _run(self, command: Sequence[str], scenario: str, kind: str, path: str = "") -> Told:
         prefix = f"{scenario}_{kind}_"
         environment = {"DOOR_URL": f"{kind}://{self.place}", "DOOR_KIND": kind, "DOOR_TOKEN": self.token}
+        environment["DOOR_PRIMARY"] = PRIMARY
         done = subprocess.run(
             command,
             env=os.environ | environment | {"TABLE_PREFIX": prefix, "PYTHONPATH": path},

@@ -178,3 +178,9 @@ async def test_two_streams_make_the_same_table(ddl: World) -> None:
     for other in others:
         await other.close()
     assert (await ddl.on_postgres("SELECT * FROM race")).rows == []
+
+
+async def test_checks_may_call_what_postgres_has_no_like_of(ddl: World) -> None:
+    await ddl.same('CREATE TABLE t (a TEXT NOT NULL CHECK ((JSON_VALID("a") OR "a" IS NULL)))')
+    await ddl.same("INSERT INTO t VALUES ('{\"x\": [1]}'), ('null')")
+    await ddl.same_error("INSERT INTO t VALUES ('{')")

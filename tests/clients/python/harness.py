@@ -33,6 +33,8 @@ TEXTS = [
         "x" * 100_000,
     ),
 ]
+if os.environ.get("DOOR_PRIMARY") == "postgres":  # which has no such character
+    TEXTS = [text for text in TEXTS if "\0" not in text]
 INTEGERS = [0, 1, -1, 2**31, -(2**31) - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63)]
 FLOATS = [0.0, 0.1, -1.5, 2.0**53, 1e-7, 1e21, 5e-324, 1.7976931348623157e308, -1.7976931348623157e308]
 LARGE = bytes(at * at % 251 for at in range(1 << 20))
