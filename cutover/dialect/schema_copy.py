@@ -107,6 +107,7 @@ def _filled(statements: Sequence[str]) -> sqlite3.Connection:
         except sqlite3.Error:  # a module that is not here; what needs it is refused when it is used
             continue
     db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA temp.table_info('')")  # EXPLAIN of a question about temp fails until it was opened
     return db
 
 

@@ -15,6 +15,7 @@ _OPERANDS_FOLLOW = frozenset(
     {"SELECT", "DISTINCT", "ALL", "FROM", "WHERE", "HAVING", "ON", "BY", "LIMIT", "OFFSET", "SET", "RETURNING", "CASE",
      "WHEN", "THEN", "ELSE", "AND", "OR", "NOT", "BETWEEN", "IN", "LIKE", "GLOB", "ESCAPE", "IS"}
 )  # fmt: skip
+_OF_SCHEMA = ("sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema", "sqlite_sequence")
 _DEEPEST = 200
 """Parentheses within each other. SQLite's parser ends at some 90, and a compiled parser knows no limit of its own."""
 
@@ -75,7 +76,7 @@ def _joined(parts: list[str], run: list[Token]) -> list[str]:
 def _asks_schema(token: Token) -> bool:
     name = token.text.lower().strip('"`[]')
     return token.type in ("word", "quoted") and (
-        name in ("sqlite_master", "sqlite_schema", "sqlite_sequence") or name.startswith("pragma_")
+        name in _OF_SCHEMA or name.startswith("pragma_")
     )
 
 

@@ -41,6 +41,8 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
 READS = [
     "SELECT * FROM authors ORDER BY id",
     "SELECT name, age FROM authors ORDER BY age, name DESC",
+    'PRAGMA main.table_xinfo("authors")',
+    'PRAGMA temp.table_info("authors")',
     "SELECT name FROM authors ORDER BY age DESC, id LIMIT 2",
     "SELECT name FROM authors ORDER BY name COLLATE NOCASE, id",
     "SELECT name AS n FROM authors ORDER BY n",
