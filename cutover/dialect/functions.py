@@ -208,16 +208,20 @@ def _typeof(_: Expressions, arguments: list[Typed]) -> Typed:
 
 def _date(name: str, kind: Kind = Kind.TEXT) -> _Function:
     def build(_: Expressions, arguments: list[Typed]) -> Typed:
-        if any(value(argument).kind in NUMBERS for argument in arguments):
-            raise Refused(f"{name}() of a number")
-        given = [_node(text(argument)) for argument in arguments] or [exp.Literal.string("now")]
+        given = [_moment(argument) for argument in arguments] or [exp.Literal.string("now")]
         return Typed(helper(name, *given), kind)
 
     return build
 
 
+def _moment(argument: Typed) -> exp.Expr:
+    """A point in time or a modifier. Numbers are told apart from dates by their text, with all their digits."""
+    inner = value(argument)
+    return cast(inner.node, "TEXT") if inner.kind in NUMBERS else _node(text(inner))
+
+
 def _strftime(_: Expressions, arguments: list[Typed]) -> Typed:
-    given = [_node(text(argument)) for argument in arguments]
+    given = [_node(text(arguments[0])), *map(_moment, arguments[1:])]
     return Typed(helper("strftime", *given, *([exp.Literal.string("now")] if len(given) == 1 else [])), Kind.TEXT)
 
 

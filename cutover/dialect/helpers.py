@@ -12,13 +12,14 @@ from asyncpg.pool import PoolConnectionProxy
 
 AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 _LOCK = 0x637574
+_FILES = ("helpers.sql", "dynamic.sql", "dates.sql")
 
 
 @cache
 def helpers_sql() -> str:
-    """The text of `helpers.sql` and of what builds on it."""
+    """The text of all files, each after what it builds on."""
     folder = files("cutover.dialect")
-    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in ("helpers.sql", "dynamic.sql"))
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in _FILES)
 
 
 async def install_helpers(connection: AnyConnection) -> None:

@@ -75,9 +75,7 @@ def _joined(parts: list[str], run: list[Token]) -> list[str]:
 
 def _asks_schema(token: Token) -> bool:
     name = token.text.lower().strip('"`[]')
-    return token.type in ("word", "quoted") and (
-        name in _OF_SCHEMA or name.startswith("pragma_")
-    )
+    return token.type in ("word", "quoted") and (name in _OF_SCHEMA or name.startswith("pragma_"))
 
 
 def _word(run: list[Token], at: int) -> str:
