@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from cutover.errors import SchemaError
-from cutover.model.table import Column
+from cutover.model.table import Column, UniqueIndex
 from cutover.schema.codecs import FITTING, base_of, codec_for
 from cutover.schema.findings import Finding
 from cutover.schema.postgres_schema import PostgresColumn, PostgresTable
@@ -71,7 +71,7 @@ def match_columns(match: Match, histograms: Histograms, *, born: bool = False) -
     given = {name.lower(): each for name, each in match.settings.columns.items()}
     for column in match.source.columns:
         chosen = given.get(column.name.lower(), ColumnSettings())
-        if column.hidden and not _takes_rowid(match):
+        if column.hidden and not _takes_rowid(match, born=born):
             continue
         if chosen.ignore:
             match.says("column_ignored", "The configuration leaves this column out.", column=column.name, warns=True)
@@ -85,9 +85,16 @@ def match_columns(match: Match, histograms: Histograms, *, born: bool = False) -
         _unmatched(match, match.target)
 
 
-def _takes_rowid(match: Match) -> bool:
-    """Whether the hidden rowid is the key: there is none in the configuration, and Postgres has a place for it."""
-    return not match.settings.key and (match.target is None or match.target.column(ROWID) is not None)
+def _takes_rowid(match: Match, *, born: bool) -> bool:
+    """Whether the hidden rowid is the key: there is none in the configuration, and Postgres has a place for it.
+
+    An index that tells the rows apart goes before, but not in a table that was just born: it may go again.
+    """
+    if match.settings.key:
+        return False
+    if match.target is not None:
+        return match.target.column(ROWID) is not None
+    return born or not any(_tells_apart(match.source, index) for index in match.source.unique)
 
 
 def _create(
@@ -258,11 +265,10 @@ def choose_key(match: Match) -> tuple[str, ...]:
     if source.primary_key and not hidden:
         return _usable(match, source.primary_key)
     for index in sorted(source.unique, key=lambda index: (len(index.columns), index.name)):
-        columns = [source.column(name) for name in index.columns if name is not None]
-        if index.partial or len(columns) != len(index.columns):
-            continue
-        if all(column and column.not_null and not column.generated and not column.hidden for column in columns):
-            return _usable(match, tuple(column.name for column in columns if column))
+        if _tells_apart(source, index):
+            return _usable(
+                match, tuple(column.name for name in index.columns if name and (column := source.column(name)))
+            )
     match.blocks(
         "no_key",
         "The table has no primary key and no unique index over NOT NULL columns, so its rows cannot be told apart.",
@@ -270,6 +276,13 @@ def choose_key(match: Match) -> tuple[str, ...]:
         "table on Postgres, or set ignore = true.",
     )
     return ()
+
+
+def _tells_apart(source: SqliteTable, index: UniqueIndex) -> bool:
+    columns = [source.column(name) for name in index.columns if name is not None]
+    if index.partial or len(columns) != len(index.columns):
+        return False
+    return all(column and column.not_null and not column.generated and not column.hidden for column in columns)
 
 
 def _configured_key(match: Match) -> tuple[str, ...]:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from tests.support.stateful.model import Model, Outcome
 from tests.support.stateful.program import Way
 from tests.support.stateful.schema import Table, Value, converts
-from tests.support.stateful.statements import Insert, Statement, Truncate
+from tests.support.stateful.statements import Insert, Shift, Statement, Truncate, Update
 from tests.support.stateful.world import World
 
 _TWICE = "meets the same row twice"
+_COMPUTED_KEY = "UPDATE that computes the unique key"
+"""SQLite does it row by row, and its outcome depends on their order."""
 
 
 class Judge:
@@ -76,6 +78,8 @@ class Judge:
         if not self.maybe_postgres:
             return False
         untranslated = real.code == "SQL_NOT_TRANSLATABLE"
+        if untranslated and isinstance(statement, Shift | Update) and real.message.startswith(_COMPUTED_KEY):
+            return True
         if untranslated and getattr(statement, "conflict", "") == "REPLACE":
             return True
         nullable = self.schema.table(statement.table).key == "nullable"
