@@ -108,3 +108,11 @@ CREATE OR REPLACE FUNCTION cutover.substr(x jsonb, start bigint, length bigint D
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'object' THEN cutover.dyn(cutover.substr(cutover.plain_blob(x), start, length))
     ELSE cutover.dyn(cutover.substr(cutover.txt(x), start, length)) END;
+
+-- group_concat(DISTINCT x): each text where it is first met.
+CREATE OR REPLACE FUNCTION cutover.joined(given text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN (
+    SELECT string_agg(item, ',' ORDER BY place) FROM (
+        SELECT item, min(at) AS place FROM unnest(given) WITH ORDINALITY AS all_of_them(item, at)
+        WHERE item IS NOT NULL GROUP BY item) AS firsts
+);

@@ -41,6 +41,9 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
 READS = [
     "SELECT * FROM authors ORDER BY id",
     "SELECT name, age FROM authors ORDER BY age, name DESC",
+    "SELECT group_concat(DISTINCT reader), group_concat(DISTINCT stars) FROM ratings",
+    "SELECT id, lag(id, -1) OVER w, lead(id, 1) OVER w FROM authors WINDOW w AS (ORDER BY id)",
+    "SELECT max(DISTINCT age), min(DISTINCT name), - max(DISTINCT + - 27), sum(DISTINCT age) FROM authors",
     'PRAGMA main.table_xinfo("authors")',
     'PRAGMA temp.table_info("authors")',
     "SELECT name FROM authors ORDER BY age DESC, id LIMIT 2",
