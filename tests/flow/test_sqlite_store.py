@@ -20,7 +20,9 @@ from cutover.errors import (
     StoreError,
     StoreUnavailable,
 )
+from cutover.model.statement import Statement
 from cutover.stores.sqlite.owner import owner_lock_path
+from cutover.stores.sqlite.running import run_statement
 from cutover.stores.sqlite.store import SqliteStore
 from tests.support.sqlite_world import PRIMARY, direct, make, one, served
 
@@ -217,3 +219,15 @@ async def test_a_failed_backup_leaves_no_file(sqlite_path: str, tmp_path: Path) 
         with pytest.raises(StoreError):
             await store.backup(str(tmp_path / "missing" / "copy.db"))
         assert not (tmp_path / "missing").exists()
+
+
+def test_a_pragma_sees_what_another_connection_has_made(sqlite_path: str) -> None:
+    one, other = (sqlite3.connect(sqlite_path, isolation_level=None) for _ in range(2))
+    try:
+        other.execute("CREATE TABLE t (x)")
+        assert run_statement(one, Statement("SELECT * FROM t")).rows == []
+        other.execute("CREATE INDEX i ON t (x)")
+        assert run_statement(one, Statement("PRAGMA index_info(i)")).rows == [(0, 0, "x")]
+    finally:
+        one.close()
+        other.close()

@@ -190,6 +190,7 @@ def _run(
     types: DeclaredTypes | None,
 ) -> StatementResult:
     result = StatementResult()
+    _see_schema(db, shape)
     begin_application()
     try:
         cursor = db.execute(compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
@@ -219,6 +220,12 @@ def _take(cursor: sqlite3.Cursor, result: StatementResult, want_rows: bool) -> N
         raise
 
 
+def _see_schema(db: sqlite3.Connection, shape: Shape) -> None:
+    """A PRAGMA may answer from the schema that its connection saw last: of an index that is new, nothing."""
+    if shape.verb == "PRAGMA" and shape.kind is StatementKind.READ:
+        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+
 def open_query(
     db: sqlite3.Connection, statement: Statement, types: DeclaredTypes | None
 ) -> tuple[sqlite3.Cursor, list[ResultColumn]]:
@@ -229,6 +236,7 @@ def open_query(
         raise refused
     values = bind(shape, statement)
     begin_statement()
+    _see_schema(db, shape)
     begin_application()
     try:
         cursor = db.execute(compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
