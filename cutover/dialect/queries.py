@@ -275,7 +275,10 @@ class Queries:
                 grouping.whole.add(source.alias)
         extremes = [call for call in calls if str(call.this) in ("fn_min", "fn_max")]
         if len(extremes) == 1:
-            argument = self.expressions.plain(extremes[0].expressions[0], scope)
+            written = extremes[0].expressions[0]
+            argument = self.expressions.plain(
+                written.expressions[0] if isinstance(written, exp.Distinct) else written, scope
+            )
             grouping.extreme = (sort_key(argument), str(extremes[0].this) == "fn_max")
         return grouping
 

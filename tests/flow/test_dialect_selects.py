@@ -99,6 +99,16 @@ async def test_natural_joins_do_not_share_hidden_rowids(postgres_url: str) -> No
         )
 
 
+GROUPS = [
+    "SELECT max(DISTINCT - x) FROM a",
+    "SELECT n, min(DISTINCT x + 1) FROM a",
+]
+
+
+async def test_groups(both: World) -> None:
+    await all_same(both, GROUPS)
+
+
 REFUSED = [
     "SELECT * FROM a FULL JOIN b ON a.x > b.x",
     'SELECT max("max(x)") FROM (SELECT max(x) FROM a)',
