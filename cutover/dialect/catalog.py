@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import sqlglot
 from sqlglot import exp
 
+from cutover.dialect.reading import Reader
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import KIND_OF_TARGET, Kind, Refused
 from cutover.model.table import Column, Table, Tables
@@ -24,12 +25,20 @@ class Catalog:
     """Lower-case name → the SELECT it stands for, in SQLite's SQL."""
     sequences: Mapping[str, str | None] = field(default_factory=dict)
     """Table name → the sequence of its automatic key on Postgres, None where it has none."""
+    reading: Reader = field(default=lambda _: None, compare=False)
+    """How SQLite would read for a statement."""
 
     @classmethod
-    def of(cls, tables: Tables, ddl: Iterable[str] = (), sequences: Mapping[str, str | None] | None = None) -> Catalog:
+    def of(
+        cls,
+        tables: Tables,
+        ddl: Iterable[str] = (),
+        sequences: Mapping[str, str | None] | None = None,
+        reading: Reader = lambda _: None,
+    ) -> Catalog:
         """A catalog of mapped tables, with the views found among the CREATE statements of `ddl`."""
         views = dict(filter(None, map(_view, ddl)))
-        return cls({table.name.lower(): table for table in tables}, views, sequences or {})
+        return cls({table.name.lower(): table for table in tables}, views, sequences or {}, reading)
 
     def counts(self, table: Table) -> bool:
         """Whether the statement itself gives automatic keys: one more than the highest."""

@@ -94,11 +94,20 @@ class Compounds:
         query.mixed = any(
             typed.kind is Kind.DYNAMIC and typed.affinity in ("TEXT", *NUMERIC_AFFINITIES) for _, typed in columns
         )
+        if node.args.get("order") is None and scope.reading is not None and not all_rows:
+            self._sorted(node, len(columns))
         if node.args.get("order") is None:
             self.queries.ordering.limit(node, result)
             return query
         places = [self._place(inner(term), written, arms) for term in node.args["order"].expressions]
         return self.ordered(node, query, places)
+
+    def _sorted(self, node: exp.SetOperation, width: int) -> None:
+        """SQLite sorts to find rows that are equal, and so they come out."""
+        last = operations(node)[-1]
+        if not isinstance(last, exp.Union) or last.args.get("distinct", True):
+            terms = [exp.Ordered(this=exp.Literal.number(place), nulls_first=True) for place in range(1, width + 1)]
+            node.set("order", exp.Order(expressions=terms))
 
     def _place(self, term: exp.Expr, written: list[exp.Expr], arms: list[Query]) -> int:
         """The column that a term of ORDER BY means: by number, by name in any arm, or by its expression."""

@@ -114,12 +114,12 @@ class Dialect:
 
     def load(self, tables: Tables, ddl: Sequence[str], sequences: dict[str, str | None]) -> None:
         """Take over a schema that was read."""
-        self.catalog = Catalog.of(tables, ddl, sequences)
-        self._translator = Translator(self.catalog, self._size)
         self._checked.clear()
         if self._copy is not None:
             self._copy.close()
         self._copy = SchemaCopy(ddl)
+        self.catalog = Catalog.of(tables, ddl, sequences, self._copy.reading)
+        self._translator = Translator(self.catalog, self._size)
         self._known = self.tables = tables
         self.ddl = tuple(ddl)
         self.generation += 1

@@ -11,6 +11,7 @@ from cutover.dialect.comparing import bytewise, collated, collation, sortable, v
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c
+from cutover.dialect.unasked import Unasked
 from cutover.dialect.whole import sorts_alike
 
 Columns = Sequence[tuple[str | None, Typed]]
@@ -65,6 +66,11 @@ class Ordering:
 
     def __init__(self, expressions: Expressions) -> None:
         self.expressions = expressions
+        self.unasked = Unasked(self)
+
+    def ordered(self, term: exp.Expr, typed: Typed) -> exp.Expr:
+        """One term, with the direction of `term`."""
+        return ordered(term, typed)
 
     def term(self, term: exp.Expr, scope: Scope) -> exp.Expr:
         """A term that is an expression and nothing else (in OVER, in aggregates)."""
@@ -86,8 +92,7 @@ class Ordering:
         """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""
         order = node.args.get("order")
         if order is None:
-            plain = scope.grouping is None and len(scope.sources) == 1
-            return self._by_key(scope) if plain and node.args.get("limit") else []
+            return self._unasked(node, scope)
         terms = []
         for term in order.expressions:
             place = position(inner(term), columns)
@@ -95,7 +100,15 @@ class Ordering:
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
             terms.append(ordered(term, typed, sort_key(typed.but(node=typed.node.copy()))))
-        return terms
+        return terms + self.unasked.ties(node, scope, terms)
+
+    def _unasked(self, node: exp.Select, scope: Scope) -> list[exp.Expr]:
+        if scope.grouping is not None:
+            return self.unasked.groups(node, scope) or []
+        read = self.unasked.rows(scope)
+        if read is not None:
+            return read
+        return self._by_key(scope) if len(scope.sources) == 1 and node.args.get("limit") else []
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:
         """An expression; `COLLATE` on a name of the result is a collation of that column."""

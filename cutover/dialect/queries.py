@@ -18,6 +18,7 @@ from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, Typed, identifier
+from cutover.dialect.unasked import ordinal
 
 
 @dataclass(slots=True)
@@ -196,19 +197,43 @@ class Queries:
                 raise Refused(f"DISTINCT of such a value with collation {name}")
         result.set("distinct", exp.Distinct())
         plain = keys == [typed.node for _, typed in columns]
-        if not plain:
-            scan = self.ordering.scan(scope)
+        read = self.ordering.unasked.rows(scope) if scope.grouping is None else None
+        keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if _varies(typed)]
+        if keys and (read is not None or not plain):
+            scan = read if read is not None else self.ordering.scan(scope)
             if scan is None or scope.grouping is not None:
                 raise Refused("DISTINCT with a collation over more than tables")
-            keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if not typed.is_constant]
             result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
             result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
         query = Query(result, list(columns))
+        if keys and read is not None and node.args.get("order") is None:
+            return self._first_seen(node, query, read)
         if node.args.get("order") is None:
             self.ordering.limit(node, result)
             return query
         places = [self.ordering.place(inner(term), scope, columns) for term in node.args["order"].expressions]
         return self.compounds.ordered(node, query, places)
+
+    def _first_seen(self, node: exp.Select, query: Query, read: list[exp.Expr]) -> Query:
+        """Rows that differ, in the order in which SQLite first met them."""
+        width = len(query.columns)
+        terms = [Typed(term.this.copy(), Kind.NULL) for term in read]
+        query.node.set("expressions", [*query.node.expressions, *(term.node for term in terms)])
+        inner = Query(query.node, [*query.columns, *((None, term) for term in terms)])
+        derived, source = self.sources.derived(inner, "met")
+        typed = [source.typed(column) for column in source.columns]
+        order = [
+            exp.Ordered(this=one.node, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first"))
+            for term, one in zip(read, typed[width:], strict=True)
+        ]
+        result = exp.Select(
+            expressions=[one.node for one in typed[:width]],
+            from_=exp.From(this=derived),
+            order=exp.Order(expressions=order),
+        )
+        self.ordering.limit(node, result)
+        names = [name for name, _ in query.columns]
+        return Query(result, list(zip(names, typed[:width], strict=True)))
 
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)
@@ -260,7 +285,7 @@ class Queries:
         grouping = Grouping()
         keys: list[exp.Expr] = []
         for term in group.expressions if group else ():
-            typed = self.expressions.typed(_ordinal(term, node.expressions), scope)
+            typed = self.expressions.typed(ordinal(term, node.expressions), scope)
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
             key = collated(typed, collation(typed)) if typed.kind is Kind.TEXT else typed.node
@@ -294,6 +319,11 @@ class Queries:
         typed = query.columns[0][1]
         node = exp.Subquery(this=query.node)
         return typed.but(node=node, not_null=False, constant=None, slot=None, collation=None, plus=False)
+
+
+def _varies(typed: Typed) -> bool:
+    """Whether the column is not one constant. Postgres takes a literal in DISTINCT ON for the number of a column."""
+    return not typed.is_constant and typed.kind is not Kind.NULL
 
 
 def _renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:
@@ -331,13 +361,3 @@ def _own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
 def _one_group() -> exp.Expr:
     """What makes all rows one group, and none of no rows."""
     return exp.Subquery(this=exp.Select(expressions=[exp.Literal.number(1)]))
-
-
-def _ordinal(term: exp.Expr, projections: Sequence[exp.Expr]) -> exp.Expr:
-    """GROUP BY 2 is the second projection."""
-    if isinstance(term, exp.Literal) and not term.args["is_string"] and str(term.this).isdigit():
-        number = int(str(term.this))
-        if not 1 <= number <= len(projections):
-            raise Refused(f"GROUP BY {number}")
-        return _bare(projections[number - 1])
-    return term

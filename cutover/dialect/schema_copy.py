@@ -9,10 +9,11 @@ import re
 import sqlite3
 from collections.abc import Sequence
 
+from cutover.dialect.reading import Reading, reading
 from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.values import SqlValue
-from cutover.schema.sqltext import Shape, StatementKind
+from cutover.schema.sqltext import Shape, StatementKind, inspect
 from cutover.stores.sqlite.describe import describe
 from cutover.stores.sqlite.running import translate
 from cutover.stores.sqlite.schemacopy import SchemaCopy as ColumnsOf
@@ -72,6 +73,14 @@ class SchemaCopy:
         finally:
             self._compiler.set_authorizer(None)
         return any(not table.startswith(("sqlite_", "pragma_", "json_")) for table in tables)
+
+    def reading(self, sql: str) -> Reading | None:
+        """How SQLite would read for a statement, None where its plan says nothing of an order."""
+        self._left = _STEPS
+        try:
+            return reading(self._db, sql, len(inspect(sql).params))
+        except (sqlite3.Error, sqlite3.Warning):  # the statement itself is checked elsewhere
+            return None
 
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """Run a question about the schema. Raises `StatementError`."""

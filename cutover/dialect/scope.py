@@ -9,6 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from cutover.dialect.catalog import ROWID_NAMES, Catalog, column_kind
+from cutover.dialect.reading import Reading
 from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, identifier
 from cutover.model.table import Column, Table
 from cutover.model.values import SqlValue
@@ -124,6 +125,8 @@ class Scope:
     ctes: dict[str, list[SourceColumn]] = field(default_factory=dict)
     aliases: dict[str, exp.Expr] = field(default_factory=dict)
     """Projection aliases and what they stand for, in SQLite's tree."""
+    reading: Reading | None = None
+    """How SQLite reads the sources, where the order of the rows is the answer's."""
     grouping: Grouping | None = None
     """Set while an expression outside of aggregate functions is rewritten."""
 
@@ -181,6 +184,8 @@ class Context:
     """Where each of `uses` stands."""
     hints: dict[int, Kind] = field(default_factory=dict)
     """Slots that need not tell NULL from this kind, because the place they stand in is typed."""
+    reading: Reading | None = None
+    """How SQLite would read for the outermost SELECT."""
     collates: bool = False
     """COLLATE is written somewhere in the statement."""
     nulls_matter: bool = False

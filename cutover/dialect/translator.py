@@ -210,6 +210,8 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
     try:
         parsed, conflict = _parsed(sql)
         context.collates = parsed.find(exp.Collate) is not None
+        if isinstance(parsed, (exp.Select, exp.SetOperation)) or isinstance(parsed.expression, exp.Query):
+            context.reading = context.catalog.reading(sql)
         return _statement(parsed, conflict, context)
     except RecursionError:
         raise Refused("An expression nested this deeply") from None
@@ -228,7 +230,7 @@ def _parsed(sql: str) -> tuple[exp.Expr, str | None]:
 
 def _statement(node: exp.Expr, conflict: str | None, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
     if isinstance(node, (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)):
-        query = Queries(context).query(node, Scope())
+        query = Queries(context).query(node, Scope(reading=context.reading))
         columns = [typed for _, typed in query.columns]
         show_as_text(query.node, columns)
         return None, columns, query.node

@@ -193,7 +193,7 @@ class Writes:
         return [*columns, _column(table, table.rowid_alias)], values
 
     def _selected(self, body: exp.Expr, table: Table, columns: list[Column], scope: Scope) -> exp.Expr:
-        query = self.queries.query(body, Scope(Scope(ctes=scope.ctes))).named()
+        query = self.queries.query(body, Scope(Scope(ctes=scope.ctes), reading=self.context.reading)).named()
         if len(query.columns) != len(columns):
             raise Refused(f"INSERT of {len(query.columns)} values for {len(columns)} columns")
         derived, source = self.queries.sources.derived(query, "selected")

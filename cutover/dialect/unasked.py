@@ -1,0 +1,123 @@
+"""The order that nobody asked for: rows come as SQLite's plan reads them, groups sorted by their keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cutover.dialect.reading import Scan
+from cutover.dialect.scope import Scope, Source
+from cutover.dialect.typed import Kind, Refused
+
+if TYPE_CHECKING:
+    from cutover.dialect.ordering import Ordering
+
+
+class Unasked:
+    """Terms for ORDER BY where a statement has none, or leaves rows in ties. None: not known, or left to chance."""
+
+    def __init__(self, ordering: Ordering) -> None:
+        self.ordering = ordering
+
+    def rows(self, scope: Scope) -> list[exp.Expr] | None:
+        """The order in which SQLite reads the rows of a SELECT."""
+        reading = scope.reading
+        if reading is None or not reading.scans or any(source.side in ("RIGHT", "FULL") for source in scope.sources):
+            return None
+        terms: list[exp.Expr] = []
+        for scan in reading.scans:
+            found = [source for source in scope.sources if source.is_called(scan.name)]
+            read = self._scan(found[0], scan) if len(found) == 1 else None
+            if read is None:
+                return None
+            terms += read
+        return _once(terms)
+
+    def _scan(self, source: Source, scan: Scan) -> list[exp.Expr] | None:
+        table = source.table
+        if table is None:
+            return None
+        terms = []
+        for part in scan.index:
+            column = source.find(part.column)
+            if column is None or column.kind in (Kind.JSON, Kind.WHOLE):
+                return None
+            typed = source.typed(column).but(collation=part.collation)
+            terms.append(self.ordering.ordered(_direction(descending=part.descending), typed))
+        if table.rowid_alias is None and not table.without_rowid:
+            return terms or None  # its rowid is not on Postgres
+        for name in table.key:
+            column = source.find(name)
+            if column is None or column.kind in (Kind.JSON, Kind.WHOLE):
+                return None
+            # Of a row that an outer join lacks there is but one, wherever NULLs would stand.
+            terms.append(self.ordering.ordered(_direction(), source.typed(column).but(not_null=True)))
+        return terms
+
+    def groups(self, node: exp.Select, scope: Scope) -> list[exp.Expr] | None:
+        """The order of groups: that of their keys, or of the index that served them."""
+        group, reading = node.args.get("group"), scope.reading
+        if group is None or reading is None:
+            return None
+        if "GROUP BY" not in reading.sorts and any(scan.index for scan in reading.scans):
+            names = [part.column.lower() for scan in reading.scans[:1] for part in scan.index if not part.descending]
+            written = [term.name.lower() if isinstance(term, exp.Column) else None for term in group.expressions]
+            if written != names[: len(written)]:
+                return None
+        terms = []
+        for term in group.expressions:
+            typed = self.ordering.expressions.typed(ordinal(term, node.expressions), scope)
+            if typed.is_constant or typed.kind in (Kind.NULL, Kind.JSON, Kind.WHOLE):
+                continue
+            terms.append(self.ordering.ordered(_direction(), typed.but(node=typed.node.copy())))
+        return _once(terms)
+
+    def ties(self, node: exp.Select, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr]:
+        """What follows the terms of ORDER BY: rows that are equal by those stay as they were read."""
+        reading = scope.reading
+        if reading is None:
+            return []
+        terms = self.rows(scope) if scope.grouping is None else self.groups(node, scope)
+        backwards = any(bool(term.args.get("desc")) for term in node.args["order"].expressions)
+        if backwards and "ORDER BY" not in reading.sorts:
+            # An index that is read backwards gives rows with one value backwards, too.
+            if reading.sorts or len(reading.scans) != 1 or scope.grouping is not None or reading.scans[0].index == ():
+                return []
+            if not all(bool(term.args.get("desc")) for term in node.args["order"].expressions):
+                return []
+            if any(part.descending for part in reading.scans[0].index):
+                return []
+            terms = [_reversed(term) for term in terms or []]
+        return _once([*asked, *(terms or [])])[len(asked) :]
+
+
+def ordinal(term: exp.Expr, projections: list[exp.Expr]) -> exp.Expr:
+    """GROUP BY 2 is the second projection."""
+    if isinstance(term, exp.Literal) and not term.args["is_string"] and str(term.this).isdigit():
+        number = int(str(term.this))
+        if not 1 <= number <= len(projections):
+            raise Refused(f"GROUP BY {number}")
+        projection = projections[number - 1]
+        return projection.this if isinstance(projection, exp.Alias) else projection
+    return term
+
+
+def _direction(*, descending: bool = False) -> exp.Ordered:
+    return exp.Ordered(this=exp.Null(), desc=descending, nulls_first=not descending)
+
+
+def _reversed(term: exp.Expr) -> exp.Expr:
+    desc, first = bool(term.args.get("desc")), bool(term.args.get("nulls_first"))
+    return exp.Ordered(this=term.this, desc=not desc, nulls_first=not first)
+
+
+def _once(terms: list[exp.Expr]) -> list[exp.Expr]:
+    """Without what was already sorted by."""
+    seen: set[exp.Expr] = set()
+    kept = []
+    for term in terms:
+        if term.this not in seen:
+            seen.add(term.this)
+            kept.append(term)
+    return kept

@@ -1,0 +1,72 @@
+"""Rows come in SQLite's order also where no ORDER BY asks for one: applications get used to it, and LIMIT shows it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE t (id INTEGER PRIMARY KEY, b INTEGER, c TEXT, d REAL);
+CREATE INDEX tb ON t (b);
+CREATE INDEX tc ON t (c, b DESC);
+CREATE TABLE u (x TEXT PRIMARY KEY, y INTEGER) WITHOUT ROWID;
+CREATE TABLE w (p, q, r INTEGER);
+"""
+
+DATA = (
+    "INSERT INTO t VALUES (5, 3, 'x', 1.5), (1, 2, 'y', 2), (9, 2, 'x', NULL), (3, NULL, 'A', 0.5), (4, 3, NULL, 1.5)",
+    "INSERT INTO u VALUES ('q', 2), ('a', 3), ('m', 2)",
+    "INSERT INTO w VALUES (1, 'z', 3), (1.0, 'b', 3), ('1', x'00', 1), (NULL, 2, 2), (2, 2, 9)",
+    "UPDATE t SET d = 9 WHERE id = 1",
+    "UPDATE w SET r = 7 WHERE r = 1",
+)
+
+STATEMENTS = [
+    "SELECT * FROM t",
+    "SELECT * FROM t WHERE b IN (3, 2)",
+    "SELECT * FROM t WHERE b > 1 LIMIT 2",
+    "SELECT b FROM t LIMIT 2",
+    "SELECT * FROM w",
+    "SELECT count(*), d FROM t GROUP BY d",
+    "SELECT c, count(*) FROM t GROUP BY c",
+    "SELECT d > 1, count(*) FROM t GROUP BY 1",
+    "SELECT max(r), p FROM w GROUP BY p",
+    "SELECT b, count(*) FROM t GROUP BY b ORDER BY 2",
+    "SELECT DISTINCT d FROM t",
+    "SELECT DISTINCT c FROM t LIMIT 2",
+    "SELECT DISTINCT p FROM w",
+    "SELECT DISTINCT y, b FROM u JOIN t ON y = b",
+    "SELECT DISTINCT 1, 'x' FROM t",
+    "SELECT id FROM t ORDER BY d DESC",
+    "SELECT id FROM t ORDER BY b DESC LIMIT 2",
+    "SELECT id FROM t ORDER BY c, b DESC",
+    "SELECT p, q FROM w ORDER BY r",
+    "SELECT d FROM t UNION SELECT y FROM u",
+    "SELECT c FROM t UNION SELECT y FROM u LIMIT 3",
+    "SELECT c FROM t EXCEPT SELECT 'x'",
+    "SELECT * FROM t, u WHERE t.b = u.y",
+    "SELECT * FROM u LEFT JOIN t ON t.b = u.y",
+    "SELECT x FROM u",
+    "INSERT INTO w (p, r) SELECT c, b FROM t WHERE b > 0 RETURNING rowid, p, r",
+    "SELECT rowid, * FROM w",
+]
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+async def test_order_that_nobody_asked_for(both: World) -> None:
+    failures = []
+    for sql in STATEMENTS:
+        try:
+            await both.same(sql, ordered=True)
+        except (AssertionError, StatementError) as error:
+            failures.append(f"{sql}\n    {error}")
+    assert not failures, "\n".join(failures)
