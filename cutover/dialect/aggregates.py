@@ -15,6 +15,8 @@ from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null
 
 _RANKS = {"row_number": Kind.INT, "rank": Kind.INT, "dense_rank": Kind.INT}
+_BY_ROW = frozenset({"row_number", "ntile", "lag", "lead", "first_value"})
+"""They tell rows apart that are equal by the window's ORDER BY, and do not mind how far its frame goes."""
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
 
 
@@ -57,15 +59,21 @@ class Aggregates:
                 where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
                 result = exp.Filter(this=result, expression=where)
             if over is not None:
-                result = self._over(over, result, scope)
+                result = self._over(over, str(node.this).removeprefix(FUNCTION_PREFIX), result, scope)
         finally:
             scope.grouping = grouping
         return Typed(built.wrap(result), built.kind, collation=built.collation, not_null=built.not_null)
 
-    def _over(self, window: exp.Window, inner: exp.Expr, scope: Scope) -> exp.Expr:
+    def _over(self, window: exp.Window, name: str, inner: exp.Expr, scope: Scope) -> exp.Expr:
         if window.args.get("alias") is not None and not window.args.get("over"):
             raise Refused("A named window that extends another")
         rewritten = self.window(window, scope)
+        spec = rewritten.args.get("spec")
+        by_row = spec is not None and str(spec.args.get("kind")).upper() == "ROWS"
+        if (by_row or name in _BY_ROW) and window.args.get("alias") is None:
+            asked = rewritten.args["order"].expressions if rewritten.args.get("order") else []
+            terms = self.expressions.queries.ordering.unasked.in_window(scope, asked)
+            rewritten.set("order", exp.Order(expressions=terms) if terms else None)
         rewritten.set("this", inner)
         rewritten.set("over", "OVER")
         return rewritten

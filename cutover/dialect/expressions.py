@@ -151,6 +151,8 @@ class Expressions(Predicates):
         grouping = scope.grouping
         if grouping is None or alias in grouping.whole or typed.node.sql("postgres") in grouping.keys:
             return typed
+        if grouping.several:
+            raise Refused("A column beside several calls of min() and max() that is not grouped by")
         order = None
         if grouping.extreme is not None:
             argument, is_max = grouping.extreme

@@ -11,7 +11,7 @@ from cutover.dialect.comparing import bytewise, collated, collation, sortable, v
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c
-from cutover.dialect.unasked import Unasked
+from cutover.dialect.unasked import Unasked, once
 from cutover.dialect.whole import sorts_alike
 
 Columns = Sequence[tuple[str | None, Typed]]
@@ -92,7 +92,7 @@ class Ordering:
         """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""
         order = node.args.get("order")
         if order is None:
-            return self._unasked(node, scope)
+            return self._unasked(node, scope, columns)
         terms = []
         for term in order.expressions:
             place = position(inner(term), columns)
@@ -100,14 +100,17 @@ class Ordering:
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
             terms.append(ordered(term, typed, sort_key(typed.but(node=typed.node.copy()))))
-        return terms + self.unasked.ties(node, scope, terms)
+        return terms + self.unasked.ties(node, scope, columns, terms)
 
-    def _unasked(self, node: exp.Select, scope: Scope) -> list[exp.Expr]:
+    def _unasked(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
+        windowed = self.unasked.by_window(columns)
+        if scope.reading is not None and windowed is None:
+            return []
         if scope.grouping is not None:
-            return self.unasked.groups(node, scope) or []
+            return once([*(windowed or []), *(self.unasked.groups(node, scope) or [])]) if scope.reading else []
         read = self.unasked.rows(scope)
         if read is not None:
-            return read
+            return once([*(windowed or []), *read])
         return self._by_key(scope) if len(scope.sources) == 1 and node.args.get("limit") else []
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:
@@ -131,6 +134,14 @@ class Ordering:
     def _by_key(self, scope: Scope) -> list[exp.Expr]:
         """LIMIT without ORDER BY takes the first rows by key, as a scan of SQLite's would."""
         return self.scan(scope) or []
+
+    def first(self, node: exp.Select, scope: Scope, result: exp.Expr) -> None:
+        """Of several rows one value is that of the first by key."""
+        asked = any(node.args.get(clause) for clause in ("order", "distinct", "group"))
+        if not asked and scope.grouping is None and len(scope.sources) == 1:
+            terms = self._by_key(scope)
+            if terms:
+                result.set("order", exp.Order(expressions=terms))
 
     def limit(self, node: exp.Expr, result: exp.Expr) -> None:
         """Copy LIMIT and OFFSET: a negative limit is none, a negative offset is 0."""

@@ -23,6 +23,7 @@ from cutover.dialect.typed import (
     paren,
 )
 from cutover.dialect.whole import compared, natural
+from cutover.errors import StatementError
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -160,6 +161,8 @@ class Predicates:
         if isinstance(node, exp.Escape):
             like, written = node.this, self.typed(node.expression, scope)
             escape = written.node
+            if written.is_constant and (not isinstance(written.constant, str) or len(written.constant) != 1):
+                raise StatementError("ESCAPE expression must be a single character", "SQLITE_ERROR")
             if not isinstance(like, exp.Like):
                 raise Refused("ESCAPE without LIKE")
         sides = [self.typed(side, scope) for side in (like.this, like.expression)]

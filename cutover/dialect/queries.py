@@ -299,6 +299,7 @@ class Queries:
             if nodes and len(nodes) == len(key_names) and set(nodes) <= grouping.keys:
                 grouping.whole.add(source.alias)
         extremes = [call for call in calls if str(call.this) in ("fn_min", "fn_max")]
+        grouping.several = len(extremes) > 1
         if len(extremes) == 1:
             written = extremes[0].expressions[0]
             argument = self.expressions.plain(
@@ -311,10 +312,13 @@ class Queries:
 
     def scalar(self, node: exp.Expr, scope: Scope) -> Typed:
         """A query as one value: its first row, NULL without one."""
-        query = self.query(node, Scope(scope))
+        inside = Scope(scope)
+        query = self.query(node, inside)
         if len(query.columns) != 1:
             raise Refused("A subquery with several columns as one value")
         if not query.one_row and query.node.args.get("limit") is None:
+            if isinstance(node, exp.Select):
+                self.ordering.first(node, inside, query.node)
             query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
         typed = query.columns[0][1]
         node = exp.Subquery(this=query.node)

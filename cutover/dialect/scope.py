@@ -110,6 +110,8 @@ class Grouping:
     """SQL of the GROUP BY expressions, rewritten."""
     whole: set[str] = field(default_factory=set)
     """Aliases of sources whose key is grouped by, so that all their columns are determined."""
+    several: bool = False
+    """There are several calls of min() and max(), and SQLite takes bare columns from the row that it met last."""
     extreme: tuple[exp.Expr, bool] | None = None
     """The argument of the only min() or max(), and whether it is max: bare columns come from that row."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from cutover.dialect.reading import Scan
 from cutover.dialect.scope import Scope, Source
-from cutover.dialect.typed import Kind, Refused
+from cutover.dialect.typed import Kind, Refused, Typed
 
 if TYPE_CHECKING:
     from cutover.dialect.ordering import Ordering
@@ -32,7 +33,7 @@ class Unasked:
             if read is None:
                 return None
             terms += read
-        return _once(terms)
+        return once(terms)
 
     def _scan(self, source: Source, scan: Scan) -> list[exp.Expr] | None:
         table = source.table
@@ -71,12 +72,39 @@ class Unasked:
             if typed.is_constant or typed.kind in (Kind.NULL, Kind.JSON, Kind.WHOLE):
                 continue
             terms.append(self.ordering.ordered(_direction(), typed.but(node=typed.node.copy())))
-        return _once(terms)
+        return once(terms)
 
-    def ties(self, node: exp.Select, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr]:
+    def in_window(self, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr]:
+        """A window's terms, then the order of reading."""
+        if scope.grouping is not None:
+            return asked
+        read = self.rows(scope)
+        if read is None and len(scope.sources) == 1:
+            read = self.ordering.scan(scope)
+        return once([*asked, *(term.copy() for term in read or [])])
+
+    def by_window(self, columns: Sequence[tuple[str | None, Typed]]) -> list[exp.Expr] | None:
+        """The order in which rows leave the only window there is; None if there are several."""
+        windows = [window for _, typed in columns for window in typed.node.find_all(exp.Window)]
+        found = [
+            [exp.Ordered(this=part, nulls_first=True) for part in window.args.get("partition_by") or []]
+            + (window.args["order"].expressions if window.args.get("order") else [])
+            for window in windows
+        ]
+        if any(window.args.get("alias") is not None for window in windows):
+            return None
+        longest = max(found, key=len, default=[])
+        if any(terms != longest[: len(terms)] for terms in found):
+            return None
+        return [term.copy() for term in longest]
+
+    def ties(
+        self, node: exp.Select, scope: Scope, columns: Sequence[tuple[str | None, Typed]], asked: list[exp.Expr]
+    ) -> list[exp.Expr]:
         """What follows the terms of ORDER BY: rows that are equal by those stay as they were read."""
         reading = scope.reading
-        if reading is None:
+        windowed = self.by_window(columns)
+        if reading is None or windowed is None:
             return []
         terms = self.rows(scope) if scope.grouping is None else self.groups(node, scope)
         backwards = any(bool(term.args.get("desc")) for term in node.args["order"].expressions)
@@ -89,7 +117,7 @@ class Unasked:
             if any(part.descending for part in reading.scans[0].index):
                 return []
             terms = [_reversed(term) for term in terms or []]
-        return _once([*asked, *(terms or [])])[len(asked) :]
+        return once([*asked, *windowed, *(terms or [])])[len(asked) :]
 
 
 def ordinal(term: exp.Expr, projections: list[exp.Expr]) -> exp.Expr:
@@ -112,7 +140,7 @@ def _reversed(term: exp.Expr) -> exp.Expr:
     return exp.Ordered(this=term.this, desc=not desc, nulls_first=not first)
 
 
-def _once(terms: list[exp.Expr]) -> list[exp.Expr]:
+def once(terms: list[exp.Expr]) -> list[exp.Expr]:
     """Without what was already sorted by."""
     seen: set[exp.Expr] = set()
     kept = []
