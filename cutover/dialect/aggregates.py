@@ -53,7 +53,7 @@ class Aggregates:
         if over is None:
             scope.grouping = None
         try:
-            built = self._call(node, scope)
+            built = self._call(node, scope, over=over is not None)
             result: exp.Expr = built.node
             if condition is not None:
                 where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
@@ -95,7 +95,7 @@ class Aggregates:
             alias=window.args["alias"].copy() if window.args.get("alias") else None,
         )
 
-    def _call(self, node: exp.Anonymous, scope: Scope) -> _Call:
+    def _call(self, node: exp.Anonymous, scope: Scope, *, over: bool) -> _Call:
         name = str(node.this).removeprefix(FUNCTION_PREFIX)
         arguments, distinct, order = _arguments(node)
         if name == "count" and (not arguments or isinstance(arguments[0], exp.Star)):
@@ -104,6 +104,8 @@ class Aggregates:
             raise Refused(f"{name}() over columns of an outer query")
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
+        if name == "group_concat" and not (order or distinct or over):
+            ordering = self.expressions.queries.ordering.unasked.in_window(scope, [])
         if name in _RANKS or name in _SHARES:
             return _Call(call(name), {**_RANKS, **_SHARES}[name], not_null=True)
         if name in functions.WINDOW_ONLY:

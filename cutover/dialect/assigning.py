@@ -20,6 +20,7 @@ from cutover.dialect.typed import (
     paren,
 )
 from cutover.dialect.whole import argument, constant
+from cutover.errors import Unrepresentable
 from cutover.model.table import Column
 from cutover.schema.codecs import codec_for
 from cutover.schema.codecs.names import TypeName
@@ -65,6 +66,8 @@ class Assigning:
 
     def _convert(self, typed: Typed, column: Column) -> exp.Expr:
         kind = column_kind(column)
+        if typed.kind is kind is Kind.TEXT and column.affinity in NUMERIC_AFFINITIES:
+            return self._no_number(typed, column)
         if typed.kind is kind:
             return self._without_sign(typed) if kind is Kind.REAL else typed.node
         if kind is Kind.DYNAMIC:
@@ -99,6 +102,35 @@ class Assigning:
             return literal(0.0).node if typed.constant == 0 else typed.node
         return exp.Add(this=paren(typed.node), expression=literal(0.0).node)
 
+    def _no_number(self, typed: Typed, column: Column) -> exp.Expr:
+        """SQLite would make a number of a text that is spelled as one; a text column on Postgres cannot."""
+        if typed.slot is not None:
+            return self.context.use(typed.slot, "TEXT", no_number)
+        if isinstance(typed.constant, str) and number_of(typed.constant) is not None:
+            return self._kept_text(typed, column)
+        return typed.node
+
+    def left_out(self, column: Column) -> None:
+        """A column that INSERT gives no value. Raises `Refused` if its default is a literal that it cannot hold."""
+        written = column.default
+        if written is None:
+            return
+        kind, number = column_kind(column), number_of(written)
+        whole = isinstance(number, int)
+        if number is None and kind not in (Kind.INT, Kind.REAL, Kind.TEXT):
+            return
+        text_of = written[1:-1] if written[:1] == written[-1:] == "'" and len(written) > 1 else None
+        if kind is Kind.INT:
+            misfit = (number is not None and not whole) or (text_of is not None and _not_whole(text_of))
+        elif kind is Kind.REAL:
+            misfit = text_of is not None and number_of(text_of) is None
+        elif kind is Kind.TEXT and column.affinity != "TEXT":
+            misfit = number is not None or (text_of is not None and number_of(text_of) is not None)
+        else:
+            misfit = False
+        if misfit:
+            raise Refused(f"The default of column {column.name}, which Postgres cannot hold,")
+
     def _kept_text(self, typed: Typed, column: Column) -> exp.Expr:
         """A text column without TEXT affinity would hold a number as a number, which Postgres cannot."""
         raise Refused(f"A {typed.kind} for column {column.name}, which holds text,")
@@ -125,6 +157,17 @@ def _computed(typed: Typed, column: Column) -> exp.Expr | None:
         limit = 6 if name.limit is None else name.limit
         return helper(_STRICT[name.name], typed.node, exp.Literal.number(limit))
     return None
+
+
+def no_number(value: str) -> str:
+    """The text, if it is not spelled as a number. Raises `Unrepresentable`."""
+    if number_of(value) is not None:
+        raise Unrepresentable("a number in a column of text")
+    return value
+
+
+def _not_whole(text_of: str) -> bool:
+    return not isinstance(number_of(text_of), int)
 
 
 def _unsigned(value: float) -> float:

@@ -9,6 +9,7 @@ from sqlglot import exp
 from cutover.dialect import numbers
 from cutover.dialect.comparing import value
 from cutover.dialect.ordering import inner, ordered, position
+from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import NUMERIC_AFFINITIES, SQL_TYPE, Kind, Refused, Typed, cast, identifier
 
@@ -40,6 +41,11 @@ def _is_compound(node: exp.Expr) -> bool:
     )
 
 
+def _keeps_all(operation: exp.SetOperation) -> bool:
+    """Whether it is UNION ALL."""
+    return isinstance(operation, exp.Union) and not operation.args.get("distinct", True)
+
+
 class Compounds:
     """Rewrites VALUES and compounds of one statement."""
 
@@ -65,12 +71,15 @@ class Compounds:
     def compound(self, node: exp.SetOperation, scope: Scope) -> Query:
         """Arms brought to one kind a column."""
         written = [leftmost(node), *(one.expression for one in operations(node))]
-        arms = [self._arm(one, scope) for one in written]
+        readings: tuple[Reading | None, ...] = (None,) * len(written)
+        if scope.reading is not None and node.args.get("order") is None and all(map(_keeps_all, operations(node))):
+            readings = scope.reading.arms if len(scope.reading.arms) == len(written) else readings
+        arms = [self._arm(one, scope, reading) for one, reading in zip(written, readings, strict=True)]
         if len({len(arm.columns) for arm in arms}) != 1:
             raise Refused("A compound SELECT with arms of different widths")
         columns: list[tuple[str | None, Typed]] = []
         projections: list[list[exp.Expr]] = [[] for _ in arms]
-        all_rows = all(isinstance(one, exp.Union) and not one.args.get("distinct", True) for one in operations(node))
+        all_rows = all(map(_keeps_all, operations(node)))
         for index, (name, first) in enumerate(arms[0].columns):
             values = [arm.columns[index][1] for arm in arms]
             kind, nodes = numbers.unify(values)
@@ -105,7 +114,7 @@ class Compounds:
     def _sorted(self, node: exp.SetOperation, width: int) -> None:
         """SQLite sorts to find rows that are equal, and so they come out."""
         last = operations(node)[-1]
-        if not isinstance(last, exp.Union) or last.args.get("distinct", True):
+        if not _keeps_all(last):
             terms = [exp.Ordered(this=exp.Literal.number(place), nulls_first=True) for place in range(1, width + 1)]
             node.set("order", exp.Order(expressions=terms))
 
@@ -121,8 +130,8 @@ class Compounds:
                 return projections.index(term)
         raise Refused("ORDER BY of a compound SELECT by this expression")
 
-    def _arm(self, node: exp.Expr, scope: Scope) -> Query:
-        query = self.queries.query(node, Scope(Scope(scope.parent, ctes=scope.ctes)))
+    def _arm(self, node: exp.Expr, scope: Scope, reading: Reading | None) -> Query:
+        query = self.queries.query(node, Scope(Scope(scope.parent, ctes=scope.ctes), reading=reading))
         if query.node.args.get("order") is not None:  # an arm of DISTINCT rows, which are the first of some order
             derived, source = self.queries.sources.derived(query, "arm")
             typed = [source.typed(column) for column in source.columns]

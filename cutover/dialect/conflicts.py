@@ -192,9 +192,30 @@ def _pairs(node: exp.Expr) -> list[tuple[str, exp.Expr]]:
     target, item = node.this, node.expression
     if not isinstance(target, exp.Tuple):
         return [(target.name, item)]
+    query = item.this if isinstance(item, exp.Subquery) else None
+    if isinstance(query, exp.Select) and len(query.expressions) == len(target.expressions) and _one_by_one(query):
+        return [(name.name, exp.Subquery(this=_only(query, at))) for at, name in enumerate(target.expressions)]
     if not isinstance(item, exp.Tuple) or len(item.expressions) != len(target.expressions):
         raise Refused("SET (...) = (SELECT ...)")
     return [(name.name, one) for name, one in zip(target.expressions, item.expressions, strict=True)]
+
+
+def _one_by_one(query: exp.Select) -> bool:
+    """Whether each column of the query's first row can be asked for by itself."""
+    order = query.args.get("order")
+    by_number = order is not None and any(isinstance(term.this, exp.Literal) for term in order.expressions)
+    stars = any(isinstance(one, exp.Star) or one.is_star for one in query.expressions)
+    calls = any(str(call.this) == "fn_random" for call in query.find_all(exp.Anonymous))
+    summed = [any(map(functions.is_aggregate, one.find_all(exp.Anonymous))) for one in query.expressions]
+    if any(summed) and not all(summed):  # the other columns come from the row with the extreme
+        return False
+    return not (by_number or stars or calls or query.args.get("distinct"))
+
+
+def _only(query: exp.Select, at: int) -> exp.Select:
+    chosen = query.copy()
+    chosen.set("expressions", [chosen.expressions[at]])
+    return chosen
 
 
 def _named(table: Table, name: str) -> Column:

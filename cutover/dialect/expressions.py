@@ -207,6 +207,8 @@ class Expressions(Predicates):
         return numbers.number(self.typed(node, scope))
 
     def _negative(self, node: exp.Expr, scope: Scope) -> Typed:
+        if isinstance(node.this, exp.Literal) and node.this.this == _SMALLEST:
+            return literal(-int(_SMALLEST))
         inner = self.number(node.this, scope)
         if isinstance(inner.constant, (int, float)):
             return literal(-inner.constant)
@@ -307,6 +309,10 @@ class Expressions(Predicates):
         exp.JSONExtract: _json_arrow,
         exp.JSONExtractScalar: _json_arrow,
     }
+
+
+_SMALLEST = "9223372036854775808"
+"""An integer with a minus before it, and a real without."""
 
 
 def _number(written: str) -> int | float:

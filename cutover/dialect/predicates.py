@@ -134,12 +134,12 @@ class Predicates:
         if len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Values):
             node = exp.In(this=node.this, query=node.expressions[0], negate=node.args.get("negate"))
             return Typed(negated(node, in_query(self.queries, node, scope)), Kind.BOOL)
-        if isinstance(unparen(node.this), exp.Tuple):
+        if isinstance(unparen(node.this), exp.Tuple) and node.expressions:
             tests = [exp.EQ(this=node.this.copy(), expression=item) for item in node.expressions]
             return Typed(negated(node, exp.Paren(this=exp.or_(*[self.compare(t, scope) for t in tests]))), Kind.BOOL)
-        subject = self.typed(node.this, scope)
         if not node.expressions:
             return Typed(negated(node, exp.Boolean(this=False)), Kind.BOOL)
+        subject = self.typed(node.this, scope)
         items = [self.typed(item, scope) for item in node.expressions]
         for item in items:
             self._hint(item, subject)
@@ -162,7 +162,7 @@ class Predicates:
             like, written = node.this, self.typed(node.expression, scope)
             escape = written.node
             if written.is_constant and (not isinstance(written.constant, str) or len(written.constant) != 1):
-                raise StatementError("ESCAPE expression must be a single character", "SQLITE_ERROR")
+                raise StatementError("ESCAPE expression must be a single character", "SQLITE_UNKNOWN")
             if not isinstance(like, exp.Like):
                 raise Refused("ESCAPE without LIKE")
         sides = [self.typed(side, scope) for side in (like.this, like.expression)]

@@ -14,6 +14,7 @@ from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds, leftmost
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.ordering import Columns, Ordering, inner, sort_key
+from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
@@ -97,6 +98,11 @@ class Queries:
     def query(self, node: exp.Expr, scope: Scope) -> Query:
         """Any query. `scope` is a fresh child scope for it."""
         node = _bare_query(node)
+        if scope.reading is not None and isinstance(node, exp.Select):
+            if node.find(exp.Window) is not None:
+                scope.reading = scope.reading.behind_windows()
+            elif _passes_on(node):
+                scope.within = scope.reading.within()
         with_clause = self.with_clause(node, scope)
         if isinstance(node, exp.Select):
             query = self._select(node, scope)
@@ -110,10 +116,10 @@ class Queries:
             query.node.set("with_", with_clause)
         return query
 
-    def view(self, statement: str) -> Query:
+    def view(self, statement: str, reading: Reading | None = None) -> Query:
         """The query of a view, from its CREATE VIEW."""
         parsed = sqlglot.parse_one(prepare(statement, functions.NAMES).text, dialect="sqlite")
-        query = self.query(parsed.expression, Scope()).named()
+        query = self.query(parsed.expression, Scope(reading=reading)).named()
         if isinstance(parsed.this, exp.Schema):
             names = [column.name for column in parsed.this.expressions]
             query.columns = [(name, typed) for name, (_, typed) in zip(names, query.columns, strict=True)]
@@ -145,6 +151,8 @@ class Queries:
             first = self.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
             known = Query(first.node, _renamed(first.columns, names))
             inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
+        if not refers and scope.within is not None and _reads_only(cte.parent_select, name):
+            inner.reading = scope.within
         query = self.query(body, inner)
         query.columns = _renamed(query.columns, names)
         query.named()
@@ -332,7 +340,25 @@ def _varies(typed: Typed) -> bool:
 
 def _renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:
     """Columns under the names that WITH gives them, if it does."""
+    if names and len(names) != len(columns):
+        raise Refused("A WITH of other columns than its query has")
     return [(name, typed) for name, (_, typed) in zip(names, columns, strict=True)] if names else columns
+
+
+def _passes_on(node: exp.Select) -> bool:
+    """Whether rows come in the order of the only thing in FROM."""
+    clause = node.args.get("from_")
+    if clause is None or any(node.args.get(part) for part in ("joins", "group", "distinct", "order", "having")):
+        return False
+    return not clause.this.args.get("joins") and not any(map(_own_aggregates, node.expressions))
+
+
+def _reads_only(node: exp.Expr | None, name: str) -> bool:
+    """Whether a CTE is what a SELECT reads, and read nowhere else."""
+    if not isinstance(node, exp.Select) or not isinstance(node.args["from_"].this, exp.Table):
+        return False
+    named = [table for table in node.find_all(exp.Table) if table.name.lower() == name.lower()]
+    return len(named) == 1 and named[0] is node.args["from_"].this
 
 
 def _loosened(column: SourceColumn) -> SourceColumn:

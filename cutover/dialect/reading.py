@@ -17,9 +17,8 @@ _STEP = re.compile(
     r"(?: \(.*\))?(?: LEFT-JOIN)?"
 )
 _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")
-_BESIDE = re.compile(
-    r"(?:REUSE )?(?:CORRELATED )?(?:LIST|SCALAR) SUBQUERY|BLOOM FILTER|SCAN CONSTANT ROW|COMPOUND QUERY"
-)
+_QUERY = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (.*)")
+_BESIDE = re.compile(r"(?:REUSE )?(?:CORRELATED )?(?:LIST|SCALAR) SUBQUERY|BLOOM FILTER|SCAN CONSTANT ROW")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +44,63 @@ class Scan:
 class Reading:
     """How SQLite reads what a SELECT names in FROM."""
 
-    scans: tuple[Scan, ...]
+    scans: tuple[Scan, ...] | None
+    """None: in a way that says nothing of an order."""
     sorts: frozenset[str]
     """What it sorts for afterwards: ORDER BY, GROUP BY, DISTINCT. Otherwise the order of reading serves."""
+    inside: Reading | None = None
+    """Of the query that stands for the only thing that is read."""
+    arms: tuple[Reading, ...] = ()
+    """Of the SELECTs of a compound."""
+
+    def within(self) -> Reading:
+        """How a query is read that is all that stands in FROM: by itself, or as if it were not there."""
+        return self if self.inside is None else self.inside
+
+    def behind_windows(self) -> Reading:
+        """How the rows are read that windows are computed over: SQLite makes a subquery for each."""
+        found = self
+        while found.inside is not None and found.scans and found.scans[0].name.startswith("(subquery-"):
+            found = found.inside
+        return Reading(found.scans, self.sorts | (found.sorts - {"ORDER BY"}), found.inside)
 
 
 Reader = Callable[[str], Reading | None]
 
 
-def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading | None:
-    """How `db` would read for the outermost SELECT of `sql`; None where that says nothing of an order."""
+def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
+    """How `db` would read for the outermost SELECT of `sql`."""
     steps = db.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * parameters).fetchall()
-    scans, sorts = [], set()
-    for _, parent, _, detail in steps:
-        if parent != 0 or _BESIDE.match(detail):
+    below: dict[int, list[tuple[int, str]]] = {}
+    for number, parent, _, detail in steps:
+        below.setdefault(parent, []).append((number, detail))
+    return _level(db, below, 0)
+
+
+def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:
+    scans: list[Scan] = []
+    sorts: set[str] = set()
+    queries: dict[str, int] = {}
+    known = True
+    for number, detail in below.get(parent, ()):
+        sort, step, query = _SORT.fullmatch(detail), _STEP.fullmatch(detail), _QUERY.fullmatch(detail)
+        if detail == "COMPOUND QUERY":
+            return Reading((), frozenset(), arms=tuple(_level(db, below, arm) for arm, _ in below.get(number, ())))
+        if _BESIDE.match(detail):
             continue
-        sort, step = _SORT.fullmatch(detail), _STEP.fullmatch(detail)
         if sort is not None:
             sorts.add(sort[1])
+        elif query is not None:
+            queries[query[1].lower()] = number
         elif step is not None:
             terms = _index(db, step["index"]) if step["index"] else ()
-            if terms is None:
-                return None
-            scans.append(Scan(step["name"].lower(), terms))
+            known = known and terms is not None
+            scans.append(Scan(step["name"].lower(), terms or ()))
         else:
-            return None
-    return Reading(tuple(scans), frozenset(sorts))
+            known = False
+    only = queries.get(scans[0].name) if len(scans) == 1 else None
+    inside = _level(db, below, only) if only is not None else None
+    return Reading(tuple(scans) if known else None, frozenset(sorts), inside)
 
 
 def _index(db: sqlite3.Connection, name: str) -> tuple[IndexTerm, ...] | None:

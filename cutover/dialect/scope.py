@@ -129,6 +129,8 @@ class Scope:
     """Projection aliases and what they stand for, in SQLite's tree."""
     reading: Reading | None = None
     """How SQLite reads the sources, where the order of the rows is the answer's."""
+    within: Reading | None = None
+    """The same for the query that is all there is in FROM, if its order becomes that of the rows."""
     grouping: Grouping | None = None
     """Set while an expression outside of aggregate functions is rewritten."""
 

@@ -37,7 +37,7 @@ class Sources:
             return target, Source(alias, [_copied(column) for column in columns])
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
-            return self.derived(self.queries.view(view), alias)
+            return self.derived(self.queries.view(view, scope.within), alias)
         table = self.queries.context.catalog.table(name)
         target = exp.Table(
             this=identifier(table.target),
@@ -102,7 +102,7 @@ class Sources:
             made = self.derived(self.queries.compounds.values(node, Scope(scope.parent, ctes=scope.ctes)), alias)
         elif isinstance(node, exp.Subquery):
             # A subquery in FROM does not see its neighbours.
-            made = self.derived(self.queries.query(node.this, Scope(_outer(scope))), alias)
+            made = self.derived(self.queries.query(node.this, Scope(_outer(scope), reading=scope.within)), alias)
         else:
             raise Refused(f"{type(node).__name__} in FROM")
         if not node.alias:

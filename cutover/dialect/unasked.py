@@ -61,8 +61,9 @@ class Unasked:
         group, reading = node.args.get("group"), scope.reading
         if group is None or reading is None:
             return None
-        if "GROUP BY" not in reading.sorts and any(scan.index for scan in reading.scans):
-            names = [part.column.lower() for scan in reading.scans[:1] for part in scan.index if not part.descending]
+        scans = reading.scans or ()
+        if "GROUP BY" not in reading.sorts and any(scan.index for scan in scans):
+            names = [part.column.lower() for scan in scans[:1] for part in scan.index if not part.descending]
             written = [term.name.lower() if isinstance(term, exp.Column) else None for term in group.expressions]
             if written != names[: len(written)]:
                 return None
@@ -110,11 +111,12 @@ class Unasked:
         backwards = any(bool(term.args.get("desc")) for term in node.args["order"].expressions)
         if backwards and "ORDER BY" not in reading.sorts:
             # An index that is read backwards gives rows with one value backwards, too.
-            if reading.sorts or len(reading.scans) != 1 or scope.grouping is not None or reading.scans[0].index == ():
+            scans = reading.scans or ()
+            if reading.sorts or len(scans) != 1 or scope.grouping is not None or scans[0].index == ():
                 return []
             if not all(bool(term.args.get("desc")) for term in node.args["order"].expressions):
                 return []
-            if any(part.descending for part in reading.scans[0].index):
+            if any(part.descending for part in scans[0].index):
                 return []
             terms = [_reversed(term) for term in terms or []]
         return once([*asked, *windowed, *(terms or [])])[len(asked) :]

@@ -67,6 +67,11 @@ class Writes:
     def _returning(self, node: exp.Expr, scope: Scope, written: Written, *, key: bool) -> None:
         clause = node.args.get("returning")
         if clause is not None:
+            if any(
+                isinstance(named.this, exp.Identifier) and self._reads(named, written.table)
+                for named in clause.find_all(exp.Table)
+            ):
+                raise Refused("A subquery in RETURNING that reads the table that is written")
             written.returning = self.queries.projections(clause.expressions, scope)
         nodes = [typed.node for _, typed in written.returning]
         if key and written.table.rowid_alias is not None:
@@ -77,6 +82,10 @@ class Writes:
             written.key_returned = True
         if nodes:
             written.node.set("returning", exp.Returning(expressions=nodes))
+
+    def _reads(self, named: exp.Table, table: Table) -> bool:
+        name = named.name.lower()
+        return name == table.name.lower() or name in self.context.catalog.views
 
     # -- INSERT ------------------------------------------------------------------------------------------------------
 
@@ -93,6 +102,9 @@ class Writes:
         )
         self.context.nulls_matter = conflict is not None
         self._replacing = conflict == "REPLACE"
+        for column in table.columns:
+            if node.expression is None or column not in columns:
+                self.assigning.left_out(column)
         body = node.expression
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
         values: exp.Expr | None
@@ -147,15 +159,17 @@ class Writes:
             rows.append(exp.Tuple(expressions=values))
         return exp.Values(expressions=rows)
 
-    def _value(self, typed: Typed, table: Table, column: Column, place: int = 1) -> exp.Expr:
+    def _value(self, typed: Typed, table: Table, column: Column, place: int = 1, *, listed: bool = True) -> exp.Expr:
         if column.name == table.rowid_alias:
             if typed.kind is Kind.NULL:
-                return self._next_key(table, place) or exp.Var(this="DEFAULT")
+                return self._next_key(table, place) or (
+                    exp.Var(this="DEFAULT") if listed else self._next_of_sequence(table)
+                )
             if typed.slot is None and not typed.is_constant:
                 automatic = self._next_key(table, place) or self._next_of_sequence(table)
                 return call("coalesce", self.assigning.assign(typed, column), automatic)
             return self.assigning.assign(typed, column)
-        if self._replacing and typed.kind is Kind.NULL and column.not_null and column.default is not None:
+        if listed and self._replacing and typed.kind is Kind.NULL and column.not_null and column.default is not None:
             return exp.Var(this="DEFAULT")
         return self.assigning.assign(typed, column)
 
@@ -198,7 +212,10 @@ class Writes:
             raise Refused(f"INSERT of {len(query.columns)} values for {len(columns)} columns")
         derived, source = self.queries.sources.derived(query, "selected")
         plain = query.source_columns()
-        values = [self._value(source.typed(one), table, column) for one, column in zip(plain, columns, strict=True)]
+        values = [
+            self._value(source.typed(one), table, column, listed=False)
+            for one, column in zip(plain, columns, strict=True)
+        ]
         if table.rowid_alias is not None and all(column.name != table.rowid_alias for column in columns):
             highest = self._next_key(table, 0)
             if highest is not None:

@@ -30,6 +30,8 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
 
 
 SAME = [
+    "SELECT 1e-7, 1 - 1e-7, 2.5E+3, .5e-1, 0x1e-7, -9223372036854775808",
+    "SELECT (1, 2) IN (), NULL NOT IN ()",
     "SELECT id FROM t WHERE i IN (SELECT id FROM u UNION ALL SELECT 10)",
     "SELECT id FROM t WHERE (i, s) IN (SELECT 1, 'a' UNION SELECT 2, 'B')",
     "SELECT id FROM t WHERE i IN (VALUES (1), (2))",

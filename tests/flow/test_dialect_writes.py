@@ -183,3 +183,35 @@ async def test_or_rollback_ends_the_transaction(both: World) -> None:
         await both.same_error(sql)
         await both.same_error("COMMIT")
         await both.same("SELECT * FROM one")
+
+
+ODD = """
+CREATE TABLE d (id INTEGER PRIMARY KEY, n INT DEFAULT 7.89, w DATETIME);
+CREATE TABLE t (id INTEGER PRIMARY KEY, b INTEGER, c TEXT);
+CREATE TABLE o (k TEXT, v INTEGER);
+"""
+
+
+async def test_what_would_be_silently_different(postgres_url: str) -> None:
+    data = ("INSERT INTO t VALUES (5, 1, 'x'), (2, 2, 'y')", "INSERT INTO o VALUES ('b', 1), ('c', 2), ('a', 2)")
+    async with world(postgres_url, ODD, data=data) as both:
+        for sql in (
+            "INSERT INTO d (n, w) VALUES (1, '2024-01-01')",
+            "UPDATE t SET (b, c) = (SELECT v, k FROM o WHERE o.v = t.b ORDER BY k)",
+            "UPDATE t SET (b, c) = (SELECT sum(v), max(k) FROM o) WHERE id = 2",
+            "INSERT INTO t SELECT NULL, v, k FROM o WHERE v = 2 RETURNING b, c",
+            "INSERT INTO t VALUES (9, 9, 'z') RETURNING (SELECT count(*) FROM o)",
+            "SELECT * FROM t",
+            "SELECT * FROM d",
+        ):
+            await both.same(sql)
+        await _refused(both, "INSERT INTO d (id) VALUES (1)", "default of column n")
+        await _refused(both, "INSERT INTO d DEFAULT VALUES", "default of column n")
+        await _refused(both, "INSERT INTO d (n, w) VALUES (1, ' 12 ')", "which holds text")
+        with pytest.raises(StatementError, match="a number in a column of text"):
+            await both.on_postgres("INSERT INTO d (n, w) VALUES (1, ?)", "1e3")
+        await _refused(both, "UPDATE t SET (b, c) = (SELECT max(v), k FROM o)", "SET")
+        await _refused(both, "DELETE FROM t WHERE id = 9 RETURNING (SELECT count(*) FROM t)", "RETURNING")
+        await _refused(both, "SELECT min(b), max(b), c FROM t", "several calls")
+        await _refused(both, "WITH x(a, b) AS (SELECT 1) SELECT 10", "WITH")
+        await both.same_error("SELECT c LIKE 'x' ESCAPE 'ab' FROM t")
