@@ -96,6 +96,8 @@ class Expressions(Predicates):
                 return null(Kind.BOOL)
             case Kind.INT | Kind.REAL | Kind.NUM:
                 return binary(exp.NEQ, typed.node, exp.Literal.number(0))
+            case Kind.WHOLE:
+                return self.truth(value(typed))
             case Kind.TEXT | Kind.JSON | Kind.BLOB | Kind.DYNAMIC:
                 return binary(exp.NEQ, helper("tonum", value(typed).node), exp.Literal.number(0))
             case _:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect.reading import Scan
+from cutover.dialect.reading import IndexTerm, Scan
 from cutover.dialect.scope import Scope, Source
 from cutover.dialect.typed import Kind, Refused, Typed
 
@@ -61,18 +61,19 @@ class Unasked:
         group, reading = node.args.get("group"), scope.reading
         if group is None or reading is None:
             return None
-        scans = reading.scans or ()
-        if "GROUP BY" not in reading.sorts and any(scan.index for scan in scans):
-            names = [part.column.lower() for scan in scans[:1] for part in scan.index if not part.descending]
-            written = [term.name.lower() if isinstance(term, exp.Column) else None for term in group.expressions]
-            if written != names[: len(written)]:
+        written = list(zip(group.expressions, _directions(node), strict=True))
+        index = reading.scans[0].index if reading.scans else ()
+        if "GROUP BY" not in reading.sorts and any(scan.index for scan in reading.scans or ()):
+            served = _by_index(group.expressions, index)
+            if served is None or (node.args.get("order") and any(down for _, down in served)):
                 return None
+            written = served
         terms = []
-        for term in group.expressions:
+        for term, down in written:
             typed = self.ordering.expressions.typed(ordinal(term, node.expressions), scope)
-            if typed.is_constant or typed.kind in (Kind.NULL, Kind.JSON, Kind.WHOLE):
+            if typed.is_constant or typed.kind is Kind.NULL:
                 continue
-            terms.append(self.ordering.ordered(_direction(), typed.but(node=typed.node.copy())))
+            terms.append(self.ordering.ordered(_direction(descending=down), typed.but(node=typed.node.copy())))
         return once(terms)
 
     def in_window(self, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr]:
@@ -107,18 +108,20 @@ class Unasked:
         windowed = self.by_window(columns)
         if reading is None or windowed is None:
             return []
-        terms = self.rows(scope) if scope.grouping is None else self.groups(node, scope)
-        backwards = any(bool(term.args.get("desc")) for term in node.args["order"].expressions)
-        if backwards and "ORDER BY" not in reading.sorts:
-            # An index that is read backwards gives rows with one value backwards, too.
-            scans = reading.scans or ()
-            if reading.sorts or len(scans) != 1 or scope.grouping is not None or scans[0].index == ():
-                return []
-            if not all(bool(term.args.get("desc")) for term in node.args["order"].expressions):
-                return []
-            if any(part.descending for part in scans[0].index):
-                return []
-            terms = [_reversed(term) for term in terms or []]
+        if scope.grouping is not None:
+            terms = self.groups(node, scope)
+        else:
+            terms = self.rows(scope)
+            downs = {bool(term.args.get("desc")) for term in once(asked)}
+            if not reading.sorts and (len(reading.scans or ()) > 1 or len(downs) > 1):
+                # Which of the loops runs backwards to give that order is not told.
+                terms = None if True in downs else terms
+            elif not reading.sorts and reading.scans:
+                ways = {part.descending for part in reading.scans[0].index}
+                if len(ways) > 1:
+                    terms = None
+                elif downs != (ways or {False}):  # an index that is read backwards gives its ties backwards, too
+                    terms = [_reversed(term) for term in terms or []]
         return once([*asked, *windowed, *(terms or [])])[len(asked) :]
 
 
@@ -131,6 +134,23 @@ def ordinal(term: exp.Expr, projections: list[exp.Expr]) -> exp.Expr:
         projection = projections[number - 1]
         return projection.this if isinstance(projection, exp.Alias) else projection
     return term
+
+
+def _by_index(terms: list[exp.Expr], index: tuple[IndexTerm, ...]) -> list[tuple[exp.Expr, bool]] | None:
+    """The terms of GROUP BY as an index has them, with its directions; None if it does not begin with them."""
+    named = {term.name.lower(): term for term in terms if isinstance(term, exp.Column)}
+    parts = index[: len(terms)]
+    if len(named) != len(terms) or {part.column.lower() for part in parts} != set(named):
+        return None
+    return [(named[part.column.lower()], part.descending) for part in parts]
+
+
+def _directions(node: exp.Select) -> list[bool]:
+    """For each term of GROUP BY whether SQLite sorts it downwards: as ORDER BY goes, if that is as long."""
+    group, order = node.args["group"].expressions, node.args.get("order")
+    if order is None or len(order.expressions) != len(group):
+        return [False] * len(group)
+    return [bool(term.args.get("desc")) for term in order.expressions]
 
 
 def _direction(*, descending: bool = False) -> exp.Ordered:

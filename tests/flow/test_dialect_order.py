@@ -14,6 +14,8 @@ CREATE TABLE t (id INTEGER PRIMARY KEY, b INTEGER, c TEXT, d REAL);
 CREATE INDEX tb ON t (b);
 CREATE INDEX tc ON t (c, b DESC);
 CREATE TABLE u (x TEXT PRIMARY KEY, y INTEGER) WITHOUT ROWID;
+CREATE TABLE m (id INTEGER PRIMARY KEY, n DECIMAL(10, 2), e INTEGER);
+CREATE INDEX me ON m (e DESC);
 CREATE TABLE w (p, q, r INTEGER);
 """
 
@@ -21,6 +23,7 @@ DATA = (
     "INSERT INTO t VALUES (5, 3, 'x', 1.5), (1, 2, 'y', 2), (9, 2, 'x', NULL), (3, NULL, 'A', 0.5), (4, 3, NULL, 1.5)",
     "INSERT INTO u VALUES ('q', 2), ('a', 3), ('m', 2)",
     "INSERT INTO w VALUES (1, 'z', 3), (1.0, 'b', 3), ('1', x'00', 1), (NULL, 2, 2), (2, 2, 9)",
+    "INSERT INTO m VALUES (4, 2.5, 1), (3, 2.5, 2), (2, 0, 1), (1, -1, 2), (5, NULL, 1)",
     "UPDATE t SET d = 9 WHERE id = 1",
     "UPDATE w SET r = 7 WHERE r = 1",
 )
@@ -36,6 +39,13 @@ STATEMENTS = [
     "SELECT d > 1, count(*) FROM t GROUP BY 1",
     "SELECT max(r), p FROM w GROUP BY p",
     "SELECT b, count(*) FROM t GROUP BY b ORDER BY 2",
+    "SELECT b, c, count(*) FROM t GROUP BY b, c",
+    "SELECT d, count(*) FROM t GROUP BY d ORDER BY 2 DESC",
+    "SELECT n, count(*) FROM m GROUP BY n LIMIT 2",
+    "SELECT id FROM m WHERE n ORDER BY n DESC, 1",
+    "SELECT id FROM m ORDER BY e",
+    "SELECT id FROM m ORDER BY e DESC LIMIT 2",
+    "SELECT e, count(*) FROM m GROUP BY e",
     "SELECT DISTINCT d FROM t",
     "SELECT DISTINCT c FROM t LIMIT 2",
     "SELECT DISTINCT p FROM w",
