@@ -14,7 +14,8 @@ from cutover.dialect.scope import Scope
 from cutover.dialect.typed import NUMERIC_AFFINITIES, SQL_TYPE, Kind, Refused, Typed, cast, identifier
 
 if TYPE_CHECKING:
-    from cutover.dialect.queries import Queries, Query
+    from cutover.dialect.queries import Queries
+    from cutover.dialect.query import Query
 
 
 def leftmost(node: exp.Expr) -> exp.Expr:

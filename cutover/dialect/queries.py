@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
@@ -11,72 +10,18 @@ from sqlglot import exp
 from cutover.dialect import functions
 from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.comparing import collated, collation
-from cutover.dialect.compounds import Compounds, leftmost
+from cutover.dialect.compounds import Compounds
+from cutover.dialect.distinct import distinct
 from cutover.dialect.expressions import Expressions
-from cutover.dialect.ordering import Columns, Ordering, inner, sort_key
+from cutover.dialect.ordering import Ordering, sort_key
+from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, Typed, identifier
 from cutover.dialect.unasked import ordinal
-
-
-@dataclass(slots=True)
-class Query:
-    """A rewritten query and its columns: SQLite's name (None: none to refer to) and meaning of each."""
-
-    node: exp.Expr
-    columns: list[tuple[str | None, Typed]]
-    one_row: bool = False
-    mixed: bool = False
-    """A compound with values of several classes and an affinity, which SQLite may apply to them all."""
-
-    def aliases(self) -> list[str]:
-        """Unique names of the columns on Postgres."""
-        taken: list[str] = []
-        for index, (name, _) in enumerate(self.columns, 1):
-            alias = (name or f"column{index}").lower()
-            taken.append(f"{alias}:{index}" if alias in taken else alias)
-        return taken
-
-    def source_columns(self) -> list[SourceColumn]:
-        """The columns as others see them in FROM."""
-        return [
-            SourceColumn(
-                name or alias,
-                alias,
-                typed.kind,
-                typed.affinity,
-                typed.collation,
-                typed.not_null,
-                typed.column if typed.kind not in (Kind.BOOL, Kind.JSON) else None,
-            )
-            for (name, typed), alias in zip(self.columns, self.aliases(), strict=True)
-        ]
-
-    def named(self) -> Query:
-        """With its column names written into the SQL, so that others can refer to them."""
-        if isinstance(self.node, exp.Select):
-            pairs = zip(self.node.expressions, self.aliases(), strict=True)
-            projections = [exp.Alias(this=_bare(node), alias=identifier(alias)) for node, alias in pairs]
-            self.node.set("expressions", projections)
-        elif isinstance(self.node, exp.SetOperation):
-            first = self.node
-            while isinstance(first, (exp.SetOperation, exp.Subquery)):
-                first = first.this
-            Query(_bare_query(first), self.columns).named()
-        return self
-
-
-def _bare(node: exp.Expr) -> exp.Expr:
-    return node.this if isinstance(node, exp.Alias) else node
-
-
-def _bare_query(node: exp.Expr) -> exp.Expr:
-    while isinstance(node, (exp.Subquery, exp.Paren)):
-        node = node.this
-    return node
+from cutover.dialect.withs import Withs
 
 
 class Queries:
@@ -90,6 +35,7 @@ class Queries:
         self.ordering = Ordering(self.expressions)
         self.sources = Sources(self)
         self.compounds = Compounds(self)
+        self.withs = Withs(self)
 
     def made(self, node: exp.Expr, columns: list[tuple[str | None, Typed]]) -> Query:
         """A query that others have put together."""
@@ -97,13 +43,13 @@ class Queries:
 
     def query(self, node: exp.Expr, scope: Scope) -> Query:
         """Any query. `scope` is a fresh child scope for it."""
-        node = _bare_query(node)
+        node = bare_query(node)
         if scope.reading is not None and isinstance(node, exp.Select):
             if node.find(exp.Window) is not None:
                 scope.reading = scope.reading.behind_windows()
             elif _passes_on(node):
                 scope.within = scope.reading.within()
-        with_clause = self.with_clause(node, scope)
+        with_clause = self.withs.clause(node, scope)
         if isinstance(node, exp.Select):
             query = self._select(node, scope)
         elif isinstance(node, exp.SetOperation):
@@ -126,48 +72,6 @@ class Queries:
             query.named()
         return query
 
-    # -- WITH --------------------------------------------------------------------------------------------------------
-
-    def with_clause(self, node: exp.Expr, scope: Scope) -> exp.With | None:
-        """The CTEs of a statement, which become visible in `scope`."""
-        clause = node.args.get("with_")
-        if clause is None:
-            return None
-        return exp.With(expressions=[self._cte(cte, scope) for cte in clause.expressions], recursive=True)
-
-    def _cte(self, cte: exp.CTE, scope: Scope) -> exp.CTE:
-        name = cte.alias
-        names = [column.name for column in cte.args["alias"].args.get("columns") or []]
-        inner = Scope(Scope(scope.parent, ctes=scope.ctes))
-        body = _bare_query(cte.this)
-        refers = any(table.name.lower() == name.lower() for table in body.find_all(exp.Table))
-        bounds: exp.Expr | None = None
-        if refers and isinstance(body, exp.SetOperation):
-            if body.args.get("order") is not None:
-                raise Refused("ORDER BY in a recursive query")
-            bounds, body = body, body.copy()
-            body.set("limit", None)
-            body.set("offset", None)
-            first = self.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
-            known = Query(first.node, _renamed(first.columns, names))
-            inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
-        if not refers and scope.within is not None and _reads_only(cte.parent_select, name):
-            inner.reading = scope.within
-        query = self.query(body, inner)
-        query.columns = _renamed(query.columns, names)
-        query.named()
-        scope.ctes[name.lower()] = query.source_columns()
-        aliases = [identifier(alias) for alias in query.aliases()]
-        table_alias = exp.TableAlias(this=identifier(name.lower()), columns=aliases)
-        made = exp.CTE(this=query.node, alias=table_alias)
-        if bounds is None or not (bounds.args.get("limit") or bounds.args.get("offset")):
-            return made
-        # Postgres has no LIMIT within a recursion, but stops one of which it needs no more rows.
-        first_rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=identifier(name.lower()))))
-        self.ordering.limit(bounds, first_rows)
-        first_rows.set("with_", exp.With(expressions=[made], recursive=True))
-        return exp.CTE(this=first_rows, alias=table_alias.copy())
-
     # -- SELECT ------------------------------------------------------------------------------------------------------
 
     def _select(self, node: exp.Select, scope: Scope) -> Query:
@@ -187,61 +91,12 @@ class Queries:
         if node.args.get("windows"):
             result.set("windows", [self.aggregates.window(window, scope) for window in node.args["windows"]])
         if node.args.get("distinct"):
-            return self._distinct(node, scope, result, columns)
+            return distinct(self, node, scope, result, columns)
         order = self.ordering.of_select(node, scope, columns)
         if order:
             result.set("order", exp.Order(expressions=order))
         self.ordering.limit(node, result)
         return Query(result, columns, one_row=grouping is not None and not node.args.get("group"))
-
-    def _distinct(self, node: exp.Select, scope: Scope, result: exp.Select, columns: Columns) -> Query:
-        """Equal rows become one: where a collation takes different texts for equal, the first that SQLite reads."""
-        keys = [typed.node.copy() for _, typed in columns]
-        for at, (_, typed) in enumerate(columns):
-            name = collation(typed)
-            if name != "BINARY" and typed.kind is Kind.TEXT:
-                keys[at] = collated(typed.but(node=keys[at]), name)
-            elif name != "BINARY" and typed.kind is Kind.DYNAMIC:
-                raise Refused(f"DISTINCT of such a value with collation {name}")
-        result.set("distinct", exp.Distinct())
-        plain = keys == [typed.node for _, typed in columns]
-        read = self.ordering.unasked.rows(scope) if scope.grouping is None else None
-        keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if _varies(typed)]
-        if keys and (read is not None or not plain):
-            scan = read if read is not None else self.ordering.scan(scope)
-            if scan is None or scope.grouping is not None:
-                raise Refused("DISTINCT with a collation over more than tables")
-            result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
-            result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
-        query = Query(result, list(columns))
-        if keys and read is not None and node.args.get("order") is None:
-            return self._first_seen(node, query, read)
-        if node.args.get("order") is None:
-            self.ordering.limit(node, result)
-            return query
-        places = [self.ordering.place(inner(term), scope, columns) for term in node.args["order"].expressions]
-        return self.compounds.ordered(node, query, places)
-
-    def _first_seen(self, node: exp.Select, query: Query, read: list[exp.Expr]) -> Query:
-        """Rows that differ, in the order in which SQLite first met them."""
-        width = len(query.columns)
-        terms = [Typed(term.this.copy(), Kind.NULL) for term in read]
-        query.node.set("expressions", [*query.node.expressions, *(term.node for term in terms)])
-        inner = Query(query.node, [*query.columns, *((None, term) for term in terms)])
-        derived, source = self.sources.derived(inner, "met")
-        typed = [source.typed(column) for column in source.columns]
-        order = [
-            exp.Ordered(this=one.node, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first"))
-            for term, one in zip(read, typed[width:], strict=True)
-        ]
-        result = exp.Select(
-            expressions=[one.node for one in typed[:width]],
-            from_=exp.From(this=derived),
-            order=exp.Order(expressions=order),
-        )
-        self.ordering.limit(node, result)
-        names = [name for name, _ in query.columns]
-        return Query(result, list(zip(names, typed[:width], strict=True)))
 
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)
@@ -333,39 +188,12 @@ class Queries:
         return typed.but(node=node, not_null=False, constant=None, slot=None, collation=None, plus=False)
 
 
-def _varies(typed: Typed) -> bool:
-    """Whether the column is not one constant. Postgres takes a literal in DISTINCT ON for the number of a column."""
-    return not typed.is_constant and typed.kind is not Kind.NULL
-
-
-def _renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:
-    """Columns under the names that WITH gives them, if it does."""
-    if names and len(names) != len(columns):
-        raise Refused("A WITH of other columns than its query has")
-    return [(name, typed) for name, (_, typed) in zip(names, columns, strict=True)] if names else columns
-
-
 def _passes_on(node: exp.Select) -> bool:
     """Whether rows come in the order of the only thing in FROM."""
     clause = node.args.get("from_")
     if clause is None or any(node.args.get(part) for part in ("joins", "group", "distinct", "order", "having")):
         return False
     return not clause.this.args.get("joins") and not any(map(_own_aggregates, node.expressions))
-
-
-def _reads_only(node: exp.Expr | None, name: str) -> bool:
-    """Whether a CTE is what a SELECT reads, and read nowhere else."""
-    if not isinstance(node, exp.Select) or not isinstance(node.args["from_"].this, exp.Table):
-        return False
-    named = [table for table in node.find_all(exp.Table) if table.name.lower() == name.lower()]
-    return len(named) == 1 and named[0] is node.args["from_"].this
-
-
-def _loosened(column: SourceColumn) -> SourceColumn:
-    """A column of a recursive CTE while its kind is known from the first arm alone."""
-    column.not_null = False
-    column.column = None
-    return column
 
 
 def _own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:

@@ -14,7 +14,8 @@ from cutover.dialect.typed import Refused, identifier, paren
 from cutover.dialect.whole import compared
 
 if TYPE_CHECKING:
-    from cutover.dialect.queries import Queries, Query
+    from cutover.dialect.queries import Queries
+    from cutover.dialect.query import Query
 
 
 class Sources:

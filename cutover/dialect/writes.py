@@ -94,7 +94,7 @@ class Writes:
         listed = node.this.expressions if isinstance(node.this, exp.Schema) else []
         table, source, target = self._target(node.this.this if isinstance(node.this, exp.Schema) else node.this)
         scope = Scope(sources=[source])
-        with_clause = self.queries.with_clause(node, scope)
+        with_clause = self.queries.withs.clause(node, scope)
         columns = (
             [_column(table, name.name) for name in listed]
             if listed
@@ -250,7 +250,7 @@ class Writes:
         if conflict in ("IGNORE", "REPLACE", "FAIL"):
             refuse_conflicts(node, table, source.alias, conflict)
         scope = Scope(sources=[source])
-        with_clause = self.queries.with_clause(node, scope)
+        with_clause = self.queries.withs.clause(node, scope)
         from_, joins = self.queries.sources.from_clause(node, scope)
         if joins and from_ is not None:
             from_.this.set("joins", joins)
@@ -277,7 +277,7 @@ class Writes:
         """DELETE."""
         table, source, target = self._target(node.this)
         scope = Scope(sources=[source])
-        with_clause = self.queries.with_clause(node, scope)
+        with_clause = self.queries.withs.clause(node, scope)
         if node.args.get("order") or node.args.get("limit"):
             raise Refused("DELETE with ORDER BY or LIMIT")
         result = exp.Delete(this=target, with_=with_clause)

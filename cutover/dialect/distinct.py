@@ -1,0 +1,72 @@
+"""SELECT DISTINCT: rows that are equal to SQLite become one, the first that it reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cutover.dialect.comparing import collated, collation
+from cutover.dialect.ordering import Columns, inner
+from cutover.dialect.query import Query
+from cutover.dialect.scope import Scope
+from cutover.dialect.typed import Kind, Refused, Typed
+
+if TYPE_CHECKING:
+    from cutover.dialect.queries import Queries
+
+
+def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Select, columns: Columns) -> Query:
+    """Equal rows become one: where a collation takes different texts for equal, the first that SQLite reads."""
+    keys = [typed.node.copy() for _, typed in columns]
+    for at, (_, typed) in enumerate(columns):
+        name = collation(typed)
+        if name != "BINARY" and typed.kind is Kind.TEXT:
+            keys[at] = collated(typed.but(node=keys[at]), name)
+        elif name != "BINARY" and typed.kind is Kind.DYNAMIC:
+            raise Refused(f"DISTINCT of such a value with collation {name}")
+    result.set("distinct", exp.Distinct())
+    plain = keys == [typed.node for _, typed in columns]
+    read = queries.ordering.unasked.rows(scope) if scope.grouping is None else None
+    keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if _varies(typed)]
+    if keys and (read is not None or not plain):
+        scan = read if read is not None else queries.ordering.scan(scope)
+        if scan is None or scope.grouping is not None:
+            raise Refused("DISTINCT with a collation over more than tables")
+        result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
+        result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
+    query = Query(result, list(columns))
+    if keys and read is not None and node.args.get("order") is None:
+        return _first_seen(queries, node, query, read)
+    if node.args.get("order") is None:
+        queries.ordering.limit(node, result)
+        return query
+    places = [queries.ordering.place(inner(term), scope, columns) for term in node.args["order"].expressions]
+    return queries.compounds.ordered(node, query, places)
+
+
+def _first_seen(queries: Queries, node: exp.Select, query: Query, read: list[exp.Expr]) -> Query:
+    """Rows that differ, in the order in which SQLite first met them."""
+    width = len(query.columns)
+    terms = [Typed(term.this.copy(), Kind.NULL) for term in read]
+    query.node.set("expressions", [*query.node.expressions, *(term.node for term in terms)])
+    inner = Query(query.node, [*query.columns, *((None, term) for term in terms)])
+    derived, source = queries.sources.derived(inner, "met")
+    typed = [source.typed(column) for column in source.columns]
+    order = [
+        exp.Ordered(this=one.node, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first"))
+        for term, one in zip(read, typed[width:], strict=True)
+    ]
+    result = exp.Select(
+        expressions=[one.node for one in typed[:width]],
+        from_=exp.From(this=derived),
+        order=exp.Order(expressions=order),
+    )
+    queries.ordering.limit(node, result)
+    names = [name for name, _ in query.columns]
+    return Query(result, list(zip(names, typed[:width], strict=True)))
+
+
+def _varies(typed: Typed) -> bool:
+    """Whether the column is not one constant. Postgres takes a literal in DISTINCT ON for the number of a column."""
+    return not typed.is_constant and typed.kind is not Kind.NULL

@@ -1,0 +1,69 @@
+"""A rewritten query, and its columns as others see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from cutover.dialect.scope import SourceColumn
+from cutover.dialect.typed import Kind, Typed, identifier
+
+
+@dataclass(slots=True)
+class Query:
+    """A rewritten query and its columns: SQLite's name (None: none to refer to) and meaning of each."""
+
+    node: exp.Expr
+    columns: list[tuple[str | None, Typed]]
+    one_row: bool = False
+    mixed: bool = False
+    """A compound with values of several classes and an affinity, which SQLite may apply to them all."""
+
+    def aliases(self) -> list[str]:
+        """Unique names of the columns on Postgres."""
+        taken: list[str] = []
+        for index, (name, _) in enumerate(self.columns, 1):
+            alias = (name or f"column{index}").lower()
+            taken.append(f"{alias}:{index}" if alias in taken else alias)
+        return taken
+
+    def source_columns(self) -> list[SourceColumn]:
+        """The columns as others see them in FROM."""
+        return [
+            SourceColumn(
+                name or alias,
+                alias,
+                typed.kind,
+                typed.affinity,
+                typed.collation,
+                typed.not_null,
+                typed.column if typed.kind not in (Kind.BOOL, Kind.JSON) else None,
+            )
+            for (name, typed), alias in zip(self.columns, self.aliases(), strict=True)
+        ]
+
+    def named(self) -> Query:
+        """With its column names written into the SQL, so that others can refer to them."""
+        if isinstance(self.node, exp.Select):
+            pairs = zip(self.node.expressions, self.aliases(), strict=True)
+            projections = [exp.Alias(this=bare(node), alias=identifier(alias)) for node, alias in pairs]
+            self.node.set("expressions", projections)
+        elif isinstance(self.node, exp.SetOperation):
+            first = self.node
+            while isinstance(first, (exp.SetOperation, exp.Subquery)):
+                first = first.this
+            Query(bare_query(first), self.columns).named()
+        return self
+
+
+def bare(node: exp.Expr) -> exp.Expr:
+    """A projection without its name."""
+    return node.this if isinstance(node, exp.Alias) else node
+
+
+def bare_query(node: exp.Expr) -> exp.Expr:
+    """A query without parentheses."""
+    while isinstance(node, (exp.Subquery, exp.Paren)):
+        node = node.this
+    return node

@@ -1,0 +1,91 @@
+"""WITH, and recursion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cutover.dialect.compounds import leftmost, operations
+from cutover.dialect.query import Query, bare_query
+from cutover.dialect.scope import Scope, SourceColumn
+from cutover.dialect.typed import Refused, Typed, identifier
+
+if TYPE_CHECKING:
+    from cutover.dialect.queries import Queries
+
+
+class Withs:
+    """Rewrites the CTEs of one statement."""
+
+    def __init__(self, queries: Queries) -> None:
+        self.queries = queries
+
+    def clause(self, node: exp.Expr, scope: Scope) -> exp.With | None:
+        """The CTEs of a statement, which become visible in `scope`."""
+        clause = node.args.get("with_")
+        if clause is None:
+            return None
+        return exp.With(expressions=[self._cte(cte, scope) for cte in clause.expressions], recursive=True)
+
+    def _cte(self, cte: exp.CTE, scope: Scope) -> exp.CTE:
+        name = cte.alias
+        names = [column.name for column in cte.args["alias"].args.get("columns") or []]
+        inner = Scope(Scope(scope.parent, ctes=scope.ctes))
+        body = bare_query(cte.this)
+        refers = _names(body, name)
+        bounds: exp.Expr | None = None
+        if refers and isinstance(body, exp.SetOperation):
+            if body.args.get("order") is not None:
+                raise Refused("ORDER BY in a recursive query")
+            if any(_names(arm, name) for arm in [leftmost(body), *(one.expression for one in operations(body)[:-1])]):
+                raise Refused("A recursive query with several recursive parts")
+            bounds, body = body, body.copy()
+            body.set("limit", None)
+            body.set("offset", None)
+            first = self.queries.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
+            known = Query(first.node, renamed(first.columns, names))
+            inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
+        if not refers and scope.within is not None and _reads_only(cte.parent_select, name):
+            inner.reading = scope.within
+        query = self.queries.query(body, inner)
+        query.columns = renamed(query.columns, names)
+        query.named()
+        scope.ctes[name.lower()] = query.source_columns()
+        aliases = [identifier(alias) for alias in query.aliases()]
+        table_alias = exp.TableAlias(this=identifier(name.lower()), columns=aliases)
+        made = exp.CTE(this=query.node, alias=table_alias)
+        if bounds is None or not (bounds.args.get("limit") or bounds.args.get("offset")):
+            return made
+        # Postgres has no LIMIT within a recursion, but stops one of which it needs no more rows.
+        first_rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=identifier(name.lower()))))
+        self.queries.ordering.limit(bounds, first_rows)
+        first_rows.set("with_", exp.With(expressions=[made], recursive=True))
+        return exp.CTE(this=first_rows, alias=table_alias.copy())
+
+
+def _names(node: exp.Expr, name: str) -> bool:
+    """Whether a query reads something of that name."""
+    return any(table.name.lower() == name.lower() for table in node.find_all(exp.Table))
+
+
+def renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:
+    """Columns under the names that WITH gives them, if it does."""
+    if names and len(names) != len(columns):
+        raise Refused("A WITH of other columns than its query has")
+    return [(name, typed) for name, (_, typed) in zip(names, columns, strict=True)] if names else columns
+
+
+def _reads_only(node: exp.Expr | None, name: str) -> bool:
+    """Whether a CTE is what a SELECT reads, and read nowhere else."""
+    if not isinstance(node, exp.Select) or not isinstance(node.args["from_"].this, exp.Table):
+        return False
+    named = [table for table in node.find_all(exp.Table) if table.name.lower() == name.lower()]
+    return len(named) == 1 and named[0] is node.args["from_"].this
+
+
+def _loosened(column: SourceColumn) -> SourceColumn:
+    """A column of a recursive CTE while its kind is known from the first arm alone."""
+    column.not_null = False
+    column.column = None
+    return column
