@@ -17,6 +17,8 @@ from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, h
 _RANKS = {"row_number": Kind.INT, "rank": Kind.INT, "dense_rank": Kind.INT}
 _BY_ROW = frozenset({"row_number", "ntile", "lag", "lead", "first_value"})
 """They tell rows apart that are equal by the window's ORDER BY, and do not mind how far its frame goes."""
+_BY_PEER = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist"})
+"""Rows that are equal by the window's ORDER BY are equal to them, whatever the frame."""
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
 
 
@@ -70,7 +72,7 @@ class Aggregates:
         rewritten = self.window(window, scope)
         spec = rewritten.args.get("spec")
         by_row = spec is not None and str(spec.args.get("kind")).upper() == "ROWS"
-        if (by_row or name in _BY_ROW) and window.args.get("alias") is None:
+        if (name in _BY_ROW or (by_row and name not in _BY_PEER)) and window.args.get("alias") is None:
             asked = rewritten.args["order"].expressions if rewritten.args.get("order") else []
             terms = self.expressions.queries.ordering.unasked.in_window(scope, asked)
             rewritten.set("order", exp.Order(expressions=terms) if terms else None)

@@ -27,11 +27,12 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
             raise Refused(f"DISTINCT of such a value with collation {name}")
     result.set("distinct", exp.Distinct())
     plain = keys == [typed.node for _, typed in columns]
-    read = queries.ordering.unasked.rows(scope) if scope.grouping is None else None
+    unasked = queries.ordering.unasked
+    read = unasked.rows(scope) if scope.grouping is None else unasked.groups(node, scope)
     keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if _varies(typed)]
     if keys and (read is not None or not plain):
         scan = read if read is not None else queries.ordering.scan(scope)
-        if scan is None or scope.grouping is not None:
+        if scan is None or (scope.grouping is not None and read is None):
             raise Refused("DISTINCT with a collation over more than tables")
         result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
         result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
 
 
+_LOOSE = (exp.Like, exp.Glob, exp.Between, exp.In, exp.Is, exp.Escape)
+"""To SQLite they bind as = does, from the left, and less tightly than <; to the parser otherwise."""
+_EQUAL = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
+
+
 class Predicates:
     """The part of `Expressions` that makes booleans."""
 
@@ -46,6 +51,8 @@ class Predicates:
     def compare(self, node: exp.Expr, scope: Scope, *, loose: bool = False) -> exp.Expr:
         """A comparison as a boolean. `loose`: NULL may stand for false."""
         assert isinstance(node, exp.Binary)
+        if _is_loose(node.expression) or (not isinstance(node, _EQUAL) and _is_loose(node.this)):
+            raise Refused("LIKE, BETWEEN, IN or IS beside a comparison, without parentheses to tell which binds first,")
         left, right = unparen(node.this), unparen(node.expression)
         if isinstance(left, exp.Tuple) and isinstance(node.expression, exp.Subquery):
             return row_with_query(self.queries, type(node), left, right, scope)
@@ -184,6 +191,10 @@ class Predicates:
         if comparing.collation(subject) == "BINARY":
             test = _within_prefix(test, subject, pattern, "*?[")
         return Typed(negated(node, test), Kind.BOOL)
+
+
+def _is_loose(node: exp.Expr) -> bool:
+    return isinstance(node.this if isinstance(node, exp.Not) else node, _LOOSE)
 
 
 def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) -> exp.Expr:

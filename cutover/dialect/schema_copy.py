@@ -59,7 +59,8 @@ class SchemaCopy:
         return int(self._left < 0)
 
     def reads_data(self, sql: str, parameters: int) -> bool:
-        """Whether the statement reads a table of the application's, beside what it asks of the schema."""
+        """Whether the statement reads a table of the application's, beside what it asks of the schema; or numbers of
+        keys, which are on Postgres alone."""
         tables: set[str] = set()
 
         def note(action: int, table: str | None, *_: str | None) -> int:
@@ -72,7 +73,8 @@ class SchemaCopy:
             self._compiler.execute(f"EXPLAIN {sql}", (None,) * parameters).fetchall()
         finally:
             self._compiler.set_authorizer(None)
-        return any(not table.startswith(("sqlite_", "pragma_", "json_")) for table in tables)
+        of_schema = ("sqlite_", "pragma_", "json_")
+        return any(not table.startswith(of_schema) or table == "sqlite_sequence" for table in tables)
 
     def reading(self, sql: str) -> Reading | None:
         """How SQLite would read for a statement, None where its plan says nothing of an order."""

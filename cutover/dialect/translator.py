@@ -210,11 +210,16 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
     try:
         parsed, conflict = _parsed(sql)
         context.collates = parsed.find(exp.Collate) is not None
-        if isinstance(parsed, (exp.Select, exp.SetOperation)) or isinstance(parsed.expression, exp.Query):
+        if _gives_rows(parsed):
             context.reading = context.catalog.reading(sql)
         return _statement(parsed, conflict, context)
     except RecursionError:
         raise Refused("An expression nested this deeply") from None
+
+
+def _gives_rows(parsed: exp.Expr) -> bool:
+    """Whether there are rows that have an order: the answer's, or those that INSERT ... SELECT gives keys to."""
+    return isinstance(parsed, exp.Query) or isinstance(parsed.expression, exp.Query)
 
 
 def _parsed(sql: str) -> tuple[exp.Expr, str | None]:

@@ -61,9 +61,14 @@ class Unasked:
         group, reading = node.args.get("group"), scope.reading
         if group is None or reading is None:
             return None
+        whole = scope.grouping is not None and len(scope.sources) == 1 and bool(scope.grouping.whole)
+        if whole and not reading.sorts and node.args.get("order") is None:
+            return self.rows(scope)  # each row is a group
         written = list(zip(group.expressions, _directions(node), strict=True))
         index = reading.scans[0].index if reading.scans else ()
         if "GROUP BY" not in reading.sorts and any(scan.index for scan in reading.scans or ()):
+            keys = scope.sources[0].table.key if len(scope.sources) == 1 and scope.sources[0].table else ()
+            index += tuple(IndexTerm(name, descending=False, collation="") for name in keys)
             served = _by_index(group.expressions, index)
             if served is None or (node.args.get("order") and any(down for _, down in served)):
                 return None

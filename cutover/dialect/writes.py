@@ -11,6 +11,7 @@ from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.queries import Queries
+from cutover.dialect.returned import in_order
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, helper, identifier
 from cutover.model.table import Column, Table
@@ -267,6 +268,8 @@ class Writes:
             result.set("where", exp.Where(this=condition))
         written = Written(result, table)
         self._returning(node, scope, written, key=False)
+        if from_ is None:
+            in_order(written, self.queries.ordering.scan(scope))
         return written
 
     def assignments(self, nodes: list[exp.Expr], table: Table, scope: Scope) -> list[exp.Expr]:
@@ -286,6 +289,7 @@ class Writes:
             result.set("where", exp.Where(this=condition))
         written = Written(result, table)
         self._returning(node, scope, written, key=False)
+        in_order(written, self.queries.ordering.scan(scope))
         return written
 
 

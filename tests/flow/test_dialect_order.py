@@ -68,6 +68,8 @@ STATEMENTS = [
     "SELECT r, p FROM (SELECT p, r, row_number() OVER (PARTITION BY r) AS n FROM w) WHERE n = 1",
     "SELECT b, group_concat(c) FROM t GROUP BY b",
     "SELECT r, group_concat(r) OVER (ORDER BY r) FROM w",
+    "SELECT d, rank() OVER (ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) FROM t",
+    "SELECT DISTINCT c, sum(b) FROM t GROUP BY lower(c) LIMIT 2 OFFSET 1",
     "SELECT (SELECT c FROM t WHERE t.b = w.r) FROM w",
     "SELECT * FROM (SELECT DISTINCT d FROM t)",
     "SELECT * FROM (SELECT d, count(*) FROM t GROUP BY d) WHERE d > 1",
@@ -76,6 +78,12 @@ STATEMENTS = [
     "SELECT * FROM (SELECT b FROM t UNION SELECT y FROM u)",
     "INSERT INTO w (p, r) SELECT c, b FROM t WHERE b > 0 RETURNING rowid, p, r",
     "SELECT rowid, * FROM w",
+    "SELECT c, id, count(*) FROM t GROUP BY c, id",
+    "SELECT e, id, count(*) FROM m GROUP BY id, e LIMIT 3",
+    "UPDATE t SET c = id WHERE id > 1 RETURNING id, c",
+    "UPDATE m SET n = 1 WHERE e < 3 RETURNING id, n, e",
+    "DELETE FROM t WHERE b > 0 RETURNING *",
+    "DELETE FROM m RETURNING n",
 ]
 
 

@@ -1,0 +1,48 @@
+"""RETURNING of UPDATE and DELETE: rows come by key, as SQLite changes them after it has found them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cutover.dialect.typed import identifier
+
+if TYPE_CHECKING:
+    from cutover.dialect.writes import Written
+
+
+def in_order(written: Written, read: list[exp.Expr] | None) -> None:
+    """Have the rows sorted by the table's key, unless that is itself changed or is not what SQLite has rows by."""
+    change = written.node
+    by_key = written.table.rowid_alias is not None or written.table.without_rowid
+    if not written.returning or not read or not by_key or _changes(change, read):
+        return
+    width = len(written.returning)
+    returned = change.args["returning"].expressions
+    names = [f"r{at}" for at in range(width)] + [f"k{at}" for at in range(len(read))]
+    held = [*returned[:width], *(term.this.copy() for term in read)]
+    aliased = [exp.Alias(this=one, alias=identifier(name)) for one, name in zip(held, names, strict=True)]
+    change.args["returning"].set("expressions", aliased)
+    columns = [exp.Column(this=identifier(name)) for name in names]
+    order = [
+        exp.Ordered(this=column, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first"))
+        for term, column in zip(read, columns[width:], strict=True)
+    ]
+    changed = exp.CTE(this=change, alias=exp.TableAlias(this=identifier("changed")))
+    written.node = exp.Select(
+        expressions=columns[:width],
+        from_=exp.From(this=exp.Table(this=identifier("changed"))),
+        order=exp.Order(expressions=order),
+        with_=exp.With(expressions=[changed]),
+    )
+
+
+def _changes(change: exp.Expr, read: list[exp.Expr]) -> bool:
+    if not isinstance(change, exp.Update):
+        return False
+    assigned = {one.this.name for one in change.expressions}
+    alias = change.this.alias
+    return any(
+        column.name in assigned and column.table == alias for term in read for column in term.find_all(exp.Column)
+    )
