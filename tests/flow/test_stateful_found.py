@@ -81,7 +81,7 @@ MENDED = {
 @pytest.mark.parametrize("name", MENDED)
 def test_mended(host: str, postgres_server: str, name: str) -> None:
     with scratch() as folder:
-        play(MENDED[name], host=host, server=postgres_server, folder=folder, spares_known=False)
+        play(MENDED[name], host=host, server=postgres_server, folder=folder)
 
 
 async def test_a_repair_counts_what_the_read_back_saw_first(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tests.support.stateful.model import Model, Outcome
 from tests.support.stateful.program import Way
-from tests.support.stateful.schema import Table, Value, converts
+from tests.support.stateful.schema import Value, converts
 from tests.support.stateful.statements import Insert, Shift, Statement, Truncate, Update
 from tests.support.stateful.world import World
 
@@ -18,9 +18,6 @@ _COMPUTED_KEY = "UPDATE that computes the unique key"
 
 class Judge:
     """The world, the model, and who is primary."""
-
-    spares_known = True
-    """Leave out what is known not to work and has a test of its own, marked as failing."""
 
     def __init__(self, world: World, model: Model, tally: Counter[str]) -> None:
         self.world, self.model, self.schema, self.tally = world, model, world.schema, tally
@@ -39,26 +36,9 @@ class Judge:
         if isinstance(statement, Truncate):
             return way == "native"
         table = self.schema.table(statement.table)
-        at_door = way in ("front", "session", "script")
-        if at_door and self.spares_known and self._known(statement, table):
-            return False
         replaces = isinstance(statement, Insert) and statement.conflict == "REPLACE"
         # With one unique key a REPLACE is an update on Postgres, and no foreign key acts.
         return not (replaces and self.maybe_postgres and table.unique_keys == 1 and self.schema.children(table.name))
-
-    def _known(self, statement: Statement, table: Table) -> bool:
-        """Each is a case of `test_what_random_programs_found`, marked as failing."""
-        kinds = {column.name: column.kind for column in self.schema.columns(table.name)}
-        if self.maybe_postgres and any(
-            isinstance(value, str) and kinds[name] in ("INTEGER", "REAL") for name, value in statement.assigned()
-        ):
-            return True  # numbers given as text
-        if not isinstance(statement, Insert) or statement.conflict != "REPLACE":
-            return False
-        without_unique_value = statement.returning(self.schema) and table.unique_keys > 1
-        through_expression = self.maybe_postgres and "lower" in table.indexes and not table.automatic
-        of_another_spelling = self.maybe_postgres and table.key in ("nocase", "turned") and table.unique_keys == 1
-        return without_unique_value or through_expression or of_another_spelling
 
     def _judge(self, statement: Statement, real: Outcome, *, native: bool = False) -> bool:
         """Have the model do what was done. Returns whether it was done."""

@@ -29,14 +29,12 @@ def play(
     server: str,
     folder: Path,
     tally: Counter[str] | None = None,
-    spares_known: bool = True,
 ) -> None:
     """Play a program to its end; raises `AssertionError` where the real thing is not what it should be."""
     model = Model(program.schema)
     try:
         with world(host, server, folder, program.schema) as real:
             player = Player(real, model, tally if tally is not None else Counter())
-            player.spares_known = spares_known
             player.play(program)
     finally:
         model.close()
