@@ -43,11 +43,6 @@ CREATE OR REPLACE FUNCTION cutover.type_of(x jsonb) RETURNS text LANGUAGE sql IM
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.type_of((x #>> '{}')::numeric) WHEN 'string' THEN 'text'
     WHEN 'object' THEN 'blob' ELSE 'null' END;
 
--- The rest of integers; a real if one of the two was.
-CREATE OR REPLACE FUNCTION cutover.mod(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN cutover.toint(b) = 0 THEN NULL WHEN scale(a) = 0 AND scale(b) = 0 THEN mod(a, b)
-    ELSE cutover.num((cutover.toint(a) % cutover.toint(b))::double precision) END;
-
 -- What is a whole number becomes an integer.
 CREATE OR REPLACE FUNCTION cutover.whole(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = trunc(x) AND abs(x) < 9007199254740992 THEN trunc(x) ELSE x END;
@@ -116,3 +111,13 @@ RETURN (
         SELECT item, min(at) AS place FROM unnest(given) WITH ORDINALITY AS all_of_them(item, at)
         WHERE item IS NOT NULL GROUP BY item) AS firsts
 );
+
+CREATE OR REPLACE FUNCTION cutover.unblobbed(x jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'object' THEN to_jsonb(cutover.txt(x)) ELSE x END;
+
+CREATE OR REPLACE FUNCTION cutover.instr(x bytea, part bytea) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN position(part IN x)::bigint;
+
+CREATE OR REPLACE FUNCTION cutover.instr(x jsonb, part jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN jsonb_typeof(x) = 'object' AND jsonb_typeof(part) = 'object'
+    THEN cutover.instr(cutover.plain_blob(x), cutover.plain_blob(part)) ELSE cutover.instr(cutover.txt(x), cutover.txt(part)) END;

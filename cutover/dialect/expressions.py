@@ -198,10 +198,10 @@ class Expressions(Predicates):
         while type(node) in _ARITHMETIC:
             chain.append(node)
             node = node.this
-        result = self.number(node, scope)
+        result = self.typed(node, scope)
         for link in reversed(chain):
             assert isinstance(link, exp.Binary)
-            result = numbers.arithmetic(type(link), result, self.number(link.expression, scope))
+            result = numbers.arithmetic(type(link), result, self.typed(link.expression, scope))
         return result
 
     def number(self, node: exp.Expr, scope: Scope) -> Typed:
@@ -217,6 +217,8 @@ class Expressions(Predicates):
         if inner.kind is Kind.REAL:  # SQLite has no negative zero
             zero = literal(0.0).node
             return Typed(exp.Paren(this=exp.Sub(this=zero, expression=paren(inner.node))), Kind.REAL)
+        if inner.kind is Kind.NUM:
+            return Typed(helper("neg", inner.node), Kind.NUM, not_null=inner.not_null)
         return Typed(exp.Paren(this=exp.Neg(this=paren(inner.node))), inner.kind, not_null=inner.not_null)
 
     def _complement(self, node: exp.Expr, scope: Scope) -> Typed:
@@ -228,7 +230,7 @@ class Expressions(Predicates):
         if isinstance(node, exp.BitwiseLeftShift):
             return Typed(helper("shift", left, right), Kind.INT)
         if isinstance(node, exp.BitwiseRightShift):
-            return Typed(helper("shift", left, exp.Paren(this=exp.Neg(this=paren(right)))), Kind.INT)
+            return Typed(helper("unshift", left, right), Kind.INT)
         assert isinstance(node, exp.Binary)
         return Typed(binary(type(node), left, right), Kind.INT)
 

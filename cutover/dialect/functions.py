@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import numbers
+from cutover.dialect import mathematics, numbers
 from cutover.dialect.comparing import bytewise, compare, dynamic, text, value
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
 from cutover.dialect.tokens import FUNCTION_PREFIX
@@ -16,6 +16,7 @@ from cutover.dialect.typed import (
     Kind,
     Refused,
     Typed,
+    binary,
     call,
     cast,
     collate_c,
@@ -141,16 +142,6 @@ def _iif(expressions: Expressions, arguments: list[Typed]) -> Typed:
     return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=nodes[0])], default=nodes[1])), kind)
 
 
-def _abs(_: Expressions, arguments: list[Typed]) -> Typed:
-    inner = numbers.number(arguments[0])
-    return Typed(call("abs", inner.node), inner.kind, not_null=inner.not_null)
-
-
-def _round(_: Expressions, arguments: list[Typed]) -> Typed:
-    digits = numbers.integer(arguments[1]).node if len(arguments) > 1 else cast(exp.Literal.number(0), "BIGINT")
-    return Typed(helper("round", numbers.real(arguments[0]).node, digits), Kind.REAL)
-
-
 def _extreme(op: type[exp.Binary]) -> _Function:
     def build(_: Expressions, arguments: list[Typed]) -> Typed:
         values = [value(argument) for argument in arguments]
@@ -192,7 +183,34 @@ def _helper(name: str, kind: Kind, convert: Callable[[Typed], Typed] = text) -> 
 def _hex(_: Expressions, arguments: list[Typed]) -> Typed:
     inner = value(arguments[0])
     blob = inner.node if inner.kind is Kind.BLOB else call("convert_to", _node(text(inner)), exp.Literal.string("UTF8"))
-    return Typed(call("upper", call("encode", blob, exp.Literal.string("hex"))), Kind.TEXT)
+    written = call("upper", call("encode", blob, exp.Literal.string("hex")))
+    return Typed(exp.Coalesce(this=written, expressions=[exp.Literal.string("")]), Kind.TEXT, not_null=True)
+
+
+def _instr(_: Expressions, arguments: list[Typed]) -> Typed:
+    """Two blobs are compared by their bytes, anything else as text."""
+    values = [value(argument) for argument in arguments]
+    kinds = {each.kind for each in values}
+    if kinds == {Kind.BLOB} or (Kind.DYNAMIC in kinds and kinds <= {Kind.BLOB, Kind.DYNAMIC}):
+        nodes = [each.node if Kind.DYNAMIC not in kinds else dynamic(each) for each in values]
+    else:
+        nodes = [_node(text(each)) for each in values]
+    return Typed(helper("instr", *nodes), Kind.INT)
+
+
+def _replace(_: Expressions, arguments: list[Typed]) -> Typed:
+    """replace(); where nothing is to be looked for, the first argument comes back as it is."""
+    subject, pattern = value(arguments[0]), text(arguments[1])
+    replaced = helper("replace", *(_node(text(argument)) for argument in arguments))
+    if isinstance(pattern.constant, str) and pattern.constant:
+        return Typed(replaced, Kind.TEXT)
+    if subject.kind is Kind.BLOB:
+        subject = text(subject)
+    elif subject.kind is Kind.DYNAMIC:
+        subject = subject.but(node=helper("unblobbed", subject.node))
+    kind, nodes = numbers.unify([subject.but(constant=None), Typed(replaced, Kind.TEXT)])
+    nothing = binary(exp.EQ, _node(pattern), exp.Literal.string(""))
+    return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=nothing, true=nodes[0])], default=nodes[1])), kind)
 
 
 def _typeof(_: Expressions, arguments: list[Typed]) -> Typed:
@@ -236,12 +254,14 @@ def _random(_: Expressions, _arguments: list[Typed]) -> Typed:
 
 
 def _likely(_: Expressions, arguments: list[Typed]) -> Typed:
-    return arguments[0].but(affinity=None, column=None)
+    return value(arguments[0]).but(affinity=None)
 
 
 def _blob_of(name: str) -> _Function:
     def build(_: Expressions, arguments: list[Typed]) -> Typed:
-        return Typed(helper(name, numbers.integer(arguments[0]).node), Kind.BLOB, not_null=True)
+        size = numbers.integer(arguments[0]).node
+        given = exp.Coalesce(this=size, expressions=[cast(exp.Literal.number(0), "BIGINT")])
+        return Typed(helper(name, given), Kind.BLOB, not_null=True)
 
     return build
 
@@ -260,6 +280,7 @@ def _memory(slot: int) -> _Function:
 
 
 SCALARS: dict[str, _Function] = {
+    **mathematics.FUNCTIONS,
     "last_insert_rowid": _memory(LAST_INSERT_ROWID),
     "changes": _memory(CHANGES),
     "total_changes": _memory(TOTAL_CHANGES),
@@ -272,18 +293,15 @@ SCALARS: dict[str, _Function] = {
     "ifnull": _coalesce,
     "nullif": _nullif,
     "iif": _iif,
-    "abs": _abs,
-    "round": _round,
     "min": _extreme(exp.LT),
     "max": _extreme(exp.GT),
     "trim": _trim("btrim"),
     "ltrim": _trim("ltrim"),
     "rtrim": _trim("rtrim"),
-    "replace": _helper("replace", Kind.TEXT),
-    "instr": _helper("instr", Kind.INT),
+    "replace": _replace,
+    "instr": _instr,
     "char": _helper("chr", Kind.TEXT, numbers.integer),
     "unicode": _helper("unicode", Kind.INT),
-    "sign": _helper("sign", Kind.INT, numbers.number),
     "hex": _hex,
     "typeof": _typeof,
     "random": _random,
@@ -291,6 +309,7 @@ SCALARS: dict[str, _Function] = {
     "zeroblob": _blob_of("zeroblob"),
     "likely": _likely,
     "unlikely": _likely,
+    "likelihood": _likely,
     "date": _date("date"),
     "time": _date("time"),
     "datetime": _date("datetime"),

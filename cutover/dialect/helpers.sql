@@ -25,7 +25,7 @@ BEGIN
         RETURN CASE WHEN written LIKE '%.%' THEN written ELSE written || '.0' END;
     END IF;
     RETURN CASE WHEN mantissa LIKE '%.%' THEN mantissa ELSE mantissa || '.0' END
-        || 'e' || CASE WHEN exponent < 0 THEN '-' ELSE '+' END || lpad(abs(exponent)::text, 2, '0');
+        || 'e' || CASE WHEN exponent < 0 THEN '-' ELSE '+' END || lpad(abs(exponent)::text, greatest(2, length(abs(exponent)::text)), '0');
 END $$;
 
 -- A numeric stands for an integer (scale 0) or a real.
@@ -132,15 +132,44 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x ~ '^\d{4}-\d\d-\d\d$' THEN cutover.timestamp_strict(x, places)::date
     WHEN cutover.misfit('a text that is no day cannot be stored on PostgreSQL', x::text) = 0 THEN NULL END;
 
--- Division of values that may be integers or reals.
+-- Values that may be integers or reals: with a real it is a computation of doubles, as SQLite's; of integers it is exact, or a
+-- real where 64 bits do not hold it.
+CREATE OR REPLACE FUNCTION cutover.within(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x
+    ELSE cutover.num(x::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.add(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a + b)
+    ELSE cutover.num(a::double precision + b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.sub(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a - b)
+    ELSE cutover.num(a::double precision - b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.mul(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a * b)
+    ELSE cutover.num(a::double precision * b::double precision) END;
+
 CREATE OR REPLACE FUNCTION cutover.div(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN b = 0 THEN NULL
-    WHEN scale(a) = 0 AND scale(b) = 0 THEN trunc(a / b)
+    WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(div(a, b))
     ELSE cutover.num(a::double precision / b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.neg(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x) = 0 THEN cutover.within(-x) ELSE -x END;
+
+-- The rest of two integers; a real if one of the numbers that they come of is.
+CREATE OR REPLACE FUNCTION cutover.mod(a numeric, b numeric, one bigint, two bigint) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN two = 0 THEN NULL WHEN scale(a) = 0 AND scale(b) = 0 THEN (one % two)::numeric
+    ELSE cutover.num((one % two)::double precision) END;
 
 CREATE OR REPLACE FUNCTION cutover.shift(a bigint, n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN n >= 64 THEN 0 WHEN n <= -64 THEN CASE WHEN a < 0 THEN -1 ELSE 0 END
     WHEN n >= 0 THEN a << n::integer ELSE a >> (-n)::integer END;
+
+CREATE OR REPLACE FUNCTION cutover.unshift(a bigint, n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.shift(a, -greatest(n, -9223372036854775807));
 
 CREATE OR REPLACE FUNCTION cutover.round(x double precision, digits bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -178,7 +207,8 @@ RETURN CASE WHEN start > 0 AND length BETWEEN 0 AND 2147483647 AND start <= 1073
 
 CREATE OR REPLACE FUNCTION cutover.substr(x bytea, start bigint, length bigint DEFAULT 2147483647) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN isempty(cutover.span(octet_length(x)::bigint, start, length)) THEN ''::bytea
+RETURN CASE WHEN x = ''::bytea THEN NULL
+    WHEN isempty(cutover.span(octet_length(x)::bigint, start, length)) THEN ''::bytea
     ELSE substr(x, (lower(cutover.span(octet_length(x)::bigint, start, length)) + 1)::integer,
         (upper(cutover.span(octet_length(x)::bigint, start, length))
             - lower(cutover.span(octet_length(x)::bigint, start, length)))::integer) END;
@@ -194,7 +224,11 @@ CREATE OR REPLACE FUNCTION cutover.unicode(x text) RETURNS bigint LANGUAGE sql I
 RETURN CASE WHEN x <> '' THEN ascii(x)::bigint END;
 
 CREATE OR REPLACE FUNCTION cutover.chr(VARIADIC codes bigint[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT coalesce(string_agg(chr(code::integer), '' ORDER BY place), '')
+RETURN (SELECT coalesce(string_agg(
+            CASE WHEN coalesce(code, 0) = 0
+                    THEN cutover.misfit('a text with a NUL character is not possible on PostgreSQL', code::text)::text
+                WHEN code BETWEEN 1 AND 1114111 THEN chr(code::integer) ELSE chr(65533) END,
+            '' ORDER BY place), '')
         FROM unnest(codes) WITH ORDINALITY AS given(code, place));
 
 CREATE OR REPLACE FUNCTION cutover.zeroblob(size bigint) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT

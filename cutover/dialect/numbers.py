@@ -54,29 +54,40 @@ def real(typed: Typed) -> Typed:
     return typed if typed.kind is Kind.REAL else Typed(cast(typed.node, "DOUBLE PRECISION"), Kind.REAL)
 
 
+_OF_EITHER = {exp.Add: "add", exp.Sub: "sub", exp.Mul: "mul", exp.Div: "div"}
+"""Operators on what may be integers or reals: which, is known only when it is computed."""
+
+
 def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
-    """`left op right` for numbers: division by zero is NULL, % is of integers."""
-    if op is exp.Mod and Kind.NUM in (left.kind, right.kind) and Kind.REAL not in (left.kind, right.kind):
-        return Typed(helper("mod", cast(left.node, "NUMERIC"), cast(right.node, "NUMERIC")), Kind.NUM)
+    """`left op right`: division by zero is NULL, % is of integers."""
     if op is exp.Mod:
-        real_result = Kind.REAL in (left.kind, right.kind)
-        divisor = call("NULLIF", integer(right).node, exp.Literal.number(0))
-        result = exp.Paren(this=exp.Mod(this=paren(integer(left).node), expression=divisor))
-        return Typed(
-            cast(result, "DOUBLE PRECISION") if real_result else result, Kind.REAL if real_result else Kind.INT
-        )
+        return _remainder(left, right)
+    left, right = number(left), number(right)
     kinds = {left.kind, right.kind}
     kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
-    if op is not exp.Div:
-        not_null = left.not_null and right.not_null
-        first = paren(left.node)
-        if isinstance(first, exp.Paren) and type(first.this) is op and left.kind is kind:
-            first = first.this  # a + b + c: no parentheses within parentheses, a thousand deep
-        return Typed(exp.Paren(this=op(this=first, expression=paren(right.node))), kind, not_null=not_null)
     if kind is Kind.NUM:
-        return Typed(helper("div", left.node, right.node), kind)
-    divisor = call("NULLIF", right.node, exp.Literal.number(0))
-    return Typed(exp.Paren(this=exp.Div(this=paren(left.node), expression=divisor, typed=True)), kind)
+        return Typed(helper(_OF_EITHER[op], left.node, right.node), kind)
+    if op is exp.Div:
+        divisor = call("NULLIF", right.node, exp.Literal.number(0))
+        return Typed(exp.Paren(this=exp.Div(this=paren(left.node), expression=divisor, typed=True)), kind)
+    not_null = left.not_null and right.not_null
+    if kind is Kind.REAL:
+        left, right = real(left), real(right)
+    first = paren(left.node)
+    if isinstance(first, exp.Paren) and type(first.this) is op and left.kind is kind:
+        first = first.this  # a + b + c: no parentheses within parentheses, a thousand deep
+    return Typed(exp.Paren(this=op(this=first, expression=paren(right.node))), kind, not_null=not_null)
+
+
+def _remainder(left: Typed, right: Typed) -> Typed:
+    """Of integers, which a text begins with; a real if one of the two numbers is."""
+    one, two = integer(left).node, integer(right).node
+    kinds = {number(left).kind, number(right).kind}
+    if Kind.REAL not in kinds and Kind.NUM in kinds:
+        return Typed(helper("mod", number(left).node, number(right).node, one, two), Kind.NUM)
+    divisor = call("NULLIF", two, exp.Literal.number(0))
+    result = exp.Paren(this=exp.Mod(this=paren(one), expression=divisor))
+    return Typed(result, Kind.INT) if kinds == {Kind.INT} else Typed(cast(result, "DOUBLE PRECISION"), Kind.REAL)
 
 
 def unify(branches: Sequence[Typed]) -> tuple[Kind, list[exp.Expr]]:

@@ -1,0 +1,92 @@
+-- Mathematical functions: NULL where SQLite has no answer, and Infinity where Postgres would complain of one.
+
+-- A value as these functions take it: a number, or a text that is one; NULL for anything else.
+CREATE OR REPLACE FUNCTION cutover.aff(x jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN (x #>> '{}')::numeric WHEN 'string' THEN cutover.aff(x #>> '{}') END;
+
+CREATE OR REPLACE FUNCTION cutover.abs(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = -9223372036854775808 AND scale(x) = 0 THEN cutover.num(abs(x::bigint)) ELSE abs(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.abs(x jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.abs(cutover.tonum(x))
+    ELSE cutover.num(abs(cutover.tonum(x)::double precision)) END;
+
+CREATE OR REPLACE FUNCTION cutover.ceil(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x) = 0 THEN x ELSE cutover.num(ceil(x)::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.floor(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x) = 0 THEN x ELSE cutover.num(floor(x)::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.trunc(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x) = 0 THEN x ELSE cutover.num(trunc(x)::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.acos(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN abs(x) <= 1 THEN acos(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.asin(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN abs(x) <= 1 THEN asin(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.acosh(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x >= 1 THEN acosh(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.atanh(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN abs(x) <= 1 THEN atanh(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.sqrt(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x >= 0 THEN sqrt(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.ln(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x > 0 THEN ln(x) END;
+
+-- By way of the natural logarithm, as SQLite does: log(1000) is a little less than 3.
+CREATE OR REPLACE FUNCTION cutover.log(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x > 0 THEN ln(x) / 2.302585092994045684::double precision END;
+
+CREATE OR REPLACE FUNCTION cutover.log2(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x > 0 THEN ln(x) / 0.693147180559945309::double precision END;
+
+CREATE OR REPLACE FUNCTION cutover.log(base double precision, x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN base > 1 AND x > 0 THEN ln(x) / ln(base) END;
+
+CREATE OR REPLACE FUNCTION cutover.exp(x double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x > 709.782712893384 THEN 'Infinity' WHEN x < -745.2 THEN 0 ELSE exp(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.pow(x double precision, y double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE
+    WHEN x = 0 AND y < 0 THEN 'Infinity'
+    WHEN x < 0 AND y <> trunc(y) THEN NULL
+    WHEN x = 0 OR y = 0 OR abs(x) = 'Infinity' THEN power(x, y)
+    WHEN y * ln(abs(x)) > 709.782712893384 THEN
+        CASE WHEN x < 0 AND mod(y::numeric, 2) <> 0 THEN '-Infinity' ELSE 'Infinity' END::double precision
+    WHEN y * ln(abs(x)) < -745.2 THEN 0
+    ELSE power(x, y)
+END;
+
+-- All the digits that a double has.
+CREATE OR REPLACE FUNCTION cutover.exact(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN (
+    WITH bits AS (SELECT ('x' || encode(float8send(x), 'hex'))::bit(64)::bigint AS all_of),
+        parts AS (SELECT ((all_of >> 52) & 2047)::integer AS exponent, all_of & 4503599627370495 AS fraction FROM bits),
+        scaled AS (SELECT fraction + CASE WHEN exponent > 0 THEN 4503599627370496 ELSE 0 END AS mantissa,
+            greatest(exponent, 1) - 1075 AS shift FROM parts)
+    SELECT sign(x)::numeric * mantissa * CASE WHEN shift >= 0 THEN trunc(2::numeric ^ shift)
+        ELSE trunc(5::numeric ^ -shift) * ('1e' || shift)::numeric END FROM scaled
+);
+
+-- The rest of a division of reals. It is exact, as C's is.
+CREATE OR REPLACE FUNCTION cutover.fmod(x double precision, y double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN y = 0 OR abs(x) = 'Infinity' THEN NULL WHEN abs(x) < abs(y) THEN x
+    WHEN x = trunc(x) AND y = trunc(y) AND abs(x) < 9007199254740992 THEN (x::bigint % y::bigint)::double precision
+    ELSE mod(cutover.exact(x), cutover.exact(y))::double precision END;
