@@ -209,8 +209,8 @@ class Expressions(Predicates):
         return numbers.number(self.typed(node, scope))
 
     def _negative(self, node: exp.Expr, scope: Scope) -> Typed:
-        if isinstance(node.this, exp.Literal) and node.this.this == _SMALLEST:
-            return literal(-int(_SMALLEST))
+        if isinstance(node.this, exp.Literal) and str(node.this.this) == str(1 << 63) and not node.this.is_string:
+            return literal(-(1 << 63))  # on its own it is a real
         inner = self.number(node.this, scope)
         if isinstance(inner.constant, (int, float)):
             return literal(-inner.constant)
@@ -315,7 +315,6 @@ class Expressions(Predicates):
     }
 
 
-_SMALLEST = "9223372036854775808"
 """An integer with a minus before it, and a real without."""
 
 

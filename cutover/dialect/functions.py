@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import mathematics, numbers
+from cutover.dialect import formats, mathematics, numbers
 from cutover.dialect.comparing import bytewise, compare, dynamic, text, value
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
 from cutover.dialect.tokens import FUNCTION_PREFIX
@@ -281,6 +281,7 @@ def _memory(slot: int) -> _Function:
 
 SCALARS: dict[str, _Function] = {
     **mathematics.FUNCTIONS,
+    **formats.FUNCTIONS,
     "last_insert_rowid": _memory(LAST_INSERT_ROWID),
     "changes": _memory(CHANGES),
     "total_changes": _memory(TOTAL_CHANGES),

@@ -20,7 +20,7 @@ BEGIN
     written := trim(to_char(x, '9.99999999999999EEEE'));
     mantissa := rtrim(rtrim(split_part(written, 'e', 1), '0'), '.');
     exponent := split_part(written, 'e', 2)::integer;
-    IF exponent BETWEEN -5 AND 14 THEN
+    IF exponent BETWEEN -4 AND 14 THEN
         written := trim_scale(x::numeric)::text;
         RETURN CASE WHEN written LIKE '%.%' THEN written ELSE written || '.0' END;
     END IF;

@@ -10,6 +10,8 @@ from tests.flow.dialect_world import World, world
 from tests.flow.functions_grid import KINDS, ROWS, SCHEMA, binary, compare, unary
 
 OPERATORS = ("+", "-", "*", "/", "%", "||", "&", "|", "<<", ">>")
+HALVES = ("0.5", "1.5", "0.125", "1.005", "-2.675", "12345.0", "99999.5", "0.0", "9.995", "1e-7", "123456789.5")
+"""Where rounding shows."""
 BATCHES = {
     "text": [
         *unary("lower upper length trim ltrim rtrim hex unicode quote soundex"),
@@ -35,6 +37,19 @@ BATCHES = {
         *(f"iif({kind}, 1, 'x')" for kind in KINDS),
         *binary("likelihood", ("0.5",)),
     ],
+    "formats": [
+        *(f"printf('{code}', {kind})" for kind in KINDS for code in ("%d", "%s", "%Q", "%q|%%", "%.3f", "%g", "%x")),
+        *(f"printf('[{code}]', i)" for code in ("%5d", "%-5i", "%+d", "% d", "%05d", "%,d", "%#x", "%#X", "%o", "%u")),
+        *(f"printf('[{code}]', r)" for code in ("%8.2f", "%-8.1e", "%+G", "%08.1f", "%!.15g", "%.0f", "%#.0f", "%!f")),
+        *(f"printf('[{code}]', s)" for code in ("%8s", "%-8s", "%.1s", "%!.1s", "%!8s", "%w", "%8q")),
+        "printf('%*d|%-*d|%*s', 5, i, 6, i, -4, b)",
+        "printf('%c|%5c', s || 'x', n)",
+        "printf('%d %s')",
+        "format(NULL, i)",
+        "printf('')",
+        *(f"printf('%.{places}f %.{places}e %.{places}g', {x}, {x}, {x})" for places in (0, 1, 2) for x in HALVES),
+    ],
+    "literals": ["1e-7", "1.5E+3", ".5e-1", "-9223372036854775808", "9223372036854775808", "0x10", "-0x10", "1e22"],
     "more than one": [
         *binary("instr", ("k", "d")),
         "max(i, r, n)",
@@ -51,9 +66,14 @@ BATCHES = {
     ],
 }
 
-REFUSED = ("quote(", "soundex(", "iif(")
+REFUSED = ("iif(",)
 """What has no translation yet; anything else has to be answered."""
-LOUD = ("NUL character", "integer overflow")
+LOUD = (
+    "NUL character",
+    "integer overflow",
+    "quote() of a real with more than 15 digits",
+    "more digits than a real has",
+)
 """Where Postgres has no such value and says so."""
 
 
