@@ -55,7 +55,7 @@ class Aggregates:
         if over is None:
             scope.grouping = None
         try:
-            built = self._call(node, scope, over=over is not None)
+            built = self._call(node, scope, in_window=over is not None)
             result: exp.Expr = built.node
             if condition is not None:
                 where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
@@ -97,7 +97,7 @@ class Aggregates:
             alias=window.args["alias"].copy() if window.args.get("alias") else None,
         )
 
-    def _call(self, node: exp.Anonymous, scope: Scope, *, over: bool) -> _Call:
+    def _call(self, node: exp.Anonymous, scope: Scope, *, in_window: bool) -> _Call:
         name = str(node.this).removeprefix(FUNCTION_PREFIX)
         arguments, distinct, order = _arguments(node)
         if name == "count" and (not arguments or isinstance(arguments[0], exp.Star)):
@@ -106,7 +106,7 @@ class Aggregates:
             raise Refused(f"{name}() over columns of an outer query")
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
-        if name == "group_concat" and not (order or distinct or over):
+        if name == "group_concat" and not (order or distinct or in_window):
             ordering = self.expressions.queries.ordering.unasked.in_window(scope, [])
         if name in _RANKS or name in _SHARES:
             return _Call(call(name), {**_RANKS, **_SHARES}[name], not_null=True)
@@ -114,7 +114,7 @@ class Aggregates:
             return self._window_function(name, typed)
         if not typed:
             raise Refused(f"{name}() without an argument")
-        return self._aggregate(name, typed, distinct, ordering)
+        return self._aggregate(name, typed, distinct, ordering, in_window=in_window)
 
     def _window_function(self, name: str, typed: list[Typed]) -> _Call:
         if name == "ntile":
@@ -129,7 +129,9 @@ class Aggregates:
             return _Call(call(name, subject, nodes[1], default), kind)
         return _Call(call(name, *nodes), typed[0].kind)
 
-    def _aggregate(self, name: str, typed: list[Typed], distinct: bool, order: list[exp.Expr]) -> _Call:
+    def _aggregate(
+        self, name: str, typed: list[Typed], distinct: bool, order: list[exp.Expr], *, in_window: bool
+    ) -> _Call:
         subject = typed[0]
         if subject.kind is Kind.NULL:
             subject = subject.but(node=null(Kind.INT), kind=Kind.INT)
@@ -146,9 +148,7 @@ class Aggregates:
                 node = collated(subject, collation(subject)) if subject.kind is Kind.TEXT else subject.node
                 return _Call(build("COUNT", node), Kind.INT, not_null=True)
             case "sum":
-                inner = numbers.number(subject)
-                wrap = _bigint if inner.kind is Kind.INT else _same
-                return _Call(build("SUM", inner.node), inner.kind, wrap)
+                return self._sum(subject, build)
             case "avg":
                 return _Call(build("AVG", numbers.real(subject).node), Kind.REAL)
             case "total":
@@ -163,7 +163,21 @@ class Aggregates:
                 return _Call(call("array_agg", node), Kind.TEXT, _joined)
             case _:
                 separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
-                return _Call(build("string_agg", text(subject).node, separator), Kind.TEXT)
+                wrap = _nothing_is_null if in_window else _same
+                return _Call(build("string_agg", text(subject).node, separator), Kind.TEXT, wrap)
+
+    def _sum(self, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
+        """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error."""
+        if subject.kind in (Kind.TEXT, Kind.BLOB, Kind.DYNAMIC):
+            return _Call(build("cutover.sum_of", helper("summand", subject.node)), Kind.NUM)
+        inner = numbers.number(subject)
+        match inner.kind:
+            case Kind.NUM:
+                return _Call(build("cutover.sum_of", inner.node), Kind.NUM)
+            case Kind.INT:
+                return _Call(build("SUM", inner.node), Kind.INT, _int_sum)
+            case _:
+                return _Call(build("SUM", inner.node), inner.kind)
 
     def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
         name_of, node = collation(subject), subject.node
@@ -191,8 +205,13 @@ def _joined(node: exp.Expr) -> exp.Expr:
     return helper("joined", node)
 
 
-def _bigint(node: exp.Expr) -> exp.Expr:
-    return cast(node, "BIGINT")
+def _nothing_is_null(node: exp.Expr) -> exp.Expr:
+    """In a window SQLite's group_concat() of nothing but '' is NULL."""
+    return call("NULLIF", node, exp.Literal.string(""))
+
+
+def _int_sum(node: exp.Expr) -> exp.Expr:
+    return helper("int_sum", node)
 
 
 def _plain_text(node: exp.Expr) -> exp.Expr:

@@ -315,9 +315,6 @@ class Expressions(Predicates):
     }
 
 
-"""An integer with a minus before it, and a real without."""
-
-
 def _number(written: str) -> int | float:
     if written.isdigit():
         number = int(written)

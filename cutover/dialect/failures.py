@@ -15,6 +15,9 @@ from cutover.schema.sqltokens import tokens
 SERIALIZATION = ("40001", "40P01")
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03")
 
+_OVERFLOW = "integer overflow"
+"""SQLite's own words, of abs() and sum(): raised by our functions."""
+
 _BY_STATE = {
     "57014": ("interrupted", "SQLITE_INTERRUPT"),
     "55P03": ("database is locked", "SQLITE_BUSY"),
@@ -23,7 +26,7 @@ _BY_STATE = {
     "22032": ("malformed JSON", "SQLITE_UNKNOWN"),
     "22021": ("text with a NUL character or invalid UTF-8 cannot be stored on PostgreSQL", "SQLITE_MISMATCH"),
     "22P05": ("text with a NUL character or invalid UTF-8 cannot be stored on PostgreSQL", "SQLITE_MISMATCH"),
-    "22003": ("integer overflow", "SQLITE_MISMATCH"),
+    "22003": ("a number is too large for PostgreSQL, where SQLite would go on with a real", "SQLITE_MISMATCH"),
     "22001": ("a text is longer than its column on PostgreSQL allows", "SQLITE_TOOBIG"),
     "54000": ("a value is too large for PostgreSQL", "SQLITE_TOOBIG"),
     "21000": ("the statement meets the same row twice, which PostgreSQL refuses", "SQLITE_CONSTRAINT"),
@@ -63,7 +66,7 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
     if state.startswith("23"):
         return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")
     if state in _BY_STATE:
-        text, code = _BY_STATE[state]
+        text, code = (message, "SQLITE_UNKNOWN") if message == _OVERFLOW else _BY_STATE[state]
         return StatementError(text, code, retry=code == "SQLITE_BUSY")
     if state == "0A000" and message.startswith("FULL JOIN"):
         return StatementError(

@@ -91,7 +91,8 @@ def _abs(_: Expressions, arguments: list[Typed]) -> Typed:
             return Typed(helper("abs", inner.node), Kind.NUM, not_null=inner.not_null)
         case _:
             inner = numbers.number(inner)
-            return Typed(call("abs", inner.node), inner.kind, not_null=inner.not_null)
+            make = helper if inner.kind is Kind.INT else call
+            return Typed(make("abs", inner.node), inner.kind, not_null=inner.not_null)
 
 
 def _round(_: Expressions, arguments: list[Typed]) -> Typed:

@@ -4,8 +4,16 @@
 CREATE OR REPLACE FUNCTION cutover.aff(x jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN (x #>> '{}')::numeric WHEN 'string' THEN cutover.aff(x #>> '{}') END;
 
+CREATE OR REPLACE FUNCTION cutover.overflow(x numeric) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RAISE EXCEPTION 'integer overflow' USING ERRCODE = '22003';
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.abs(x bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = -9223372036854775808 THEN cutover.overflow(x) ELSE abs(x) END;
+
 CREATE OR REPLACE FUNCTION cutover.abs(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN x = -9223372036854775808 AND scale(x) = 0 THEN cutover.num(abs(x::bigint)) ELSE abs(x) END;
+RETURN CASE WHEN x = -9223372036854775808 AND scale(x) = 0 THEN cutover.overflow(x)::numeric ELSE abs(x) END;
 
 CREATE OR REPLACE FUNCTION cutover.abs(x jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.abs(cutover.tonum(x))
@@ -90,3 +98,28 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN y = 0 OR abs(x) = 'Infinity' THEN NULL WHEN abs(x) < abs(y) THEN x
     WHEN x = trunc(x) AND y = trunc(y) AND abs(x) < 9007199254740992 THEN (x::bigint % y::bigint)::double precision
     ELSE mod(cutover.exact(x), cutover.exact(y))::double precision END;
+
+-- sum(): exact while all are integers, of doubles from the first real on.
+CREATE OR REPLACE FUNCTION cutover.summand(x text) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN coalesce(cutover.aff(x), cutover.num(cutover.tonum(x)::double precision));
+
+CREATE OR REPLACE FUNCTION cutover.summand(x bytea) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.num(cutover.tonum(x)::double precision);
+
+CREATE OR REPLACE FUNCTION cutover.summand(x jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN (x #>> '{}')::numeric
+    WHEN 'object' THEN cutover.summand(cutover.plain_blob(x)) ELSE cutover.summand(x #>> '{}') END;
+
+CREATE OR REPLACE FUNCTION cutover.int_sum(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x::bigint ELSE cutover.overflow(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.sum_add(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN a + b
+    ELSE cutover.num(a::double precision + b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.sum_end(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x) = 0 THEN cutover.int_sum(x)::numeric ELSE x END;
+
+CREATE OR REPLACE AGGREGATE cutover.sum_of(x numeric) (
+    SFUNC = cutover.sum_add, STYPE = numeric, FINALFUNC = cutover.sum_end, PARALLEL = SAFE
+);

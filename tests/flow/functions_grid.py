@@ -40,9 +40,12 @@ _Answer: TypeAlias = list[tuple[tuple[str, SqlValue], ...]] | StatementError
 
 
 async def compare(both: World, expressions: list[str], outcome: Outcome | None = None) -> Outcome:
-    """Each expression over all rows of the grid; row by row where a row fails."""
+    """Each expression over all rows of the grid, row by row where a row fails; or a whole SELECT."""
     outcome = outcome or Outcome()
     for expression in expressions:
+        if expression.startswith("SELECT"):
+            await _one(both, expression, (), outcome, row_by_row=False)
+            continue
         sql = f"SELECT id, {expression}, typeof({expression}) FROM g"
         if not await _one(both, sql, (), outcome, row_by_row=True):
             for number in range(1, len(ROWS) + 1):

@@ -12,6 +12,29 @@ from tests.flow.functions_grid import KINDS, ROWS, SCHEMA, binary, compare, unar
 OPERATORS = ("+", "-", "*", "/", "%", "||", "&", "|", "<<", ">>")
 HALVES = ("0.5", "1.5", "0.125", "1.005", "-2.675", "12345.0", "99999.5", "0.0", "9.995", "1e-7", "123456789.5")
 """Where rounding shows."""
+WINDOW_CALLS = (
+    "sum(b)",
+    "avg(b)",
+    "total(b)",
+    "count(i)",
+    "group_concat(s)",
+    "min(n)",
+    "lag(i)",
+    "lead(s, 2)",
+    "lag(d, 1, 'x')",
+    "ntile(5)",
+    "first_value(r)",
+    "last_value(k)",
+    "nth_value(n, 2)",
+    "row_number()",
+    "percent_rank()",
+)
+FRAMES = (
+    "",
+    "ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+    "RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW",
+    "GROUPS BETWEEN CURRENT ROW AND 2 FOLLOWING EXCLUDE TIES",
+)
 BATCHES = {
     "text": [
         *unary("lower upper length trim ltrim rtrim hex unicode quote soundex"),
@@ -49,6 +72,26 @@ BATCHES = {
         "printf('')",
         *(f"printf('%.{places}f %.{places}e %.{places}g', {x}, {x}, {x})" for places in (0, 1, 2) for x in HALVES),
     ],
+    "aggregates": [
+        *(
+            f"SELECT b, {name}({kind}), typeof({name}({kind})) FROM g WHERE id <> 10 GROUP BY b"
+            for name in ("sum", "avg", "total", "min", "max", "count", "group_concat")
+            for kind in KINDS
+            if (name, kind) != ("group_concat", "k")
+        ),
+        *(f"SELECT {name}({kind}) FROM g WHERE id < 0" for name in ("sum", "total", "min") for kind in KINDS),
+        *(f"SELECT count(DISTINCT {kind}), sum(DISTINCT {kind}) FROM g WHERE id < 10" for kind in KINDS),
+        "SELECT sum(i) FROM g WHERE id IN (9, 10)",
+        "SELECT sum(i) FROM g WHERE i > 0",
+        "SELECT sum(n) FROM g WHERE n > 1",
+        "SELECT sum(CASE WHEN id > 0 THEN n ELSE i END), sum(n * 0.1), sum(n) / 3 FROM g",
+        "SELECT group_concat(s, '-'), group_concat(s, id), group_concat(s, NULL), group_concat(DISTINCT b) FROM g",
+        "SELECT sum(i) FILTER (WHERE i < 100), avg(r) FILTER (WHERE id < 0), total(s) FILTER (WHERE id = 5) FROM g",
+    ],
+    "windows": [
+        *(f"SELECT id, {call} OVER (ORDER BY id {frame}) FROM g" for call in WINDOW_CALLS for frame in FRAMES),
+        *(f"SELECT id, {call} OVER (PARTITION BY b ORDER BY id) FROM g" for call in WINDOW_CALLS),
+    ],
     "literals": ["1e-7", "1.5E+3", ".5e-1", "-9223372036854775808", "9223372036854775808", "0x10", "-0x10", "1e22"],
     "more than one": [
         *binary("instr", ("k", "d")),
@@ -70,9 +113,9 @@ REFUSED = ("iif(",)
 """What has no translation yet; anything else has to be answered."""
 LOUD = (
     "NUL character",
-    "integer overflow",
+    "too large for PostgreSQL, where SQLite would go on with a real",
     "quote() of a real with more than 15 digits",
-    "more digits than a real has",
+    "printf() with more digits than a real has",
 )
 """Where Postgres has no such value and says so."""
 
