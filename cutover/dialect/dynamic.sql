@@ -80,8 +80,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN a IS NULL OR cutover.sortable(b, collation_name) > cutover.sortable(a, collation_name)
     THEN b ELSE a END;
 
-CREATE OR REPLACE AGGREGATE cutover.min_of(x jsonb, collation_name text) (SFUNC = cutover.lesser, STYPE = jsonb);
-CREATE OR REPLACE AGGREGATE cutover.max_of(x jsonb, collation_name text) (SFUNC = cutover.greater, STYPE = jsonb);
+CREATE OR REPLACE AGGREGATE cutover.min_of(x jsonb, collation_name text) (SFUNC = cutover.lesser, STYPE = jsonb, PARALLEL = SAFE);
+CREATE OR REPLACE AGGREGATE cutover.max_of(x jsonb, collation_name text) (SFUNC = cutover.greater, STYPE = jsonb, PARALLEL = SAFE);
 
 -- min() and max() of several arguments: of equal ones the last and the first.
 CREATE OR REPLACE FUNCTION cutover.least(collation_name text, VARIADIC given jsonb[]) RETURNS jsonb

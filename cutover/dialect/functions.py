@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import formats, mathematics, numbers
+from cutover.dialect import formats, mathematics, numbers, predicates
 from cutover.dialect.comparing import bytewise, compare, dynamic, text, value
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
 from cutover.dialect.tokens import FUNCTION_PREFIX
@@ -213,6 +213,17 @@ def _replace(_: Expressions, arguments: list[Typed]) -> Typed:
     return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=nothing, true=nodes[0])], default=nodes[1])), kind)
 
 
+def _glob(_: Expressions, arguments: list[Typed]) -> Typed:
+    return Typed(predicates.globbed(arguments[1], arguments[0]), Kind.BOOL)
+
+
+def _like(_: Expressions, arguments: list[Typed]) -> Typed:
+    escape = arguments[2].constant if len(arguments) > 2 else ""
+    if not isinstance(escape, str) or len(escape) != len(arguments) - 2:
+        raise Refused("like() with an escape that is not one character written out")
+    return Typed(predicates.liked(arguments[1], arguments[0], exp.Literal.string(escape)), Kind.BOOL)
+
+
 def _typeof(_: Expressions, arguments: list[Typed]) -> Typed:
     inner = value(arguments[0]) if arguments[0].kind is Kind.WHOLE else arguments[0]
     if inner.kind in (Kind.NUM, Kind.DYNAMIC):
@@ -304,6 +315,8 @@ SCALARS: dict[str, _Function] = {
     "char": _helper("chr", Kind.TEXT, numbers.integer),
     "unicode": _helper("unicode", Kind.INT),
     "hex": _hex,
+    "glob": _glob,
+    "like": _like,
     "typeof": _typeof,
     "random": _random,
     "randomblob": _blob_of("randomblob"),

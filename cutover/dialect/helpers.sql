@@ -238,29 +238,64 @@ CREATE OR REPLACE FUNCTION cutover.randomblob(size bigint) RETURNS bytea LANGUAG
 RETURN (SELECT decode(left(string_agg(translate(gen_random_uuid()::text, '-', ''), ''), (2 * greatest(size, 1))::integer), 'hex')
         FROM generate_series(1, (greatest(size, 1) + 15) / 16));
 
--- GLOB: case matters; *, ?, [set], [^set].
-CREATE OR REPLACE FUNCTION cutover.glob(pattern text, x text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+-- GLOB: case matters; *, ?, [set], [^set]. A set that is not closed matches nothing, and so does a range that runs backwards.
+-- The pattern is made apart from the test, so that it is made once if it is constant.
+CREATE OR REPLACE FUNCTION cutover.glob_set(inner_part text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    regex text := '';
+    inverted boolean := left(inner_part, 1) = '^';
+    rest text := CASE WHEN left(inner_part, 1) = '^' THEN substr(inner_part, 2) ELSE inner_part END;
+    found text[];
+    members text := '';
+    prior text := '';
+BEGIN
+    -- A hyphen between two characters makes a range; the end of one range does not begin another.
+    WHILE rest <> '' LOOP
+        IF left(rest, 1) = '-' AND length(rest) > 1 AND prior <> '' THEN
+            found := ARRAY[prior, substr(rest, 2, 1)];
+            IF found[1] COLLATE "C" <= found[2] COLLATE "C" THEN
+                members := members || regexp_replace(found[1], '(\W)', '\\\1') || '-' || regexp_replace(found[2], '(\W)', '\\\1');
+            END IF;
+            rest := substr(rest, 3);
+            prior := '';
+        ELSE
+            prior := left(rest, 1);
+            members := members || regexp_replace(prior, '(\W)', '\\\1');
+            rest := substr(rest, 2);
+        END IF;
+    END LOOP;
+    RETURN CASE WHEN members <> '' THEN '[' || CASE WHEN inverted THEN '^' ELSE '' END || members || ']'
+        WHEN inverted THEN '.' ELSE '(?!.*)' END;
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.glob_regex(pattern text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    regex text := '(?s)^';
     part text;
 BEGIN
     FOR part IN SELECT matched[1] FROM regexp_matches(pattern, '\[\^?\]?[^]]*\]|.', 'gs') AS matched LOOP
+        IF part IN ('[', '[]', '[^]') THEN
+            RETURN '(?!.*)';
+        END IF;
         regex := regex || CASE
             WHEN part = '*' THEN '.*'
             WHEN part = '?' THEN '.'
-            WHEN length(part) > 1 THEN replace(part, '\', '\\')
+            WHEN length(part) > 1 THEN cutover.glob_set(substr(part, 2, length(part) - 2))
             WHEN part ~ '\w' THEN part
             ELSE '\' || part
         END;
     END LOOP;
-    RETURN x COLLATE "C" ~ ('(?s)^' || regex || '$');
+    RETURN regex || '$';
 END $$;
+
+CREATE OR REPLACE FUNCTION cutover.glob(pattern text, x text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN x COLLATE "C" ~ cutover.glob_regex(pattern);
 
 CREATE OR REPLACE FUNCTION cutover.type_of(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x IS NULL THEN 'null' WHEN scale(x) = 0 THEN 'integer' ELSE 'real' END;
 
--- JSON. Text goes in; jsonb scalars or text come out.
+-- JSON. Text goes in; jsonb scalars or text come out. What catches errors cannot run in a parallel worker.
 CREATE OR REPLACE FUNCTION cutover.json_text(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN regexp_replace(x, '("(?:[^"\\]|\\.)*")|\s+', '\1', 'g');
 
@@ -269,7 +304,7 @@ RETURN (SELECT coalesce(array_agg(coalesce(found[1], found[2], found[3], '-' || 
         FROM regexp_matches(CASE WHEN path LIKE '$%' THEN substr(path, 2) ELSE '."' || path || '"' END,
             '\."([^"]*)"|\.([^.\[]+)|\[(\d+)\]|\[#-(\d+)\]|(.)', 'g') WITH ORDINALITY AS matched(found, place));
 
-CREATE OR REPLACE FUNCTION cutover.json_extract(x text, path text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.json_extract(x text, path text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     found json;
@@ -286,7 +321,7 @@ EXCEPTION WHEN invalid_text_representation THEN
     RAISE EXCEPTION 'malformed JSON' USING ERRCODE = '22032';
 END $$;
 
-CREATE OR REPLACE FUNCTION cutover.json_arrow(x text, path text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.json_arrow(x text, path text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN cutover.json_text((x::json #> cutover.json_path(path))::text);
@@ -294,7 +329,7 @@ EXCEPTION WHEN invalid_text_representation THEN
     RAISE EXCEPTION 'malformed JSON' USING ERRCODE = '22032';
 END $$;
 
-CREATE OR REPLACE FUNCTION cutover.json_valid(x text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.json_valid(x text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM x::json;

@@ -173,21 +173,17 @@ class Predicates:
             if not isinstance(like, exp.Like):
                 raise Refused("ESCAPE without LIKE")
         sides = [self.typed(side, scope) for side in (like.this, like.expression)]
-        if Kind.BLOB in (sides[0].kind, sides[1].kind):
-            raise Refused("LIKE on a blob, which SQLite answers in one way or another as it was built,")
+        test = liked(sides[0], sides[1], escape)
         subject, pattern = map(comparing.text, sides)
-        if Kind.NULL in (subject.kind, pattern.kind):
-            return Typed(null(Kind.BOOL), Kind.BOOL)
-        test: exp.Expr = exp.ILike(this=collate_c(subject.node), expression=paren(pattern.node))
-        test = exp.Escape(this=test, expression=escape)
         if like is node and comparing.collation(subject) == "NOCASE":
             test = _within_prefix(test, subject, pattern, "%_")
         return Typed(negated(like, test), Kind.BOOL)
 
     def glob(self, node: exp.Expr, scope: Scope) -> Typed:
         """GLOB."""
-        subject, pattern = (comparing.text(self.typed(side, scope)) for side in (node.this, node.expression))
-        test: exp.Expr = helper("glob", pattern.node, subject.node)
+        sides = [self.typed(side, scope) for side in (node.this, node.expression)]
+        test = globbed(sides[0], sides[1])
+        subject, pattern = map(comparing.text, sides)
         if comparing.collation(subject) == "BINARY":
             test = _within_prefix(test, subject, pattern, "*?[")
         return Typed(negated(node, test), Kind.BOOL)
@@ -195,6 +191,26 @@ class Predicates:
 
 def _is_loose(node: exp.Expr) -> bool:
     return isinstance(node.this if isinstance(node, exp.Not) else node, _LOOSE)
+
+
+def liked(subject: Typed, pattern: Typed, escape: exp.Expr) -> exp.Expr:
+    """Whether a text is like a pattern; an empty escape is none."""
+    one, two = _texts("LIKE", subject, pattern)
+    if Kind.NULL in (one.kind, two.kind):
+        return null(Kind.BOOL)
+    return exp.Escape(this=exp.ILike(this=collate_c(one.node), expression=paren(two.node)), expression=escape)
+
+
+def globbed(subject: Typed, pattern: Typed) -> exp.Expr:
+    """Whether a text matches a GLOB pattern."""
+    one, two = _texts("GLOB", subject, pattern)
+    return null(Kind.BOOL) if Kind.NULL in (one.kind, two.kind) else helper("glob", two.node, one.node)
+
+
+def _texts(name: str, subject: Typed, pattern: Typed) -> tuple[Typed, Typed]:
+    if Kind.BLOB in (subject.kind, pattern.kind):
+        raise Refused(f"{name} on a blob, which SQLite answers in one way or another as it was built,")
+    return comparing.text(subject), comparing.text(pattern)
 
 
 def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) -> exp.Expr:

@@ -35,6 +35,25 @@ FRAMES = (
     "RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW",
     "GROUPS BETWEEN CURRENT ROW AND 2 FOLLOWING EXCLUDE TIES",
 )
+GLOBS = (
+    "*",
+    "",
+    "?",
+    "a",
+    "*[0-9]*",
+    "[]]",
+    "[^]]",
+    "[]a]*",
+    "[a",
+    "a[^-]b",
+    "[^^]",
+    "*[[]*",
+    "[\\\\].",
+    "*é*",
+    "[z-a]",
+    "[^z-a]",
+)
+SETS = ("a-c", "a-", "-a", "^a-c", "--z", "a-b-c", "[:alpha:]", "[.a.]", "a-é", "\\\\", "^-", "c-a", "b-")
 BATCHES = {
     "text": [
         *unary("lower upper length trim ltrim rtrim hex unicode quote soundex"),
@@ -59,6 +78,16 @@ BATCHES = {
         *binary("nullif ifnull coalesce min max", ("i", "r", "s", "k", "d", "NULL")),
         *(f"iif({kind}, 1, 'x')" for kind in KINDS),
         *binary("likelihood", ("0.5",)),
+    ],
+    "patterns": [
+        *(f"s GLOB '{glob}'" for glob in GLOBS),
+        *(f"{subject} GLOB '{glob}'" for glob in GLOBS for subject in ("']'", "'a-b'", "'^'", "'b[c'", "'\\.'", "i")),
+        *(f"'x' || {char} GLOB 'x[{members}]'" for char in ("'b'", "'-'", "'\\'", "'é'", "'['") for members in SETS),
+        *(f"glob('*1*', {kind})" for kind in KINDS if kind != "k"),
+        *(f"like('%1%', {kind})" for kind in KINDS if kind != "k"),
+        *(f"like('%{pattern}', s, '!')" for pattern in ("!%d", "b", "!_")),
+        "like(s, 'it''S')",
+        "glob(NULL, s)",
     ],
     "formats": [
         *(f"printf('{code}', {kind})" for kind in KINDS for code in ("%d", "%s", "%Q", "%q|%%", "%.3f", "%g", "%x")),
