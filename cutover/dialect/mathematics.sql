@@ -1,3 +1,58 @@
+-- Arithmetic, mathematical functions, and sum().
+
+-- Values that may be integers or reals: with a real it is a computation of doubles, as SQLite's; of integers it is exact, or a
+-- real where 64 bits do not hold it.
+CREATE OR REPLACE FUNCTION cutover.within(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x
+    ELSE cutover.num(x::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.add(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a + b)
+    ELSE cutover.num(a::double precision + b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.sub(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a - b)
+    ELSE cutover.num(a::double precision - b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.mul(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a * b)
+    ELSE cutover.num(a::double precision * b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.div(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN b = 0 THEN NULL
+    WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(div(a, b))
+    ELSE cutover.num(a::double precision / b::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.neg(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x) = 0 THEN cutover.within(-x) ELSE -x END;
+
+-- The rest of two integers; a real if one of the numbers that they come of is.
+CREATE OR REPLACE FUNCTION cutover.mod(a numeric, b numeric, one bigint, two bigint) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN two = 0 THEN NULL WHEN scale(a) = 0 AND scale(b) = 0 THEN (one % two)::numeric
+    ELSE cutover.num((one % two)::double precision) END;
+
+CREATE OR REPLACE FUNCTION cutover.shift(a bigint, n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN n >= 64 THEN 0 WHEN n <= -64 THEN CASE WHEN a < 0 THEN -1 ELSE 0 END
+    WHEN n >= 0 THEN a << n::integer ELSE a >> (-n)::integer END;
+
+CREATE OR REPLACE FUNCTION cutover.unshift(a bigint, n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.shift(a, -greatest(n, -9223372036854775807));
+
+CREATE OR REPLACE FUNCTION cutover.round(x double precision, digits bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN abs(x) >= 4503599627370496 THEN x
+    ELSE round(x::text::numeric, least(greatest(digits, 0), 30)::integer)::double precision END;
+
+CREATE OR REPLACE FUNCTION cutover.sign(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN sign(x)::bigint;
+
+CREATE OR REPLACE FUNCTION cutover.sign(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN sign(x)::bigint;
+
+CREATE OR REPLACE FUNCTION cutover.random() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN ('x' || translate(gen_random_uuid()::text, '-', ''))::bit(64)::bigint;
+
 -- Mathematical functions: NULL where SQLite has no answer, and Infinity where Postgres would complain of one.
 
 -- A value as these functions take it: a number, or a text that is one; NULL for anything else.

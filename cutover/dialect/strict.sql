@@ -1,0 +1,58 @@
+-- Values on their way into columns.
+
+-- What a column can hold, or an error: nothing is rounded silently.
+CREATE OR REPLACE FUNCTION cutover.int_strict(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) THEN x::bigint
+    ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL', x::text) END;
+
+CREATE OR REPLACE FUNCTION cutover.int_strict(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) THEN x::bigint
+    ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL', x::text) END;
+
+CREATE OR REPLACE FUNCTION cutover.int_strict(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.aff_int(x) IS NOT NULL THEN cutover.aff_int(x)
+    ELSE cutover.misfit('a text in a column of integers cannot be stored on PostgreSQL', x::text) END;
+
+CREATE OR REPLACE FUNCTION cutover.real_strict(x numeric) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN x::double precision;
+
+CREATE OR REPLACE FUNCTION cutover.real_strict(x text) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.aff(x)::double precision
+    ELSE cutover.misfit('a text in a column of reals cannot be stored on PostgreSQL', x::text) END;
+
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x numeric) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x IN (0, 1) THEN x = 1
+    ELSE cutover.misfit('a number other than 0 and 1 cannot be stored in a boolean column', x::text) = 0 END;
+
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.bool_strict(x::numeric);
+
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.bool_strict(cutover.int_strict(x)::numeric);
+
+CREATE OR REPLACE FUNCTION cutover.numeric_strict(x numeric, places integer) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = round(x, places) THEN x
+    ELSE cutover.misfit('a number with more decimals than its column has cannot be stored on PostgreSQL', x::text)::numeric END;
+
+-- Points in time as text, without an offset or in UTC, and with no more decimals than the column has.
+CREATE OR REPLACE FUNCTION cutover.timestamp_strict(x text, places integer) RETURNS timestamp
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF x ~ ('^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,' || greatest(places, 1) || '})?)?)?(Z|\+00:00)?$')
+        AND (places > 0 OR position('.' in x) = 0)
+    THEN
+        RETURN regexp_replace(x, '(Z|\+00:00)$', '')::timestamp;
+    END IF;
+    RAISE EXCEPTION 'a text that is no point in time in UTC cannot be stored on PostgreSQL' USING ERRCODE = '22P02';
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.timestamptz_strict(x text, places integer) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT RETURN cutover.timestamp_strict(x, places) AT TIME ZONE 'UTC';
+
+CREATE OR REPLACE FUNCTION cutover.date_strict(x text, places integer) RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x ~ '^\d{4}-\d\d-\d\d$' THEN cutover.timestamp_strict(x, places)::date
+    WHEN cutover.misfit('a text that is no day cannot be stored on PostgreSQL', x::text) = 0 THEN NULL END;
