@@ -120,10 +120,7 @@ class Aggregates:
         if name == "ntile":
             return _Call(call(name, cast(typed[0].node, "INTEGER")), Kind.INT, lambda node: cast(node, "BIGINT"))
         subject = null(Kind.TEXT) if typed[0].kind is Kind.NULL else typed[0].node
-        nodes = [subject, *(cast(argument.node, "INTEGER") for argument in typed[1:2])]
-        if len(typed) > 1 and typed[1].slot is None and not isinstance(typed[1].constant, int):
-            # What SQLite answers to a computed offset below zero depends on which rows it still holds.
-            raise Refused(f"{name}() with a computed offset")
+        nodes = [subject, *(_offset(name, argument) for argument in typed[1:2])]
         if len(typed) > 2:
             kind, (subject, default) = numbers.unify([typed[0], typed[2]])
             return _Call(call(name, subject, nodes[1], default), kind)
@@ -187,6 +184,16 @@ class Aggregates:
         if subject.kind is Kind.TEXT and not bytewise(subject):
             node = collate_c(node)
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
+
+
+def _offset(name: str, typed: Typed) -> exp.Expr:
+    """How many rows away. What SQLite answers where that is below zero depends on which rows it still holds."""
+    if isinstance(typed.constant, int) and 0 < typed.constant < 1 << 31:
+        return cast(typed.node, "INTEGER")
+    if typed.kind is not Kind.INT:
+        raise Refused(f"{name}() with a computed offset that may be no integer")
+    lowest = exp.Literal.number(1 if name == "nth_value" else 0)
+    return helper("offset_of", numbers.integer(typed).node, lowest)
 
 
 def _is_of_outer_query(arguments: list[exp.Expr], scope: Scope) -> bool:

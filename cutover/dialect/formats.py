@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PIECE = re.compile(
     r"(?P<plain>[^%]+)|%%|%(?P<flags>[-+ #!0,]*)(?P<width>\*|[1-9]\d{0,6})?(?:\.(?P<places>\d{0,3}))?"
-    r"(?P<how>[diuxXoscqQwfeEgG])"
+    r"l{0,2}(?P<how>[diuxXoscqQwfeEgG])"
 )
 _MOST_PLACES = 17
 """With `!` SQLite computes more digits than a double has; what they are depends on the processor."""

@@ -44,7 +44,10 @@ CREATE OR REPLACE FUNCTION cutover.num(x numeric) RETURNS numeric LANGUAGE sql I
 -- The numeric prefix of a text, 0 without one.
 CREATE OR REPLACE FUNCTION cutover.tonum(x text) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE
-    WHEN x ~ '^\s*[+-]?\d{1,18}(?![\d.eE])' THEN (substring(x from '^\s*([+-]?\d+)'))::numeric
+    WHEN x ~ '^\s*[+-]?\d{1,18}(?!\d|\.|[eE][+-]?\d)' THEN (substring(x from '^\s*([+-]?\d+)'))::numeric
+    WHEN x ~ '^\s*[+-]?\d+(?!\d|\.|[eE][+-]?\d)'
+        AND (substring(x from '^\s*([+-]?\d+)'))::numeric BETWEEN -9223372036854775808 AND 9223372036854775807
+        THEN (substring(x from '^\s*([+-]?\d+)'))::numeric
     WHEN x ~ '^\s*[+-]?(\d+\.?\d*|\.\d+)' THEN
         cutover.num(substring(x from '^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)')::double precision)
     ELSE 0::numeric

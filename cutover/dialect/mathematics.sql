@@ -178,3 +178,8 @@ RETURN CASE WHEN scale(x) = 0 THEN cutover.int_sum(x)::numeric ELSE x END;
 CREATE OR REPLACE AGGREGATE cutover.sum_of(x numeric) (
     SFUNC = cutover.sum_add, STYPE = numeric, FINALFUNC = cutover.sum_end, PARALLEL = SAFE
 );
+
+-- How many rows lag(), lead() and nth_value() look away, computed from a row.
+CREATE OR REPLACE FUNCTION cutover.offset_of(x bigint, lowest integer) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN x >= lowest THEN least(x, 2147483647)::integer
+    ELSE cutover.misfit('an offset of lag, lead or nth_value below its lowest is not possible on PostgreSQL', x::text)::integer END;
