@@ -188,8 +188,9 @@ class Aggregates:
 
 def _offset(name: str, typed: Typed) -> exp.Expr:
     """How many rows away. What SQLite answers where that is below zero depends on which rows it still holds."""
-    if isinstance(typed.constant, int) and 0 < typed.constant < 1 << 31:
-        return cast(typed.node, "INTEGER")
+    constant = typed.constant
+    if isinstance(constant, int) and (0 < constant < 1 << 31 or (constant == -1 and name != "nth_value")):
+        return cast(typed.node, "INTEGER")  # one row the other way is always held
     if typed.kind is not Kind.INT:
         raise Refused(f"{name}() with a computed offset that may be no integer")
     lowest = exp.Literal.number(1 if name == "nth_value" else 0)
