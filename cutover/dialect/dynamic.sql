@@ -99,7 +99,7 @@ RETURN CASE WHEN array_position(given, NULL) IS NULL THEN (
 CREATE OR REPLACE FUNCTION cutover.length(x jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'object' THEN length(x ->> 'x') / 2 ELSE length(cutover.txt(x)) END;
 
-CREATE OR REPLACE FUNCTION cutover.substr(x jsonb, start bigint, length bigint DEFAULT 2147483647) RETURNS jsonb
+CREATE OR REPLACE FUNCTION cutover.substr(x jsonb, start bigint, length bigint DEFAULT 1000000000) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'object' THEN cutover.dyn(cutover.substr(cutover.plain_blob(x), start, length))
     ELSE cutover.dyn(cutover.substr(cutover.txt(x), start, length)) END;
@@ -121,3 +121,8 @@ RETURN position(part IN x)::bigint;
 CREATE OR REPLACE FUNCTION cutover.instr(x jsonb, part jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN jsonb_typeof(x) = 'object' AND jsonb_typeof(part) = 'object'
     THEN cutover.instr(cutover.plain_blob(x), cutover.plain_blob(part)) ELSE cutover.instr(cutover.txt(x), cutover.txt(part)) END;
+
+-- A text for LIKE and GLOB, which answer in one way or another about blobs, as SQLite was built.
+CREATE OR REPLACE FUNCTION cutover.unlike_blob(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'object'
+    THEN cutover.misfit('LIKE or GLOB on a blob is not possible on PostgreSQL', x::text)::text ELSE cutover.txt(x) END;

@@ -42,7 +42,7 @@ RETURN cutover.shift(a, -greatest(n, -9223372036854775807));
 CREATE OR REPLACE FUNCTION cutover.round(x double precision, digits bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN abs(x) >= 4503599627370496 THEN x
-    ELSE round(x::text::numeric, least(greatest(digits, 0), 30)::integer)::double precision END;
+    ELSE round(x::text::numeric, least(greatest(cutover.low(digits), 0), 30)::integer)::double precision END;
 
 CREATE OR REPLACE FUNCTION cutover.sign(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN sign(x)::bigint;

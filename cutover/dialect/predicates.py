@@ -210,7 +210,13 @@ def globbed(subject: Typed, pattern: Typed) -> exp.Expr:
 def _texts(name: str, subject: Typed, pattern: Typed) -> tuple[Typed, Typed]:
     if Kind.BLOB in (subject.kind, pattern.kind):
         raise Refused(f"{name} on a blob, which SQLite answers in one way or another as it was built,")
-    return comparing.text(subject), comparing.text(pattern)
+    one, two = (
+        Typed(helper("unlike_blob", side.node), Kind.TEXT, collation=side.collation)
+        if side.kind is Kind.DYNAMIC
+        else comparing.text(side)
+        for side in (subject, pattern)
+    )
+    return one, two
 
 
 def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) -> exp.Expr:

@@ -1,17 +1,23 @@
 -- Functions of texts and blobs.
 
+-- As C makes an int of a number of 64 bits.
+CREATE OR REPLACE FUNCTION cutover.low(x bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN ((x & 4294967295) # 2147483648) - 2147483648;
+
 -- Text: positions count from 1, from the end if negative; a negative length takes what stands before.
 CREATE OR REPLACE FUNCTION cutover.span(size bigint, start bigint, length bigint) RETURNS int8range
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN (
-    WITH placed AS (SELECT CASE WHEN start < 0 THEN size + start ELSE start - (start > 0)::integer END AS at),
+    WITH given AS (SELECT cutover.low(start) AS start, cutover.low(length) AS length),
+         placed AS (SELECT start, length,
+                           CASE WHEN start < 0 THEN size + start ELSE start - (start > 0)::integer END AS at FROM given),
          ends AS (SELECT CASE WHEN length < 0 THEN at + length ELSE at - (start = 0)::integer END AS lower,
                          CASE WHEN length < 0 THEN at ELSE at + length - (start = 0)::integer END AS upper FROM placed)
     SELECT CASE WHEN greatest(lower, 0) < least(upper, size)
         THEN int8range(greatest(lower, 0), least(upper, size)) ELSE 'empty'::int8range END FROM ends
 );
 
-CREATE OR REPLACE FUNCTION cutover.substr(x text, start bigint, length bigint DEFAULT 2147483647) RETURNS text
+CREATE OR REPLACE FUNCTION cutover.substr(x text, start bigint, length bigint DEFAULT 1000000000) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN start > 0 AND length BETWEEN 0 AND 2147483647 AND start <= 1073741823
         THEN substr(x, start::integer, least(length, 1073741823)::integer)
@@ -20,7 +26,7 @@ RETURN CASE WHEN start > 0 AND length BETWEEN 0 AND 2147483647 AND start <= 1073
         (upper(cutover.span(length(x)::bigint, start, length))
             - lower(cutover.span(length(x)::bigint, start, length)))::integer) END;
 
-CREATE OR REPLACE FUNCTION cutover.substr(x bytea, start bigint, length bigint DEFAULT 2147483647) RETURNS bytea
+CREATE OR REPLACE FUNCTION cutover.substr(x bytea, start bigint, length bigint DEFAULT 1000000000) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = ''::bytea THEN NULL
     WHEN isempty(cutover.span(octet_length(x)::bigint, start, length)) THEN ''::bytea

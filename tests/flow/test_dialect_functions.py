@@ -90,6 +90,9 @@ BATCHES = {
     "text": [
         *unary("lower upper length trim ltrim rtrim hex unicode quote soundex"),
         "char(i)",
+        *(f"substr(s, {start})" for start in ("4294967298", "-4611686018427387904", "i", "-2147483648")),
+        *(f"substr(k, 2, {size})" for size in ("4294967297", "-4294967297", "i")),
+        "round(r, 4294967297)",
         "char(65, 233, 8364, 1114112, -1, '66', 67.9)",
         *binary("trim ltrim rtrim instr", ("'a'", "s", "x'61'", "1", "NULL")),
         *(f"substr({kind}, {start})" for kind in KINDS for start in ("0", "-2", "2")),
@@ -179,6 +182,7 @@ BATCHES = {
 REFUSED = ("iif(",)
 """What has no translation yet; anything else has to be answered."""
 LOUD = (
+    "LIKE or GLOB on a blob",
     "NUL character",
     "too large for PostgreSQL, where SQLite would go on with a real",
     "quote() of a real with more than 15 digits",
