@@ -44,16 +44,16 @@ async def compare(both: World, expressions: list[str], outcome: Outcome | None =
     outcome = outcome or Outcome()
     for expression in expressions:
         if expression.startswith("SELECT"):
-            await _one(both, expression, (), outcome, row_by_row=False)
+            await ask(both, expression, (), outcome, row_by_row=False)
             continue
         sql = f"SELECT id, {expression}, typeof({expression}) FROM g"
-        if not await _one(both, sql, (), outcome, row_by_row=True):
+        if not await ask(both, sql, (), outcome, row_by_row=True):
             for number in range(1, len(ROWS) + 1):
-                await _one(both, sql + " WHERE id = ?", (number,), outcome, row_by_row=False)
+                await ask(both, sql + " WHERE id = ?", (number,), outcome, row_by_row=False)
     return outcome
 
 
-async def _one(both: World, sql: str, args: tuple[SqlValue, ...], outcome: Outcome, *, row_by_row: bool) -> bool:
+async def ask(both: World, sql: str, args: tuple[SqlValue, ...], outcome: Outcome, *, row_by_row: bool) -> bool:
     """False: a row fails, so each has to be asked for on its own."""
     expected: _Answer
     found: _Answer
