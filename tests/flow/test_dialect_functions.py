@@ -100,7 +100,8 @@ BATCHES = {
         *(f"replace({kind}, {old}, {new})" for kind in KINDS for old in ("'a'", "''", "1") for new in ("'zz'", "k")),
     ],
     "numbers": [
-        *unary("abs round sign typeof zeroblob likely unlikely"),
+        *unary("abs round sign typeof likely unlikely"),
+        *(f"zeroblob({kind} % 100)" for kind in KINDS if "CASE" not in kind),
         *binary("round", ("0", "2", "-1", "15", "31", "NULL", "'1'")),
     ],
     "mathematics": [
