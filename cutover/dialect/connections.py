@@ -12,6 +12,7 @@ import asyncpg
 
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict, Lost, busy, overtaken, translate_failure, unknown_outcome
+from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.dialect.translator import Translation
 from cutover.dialect.typed import Refused
@@ -38,6 +39,7 @@ class Connections:
     def __init__(self, store: PostgresStore, dialect: Dialect) -> None:
         self.dialect = dialect
         self._store = store
+        self._lending = Lending(store, _ACQUIRE)
         self._serializable: tuple[object, bool] | None = None
         self._lent: set[Connection] = set()
         self.turn = asyncio.Lock()
@@ -70,7 +72,7 @@ class Connections:
         """As `lend`, to be given back by `release`."""
         pool = self._store.pool
         try:
-            connection: Connection = await pool.acquire(timeout=_ACQUIRE)
+            connection = await self._lending.take()
         except (*DRIVER_ERRORS, TimeoutError):
             raise busy("PostgreSQL cannot be reached, or all its connections are in use.") from None
         try:
@@ -95,12 +97,11 @@ class Connections:
     async def release(self, connection: Connection) -> None:
         """Give back, outside of any transaction; a connection that is not is thrown away."""
         self._lent.discard(connection)
-        try:
-            if connection.is_closed() or connection.is_in_transaction():
-                connection.terminate()
-            await self._store.pool.release(connection)
-        except DRIVER_ERRORS:  # it is dead, and the pool has made another
-            return
+        await self._lending.give(connection)
+
+    async def close(self) -> None:
+        """Let the store's pool have the connections that are kept here."""
+        await self._lending.close()
 
     async def changes(self, sql: str) -> bool:
         """Whether a statement changes the schema as it is now."""
@@ -123,17 +124,25 @@ class Connections:
         if prepared.answered is not None or prepared.translation is None:
             return prepared.answered or StatementResult()
         for attempt in range(ATTEMPTS):
-            await pause(attempt)
-            async with self.place(attempt, writes=prepared.translation.writes), self.lend() as connection:
-                try:
-                    return await self._run_alone(connection, prepared, memory)
-                except Conflict:
-                    continue
-                except Lost:
-                    if prepared.translation.writes:
-                        raise unknown_outcome() from None
-                    continue
+            try:
+                if not attempt and not self.turn.locked():
+                    return await self._attempt(prepared, memory)
+                await pause(attempt)
+                async with self.place(attempt, writes=prepared.translation.writes):
+                    return await self._attempt(prepared, memory)
+            except Conflict:
+                continue
+            except Lost:
+                if prepared.translation.writes:
+                    raise unknown_outcome() from None
         raise busy("the statement met others each time it was tried.")
+
+    async def _attempt(self, prepared: Prepared, memory: Memory) -> StatementResult:
+        connection = await self.acquire()
+        try:
+            return await self._run_alone(connection, prepared, memory)
+        finally:
+            await self.release(connection)
 
     async def _run_alone(self, connection: Connection, prepared: Prepared, memory: Memory) -> StatementResult:
         assert prepared.translation is not None

@@ -109,7 +109,8 @@ class PostgresExecutor:
         return await plan_of(self._connections, sql)
 
     async def close(self) -> None:
-        """Nothing is held between statements."""
+        """Give back the connections that are kept; the store closes its pool after this."""
+        await self._connections.close()
 
     async def _run(self, steps: Sequence[Step]) -> BatchResult:
         if inspect(steps[0].statement.sql).kind in _BEGINS:

@@ -19,9 +19,7 @@ from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect
 
 if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    Connection = PoolConnectionProxy[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record]
 
 
 @dataclass(slots=True)
@@ -131,11 +129,10 @@ async def _once(connection: Connection, prepared: Prepared, translation: Transla
     if translation.before is not None:
         await connection.execute(translation.before.sql, *prepared.before)
     command = translation.command
+    records, status = await _ask(connection, command.sql, prepared.arguments)
     if translation.width == 0 and not translation.key_returned:
-        status = await connection.execute(command.sql, *prepared.arguments)
         number = status.rpartition(" ")[2]
         return StatementResult(affected=int(number) if number.isdigit() else 0)
-    records = await connection.fetch(command.sql, *prepared.arguments)
     result = StatementResult(affected=len(records) if translation.writes else 0)
     if translation.key_returned and records:
         keys = [record[translation.width] for record in records]
@@ -143,6 +140,13 @@ async def _once(connection: Connection, prepared: Prepared, translation: Transla
     if prepared.want_rows and translation.width:
         result.rows = _rows(records, translation)
     return result
+
+
+async def _ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tuple[list[asyncpg.Record], str]:
+    """One statement in one message: its rows, and what the server says of it at the end."""
+    untyped: Any = connection
+    rows, status, _ = await untyped._execute(sql, arguments, 0, None, return_status=True)  # noqa: SLF001  # no public one
+    return rows, status.decode()
 
 
 def _rows(records: Sequence[asyncpg.Record], translation: Translation) -> list[Row]:

@@ -106,6 +106,7 @@ async def world(
     else:
         serializable = {"default_transaction_isolation": "serializable"}
         pool = await asyncpg.create_pool(url, min_size=1, max_size=6, server_settings=serializable)
+    executor = None
     try:
         async with pool.acquire() as connection:
             if target:
@@ -129,6 +130,8 @@ async def world(
         await made.session.close()
     finally:
         db.close()
+        if executor is not None:
+            await executor.close()
         await pool.close()
         await postgres.close()
 

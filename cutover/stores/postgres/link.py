@@ -182,6 +182,8 @@ class Connections:
                 self.url,
                 min_size=0,
                 max_size=size,
+                statement_cache_size=500,
+                max_cached_statement_lifetime=0,
                 timeout=self.connect_timeout,
                 # The server ends a slow statement; this is for a server that went silent.
                 command_timeout=statement_timeout + self.connect_timeout,

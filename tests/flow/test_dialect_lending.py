@@ -1,0 +1,63 @@
+"""Connections kept for applications' statements: who asks first is served first, and none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from cutover.dialect.lending import Lending
+from tests.flow.dialect_world import Pool
+
+
+async def test_those_who_wait_are_served_in_order_and_cancelled_ones_take_nothing_with_them(postgres_url: str) -> None:
+    async with asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as pool:
+        lending = Lending(Pool(pool), 10)  # type: ignore[arg-type]  # all that is used of it
+        served: list[int] = []
+
+        async def one(number: int) -> None:
+            connection = await lending.take()
+            served.append(number)
+            await connection.execute("SELECT 1")
+            await lending.give(connection)
+
+        first = await lending.take()
+        waiting = [asyncio.ensure_future(one(number)) for number in range(6)]
+        await asyncio.sleep(0)
+        waiting[2].cancel()
+        await lending.give(first)
+        waiting[1].cancel()  # whose turn may have come already
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert served == [0, 3, 4, 5]
+        assert await lending.take() is first
+        await lending.give(first)
+        await lending.close()
+
+
+async def test_a_connection_that_died_or_is_in_a_transaction_makes_room_for_another(postgres_url: str) -> None:
+    async with asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as pool:
+        lending = Lending(Pool(pool), 10)  # type: ignore[arg-type]  # all that is used of it
+        connection = await lending.take()
+        await connection.execute("BEGIN")
+        waiting = asyncio.ensure_future(lending.take())
+        await asyncio.sleep(0)
+        await lending.give(connection)
+        other = await waiting
+        assert connection.is_closed()
+        await lending.give(other)
+        other.terminate()
+        third = await lending.take()
+        assert await third.fetchval("SELECT 3") == 3
+        await lending.close()
+        await lending.give(third)  # goes to the pool, which closes at once
+
+
+async def test_nobody_waits_for_ever(postgres_url: str) -> None:
+    async with asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as pool:
+        lending = Lending(Pool(pool), 0.05)  # type: ignore[arg-type]  # all that is used of it
+        connection = await lending.take()
+        with pytest.raises(TimeoutError):
+            await lending.take()
+        await lending.give(connection)
+        await lending.close()
