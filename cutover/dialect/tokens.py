@@ -74,8 +74,10 @@ def _joined(parts: list[str], run: list[Token]) -> list[str]:
 
 
 def _asks_schema(token: Token) -> bool:
+    if token.type not in ("word", "quoted"):
+        return False
     name = token.text.lower().strip('"`[]')
-    return token.type in ("word", "quoted") and (name in _OF_SCHEMA or name.startswith("pragma_"))
+    return name in _OF_SCHEMA or name.startswith("pragma_")
 
 
 def _word(run: list[Token], at: int) -> str:
@@ -84,7 +86,6 @@ def _word(run: list[Token], at: int) -> str:
 
 def _rewritten(run: list[Token], at: int, numbering: _Numbering, functions: frozenset[str]) -> str:
     token = run[at]
-    word = _word(run, at)
     if token.type == "param":
         return f":p{numbering.number(token.text)}"
     if token.type == "quoted":
@@ -97,7 +98,8 @@ def _rewritten(run: list[Token], at: int, numbering: _Numbering, functions: froz
         return 'AS "' + token.text[1:-1].replace("''", "'").replace('"', '""') + '"'
     if token.type != "word":
         return token.text
-    if _is_index_hint(run, at):
+    word = token.text.upper()
+    if _is_index_hint(run, at, word):
         return ""
     if word in _SPELLED and _word(run, at + 1) != "(":
         return _SPELLED[word]
@@ -113,16 +115,14 @@ def _number(text: str) -> str:
     return str(value - (1 << 64) if value >= 1 << 63 else value)
 
 
-def _is_index_hint(run: list[Token], at: int) -> bool:
+def _is_index_hint(run: list[Token], at: int, word: str) -> bool:
     """INDEXED BY name, and NOT INDEXED, which Postgres has no use for."""
-    word = _word(run, at)
     if word == "INDEXED":
         return True
-    if word == "NOT" and _word(run, at + 1) == "INDEXED":
-        return True
-    return (word == "BY" and _word(run, at - 1) == "INDEXED") or (
-        _word(run, at - 1) == "BY" and _word(run, at - 2) == "INDEXED"
-    )
+    if word == "NOT":
+        return _word(run, at + 1) == "INDEXED"
+    before = _word(run, at - 1)
+    return (word == "BY" and before == "INDEXED") or (before == "BY" and _word(run, at - 2) == "INDEXED")
 
 
 def _is_alias(run: list[Token], at: int) -> bool:
@@ -153,7 +153,7 @@ def _plain_casts(run: list[Token]) -> list[Token]:
 
 def _named_plus(run: list[Token]) -> list[Token]:
     """`+x`, which the parser drops, becomes a call: SQLite's way to take the affinity off a column."""
-    at = 0
+    at = 0 if any(token.text == "+" for token in run) else len(run)
     while at < len(run):
         before = run[at - 1] if at else None
         operand = before is not None and (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,6 +17,7 @@ from sqlglot.errors import SqlglotError
 from cutover.dialect import functions
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.queries import Queries
+from cutover.dialect.recent import Recent
 from cutover.dialect.scope import Context, Scope, Use, number_parameters
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, Typed
@@ -80,7 +80,7 @@ _DEPTH = 6000
 
 _KINDS: dict[type, Kind] = {int: Kind.INT, float: Kind.REAL, str: Kind.TEXT, bytes: Kind.BLOB, type(None): Kind.NULL}
 _TYPES: dict[Kind, object] = {kind: of for of, kind in _KINDS.items()}
-_Known = tuple[str, tuple[object, ...]]
+_Known = tuple[object, ...]
 """A text and the types of its arguments: their hashes are made in C, those of the kinds are not."""
 
 
@@ -89,31 +89,27 @@ class Translator:
 
     def __init__(self, catalog: Catalog, size: int = 4096) -> None:
         self.catalog = catalog
-        self._size = size
-        self._known: OrderedDict[_Known, Translation] = OrderedDict()
-        self._hints: OrderedDict[str, dict[int, Kind]] = OrderedDict()
+        self._known: Recent[_Known, Translation] = Recent(size)
+        self._hints: Recent[str, dict[int, Kind]] = Recent(size)
 
     def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
         """The translation for these arguments; their values count only by kind. Raises `Refused`."""
-        key = (sql, tuple(map(type, arguments)))
-        known = self._known.get(key)
+        key = (sql, *map(type, arguments))
+        known = self._known.young.get(key) or self._known.get(key)
         if known is None:
-            known = self._settle(sql, tuple([_KINDS[of] for of in key[1]]))
-            self._remember(key, known)
-        else:
-            self._known.move_to_end(key)
+            known = self._settle(sql, tuple([_KINDS[type(value)] for value in arguments]))
+            self._known.put(key, known)
         return known
 
     def _settle(self, sql: str, kinds: tuple[Kind, ...]) -> Translation:
         """NULL arguments in typed places share the translation of arguments that are not NULL."""
         hints = self._hints.get(sql)
         if hints is None and Kind.NULL in kinds:
-            hints = self._hints[sql] = self._suggested(sql, len(kinds))
-            if len(self._hints) > self._size:
-                self._hints.popitem(last=False)
+            hints = self._suggested(sql, len(kinds))
+            self._hints.put(sql, hints)
         if hints:
             kinds = tuple(hints.get(slot, kind) if kind is Kind.NULL else kind for slot, kind in enumerate(kinds))
-            shared = self._known.get((sql, tuple([_TYPES.get(kind, kind) for kind in kinds])))
+            shared = self._known.get((sql, *[_TYPES.get(kind, kind) for kind in kinds]))
             if shared is not None:
                 return shared
         return translate(sql, self.catalog, kinds)
@@ -131,11 +127,6 @@ class Translator:
         except Refused:  # with NULL arguments; others may do
             return {}
         return context.hints
-
-    def _remember(self, key: _Known, translation: Translation) -> None:
-        self._known[key] = translation
-        if len(self._known) > self._size:
-            self._known.popitem(last=False)
 
 
 def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
@@ -178,13 +169,13 @@ def _translation(
 ) -> Translation:
     if written is not None and written.apart and in_parts is not None:
         return in_parts()
+    chance = any(str(node.this).startswith("cutover.random") for node in tree.find_all(exp.Anonymous))
+    clock = any(str(node.this).lower() == "now" for node in tree.find_all(exp.Literal))
     command = _command(tree, context)
     before = None
     if written is not None and written.before is not None:
         before = _command(written.before, context)
-    chance = any(str(node.this).startswith("cutover.random") for node in tree.find_all(exp.Anonymous))
     memory = any(use.slot < 0 for use in command.uses)
-    clock = any(str(node.this).lower() == "now" for node in tree.find_all(exp.Literal))
     return Translation(
         command=command,
         writes=written is not None,
@@ -202,8 +193,10 @@ def _translation(
 
 
 def _command(tree: exp.Expr, context: Context) -> Command:
+    """The tree is used up: the generator may change it while it prints."""
     numbered, uses = number_parameters(tree, context.uses)
-    return Command(numbered.sql(dialect="postgres", normalize_functions=False, comments=False), uses)
+    printed = numbered.sql(dialect="postgres", normalize_functions=False, comments=False, copy=False)
+    return Command(printed, uses)
 
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from sqlglot import exp
 
@@ -126,7 +127,12 @@ def paren(node: exp.Expr) -> exp.Expr:
 
 def cast(node: exp.Expr, sql_type: str) -> exp.Expr:
     """CAST(node AS sql_type)."""
-    return exp.Cast(this=node, to=exp.DataType.build(sql_type, dialect="postgres"))
+    return exp.Cast(this=node, to=_type(sql_type).copy())
+
+
+@lru_cache(maxsize=256)
+def _type(sql_type: str) -> exp.DataType:
+    return exp.DataType.build(sql_type, dialect="postgres")
 
 
 def call(name: str, *arguments: exp.Expr) -> exp.Anonymous:
