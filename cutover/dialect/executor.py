@@ -11,6 +11,7 @@ from cutover import clock
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
+from cutover.dialect.pieces import PostgresPieces
 from cutover.dialect.plans import plan_of
 from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
@@ -22,6 +23,7 @@ from cutover.model.table import Tables
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.settings import Settings
+from cutover.stores.base import Pieces
 from cutover.stores.sqlite.connection import settled
 
 if TYPE_CHECKING:
@@ -78,9 +80,14 @@ class PostgresExecutor:
         self._metrics.write_commit_seconds.observe(clock.monotonic() - began)
         return result
 
-    async def read_pieces(self, steps: Sequence[Step]) -> BatchResult:
-        """The result as a whole."""
-        return await self.run(steps)
+    async def read_pieces(self, steps: Sequence[Step]) -> BatchResult | Pieces:
+        """A batch that only reads: its result if that is small, or else its pieces, fetched as they are taken."""
+        pieces = PostgresPieces(self._connections, steps)
+        try:
+            return await pieces.if_small() or pieces
+        except BaseException:
+            await pieces.close()
+            raise
 
     def submit(self, batches: Sequence[Sequence[Step]]) -> asyncio.Future[list[BatchOutcome]]:
         """Self-contained batches that may write, one transaction after the other."""

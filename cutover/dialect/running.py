@@ -138,7 +138,7 @@ async def _once(connection: Connection, prepared: Prepared, translation: Transla
         keys = [record[translation.width] for record in records]
         result.last_insert_rowid = next((key for key in reversed(keys) if key is not None), None)
     if prepared.want_rows and translation.width:
-        result.rows = _rows(records, translation)
+        result.rows = rows_of(records, translation)
     return result
 
 
@@ -149,7 +149,8 @@ async def _ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tu
     return rows, status.decode()
 
 
-def _rows(records: Sequence[asyncpg.Record], translation: Translation) -> list[Row]:
+def rows_of(records: Sequence[asyncpg.Record], translation: Translation) -> list[Row]:
+    """Rows in SQLite's values."""
     rows: list[Row] = []
     for record in records:
         if not translation.decoders and len(record) == translation.width:
