@@ -84,6 +84,9 @@ class Connections:
         except DRIVER_ERRORS as error:
             await self.release(connection)
             raise as_statement_error(translate_failure(error, self.dialect.catalog)) from None
+        except BaseException:  # also if the caller is cancelled, or it would be lent to nobody for ever
+            await self.release(connection)
+            raise
         self._lent.add(connection)
         return connection
 

@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from cutover.dialect.lending import Lending
-from tests.flow.dialect_world import Pool
+from cutover.model.statement import Statement, Step
+from tests.flow.dialect_world import Pool, world
 
 
 async def test_those_who_wait_are_served_in_order_and_cancelled_ones_take_nothing_with_them(postgres_url: str) -> None:
@@ -61,3 +62,17 @@ async def test_nobody_waits_for_ever(postgres_url: str) -> None:
             await lending.take()
         await lending.give(connection)
         await lending.close()
+
+
+async def test_a_caller_that_is_cancelled_while_the_schema_is_read_takes_no_connection_with_it(
+    postgres_url: str,
+) -> None:
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY);") as both:
+        for _ in range(10):  # more than there are connections
+            both.executor.dialect.forget()
+            asking = asyncio.ensure_future(both.executor.run([Step(Statement("SELECT count(*) FROM t"))]))
+            await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        async with asyncio.timeout(4):  # less than one waits for a connection
+            await both.same("SELECT count(*) FROM t")
