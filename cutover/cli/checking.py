@@ -168,6 +168,12 @@ def rehearse(
             console().print(grid(("status", "seen", "statement", "on Postgres"), lines, numbers=(1,)))
         seen, ready, failing = (number(found[name]) for name in ("statements", "ready", "failing"))
         console().print(f"{seen} distinct statements seen, {ready} ready, {failing} failing.")
+        if found.get("unseen"):
+            console().print(f"{number(found['unseen'])} not rehearsed yet.")
+        if found.get("partly"):
+            console().print(f"{number(found['partly'])} sent with more combinations of arguments than are rehearsed.")
+        if found.get("beyond_limit"):
+            console().print(f"{number(found['beyond_limit'])} executions of further statements, not rehearsed.")
     if found["failing"]:
         raise typer.Exit(BLOCKED)
 

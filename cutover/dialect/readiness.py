@@ -44,6 +44,8 @@ class _Entry:
     """The statement with each combination of classes of arguments that it was sent with; no data is kept."""
     generation: int = 0
     """The schema it was rehearsed against."""
+    unrehearsed: int = 0
+    """Executions with combinations of classes that came after the last one that is rehearsed."""
 
 
 def _classes(statement: Statement) -> Classes:
@@ -93,6 +95,8 @@ class StatementRegistry:
             entry.samples[_classes(statement)] = _blank(statement)
             entry.status, entry.generation = "unseen", 0
             self._new.set()
+        else:
+            entry.unrehearsed += 1
 
     def _add(self, statement: Statement) -> _Entry | None:
         sql = statement.sql
@@ -123,7 +127,10 @@ class StatementRegistry:
                 return not self._pending(-1)
             try:
                 await executor.rehearsal.ready()
-                for entry in self._pending(executor.dialect.generation):
+                pending = self._pending(executor.dialect.generation)
+                for entry in pending:  # what was found with another schema holds no longer, even if this is cut short
+                    entry.status = "unseen"
+                for entry in pending:
                     await self._rehearse(executor, entry)
             except CutoverError as error:
                 _log.info("The rehearsal waits for Postgres", reason=error.message)
@@ -167,6 +174,7 @@ class StatementRegistry:
             "unseen": statuses.count("unseen"),
             "invalid": statuses.count("invalid"),
             "beyond_limit": self._beyond,
+            "partly": sum(entry.unrehearsed > 0 for entry in self._entries.values()),
         }
 
     def rows(self) -> list[dict[str, Any]]:
@@ -180,6 +188,7 @@ class StatementRegistry:
                 "status": entry.status,
                 "reason": entry.reason,
                 "count": entry.count,
+                "unrehearsed": entry.unrehearsed,
             }
             for entry in entries
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 
@@ -12,6 +13,7 @@ from cutover.promote.gates import GateFacts
 from cutover.promote.parts import Parts
 
 _PROBE_TIMEOUT = 10.0
+_REHEARSAL_SECONDS = 2.0
 
 Checks = tuple[tuple[str, bool, str], ...]
 
@@ -47,6 +49,8 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         age, problem = await _verified(parts)
     except (CutoverError, OSError, TimeoutError) as error:
         age, problem = None, str(error)
+    if direction == "promote" and not unreachable:
+        await _rehearse(parts)
     summary = parts.statements.summary()
     return GateFacts(
         to_copy=tuple(table.name for table in situation.tables if situation.returned or not mirror.copied(table.name)),
@@ -63,6 +67,9 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         invariants=invariants,
         statements=summary["statements"],
         statements_failing=summary["failing"],
+        statements_unseen=summary["unseen"],
+        statements_partly=summary["partly"],
+        statements_beyond=summary["beyond_limit"],
         statements_min=settings.promotion.rehearsal_min_statements,
         statements_matter=direction == "promote",
         target=target,
@@ -70,6 +77,13 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         backup=await asyncio.to_thread(_backup_possible, parts),
         unreachable=unreachable,
     )
+
+
+async def _rehearse(parts: Parts) -> None:
+    """Have what was just seen, or what a schema change left open, rehearsed now. What takes longer stays open."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REHEARSAL_SECONDS):
+            await parts.statements.rehearse()
 
 
 def _unmapped(parts: Parts) -> Checks:

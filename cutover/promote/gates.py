@@ -45,6 +45,12 @@ class GateFacts:
     invariants: tuple[tuple[str, bool, str], ...] = ()
     statements: int = 0
     statements_failing: int = 0
+    statements_unseen: int = 0
+    """Not rehearsed yet, or not since the schema changed."""
+    statements_partly: int = 0
+    """Sent with more combinations of classes of arguments than are rehearsed."""
+    statements_beyond: int = 0
+    """Executions of texts that were not remembered, as there were too many."""
     statements_min: int = 0
     statements_matter: bool = True
     """False for a demotion: SQLite speaks its own dialect."""
@@ -85,8 +91,15 @@ def _statements(facts: GateFacts) -> tuple[bool, str]:
         return False, f"{counted(facts.statements, 'statement')} seen, limit {facts.statements_min}"
     if not facts.statements:
         return True, "the front door has seen no statement"
-    ready = facts.statements - facts.statements_failing
-    return not facts.statements_failing, f"{ready:,} of {counted(facts.statements, 'statement')} ready"
+    ready = facts.statements - facts.statements_failing - facts.statements_unseen
+    detail = f"{ready:,} of {counted(facts.statements, 'statement')} ready"
+    if facts.statements_unseen:
+        detail += f", {facts.statements_unseen:,} not rehearsed yet"
+    if facts.statements_partly:
+        detail += f", {facts.statements_partly:,} not with every combination of arguments"
+    if facts.statements_beyond:
+        detail += f"; {counted(facts.statements_beyond, 'execution')} of further statements not rehearsed"
+    return not facts.statements_failing and not facts.statements_unseen, detail
 
 
 def evaluate(facts: GateFacts) -> list[Gate]:

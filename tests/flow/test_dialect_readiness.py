@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import product
 
 import pytest
 
 from cutover.dialect.readiness import StatementRegistry
 from cutover.dialect.rehearsal import Rehearsed
+from cutover.errors import StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
 from tests.flow.dialect_world import World, world
@@ -146,3 +148,32 @@ async def test_counts_and_the_limit() -> None:
     assert registry.summary()["beyond_limit"] == 1
     assert not await registry.rehearse()
     assert registry.summary()["unseen"] == 2
+
+
+def test_combinations_that_are_not_rehearsed_are_told() -> None:
+    registry = StatementRegistry(Metrics("test"))
+    for args in product((1, "x", b"x", 1.5), repeat=4):
+        registry.seen(Statement("SELECT ?, ?, ?, ?", args))
+    (row,) = registry.rows()
+    assert (row["count"], row["unrehearsed"], registry.summary()["partly"]) == (256, 192, 1)
+
+
+async def test_a_schema_change_leaves_nothing_ready(both: World) -> None:
+    registry = await rehearsed(both, "SELECT id FROM users", "SELECT a FROM bare")
+    assert registry.summary()["ready"] == 2
+    real = both.executor.rehearsal
+
+    class Fails:
+        async def ready(self) -> None:
+            await real.ready()
+
+        async def rehearse(self, sql: str, sample: Statement | None) -> Rehearsed:
+            raise StoreUnavailable("It went away.")
+
+    both.executor.rehearsal = Fails()  # type: ignore[assignment]  # cut short
+    both.executor.dialect.generation += 1
+    assert not await registry.rehearse()
+    assert (registry.summary()["unseen"], registry.summary()["ready"]) == (2, 0)
+    both.executor.rehearsal = real
+    assert await registry.rehearse()
+    assert registry.summary()["ready"] == 2

@@ -46,6 +46,29 @@ def test_gates_count_as_people_do(count: int, told: str) -> None:
     assert gates["no_quarantine"].detail == f"{told}, limit 0"
 
 
+@pytest.mark.parametrize(
+    ("facts", "ok", "told"),
+    [
+        (GateFacts(statements=3), True, "3 of 3 statements ready"),
+        (GateFacts(statements=3, statements_unseen=1), False, "2 of 3 statements ready, 1 not rehearsed yet"),
+        (
+            GateFacts(statements=3, statements_failing=1, statements_unseen=1),
+            False,
+            "1 of 3 statements ready, 1 not rehearsed yet",
+        ),
+        (
+            GateFacts(statements=1, statements_partly=1, statements_beyond=2),
+            True,
+            "1 of 1 statement ready, 1 not with every combination of arguments; "
+            "2 executions of further statements not rehearsed",
+        ),
+    ],
+)
+def test_statements_that_were_not_rehearsed_are_not_ready(facts: GateFacts, ok: bool, told: str) -> None:
+    (gate,) = (gate for gate in evaluate(facts) if gate.name == "statements_ready")
+    assert (gate.ok, gate.detail) == (ok, told)
+
+
 def test_shadow_reads_are_not_claimed() -> None:
     (gate,) = (gate for gate in evaluate(GateFacts()) if gate.name == "shadow_reads_match")
     assert (gate.ok, gate.detail) == (True, "reads are not replayed on the shadow by this version")
