@@ -197,6 +197,9 @@ class Follower:
         await self._postgres.settled([each for each in changes if each not in todo])
         if not todo or state.record is None:
             return
+        if not self._follows:
+            self._name_missing(state, todo)
+            return
         names = {each.name.lower() for each in todo if each.kind == "table"}
         state.record = state.record.without(names)
         await self._postgres.record(state.record.dump())
@@ -207,6 +210,14 @@ class Follower:
         self._made |= {each.name for each in todo if each.kind == "table" and each.sql}
         state.done += [_told(each) for each in todo]
         await self._read_again(state)
+
+    def _name_missing(self, state: Followed, todo: Sequence[SchemaObject]) -> None:
+        """The texts stay noted, for statements are read by them; a migration of the SQLite file settles them."""
+        for each in todo:
+            if each.kind == "table" and each.sql and state.source.table(each.name) is None:
+                state.stopped[each.name] = (
+                    f"It is new, and mirror.schema_changes is stop. Create it in the SQLite file: {each.sql}"
+                )
 
     async def _to_sqlite(self, state: Followed) -> bool:
         assert state.record is not None

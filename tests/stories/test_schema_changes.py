@@ -419,3 +419,27 @@ async def test_what_the_front_door_changes_on_postgres_comes_to_sqlite_in_its_ow
     make(service.sqlite, "INSERT INTO notes(t) VALUES ('two')", "DELETE FROM items WHERE n > 5")
     await followed(service)
     assert await postgres_rows(postgres_url, "SELECT id, t FROM notes ORDER BY id") == [(1, "one"), (2, "two")]
+
+
+async def test_with_stop_the_front_door_on_postgres_changes_nothing_in_the_sqlite_file(
+    service: Service, postgres_url: str
+) -> None:
+    service.config.write_text(service.config.read_text() + '[mirror]\nschema_changes = "stop"\n')
+    await service.start()
+    await service.up()
+    assert (await service.switch("promote"))[0] == 200
+    await service.up("promoted")
+    made = "CREATE TABLE extra(id TEXT PRIMARY KEY NOT NULL)"
+    for sql in (made, "ALTER TABLE items ADD COLUMN note TEXT", "INSERT INTO extra VALUES ('a')"):
+        assert (await service.sql(sql))["type"] == "ok"
+
+    async def stopped() -> Any:
+        found = {table["name"]: table for table in (await service.status())["tables"]}
+        reasons = [found.get(name, {}).get("reason") for name in ("items", "extra")]
+        return reasons if all(reasons) else None
+
+    items, extra = await service.explained(until(stopped, "tables that stopped"))
+    assert "note" in items
+    assert made in extra
+    assert one(service.sqlite, "SELECT count(*) FROM sqlite_master WHERE name = 'extra'") == 0
+    assert one(service.sqlite, "SELECT count(*) FROM pragma_table_info('items') WHERE name = 'note'") == 0
