@@ -427,7 +427,7 @@ async def test_with_stop_the_front_door_on_postgres_changes_nothing_in_the_sqlit
     service.config.write_text(service.config.read_text() + '[mirror]\nschema_changes = "stop"\n')
     await service.start()
     await service.up()
-    assert (await service.switch("promote"))[0] == 200
+    await switched(service, "promote")
     await service.up("promoted")
     made = "CREATE TABLE extra(id TEXT PRIMARY KEY NOT NULL)"
     for sql in (made, "ALTER TABLE items ADD COLUMN note TEXT", "INSERT INTO extra VALUES ('a')"):
