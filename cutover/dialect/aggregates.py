@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from cutover.dialect import functions, numbers
+from cutover.dialect import functions, json_functions, numbers
 from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
@@ -19,6 +19,7 @@ _BY_ROW = frozenset({"row_number", "ntile", "lag", "lead", "first_value"})
 """They tell rows apart that are equal by the window's ORDER BY, and do not mind how far its frame goes."""
 _BY_PEER = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist"})
 """Rows that are equal by the window's ORDER BY are equal to them, whatever the frame."""
+_IN_ROW_ORDER = {"group_concat", *json_functions.AGGREGATES}
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
 
 
@@ -35,6 +36,7 @@ class _Call:
     wrap: Callable[[exp.Expr], exp.Expr] = _same
     not_null: bool = False
     collation: str | None = None
+    json: str = ""
 
 
 class Aggregates:
@@ -64,7 +66,8 @@ class Aggregates:
                 result = self._over(over, str(node.this).removeprefix(FUNCTION_PREFIX), result, scope)
         finally:
             scope.grouping = grouping
-        return Typed(built.wrap(result), built.kind, collation=built.collation, not_null=built.not_null)
+        node = built.wrap(result)
+        return Typed(node, built.kind, collation=built.collation, not_null=built.not_null, json=built.json)
 
     def _over(self, window: exp.Window, name: str, inner: exp.Expr, scope: Scope) -> exp.Expr:
         if window.args.get("alias") is not None and not window.args.get("over"):
@@ -106,12 +109,14 @@ class Aggregates:
             raise Refused(f"{name}() over columns of an outer query")
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
-        if name == "group_concat" and not (order or distinct or in_window):
+        if name in _IN_ROW_ORDER and not (order or distinct or in_window):
             ordering = self.expressions.queries.ordering.unasked.in_window(scope, [])
         if name in _RANKS or name in _SHARES:
             return _Call(call(name), {**_RANKS, **_SHARES}[name], not_null=True)
         if name in functions.WINDOW_ONLY:
-            return self._window_function(name, typed)
+            made = self._window_function(name, typed)
+            made.json = "mixed" if typed and typed[0].json else ""
+            return made
         if not typed:
             raise Refused(f"{name}() without an argument")
         return self._aggregate(name, typed, distinct, ordering, in_window=in_window)
@@ -130,6 +135,9 @@ class Aggregates:
         self, name: str, typed: list[Typed], distinct: bool, order: list[exp.Expr], *, in_window: bool
     ) -> _Call:
         subject = typed[0]
+        if name in json_functions.AGGREGATES:
+            node, around = json_functions.group(name, typed, distinct=distinct, order=order)
+            return _Call(node, Kind.TEXT, around, not_null=True, json="sure")
         if subject.kind is Kind.NULL:
             subject = subject.but(node=null(Kind.INT), kind=Kind.INT)
 
@@ -151,7 +159,9 @@ class Aggregates:
             case "total":
                 return _Call(build("SUM", numbers.real(subject).node), Kind.REAL, _or_zero, not_null=True)
             case "min" | "max":
-                return self._extreme(name, subject, build)
+                made = self._extreme(name, subject, build)
+                made.json = "mixed" if subject.json else ""
+                return made
             case _ if distinct:
                 if subject.kind is Kind.TEXT and collation(subject) != "BINARY":
                     raise Refused("group_concat(DISTINCT ...) with a collation")

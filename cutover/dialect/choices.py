@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import numbers
+from cutover.dialect import json_functions, numbers
 from cutover.dialect.comparing import bytewise, compare, dynamic, value
 from cutover.dialect.mathematics import Function
 from cutover.dialect.strings import node_of
@@ -22,7 +22,12 @@ def _coalesce(_: Expressions, arguments: list[Typed]) -> Typed:
     collations = next((argument for argument in values if argument.collation), values[0])
     not_null = any(argument.not_null for argument in values)
     return Typed(
-        exp.Coalesce(this=nodes[0], expressions=nodes[1:]), kind, None, collations.collation, not_null=not_null
+        exp.Coalesce(this=nodes[0], expressions=nodes[1:]),
+        kind,
+        None,
+        collations.collation,
+        not_null=not_null,
+        json=json_functions.either(values),
     )
 
 
@@ -34,14 +39,18 @@ def _nullif(_: Expressions, arguments: list[Typed]) -> Typed:
     one, two = (side.but(affinity=None, explicit=bool(side.collation)) for side in (left, arguments[1]))
     test = compare(exp.EQ, one, two, loose=True)
     return Typed(
-        exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=exp.Null())], default=left.node.copy())), left.kind
+        exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=exp.Null())], default=left.node.copy())),
+        left.kind,
+        json=json_functions.either([left]),
     )
 
 
 def _iif(expressions: Expressions, arguments: list[Typed]) -> Typed:
-    kind, nodes = numbers.unify([value(argument) for argument in arguments[1:]])
+    values = [value(argument) for argument in arguments[1:]]
+    kind, nodes = numbers.unify(values)
     test = expressions.truth(arguments[0])
-    return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=nodes[0])], default=nodes[1])), kind)
+    node = exp.Paren(this=exp.Case(ifs=[exp.If(this=test, true=nodes[0])], default=nodes[1]))
+    return Typed(node, kind, json=json_functions.either(values))
 
 
 def _extreme(op: type[exp.Binary]) -> Function:
@@ -50,19 +59,22 @@ def _extreme(op: type[exp.Binary]) -> Function:
         kind, nodes = numbers.unify(values)
         if kind is Kind.NULL:
             return Typed(exp.Null(), Kind.NULL)
+        json = json_functions.either(values)
         name = next((value.collation.upper() for value in values if value.collation), "BINARY")
         if kind in (Kind.DYNAMIC, Kind.BLOB) or (kind is Kind.TEXT and name != "BINARY"):
             given = [dynamic(Typed(node, kind)) for node in nodes]
             node = helper("least" if op is exp.LT else "greatest", exp.Literal.string(name), *given)
             plain = {Kind.TEXT: "txt", Kind.BLOB: "plain_blob"}.get(kind)
-            return Typed(helper(plain, node) if plain else node, kind)
+            return Typed(helper(plain, node) if plain else node, kind, json=json)
         if kind is Kind.TEXT:
             nodes = [node if bytewise(typed) else collate_c(node) for node, typed in zip(nodes, values, strict=True)]
         if op is exp.LT:  # of an integer and a real that are equal, SQLite takes the last
             nodes.reverse()
         any_null = exp.or_(*[exp.Is(this=paren(node.copy()), expression=exp.Null()) for node in nodes])
         chosen = call("LEAST" if op is exp.LT else "GREATEST", *nodes)
-        return Typed(exp.Paren(this=exp.Case(ifs=[exp.If(this=any_null, true=null(kind))], default=chosen)), kind)
+        return Typed(
+            exp.Paren(this=exp.Case(ifs=[exp.If(this=any_null, true=null(kind))], default=chosen)), kind, json=json
+        )
 
     return build
 

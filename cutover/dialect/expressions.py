@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 
-from cutover.dialect import comparing, functions, numbers
+from cutover.dialect import comparing, functions, json_functions, numbers
 from cutover.dialect.comparing import value
 from cutover.dialect.predicates import Predicates
 from cutover.dialect.scope import Context, Scope, Source, SourceColumn
@@ -250,7 +250,7 @@ class Expressions(Predicates):
         results.append(self.plain(default, scope) if default is not None else literal(None))
         kind, nodes = numbers.unify(results)
         ifs = [exp.If(this=test, true=paren(result)) for test, result in zip(tests, nodes, strict=False)]
-        return Typed(exp.Paren(this=exp.Case(ifs=ifs, default=nodes[-1])), kind)
+        return Typed(exp.Paren(this=exp.Case(ifs=ifs, default=nodes[-1])), kind, json=json_functions.either(results))
 
     def _cast(self, node: exp.Expr, scope: Scope) -> Typed:
         inner = self.plain(node.this, scope)
@@ -271,12 +271,6 @@ class Expressions(Predicates):
 
     def _aggregate(self, node: exp.Expr, scope: Scope) -> Typed:
         return self.queries.aggregates.aggregate(node, scope)
-
-    def _json_arrow(self, node: exp.Expr, scope: Scope) -> Typed:
-        document, path = self.plain(node.this, scope), functions.json_path(node.expression)
-        name = "json_extract" if isinstance(node, exp.JSONExtractScalar) else "json_arrow"
-        kind = Kind.DYNAMIC if name == "json_extract" else Kind.TEXT
-        return Typed(helper(name, document.node, exp.Literal.string(path)), kind)
 
     handlers: ClassVar[dict[type[exp.Expr], _Handler]] = {
         exp.Literal: _literal,
@@ -310,8 +304,6 @@ class Expressions(Predicates):
         exp.Filter: _aggregate,
         exp.Window: _aggregate,
         **dict.fromkeys((exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime), _now),
-        exp.JSONExtract: _json_arrow,
-        exp.JSONExtractScalar: _json_arrow,
     }
 
 

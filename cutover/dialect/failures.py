@@ -23,7 +23,7 @@ _BY_STATE = {
     "55P03": ("database is locked", "SQLITE_BUSY"),
     "2200H": ("the automatic keys of the table are used up on PostgreSQL", "SQLITE_FULL"),
     "53100": ("database or disk is full", "SQLITE_FULL"),
-    "22032": ("malformed JSON", "SQLITE_UNKNOWN"),
+    "22032": ("", "SQLITE_UNKNOWN"),  # raised by our own functions, in SQLite's words
     "22021": ("text with a NUL character or invalid UTF-8 cannot be stored on PostgreSQL", "SQLITE_MISMATCH"),
     "22P05": ("text with a NUL character or invalid UTF-8 cannot be stored on PostgreSQL", "SQLITE_MISMATCH"),
     "22003": ("a number is too large for PostgreSQL, where SQLite would go on with a real", "SQLITE_MISMATCH"),
@@ -67,7 +67,7 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
         return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")
     if state in _BY_STATE:
         text, code = (message, "SQLITE_UNKNOWN") if message == _OVERFLOW else _BY_STATE[state]
-        return StatementError(text, code, retry=code == "SQLITE_BUSY")
+        return StatementError(text or message, code, retry=code == "SQLITE_BUSY")
     if state == "0A000" and message.startswith("FULL JOIN"):
         return StatementError(
             "A FULL JOIN on more than equality has no translation for Postgres.", "SQL_NOT_TRANSLATABLE"

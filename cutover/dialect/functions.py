@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import choices, formats, mathematics, numbers, strings
+from cutover.dialect import choices, formats, json_functions, mathematics, numbers, strings
 from cutover.dialect.comparing import text, value
 from cutover.dialect.mathematics import Function
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
-from cutover.dialect.strings import helper_of, node_of
+from cutover.dialect.strings import node_of
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import (
     NUMBERS,
@@ -39,33 +39,13 @@ def is_aggregate(node: exp.Expr) -> bool:
     name = str(node.this).removeprefix(FUNCTION_PREFIX)
     if name in ("min", "max"):
         return len(node.expressions) == 1
-    return name in AGGREGATES or name in WINDOW_ONLY
+    return name in AGGREGATES or name in WINDOW_ONLY or name in json_functions.AGGREGATES
 
 
 def now(kind: type[exp.Expr]) -> Typed:
     """CURRENT_TIMESTAMP, CURRENT_DATE, CURRENT_TIME: text in UTC."""
     name = "date" if kind is exp.CurrentDate else ("time" if kind is exp.CurrentTime else "datetime")
     return Typed(helper(name, exp.Literal.string("now")), Kind.TEXT, not_null=True)
-
-
-def json_path(node: exp.Expr) -> str:
-    """The path text of `->` and `->>`, which the parser has taken apart."""
-    if isinstance(node, exp.Literal):
-        return str(node.this) if node.args["is_string"] else f"$[{node.this}]"
-    if not isinstance(node, exp.JSONPath):
-        raise Refused("-> with a path that is not written out")
-    path = "$"
-    for part in node.expressions:
-        match part:
-            case exp.JSONPathRoot():
-                continue
-            case exp.JSONPathKey():
-                path += f'."{part.this}"'
-            case exp.JSONPathSubscript():
-                path += f"[{part.this}]"
-            case _:
-                raise Refused("-> with a path other than keys and numbers")
-    return path
 
 
 def scalar(name: str, arguments: list[Typed], expressions: Expressions) -> Typed:
@@ -95,12 +75,6 @@ def _strftime(_: Expressions, arguments: list[Typed]) -> Typed:
     return Typed(helper("strftime", *given, *([exp.Literal.string("now")] if len(given) == 1 else [])), Kind.TEXT)
 
 
-def _json_extract(_: Expressions, arguments: list[Typed]) -> Typed:
-    if len(arguments) != 2:
-        raise Refused("json_extract() with several paths")
-    return Typed(helper("json_extract", *(node_of(text(argument)) for argument in arguments)), Kind.DYNAMIC)
-
-
 def _random(_: Expressions, _arguments: list[Typed]) -> Typed:
     return Typed(helper("random"), Kind.INT, not_null=True)
 
@@ -128,6 +102,7 @@ def _memory(slot: int) -> Function:
 
 
 SCALARS: dict[str, Function] = {
+    **json_functions.SCALARS,
     **mathematics.FUNCTIONS,
     **formats.FUNCTIONS,
     **strings.FUNCTIONS,
@@ -144,11 +119,8 @@ SCALARS: dict[str, Function] = {
     "julianday": _date("julianday", Kind.REAL),
     "unixepoch": _date("unixepoch", Kind.INT),
     "strftime": _strftime,
-    "json_extract": _json_extract,
-    "json_valid": helper_of("json_valid", Kind.INT),
-    "json_array_length": helper_of("json_array_length", Kind.INT),
     "sqlite_version": _version,
 }
 
-NAMES = frozenset(SCALARS) | AGGREGATES | WINDOW_ONLY
+NAMES = frozenset(SCALARS) | json_functions.AGGREGATES | AGGREGATES | WINDOW_ONLY
 """Every function that is hidden from the parser."""

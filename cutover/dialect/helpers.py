@@ -12,7 +12,17 @@ from asyncpg.pool import PoolConnectionProxy
 
 AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 _LOCK = 0x637574
-_FILES = ("helpers.sql", "strict.sql", "texts.sql", "dynamic.sql", "mathematics.sql", "formats.sql", "dates.sql")
+_FILES = (
+    "helpers.sql",
+    "strict.sql",
+    "texts.sql",
+    "dynamic.sql",
+    "mathematics.sql",
+    "formats.sql",
+    "dates.sql",
+    "json.sql",
+    "json_edit.sql",
+)
 
 
 @cache

@@ -184,8 +184,11 @@ class Queries:
                 self.ordering.first(node, inside, query.node)
             query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
         typed = query.columns[0][1]
+        json = typed.json
+        if json and node.args.get("order") and not query.one_row:
+            json = "mixed"  # SQLite forgets it where it sorts, and an index may spare it that
         node = exp.Subquery(this=query.node)
-        return typed.but(node=node, not_null=False, constant=None, slot=None, collation=None, plus=False)
+        return typed.but(json=json, node=node, not_null=False, constant=None, slot=None, collation=None, plus=False)
 
 
 def _passes_on(node: exp.Select) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cutover.dialect.arrows import named_arrows
 from cutover.dialect.typed import Refused, affinity_of
 from cutover.schema.sqltokens import Token, tokens
 
@@ -43,7 +44,7 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     if _depth(run) > _DEEPEST:
         raise Refused("An expression nested this deeply")
     conflict, run = _take_conflict(run)
-    run = _named_plus(_plain_casts(run))
+    run = _named_plus(named_arrows(_plain_casts(run)))
     numbering = _Numbering()
     parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
     of_schema = any(_asks_schema(token) for token in run)

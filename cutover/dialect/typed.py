@@ -91,6 +91,9 @@ class Typed:
     """The value of a literal, for kinds other than NULL."""
     slot: int | None = None
     """The parameter this is, counted from 0."""
+    json: str = ""
+    """Whether JSON that is made of it takes the text for JSON: "sure", "found" (by json_extract: if object or array),
+    "mixed" (nobody knows before it is run)."""
 
     def but(self, **changes: object) -> Typed:
         """A copy with some fields changed."""

@@ -44,7 +44,10 @@ def translator() -> Translator:
     ("sql", "text"),
     [
         ("SELECT ?, ?3, ?, :a, @a, $a, :a", "SELECT :p0 , :p2 , :p3 , :p4 , :p5 , :p6 , :p4"),
-        ("SELECT a||b, a<=b, a==b, a!=b, a->>'$.x' -- no\n", "SELECT a || b , a <= b , a == b , a != b , a ->> '$.x'"),
+        (
+            "SELECT a||b, a<=b, a==b, a!=b, a->>'$.x' -- no\n",
+            "SELECT a || b , a <= b , a == b , a != b , fn_json_arrow_value ( a , '$.x' )",
+        ),
         ("SELECT x'0f', 0x10, `a``b`, [c d], \"e\"", 'SELECT x\'0f\' , 16 , "a`b" , "c d" , "e"'),
         ("SELECT 1e-7, 2.5E+3, .5e-1, a-1", "SELECT 1e-7 , 2.5E+3 , .5e-1 , a - 1"),
         ("SELECT lower(a), date ('now') FROM t INDEXED BY i", "SELECT fn_lower ( a ) , fn_date ( 'now' ) FROM t"),

@@ -1,0 +1,169 @@
+"""JSON functions on Postgres: values, types and errors are SQLite's, for documents and paths of every shape."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE notes (id INTEGER PRIMARY KEY, doc TEXT, tags TEXT, n INTEGER, r REAL, k BLOB);
+CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, team TEXT);
+"""
+DATA = (
+    "INSERT INTO notes (doc, tags, n, r, k) VALUES "
+    """('{"a":{"b":[1,2.50,"x"]},"n":1,"t":true}', '["red","blue"]', 1, 1.0, NULL),
+       ('{"a":null,"n":2.0,"a":5}', '[]', 2, 2.5, NULL), ('[1,{"a":"y"}]', NULL, NULL, NULL, NULL),
+       (NULL, '["blue", 7, null]', 7, 1e20, NULL)""",
+    "INSERT INTO people (name, team) VALUES ('ada', 'x'), ('bob', 'y'), ('cy ''d\"', 'x'), (NULL, 'x')",
+)
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+DOCUMENTS = [
+    '{"a":1,"a":2,"b":[1,{"c":[]},[2,3]],"":7,"a b":4," a":5,"a.b":6,"0":8,"-1":9}',
+    ' { "a" : { "b" : { "c" : null } } , "x" : [ true , false , null , "q\\"\\\\\\u0041\\n" ] } ',
+    '{"a\\u0062":1,"ab":2,"k\\"":3,"\\\\":4,"é":"ü😀"}',
+    "[1,2.50,-0,1e2,9223372036854775807,9223372036854775808,-9223372036854775808,0.1,-1.5E-3]",
+    "[[1,[2]],{}]",
+    '"text"',
+    "12",
+    "null",
+    " true ",
+    "{",
+    "",
+    "[1,]",
+    "01",
+    "1.",
+    "'a'",
+    None,
+]
+PATHS = [
+    "$",
+    "$.a",
+    "$.a.b.c",
+    "$.b[1].c",
+    "$.b[#-1][0]",
+    '$."a b"',
+    "$.a b",
+    '$."a.b"',
+    "$.0",
+    "$[0]",
+    "$[3]",
+    "$[#]",
+    "$[#-9]",
+    "$.ab",
+    "$.a\\u0062",
+    '$."k\\""',
+    "$.x[3]",
+    '$.""',
+    "$.",
+    "$..a",
+    "$[x]",
+    "$[#-",
+    '$."a',
+    "$a",
+    "a",
+    "",
+    "$.new.x[0].y",
+    "$.b[3]",
+    "$[0]x",
+    None,
+]
+READING = [
+    "json_extract(?1, ?2)",
+    "json_type(?1, ?2)",
+    "json_array_length(?1, ?2)",
+    "?1 -> ?2",
+    "?1 ->> ?2",
+    "json_array(?2, json_extract(?1, ?2), ?1 -> ?2)",
+    "json_remove(?1, ?2)",
+    "json_insert(?1, ?2, 'v', '$.z', json('[ 1 ]'))",
+]
+
+
+async def _alike(both: World, expressions: list[str], *args: str | float | None) -> None:
+    """All expressions at once, or one by one where SQLite makes an error of some."""
+    try:
+        both.on_sqlite(f"SELECT {', '.join(expressions)}", *args)
+    except StatementError:
+        if len(expressions) > 1:
+            for expression in expressions:
+                await _alike(both, [expression], *args)
+        else:
+            await both.same_error(f"SELECT {expressions[0]}", *args)
+    else:
+        await both.same(f"SELECT {', '.join(expressions)}", *args)
+
+
+async def test_paths_in_documents(both: World) -> None:
+    for document in DOCUMENTS:
+        for path in PATHS:
+            await _alike(both, READING, document, path)
+
+
+async def test_changed_documents(both: World) -> None:
+    changes = [f"json_{how}(?1, ?2, {value})" for how in ("set", "replace") for value in ("?2", "2.0", "json(?1)")]
+    changes.append("json_set(?1, ?2, 1, '$.a', 2, '$.b.c', NULL)")
+    for document in (*DOCUMENTS[:5], "[]", "{}", None):
+        for path in PATHS[1:]:
+            await _alike(both, changes, document, path)
+
+
+async def test_the_right_side_of_an_arrow(both: World) -> None:
+    for right in ("a", "a.b", 0, 1, -1, "0", "[0]", "12x", 1.5, "", '"a"', "$.a", "#-1", None):
+        for document in ('{"a":{"b":3},"b":[1,2],"-1":6}', '["x",2.0]'):
+            await _alike(both, ["?1 -> ?2", "?1 ->> ?2"], document, right)
+
+
+SAME = [
+    "SELECT id, json_extract(doc, '$.n'), doc ->> 'n', doc -> '$.a' FROM notes ORDER BY id",
+    "SELECT id FROM notes WHERE doc ->> '$.n' = 1 OR doc ->> 'n' + 1 = 3.0 ORDER BY id",
+    "SELECT json_group_array(n), json_group_array(r), json_group_array(tags) FROM notes",
+    "SELECT json_group_array(json_object('id', id, 'tags', json(tags))) FROM notes WHERE tags IS NOT NULL",
+    "SELECT team, json_group_object(name, id) FILTER (WHERE id < 3) FROM people GROUP BY team ORDER BY team",
+    "SELECT json_group_array(DISTINCT team) FROM people",
+    "SELECT id, json_group_array(name) OVER (ORDER BY id) FROM people ORDER BY id",
+    "SELECT json_object('team', 'x', 'names', (SELECT json_group_array(name) FROM people WHERE team = 'x'))",
+    "SELECT json_array((SELECT json_array(id) FROM people LIMIT 1))",
+    "SELECT json_array(j) FROM (SELECT json_array(id) AS j FROM people) ORDER BY j",
+    "SELECT json_array(1, 2.0, 'x', NULL, '[1]', json('[1]'), coalesce(NULL, json('[2]')), 1 = 1), json_array()",
+    "SELECT json_quote('a\"b'), json_quote(1.0), json_quote(json('[1 ]')), json_quote(NULL)",
+    "SELECT json_extract(doc, '$.n', '$.a'), json_array(json_extract(doc, '$.a')) FROM notes ORDER BY id",
+    "SELECT json_patch('{\"a\":1,\"a\":2,\"b\":{\"c\":1}}', '{\"a\":null,\"b\":{\"d\":{\"e\":null}},\"z\":[null]}')",
+    "SELECT json_valid(doc), json_valid(n), json_valid('{') FROM notes ORDER BY id",
+]  # fmt: skip
+
+
+REFUSED = [
+    "SELECT json_set('{}', '$', 1)",
+    "SELECT json_array(coalesce(NULL, json('[1]'), 'x'))",
+    "SELECT 'x' || doc -> 'a' FROM notes",
+    "SELECT json_object(id, 1) FROM notes",
+    "SELECT json_array((SELECT json_array(id) FROM people ORDER BY name LIMIT 1))",
+]
+
+
+async def test_statements(both: World) -> None:
+    for sql in SAME:
+        await both.same(sql)
+
+
+async def test_blobs_and_labels_that_json_cannot_hold(both: World) -> None:
+    await both.same_error("SELECT json_array(x'00')")
+    await both.same_error("SELECT json_object(NULL, 1)")
+
+
+async def test_refused(both: World) -> None:
+    for sql in REFUSED:
+        with pytest.raises(StatementError) as refused:
+            await both.on_postgres(sql)
+        assert refused.value.code == "SQL_NOT_TRANSLATABLE"
