@@ -129,7 +129,10 @@ BEGIN
                 child.parts := child.parts || cutover.json_without_nulls(other.parts[n]::json);
             END IF;
         ELSIF changed[at] IS NULL THEN
-            changed[at] := true;
+            -- What was merged is met again by a later equal key of the patch; what was replaced or removed is not.
+            IF json_typeof(other.parts[n]::json) <> 'object' OR json_typeof(child.parts[at]::json) <> 'object' THEN
+                changed[at] := true;
+            END IF;
             child.parts[at] := CASE WHEN other.parts[n] <> 'null' THEN
                 cutover.json_merged(child.parts[at]::json, other.parts[n]::json) END;
         END IF;

@@ -139,6 +139,8 @@ SAME = [
     "SELECT json_quote('a\"b'), json_quote(1.0), json_quote(json('[1 ]')), json_quote(NULL)",
     "SELECT json_extract(doc, '$.n', '$.a'), json_array(json_extract(doc, '$.a')) FROM notes ORDER BY id",
     "SELECT json_patch('{\"a\":1,\"a\":2,\"b\":{\"c\":1}}', '{\"a\":null,\"b\":{\"d\":{\"e\":null}},\"z\":[null]}')",
+    "SELECT json_patch('{\"a\":{\"b\":1}}', '{\"a\":{\"c\":2},\"a\":{\"d\":3},\"a\":4,\"a\":5}')",
+    "SELECT json_patch('{\"a\":1}', '{\"a\":{\"c\":2},\"a\":{\"d\":3}}')",
     "SELECT json_valid(doc), json_valid(n), json_valid('{') FROM notes ORDER BY id",
 ]  # fmt: skip
 
