@@ -21,6 +21,7 @@ _FILES = (
     "formats.sql",
     "dates.sql",
     "json.sql",
+    "json_table.sql",
     "json_edit.sql",
 )
 

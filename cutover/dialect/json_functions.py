@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.comparing import collation, text, value
-from cutover.dialect.typed import Kind, Refused, Typed, call, cast, helper, literal, null
+from cutover.dialect.typed import Kind, Refused, Typed, call, cast, helper, identifier, literal, null
 
 if TYPE_CHECKING:
     from cutover.dialect.expressions import Expressions
@@ -17,6 +17,15 @@ _Function = Callable[["Expressions", list[Typed]], Typed]
 AGGREGATES = frozenset({"json_group_array", "json_group_object"})
 ARROW, ARROW_VALUE = "json_arrow", "json_arrow_value"
 """What `->` and `->>` are called, see `arrows`."""
+
+
+TABLES = frozenset({"json_each", "json_tree"})
+"""Functions in FROM."""
+ROWS = {
+    "key": Kind.DYNAMIC, "value": Kind.DYNAMIC, "type": Kind.TEXT, "atom": Kind.DYNAMIC, "id": Kind.INT,
+    "parent": Kind.INT, "fullkey": Kind.TEXT, "path": Kind.TEXT,
+}  # fmt: skip
+"""Their columns."""
 
 
 def as_json(typed: Typed) -> exp.Expr:
@@ -29,6 +38,11 @@ def as_json(typed: Typed) -> exp.Expr:
         if not isinstance(typed.node, exp.Anonymous):
             raise Refused("What json_extract() found, inside of other JSON, from a subquery")
         return helper("json_of_node", helper("json_at", *typed.node.expressions))
+    if typed.json == "part":
+        if not isinstance(typed.node, exp.Column):
+            raise Refused("What json_each() found, inside of other JSON, from a subquery")
+        kind = exp.Column(this=identifier("type"), table=typed.node.args["table"].copy())
+        return helper("json_of_part", typed.node, kind)
     plain = value(typed)
     if plain.kind is Kind.NULL:
         return exp.Literal.string("null")
@@ -38,7 +52,7 @@ def as_json(typed: Typed) -> exp.Expr:
 def either(values: list[Typed]) -> str:
     """Whether one of several values, chosen when it is run, is JSON (`Typed.json`)."""
     kinds = {typed.json for typed in values if typed.kind is not Kind.NULL}
-    return "mixed" if len(kinds) > 1 or "found" in kinds else kinds.pop() if kinds else ""
+    return "mixed" if len(kinds) > 1 or kinds & {"found", "part"} else kinds.pop() if kinds else ""
 
 
 def group(
@@ -81,6 +95,13 @@ def _texts(arguments: list[Typed]) -> list[exp.Expr]:
     if any(argument.kind is Kind.BLOB for argument in arguments):
         raise Refused("JSON in a blob")
     return [_node(text(argument)) for argument in arguments]
+
+
+def rows(name: str, arguments: list[Typed]) -> exp.Expr:
+    """A call in FROM of json_each() or json_tree(): a document, and perhaps a path."""
+    if len(arguments) not in (1, 2):
+        raise Refused(f"{name}() without a document")
+    return helper(name, *_texts(arguments))
 
 
 def _plain(name: str, kind: Kind, json: str = "") -> _Function:

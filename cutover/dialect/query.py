@@ -39,6 +39,7 @@ class Query:
                 typed.collation,
                 typed.not_null,
                 typed.column if typed.kind not in (Kind.BOOL, Kind.JSON) else None,
+                json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries
             )
             for (name, typed), alias in zip(self.columns, self.aliases(), strict=True)
         ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _STEP = re.compile(
     r"(?:SCAN|SEARCH) (?P<name>.+?)"
     r"(?: USING (?:(?:COVERING )?INDEX (?P<index>.+?)|INTEGER PRIMARY KEY|PRIMARY KEY"
-    r"|AUTOMATIC (?:PARTIAL )?(?:COVERING )?INDEX))?"
+    r"|AUTOMATIC (?:PARTIAL )?(?:COVERING )?INDEX)| VIRTUAL TABLE INDEX .*)?"
     r"(?: \(.*\))?(?: LEFT-JOIN)?"
 )
 _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")

@@ -36,6 +36,8 @@ class SourceColumn:
     column: Column | None = None
     merged: bool = False
     """Found by a qualified name only, and not in `*`."""
+    json: str = ""
+    """See `Typed.json`."""
 
     @property
     def hidden(self) -> bool:
@@ -60,6 +62,8 @@ class Source:
     side: str = ""
     """LEFT, RIGHT or FULL: the join that brings it in."""
 
+    counted: str = ""
+    """The column that numbers the rows as they are read, where there is no table."""
     unnamed: bool = False
     """Has columns that only SQLite can name, by the text of their expressions."""
 
@@ -88,6 +92,7 @@ class Source:
             collation=column.collation,
             not_null=column.not_null and not self.nullable,
             column=column.column,
+            json=column.json,
         )
 
 

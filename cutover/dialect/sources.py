@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import comparing
+from cutover.dialect import comparing, json_functions
 from cutover.dialect.expressions import first_of
 from cutover.dialect.scope import Scope, Source, SourceColumn, table_source
+from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Refused, identifier, paren
 from cutover.dialect.whole import compared
 
@@ -27,7 +28,7 @@ class Sources:
     def table(self, node: exp.Table, scope: Scope) -> tuple[exp.Expr, Source]:
         """A named table, view or CTE."""
         if not isinstance(node.this, exp.Identifier):
-            raise Refused("A table-valued function")
+            return self._rows(node, scope)
         if node.db and node.db.lower() != "main":
             raise Refused(f"Schema {node.db}")
         name = node.name
@@ -46,6 +47,21 @@ class Sources:
             alias=exp.TableAlias(this=identifier(alias)),
         )
         return target, table_source(table, alias)
+
+    def _rows(self, node: exp.Table, scope: Scope) -> tuple[exp.Expr, Source]:
+        """A table-valued function. It sees what stands before it in FROM."""
+        name = str(node.this.this).lower() if isinstance(node.this, exp.Anonymous) else node.this.key
+        name = name.removeprefix(FUNCTION_PREFIX)
+        if name not in json_functions.TABLES:
+            raise Refused(f"The table-valued function {name}()")
+        arguments = [self.queries.expressions.typed(argument, scope) for argument in node.this.expressions]
+        alias = (node.alias or name).lower()
+        target = exp.Table(this=json_functions.rows(name, arguments), alias=exp.TableAlias(this=identifier(alias)))
+        columns = [
+            SourceColumn(column, column, kind, json="part" if column == "value" else "")
+            for column, kind in json_functions.ROWS.items()
+        ]
+        return target, Source(alias, columns, counted="id")
 
     def derived(self, query: Query, alias: str) -> tuple[exp.Expr, Source]:
         """A query in FROM, its columns named from outside."""

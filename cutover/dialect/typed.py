@@ -93,7 +93,7 @@ class Typed:
     """The parameter this is, counted from 0."""
     json: str = ""
     """Whether JSON that is made of it takes the text for JSON: "sure", "found" (by json_extract: if object or array),
-    "mixed" (nobody knows before it is run)."""
+    "part" (of json_each: if its column `type` says so), "mixed" (nobody knows before it is run)."""
 
     def but(self, **changes: object) -> Typed:
         """A copy with some fields changed."""

@@ -38,7 +38,8 @@ class Unasked:
     def _scan(self, source: Source, scan: Scan) -> list[exp.Expr] | None:
         table = source.table
         if table is None:
-            return None
+            counted = source.find(source.counted) if source.counted else None
+            return [self.ordering.ordered(_direction(), source.typed(counted).but(not_null=True))] if counted else None
         terms = []
         for part in scan.index:
             column = source.find(part.column)

@@ -134,7 +134,6 @@ SAME = [
     "SELECT id, json_group_array(name) OVER (ORDER BY id) FROM people ORDER BY id",
     "SELECT json_object('team', 'x', 'names', (SELECT json_group_array(name) FROM people WHERE team = 'x'))",
     "SELECT json_array((SELECT json_array(id) FROM people LIMIT 1))",
-    "SELECT json_array(j) FROM (SELECT json_array(id) AS j FROM people) ORDER BY j",
     "SELECT json_array(1, 2.0, 'x', NULL, '[1]', json('[1]'), coalesce(NULL, json('[2]')), 1 = 1), json_array()",
     "SELECT json_quote('a\"b'), json_quote(1.0), json_quote(json('[1 ]')), json_quote(NULL)",
     "SELECT json_extract(doc, '$.n', '$.a'), json_array(json_extract(doc, '$.a')) FROM notes ORDER BY id",
@@ -151,6 +150,7 @@ REFUSED = [
     "SELECT 'x' || doc -> 'a' FROM notes",
     "SELECT json_object(id, 1) FROM notes",
     "SELECT json_array((SELECT json_array(id) FROM people ORDER BY name LIMIT 1))",
+    "SELECT json_array(j) FROM (SELECT json_array(id) AS j FROM people) ORDER BY j",
 ]
 
 
@@ -169,3 +169,53 @@ async def test_refused(both: World) -> None:
         with pytest.raises(StatementError) as refused:
             await both.on_postgres(sql)
         assert refused.value.code == "SQL_NOT_TRANSLATABLE"
+
+
+ROWS_OF = [
+    '{"a b":[1,true,null],"a":{"c_d":3.50,"c1":"x\\u0041"},"":[],"a":{"q":1}}',
+    '[1,[2,{"a":[5,"x"]}],{"k":{"l":[[]]}}]',
+    "5",
+    '"x"',
+    "null",
+    "[]",
+    "{}",
+    "{",
+    None,
+]
+ROOTS = ["$", "$.a", "$[1]", "$[1][1].a", "$.a.c1", "$[0]", '$."a b"[1]', "$.none", "a", "$[#-1].k", None]
+
+
+async def test_the_rows_of_documents(both: World) -> None:
+    columns = "key, value, type, atom, id, parent, fullkey, path, typeof(key), typeof(value)"
+    for name in ("json_each", "json_tree"):
+        for document in ROWS_OF:
+            await _alike(both, [f"{columns} FROM {name}(?)"], document)
+            for root in ROOTS:
+                await _alike(both, [f"{columns} FROM {name}(?, ?)"], document, root)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT notes.id, json_each.key, json_each.value FROM notes, json_each(notes.tags)",
+        "SELECT n.id, j.* FROM notes AS n JOIN json_each(n.tags) AS j WHERE j.value = 'blue' ORDER BY n.id DESC",
+        "SELECT id FROM notes WHERE EXISTS (SELECT 1 FROM json_each(notes.tags) WHERE value = 'red')",
+        "SELECT id FROM notes WHERE 'blue' IN (SELECT value FROM json_each(tags))",
+        "SELECT id FROM notes WHERE n IN (SELECT value FROM json_each('[1, 7]')) ORDER BY id",
+        "SELECT id, (SELECT json_group_array(value) FROM json_each(tags) WHERE value <> 'red') FROM notes",
+        'SELECT json_group_array(value) FROM json_each(\'[1, [2, {"a": 1}], "x", null, 2.0]\')',
+        "SELECT n.id, j.value FROM notes n LEFT JOIN json_each(n.tags) j ON j.key = 1 ORDER BY n.id",
+        "SELECT count(*), sum(value), max(key) FROM json_each('[1, 2.5, 3]')",
+        'SELECT value FROM json_each(\'[3, 1, "b", 2, "a"]\') ORDER BY value',
+        "SELECT j.value, count(*) FROM notes, json_each(notes.tags) AS j GROUP BY j.value ORDER BY 2, 1",
+        'SELECT fullkey, atom FROM json_tree(\'{"a": [1, {"b": 2}]}\') WHERE atom IS NOT NULL',
+        "SELECT t.fullkey FROM notes, json_tree(notes.doc, '$.a') AS t WHERE t.type = 'integer'",
+        "SELECT value ->> 'x', key FROM json_each('[{\"x\": 1}, {\"x\": \"y\"}]') WHERE value ->> 'x' = 1",
+        "WITH e AS (SELECT value AS v FROM json_each('[1, 2]')) SELECT v + 1 FROM e",
+        "SELECT DISTINCT type FROM json_each('[1, 2, \"a\"]')",
+        "SELECT key, value FROM json_each('[10, 20, 30]') LIMIT 2 OFFSET 1",
+        "DELETE FROM notes WHERE id IN (SELECT value FROM json_each('[1, 3]')) RETURNING id",
+    ],
+)
+async def test_json_in_from(both: World, sql: str) -> None:
+    await both.same(sql)
