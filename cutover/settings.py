@@ -141,7 +141,7 @@ class CompareSettings(_Section):
     read_back: bool = Field(True, description="Compare the rows just mirrored")
     settle_timeout: Duration = Field(5.0, description="A row that does not come to rest within this is suspended")
     shadow_read_sample: float = Field(
-        0.01, ge=0, le=1, description="Has no effect yet: share of reads replayed on the shadow"
+        0.01, ge=0, le=1, description="Share of reads replayed on both stores, besides the first of each text; 0: none"
     )
 
 

@@ -161,7 +161,12 @@ def rehearse(
         print_json(found)
     else:
         lines = [
-            (row["status"], number(row["count"]), row["sql"], row.get("reason") or row.get("translation") or "")
+            (
+                "differs" if _differs(row) else row["status"],
+                number(row["count"]),
+                row["sql"],
+                _differs(row) or row.get("reason") or row.get("translation") or "",
+            )
             for row in found["rows"]
         ]
         if lines:
@@ -174,8 +179,16 @@ def rehearse(
             console().print(f"{number(found['partly'])} sent with more combinations of arguments than are rehearsed.")
         if found.get("beyond_limit"):
             console().print(f"{number(found['beyond_limit'])} executions of further statements, not rehearsed.")
-    if found["failing"]:
+        if reads := found.get("shadow_reads"):
+            told = ", ".join(f"{number(reads[name])} {name}" for name in ("match", "mismatch", "inconclusive"))
+            console().print(f"Reads replayed on both stores: {told}; {number(reads['differing'])} statements differ.")
+    if found["failing"] or found.get("shadow_reads", {}).get("differing"):
         raise typer.Exit(BLOCKED)
+
+
+def _differs(row: dict[str, Any]) -> str:
+    """What the statement answers differently on Postgres."""
+    return str((row.get("shadow_reads") or {}).get("differs") or "")
 
 
 def _follow(client: AdminClient, started: dict[str, Any], *, quiet: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import structlog
 
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.rehearsal import Rehearsed
+from cutover.dialect.shadow_reads import ShadowReads
 from cutover.errors import CutoverError
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
@@ -68,8 +70,12 @@ def _blank(statement: Statement) -> Statement | None:
 class StatementRegistry:
     """Remembers the distinct texts of reads and writes, and rehearses each once a schema."""
 
-    def __init__(self, metrics: Metrics, *, limit: int = 10_000) -> None:
-        """`limit`: texts that are remembered. Further ones are only counted; `summary` tells how many."""
+    def __init__(self, metrics: Metrics, *, limit: int = 10_000, reads: ShadowReads | None = None) -> None:
+        """`reads`: replays some of the reads, and the first of each text.
+
+        `limit`: texts that are remembered. Further ones are only counted; `summary` tells how many."""
+        self.reads = reads
+        self._sample = reads.sample if reads is not None else 0.0
         self._metrics = metrics
         self._limit = limit
         self._entries: dict[str, _Entry] = {}
@@ -86,6 +92,8 @@ class StatementRegistry:
             if entry is None:
                 return
         entry.count += 1
+        if self._sample and self.reads is not None and (entry.count == 1 or random.random() < self._sample):  # noqa: S311  # no secret
+            self.reads.offer(statement)
         if (statement.args or statement.named) and _classes(statement) not in entry.samples:
             self._met_otherwise(entry, statement)
 
@@ -177,6 +185,16 @@ class StatementRegistry:
             "partly": sum(entry.unrehearsed > 0 for entry in self._entries.values()),
         }
 
+    def shadow_reads(self) -> dict[str, int]:
+        """Replays by what came of them, and how many texts differ as of now (`differing`)."""
+        nothing = {"match": 0, "mismatch": 0, "inconclusive": 0, "differing": 0}
+        return self.reads.summary() if self.reads is not None else nothing
+
+    async def replay(self) -> None:
+        """Replay the reads that wait and those that differed, now. Raises `CutoverError`, for example if paused."""
+        if self.reads is not None and self.reads.open:
+            await self.reads.replay(self._executor())
+
     def rows(self) -> list[dict[str, Any]]:
         """One object a statement, those that would fail first, then by how often they were sent."""
         order = {"failing": 0, "refused": 0, "unseen": 1, "invalid": 2, "ready": 3}
@@ -189,6 +207,7 @@ class StatementRegistry:
                 "reason": entry.reason,
                 "count": entry.count,
                 "unrehearsed": entry.unrehearsed,
+                "shadow_reads": self.reads.of(entry.sql) if self.reads is not None else None,
             }
             for entry in entries
         ]

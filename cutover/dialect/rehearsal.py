@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon
+from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_statement_error
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
+from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.translator import Translation
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, StoreUnavailable
-from cutover.model.statement import Statement
+from cutover.model.statement import Statement, StatementResult
 from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect
 
@@ -69,6 +70,28 @@ class Rehearsal:
             if reason is not None:
                 return Rehearsed("failing", text, reason)
         return Rehearsed("ready", text)
+
+    async def read(self, snapshot: str, statement: Statement, seconds: float) -> StatementResult | None:
+        """What a read answers in the state that was exported under this name; None for what cutover answers itself.
+
+        Raises `StatementError`.
+        """
+        dialect = self._connections.dialect
+        memory = Memory()
+        async with self._connections.lend() as connection:
+            prepared = prepare(dialect, statement, memory)
+            if prepared.answered is not None:
+                return None
+            try:
+                await connection.execute(
+                    f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'; "
+                    f"SET LOCAL statement_timeout = {int(seconds * 1000)}"
+                )
+                return await run(connection, prepared, dialect, memory)
+            except (*DRIVER_ERRORS, TimeoutError) as error:
+                raise as_statement_error(translate_failure(error, dialect.catalog)) from None
+            finally:
+                await abandon(connection)
 
     async def _prepare(self, sql: str) -> str | None:
         """Why Postgres refuses the statement. A prepare outside of a transaction would leave its locks behind."""

@@ -51,7 +51,7 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         age, problem = None, str(error)
     if direction == "promote" and not unreachable:
         await _rehearse(parts)
-    summary = parts.statements.summary()
+    summary, reads = parts.statements.summary(), parts.statements.shadow_reads()
     return GateFacts(
         to_copy=tuple(table.name for table in situation.tables if situation.returned or not mirror.copied(table.name)),
         mirror_state=mirror.state,
@@ -70,6 +70,8 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         statements_unseen=summary["unseen"],
         statements_partly=summary["partly"],
         statements_beyond=summary["beyond_limit"],
+        shadow_reads=(reads["match"], reads["mismatch"], reads["inconclusive"]),
+        shadow_reads_differ=reads["differing"],
         statements_min=settings.promotion.rehearsal_min_statements,
         statements_matter=direction == "promote",
         target=target,
@@ -81,9 +83,10 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
 
 async def _rehearse(parts: Parts) -> None:
     """Have what was just seen, or what a schema change left open, rehearsed now. What takes longer stays open."""
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError, CutoverError):
         async with asyncio.timeout(_REHEARSAL_SECONDS):
             await parts.statements.rehearse()
+            await parts.statements.replay()
 
 
 def _unmapped(parts: Parts) -> Checks:

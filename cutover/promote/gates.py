@@ -56,6 +56,8 @@ class GateFacts:
     """False for a demotion: SQLite speaks its own dialect."""
     shadow_reads: tuple[int, int, int] = (0, 0, 0)
     """match, mismatch, inconclusive."""
+    shadow_reads_differ: int = 0
+    """Texts that are answered differently as of now."""
     target: tuple[tuple[str, bool, str], ...] = ()
     """Probes of the store that would become primary: (check, ok, detail)."""
     reverse: tuple[tuple[str, bool, str], ...] = ()
@@ -102,9 +104,21 @@ def _statements(facts: GateFacts) -> tuple[bool, str]:
     return not facts.statements_failing and not facts.statements_unseen, detail
 
 
+def _shadow_reads(facts: GateFacts) -> tuple[bool, str]:
+    if not facts.statements_matter:
+        return True, "the store that would become primary speaks the applications' own dialect"
+    match, mismatch, inconclusive = facts.shadow_reads
+    if not any(facts.shadow_reads):
+        return True, "no read was replayed on the shadow"
+    detail = f"{match:,} match, {mismatch:,} mismatch, {inconclusive:,} inconclusive"
+    if not facts.shadow_reads_differ:
+        return True, f"{detail}; none differs now"
+    differ = f"{counted(facts.shadow_reads_differ, 'statement')} answered differently on Postgres, limit 0"
+    return False, f"{differ}, see `cutover rehearse` ({detail})"
+
+
 def evaluate(facts: GateFacts) -> list[Gate]:
     """All gates in the order of `NAMES`."""
-    match, mismatch, inconclusive = facts.shadow_reads
     running = facts.mirror_state == "running"
     lag = f"lag {facts.lag_seconds:.2f} s, limit {facts.max_lag_seconds:g} s, {counted(facts.lag_changes, 'change')}"
     hold = f"{counted(len(facts.invariants), 'invariant')} hold{'s' * (len(facts.invariants) == 1)} on both sides"
@@ -119,12 +133,7 @@ def evaluate(facts: GateFacts) -> list[Gate]:
         "no_quarantine": (not facts.quarantined, f"{counted(facts.quarantined, 'row')} in quarantine, limit 0"),
         "invariants": (not broken, "; ".join(broken) or hold),
         "statements_ready": _statements(facts),
-        "shadow_reads_match": (
-            not mismatch,
-            f"{match} match, {mismatch} mismatch, {inconclusive} inconclusive"
-            if match + mismatch
-            else "reads are not replayed on the shadow by this version",
-        ),
+        "shadow_reads_match": _shadow_reads(facts),
         "target_ready": _all(rest, "ready"),
         "sequences_ready": _all(sequences, "no sequences"),
         "reverse_ready": _all(facts.reverse, "ready"),

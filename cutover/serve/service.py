@@ -14,6 +14,7 @@ from cutover.compare.comparator import Comparator
 from cutover.compare.invariants import InvariantCheck
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.readiness import StatementRegistry
+from cutover.dialect.shadow_reads import ShadowReads
 from cutover.errors import ConfigurationError, CutoverError, StoreError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
@@ -97,7 +98,6 @@ class Service:
     def _build(self, state: Path) -> Parts:
         settings, metrics = self.settings, self.metrics
         timeout = settings.front.transaction_timeout
-        statements = StatementRegistry(metrics)
         origin = Member(self.sqlite, self.executor)
         self.translating = PostgresExecutor(
             self.postgres,
@@ -113,6 +113,8 @@ class Service:
         self.mapper = Mapper(settings, self.sqlite, self.postgres, situation)
         self._preparing = asyncio.Lock()
         mirror, comparator = self._build_shadow(situation)
+        reads = ShadowReads(metrics, mirror.level_copied, settings.compare.shadow_read_sample)
+        statements = StatementRegistry(metrics, reads=reads)
         door = WriteThrough(
             origin,
             epoch=1,
@@ -221,6 +223,7 @@ class Service:
             self._attach,
             watch.run,
             self._rehearse,
+            self._replay_reads,
             self._learn_formats,
             self._keep_records,
         ]
@@ -293,6 +296,10 @@ class Service:
 
     async def _rehearse(self) -> None:
         await self.parts.statements.run(self._rehearsable)
+
+    async def _replay_reads(self) -> None:
+        assert self.parts.statements.reads is not None
+        await self.parts.statements.reads.run(self._rehearsable)
 
     def _rehearsable(self) -> PostgresExecutor | None:
         situation = self.parts.situation

@@ -194,6 +194,16 @@ class Mirror:
                 shadow = await stack.enter_async_context(pair.target.snapshot())
             yield pair, primary, shadow
 
+    @asynccontextmanager
+    async def level_copied(self) -> AsyncIterator[tuple[Pair, Snapshot, Snapshot]]:
+        """As `level`, of whole tables. Raises `StoreError` as long as some are being copied."""
+        if not self.catching_up:
+            async with self.level() as states:
+                if not self.catching_up:
+                    yield states
+                    return
+        raise StoreError("Tables are being copied.", hint="Wait for the end of the backfill.")
+
     async def reapply(self, table: Table, keys: Sequence[Key]) -> Applied:
         """Make the shadow's rows of these keys equal to the primary's current ones."""
         async with self._applying:

@@ -69,9 +69,24 @@ def test_statements_that_were_not_rehearsed_are_not_ready(facts: GateFacts, ok: 
     assert (gate.ok, gate.detail) == (ok, told)
 
 
-def test_shadow_reads_are_not_claimed() -> None:
-    (gate,) = (gate for gate in evaluate(GateFacts()) if gate.name == "shadow_reads_match")
-    assert (gate.ok, gate.detail) == (True, "reads are not replayed on the shadow by this version")
+@pytest.mark.parametrize(
+    ("counts", "differ", "ok", "detail"),
+    [
+        ((0, 0, 0), 0, True, "no read was replayed on the shadow"),
+        ((5, 2, 1), 0, True, "5 match, 2 mismatch, 1 inconclusive; none differs now"),
+        (
+            (5, 2, 1),
+            1,
+            False,
+            "1 statement answered differently on Postgres, limit 0, see `cutover rehearse` "
+            "(5 match, 2 mismatch, 1 inconclusive)",
+        ),
+    ],
+)
+def test_shadow_reads_that_differ_now_block(counts: tuple[int, int, int], differ: int, ok: bool, detail: str) -> None:
+    facts = GateFacts(shadow_reads=counts, shadow_reads_differ=differ)
+    (gate,) = (gate for gate in evaluate(facts) if gate.name == "shadow_reads_match")
+    assert (gate.ok, gate.detail) == (ok, detail)
 
 
 def test_only_a_switch_leads_to_the_other_side() -> None:

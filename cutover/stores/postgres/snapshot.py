@@ -257,6 +257,10 @@ class PostgresSnapshot:
             return value.decode("utf-8", "replace")
         return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
+    async def exported(self) -> str:
+        """A name by which another connection can read the same state, as long as this snapshot is open."""
+        return str(await self._link.value("SELECT pg_export_snapshot()"))
+
     async def _prefer_index(self, yes: bool) -> None:
         """Ranges are read along the key's index: the planner cannot know how few rows a parameter leaves."""
         if yes is not self._by_index:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from cutover.model.sizes import next_fetch, size_of
+from cutover.model.statement import Statement, StatementResult
 from cutover.model.table import ForeignKey, Table, Tables
 from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.sqlite_schema import quoted
@@ -14,6 +15,8 @@ from cutover.stores.sqlite.capture import LogToken, passed, read_pending
 from cutover.stores.sqlite.connection import Connection, fetch, leniently, settled, sparingly, speaking
 from cutover.stores.sqlite.control import exists
 from cutover.stores.sqlite.keys import binary, bounds, key_order, match, typed
+from cutover.stores.sqlite.limit import Limit
+from cutover.stores.sqlite.running import run_statement
 from cutover.stores.sqlite.scan import TableScan
 from cutover.stores.sqlite.triggers import LOG
 
@@ -146,6 +149,25 @@ class SqliteSnapshot:
             return row[0].hex() if isinstance(row[0], bytes) else str(row[0])
 
         return await self._run(work, "answering a query")
+
+    async def ask(self, statement: Statement, seconds: float, most: int, *, backwards: bool = False) -> StatementResult:
+        """What an application's read answers here. Raises `StatementError`, also for one beyond a limit.
+
+        `backwards`: scans that no ORDER BY holds go the other way.
+        """
+
+        def work(connection: sqlite3.Connection) -> StatementResult:
+            if not backwards:
+                with Limit(seconds, most).on(connection):
+                    return run_statement(connection, statement)
+            connection.execute("PRAGMA reverse_unordered_selects = ON")
+            try:
+                with Limit(seconds, most).on(connection):
+                    return run_statement(connection, statement)
+            finally:
+                connection.execute("PRAGMA reverse_unordered_selects = OFF")
+
+        return await self._run(work, "replaying a read")
 
 
 def read_row(connection: sqlite3.Connection, table: Table, key: Key) -> Row | None:

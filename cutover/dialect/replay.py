@@ -1,0 +1,100 @@
+"""One read on both stores in one state, and the verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Literal
+
+from cutover import clock
+from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.sameness import changing, difference, may_change, ordered
+from cutover.errors import Fenced, StatementError
+from cutover.model.statement import Statement, StatementResult
+from cutover.schema.sqltext import inspect
+from cutover.stores.pair import Pair
+from cutover.stores.sqlite.snapshot import SqliteSnapshot
+
+Verdict = Literal["match", "mismatch", "inconclusive"]
+
+_SECONDS = 2.0
+"""That a replay may take on each store."""
+_MOST = 4 << 20
+"""Bytes that the answer may take."""
+_NO_VERDICT = ("SQLITE_INTERRUPT", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "RESPONSE_TOO_LARGE")
+_NOT_TRANSLATED = "SQL_NOT_TRANSLATABLE"
+_VIEW = re.compile(r"""CREATE\s+VIEW\s+(?:"([^"]+)"|\[([^\]]+)\]|`([^`]+)`|([\w$]+))""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of one replay. No value of an answer is in `reason`."""
+
+    verdict: Verdict
+    reason: str | None = None
+    sqlite_seconds: float = 0.0
+    postgres_seconds: float = 0.0
+
+
+class Replay:
+    """Both stores in one state, as long as their snapshots are open."""
+
+    def __init__(self, executor: PostgresExecutor, pair: Pair, primary: SqliteSnapshot, exported: str) -> None:
+        """`exported`: the name of the shadow's snapshot."""
+        self._executor = executor
+        self._pair = pair
+        self._primary = primary
+        self._exported = exported
+
+    async def compared(self, statement: Statement) -> Found | None:
+        """The verdict; None for what cutover answers itself on both sides. Raises `StoreUnavailable`."""
+        if may_change(statement) or inspect(statement.sql).explain:
+            return Found("inconclusive", "Its answer may be another at each execution, so it is only prepared.")
+        began = clock.monotonic()
+        here = await _answer(self._primary.ask(statement, _SECONDS, _MOST))
+        between = clock.monotonic()
+        if isinstance(here, StatementError) and here.code in _NO_VERDICT:
+            return Found("inconclusive", f"Not answered on SQLite within the limits of a replay ({here.code}).")
+        there = await _answer(self._executor.rehearsal.read(self._exported, statement, _SECONDS))
+        taken = between - began, clock.monotonic() - between
+        if here is None or there is None:
+            return None
+        if isinstance(there, StatementError) and there.code in (*_NO_VERDICT, _NOT_TRANSLATED):
+            return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
+        if isinstance(here, StatementError) or isinstance(there, StatementError):
+            same = _code(here) == _code(there)
+            reason = f"SQLite answers {_code(here) or 'rows'}, Postgres {_code(there) or 'rows'}."
+            return Found("match") if same else Found("mismatch", reason)
+        differs = difference(here, there, in_order=ordered(statement.sql))
+        if differs is None:
+            return Found("match", None, *taken)
+        excuse = await self._excuse(statement, here)
+        return Found("inconclusive", excuse, *taken) if excuse else Found("mismatch", differs, *taken)
+
+    async def _excuse(self, statement: Statement, here: StatementResult) -> str | None:
+        """Why the answers may differ all the same."""
+        backwards = await _answer(self._primary.ask(statement, _SECONDS, _MOST, backwards=True))
+        in_order = ordered(statement.sql)
+        if not isinstance(backwards, StatementResult) or difference(here, backwards, in_order=in_order) is not None:
+            return "The statement leaves the rows or their order open: SQLite may answer it in more than one way."
+        views = [found for text in self._executor.dialect.ddl if changing(text) and (found := _VIEW.match(text))]
+        names = {next(filter(None, view.groups())).lower() for view in views}
+        if names & set(re.findall(r"[\w$]+", statement.sql.lower())):
+            return "It reads a view whose rows may be others at each execution."
+        if await self._pair.target.quarantined():
+            return "Rows are in quarantine, so the shadow does not have them."
+        return None
+
+
+async def _answer(asked: Awaitable[StatementResult | None]) -> StatementResult | StatementError | None:
+    try:
+        return await asked
+    except StatementError as error:
+        return error.alone()
+    except Fenced as error:
+        return StatementError(error.message, "SQLITE_BUSY")
+
+
+def _code(answer: StatementResult | StatementError) -> str:
+    return answer.code if isinstance(answer, StatementError) else ""

@@ -1,0 +1,178 @@
+"""Reads of applications, some of them, run once more on both stores in one state, and their answers compared.
+
+    hot path: one in so many ─▶ waiting ─▶ both stores level ─▶ SQLite's answer ─▶ Postgres's answer ─▶ verdict
+
+The state is that of the replay, not that of the first execution: nobody waits, and uncommitted writes of the
+application's own are in nobody's way. Arguments are kept in memory until the replay; those of a read that differed are
+kept until it matches, so that a mended statement is found out. None of them is shown or stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.replay import Found, Replay, Verdict
+from cutover.errors import CutoverError, StatementError
+from cutover.logs import get_logger
+from cutover.metrics import Metrics
+from cutover.model.sizes import answer_size
+from cutover.model.statement import Statement
+from cutover.schema.fingerprint import fingerprint
+from cutover.schema.sqltext import StatementKind, inspect
+from cutover.stores.base import Snapshot
+from cutover.stores.pair import Pair
+from cutover.stores.postgres.snapshot import PostgresSnapshot
+from cutover.stores.sqlite.snapshot import SqliteSnapshot
+
+_log = get_logger("shadow_reads")
+
+Level = Callable[[], AbstractAsyncContextManager[tuple[Pair, Snapshot, Snapshot]]]
+"""Both stores in one state."""
+
+_WAITING = 128
+"""Reads that wait to be replayed; further ones are not."""
+_AT_ONCE = 32
+"""Replays in one state, which both stores keep for as long as they take."""
+_KEPT = 1000
+"""Reads that differed whose arguments are kept."""
+_SIZE = 1 << 16
+"""Bytes of arguments of a read that is replayed."""
+_PAUSE = 1.0
+_AGAIN = 10.0
+"""Seconds until reads that differed are replayed once more."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Of one text."""
+
+    match: int = 0
+    mismatch: int = 0
+    inconclusive: int = 0
+    latest: Verdict | None = None
+    reason: str | None = None
+    differs: str | None = None
+    """What differed, until it matches again."""
+    sqlite_seconds: float = 0.0
+    postgres_seconds: float = 0.0
+    """Of the replays that both answered."""
+
+    def json(self) -> dict[str, Any]:
+        """For `GET /v1/statements`."""
+        return {
+            "match": self.match,
+            "mismatch": self.mismatch,
+            "inconclusive": self.inconclusive,
+            "latest": self.latest,
+            "reason": self.reason,
+            "differs": self.differs,
+            "sqlite_seconds": round(self.sqlite_seconds, 6),
+            "postgres_seconds": round(self.postgres_seconds, 6),
+        }
+
+
+class ShadowReads:
+    """Takes samples from the hot path, replays them, and remembers what came of each text."""
+
+    def __init__(self, metrics: Metrics, level: Level, sample: float) -> None:
+        """`sample`: share of the reads that is replayed, and the first of each text; 0: none at all."""
+        self.sample = sample
+        self._level = level
+        self._metrics = metrics
+        self._waiting: dict[str, Statement] = {}
+        self._differing: dict[str, Statement] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._counts: dict[Verdict, int] = {"match": 0, "mismatch": 0, "inconclusive": 0}
+        self._new = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    def offer(self, statement: Statement) -> None:
+        """A statement that was drawn."""
+        if self.sample <= 0 or len(self._waiting) >= _WAITING or inspect(statement.sql).kind is not StatementKind.READ:
+            return
+        if answer_size([(*statement.args, *(value for _, value in statement.named))]) <= _SIZE:
+            self._waiting[statement.sql] = statement
+            self._new.set()
+
+    async def run(self, executor: Callable[[], PostgresExecutor | None]) -> None:
+        """Replay what waits. Runs until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN):
+                    await self._new.wait()
+            self._new.clear()
+            try:
+                await self.replay(executor())
+            except (CutoverError, OSError, TimeoutError) as error:
+                _log.debug("Reads could not be replayed", reason=str(error))
+            except Exception:  # noqa: BLE001  # loop must live
+                _log.exception("Replaying reads met an error it does not know; it goes on")
+            await asyncio.sleep(_PAUSE)
+
+    async def replay(self, executor: PostgresExecutor | None) -> None:
+        """Replay what waits and what differed. Raises `CutoverError` if the stores cannot be brought to one state."""
+        async with self._turn:
+            if executor is None:  # Postgres is away, or primary: what is there to be compared is compared later
+                return
+            while self._waiting or self._differing:
+                more = len(self._waiting) > _AT_ONCE
+                async with self._level() as (pair, primary, shadow):
+                    if not isinstance(primary, SqliteSnapshot) or not isinstance(shadow, PostgresSnapshot):
+                        return
+                    drawn = [self._waiting.pop(sql) for sql in list(self._waiting)[:_AT_ONCE]]
+                    again = [] if more else list(self._differing.values())
+                    replay = Replay(executor, pair, primary, await shadow.exported())
+                    for statement in (*drawn, *again):
+                        await self._one(replay, statement)
+                if not more:
+                    return
+
+    async def _one(self, replay: Replay, statement: Statement) -> None:
+        try:
+            found = await replay.compared(statement)
+        except StatementError as error:  # Postgres has no connection to spare
+            found = Found("inconclusive", f"Not answered on Postgres ({error.code}).")
+        if found is not None:
+            self._note(statement, found)
+
+    def _note(self, statement: Statement, found: Found) -> None:
+        tally = self._tallies.setdefault(statement.sql, Tally())
+        kept = self._differing.get(statement.sql)
+        tally.latest, tally.reason = found.verdict, found.reason
+        setattr(tally, found.verdict, getattr(tally, found.verdict) + 1)
+        tally.sqlite_seconds += found.sqlite_seconds
+        tally.postgres_seconds += found.postgres_seconds
+        self._metrics.shadow_reads.labels(found.verdict).inc()
+        self._counts[found.verdict] += 1
+        if found.verdict == "mismatch":
+            tally.differs = found.reason
+            if kept is None and len(self._differing) < _KEPT:
+                self._differing[statement.sql] = statement
+            _log.warning("A read is answered differently on Postgres", statement=fingerprint(statement.sql))
+        elif found.verdict == "match" and (kept is None or kept is statement):
+            self._differing.pop(statement.sql, None)
+            tally.differs = None
+
+    # -- seeing ------------------------------------------------------------------------------------------------------
+
+    @property
+    def open(self) -> bool:
+        """Whether there is something to replay: reads that wait, or that differed."""
+        return bool(self._waiting or self._differing)
+
+    def summary(self) -> dict[str, int]:
+        """Replays by what came of them, and how many texts differ as of now."""
+        return {
+            **{str(verdict): count for verdict, count in self._counts.items()},
+            "differing": sum(tally.differs is not None for tally in self._tallies.values()),
+        }
+
+    def of(self, sql: str) -> dict[str, Any] | None:
+        """What came of the replays of one text; None if there was none."""
+        tally = self._tallies.get(sql)
+        return tally.json() if tally is not None else None

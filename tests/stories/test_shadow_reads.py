@@ -1,0 +1,66 @@
+"""Reads of the front door are replayed on both stores, and one that differs is found before the switch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from tests.support.service import Service, until
+
+HELPER = "cutover.substr(text, bigint, bigint)"
+START = "SELECT id, substr(body, 1, 4) AS start FROM items WHERE id = ? ORDER BY id"
+
+
+async def reads(service: Service) -> dict[str, Any]:
+    """By text, what came of the replays."""
+    _, body = await service.request("GET", service.admin + "/v1/statements")
+    return {row["sql"]: row["shadow_reads"] for row in body["rows"]}
+
+
+async def gate(service: Service) -> tuple[bool, str]:
+    _, body = await service.switch("promote", dry_run=True)
+    return next((gate["ok"], gate["detail"]) for gate in body["gates"] if gate["name"] == "shadow_reads_match")
+
+
+async def test_a_read_that_differs_blocks_the_promotion_until_it_is_mended(service: Service, postgres_url: str) -> None:
+    with service.config.open("a") as config:
+        config.write("[compare]\nshadow_read_sample = 1\n")
+    await service.start()
+    await service.up()
+    assert await service.rows(START, "old-7") == [["old-7", "body"]]
+    assert await service.rows("SELECT random() AS r")
+    found = await reads(service)
+    assert (found[START]["latest"], found[START]["match"]) == ("match", 1)
+    assert (found["SELECT random() AS r"]["latest"], found[START]["differs"]) == ("inconclusive", None)
+    assert await gate(service) == (True, "1 match, 0 mismatch, 1 inconclusive; none differs now")
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        right = await connection.fetchval("SELECT pg_get_functiondef($1::text::regprocedure)", HELPER)
+        head, _, _ = right.partition("RETURN ")
+        await connection.execute(head + "RETURN reverse(left(x, 4))")
+        assert await service.rows(START, "old-7") == [["old-7", "body"]], "SQLite answers"
+
+        async def noticed() -> Any:  # by itself, without being asked for
+            return (await service.status())["rehearsal"]["shadow_reads"]["mismatch"]
+
+        await until(noticed, "the replay")
+        found = await reads(service)
+        assert found[START]["differs"] == "Row 1, column start: a text on both, but not the same."
+        assert "ydob" not in str(found)
+        assert "old-7" not in str(found)
+        ok, detail = await gate(service)
+        assert not ok
+        assert detail.startswith("1 statement answered differently on Postgres, limit 0, see `cutover rehearse`")
+        await service.verified()
+        code, refused = await service.switch("promote")
+        assert (code, refused["error"]["code"]) == (409, "gates_failed")
+        assert await service.rows(START, "nobody") == []
+        assert not (await gate(service))[0], "another read of the text that matches does not clear it"
+        await connection.execute(right)
+    finally:
+        await connection.close()
+    assert (await gate(service))[0]
+    assert (await reads(service))[START]["differs"] is None
+    code, body = await service.switch("promote")
+    assert code == 200, body
