@@ -8,6 +8,8 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ HERE = Path(__file__).parent
 PRIMARY = os.environ.get("CUTOVER_TEST_PRIMARY", "sqlite")
 LONGEST = 120
 """Seconds for a whole scenario; each takes a few."""
+LONGEST_ARRIVAL = 30
+"""Seconds until the mirror has carried what a scenario wrote."""
 
 
 class Door:
@@ -56,14 +60,19 @@ class Door:
             failed = re.findall(r"^FAIL  (.*)$", done.stdout, re.MULTILINE)
             raise AssertionError(f"{scenario} over {kind}: failed {failed or 'to run'}\n{done.stdout}\n{done.stderr}")
         said = done.stdout.rstrip("\n").split("\n")[-1]  # texts may hold other ends of lines
-        return Told(self.service.sqlite, prefix, json.loads(said.removeprefix("told ")))
+        return Told(self, prefix, json.loads(said.removeprefix("told ")))
+
+    def lag(self) -> int:
+        """Changes that are not on the other database yet."""
+        with urllib.request.urlopen(self.service.admin + "/v1/status", timeout=10) as answer:  # noqa: S310  # http, loopback
+            return int(json.load(answer)["mirror"]["lag_changes"])
 
 
 class Told:
     """What a client was told, and what the SQLite file itself holds."""
 
-    def __init__(self, path: str, prefix: str, told: dict[str, Any]) -> None:
-        self._path = path
+    def __init__(self, door: Door, prefix: str, told: dict[str, Any]) -> None:
+        self._door = door
         self._prefix = prefix
         self._told = told
 
@@ -71,9 +80,27 @@ class Told:
         return self._told[name]
 
     def kept(self, sql: str) -> list[list[Any]]:
-        """Rows in the file; `{}` in the SQL stands for the prefix of the scenario's tables."""
-        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)
+        """Rows in the file; `{}` in the SQL stands for the prefix of the scenario's tables.
+
+        With Postgres as primary they arrive there by the mirror, the tables as well.
+        """
+        sql = sql.replace("{}", self._prefix)
+        deadline = time.monotonic() + LONGEST_ARRIVAL
+        while PRIMARY == "postgres" and not self._arrived(sql):
+            assert time.monotonic() < deadline, f"What was written did not arrive on SQLite: {sql}"
+            time.sleep(0.05)
+        return self._rows(sql)
+
+    def _arrived(self, sql: str) -> bool:
         try:
-            return [list(row) for row in connection.execute(sql.replace("{}", self._prefix))]
+            self._rows(sql)
+        except sqlite3.OperationalError:  # the table is still to come
+            return False
+        return self._door.lag() == 0
+
+    def _rows(self, sql: str) -> list[list[Any]]:
+        connection = sqlite3.connect(f"file:{self._door.service.sqlite}?mode=ro", uri=True)
+        try:
+            return [list(row) for row in connection.execute(sql)]
         finally:
             connection.close()

@@ -20,6 +20,7 @@ TOKEN = os.environ.get("DOOR_TOKEN", "")
 KIND = os.environ.get("DOOR_KIND", "http")
 PREFIX = os.environ.get("TABLE_PREFIX", "")
 PLACE = URL.partition("://")[2]
+ON_POSTGRES = os.environ.get("DOOR_PRIMARY") == "postgres"
 
 TEXTS = [
     *("", " ", "a\0b", "\0", "'\"`;--", "\\n\\", "line\r\nline\u2028\u2029", "Žluťoučký kůň", "日本語"),
@@ -33,7 +34,7 @@ TEXTS = [
         "x" * 100_000,
     ),
 ]
-if os.environ.get("DOOR_PRIMARY") == "postgres":  # which has no such character
+if ON_POSTGRES:  # which has no such character
     TEXTS = [text for text in TEXTS if "\0" not in text]
 INTEGERS = [0, 1, -1, 2**31, -(2**31) - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63)]
 FLOATS = [0.0, 0.1, -1.5, 2.0**53, 1e-7, 1e21, 5e-324, 1.7976931348623157e308, -1.7976931348623157e308]

@@ -15,6 +15,7 @@ from tests.clients.python.harness import (
     FLOATS,
     INTEGERS,
     LARGE,
+    ON_POSTGRES,
     PREFIX,
     TEXTS,
     TOKEN,
@@ -42,15 +43,20 @@ def count(connection: libsql.Connection = db) -> int:
 
 @case
 def a_script_makes_the_schema() -> None:
+    trigger = f"""
+        CREATE TRIGGER {PREFIX}noted AFTER INSERT ON {ITEMS} BEGIN INSERT INTO {PREFIX}log(item) VALUES (new.id); END;"""
     db.executescript(f"""
         CREATE TABLE {ITEMS}(id INTEGER PRIMARY KEY, name TEXT UNIQUE, n INTEGER, r REAL, b BLOB);
         CREATE TABLE {PREFIX}log(id INTEGER PRIMARY KEY, item INTEGER REFERENCES {ITEMS}(id));
-        CREATE TRIGGER {PREFIX}noted AFTER INSERT ON {ITEMS} BEGIN INSERT INTO {PREFIX}log(item) VALUES (new.id); END;
+        {"" if ON_POSTGRES else trigger}
         CREATE TABLE {COUNTER}(id INTEGER PRIMARY KEY, n INTEGER NOT NULL);
         INSERT INTO {COUNTER} VALUES (1, 0);
     """)
     assert not db.in_transaction
     assert count() == 0
+    if ON_POSTGRES:
+        assert "SQL_NOT_TRANSLATABLE" in str(refused(ValueError, db.execute, trigger))
+        db.rollback()
 
 
 @case
