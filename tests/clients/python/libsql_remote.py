@@ -43,8 +43,10 @@ def count(connection: libsql.Connection = db) -> int:
 
 @case
 def a_script_makes_the_schema() -> None:
-    trigger = f"""
-        CREATE TRIGGER {PREFIX}noted AFTER INSERT ON {ITEMS} BEGIN INSERT INTO {PREFIX}log(item) VALUES (new.id); END;"""
+    trigger = (
+        f"CREATE TRIGGER {PREFIX}noted AFTER INSERT ON {ITEMS}"
+        f" BEGIN INSERT INTO {PREFIX}log(item) VALUES (new.id); END;"
+    )
     db.executescript(f"""
         CREATE TABLE {ITEMS}(id INTEGER PRIMARY KEY, name TEXT UNIQUE, n INTEGER, r REAL, b BLOB);
         CREATE TABLE {PREFIX}log(id INTEGER PRIMARY KEY, item INTEGER REFERENCES {ITEMS}(id));
