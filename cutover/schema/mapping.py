@@ -14,6 +14,7 @@ from cutover.schema.findings import Finding, in_order
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns, nearest, pick
 from cutover.schema.migrations import OF_BOTH, OF_ONE_STORE
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
+from cutover.schema.rowids import keyed_by_rowid, with_rowid
 from cutover.schema.sqlite_schema import ROWID, SqliteForeignKey, SqliteSchema, SqliteTable, quoted
 from cutover.settings import Settings, TableSettings
 
@@ -74,6 +75,8 @@ class _Mapper:
     """By source name; those that are adopted are also in `adopted`."""
     declared: dict[str, list[SqliteForeignKey]] = field(default_factory=dict)
     adopted: dict[str, PostgresTable] = field(default_factory=dict)
+    keyed: dict[str, SqliteTable] = field(default_factory=dict)
+    """Tables whose declared key is none for Postgres, with their rowid."""
 
     def map(self) -> Mapping:
         self._check_settings()
@@ -134,6 +137,8 @@ class _Mapper:
         target = self.target.table(existing) if self.target and existing else None
         if target is not None and source.name.lower() in OF_BOTH:
             self._say("informs", "migrations_mirrored", _SAME_MIGRATIONS, _IF_THEY_DIFFER, source.name)
+        if keyed_by_rowid(source, target, chosen, born=self.born):
+            source = self.keyed[source.name] = with_rowid(source)
         match = Match(source, target, chosen, self.findings)
         if target is None and self.target is not None and wanted in self.target.others:
             match.blocks("name_taken", f"{wanted} exists on Postgres and is not a table.", "Set `target`, or drop it.")
@@ -249,7 +254,7 @@ class _Mapper:
         new = [self.mapped[name] for name in sorted(self.mapped) if name not in self.adopted]
         ddl.taken |= {table.target for table in new}
         for table in new:
-            source = self.source.table(table.name)
+            source = self.keyed.get(table.name) or self.source.table(table.name)
             assert source is not None
             ddl.add_table(table, source)
         for table in new:

@@ -184,3 +184,23 @@ async def test_checks_may_call_what_postgres_has_no_like_of(ddl: World) -> None:
     await ddl.same('CREATE TABLE t (a TEXT NOT NULL CHECK ((JSON_VALID("a") OR "a" IS NULL)))')
     await ddl.same("INSERT INTO t VALUES ('{\"x\": [1]}'), ('null')")
     await ddl.same_error("INSERT INTO t VALUES ('{')")
+
+
+@pytest.mark.parametrize(
+    "key", ["id SERIAL PRIMARY KEY, v TEXT", "id PRIMARY KEY, v TEXT", "id NUMERIC, v, PRIMARY KEY (id, v)"]
+)
+async def test_a_declared_key_that_takes_anything_takes_null(ddl: World, key: str) -> None:
+    for sql in (
+        f"CREATE TABLE noted ({key})",
+        "INSERT INTO noted(v) VALUES ('a'), ('b')",
+        "INSERT INTO noted(id, v) VALUES (NULL, 'c'), (7, 'd'), (1.5, 'e')",
+        "SELECT rowid, id, v FROM noted ORDER BY rowid",
+        "SELECT * FROM noted WHERE id = 7",
+        "SELECT id, v FROM noted ORDER BY v DESC LIMIT 1",
+        "UPDATE noted SET v = 'f' WHERE id IS NULL AND v = 'a'",
+        "DELETE FROM noted WHERE id = 1.5",
+        "SELECT * FROM noted",
+    ):
+        await ddl.same(sql)
+    await ddl.same_error("INSERT INTO noted(id, v) VALUES (7, 'd')")
+    await same_schema(ddl)
