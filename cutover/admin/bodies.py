@@ -25,8 +25,10 @@ SWITCH_FIELDS: Mapping[str, type] = {
 _LONGEST_TEXT = 2000
 
 
-def read_body(data: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
+def read_body(data: bytes, fields: Mapping[str, type], *, prose: bool = True) -> dict[str, Any]:
     """The body's fields; an empty body is an empty object, and a null field is an absent one.
+
+    `prose`: texts go to logs and records, so they are short and plain.
 
     Raises `RequestRefused` (400) for what is not a JSON object, an unknown field (naming the nearest known one),
     a field given twice, or one of the wrong type.
@@ -42,7 +44,7 @@ def read_body(data: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
     check_names("field", body, fields)
     found = {name: value for name, value in body.items() if value is not None}
     for name, value in found.items():
-        _check_type(name, value, fields[name])
+        _check_type(name, value, fields[name], prose=prose)
     return found
 
 
@@ -100,12 +102,15 @@ def bad_request(message: str) -> RequestRefused:
     return RequestRefused(400, "bad_request", message)
 
 
-def _check_type(name: str, value: object, kind: type) -> None:
+def _check_type(name: str, value: object, kind: type, *, prose: bool) -> None:
     right = isinstance(value, kind) and (kind is not list or all(isinstance(item, str) for item in value))  # type: ignore[attr-defined]  # it is a list
     if not right:
         raise bad_request(f"{name} must be {_WORDS[kind]}.")
     for text in value if isinstance(value, list) else [value]:
-        if isinstance(text, str) and (len(text) > _LONGEST_TEXT or not _storable(text)):
+        if not prose:
+            if isinstance(text, str) and any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+                raise bad_request(f"{name} must be text that is valid Unicode.")
+        elif isinstance(text, str) and (len(text) > _LONGEST_TEXT or not _storable(text)):
             raise bad_request(f"{name} must be plain text of at most {_LONGEST_TEXT} characters.")
 
 

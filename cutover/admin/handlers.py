@@ -137,6 +137,13 @@ class Door:
         """`POST /v1/mirror/resume`."""
         return await self._mirror(request, "resume")
 
+    async def rehearse(self, request: web.Request) -> web.Response:
+        """`POST /v1/statements`."""
+        texts = read_body(await request.read(), {"statements": list}, prose=False).get("statements")
+        if not texts:
+            raise bad_request('Name the statements: {"statements": ["SELECT ..."]}.')
+        return answer(await self._operations.rehearse(texts))
+
     async def backup(self, request: web.Request) -> web.Response:
         """`POST /v1/backup`."""
         path = read_body(await request.read(), {"path": str}).get("path")

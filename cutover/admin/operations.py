@@ -82,6 +82,10 @@ class Operations(Protocol):
         """The mirror's section of the status."""
         ...
 
+    async def rehearse(self, statements: Sequence[str]) -> Json:
+        """`{"statements", "ready", "failing", "differing", "rows": [{"sql", "status", "shadow_read", ...}]}`."""
+        ...
+
     async def backup(self, path: str | None, actor: Actor) -> Json:
         """`{"path", "sha256", "bytes", "restore"}`."""
         ...

@@ -1,4 +1,4 @@
-"""Commands that compare the two sides: verify, drift, explain, repair, quarantine, rehearse."""
+"""Commands that compare the two sides: verify, drift, explain, repair, quarantine."""
 
 from __future__ import annotations
 
@@ -144,51 +144,6 @@ def quarantine(
         lines = [(row["table"], _key(row["key"]), moment(row["since"]), row["reason"]) for row in found["rows"]]
         console().print(grid(("table", "key", "since (UTC)", "reason"), lines))
     console().print(f"{rows(found['quarantined_rows'])} in quarantine.")
-
-
-def rehearse(
-    as_json: AsJson = False, config: ConfigFile = None, admin_url: AdminUrl = None, token: Token = None
-) -> None:
-    """Whether the statements that applications sent work on Postgres. Exit code 3 if one does not.
-
-    \b
-    Example:
-      cutover rehearse
-      cutover rehearse --json | jq '.rows[] | select(.status != "ready")'
-    """
-    found = reach(config, admin_url, token).get("/v1/statements")
-    if as_json:
-        print_json(found)
-    else:
-        lines = [
-            (
-                "differs" if _differs(row) else row["status"],
-                number(row["count"]),
-                row["sql"],
-                _differs(row) or row.get("reason") or row.get("translation") or "",
-            )
-            for row in found["rows"]
-        ]
-        if lines:
-            console().print(grid(("status", "seen", "statement", "on Postgres"), lines, numbers=(1,)))
-        seen, ready, failing = (number(found[name]) for name in ("statements", "ready", "failing"))
-        console().print(f"{seen} distinct statements seen, {ready} ready, {failing} failing.")
-        if found.get("unseen"):
-            console().print(f"{number(found['unseen'])} not rehearsed yet.")
-        if found.get("partly"):
-            console().print(f"{number(found['partly'])} sent with more combinations of arguments than are rehearsed.")
-        if found.get("beyond_limit"):
-            console().print(f"{number(found['beyond_limit'])} executions of further statements, not rehearsed.")
-        if reads := found.get("shadow_reads"):
-            told = ", ".join(f"{number(reads[name])} {name}" for name in ("match", "mismatch", "inconclusive"))
-            console().print(f"Reads replayed on both stores: {told}; {number(reads['differing'])} statements differ.")
-    if found["failing"] or found.get("shadow_reads", {}).get("differing"):
-        raise typer.Exit(BLOCKED)
-
-
-def _differs(row: dict[str, Any]) -> str:
-    """What the statement answers differently on Postgres."""
-    return str((row.get("shadow_reads") or {}).get("differs") or "")
 
 
 def _follow(client: AdminClient, started: dict[str, Any], *, quiet: bool) -> dict[str, Any]:

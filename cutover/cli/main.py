@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("cutover.cli.checking", "explain"),
     "repair": ("cutover.cli.checking", "repair"),
     "quarantine": ("cutover.cli.checking", "quarantine"),
-    "rehearse": ("cutover.cli.checking", "rehearse"),
+    "rehearse": ("cutover.cli.rehearsing", "rehearse"),
     "promote": ("cutover.cli.switching", "promote"),
     "demote": ("cutover.cli.switching", "demote"),
     "finish": ("cutover.cli.switching", "finish"),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import structlog
 
+from cutover.dialect.asked import counted_rows, rehearse_texts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.dialect.shadow_reads import ShadowReads
-from cutover.errors import CutoverError
+from cutover.errors import CutoverError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
 from cutover.schema.sqltext import StatementKind, classify
@@ -189,6 +190,13 @@ class StatementRegistry:
         """Replays by what came of them, and how many texts differ as of now (`differing`)."""
         nothing = {"match": 0, "mismatch": 0, "inconclusive": 0, "differing": 0}
         return self.reads.summary() if self.reads is not None else nothing
+
+    async def ask(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Rehearse statements that need not have been seen; they are not remembered. Raises `StoreUnavailable`."""
+        executor = self._executor()
+        if executor is None or self.reads is None:
+            raise StoreUnavailable("Statements are rehearsed while SQLite is primary and Postgres can be reached.")
+        return counted_rows(await rehearse_texts(executor, self.reads, texts))
 
     async def replay(self) -> None:
         """Replay the reads that wait and those that differed, now. Raises `CutoverError`, for example if paused."""

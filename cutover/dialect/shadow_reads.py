@@ -10,14 +10,14 @@ kept until it matches, so that a mended statement is found out. None of them is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found, Replay, Verdict
-from cutover.errors import CutoverError, StatementError
+from cutover.errors import CutoverError, StatementError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.model.sizes import answer_size
@@ -121,24 +121,36 @@ class ShadowReads:
                 return
             while self._waiting or self._differing:
                 more = len(self._waiting) > _AT_ONCE
-                async with self._level() as (pair, primary, shadow):
-                    if not isinstance(primary, SqliteSnapshot) or not isinstance(shadow, PostgresSnapshot):
+                async with self._replaying(executor) as replay:
+                    if replay is None:
                         return
                     drawn = [self._waiting.pop(sql) for sql in list(self._waiting)[:_AT_ONCE]]
                     again = [] if more else list(self._differing.values())
-                    replay = Replay(executor, pair, primary, await shadow.exported())
                     for statement in (*drawn, *again):
-                        await self._one(replay, statement)
+                        found = await _verdict(replay, statement)
+                        if found is not None:
+                            self._note(statement, found)
                 if not more:
                     return
 
-    async def _one(self, replay: Replay, statement: Statement) -> None:
-        try:
-            found = await replay.compared(statement)
-        except StatementError as error:  # Postgres has no connection to spare
-            found = Found("inconclusive", f"Not answered on Postgres ({error.code}).")
-        if found is not None:
-            self._note(statement, found)
+    async def verdicts(self, executor: PostgresExecutor, statements: Sequence[Statement]) -> list[Found | None]:
+        """What comes of these reads, which are not remembered. Raises `CutoverError` as `replay` does."""
+        found: list[Found | None] = []
+        for first in range(0, len(statements), _AT_ONCE):
+            async with self._replaying(executor) as replay:
+                if replay is None:
+                    raise StoreUnavailable("Reads are compared while SQLite is primary.")
+                found += [await _verdict(replay, statement) for statement in statements[first : first + _AT_ONCE]]
+        return found
+
+    @asynccontextmanager
+    async def _replaying(self, executor: PostgresExecutor) -> AsyncIterator[Replay | None]:
+        """Both stores in one state; None if SQLite is not primary."""
+        async with self._level() as (pair, primary, shadow):
+            if isinstance(primary, SqliteSnapshot) and isinstance(shadow, PostgresSnapshot):
+                yield Replay(executor, pair, primary, await shadow.exported())
+            else:
+                yield None
 
     def _note(self, statement: Statement, found: Found) -> None:
         tally = self._tallies.setdefault(statement.sql, Tally())
@@ -176,3 +188,10 @@ class ShadowReads:
         """What came of the replays of one text; None if there was none."""
         tally = self._tallies.get(sql)
         return tally.json() if tally is not None else None
+
+
+async def _verdict(replay: Replay, statement: Statement) -> Found | None:
+    try:
+        return await replay.compared(statement)
+    except StatementError as error:  # Postgres has no connection to spare
+        return Found("inconclusive", f"Not answered on Postgres ({error.code}).")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import asyncpg
 
+from tests.support.commands import cutover
 from tests.support.service import Service, until
 
 HELPER = "cutover.substr(text, bigint, bigint)"
@@ -64,3 +66,46 @@ async def test_a_read_that_differs_blocks_the_promotion_until_it_is_mended(servi
     assert (await reads(service))[START]["differs"] is None
     code, body = await service.switch("promote")
     assert code == 200, body
+
+
+async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    file = service.folder / "app.sql"
+    file.write_text(
+        """
+        CREATE TABLE later (x);
+        BEGIN; UPDATE items SET n = n + 1 WHERE id = ?; COMMIT;
+        SELECT count(*), max(n) FROM items;
+        SELECT id FROM items WHERE n = ?;
+        SELECT missing FROM items;
+        SELECT body FROM items LIMIT 3;
+        SELECT body FROM items ORDER BY id LIMIT 3;
+        """
+    )
+    ran = await cutover("rehearse", "--json", "--file", str(file), "--admin-url", service.admin)
+    assert ran.code == 0, ran.err
+    rows = [(row["status"], (row["shadow_read"] or {}).get("result")) for row in json.loads(ran.out)["rows"]]
+    assert rows == [
+        ("skipped", None),
+        ("skipped", None),
+        ("ready", None),
+        ("skipped", None),
+        ("ready", "match"),
+        ("ready", "inconclusive"),
+        ("invalid", None),
+        ("ready", "inconclusive"),
+        ("ready", "match"),
+    ]
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        assert await connection.fetchval("SELECT sum(n) FROM items") == sum(range(500))
+        right = await connection.fetchval("SELECT pg_get_functiondef($1::text::regprocedure)", HELPER)
+        await connection.execute(right.partition("RETURN ")[0] + "RETURN NULL")
+    finally:
+        await connection.close()
+    file.write_text("SELECT substr(body, 1, 4) FROM items ORDER BY id")
+    ran = await cutover("rehearse", "--file", str(file), "--admin-url", service.admin)
+    assert ran.code == 3
+    assert "differs" in ran.out
+    assert (await service.status())["rehearsal"]["statements"] == 0, "asked about, but not sent by an application"

@@ -214,6 +214,29 @@ class ScriptedOperations:
         ]
         return {"statements": 1, "ready": 1 - self.failing_statements, "failing": self.failing_statements, "rows": rows}
 
+    async def rehearse(self, statements: Sequence[str]) -> Json:
+        self._say("rehearse", list(statements))
+        rows = [
+            {
+                "sql": sql,
+                "status": "failing" if "bad" in sql else "ready",
+                "reason": None,
+                "translation": sql,
+                "shadow_read": {"result": "mismatch", "reason": "Rows."} if "odd" in sql else None,
+            }
+            for sql in statements
+        ]
+        failing, differing = (sum(word in sql for sql in statements) for word in ("bad", "odd"))
+        return {
+            "statements": len(rows),
+            "ready": len(rows) - failing,
+            "failing": failing,
+            "invalid": 0,
+            "skipped": 0,
+            "differing": differing,
+            "rows": rows,
+        }
+
     async def mirror(self, action: Literal["pause", "resume"], actor: Actor) -> Json:
         self._say("mirror", action, actor)
         return {**STATUS_SHAPE["mirror"], "state": "paused" if action == "pause" else "running"}

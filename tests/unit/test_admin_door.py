@@ -56,6 +56,7 @@ OPERATOR_ACTS = (
     "/v1/finish",
     "/v1/verify",
     "/v1/repair",
+    "/v1/statements",
     "/v1/mirror/pause",
     "/v1/mirror/resume",
     "/v1/backup",
@@ -400,11 +401,21 @@ async def test_roles(locked: Client, operations: ScriptedOperations) -> None:
         for path in VIEWER_READS:
             assert (await get(locked, path, **bearer(token)))[0] == 200
     for path in OPERATOR_ACTS:
-        body = {"approval": "C"} if path[4:] in ("promote", "demote", "finish") else None
+        needed: dict[str, dict[str, Any]] = {"statements": {"statements": ["SELECT 1"]}}
+        needed |= dict.fromkeys(("promote", "demote", "finish"), {"approval": "C"})
+        body = needed.get(path[4:])
         status, answer = await post(locked, path, body, **bearer("see"))
         assert (status, answer["error"]["code"]) == (403, "forbidden")
         assert (await post(locked, path, body, **bearer("act")))[0] in (200, 202)
         assert (await post(locked, path, body, **bearer("rule")))[0] in (200, 202)
+
+
+@pytest.mark.parametrize("body", [{}, {"statements": []}, {"statements": "SELECT 1"}, {"statements": ["\ud800"]}])
+async def test_statements_to_rehearse_must_be_named(
+    locked: Client, operations: ScriptedOperations, body: dict[str, Any]
+) -> None:
+    assert (await post(locked, "/v1/statements", body, **bearer("act")))[0] == 400
+    assert operations.calls == []
 
 
 @pytest.mark.parametrize(

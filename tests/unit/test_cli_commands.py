@@ -159,6 +159,42 @@ async def test_quarantine_and_statements(operations: ScriptedOperations) -> None
     assert (await cutover("rehearse")).code == 3
 
 
+async def test_a_file_of_statements_is_rehearsed(operations: ScriptedOperations, tmp_path: Path) -> None:
+    file = tmp_path / "app.sql"
+    file.write_text("SELECT 'a;b';\n" + "SELECT 1; " * 24)
+    ran = await cutover("rehearse", "--file", str(file))
+    assert ran.code == 0
+    assert "25 statements, 25 ready, 0 failing, 0 differ." in ran.out
+    assert [len(call[1]) for call in operations.calls] == [20, 5]
+    assert operations.calls[0][1][0] == "SELECT 'a;b'"
+    for text, word in (("SELECT bad", "failing"), ("SELECT odd", "differs")):
+        file.write_text(text)
+        ran = await cutover("rehearse", "--file", str(file))
+        assert (ran.code, word in ran.out) == (3, True)
+    found = json.loads((await cutover("rehearse", "--json", "--file", str(file))).out)
+    assert (found["differing"], found["rows"][0]["sql"]) == (1, "SELECT odd")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot be read"),
+        (b"SELECT '\xff'", "not UTF-8"),
+        (b" ; -- nothing", "no statement"),
+        (b"SELECT '" + b"x" * 50_000 + b"'", "too long"),
+    ],
+)
+async def test_a_file_that_cannot_be_rehearsed(
+    operations: ScriptedOperations, tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    file = tmp_path / "app.sql"
+    if content is not None:
+        file.write_bytes(content)
+    ran = await cutover("rehearse", "--file", str(file))
+    assert (ran.code, told in ran.err) == (2, True)
+    assert not operations.calls
+
+
 # -- switching -------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,141 @@
+"""`cutover rehearse`: whether statements work on Postgres, and answer the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cutover.cli.client import LONG, AdminClient
+from cutover.cli.exits import BLOCKED
+from cutover.cli.options import AdminUrl, AsJson, ConfigFile, Token, reach
+from cutover.cli.show import console, grid, number, print_json
+from cutover.errors import ConfigurationError
+from cutover.schema.sqltext import split
+
+Json = dict[str, Any]
+
+_AT_ONCE = 20
+_SIZE = 48 * 1024
+"""Bytes of one request, which the admin door reads 64 KiB of."""
+_SUMS = ("statements", "ready", "failing", "invalid", "skipped", "differing")
+
+
+def rehearse(
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Rehearse the statements of this SQL file, not those that were seen.")
+    ] = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    admin_url: AdminUrl = None,
+    token: Token = None,
+) -> None:
+    """Whether statements of applications work on Postgres, and reads answer the same. Exit code 3 if one does not.
+
+    \b
+    Example:
+      cutover rehearse
+      cutover rehearse --file app.sql
+      cutover rehearse --json | jq '.rows[] | select(.status != "ready")'
+    """
+    texts = _statements(file) if file is not None else None
+    client = reach(config, admin_url, token)
+    found = client.get("/v1/statements") if texts is None else _asked(client, texts)
+    if as_json:
+        print_json(found)
+    elif texts is None:
+        _show_seen(found)
+    else:
+        _show_asked(found)
+    if found["failing"] or found.get("differing") or found.get("shadow_reads", {}).get("differing"):
+        raise typer.Exit(BLOCKED)
+
+
+def _statements(file: Path) -> list[str]:
+    try:
+        texts = split(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{file} is not UTF-8 text.", hint="Write it as UTF-8.") from None
+    if not texts:
+        raise ConfigurationError(f"{file} holds no statement.")
+    return texts
+
+
+def _asked(client: AdminClient, texts: Sequence[str]) -> Json:
+    """The service's answers to all of them, put together."""
+    found: Json = dict.fromkeys(_SUMS, 0) | {"rows": []}
+    for some in _portions(texts):
+        answer = client.post("/v1/statements", {"statements": some}, timeout=LONG)
+        for name in _SUMS:
+            found[name] += answer[name]
+        found["rows"] += answer["rows"]
+    return found
+
+
+def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
+    portion: list[str] = []
+    held = 0
+    for text in texts:
+        size = len(json.dumps(text))
+        if size > _SIZE:
+            raise ConfigurationError(
+                f"A statement of the file is too long to be rehearsed: {text[:60]!r}...",
+                hint=f"Leave it out; the limit is {_SIZE:,} bytes.",
+            )
+        if portion and (len(portion) == _AT_ONCE or held + size > _SIZE):
+            yield portion
+            portion, held = [], 0
+        portion.append(text)
+        held += size
+    yield portion
+
+
+def _show_asked(found: Json) -> None:
+    lines = []
+    for row in found["rows"]:
+        read = row["shadow_read"] or {}
+        differs = read.get("result") == "mismatch"
+        told = read.get("reason") if differs else row["reason"] or row["translation"]
+        lines.append(("differs" if differs else row["status"], read.get("result") or "", row["sql"], told or ""))
+    console().print(grid(("status", "both stores", "statement", "on Postgres"), lines))
+    ready, failing, differing = (number(found[name]) for name in ("ready", "failing", "differing"))
+    console().print(f"{number(found['statements'])} statements, {ready} ready, {failing} failing, {differing} differ.")
+    if found["invalid"]:
+        console().print(f"{number(found['invalid'])} that SQLite refuses as well.")
+    if found["skipped"]:
+        console().print(f"{number(found['skipped'])} not rehearsed.")
+
+
+def _show_seen(found: Json) -> None:
+    lines = [
+        (
+            "differs" if _differs(row) else row["status"],
+            number(row["count"]),
+            row["sql"],
+            _differs(row) or row.get("reason") or row.get("translation") or "",
+        )
+        for row in found["rows"]
+    ]
+    if lines:
+        console().print(grid(("status", "seen", "statement", "on Postgres"), lines, numbers=(1,)))
+    seen, ready, failing = (number(found[name]) for name in ("statements", "ready", "failing"))
+    console().print(f"{seen} distinct statements seen, {ready} ready, {failing} failing.")
+    if found.get("unseen"):
+        console().print(f"{number(found['unseen'])} not rehearsed yet.")
+    if found.get("partly"):
+        console().print(f"{number(found['partly'])} sent with more combinations of arguments than are rehearsed.")
+    if found.get("beyond_limit"):
+        console().print(f"{number(found['beyond_limit'])} executions of further statements, not rehearsed.")
+    if reads := found.get("shadow_reads"):
+        told = ", ".join(f"{number(reads[name])} {name}" for name in ("match", "mismatch", "inconclusive"))
+        console().print(f"Reads replayed on both stores: {told}; {number(reads['differing'])} statements differ.")
+
+
+def _differs(row: Json) -> str:
+    """What the statement answers differently on Postgres."""
+    return str((row.get("shadow_reads") or {}).get("differs") or "")

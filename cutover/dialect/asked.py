@@ -1,0 +1,70 @@
+"""Statements that somebody asks about: rehearsed at once, and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.rehearsal import Rehearsed
+from cutover.dialect.replay import Found
+from cutover.dialect.shadow_reads import ShadowReads
+from cutover.errors import StatementError, StoreUnavailable
+from cutover.model.statement import Statement
+from cutover.schema.sqltext import StatementKind, inspect
+
+_SKIPPED = {
+    StatementKind.DDL: "It changes the schema, which a rehearsal does not.",
+    StatementKind.EMPTY: "There is no statement.",
+}
+_TRIED = (StatementKind.READ, StatementKind.WRITE, StatementKind.REFUSED, StatementKind.MANY)
+_SKIPPED_OTHERWISE = "It begins or ends a transaction, or sets something of its connection; cutover answers it itself."
+
+
+async def rehearse_texts(executor: PostgresExecutor, reads: ShadowReads, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """One object a statement, in their order. Raises `StoreUnavailable`, and other `CutoverError`s as `replay` does."""
+    try:
+        await executor.rehearsal.ready()
+        tried = [await _rehearsed(executor, text) for text in texts]
+    except StatementError as error:  # no connection is to be had
+        raise StoreUnavailable(error.message) from None
+    compared = [
+        at for at, found in enumerate(tried)
+        if found is not None and found.status == "ready" and inspect(texts[at]).kind is StatementKind.READ
+    ]  # fmt: skip
+    verdicts: dict[int, Found | None] = {
+        at: Found("inconclusive", "It has parameters, for which no values are known.")
+        for at in compared
+        if inspect(texts[at]).params
+    }
+    plain = [at for at in compared if at not in verdicts]
+    verdicts |= zip(plain, await reads.verdicts(executor, [Statement(texts[at]) for at in plain]), strict=True)
+    return [_row(text, tried[at], verdicts.get(at)) for at, text in enumerate(texts)]
+
+
+async def _rehearsed(executor: PostgresExecutor, text: str) -> Rehearsed | None:
+    return await executor.rehearsal.rehearse(text) if inspect(text).kind in _TRIED else None
+
+
+def _row(text: str, found: Rehearsed | None, verdict: Found | None) -> dict[str, Any]:
+    return {
+        "sql": text,
+        "status": found.status if found is not None else "skipped",
+        "reason": found.reason if found is not None else _SKIPPED.get(inspect(text).kind, _SKIPPED_OTHERWISE),
+        "translation": found.translation if found is not None else None,
+        "shadow_read": {"result": verdict.verdict, "reason": verdict.reason} if verdict is not None else None,
+    }
+
+
+def counted_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The answer of `POST /v1/statements`."""
+    statuses = [row["status"] for row in rows]
+    return {
+        "statements": len(rows),
+        "ready": statuses.count("ready"),
+        "failing": statuses.count("refused") + statuses.count("failing"),
+        "invalid": statuses.count("invalid"),
+        "skipped": statuses.count("skipped"),
+        "differing": sum((row["shadow_read"] or {}).get("result") == "mismatch" for row in rows),
+        "rows": list(rows),
+    }
