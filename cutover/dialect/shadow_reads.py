@@ -15,9 +15,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass
 from typing import Any
 
+from cutover import clock
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found, Replay, Verdict
-from cutover.errors import CutoverError, StatementError, StoreUnavailable
+from cutover.errors import CutoverError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.model.sizes import answer_size
@@ -37,7 +38,9 @@ Level = Callable[[], AbstractAsyncContextManager[tuple[Pair, Snapshot, Snapshot]
 _WAITING = 128
 """Reads that wait to be replayed; further ones are not."""
 _AT_ONCE = 32
-"""Replays in one state, which both stores keep for as long as they take."""
+"""Replays in one state."""
+_OPEN = 5.0
+"""Seconds after which no further replay begins in one state: both stores keep old rows for it."""
 _KEPT = 1000
 """Reads that differed whose arguments are kept."""
 _SIZE = 1 << 16
@@ -124,14 +127,22 @@ class ShadowReads:
                 async with self._replaying(executor) as replay:
                     if replay is None:
                         return
-                    drawn = [self._waiting.pop(sql) for sql in list(self._waiting)[:_AT_ONCE]]
                     again = [] if more else list(self._differing.values())
-                    for statement in (*drawn, *again):
-                        found = await _verdict(replay, statement)
-                        if found is not None:
-                            self._note(statement, found)
+                    await self._replay(replay, [*list(self._waiting.values())[:_AT_ONCE], *again])
                 if not more:
                     return
+
+    async def _replay(self, replay: Replay, statements: Sequence[Statement]) -> None:
+        """As many as there is time for; the others go on waiting, as those of a caller that is cancelled do."""
+        ends = clock.monotonic() + _OPEN
+        for statement in statements:
+            found = await _verdict(replay, statement)
+            if self._waiting.get(statement.sql) is statement:
+                del self._waiting[statement.sql]
+            if found is not None:
+                self._note(statement, found)
+            if clock.monotonic() > ends:
+                return
 
     async def verdicts(self, executor: PostgresExecutor, statements: Sequence[Statement]) -> list[Found | None]:
         """What comes of these reads, which are not remembered. Raises `CutoverError` as `replay` does."""
@@ -193,5 +204,10 @@ class ShadowReads:
 async def _verdict(replay: Replay, statement: Statement) -> Found | None:
     try:
         return await replay.compared(statement)
-    except StatementError as error:  # Postgres has no connection to spare
-        return Found("inconclusive", f"Not answered on Postgres ({error.code}).")
+    except StoreUnavailable:
+        raise
+    except CutoverError as error:  # Postgres has no connection to spare, for example
+        return Found("inconclusive", f"Not answered by both stores ({error.code}).")
+    except Exception:  # noqa: BLE001  # a defect of ours
+        _log.exception("A read could not be replayed", statement=fingerprint(statement.sql))
+        return Found("inconclusive", "Its replay met a defect; see the log.")

@@ -9,6 +9,7 @@ import asyncpg
 
 from tests.support.commands import cutover
 from tests.support.service import Service, until
+from tests.support.writers import DirectWriter
 
 HELPER = "cutover.substr(text, bigint, bigint)"
 START = "SELECT id, substr(body, 1, 4) AS start FROM items WHERE id = ? ORDER BY id"
@@ -109,3 +110,22 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
     assert ran.code == 3
     assert "differs" in ran.out
     assert (await service.status())["rehearsal"]["statements"] == 0, "asked about, but not sent by an application"
+
+
+async def test_reads_amid_writes_never_differ(service: Service) -> None:
+    with service.config.open("a") as config:
+        config.write("[compare]\nshadow_read_sample = 1\n")
+    await service.start()
+    await service.up()
+    with DirectWriter(service.sqlite, "direct") as direct:
+        await until(lambda: len(direct.acknowledged) > 20, "writes")
+
+        async def replayed() -> bool:
+            for sql in ("SELECT count(*), max(id) FROM items", "SELECT id, n FROM items ORDER BY id DESC LIMIT 5"):
+                await service.rows(sql)
+            found = await reads(service)
+            return len(found) == 2 and all(read["match"] >= 3 for read in found.values())
+
+        await until(replayed, "replays")
+        found = await reads(service)
+    assert [(read["mismatch"], read["inconclusive"]) for read in found.values()] == [(0, 0), (0, 0)], found

@@ -402,7 +402,7 @@ async def test_roles(locked: Client, operations: ScriptedOperations) -> None:
             assert (await get(locked, path, **bearer(token)))[0] == 200
     for path in OPERATOR_ACTS:
         needed: dict[str, dict[str, Any]] = {"statements": {"statements": ["SELECT 1"]}}
-        needed |= dict.fromkeys(("promote", "demote", "finish"), {"approval": "C"})
+        needed |= {verb: {"approval": "C"} for verb in ("promote", "demote", "finish")}
         body = needed.get(path[4:])
         status, answer = await post(locked, path, body, **bearer("see"))
         assert (status, answer["error"]["code"]) == (403, "forbidden")
