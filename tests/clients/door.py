@@ -18,20 +18,20 @@ from tests.support import node
 from tests.support.service import Service
 
 HERE = Path(__file__).parent
-PRIMARY = os.environ.get("CUTOVER_TEST_PRIMARY", "sqlite")
 LONGEST = 120
 """Seconds for a whole scenario; each takes a few."""
-LONGEST_ARRIVAL = 30
+LONGEST_ARRIVAL = 60
 """Seconds until the mirror has carried what a scenario wrote."""
 
 
 class Door:
     """What a client has to know."""
 
-    def __init__(self, service: Service, token: str, postgres: str) -> None:
+    def __init__(self, service: Service, token: str, postgres: str, primary: str) -> None:
         self.service = service
         self.token = token
         self.postgres = postgres
+        self.primary = primary
 
     @property
     def place(self) -> str:
@@ -50,7 +50,7 @@ class Door:
     def _run(self, command: Sequence[str], scenario: str, kind: str, path: str = "") -> Told:
         prefix = f"{scenario}_{kind}_"
         environment = {"DOOR_URL": f"{kind}://{self.place}", "DOOR_KIND": kind, "DOOR_TOKEN": self.token}
-        environment["DOOR_PRIMARY"] = PRIMARY
+        environment["DOOR_PRIMARY"] = self.primary
         done = subprocess.run(
             command,
             env=os.environ | environment | {"TABLE_PREFIX": prefix, "PYTHONPATH": path},
@@ -86,17 +86,16 @@ class Told:
         """
         sql = sql.replace("{}", self._prefix)
         deadline = time.monotonic() + LONGEST_ARRIVAL
-        while PRIMARY == "postgres" and not self._arrived(sql):
+        while self._door.primary == "postgres" and not self._arrived(sql):
             assert time.monotonic() < deadline, f"What was written did not arrive on SQLite: {sql}"
             time.sleep(0.05)
         return self._rows(sql)
 
     def _arrived(self, sql: str) -> bool:
         try:
-            self._rows(sql)
+            return self._door.lag() == 0 and bool(self._rows(sql))  # a table that was made is copied as a whole
         except sqlite3.OperationalError:  # the table is still to come
             return False
-        return self._door.lag() == 0
 
     def _rows(self, sql: str) -> list[list[Any]]:
         connection = sqlite3.connect(f"file:{self._door.service.sqlite}?mode=ro", uri=True)
