@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from cutover import clock
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found, Replay, Verdict
+from cutover.dialect.tallies import Tallies
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
@@ -50,35 +50,6 @@ _AGAIN = 10.0
 """Seconds until reads that differed are replayed once more."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """Of one text."""
-
-    match: int = 0
-    mismatch: int = 0
-    inconclusive: int = 0
-    latest: Verdict | None = None
-    reason: str | None = None
-    differs: str | None = None
-    """What differed, until it matches again."""
-    sqlite_seconds: float = 0.0
-    postgres_seconds: float = 0.0
-    """Of the replays that both answered."""
-
-    def json(self) -> dict[str, Any]:
-        """For `GET /v1/statements`."""
-        return {
-            "match": self.match,
-            "mismatch": self.mismatch,
-            "inconclusive": self.inconclusive,
-            "latest": self.latest,
-            "reason": self.reason,
-            "differs": self.differs,
-            "sqlite_seconds": round(self.sqlite_seconds, 6),
-            "postgres_seconds": round(self.postgres_seconds, 6),
-        }
-
-
 class ShadowReads:
     """Takes samples from the hot path, replays them, and remembers what came of each text."""
 
@@ -89,7 +60,7 @@ class ShadowReads:
         self._metrics = metrics
         self._waiting: dict[str, Statement] = {}
         self._differing: dict[str, Statement] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._tallies = Tallies()
         self._counts: dict[Verdict, int] = {"match": 0, "mismatch": 0, "inconclusive": 0}
         self._new = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -164,12 +135,8 @@ class ShadowReads:
                 yield None
 
     def _note(self, statement: Statement, found: Found) -> None:
-        tally = self._tallies.setdefault(statement.sql, Tally())
-        kept = self._differing.get(statement.sql)
-        tally.latest, tally.reason = found.verdict, found.reason
-        setattr(tally, found.verdict, getattr(tally, found.verdict) + 1)
-        tally.sqlite_seconds += found.sqlite_seconds
-        tally.postgres_seconds += found.postgres_seconds
+        tally, kept = self._tallies[statement.sql], self._differing.get(statement.sql)
+        tally.add(found)
         self._metrics.shadow_reads.labels(found.verdict).inc()
         self._counts[found.verdict] += 1
         if found.verdict == "mismatch":
@@ -192,7 +159,7 @@ class ShadowReads:
         """Replays by what came of them, and how many texts differ as of now."""
         return {
             **{str(verdict): count for verdict, count in self._counts.items()},
-            "differing": sum(tally.differs is not None for tally in self._tallies.values()),
+            "differing": self._tallies.differing,
         }
 
     def of(self, sql: str) -> dict[str, Any] | None:
