@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -28,6 +29,8 @@ BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 ATTEMPTS = 12
 """How often a transaction of ours is tried when it meets others; the last pause is about half a second."""
 _ACQUIRE = 5.0
+_PLACED: ContextVar[bool] = ContextVar("placed", default=False)
+"""Whether what runs is counted among the writers already."""
 REPEATABLE = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.CardinalityViolationError)
 """Errors behind which the statement may be run in another way."""
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
@@ -42,22 +45,51 @@ class Connections:
         self._lending = Lending(store, _ACQUIRE)
         self._serializable: tuple[object, bool] | None = None
         self._lent: set[Connection] = set()
-        self.turn = asyncio.Lock()
+        self._turn = asyncio.Lock()
         """Held by the one interactive transaction that may write, as SQLite has only one."""
+        self._writers = 0
+        """Self-contained work under way that may write."""
+        self._written = asyncio.Event()
         self._again = asyncio.Lock()
 
     @asynccontextmanager
     async def place(self, attempt: int, *, writes: bool) -> AsyncIterator[None]:
         """When self-contained work may be tried: not amid an interactive transaction that writes, which would have to
         begin again; and what met others before, one after the other, so that each comes to its end."""
-        if writes and self.turn.locked():
-            async with self.turn:
-                pass
-        if not attempt:
+        if _PLACED.get():  # a statement of a transaction that has its place, where BEGIN failed
             yield
             return
-        async with self._again:
-            yield
+        async with self._again if attempt else nullcontext():
+            if not writes:
+                yield
+                return
+            while self._turn.locked():
+                async with self._turn:
+                    pass
+            self._writers += 1
+            placed = _PLACED.set(True)
+            try:
+                yield
+            finally:
+                _PLACED.reset(placed)
+                self._writers -= 1
+                self._written.set()
+
+    async def take_turn(self) -> None:
+        """Become the one interactive transaction that writes; self-contained work that began before ends first, so that
+        what it did is seen."""
+        await self._turn.acquire()
+        try:
+            while self._writers:
+                self._written.clear()
+                await self._written.wait()
+        except BaseException:
+            self._turn.release()
+            raise
+
+    def give_turn(self) -> None:
+        """Let the next one write."""
+        self._turn.release()
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
@@ -128,7 +160,7 @@ class Connections:
             return prepared.answered or StatementResult()
         for attempt in range(ATTEMPTS):
             try:
-                if not attempt and not self.turn.locked():
+                if not attempt and not prepared.translation.writes:
                     return await self._attempt(prepared, memory)
                 await pause(attempt)
                 async with self.place(attempt, writes=prepared.translation.writes):

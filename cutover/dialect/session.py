@@ -200,25 +200,27 @@ class PostgresSession:
         """A statement that needs a transaction around it, repeated while it meets others."""
         for attempt in range(ATTEMPTS):
             await pause(attempt)
-            transaction = await Transaction.begin(
-                self._connections, read_only=self._read_only, foreign_keys=self._foreign_keys
-            )
             try:
-                result = await transaction.run(statement, self._memory)
-            except Conflict:
-                await transaction.abandon()
-                continue
-            except BaseException:
-                await transaction.abandon()
-                raise
-            try:
-                await transaction.commit()
+                async with self._connections.place(attempt, writes=True):
+                    return await self._tried(statement)
             except Conflict:
                 continue
-            except Lost:
-                raise unknown_outcome() from None
-            return result
         raise busy("the statement met others each time it was tried.")
+
+    async def _tried(self, statement: Statement) -> StatementResult:
+        transaction = await Transaction.begin(
+            self._connections, read_only=self._read_only, foreign_keys=self._foreign_keys
+        )
+        try:
+            result = await transaction.run(statement, self._memory)
+        except BaseException:
+            await transaction.abandon()
+            raise
+        try:
+            await transaction.commit()
+        except Lost:
+            raise unknown_outcome() from None
+        return result
 
     async def _within(self, transaction: Transaction, statement: Statement) -> StatementResult:
         try:
@@ -265,13 +267,13 @@ class PostgresSession:
 
     async def _take_turn(self) -> None:
         if self._queues and not self._has_turn:
-            await self._connections.turn.acquire()
+            await self._connections.take_turn()
             self._has_turn = True
 
     def _give_turn(self) -> None:
         if self._has_turn:
             self._has_turn = False
-            self._connections.turn.release()
+            self._connections.give_turn()
 
     async def _savepoint(self, name: str) -> None:
         if self._transaction is None:

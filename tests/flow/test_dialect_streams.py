@@ -100,3 +100,32 @@ async def test_no_stream_of_a_crowd_starves(both: World) -> None:
         await asyncio.gather(*(one(number) for number in range(CROWD)))
     rows = (await both.executor.session().execute(Statement("SELECT n FROM tally"))).rows
     assert rows == [(CROWD,)]
+
+
+async def test_a_transaction_that_writes_is_not_refused_for_writes_that_stand_alone(both: World) -> None:
+    """It begins when those before it have ended, and those after it wait, as on SQLite."""
+    made = both.executor.session()
+    await made.execute(Statement("CREATE TABLE tally (id INTEGER PRIMARY KEY, n INTEGER)"))
+    await made.execute(Statement("INSERT INTO tally VALUES (1, 0)"))
+    await made.close()
+
+    async def alone() -> None:
+        session = both.executor.session()
+        for _ in range(20):
+            await session.execute(Statement("UPDATE tally SET n = n + 1 WHERE id = 1"))
+        await session.close()
+
+    async def together() -> None:
+        session = both.executor.session()
+        for _ in range(20):
+            await session.execute(Statement("BEGIN IMMEDIATE"))
+            n = (await session.execute(Statement("SELECT n FROM tally WHERE id = 1"))).rows[0][0]
+            assert isinstance(n, int)
+            await session.execute(Statement("UPDATE tally SET n = ? WHERE id = 1", (n + 1,)))
+            await session.execute(Statement("COMMIT"))
+        await session.close()
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(work() for work in (*[alone] * 6, *[together] * 2)))
+    rows = (await both.executor.session().execute(Statement("SELECT n FROM tally"))).rows
+    assert rows == [(160,)]
