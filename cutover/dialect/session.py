@@ -55,6 +55,11 @@ class PostgresSession:
         return self._opening or self._transaction is not None or self._doomed is not None
 
     @property
+    def expelled(self) -> bool:
+        """Whether a transaction was rolled back and its client does not know yet."""
+        return self._doomed is not None
+
+    @property
     def writing(self) -> bool:
         """Whether an open transaction has written or said that it will."""
         return self._transaction is not None and self._transaction.writing
@@ -112,8 +117,8 @@ class PostgresSession:
     async def _expel(self, error: StatementError) -> None:
         async with self._lock:
             if self._transaction is not None:
+                self._doomed = error  # before anything is awaited: meanwhile its stream may ask whether one is open
                 await settled(self._end())
-                self._doomed = error
 
     async def _batch(self, steps: Sequence[Step], *, fence_raises: bool) -> BatchResult:
         result = BatchResult()
@@ -302,8 +307,8 @@ class PostgresSession:
         self._give_turn()
 
     async def _doom(self, error: StatementError | None, *, raising: bool = True) -> None:
-        await self._end()
         self._doomed = error
+        await self._end()
         if raising and error is not None:
             raise error
 

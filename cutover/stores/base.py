@@ -344,6 +344,11 @@ class Session(Protocol):
         ...
 
     @property
+    def expelled(self) -> bool:
+        """Whether a transaction was rolled back and its client does not know yet."""
+        ...
+
+    @property
     def writing(self) -> bool:
         """Whether an open transaction has written or holds the write lock."""
         ...

@@ -218,7 +218,8 @@ class Stream:
         try:
             result = await gate.track(self._run(session, steps), writes=may_write, cut_off=session.expel)
         finally:
-            self._open = session.in_transaction
+            # One that was taken away just now is still believed in: what follows must not run on its own.
+            self._open = session.in_transaction or session.expelled
         if not self._open:
             store.wake()
         return result

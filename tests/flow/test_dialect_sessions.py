@@ -343,3 +343,17 @@ async def test_transactions_that_write_wait_for_each_other(both: World) -> None:
     await asyncio.gather(*begins, *(alone() for _ in range(count)))
     found = await both.on_postgres("SELECT balance FROM accounts WHERE id = 1")
     assert found.rows == [(3 * count,)]
+
+
+async def test_a_transaction_that_is_taken_away_is_believed_in_until_its_client_knows(both: World) -> None:
+    """Whoever asks while it is rolled back must not hear of none: what follows would run on its own."""
+    session = both.executor.session()
+    await session.execute(Statement("BEGIN IMMEDIATE"))
+    expelling = asyncio.ensure_future(session.expel())
+    while not expelling.done():
+        assert session.in_transaction or session.expelled
+        await asyncio.sleep(0)
+    assert session.expelled
+    with pytest.raises(StatementError):
+        await session.execute(Statement("SELECT 1"))
+    await session.close()

@@ -649,3 +649,18 @@ async def test_in_a_long_batch_each_statement_is_its_own_though_they_share_a_com
     assert codes(result) == [None] * 8 + ["SQLITE_CONSTRAINT"] + [None] * 32
     assert await rows(executor, "SELECT count(*) FROM t") == [(40,)]
     assert after > before
+
+
+async def test_a_transaction_that_is_taken_away_is_believed_in_until_its_client_knows(executor: SqliteExecutor) -> None:
+    """Whoever asks while it is rolled back must not hear of none: what follows would run on its own."""
+    session = executor.session()
+    await session.execute(Statement("BEGIN IMMEDIATE"))
+    expelling = asyncio.ensure_future(session.expel())
+    while not expelling.done():
+        assert session.in_transaction or session.expelled
+        await asyncio.sleep(0)
+    assert session.expelled
+    with pytest.raises(StatementError):
+        await session.execute(Statement("SELECT 1"))
+    assert not session.expelled
+    await session.close()

@@ -71,6 +71,11 @@ class SqliteSession:
         return self._in_transaction
 
     @property
+    def expelled(self) -> bool:
+        """Whether a transaction was rolled back and its client does not know yet."""
+        return self._expelled is not None
+
+    @property
     def writing(self) -> bool:
         """Whether an open transaction has written or holds the write lock."""
         return self._in_transaction and self._has_turn
@@ -156,8 +161,8 @@ class SqliteSession:
             self._expelling = None
         try:
             if self._in_transaction or self._interrupted:
+                self._expelled = reason  # before anything is awaited: meanwhile its stream may ask
                 await self._end()
-                self._expelled = reason
         finally:
             self._lock.release()
 
