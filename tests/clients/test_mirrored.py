@@ -33,13 +33,7 @@ async def test_what_a_client_wrote_arrives_on_postgres(door: Door) -> None:
 
     async def verified() -> Any:
         await until(copied, "the copies of what other scenarios made")
-        await door.service.post("/v1/verify")
-
-        async def ended() -> Any:
-            answer = (await door.service.request("GET", door.service.admin + "/v1/verify"))[1]
-            return answer if answer["state"] in ("done", "failed") else None
-
-        answer = await until(ended, "the verification")
+        answer = await door.service.verification()
         return None if answer["state"] == "failed" and "changed meanwhile" in answer["error"] else answer
 
     found = await until(verified, "a verification to its end")

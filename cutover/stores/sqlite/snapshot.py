@@ -157,10 +157,7 @@ class SqliteSnapshot:
         """
 
         def work(connection: sqlite3.Connection) -> StatementResult:
-            if not backwards:
-                with Limit(seconds, most).on(connection):
-                    return run_statement(connection, statement)
-            connection.execute("PRAGMA reverse_unordered_selects = ON")
+            connection.execute(f"PRAGMA reverse_unordered_selects = {int(backwards)}")
             try:
                 with Limit(seconds, most).on(connection):
                     return run_statement(connection, statement)
