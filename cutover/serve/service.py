@@ -84,6 +84,7 @@ class Service:
             statement_timeout=settings.postgres.statement_timeout,
             ssl_mode=settings.postgres.ssl_mode if url else "disable",
             poll_interval=settings.mirror.poll_interval,
+            schema=settings.postgres.schema_,
         )
         self.parts = self._build(state)
         self.switch = Switch(self.parts)

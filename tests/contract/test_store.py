@@ -223,6 +223,13 @@ async def test_a_new_table_is_noticed(primary: Store, world: World) -> None:
     assert await primary.schema_fingerprint() != fingerprint
 
 
+async def test_the_first_table_of_all_is_noticed(primary: Store, world: World) -> None:
+    primary.serve_tables(())
+    fingerprint = await primary.schema_fingerprint()
+    await world.write("CREATE TABLE newcomers (id INTEGER PRIMARY KEY)")
+    assert await primary.schema_fingerprint() != fingerprint
+
+
 async def test_a_commit_of_another_process_wakes_the_mirror(primary: Store, world: World) -> None:
     while await primary.wait_for_change(0.3):
         pass  # what installing capture set off

@@ -139,13 +139,13 @@ async def demand_shapes(link: Link, tables: Sequence[Table]) -> None:
         raise SchemaChanged(f"{', '.join(changed)} on PostgreSQL changed and is mapped anew.")
 
 
-async def schema_fingerprint(link: Link, tables: Sequence[Table]) -> str:
-    """Everything the mapping was made from, foreign keys aside (they come and go with the role).
+async def schema_fingerprint(link: Link, schema: str, tables: Sequence[Table]) -> str:
+    """Everything the mapping was made from, foreign keys aside (they come and go with the role); also without tables.
 
     And triggers of ours that are switched otherwise than the control row demands: `pg_restore --disable-triggers`
     leaves capture off, or a fence on. Whole, it is the same in both roles.
     """
-    schemas = sorted({table.target_schema for table in tables})
+    schemas = sorted({schema, *(table.target_schema for table in tables)})
     return str(
         await link.value(
             """

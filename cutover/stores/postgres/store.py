@@ -60,7 +60,10 @@ class PostgresStore:
         statement_timeout: float = 30.0,
         ssl_mode: str = "prefer",
         poll_interval: float = 0.05,
+        schema: str = "public",
     ) -> None:
+        """`schema` is where the application's tables are, and where its first one is looked for."""
+        self._schema = schema
         self._pool_size = pool_size
         self._statement_timeout = statement_timeout
         self._connections = Connections(url, connect_timeout=connect_timeout, ssl_mode=ssl_mode)
@@ -229,9 +232,10 @@ class PostgresStore:
             return await capture.check(link, self._mapped, await self._control(link), self._held)
 
     async def schema_fingerprint(self) -> str:
-        """Changes with the schema."""
+        """Changes with the schema, and with what applications said of it in SQLite's SQL: a view is no table."""
         async with self._link() as link:
-            return await catalog.schema_fingerprint(link, self._mapped)
+            asked = await wanted.fingerprint(link)
+            return asked + await catalog.schema_fingerprint(link, self._schema, self._mapped)
 
     async def wait_for_change(self, timeout: float) -> bool:
         """True soon after a change was logged."""
