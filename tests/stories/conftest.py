@@ -20,13 +20,20 @@ CREATE TABLE pairs(a TEXT, b INTEGER, v REAL, x BLOB, PRIMARY KEY(a, b)) WITHOUT
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forking() -> Iterator[None]:
+    """Every service of this test process is started by a fork of one that has imported it."""
+    with forker() as Service.forker:
+        yield
+    Service.forker = None
+
+
 @pytest.fixture(scope="session")
 def worlds(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
     """Starting points of crash stories, each made once in this process."""
-    with forker() as forking:
-        made = Worlds(postgres_server, tmp_path_factory.mktemp("worlds"), RECIPES, forking)
-        yield made
-        asyncio.run(made.close())
+    made = Worlds(postgres_server, tmp_path_factory.mktemp("worlds"), RECIPES)
+    yield made
+    asyncio.run(made.close())
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 
@@ -65,6 +65,9 @@ async def until(condition: Callable[[], Any], what: str, deadline: float = DEADL
 class Service:
     """`cutover serve` on one SQLite file and one Postgres database."""
 
+    forker: ClassVar[Forker | None] = None
+    """Starts every service of this test process by a fork instead of a new interpreter, if there is one."""
+
     def __init__(self, folder: Path, sqlite: str, postgres: str, extra: str = "") -> None:
         self.folder = folder
         self.sqlite = sqlite
@@ -74,8 +77,6 @@ class Service:
         self.config = folder / "cutover.toml"
         self.log = folder / "service.log"
         self.process: asyncio.subprocess.Process | ForkedProcess | None = None
-        self.forker: Forker | None = None
-        """Starts it by a fork instead of a new interpreter."""
         self.config.write_text(
             f"""
 [sqlite]

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.support.forked import Forker
 from tests.support.ledger import ACCOUNTS, OPENING, Ledger
 from tests.support.servers import database_of, with_database
 from tests.support.service import Service, create, until
@@ -63,8 +62,8 @@ class Recipe:
 class Worlds:
     """All worlds of one test process, made when they are first asked for."""
 
-    def __init__(self, server: str, folder: Path, recipes: dict[str, Recipe], forker: Forker) -> None:
-        self._server, self._folder, self._recipes, self._forker = server, folder, recipes, forker
+    def __init__(self, server: str, folder: Path, recipes: dict[str, Recipe]) -> None:
+        self._server, self._folder, self._recipes = server, folder, recipes
         self._made: dict[str, World] = {}
         self._databases: list[str] = []
 
@@ -110,11 +109,7 @@ class Worlds:
         return self._service(folder, url), url
 
     def _service(self, folder: Path, url: str) -> Service:
-        service = Service(
-            folder, str(folder / "app.db"), url, "[mirror]\ntrim_after = 0\n"
-        )  # each trim is a way to die
-        service.forker = self._forker
-        return service
+        return Service(folder, str(folder / "app.db"), url, "[mirror]\ntrim_after = 0\n")  # each trim is a way to die
 
     async def database(self, template: str = "template0") -> str:
         """URL of a new database."""
