@@ -49,7 +49,7 @@ class PostgresSettings(_Section):
 
     url: SecretStr = Field(SecretStr(""), description="Connection URL; empty: an embedded server, kept in state_dir")
     schema_: str = Field("public", alias="schema", description="Schema of the application's tables")
-    pool_size: int = Field(20, ge=2, description="Connections for applications' statements")
+    pool_size: int = Field(40, ge=2, description="Connections for applications' statements")
     connect_timeout: Duration = Field(5.0, description="How long a connection attempt may take")
     statement_timeout: Duration = Field(30.0, description="How long an application's statement may take")
     ssl_mode: SslMode = Field("prefer", description="disable, allow, prefer, require, verify-ca or verify-full")

@@ -45,6 +45,7 @@ class Connections:
         self._lending = Lending(store, _ACQUIRE)
         self._serializable: tuple[object, bool] | None = None
         self._lent: set[Connection] = set()
+        self._giving: set[asyncio.Future[None]] = set()
         self._turn = asyncio.Lock()
         """Held by the one interactive transaction that may write, as SQLite has only one."""
         self._writers = 0
@@ -121,6 +122,27 @@ class Connections:
             raise
         self._lent.add(connection)
         return connection
+
+    @property
+    def isolates(self) -> bool:
+        """Whether a statement can be sent as it is: the schema is known, and a connection is SERIALIZABLE by itself."""
+        known = self._serializable
+        return known is not None and known[1] and known[0] is self._store.pool and self.dialect.is_current
+
+    def idle(self) -> Connection | None:
+        """As `acquire`, if a connection is at hand; to be given back by `put_back`, or `release`."""
+        connection = self._lending.take_idle()
+        if connection is not None:
+            self._lent.add(connection)
+        return connection
+
+    def put_back(self, connection: Connection) -> None:
+        """As `release`, for one who cannot wait for it."""
+        self._lent.discard(connection)
+        if not self._lending.keep(connection):
+            giving = asyncio.ensure_future(self._lending.give(connection))
+            self._giving.add(giving)
+            giving.add_done_callback(self._giving.discard)
 
     async def interrupt(self) -> None:
         """Have what runs on lent connections end with SQLITE_INTERRUPT. Nothing if no connection is left to ask by."""

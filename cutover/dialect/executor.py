@@ -13,6 +13,7 @@ from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
 from cutover.dialect.pieces import PostgresPieces
 from cutover.dialect.plans import plan_of
+from cutover.dialect.reads import begin_read
 from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
@@ -74,11 +75,17 @@ class PostgresExecutor:
         """
         way = route(steps)
         if way is Route.READ:
-            return await self._run(steps)
+            begun = begin_read(self._connections, steps[0].statement) if len(steps) == 1 else None
+            found = None if begun is None else await begun
+            return found[0] if found and isinstance(found[0], BatchResult) else await self._run(steps)
         began = clock.monotonic()
         result = await settled(self._run(steps) if way is Route.WRITE else self._in_session(steps))
         self._metrics.write_commit_seconds.observe(clock.monotonic() - began)
         return result
+
+    def begin_read(self, statement: Statement) -> asyncio.Future[list[BatchOutcome]] | None:
+        """A read that stands alone, if nothing is in its way."""
+        return begin_read(self._connections, statement)
 
     async def read_pieces(self, steps: Sequence[Step]) -> BatchResult | Pieces:
         """A batch that only reads: its result if that is small, or else its pieces, fetched as they are taken."""

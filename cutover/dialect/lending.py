@@ -64,18 +64,32 @@ class Lending:
             if given is not None:
                 return given
 
+    def take_idle(self) -> Connection | None:
+        """As `take`, if a connection is idle and nobody waits for it."""
+        if self._pool is self._store.pool and self._idle and not self._idle[-1].is_closed():
+            self._unneeded = min(self._unneeded, len(self._idle) - 1)
+            return self._idle.pop()
+        return None
+
     async def give(self, connection: Connection) -> None:
         """Give back what was taken; a connection that is not fit to be lent again is thrown away."""
+        if not self.keep(connection):
+            if connection.is_closed() or connection.is_in_transaction():
+                connection.terminate()
+            await self._return(connection)
+
+    def keep(self, connection: Connection) -> bool:
+        """Give back what was taken, if it is fit to be lent again; False if it has to be given by `give`."""
         if connection.is_closed() or connection.is_in_transaction():
-            connection.terminate()
-            await self._return(connection)
-        elif self._closed or self._origin[connection][0] is not self._store.pool:
-            await self._return(connection)
-        elif not self._hand_over(connection):
+            return False
+        if self._closed or self._origin[connection][0] is not self._store.pool:
+            return False
+        if not self._hand_over(connection):
             self._idle.append(connection)
             if self._look is None:
                 self._unneeded = len(self._idle)
                 self._look = asyncio.get_running_loop().call_later(_UNUSED, self._look_through)
+        return True
 
     async def close(self) -> None:
         """Let the pool have what is idle, and what is lent as soon as it comes back."""

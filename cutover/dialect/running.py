@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from cutover.dialect.dialect import Checked, Dialect
+from cutover.dialect.direct import ask
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.translator import Command, Translation
 from cutover.errors import StatementError, Unrepresentable
@@ -129,7 +130,7 @@ async def _once(connection: Connection, prepared: Prepared, translation: Transla
     if translation.before is not None:
         await connection.execute(translation.before.sql, *prepared.before)
     command = translation.command
-    records, status = await _ask(connection, command.sql, prepared.arguments)
+    records, status = await ask(connection, command.sql, prepared.arguments)
     if translation.width == 0 and not translation.key_returned:
         number = status.rpartition(" ")[2]
         return StatementResult(affected=int(number) if number.isdigit() else 0)
@@ -142,11 +143,14 @@ async def _once(connection: Connection, prepared: Prepared, translation: Transla
     return result
 
 
-async def _ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tuple[list[asyncpg.Record], str]:
-    """One statement in one message: its rows, and what the server says of it at the end."""
-    untyped: Any = connection
-    rows, status, _ = await untyped._execute(sql, arguments, 0, None, return_status=True)  # noqa: SLF001  # no public one
-    return rows, status.decode()
+def found_of(records: Sequence[asyncpg.Record], prepared: Prepared, dialect: Dialect) -> StatementResult:
+    """The result of a read. Raises `StatementError` if it is too large."""
+    assert prepared.translation is not None
+    rows = rows_of(records, prepared.translation) if prepared.want_rows else []
+    result = StatementResult(dialect.columns(prepared.checked, prepared.translation), rows, size=answer_size(rows))
+    if result.size > dialect.max_response_bytes:
+        raise too_large(dialect.max_response_bytes)
+    return result
 
 
 def rows_of(records: Sequence[asyncpg.Record], translation: Translation) -> list[Row]:

@@ -70,12 +70,16 @@ def write_batch(result: BatchResult) -> Json:
     }
 
 
+def is_large(outcome: BatchResult) -> bool:
+    """Whether it has so many rows that they are written on another thread, which others' requests interrupt."""
+    return sum([result.size for result in outcome.results if result is not None]) > _LARGE
+
+
 async def write_outcome(outcome: StatementResult | BatchResult) -> Json:
     """A StmtResult or a BatchResult. Many rows are written on another thread, which others' requests interrupt."""
     if isinstance(outcome, StatementResult):
         return await asyncio.to_thread(write_result, outcome) if outcome.size > _LARGE else write_result(outcome)
-    size = sum(result.size for result in outcome.results if result is not None)
-    return await asyncio.to_thread(write_batch, outcome) if size > _LARGE else write_batch(outcome)
+    return await asyncio.to_thread(write_batch, outcome) if is_large(outcome) else write_batch(outcome)
 
 
 def write_description(found: Description) -> Json:

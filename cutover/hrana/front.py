@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from math import inf
 
 from cutover import clock, tracing
+from cutover.errors import StatementError
 from cutover.hrana.access import Access
-from cutover.hrana.answers import write_json, write_outcome
+from cutover.hrana.answers import is_large, write_json, write_outcome
 from cutover.hrana.fields import read_json
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_statement, resolved
@@ -19,7 +22,7 @@ from cutover.hrana.streams import Streams
 from cutover.hrana.websocket import Sockets
 from cutover.logs import get_logger, verbose
 from cutover.metrics import Metrics
-from cutover.model.statement import Step
+from cutover.model.statement import BatchResult, Step
 from cutover.settings import FrontSettings
 from cutover.tracing import Headers
 from cutover.write_through import Begun, WriteThrough
@@ -94,22 +97,25 @@ class Front:
             )
 
     def begin(self, pipeline: Pipeline, guest: Guest) -> Begun | None:
-        """Begin what is nothing but one write on a stream of its own; None if it is anything else. See `ended`."""
+        """Begin what is nothing but one write, or query, on a stream of its own; None if it is anything else. See
+        `ended`."""
         requests = pipeline.requests
-        if pipeline.baton is not None or len(requests) != 2 or guest.reader or not isinstance(requests[1], Close):
+        if pipeline.baton is not None or len(requests) != 2 or not isinstance(requests[1], Close):
             return None
         first = requests[0]
         if not isinstance(first, Execute) or first.stored is not None:
             return None
-        return self.way.begin((Step(first.statement),), guest.grant.name)
+        return self.way.begin((Step(first.statement),), guest.grant.name, reads=bool(guest.reader))
 
-    def ended(self, pipeline: Pipeline, begun: Begun) -> Reply | None:
-        """The answer to what `begin` began and is done; None if it has to take the long way after all."""
+    def ended(self, pipeline: Pipeline, begun: Begun) -> Reply | Callable[[], Awaitable[Reply]] | None:
+        """The answer to what `begin` began and is done, or how a large one is written; None if it has to take the long
+        way after all."""
         outcome = self.way.ended(begun)
         if outcome is None:
             return None
-        results = [result_of(outcome_of(pipeline.requests[0], outcome)), _CLOSED]
-        return Reply(write_json({"baton": None, "base_url": None, "results": results}), requests=2)
+        if isinstance(outcome, BatchResult) and is_large(outcome):
+            return partial(asyncio.to_thread, _alone, pipeline, outcome)
+        return _alone(pipeline, outcome)
 
     async def pipeline(self, pipeline: Pipeline, guest: Guest) -> Reply:
         """POST /v2/pipeline, /v3/pipeline."""
@@ -148,6 +154,12 @@ class Front:
         finally:
             await stream.close()
         return Reply(write_json({"result": await write_outcome(result)}), requests=1)
+
+
+def _alone(pipeline: Pipeline, outcome: BatchResult | StatementError) -> Reply:
+    """The answer to one statement and the close of its stream."""
+    results = [result_of(outcome_of(pipeline.requests[0], outcome)), _CLOSED]
+    return Reply(write_json({"baton": None, "base_url": None, "results": results}), requests=2)
 
 
 def _level(status: int, *, slow: bool) -> Callable[..., object]:

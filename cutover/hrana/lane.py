@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from email.utils import formatdate
 from functools import partial
@@ -219,7 +219,8 @@ class Lane(asyncio.Protocol):
             self._begin(head, buffer[end:until])
 
     def _begin(self, head: Head, body: bytes) -> None:
-        """A write of its own is begun at once, whatever else is wanted gets a task, and what is wrong an answer."""
+        """A write or a query of its own is begun at once if it can be, whatever else is wanted gets a task, and what is
+        wrong an answer."""
         front = self._lanes.front
         self._began = clock.monotonic()
         try:
@@ -230,7 +231,9 @@ class Lane(asyncio.Protocol):
             copy_context().run(self._refuse, head, error)
             return
         if begun is None:
-            self.work = asyncio.get_running_loop().create_task(self._serve(head, pipeline, guest))
+            self.work = asyncio.get_running_loop().create_task(
+                self._serve(head, partial(front.pipeline, pipeline, guest))
+            )
         else:
             self.work = begun.write
             wrote = partial(self._wrote, head, pipeline, guest, begun)
@@ -249,16 +252,19 @@ class Lane(asyncio.Protocol):
             reply = self._lanes.front.ended(pipeline, begun)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             reply = refusal(error)
-        if reply is not None:
+        if isinstance(reply, Reply):
             self._answer(head, reply)
             self._advance()
+        elif reply is not None:
+            self.work = asyncio.get_running_loop().create_task(self._serve(head, reply))
         elif self._transport is not None:
-            self.work = asyncio.get_running_loop().create_task(self._serve(head, pipeline, guest))
+            again = partial(self._lanes.front.pipeline, pipeline, guest)
+            self.work = asyncio.get_running_loop().create_task(self._serve(head, again))
 
-    async def _serve(self, head: Head, pipeline: Pipeline, guest: Guest) -> None:
+    async def _serve(self, head: Head, answer: Callable[[], Awaitable[Reply]]) -> None:
         tracing.begin(head.headers)
         try:
-            reply = await self._lanes.front.pipeline(pipeline, guest)
+            reply = await answer()
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             reply = refusal(error)
         finally:

@@ -420,6 +420,11 @@ class Executor(Protocol):
         """
         ...
 
+    def begin_read(self, statement: Statement) -> asyncio.Future[list[BatchOutcome]] | None:
+        """A query that stands alone, begun at once; None if that takes something that is not at hand, and it goes by
+        `run`. So it does when the future's result has no outcome: nothing is known of it then."""
+        ...
+
     async def read_pieces(self, steps: Sequence[Step]) -> BatchResult | Pieces:
         """A batch that only reads, with no session: its result if that is small, or else its pieces, to be closed.
 

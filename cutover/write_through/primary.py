@@ -21,13 +21,15 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Begun:
-    """A self-contained write under way. Cancelling `write` takes it back, if it has not begun."""
+    """A self-contained write or query under way. Cancelling `write` takes it back, if it has not begun."""
 
     steps: Sequence[Step]
     write: asyncio.Future[list[BatchOutcome]]
     client: str
     """Name of the token that it came with."""
     began: float
+    reads: bool = False
+    """It is a query, of which nothing may be known in the end."""
 
 
 class Primary:
@@ -96,15 +98,31 @@ class Primary:
         began = clock.monotonic()
         return Begun(steps, self.gate.follow(self.member.executor.submit((steps,))), client, began)
 
+    def begin_read(self, steps: Sequence[Step], client: str) -> Begun | None:
+        """Begin a query that stands alone, if all it takes is at hand."""
+        if not self.known or self.gate.draining:
+            return None
+        began = clock.monotonic()
+        reading = self.member.executor.begin_read(steps[0].statement)
+        if reading is None:
+            return None
+        self.observe(steps)
+        return Begun(steps, reading, client, began, reads=True)
+
     def ended(self, begun: Begun) -> BatchResult | StatementError | None:
-        """The outcome of a write that is done; None if nothing was executed and it has to be made again by `write`."""
+        """The outcome of what is done; None if nothing was executed and it has to be run by `write` or `read`."""
         failure = begun.write.exception()
+        if begun.reads and failure is None and not begun.write.result():
+            return None
         outcome = begun.write.result()[0] if failure is None else failure
         match outcome:
             case Fenced():
                 return None  # `write` knows whether to wait
             case BatchResult():
-                self.member.store.wake()
+                if not begun.reads:
+                    self.member.store.wake()
+                elif self.on_read is not None:
+                    self.on_read(begun.steps, outcome)
                 self.shapes.ended(begun.steps, outcome, begun.began, begun.client)
                 return outcome
             case StatementError() | StoreUnavailable():

@@ -296,5 +296,14 @@ def is_lone_write(steps: Sequence[Step]) -> bool:
     return not any(inspect(step.statement.sql).remembers for step in steps)
 
 
+def is_lone_read(steps: Sequence[Step]) -> bool:
+    """Whether a batch is one query, and needs nothing of its stream's past."""
+    sql = steps[0].statement.sql
+    if len(steps) != 1 or len(sql) > LONG:
+        return False
+    shape = inspect(sql)
+    return shape.kind is StatementKind.READ and not shape.remembers
+
+
 def _begins(steps: Sequence[Step]) -> bool:
     return any(inspect(step.statement.sql).kind in _BEGINS for step in steps)

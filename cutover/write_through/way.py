@@ -13,7 +13,7 @@ from cutover.stores.base import Member
 from cutover.write_through.gate import Gate
 from cutover.write_through.primary import Begun, Primary
 from cutover.write_through.shapes import Shapes
-from cutover.write_through.stream import Stream, is_lone_write
+from cutover.write_through.stream import Stream, is_lone_read, is_lone_write
 
 
 class WriteThrough:
@@ -96,15 +96,18 @@ class WriteThrough:
         """
         return Stream(self._primary, reader, client)
 
-    def begin(self, steps: Sequence[Step], client: str) -> Begun | None:
-        """Begin a batch of no stream at once, if it is a self-contained write and nothing is in its way; see `ended`.
+    def begin(self, steps: Sequence[Step], client: str, *, reads: bool = False) -> Begun | None:
+        """Begin a batch of no stream at once, if it is a self-contained write or one query, and nothing is in its way;
+        see `ended`.
 
-        `client`: the name of its token.
+        `client`: the name of its token. `reads`: that token may only read.
         """
-        return self._primary.begin(steps, client) if is_lone_write(steps) else None
+        if is_lone_read(steps):
+            return self._primary.begin_read(steps, client)
+        return self._primary.begin(steps, client) if not reads and is_lone_write(steps) else None
 
     def ended(self, begun: Begun) -> BatchResult | StatementError | None:
-        """What came of a write that is done; None if nothing was executed and it has to be sent through a stream."""
+        """What came of what is done; None if nothing was executed and it has to be sent through a stream."""
         return self._primary.ended(begun)
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:

@@ -55,7 +55,7 @@ class PostgresStore:
         self,
         url: str,
         *,
-        pool_size: int = 20,
+        pool_size: int = 40,
         connect_timeout: float = 5.0,
         statement_timeout: float = 30.0,
         ssl_mode: str = "prefer",

@@ -114,6 +114,10 @@ class SqliteExecutor:
             self._gathering.arrived()
         return waiting
 
+    def begin_read(self, statement: Statement) -> asyncio.Future[list[BatchOutcome]] | None:  # noqa: ARG002  # the protocol's
+        """Never: a reader is another thread in any case."""
+        return None
+
     async def read_pieces(self, steps: Sequence[Step]) -> BatchResult | Pieces:
         """A batch that only reads: its result if that is small. If not, it is run again, in pieces."""
         result = await self._reads.ask(partial(read_if_small, steps=steps, types=self.types))

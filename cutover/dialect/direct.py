@@ -1,0 +1,97 @@
+"""One message to Postgres on a connection that has the statement prepared, with as little around it as there can be.
+
+The driver's own way to a prepared statement takes five coroutines, and a task around them all takes as long as
+encoding the message. A read by key is the one thing that most applications send most often; so what is wanted is driven
+from the event loop's callbacks, and whatever is not ready at once takes the long way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from asyncpg.exceptions import OutdatedSchemaCacheError
+
+if TYPE_CHECKING:
+    from cutover.dialect.running import Connection
+
+STALE = (asyncpg.InvalidCachedStatementError, OutdatedSchemaCacheError)
+"""The statement was prepared before a table, or a type, changed."""
+
+Answer = tuple[list[asyncpg.Record], bytes, bool]
+"""Rows, what the server says of them at the end, and whether that was all."""
+
+
+def message(connection: Connection, sql: str, arguments: Sequence[Any]) -> Coroutine[Any, Any, Answer] | None:
+    """What sends a statement and gives its answer; None if it is not prepared on this connection."""
+    driver: Any = connection
+    prepared = driver._stmt_cache.get((sql, asyncpg.Record, False))  # noqa: SLF001  # no public one
+    if prepared is None:
+        return None
+    answer: Coroutine[Any, Any, Answer] = driver._protocol.bind_execute(  # noqa: SLF001  # no public one
+        prepared, arguments, "", 0, True, None
+    )
+    return answer
+
+
+async def ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tuple[list[asyncpg.Record], str]:
+    """One statement in one message: its rows, and what the server says of it at the end."""
+    driver: Any = connection
+    known = message(connection, sql, arguments)
+    if known is not None:
+        try:
+            rows, status, _ = await known
+        except asyncpg.InvalidCachedStatementError:
+            driver._drop_global_statement_cache()  # noqa: SLF001  # as the driver does
+            if connection.is_in_transaction():
+                raise
+        except OutdatedSchemaCacheError:
+            await connection.reload_schema_state()
+            raise
+        else:
+            return rows, status.decode()
+    rows, status, _ = await driver._execute(sql, arguments, 0, None, return_status=True)  # noqa: SLF001  # no public one
+    return rows, status.decode()
+
+
+class Driven(asyncio.Future[Any]):
+    """The result of a coroutine that begins at once, and goes on in callbacks of what it waits for: no task.
+
+    It must not ask for its task, nor for `asyncio.timeout`, which does. `end` is called once, when it has come to its
+    end in any way, with its result or its error; what it returns is this future's result.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, Any], end: Callable[[Any, BaseException | None], Any]) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._work = work
+        self._end = end
+        self._awaited: Any = None
+        self._go_on(None)
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401  # asyncio's signature
+        """Have the coroutine cancelled at what it waits for; then this is cancelled."""
+        return not self.done() and bool(self._awaited.cancel(msg))
+
+    def _go_on(self, _: object) -> None:
+        try:
+            awaited = self._work.send(None)
+        except StopIteration as ended:
+            self._finish(ended.value, None)
+        except BaseException as error:  # noqa: BLE001  # told to whoever waits
+            self._finish(None, error)
+        else:
+            awaited._asyncio_future_blocking = False  # noqa: SLF001  # as a task does
+            self._awaited = awaited
+            awaited.add_done_callback(self._go_on)
+
+    def _finish(self, result: object, error: BaseException | None) -> None:
+        try:
+            found = self._end(result, error)
+        except asyncio.CancelledError:
+            super().cancel()
+        except Exception as failure:  # noqa: BLE001  # told to whoever waits
+            self.set_exception(failure)
+        else:
+            self.set_result(found)
