@@ -31,201 +31,309 @@ BEGIN
         b - d - trunc(30.6001 * e)::bigint];
 END $$;
 
--- Hours, minutes and seconds, with an offset, as milliseconds; NULL for what is none.
-CREATE OR REPLACE FUNCTION cutover.clock(x text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT AS $$
-DECLARE
-    p text[] := regexp_match(x,
-        '^(\d\d):(\d\d)(?::(\d\d(?:\.\d+)?))?\s*(?:[Zz]|([+-])(\d\d):(\d\d))?\s*$');
-    offset_minutes bigint := 0;
-BEGIN
-    IF p IS NULL OR p[1]::int > 24 OR p[2]::int > 59 OR coalesce(p[3], '0')::numeric >= 60 THEN
-        RETURN NULL;
-    END IF;
-    IF p[4] IS NOT NULL THEN
-        IF p[5]::int > 14 OR p[6]::int > 59 THEN RETURN NULL; END IF;
-        offset_minutes := (p[5]::int * 60 + p[6]::int) * CASE p[4] WHEN '-' THEN -1 ELSE 1 END;
-    END IF;
-    RETURN p[1]::bigint * 3600000 + p[2]::bigint * 60000
-        + trunc(coalesce(p[3], '0')::double precision * 1000 + 0.5)::bigint - offset_minutes * 60000;
+-- A point in time as SQLite holds one: what was given (date, time, zone) stays as it was given until something is reckoned.
+DO $$ BEGIN
+    CREATE TYPE cutover.moment AS (
+        jd bigint, y bigint, m bigint, d bigint, hour bigint, minute bigint, s double precision, zone bigint,
+        has_jd boolean, raw boolean, has_date boolean, has_time boolean, has_zone boolean, zone_given boolean, failed boolean
+    );
+EXCEPTION WHEN duplicate_object THEN NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION cutover.instant(x text, modifiers text[]) RETURNS bigint LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION cutover.no_moment(failed boolean) RETURNS cutover.moment LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ROW(0, 0, 0, 0, 0, 0, 0, 0, false, false, false, false, false, false, failed)::cutover.moment;
+
+-- Its instant, reckoned from date and time if it is not known yet.
+CREATE OR REPLACE FUNCTION cutover.with_instant(p cutover.moment) RETURNS cutover.moment
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF p.has_jd THEN RETURN p; END IF;
+    p.jd := CASE WHEN p.raw THEN NULL WHEN p.has_date THEN cutover.instant_of(p.y, p.m, p.d)
+        ELSE cutover.instant_of(2000, 1, 1) END;
+    IF p.jd IS NULL THEN RETURN cutover.no_moment(true); END IF;
+    p.has_jd := true;
+    IF p.has_time THEN
+        p.jd := p.jd + p.hour * 3600000 + p.minute * 60000 + trunc(p.s * 1000 + 0.5)::bigint;
+        IF p.has_zone THEN
+            p.jd := p.jd - p.zone * 60000;
+            p.has_date := false; p.has_time := false; p.has_zone := false;
+        END IF;
+    END IF;
+    RETURN p;
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.with_date(p cutover.moment) RETURNS cutover.moment
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
-    p text[];
-    at bigint;
-    raw double precision;
-    modifier text;
-    place int := 0;
-    ymd bigint[];
-    given_ymd bigint[];
-    given_clock bigint;
+    found bigint[];
+BEGIN
+    IF p.has_date THEN RETURN p; END IF;
+    IF NOT p.has_jd THEN
+        found := '{2000,1,1}';
+    ELSIF p.jd NOT BETWEEN 0 AND 464269060799999 THEN
+        RETURN cutover.no_moment(true);
+    ELSE
+        found := cutover.calendar(p.jd);
+    END IF;
+    p.y := found[1]; p.m := found[2]; p.d := found[3]; p.has_date := true;
+    RETURN p;
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.with_time(p cutover.moment) RETURNS cutover.moment
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    whole bigint;
+BEGIN
+    IF p.has_time THEN RETURN p; END IF;
+    p := cutover.with_instant(p);
+    p.s := ((p.jd + 43200000) % 86400000) / 1000.0::double precision;
+    whole := trunc(p.s);
+    p.hour := whole / 3600; p.minute := whole % 3600 / 60;
+    p.s := p.s - whole + whole % 60;
+    p.raw := false; p.has_time := true;
+    RETURN p;
+END $$;
+
+-- Local time, which is UTC. Years that the C library may not know are moved to like ones, and an error is forgotten.
+CREATE OR REPLACE FUNCTION cutover.with_local_time(p cutover.moment) RETURNS cutover.moment
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    x cutover.moment;
+    moved bigint := 0;
+    seconds bigint;
+    found bigint[];
+BEGIN
+    p := cutover.with_instant(p);
+    seconds := p.jd / 1000 - 210866760000;
+    IF p.jd NOT BETWEEN 210866760000000 AND 213014145600000 THEN
+        x := cutover.with_time(cutover.with_date(p));
+        moved := 2000 + x.y % 4 - x.y;
+        x.y := x.y + moved; x.has_jd := false;
+        x := cutover.with_instant(x);
+        seconds := x.jd / 1000 - 210866760000;
+    END IF;
+    found := cutover.calendar(seconds * 1000 + 210866760000000);
+    p.y := found[1] - moved; p.m := found[2]; p.d := found[3];
+    p.hour := seconds % 86400 / 3600; p.minute := seconds % 3600 / 60;
+    p.s := seconds % 60 + (p.jd % 1000) * 0.001::double precision;
+    p.has_date := true; p.has_time := true; p.has_jd := false; p.raw := false; p.has_zone := false; p.failed := false;
+    RETURN p;
+END $$;
+
+-- The same moment with the hours, minutes, seconds and zone that a text gives; NULL if it does not.
+CREATE OR REPLACE FUNCTION cutover.with_clock(p cutover.moment, x text) RETURNS cutover.moment
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    part text[] := regexp_match(x,
+        '^(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?\s*(?:([Zz])|([+-])(\d\d):(\d\d))?\s*$');
+BEGIN
+    IF part IS NULL OR part[1]::int > 24 OR part[2]::int > 59 OR part[3]::int > 59 OR part[7]::int > 14 OR part[8]::int > 59
+    THEN RETURN NULL; END IF;
+    p.has_jd := false; p.raw := false; p.has_time := true;
+    p.hour := part[1]; p.minute := part[2];
+    p.s := coalesce(part[3], '0')::double precision + ('0.' || coalesce(part[4], '0'))::double precision;
+    p.zone := coalesce((part[7]::int * 60 + part[8]::int) * CASE part[6] WHEN '-' THEN -1 ELSE 1 END, 0);
+    p.has_zone := p.zone <> 0;
+    p.zone_given := p.zone_given OR part[5] IS NOT NULL OR part[6] IS NOT NULL;
+    RETURN p;
+END $$;
+
+-- What a text or number says; NULL if it is no date.
+CREATE OR REPLACE FUNCTION cutover.moment_given(x text) RETURNS cutover.moment LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    p cutover.moment := cutover.no_moment(false);
+    part text[] := regexp_match(x, '^(-?)(\d{4})-(\d\d)-(\d\d)[\sT]*(.*)$');
+    number double precision;
+BEGIN
+    IF part IS NOT NULL THEN
+        IF part[3]::int NOT BETWEEN 1 AND 12 OR part[4]::int NOT BETWEEN 1 AND 31 THEN RETURN NULL; END IF;
+        IF part[5] <> '' THEN p := cutover.with_clock(p, part[5]); END IF;
+        IF p IS NULL THEN RETURN NULL; END IF;
+        p.y := part[1] || part[2]; p.m := part[3]; p.d := part[4]; p.has_date := true;
+        RETURN CASE WHEN p.has_zone THEN cutover.with_instant(p) ELSE p END;
+    END IF;
+    IF x ~ '^\d\d:' THEN RETURN cutover.with_clock(p, x); END IF;
+    IF lower(x) = 'now' THEN
+        p.jd := (extract(epoch FROM statement_timestamp()) * 1000)::bigint + 210866760000000; p.has_jd := true;
+        RETURN p;
+    END IF;
+    number := cutover.number_given(x);
+    IF number IS NULL THEN RETURN NULL; END IF;
+    p.s := number; p.raw := true;
+    IF number >= 0 AND number < 5373484.5 THEN p.jd := trunc(number * 86400000.0 + 0.5)::bigint; p.has_jd := true; END IF;
+    RETURN p;
+END $$;
+
+-- The number that a text is as a whole, or NULL.
+CREATE OR REPLACE FUNCTION cutover.number_given(x text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x ~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\s*$' THEN x::double precision END;
+
+CREATE OR REPLACE FUNCTION cutover.modified(p cutover.moment, modifier text, place int) RETURNS cutover.moment
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
     r double precision;
-    unit text;
-    shift bigint;
+    part text[];
+    x cutover.moment;
+    wanted bigint;
+    guess bigint;
+    off bigint := 0;
+BEGIN
+    CASE
+    WHEN modifier = 'auto' THEN
+        IF place > 1 THEN RETURN NULL; END IF;
+        IF p.raw AND NOT p.has_jd THEN
+            IF p.s NOT BETWEEN -210866760000 AND 253402300799 THEN RETURN NULL; END IF;
+            p.jd := trunc(p.s * 1000.0 + 210866760000000.0 + 0.5)::bigint;
+            p.has_jd := true; p.has_date := false; p.has_time := false; p.has_zone := false;
+        END IF;
+        p.raw := false;
+    WHEN modifier = 'julianday' THEN
+        IF place > 1 OR NOT p.has_jd OR NOT p.raw THEN RETURN NULL; END IF;
+        p.raw := false;
+    WHEN modifier = 'unixepoch' THEN
+        r := p.s * 1000.0 + 210866760000000.0;
+        IF place > 1 OR NOT p.raw OR r < 0 OR r >= 464269060800000.0 THEN RETURN NULL; END IF;
+        p.jd := trunc(r + 0.5)::bigint;
+        p.has_jd := true; p.raw := false; p.has_date := false; p.has_time := false; p.has_zone := false;
+    WHEN modifier = 'localtime' THEN
+        p := cutover.with_local_time(p);
+    WHEN modifier = 'utc' THEN
+        IF NOT p.zone_given THEN
+            p := cutover.with_instant(p);
+            wanted := p.jd;
+            guess := p.jd;
+            FOR tried IN 1..5 LOOP
+                guess := guess - off;
+                x := cutover.no_moment(false);
+                x.jd := guess; x.has_jd := true;
+                x := cutover.with_instant(cutover.with_local_time(x));
+                off := x.jd - wanted;
+                EXIT WHEN off = 0 OR tried = 5;
+            END LOOP;
+            p := cutover.no_moment(false);
+            p.jd := guess; p.has_jd := true; p.zone_given := true;
+        END IF;
+    WHEN modifier LIKE 'weekday %' THEN
+        r := cutover.number_given(substr(modifier, 9));
+        IF r IS NULL OR r < 0 OR r >= 7 OR r <> trunc(r) THEN RETURN NULL; END IF;
+        p := cutover.with_time(cutover.with_date(p));
+        p.has_zone := false; p.has_jd := false;
+        p := cutover.with_instant(p);
+        off := ((p.jd + 129600000) / 86400000) % 7;
+        p.jd := p.jd + (r::bigint - CASE WHEN off > r THEN off - 7 ELSE off END) * 86400000;
+        p.has_date := false; p.has_time := false; p.has_zone := false;
+    WHEN modifier IN ('start of day', 'start of month', 'start of year') THEN
+        IF NOT p.has_jd AND NOT p.has_date AND NOT p.has_time THEN RETURN NULL; END IF;
+        p := cutover.with_date(p);
+        p.has_time := true; p.hour := 0; p.minute := 0; p.s := 0;
+        p.raw := false; p.has_zone := false; p.has_jd := false;
+        IF modifier <> 'start of day' THEN p.d := 1; END IF;
+        IF modifier = 'start of year' THEN p.m := 1; END IF;
+    WHEN modifier ~ '^[-+0-9][^\s:]*:' THEN
+        x := cutover.with_clock(cutover.no_moment(false), ltrim(left(modifier, 1), '+-') || substr(modifier, 2));
+        IF x IS NULL THEN RETURN NULL; END IF;
+        x := cutover.with_instant(x);
+        off := (x.jd - 43200000) % 86400000;
+        p := cutover.with_instant(p);
+        p.has_date := false; p.has_time := false; p.has_zone := false;
+        p.jd := p.jd + CASE WHEN modifier LIKE '-%' THEN -off ELSE off END;
+    ELSE
+        part := regexp_match(modifier, '^([-+0-9]\S*)\s+(second|minute|hour|day|month|year)s?$');
+        r := cutover.number_given(part[1]);
+        IF r IS NULL OR abs(r) >= (CASE part[2] WHEN 'second' THEN 4.6427e+14::real WHEN 'minute' THEN 7.7379e+12::real
+            WHEN 'hour' THEN 1.2897e+11::real WHEN 'day' THEN 5373485.0::real WHEN 'month' THEN 176546.0::real
+            ELSE 14713.0::real END)
+        THEN RETURN NULL; END IF;
+        p := cutover.with_instant(p);
+        off := CASE WHEN r < 0 THEN -1 ELSE 1 END;
+        IF part[2] IN ('month', 'year') THEN
+            p := cutover.with_time(cutover.with_date(p));
+            IF part[2] = 'year' THEN
+                p.y := p.y + trunc(r)::bigint;
+            ELSE
+                p.m := p.m + trunc(r)::bigint;
+                guess := CASE WHEN p.m > 0 THEN (p.m - 1) / 12 ELSE (p.m - 12) / 12 END;
+                p.y := p.y + guess; p.m := p.m - guess * 12;
+            END IF;
+            p.has_jd := false;
+            r := r - trunc(r);
+        END IF;
+        p := cutover.with_instant(p);
+        p.jd := p.jd + trunc(r * 1000.0 * CASE part[2] WHEN 'second' THEN 1.0 WHEN 'minute' THEN 60.0 WHEN 'hour' THEN 3600.0
+            WHEN 'day' THEN 86400.0 WHEN 'month' THEN 2592000.0 ELSE 31536000.0 END + off * 0.5)::bigint;
+        p.has_date := false; p.has_time := false; p.has_zone := false;
+    END CASE;
+    RETURN p;
+END $$;
+
+-- A date with its modifiers, its instant, date and time reckoned; NULL if it is none.
+CREATE OR REPLACE FUNCTION cutover.moment_of(x text, modifiers text[]) RETURNS cutover.moment
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    p cutover.moment;
 BEGIN
     IF x IS NULL THEN RETURN NULL; END IF;
-    p := regexp_match(x, '^(-?)(\d{4})-(\d\d)-(\d\d)([\sT]*)(.*)$');
-    IF p IS NOT NULL THEN
-        IF p[3]::int NOT BETWEEN 1 AND 12 OR p[4]::int NOT BETWEEN 1 AND 31 THEN
-            p := NULL;
-        ELSE
-            given_ymd := ARRAY[p[1] || p[2], p[3], p[4]]::bigint[];
-            at := cutover.instant_of(given_ymd[1], given_ymd[2], given_ymd[3]);
-            IF p[6] <> '' THEN
-                given_clock := cutover.clock(p[6]);
-                at := at + given_clock;
-            END IF;
-            IF p[6] ~ '[-+Zz]' THEN given_ymd := NULL; given_clock := NULL; END IF;
-        END IF;
-    ELSIF x ~ '^\d\d:\d\d' AND cutover.clock(x) IS NOT NULL THEN
-        given_clock := cutover.clock(x);
-        at := cutover.instant_of(2000, 1, 1) + given_clock;
-        IF x ~ '[-+Zz]' THEN given_clock := NULL; END IF;
-    ELSIF lower(x) = 'now' THEN
-        at := (extract(epoch FROM statement_timestamp()) * 1000)::bigint + 210866760000000;
-    END IF;
-    IF at IS NULL THEN
-        IF x !~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$' THEN RETURN NULL; END IF;
-        raw := trim(x)::double precision;
-        IF raw >= 0 AND raw < 5373484.5 THEN at := trunc(raw * 86400000.0 + 0.5)::bigint; END IF;
-    END IF;
-    FOREACH modifier IN ARRAY modifiers LOOP
-        place := place + 1;
-        modifier := lower(modifier);
-        IF modifier IS NULL THEN RETURN NULL; END IF;
-        CASE
-        WHEN modifier = 'auto' THEN
-            IF place > 1 THEN RETURN NULL; END IF;
-            IF raw IS NOT NULL AND at IS NULL THEN
-                IF raw NOT BETWEEN -210866760000 AND 253402307999 THEN RETURN NULL; END IF;
-                at := trunc(raw * 1000.0 + 210866760000000.0 + 0.5)::bigint;
-            END IF;
-            raw := NULL;
-        WHEN modifier = 'julianday' THEN
-            IF place > 1 OR raw IS NULL OR at IS NULL THEN RETURN NULL; END IF;
-            raw := NULL;
-        WHEN modifier = 'unixepoch' THEN
-            IF place > 1 OR raw IS NULL THEN RETURN NULL; END IF;
-            r := raw * 1000.0 + 210866760000000.0;
-            IF r < 0 OR r >= 464269060800000.0 THEN RETURN NULL; END IF;
-            at := trunc(r + 0.5)::bigint;
-            raw := NULL;
-        WHEN modifier IN ('localtime', 'utc') THEN
-            NULL;
-        WHEN modifier ~ '^weekday ' THEN
-            IF substr(modifier, 9) !~ '^\s*\+?[0-6](\.0*)?\s*$' THEN RETURN NULL; END IF;
-            ymd := coalesce(given_ymd, cutover.calendar(at));
-            at := cutover.instant_of(ymd[1], ymd[2], ymd[3]) + coalesce(given_clock, (at + 43200000) % 86400000);
-            shift := ((at + 129600000) / 86400000) % 7;
-            IF shift > trim(substr(modifier, 9))::double precision THEN shift := shift - 7; END IF;
-            at := at + (trim(substr(modifier, 9))::double precision::bigint - shift) * 86400000;
-        WHEN modifier IN ('start of day', 'start of month', 'start of year') THEN
-            ymd := coalesce(given_ymd, cutover.calendar(at));
-            at := cutover.instant_of(ymd[1], CASE modifier WHEN 'start of year' THEN 1 ELSE ymd[2] END,
-                CASE modifier WHEN 'start of day' THEN ymd[3] ELSE 1 END);
-        WHEN modifier ~ '^[+-]?\d\d:\d\d' THEN
-            shift := cutover.clock(ltrim(modifier, '+-'));
-            IF shift IS NULL THEN RETURN NULL; END IF;
-            shift := ((shift % 86400000) + 86400000) % 86400000;
-            at := at + shift * CASE WHEN modifier LIKE '-%' THEN -1 ELSE 1 END;
-        ELSE
-            p := regexp_match(modifier, '^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s+(second|minute|hour|day|month|year)s?$');
-            IF p IS NULL OR modifier !~ '^[-+0-9]' THEN RETURN NULL; END IF;
-            r := p[1]::double precision;
-            unit := p[2];
-            IF abs(r) >= (CASE unit WHEN 'second' THEN 4.6427e+14 WHEN 'minute' THEN 7.7379e+12 WHEN 'hour' THEN 1.2897e+11
-                WHEN 'day' THEN 5373485.0 WHEN 'month' THEN 176546.0 ELSE 14713.0 END)
-            THEN RETURN NULL; END IF;
-            shift := CASE WHEN r < 0 THEN -1 ELSE 1 END;
-            IF unit IN ('month', 'year') THEN
-                ymd := coalesce(given_ymd, cutover.calendar(at));
-                IF unit = 'year' THEN
-                    ymd[1] := ymd[1] + trunc(r)::bigint;
-                ELSE
-                    ymd[2] := ymd[2] + trunc(r)::bigint;
-                    ymd[1] := ymd[1] + floor((ymd[2] - 1) / 12.0)::bigint;
-                    ymd[2] := ((ymd[2] - 1) % 12 + 12) % 12 + 1;
-                END IF;
-                at := cutover.instant_of(ymd[1], ymd[2], ymd[3]) + coalesce(given_clock, (at + 43200000) % 86400000);
-                r := r - trunc(r);
-            END IF;
-            at := at + trunc(r * 1000.0 * CASE unit WHEN 'second' THEN 1.0 WHEN 'minute' THEN 60.0 WHEN 'hour' THEN 3600.0
-                WHEN 'day' THEN 86400.0 WHEN 'month' THEN 2592000.0 ELSE 31536000.0 END + shift * 0.5)::bigint;
-        END CASE;
-        IF at IS NULL OR at NOT BETWEEN 0 AND 464269060799999 THEN RETURN NULL; END IF;
-        IF modifier NOT IN ('utc', 'localtime') THEN
-            given_ymd := NULL;
-            given_clock := NULL;
-        END IF;
+    p := cutover.moment_given(x);
+    FOR place IN 1..cardinality(modifiers) LOOP
+        IF p IS NULL OR modifiers[place] IS NULL THEN RETURN NULL; END IF;
+        p := cutover.modified(p, lower(modifiers[place]), place);
     END LOOP;
-    RETURN CASE WHEN at BETWEEN 0 AND 464269060799999 THEN at END;
+    IF p IS NULL THEN RETURN NULL; END IF;
+    p := cutover.with_instant(p);
+    IF p.failed OR p.jd NOT BETWEEN 0 AND 464269060799999 THEN RETURN NULL; END IF;
+    RETURN cutover.with_time(cutover.with_date(p));
 END $$;
 
-CREATE OR REPLACE FUNCTION cutover.written_date(x bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN (SELECT CASE WHEN d[1] < 0 THEN '-' ELSE '' END || lpad(abs(d[1])::text, 4, '0') || '-' || lpad(d[2]::text, 2, '0')
-    || '-' || lpad(d[3]::text, 2, '0') FROM (SELECT cutover.calendar(x) AS d) AS found);
+CREATE OR REPLACE FUNCTION cutover.written_date(p cutover.moment) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (p).y < 0 THEN '-' ELSE '' END || lpad(abs((p).y)::text, 4, '0') || '-' || lpad((p).m::text, 2, '0')
+    || '-' || lpad((p).d::text, 2, '0');
 
-CREATE OR REPLACE FUNCTION cutover.written_time(x bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN (SELECT lpad((s / 3600)::text, 2, '0') || ':' || lpad((s / 60 % 60)::text, 2, '0') || ':' || lpad((s % 60)::text, 2, '0')
-    FROM (SELECT (x + 43200000) % 86400000 / 1000 AS s) AS found);
-
--- "YYYY-MM-DD HH:MM:SS.SSS". What was given is shown as it was given where nothing was reckoned: the 30th of February.
-CREATE OR REPLACE FUNCTION cutover.shown(x text, modifiers text[], at bigint) RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    p text[];
-BEGIN
-    IF at IS NULL THEN RETURN NULL; END IF;
-    IF modifiers = '{}' THEN
-        p := regexp_match(x, '^(-?\d{4}-\d\d-\d\d)?[\sT]*(?:(\d\d:\d\d)(?::(\d\d(?:\.\d+)?))?)?\s*$');
-    END IF;
-    RETURN coalesce(p[1], cutover.written_date(at)) || ' ' || CASE
-        WHEN p[2] IS NULL THEN cutover.written_time(at) || '.' || lpad(((at + 43200000) % 1000)::text, 3, '0')
-        ELSE p[2] || ':' || to_char(least(coalesce(p[3], '0')::numeric, 59.999), 'FM00.000') END;
-END $$;
+CREATE OR REPLACE FUNCTION cutover.written_time(p cutover.moment) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN lpad((p).hour::text, 2, '0') || ':' || lpad((p).minute::text, 2, '0') || ':' || lpad(trunc((p).s)::text, 2, '0');
 
 CREATE OR REPLACE FUNCTION cutover.datetime(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE RETURN left(cutover.shown(x, modifiers, cutover.instant(x, modifiers)), -4);
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (SELECT cutover.written_date(p) || ' ' || cutover.written_time(p) FROM (SELECT cutover.moment_of(x, modifiers) AS p) AS found);
 
 CREATE OR REPLACE FUNCTION cutover.date(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE RETURN left(cutover.shown(x, modifiers, cutover.instant(x, modifiers)), -13);
+LANGUAGE sql STABLE PARALLEL SAFE RETURN cutover.written_date(cutover.moment_of(x, modifiers));
 
 CREATE OR REPLACE FUNCTION cutover.time(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE RETURN left(right(cutover.shown(x, modifiers, cutover.instant(x, modifiers)), 12), 8);
+LANGUAGE sql STABLE PARALLEL SAFE RETURN cutover.written_time(cutover.moment_of(x, modifiers));
 
 CREATE OR REPLACE FUNCTION cutover.julianday(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS double precision
-LANGUAGE sql STABLE PARALLEL SAFE RETURN cutover.instant(x, modifiers)::double precision / 86400000.0;
+LANGUAGE sql STABLE PARALLEL SAFE RETURN (cutover.moment_of(x, modifiers)).jd::double precision / 86400000.0;
 
 CREATE OR REPLACE FUNCTION cutover.unixepoch(x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE RETURN cutover.instant(x, modifiers) / 1000 - 210866760000;
+LANGUAGE sql STABLE PARALLEL SAFE RETURN (cutover.moment_of(x, modifiers)).jd / 1000 - 210866760000;
 
 CREATE OR REPLACE FUNCTION cutover.strftime(format text, x text, VARIADIC modifiers text[] DEFAULT '{}') RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    at bigint := cutover.instant(x, modifiers);
-    d text := left(cutover.shown(x, modifiers, at), -13);
-    t text := right(cutover.shown(x, modifiers, at), 12);
+    p cutover.moment := cutover.moment_of(x, modifiers);
+    first cutover.moment := p;
     day bigint;
     result text := '';
     part text;
 BEGIN
-    IF at IS NULL OR format IS NULL THEN RETURN NULL; END IF;
-    day := (at + 43200000 - cutover.instant_of(left(d, -6)::bigint, 1, 1) - cutover.clock(t)) / 86400000;
+    IF p IS NULL OR format IS NULL THEN RETURN NULL; END IF;
+    first.has_jd := false; first.m := 1; first.d := 1;
+    first := cutover.with_instant(first);
+    day := (p.jd - first.jd + 43200000) / 86400000;
     FOR part IN SELECT matched[1] FROM regexp_matches(format, '%.|[^%]+|%', 'gs') AS matched LOOP
         result := result || CASE part COLLATE "C"
-            WHEN '%d' THEN right(d, 2)
-            WHEN '%f' THEN right(t, 6)
-            WHEN '%H' THEN left(t, 2)
+            WHEN '%d' THEN lpad(p.d::text, 2, '0')
+            WHEN '%f' THEN to_char(least(p.s, 59.999)::numeric, 'FM00.000')
+            WHEN '%H' THEN lpad(p.hour::text, 2, '0')
             WHEN '%j' THEN lpad((day + 1)::text, 3, '0')
-            WHEN '%J' THEN trim_scale(round((at::numeric / 86400000), 16 - length(trunc(at / 86400000)::text)))::text
-            WHEN '%m' THEN left(right(d, 5), 2)
-            WHEN '%M' THEN substr(t, 4, 2)
-            WHEN '%s' THEN (at / 1000 - 210866760000)::text
-            WHEN '%S' THEN substr(t, 7, 2)
-            WHEN '%w' THEN (((at + 129600000) / 86400000) % 7)::text
-            WHEN '%W' THEN lpad(((day + 7 - ((at + 43200000) / 86400000) % 7) / 7)::text, 2, '0')
-            WHEN '%Y' THEN regexp_replace(left(d, -6), '^-0', '-')
+            WHEN '%J' THEN cutover.real_format(p.jd / 86400000.0::double precision, 'g', 15, 5.000000000000004e-16, false, false, '', 0, false)
+            WHEN '%m' THEN lpad(p.m::text, 2, '0')
+            WHEN '%M' THEN lpad(p.minute::text, 2, '0')
+            WHEN '%s' THEN (p.jd / 1000 - 210866760000)::text
+            WHEN '%S' THEN lpad(trunc(p.s)::text, 2, '0')
+            WHEN '%w' THEN (((p.jd + 129600000) / 86400000) % 7)::text
+            WHEN '%W' THEN lpad(((day + 7 - ((p.jd + 43200000) / 86400000) % 7) / 7)::text, 2, '0')
+            WHEN '%Y' THEN regexp_replace(left(cutover.written_date(p), -6), '^-0', '-')
             WHEN '%%' THEN '%'
             ELSE CASE WHEN part LIKE '\%%' THEN NULL ELSE part END
         END;
@@ -236,3 +344,8 @@ END $$;
 -- What versions before had, and nothing calls any more.
 DROP FUNCTION IF EXISTS cutover.moment(text, text[]);
 DROP FUNCTION IF EXISTS cutover.modified(timestamp, text);
+DROP FUNCTION IF EXISTS cutover.shown(text, text[], bigint);
+DROP FUNCTION IF EXISTS cutover.instant(text, text[]);
+DROP FUNCTION IF EXISTS cutover.clock(text);
+DROP FUNCTION IF EXISTS cutover.written_date(bigint);
+DROP FUNCTION IF EXISTS cutover.written_time(bigint);

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
+
+import pytest
 
 from cutover.errors import StatementError
 from tests.flow.dialect_world import World, world
@@ -29,16 +32,22 @@ MODIFIERS: tuple[str | int | None, ...] = (
     "-00:00:01.5", "+24:00", "10:30",
     "+1 fortnight", "", "START OF DAY", "+1  day", "+1day", "1e2 days", "+99999999999 days", "weekday",
     "+ 1 day", "days",
-    *(None, 5, "start of week"),
+    *(None, 5, "start of week", "utc", "localtime"),
 )  # fmt: skip
 QUESTION = (
     "SELECT {0} IS NULL, datetime({0}), date({0}), time({0}), julianday({0}), unixepoch({0}), "
-    "strftime('%d|%f|%H|%j|%m|%M|%s|%S|%w|%W|%Y|%%|x', {0}), strftime('%q', {0})"
+    "strftime('%d|%f|%H|%j|%J|%m|%M|%s|%S|%w|%W|%Y|%%|x', {0}), strftime('%q', {0})"
 ).replace("{0} IS NULL", "1")
 
 
 async def _ask(both: World, *given: str | float | None) -> None:
     await both.same(QUESTION.replace("{0}", ", ".join(f"?{at + 1}" for at in range(len(given)))), *given)
+
+
+@pytest.fixture(autouse=True)
+def local_time_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
 
 
 async def test_points_and_modifiers(postgres_url: str) -> None:

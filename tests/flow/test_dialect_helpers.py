@@ -10,7 +10,7 @@ import pytest
 from cutover.dialect.helpers import install_helpers
 
 VOLATILE = {"advance", "random", "randomblob"}
-STABLE = {"date", "datetime", "instant", "julianday", "shown", "strftime", "time", "unixepoch"}
+STABLE = {"date", "datetime", "moment_of", "moment_given", "modified", "julianday", "strftime", "time", "unixepoch"}
 """They know 'now', which is the same for a whole statement."""
 
 
