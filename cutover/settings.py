@@ -143,6 +143,9 @@ class CompareSettings(_Section):
     shadow_read_sample: float = Field(
         0.01, ge=0, le=1, description="Share of reads replayed on both stores, besides the first of each text; 0: none"
     )
+    shadow_write_sample: float = Field(
+        0.001, ge=0, le=1, description="Share of writes tried on both stores and undone, as with reads; 0: none"
+    )
 
 
 class PromotionSettings(_Section):

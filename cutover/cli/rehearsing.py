@@ -50,7 +50,8 @@ def rehearse(
         _show_seen(found)
     else:
         _show_asked(found)
-    if found["failing"] or found.get("differing") or found.get("shadow_reads", {}).get("differing"):
+    replayed = (found.get("shadow_reads", {}), found.get("shadow_writes", {}))
+    if found["failing"] or found.get("differing") or any(one.get("differing") for one in replayed):
         raise typer.Exit(BLOCKED)
 
 
@@ -131,11 +132,13 @@ def _show_seen(found: Json) -> None:
         console().print(f"{number(found['partly'])} sent with more combinations of arguments than are rehearsed.")
     if found.get("beyond_limit"):
         console().print(f"{number(found['beyond_limit'])} executions of further statements, not rehearsed.")
-    if reads := found.get("shadow_reads"):
-        told = ", ".join(f"{number(reads[name])} {name}" for name in ("match", "mismatch", "inconclusive"))
-        console().print(f"Reads replayed on both stores: {told}; {number(reads['differing'])} statements differ.")
+    for name, what in (("shadow_reads", "Reads replayed"), ("shadow_writes", "Writes made and undone")):
+        if one := found.get(name):
+            told = ", ".join(f"{number(one[verdict])} {verdict}" for verdict in ("match", "mismatch", "inconclusive"))
+            console().print(f"{what} on both stores: {told}; {number(one['differing'])} statements differ.")
 
 
 def _differs(row: Json) -> str:
     """What the statement answers differently on Postgres."""
-    return str((row.get("shadow_reads") or {}).get("differs") or "")
+    replayed = row.get("shadow_reads") or row.get("shadow_writes") or {}
+    return str(replayed.get("differs") or "")

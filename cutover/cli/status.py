@@ -66,12 +66,15 @@ def page(status: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _replayed(reads: dict[str, int]) -> str:
-    """How replayed reads came out; nothing where none was replayed."""
-    if not any(reads.values()):
-        return ""
-    found = ", ".join(f"{number(count)} {outcome}" for outcome, count in reads.items())
-    return f"; shadow reads: {found}"
+def _replayed(rehearsal: dict[str, Any]) -> str:
+    """How replayed reads and writes came out; nothing of those of which none was replayed."""
+    told = ""
+    for name, what in (("shadow_reads", "shadow reads"), ("shadow_writes", "shadow writes")):
+        counts = rehearsal.get(name, {})
+        if any(counts.values()):
+            found = ", ".join(f"{number(count)} {outcome}" for outcome, count in counts.items())
+            told += f"; {what}: {found}"
+    return told
 
 
 def headline(status: dict[str, Any]) -> str:
@@ -88,7 +91,7 @@ def _headlines(status: dict[str, Any]) -> list[Any]:
     from rich.text import Text
 
     mirror, compare, rehearsal = status["mirror"], status["compare"], status["rehearsal"]
-    full, reads = compare["last_full"], rehearsal["shadow_reads"]
+    full = compare["last_full"]
     told = "never verified in full"
     if full:
         when = f"last full verification {moment(full['finished_at'])} UTC"
@@ -110,7 +113,7 @@ def _headlines(status: dict[str, Any]) -> list[Any]:
         (
             "statements",
             f"{number(rehearsal['statements'])} seen, {number(rehearsal['ready'])} ready, "
-            f"{number(rehearsal['failing'])} failing{_replayed(reads)}",
+            f"{number(rehearsal['failing'])} failing{_replayed(rehearsal)}",
         ),
     )
     lines = [Text.assemble((f"{name:<11}", "bold"), value) for name, value in facts]

@@ -38,7 +38,7 @@ async def rehearse_texts(executor: PostgresExecutor, reads: ShadowReads, texts: 
         if inspect(texts[at]).params
     }
     plain = [at for at in compared if at not in verdicts]
-    verdicts |= zip(plain, await reads.verdicts(executor, [Statement(texts[at]) for at in plain]), strict=True)
+    verdicts |= zip(plain, await reads.asked(executor, [Statement(texts[at]) for at in plain]), strict=True)
     return [_row(text, tried[at], verdicts.get(at)) for at, text in enumerate(texts)]
 
 

@@ -14,6 +14,7 @@ from cutover.dialect.asked import counted_rows, rehearse_texts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.dialect.shadow_reads import ShadowReads
+from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
@@ -28,6 +29,7 @@ _KINDS = (StatementKind.READ, StatementKind.WRITE)
 _PAUSE = 0.2
 _COMBINATIONS = 64
 """Combinations of classes of arguments that one text is rehearsed with."""
+_NO_VERDICTS = {"match": 0, "mismatch": 0, "inconclusive": 0, "differing": 0}
 _WORST_FIRST: tuple[Status, ...] = ("failing", "refused", "ready", "invalid")
 
 Classes = tuple[object, ...]
@@ -39,6 +41,9 @@ class _Entry:
     """One distinct text."""
 
     sql: str
+    writes: bool = False
+    sample: float = 0.0
+    """Share of its executions that are replayed."""
     count: int = 0
     status: Status = "unseen"
     translation: str | None = None
@@ -71,12 +76,19 @@ def _blank(statement: Statement) -> Statement | None:
 class StatementRegistry:
     """Remembers the distinct texts of reads and writes, and rehearses each once a schema."""
 
-    def __init__(self, metrics: Metrics, *, limit: int = 10_000, reads: ShadowReads | None = None) -> None:
-        """`reads`: replays some of the reads, and the first of each text.
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        limit: int = 10_000,
+        reads: ShadowReads | None = None,
+        writes: ShadowWrites | None = None,
+    ) -> None:
+        """`reads`, `writes`: make some of them once more on both stores, and the first of each text.
 
         `limit`: texts that are remembered. Further ones are only counted; `summary` tells how many."""
         self.reads = reads
-        self._sample = reads.sample if reads is not None else 0.0
+        self.writes = writes
         self._metrics = metrics
         self._limit = limit
         self._entries: dict[str, _Entry] = {}
@@ -93,10 +105,15 @@ class StatementRegistry:
             if entry is None:
                 return
         entry.count += 1
-        if self._sample and self.reads is not None and (entry.count == 1 or random.random() < self._sample):  # noqa: S311  # no secret
-            self.reads.offer(statement)
+        if entry.sample and (entry.count == 1 or random.random() < entry.sample):  # noqa: S311  # no secret
+            self._offer(entry, statement)
         if (statement.args or statement.named) and _classes(statement) not in entry.samples:
             self._met_otherwise(entry, statement)
+
+    def _offer(self, entry: _Entry, statement: Statement) -> None:
+        shadow = self.writes if entry.writes else self.reads
+        if shadow is not None:
+            shadow.offer(statement)
 
     def _met_otherwise(self, entry: _Entry, statement: Statement) -> None:
         """It came with arguments of classes that it was not rehearsed with, so what is known of it does not hold."""
@@ -109,12 +126,16 @@ class StatementRegistry:
 
     def _add(self, statement: Statement) -> _Entry | None:
         sql = statement.sql
-        if classify(sql) not in _KINDS:
+        kind = classify(sql)
+        if kind not in _KINDS:
             return None
         if len(self._entries) >= self._limit:
             self._beyond += 1
             return None
-        entry = self._entries[sql] = _Entry(sql, samples={_classes(statement): _blank(statement)})
+        writes = kind is StatementKind.WRITE
+        shadow = self.writes if writes else self.reads
+        sample = shadow.sample if shadow is not None else 0.0
+        entry = self._entries[sql] = _Entry(sql, writes, sample, samples={_classes(statement): _blank(statement)})
         self._new.set()
         return entry
 
@@ -188,8 +209,11 @@ class StatementRegistry:
 
     def shadow_reads(self) -> dict[str, int]:
         """Replays by what came of them, and how many texts differ as of now (`differing`)."""
-        nothing = {"match": 0, "mismatch": 0, "inconclusive": 0, "differing": 0}
-        return self.reads.summary() if self.reads is not None else nothing
+        return self.reads.verdicts.summary() if self.reads is not None else dict(_NO_VERDICTS)
+
+    def shadow_writes(self) -> dict[str, int]:
+        """The same of writes."""
+        return self.writes.verdicts.summary() if self.writes is not None else dict(_NO_VERDICTS)
 
     async def ask(self, texts: Sequence[str]) -> dict[str, Any]:
         """Rehearse statements that need not have been seen; they are not remembered. Raises `StoreUnavailable`."""
@@ -199,9 +223,10 @@ class StatementRegistry:
         return counted_rows(await rehearse_texts(executor, self.reads, texts))
 
     async def replay(self) -> None:
-        """Replay the reads that wait and those that differed, now. Raises `CutoverError`, for example if paused."""
-        if self.reads is not None and self.reads.open:
-            await self.reads.replay(self._executor())
+        """Replay what waits and what differed, now. Raises `CutoverError`, for example if paused."""
+        for shadow in (self.reads, self.writes):
+            if shadow is not None and shadow.open:
+                await shadow.replay(self._executor())
 
     def rows(self) -> list[dict[str, Any]]:
         """One object a statement, those that would fail first, then by how often they were sent."""
@@ -215,7 +240,8 @@ class StatementRegistry:
                 "reason": entry.reason,
                 "count": entry.count,
                 "unrehearsed": entry.unrehearsed,
-                "shadow_reads": self.reads.of(entry.sql) if self.reads is not None else None,
+                "shadow_reads": self.reads.verdicts.of(entry.sql) if self.reads is not None else None,
+                "shadow_writes": self.writes.verdicts.of(entry.sql) if self.writes is not None else None,
             }
             for entry in entries
         ]

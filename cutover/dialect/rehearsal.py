@@ -10,6 +10,7 @@ from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.translator import Translation
+from cutover.dialect.trial import try_write
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.statement import Statement, StatementResult
@@ -92,6 +93,12 @@ class Rehearsal:
                 raise as_statement_error(translate_failure(error, dialect.catalog)) from None
             finally:
                 await abandon(connection)
+
+    async def write(
+        self, snapshot: str, statement: Statement, seconds: float, last: int | None
+    ) -> StatementResult | None:
+        """What a write answers in the state that was exported under this name; it is undone. See `trial.try_write`."""
+        return await try_write(self._connections, snapshot, statement, seconds, last)
 
     async def _prepare(self, sql: str) -> str | None:
         """Why Postgres refuses the statement. A prepare outside of a transaction would leave its locks behind."""

@@ -22,8 +22,8 @@ _SECONDS = 2.0
 """That a replay may take on each store."""
 _MOST = 4 << 20
 """Bytes that the answer may take."""
-_NO_VERDICT = ("SQLITE_INTERRUPT", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "RESPONSE_TOO_LARGE")
-_NOT_TRANSLATED = "SQL_NOT_TRANSLATABLE"
+NO_VERDICT = ("SQLITE_INTERRUPT", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "RESPONSE_TOO_LARGE")
+NOT_THERE = (*NO_VERDICT, "SQL_NOT_TRANSLATABLE")
 _VIEW = re.compile(r"""CREATE\s+VIEW\s+(?:"([^"]+)"|\[([^\]]+)\]|`([^`]+)`|([\w$]+))""", re.IGNORECASE)
 
 
@@ -52,19 +52,19 @@ class Replay:
         if may_change(statement) or inspect(statement.sql).explain:
             return Found("inconclusive", "Its answer may be another at each execution, so it is only prepared.")
         began = clock.monotonic()
-        here = await _answer(self._primary.ask(statement, _SECONDS, _MOST))
+        here = await answered(self._primary.ask(statement, _SECONDS, _MOST))
         between = clock.monotonic()
-        if isinstance(here, StatementError) and here.code in _NO_VERDICT:
+        if isinstance(here, StatementError) and here.code in NO_VERDICT:
             return Found("inconclusive", f"Not answered on SQLite within the limits of a replay ({here.code}).")
-        there = await _answer(self._executor.rehearsal.read(self._exported, statement, _SECONDS))
+        there = await answered(self._executor.rehearsal.read(self._exported, statement, _SECONDS))
         taken = between - began, clock.monotonic() - between
         if here is None or there is None:
             return None
-        if isinstance(there, StatementError) and there.code in (*_NO_VERDICT, _NOT_TRANSLATED):
+        if isinstance(there, StatementError) and there.code in NOT_THERE:
             return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
         if isinstance(here, StatementError) or isinstance(there, StatementError):
-            same = _code(here) == _code(there)
-            reason = f"SQLite answers {_code(here) or 'rows'}, Postgres {_code(there) or 'rows'}."
+            same = code_of(here) == code_of(there)
+            reason = f"SQLite answers {code_of(here) or 'rows'}, Postgres {code_of(there) or 'rows'}."
             return Found("match") if same else Found("mismatch", reason)
         differs = difference(here, there, in_order=ordered(statement.sql))
         if differs is None:
@@ -74,7 +74,7 @@ class Replay:
 
     async def _excuse(self, statement: Statement, here: StatementResult) -> str | None:
         """Why the answers may differ all the same."""
-        backwards = await _answer(self._primary.ask(statement, _SECONDS, _MOST, backwards=True))
+        backwards = await answered(self._primary.ask(statement, _SECONDS, _MOST, backwards=True))
         in_order = ordered(statement.sql)
         if not isinstance(backwards, StatementResult) or difference(here, backwards, in_order=in_order) is not None:
             return "The statement leaves the rows or their order open: SQLite may answer it in more than one way."
@@ -82,12 +82,18 @@ class Replay:
         names = {next(filter(None, view.groups())).lower() for view in views}
         if names & set(re.findall(r"[\w$]+", statement.sql.lower())):
             return "It reads a view whose rows may be others at each execution."
-        if await self._pair.target.quarantined():
-            return "Rows are in quarantine, so the shadow does not have them."
-        return None
+        return await excuse_of_shadow(self._pair)
 
 
-async def _answer(asked: Awaitable[StatementResult | None]) -> StatementResult | StatementError | None:
+async def excuse_of_shadow(pair: Pair) -> str | None:
+    """Why it may answer in another way, whatever the statement."""
+    if await pair.target.quarantined():
+        return "Rows are in quarantine, so the shadow does not have them."
+    return None
+
+
+async def answered(asked: Awaitable[StatementResult | None]) -> StatementResult | StatementError | None:
+    """The answer, also where it is an error. Raises what is none of the statement's."""
     try:
         return await asked
     except StatementError as error:
@@ -96,5 +102,6 @@ async def _answer(asked: Awaitable[StatementResult | None]) -> StatementResult |
         return StatementError(error.message, "SQLITE_BUSY")
 
 
-def _code(answer: StatementResult | StatementError) -> str:
+def code_of(answer: StatementResult | StatementError) -> str:
+    """Of an error; empty: there is none."""
     return answer.code if isinstance(answer, StatementError) else ""

@@ -12,12 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any
 
 from cutover import clock
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.replay import Found, Replay, Verdict
-from cutover.dialect.tallies import Tallies
+from cutover.dialect.replay import Found, Replay
+from cutover.dialect.verdicts import Verdicts
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
@@ -41,10 +40,8 @@ _AT_ONCE = 32
 """Replays in one state."""
 _OPEN = 5.0
 """Seconds after which no further replay begins in one state: both stores keep old rows for it."""
-_KEPT = 1000
-"""Reads that differed whose arguments are kept."""
-_SIZE = 1 << 16
-"""Bytes of arguments of a read that is replayed."""
+LARGEST = 1 << 16
+"""Bytes of arguments of a statement that is replayed."""
 _PAUSE = 1.0
 _AGAIN = 10.0
 """Seconds until reads that differed are replayed once more."""
@@ -57,11 +54,8 @@ class ShadowReads:
         """`sample`: share of the reads that is replayed, and the first of each text; 0: none at all."""
         self.sample = sample
         self._level = level
-        self._metrics = metrics
         self._waiting: dict[str, Statement] = {}
-        self._differing: dict[str, Statement] = {}
-        self._tallies = Tallies()
-        self._counts: dict[Verdict, int] = {"match": 0, "mismatch": 0, "inconclusive": 0}
+        self.verdicts = Verdicts(metrics.shadow_reads, "read")
         self._new = asyncio.Event()
         self._turn = asyncio.Lock()
 
@@ -69,7 +63,7 @@ class ShadowReads:
         """A statement that was drawn."""
         if self.sample <= 0 or len(self._waiting) >= _WAITING or inspect(statement.sql).kind is not StatementKind.READ:
             return
-        if answer_size([(*statement.args, *(value for _, value in statement.named))]) <= _SIZE:
+        if answer_size([(*statement.args, *(value for _, value in statement.named))]) <= LARGEST:
             self._waiting[statement.sql] = statement
             self._new.set()
 
@@ -93,12 +87,12 @@ class ShadowReads:
         async with self._turn:
             if executor is None:  # Postgres is away, or primary: what is there to be compared is compared later
                 return
-            while self._waiting or self._differing:
+            while self._waiting or self.verdicts.differing:
                 more = len(self._waiting) > _AT_ONCE
                 async with self._replaying(executor) as replay:
                     if replay is None:
                         return
-                    again = [] if more else list(self._differing.values())
+                    again = [] if more else list(self.verdicts.differing.values())
                     await self._replay(replay, [*list(self._waiting.values())[:_AT_ONCE], *again])
                 if not more:
                     return
@@ -111,11 +105,11 @@ class ShadowReads:
             if self._waiting.get(statement.sql) is statement:
                 del self._waiting[statement.sql]
             if found is not None:
-                self._note(statement, found)
+                self.verdicts.note(statement, found)
             if clock.monotonic() > ends:
                 return
 
-    async def verdicts(self, executor: PostgresExecutor, statements: Sequence[Statement]) -> list[Found | None]:
+    async def asked(self, executor: PostgresExecutor, statements: Sequence[Statement]) -> list[Found | None]:
         """What comes of these reads, which are not remembered. Raises `CutoverError` as `replay` does."""
         found: list[Found | None] = []
         for first in range(0, len(statements), _AT_ONCE):
@@ -134,38 +128,12 @@ class ShadowReads:
             else:
                 yield None
 
-    def _note(self, statement: Statement, found: Found) -> None:
-        tally, kept = self._tallies[statement.sql], self._differing.get(statement.sql)
-        tally.add(found)
-        self._metrics.shadow_reads.labels(found.verdict).inc()
-        self._counts[found.verdict] += 1
-        if found.verdict == "mismatch":
-            tally.differs = found.reason
-            if kept is None and len(self._differing) < _KEPT:
-                self._differing[statement.sql] = statement
-            _log.warning("A read is answered differently on Postgres", statement=fingerprint(statement.sql))
-        elif found.verdict == "match" and (kept is None or kept is statement):
-            self._differing.pop(statement.sql, None)
-            tally.differs = None
-
     # -- seeing ------------------------------------------------------------------------------------------------------
 
     @property
     def open(self) -> bool:
         """Whether there is something to replay: reads that wait, or that differed."""
-        return bool(self._waiting or self._differing)
-
-    def summary(self) -> dict[str, int]:
-        """Replays by what came of them, and how many texts differ as of now."""
-        return {
-            **{str(verdict): count for verdict, count in self._counts.items()},
-            "differing": self._tallies.differing,
-        }
-
-    def of(self, sql: str) -> dict[str, Any] | None:
-        """What came of the replays of one text; None if there was none."""
-        tally = self._tallies.get(sql)
-        return tally.json() if tally is not None else None
+        return bool(self._waiting or self.verdicts.differing)
 
 
 async def _verdict(replay: Replay, statement: Statement) -> Found | None:

@@ -51,7 +51,8 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         age, problem = None, str(error)
     if direction == "promote" and not unreachable:
         await _rehearse(parts)
-    summary, reads = parts.statements.summary(), parts.statements.shadow_reads()
+    statements = parts.statements
+    summary, reads, writes = statements.summary(), statements.shadow_reads(), statements.shadow_writes()
     return GateFacts(
         to_copy=tuple(table.name for table in situation.tables if situation.returned or not mirror.copied(table.name)),
         mirror_state=mirror.state,
@@ -71,7 +72,8 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         statements_partly=summary["partly"],
         statements_beyond=summary["beyond_limit"],
         shadow_reads=(reads["match"], reads["mismatch"], reads["inconclusive"]),
-        shadow_reads_differ=reads["differing"],
+        shadow_writes=(writes["match"], writes["mismatch"], writes["inconclusive"]),
+        shadow_reads_differ=reads["differing"] + writes["differing"],
         statements_min=settings.promotion.rehearsal_min_statements,
         statements_matter=direction == "promote",
         target=target,

@@ -56,8 +56,9 @@ class GateFacts:
     """False for a demotion: SQLite speaks its own dialect."""
     shadow_reads: tuple[int, int, int] = (0, 0, 0)
     """match, mismatch, inconclusive."""
+    shadow_writes: tuple[int, int, int] = (0, 0, 0)
     shadow_reads_differ: int = 0
-    """Texts that are answered differently as of now."""
+    """Texts, of reads or writes, that are answered differently as of now."""
     target: tuple[tuple[str, bool, str], ...] = ()
     """Probes of the store that would become primary: (check, ok, detail)."""
     reverse: tuple[tuple[str, bool, str], ...] = ()
@@ -107,14 +108,20 @@ def _statements(facts: GateFacts) -> tuple[bool, str]:
 def _shadow_reads(facts: GateFacts) -> tuple[bool, str]:
     if not facts.statements_matter:
         return True, "the store that would become primary speaks the applications' own dialect"
-    match, mismatch, inconclusive = facts.shadow_reads
-    if not any(facts.shadow_reads):
-        return True, "no read was replayed on the shadow"
-    detail = f"{match:,} match, {mismatch:,} mismatch, {inconclusive:,} inconclusive"
+    if not any(facts.shadow_reads + facts.shadow_writes):
+        return True, "no statement was replayed on the shadow"
+    detail = _verdicts(facts.shadow_reads)
+    if any(facts.shadow_writes):
+        detail = f"reads: {detail}; writes: {_verdicts(facts.shadow_writes)}"
     if not facts.shadow_reads_differ:
         return True, f"{detail}; none differs now"
     differ = f"{counted(facts.shadow_reads_differ, 'statement')} answered differently on Postgres, limit 0"
     return False, f"{differ}, see `cutover rehearse` ({detail})"
+
+
+def _verdicts(counts: tuple[int, int, int]) -> str:
+    match, mismatch, inconclusive = counts
+    return f"{match:,} match, {mismatch:,} mismatch, {inconclusive:,} inconclusive"
 
 
 def evaluate(facts: GateFacts) -> list[Gate]:

@@ -101,6 +101,7 @@ class Operations:
                 "ready": summary["ready"],
                 "failing": summary["failing"],
                 "shadow_reads": parts.statements.shadow_reads(),
+                "shadow_writes": parts.statements.shadow_writes(),
             },
             "front": {"held_writes": parts.door.held, "open_transactions": parts.door.open_transactions},
             "tables": await self._tables(),
@@ -333,6 +334,7 @@ class Operations:
         with contextlib.suppress(CutoverError):  # paused, or away: what was found before is told
             await self.parts.statements.replay()
         summary["shadow_reads"] = self.parts.statements.shadow_reads()
+        summary["shadow_writes"] = self.parts.statements.shadow_writes()
         return summary | {"rows": self.parts.statements.rows(), "shapes": self.parts.door.shapes.rows()}
 
     async def rehearse(self, statements: Sequence[str]) -> Json:

@@ -15,6 +15,7 @@ from cutover.compare.invariants import InvariantCheck
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.readiness import StatementRegistry
 from cutover.dialect.shadow_reads import ShadowReads
+from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.errors import ConfigurationError, CutoverError, StoreError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
@@ -115,7 +116,8 @@ class Service:
         self._preparing = asyncio.Lock()
         mirror, comparator = self._build_shadow(situation)
         reads = ShadowReads(metrics, mirror.level_copied, settings.compare.shadow_read_sample)
-        statements = StatementRegistry(metrics, reads=reads)
+        writes = ShadowWrites(metrics, mirror.level_copied, settings.compare.shadow_write_sample)
+        statements = StatementRegistry(metrics, reads=reads, writes=writes)
         door = WriteThrough(
             origin,
             epoch=1,
@@ -225,6 +227,7 @@ class Service:
             watch.run,
             self._rehearse,
             self._replay_reads,
+            self._replay_writes,
             self._learn_formats,
             self._keep_records,
         ]
@@ -301,6 +304,10 @@ class Service:
     async def _replay_reads(self) -> None:
         assert self.parts.statements.reads is not None
         await self.parts.statements.reads.run(self._rehearsable)
+
+    async def _replay_writes(self) -> None:
+        assert self.parts.statements.writes is not None
+        await self.parts.statements.writes.run(self._rehearsable)
 
     def _rehearsable(self) -> PostgresExecutor | None:
         situation = self.parts.situation

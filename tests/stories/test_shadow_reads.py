@@ -26,6 +26,20 @@ async def gate(service: Service) -> tuple[bool, str]:
     return next((gate["ok"], gate["detail"]) for gate in body["gates"] if gate["name"] == "shadow_reads_match")
 
 
+async def written(service: Service) -> None:
+    """A write is tried on both stores, and undone: SQLite's answer to the application is the only one that counts."""
+    sql = "UPDATE items SET n = n + 1 WHERE id = ? RETURNING n"
+    assert await service.rows(sql, "old-8") == [[9]]
+
+    async def tried() -> Any:
+        _, body = await service.request("GET", service.admin + "/v1/statements")
+        return next(row["shadow_writes"] for row in body["rows"] if row["sql"] == sql)
+
+    found = await until(tried, "the write's trial")
+    assert (found["latest"], found["match"]) == ("match", 1)
+    assert await service.rows("SELECT n FROM items WHERE id = 'old-8'") == [[9]]
+
+
 async def test_a_read_that_differs_blocks_the_promotion_until_it_is_mended(service: Service, postgres_url: str) -> None:
     with service.config.open("a") as config:
         config.write("[compare]\nshadow_read_sample = 1\n")
@@ -37,6 +51,7 @@ async def test_a_read_that_differs_blocks_the_promotion_until_it_is_mended(servi
     assert (found[START]["latest"], found[START]["match"]) == ("match", 1)
     assert (found["SELECT random() AS r"]["latest"], found[START]["differs"]) == ("inconclusive", None)
     assert await gate(service) == (True, "1 match, 0 mismatch, 1 inconclusive; none differs now")
+    await written(service)
     connection = await asyncpg.connect(postgres_url)
     try:
         right = await connection.fetchval("SELECT pg_get_functiondef($1::text::regprocedure)", HELPER)
@@ -54,7 +69,9 @@ async def test_a_read_that_differs_blocks_the_promotion_until_it_is_mended(servi
         assert "old-7" not in str(found)
         ok, detail = await gate(service)
         assert not ok
-        assert detail.startswith("1 statement answered differently on Postgres, limit 0, see `cutover rehearse`")
+        assert detail.startswith(
+            "1 statement answered differently on Postgres, limit 0, see `cutover rehearse` (reads: "
+        )
         await service.verified()
         code, refused = await service.switch("promote")
         assert (code, refused["error"]["code"]) == (409, "gates_failed")

@@ -44,6 +44,7 @@ STATUS_SHAPE: Json = {
         "ready": 12,
         "failing": 0,
         "shadow_reads": {"match": 40, "mismatch": 0, "inconclusive": 1},
+        "shadow_writes": {"match": 4, "mismatch": 0, "inconclusive": 0},
     },
     "tables": [
         {

@@ -72,7 +72,7 @@ def test_statements_that_were_not_rehearsed_are_not_ready(facts: GateFacts, ok: 
 @pytest.mark.parametrize(
     ("counts", "differ", "ok", "detail"),
     [
-        ((0, 0, 0), 0, True, "no read was replayed on the shadow"),
+        ((0, 0, 0), 0, True, "no statement was replayed on the shadow"),
         ((5, 2, 1), 0, True, "5 match, 2 mismatch, 1 inconclusive; none differs now"),
         (
             (5, 2, 1),
@@ -87,6 +87,15 @@ def test_shadow_reads_that_differ_now_block(counts: tuple[int, int, int], differ
     facts = GateFacts(shadow_reads=counts, shadow_reads_differ=differ)
     (gate,) = (gate for gate in evaluate(facts) if gate.name == "shadow_reads_match")
     assert (gate.ok, gate.detail) == (ok, detail)
+
+
+def test_a_write_that_differs_blocks_as_a_read_does() -> None:
+    facts = GateFacts(shadow_reads=(5, 0, 1), shadow_writes=(3, 1, 0), shadow_reads_differ=1)
+    (gate,) = (gate for gate in evaluate(facts) if gate.name == "shadow_reads_match")
+    assert not gate.ok
+    assert gate.detail.endswith(
+        "(reads: 5 match, 0 mismatch, 1 inconclusive; writes: 3 match, 1 mismatch, 0 inconclusive)"
+    )
 
 
 def test_only_a_switch_leads_to_the_other_side() -> None:

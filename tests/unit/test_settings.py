@@ -36,6 +36,7 @@ _ACCEPTED = {
     ("front", "max_statement_bytes"): "43210",
     ("mirror", "schema_changes"): "stop",
     ("compare", "shadow_read_sample"): "0.5",
+    ("compare", "shadow_write_sample"): "0.5",
 }
 
 

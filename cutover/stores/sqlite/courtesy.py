@@ -59,3 +59,17 @@ class Courtesy:
         finally:
             self._quiet.set()
             turn.release()
+
+    @asynccontextmanager
+    async def at_once(self, turn: asyncio.Lock) -> AsyncIterator[bool]:
+        """The turn for a write of ours that waits for nobody; False if somebody has it, or would mind."""
+        if turn.locked() or self._open:
+            yield False
+            return
+        await turn.acquire()
+        self._quiet.clear()
+        try:
+            yield True
+        finally:
+            self._quiet.set()
+            turn.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from cutover.model.sizes import next_fetch, size_of
@@ -19,6 +20,7 @@ from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_statement
 from cutover.stores.sqlite.scan import TableScan
 from cutover.stores.sqlite.triggers import LOG
+from cutover.stores.sqlite.trying import Tried, try_writes
 
 T = TypeVar("T")
 
@@ -29,8 +31,16 @@ _CHANGED_SIZE = 16 << 20
 class SqliteSnapshot:
     """Implements `stores.base.Snapshot`. One call at a time: it is one connection."""
 
-    def __init__(self, connection: Connection, tables: Tables, passed: LogToken) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        tables: Tables,
+        passed: LogToken,
+        turn: Callable[[], AbstractAsyncContextManager[bool]],
+    ) -> None:
+        """`turn`: to write, if that keeps nobody waiting."""
         self._connection = connection
+        self._turn = turn
         self._passed = passed
         self._tables = tables
         self._logged: frozenset[str] | None = None
@@ -165,6 +175,16 @@ class SqliteSnapshot:
                 connection.execute("PRAGMA reverse_unordered_selects = OFF")
 
         return await self._run(work, "replaying a read")
+
+    async def try_writes(self, statements: Sequence[Statement], seconds: float, most: int) -> list[Tried]:
+        """What these writes would do in this state, undone again; see `trying.try_writes`. The snapshot is over then.
+
+        None of them if another write is under way.
+        """
+        async with self._turn() as ours:
+            if not ours:
+                return []
+            return await self._run(lambda c: try_writes(c, statements, seconds, most), "trying writes")
 
 
 def read_row(connection: sqlite3.Connection, table: Table, key: Key) -> Row | None:

@@ -276,7 +276,8 @@ class SqliteStore:
             try:  # from the first step on: a cancelled begin has begun all the same
                 async with speaking("opening a snapshot"):
                     await settled(reader.run(partial(self._schema_watch.begin, tables=tables)))
-                yield SqliteSnapshot(reader, tables, self._passed)
+                turn = partial(self.courtesy.at_once, self.writer_turn)
+                yield SqliteSnapshot(reader, tables, self._passed, turn)
             finally:
                 await settled(reader.run(_end_read))
 

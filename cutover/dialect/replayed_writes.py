@@ -1,0 +1,141 @@
+"""Writes made on both stores in one state, compared, and undone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cutover import clock
+from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.replay import NO_VERDICT, NOT_THERE, Found, answered, code_of, excuse_of_shadow
+from cutover.dialect.sameness import changing, difference, may_change
+from cutover.dialect.trial import NotTried
+from cutover.errors import StatementError
+from cutover.model.statement import Statement
+from cutover.model.table import Table
+from cutover.schema.arguments import bind
+from cutover.schema.sqlite_schema import quoted
+from cutover.schema.sqltext import inspect
+from cutover.stores.pair import Pair
+from cutover.stores.sqlite.snapshot import SqliteSnapshot
+from cutover.stores.sqlite.trying import Answer, Tried
+
+_HELD = 0.05
+"""Seconds for which SQLite's write lock is held, for all writes of one state."""
+_SECONDS = 0.25
+"""That one may take on Postgres, where the mirror waits for the rows that it locks."""
+_MOST = 1 << 20
+"""Bytes that the answer may take."""
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_LAST_KEY = (1 << 63) - 1
+_SKIPPING = re.compile(r"\bignore\b|\bon\s+conflict\b", re.IGNORECASE)
+
+
+class ReplayedWrites:
+    """Both stores in one state. The snapshot of SQLite is over when its writes are made."""
+
+    def __init__(self, executor: PostgresExecutor, pair: Pair, primary: SqliteSnapshot, exported: str) -> None:
+        """`exported`: the name of the shadow's snapshot."""
+        self._executor = executor
+        self._pair = pair
+        self._primary = primary
+        self._exported = exported
+
+    async def compared(self, statements: Sequence[Statement]) -> list[Found | None]:
+        """A verdict on each of the first of them; none on those that SQLite had no time for, or had another writer.
+
+        None for what there is nothing to compare of. Raises `StoreUnavailable`.
+        """
+        tables = [self._table(statement) for statement in statements]
+        made = [at for at, table in enumerate(tables) if isinstance(table, Table)]
+        lasts = {table.name: await self._last_key(table) for table in tables if isinstance(table, Table)}
+        tried = iter(await self._primary.try_writes([statements[at] for at in made], _HELD, _MOST) if made else ())
+        found: list[Found | None] = []
+        for statement, table in zip(statements, tables, strict=True):
+            if not isinstance(table, Table):
+                found.append(_untried(table))
+                continue
+            one = next(tried, None)
+            if one is None or (isinstance(one.answer, StatementError) and one.answer.code in _BUSY):
+                break
+            found.append(await self._verdict(statement, one, table, lasts[table.name]))
+        return found
+
+    def _table(self, statement: Statement) -> Table | StatementError:
+        """The table that it writes, or why it has no translation."""
+        dialect = self._executor.dialect
+        try:
+            dialect.check(statement.sql)
+            table = dialect.translate(statement.sql, bind(inspect(statement.sql), statement)).table
+        except StatementError as error:
+            return error.alone()
+        assert table is not None
+        return table
+
+    async def _last_key(self, table: Table) -> int | None:
+        """The key after which SQLite gives the next one."""
+        if table.rowid_alias is None:
+            return None
+        last = f"SELECT max({quoted(table.rowid_alias)}) AS last FROM {quoted(table.name)}"
+        if table.autoincrement:
+            last += f" UNION ALL SELECT seq FROM sqlite_sequence WHERE name = {_text(table.name)}"
+        found = await self._primary.scalar(f"SELECT max(last) FROM ({last})")
+        return int(found) if found is not None else None
+
+    async def _verdict(self, statement: Statement, tried: Tried, table: Table, last: int | None) -> Found | None:
+        here, began = tried.answer, clock.monotonic()
+        if isinstance(here, StatementError) and here.code in NO_VERDICT:
+            return Found("inconclusive", f"Not answered on SQLite within the limits of a replay ({here.code}).")
+        if last is not None and last >= _LAST_KEY:
+            return Found("inconclusive", "The table has the highest key there is: SQLite gives keys at random.")
+        try:
+            there = await answered(self._executor.rehearsal.write(self._exported, statement, _SECONDS, last))
+        except NotTried as reason:
+            return Found("inconclusive", str(reason))
+        taken = tried.seconds, clock.monotonic() - began
+        if there is None:
+            return None
+        if isinstance(there, StatementError) and there.code in NOT_THERE:
+            return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
+        differs = _difference(here, there, keys=_gives_keys(statement, table))
+        if differs is None:
+            return Found("match", None, *taken)
+        excuse = await self._excuse(statement, tried, table)
+        return Found("inconclusive", excuse, *taken) if excuse else Found("mismatch", differs, *taken)
+
+    async def _excuse(self, statement: Statement, tried: Tried, table: Table) -> str | None:
+        """Why the answers may differ all the same."""
+        if may_change(statement) or changing(table.sql):
+            return "What it does may be another thing at each execution."
+        if tried.backwards is not None and _difference(tried.answer, tried.backwards, keys=True) is not None:
+            return "It depends on the order in which rows are read, which it leaves open."
+        return await excuse_of_shadow(self._pair)
+
+
+def _untried(error: StatementError) -> Found:
+    """Of a statement that Postgres is not asked: it has no translation, or SQLite's own compiler refuses it."""
+    if error.code in NOT_THERE:
+        return Found("inconclusive", f"Not answered on Postgres ({error.code}).")
+    return Found("match")
+
+
+def _gives_keys(statement: Statement, table: Table) -> bool:
+    """Whether the last key is the same on both. Rows that are passed over take one on Postgres."""
+    return table.rowid_alias is not None and not _SKIPPING.search(statement.sql)
+
+
+def _difference(here: Answer, there: Answer, *, keys: bool) -> str | None:
+    """The first thing that differs in what two writes answer; None if nothing does."""
+    if isinstance(here, StatementError) or isinstance(there, StatementError):
+        if code_of(here) == code_of(there):
+            return None
+        return f"SQLite answers {code_of(here) or 'a change'}, Postgres {code_of(there) or 'a change'}."
+    if here.affected != there.affected:
+        return f"{here.affected} rows changed on SQLite, {there.affected} on Postgres."
+    if keys and here.affected and here.last_insert_rowid != there.last_insert_rowid:
+        return "Another key is given on Postgres."
+    return difference(here, there, in_order=False)
+
+
+def _text(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"

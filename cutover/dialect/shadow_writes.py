@@ -1,0 +1,138 @@
+"""Writes of applications, a few of them, made once more on both stores in one state, compared, and undone on both.
+
+    hot path: one in so many ─▶ waiting ─▶ both stores level ─▶ made, undone ─▶ verdict
+
+SQLite has one write lock. It is taken only where nobody has it and nobody is about to, for 50 ms at the most; a write
+that found it taken, or the state gone by, is tried again a little later. Arguments are kept as those of reads are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.replay import Found
+from cutover.dialect.replayed_writes import ReplayedWrites
+from cutover.dialect.shadow_reads import LARGEST, Level
+from cutover.dialect.verdicts import Verdicts
+from cutover.errors import CutoverError
+from cutover.logs import get_logger
+from cutover.metrics import Metrics
+from cutover.model.sizes import answer_size
+from cutover.model.statement import Statement
+from cutover.schema.sqltext import COUNTED, StatementKind, inspect
+from cutover.stores.postgres.snapshot import PostgresSnapshot
+from cutover.stores.sqlite.snapshot import SqliteSnapshot
+
+_log = get_logger("shadow_writes")
+
+_WAITING = 64
+_AT_ONCE = 8
+"""Writes in one state."""
+_TRIES = 20
+"""How often a write that found no room is tried, a second or more apart."""
+_PAUSE = 1.0
+_AGAIN = 10.0
+"""Seconds until writes that differed are made once more."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    statement: Statement
+    tries: int = 0
+
+
+class ShadowWrites:
+    """Takes samples from the hot path, makes them on both stores, and remembers what came of each text."""
+
+    def __init__(self, metrics: Metrics, level: Level, sample: float) -> None:
+        """`sample`: share of the writes that is tried, and the first of each text; 0: none at all."""
+        self.sample = sample
+        self.verdicts = Verdicts(metrics.shadow_writes, "write")
+        self._level = level
+        self._waiting: dict[str, _Waiting] = {}
+        self._new = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    def offer(self, statement: Statement) -> None:
+        """A statement that was drawn."""
+        if self.sample <= 0 or len(self._waiting) >= _WAITING or statement.sql in self._waiting:
+            return
+        shape = inspect(statement.sql)
+        if shape.kind is not StatementKind.WRITE or shape.verb not in COUNTED or shape.explain:
+            return
+        if answer_size([(*statement.args, *(value for _, value in statement.named))]) <= LARGEST:
+            self._waiting[statement.sql] = _Waiting(statement)
+            self._new.set()
+
+    @property
+    def open(self) -> bool:
+        """Whether there is something to try: writes that wait, or that differed."""
+        return bool(self._waiting or self.verdicts.differing)
+
+    async def run(self, executor: Callable[[], PostgresExecutor | None]) -> None:
+        """Try what waits. Runs until cancelled."""
+        while True:
+            if not self._waiting:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_AGAIN):
+                        await self._new.wait()
+            self._new.clear()
+            try:
+                await self.replay(executor())
+            except (CutoverError, OSError, TimeoutError) as error:
+                _log.debug("Writes could not be tried", reason=str(error))
+            except Exception:  # noqa: BLE001  # loop must live
+                _log.exception("Trying writes met an error it does not know; it goes on")
+            await asyncio.sleep(_PAUSE)
+
+    async def replay(self, executor: PostgresExecutor | None) -> None:
+        """Try what waits and what differed, each once. Raises `CutoverError` as `ShadowReads.replay` does."""
+        async with self._turn:
+            if executor is None or not self.open:
+                return
+            await executor.rehearsal.ready()
+            left = [one.statement for one in self._waiting.values()]
+            left += [one for sql, one in self.verdicts.differing.items() if sql not in self._waiting]
+            while left:
+                async with self._replaying(executor) as writes:
+                    if writes is None:
+                        return
+                    some, left = left[:_AT_ONCE], left[_AT_ONCE:]
+                    await self._compare(writes, some)
+
+    async def _compare(self, writes: ReplayedWrites, statements: Sequence[Statement]) -> None:
+        try:
+            found = await writes.compared(statements)
+        except CutoverError:
+            raise
+        except Exception:  # noqa: BLE001  # a defect of ours
+            _log.exception("Writes could not be tried")
+            found = [Found("inconclusive", "Its replay met a defect; see the log.")] * len(statements)
+        for statement, one in zip(statements, found, strict=False):
+            self._waiting.pop(statement.sql, None)
+            if one is not None:
+                self.verdicts.note(statement, one)
+        for statement in statements[len(found) :]:
+            self._found_no_room(statement)
+
+    def _found_no_room(self, statement: Statement) -> None:
+        waiting = self._waiting.get(statement.sql)
+        if waiting is None:
+            return
+        waiting.tries += 1
+        if waiting.tries >= _TRIES:
+            del self._waiting[statement.sql]
+            self.verdicts.note(statement, Found("inconclusive", "Others wrote to SQLite each time it was to be tried."))
+
+    @asynccontextmanager
+    async def _replaying(self, executor: PostgresExecutor) -> AsyncIterator[ReplayedWrites | None]:
+        """Both stores in one state; None if SQLite is not primary."""
+        async with self._level() as (pair, primary, shadow):
+            if isinstance(primary, SqliteSnapshot) and isinstance(shadow, PostgresSnapshot):
+                yield ReplayedWrites(executor, pair, primary, await shadow.exported())
+            else:
+                yield None

@@ -1,0 +1,98 @@
+"""One write tried on Postgres in a state that was exported: made by rehearsal, answered, and undone.
+
+Nothing of it stays, and nobody waits for it: locks are waited for 50 ms at most, and held no longer than the statement
+may take. Sequences do not go back with a transaction, so those of the table are made anew within it: what is made
+within a transaction goes with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, abandon, as_statement_error
+from cutover.dialect.failures import translate_failure
+from cutover.dialect.running import Memory, Prepared, prepare, run
+from cutover.model.statement import Statement, StatementResult
+from cutover.model.table import Table
+from cutover.stores.postgres.names import TRIGGERS, literal, target
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+_LOCK_MS = 50
+
+_AS_APPLIER = "SELECT set_config('cutover.applier', generation::text, true) FROM cutover.control"
+"""So that the fence lets it pass, and capture takes no notice."""
+
+_ACTING = """
+SELECT EXISTS (
+    SELECT FROM pg_trigger
+    WHERE tgrelid = $1::text::regclass AND NOT tgisinternal AND tgenabled <> 'D' AND tgname <> ALL($2::text[]))"""
+
+_SEQUENCES = """
+SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND c.oid IN (
+    SELECT objid FROM pg_depend
+    WHERE classid = 'pg_class'::regclass AND refobjid = $1::text::regclass AND deptype IN ('a', 'i')
+    UNION
+    SELECT d.refobjid FROM pg_depend d JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
+    WHERE a.adrelid = $1::text::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n')
+ORDER BY 1"""
+
+
+class NotTried(Exception):
+    """What would be done could not be undone."""
+
+
+async def try_write(
+    connections: Connections, snapshot: str, statement: Statement, seconds: float, last: int | None
+) -> StatementResult | None:
+    """What the write answers; None for one that cutover answers itself.
+
+    `last`: the key after which SQLite gives the next one to the table. Raises `StatementError`, or `NotTried`.
+    """
+    dialect, memory = connections.dialect, Memory()
+    async with connections.lend() as connection:
+        prepared = prepare(dialect, statement, memory)
+        if prepared.translation is None or prepared.translation.table is None:
+            return None
+        try:
+            await connection.execute(
+                f"BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; SET TRANSACTION SNAPSHOT '{snapshot}'; "
+                f"SET LOCAL statement_timeout = {int(seconds * 1000)}; SET LOCAL lock_timeout = {_LOCK_MS}"
+            )
+            await connection.fetch(_AS_APPLIER)
+            table = prepared.translation.table
+            await _spare(connection, table, dialect.catalog.sequences.get(table.name), last)
+            return await _made(connections, connection, prepared, memory)
+        except (*DRIVER_ERRORS, TimeoutError) as error:
+            raise as_statement_error(translate_failure(error, dialect.catalog)) from None
+        finally:
+            await abandon(connection)
+
+
+async def _spare(connection: Connection, table: Table, automatic: str | None, last: int | None) -> None:
+    """Have the table's sequences stand where the switch would set them, in this transaction alone."""
+    if await connection.fetchval(_ACTING, target(table), list(TRIGGERS)):
+        raise NotTried("Its table has triggers of its own on Postgres, and what they do might stay.")
+    for (sequence,) in await connection.fetch(_SEQUENCES, target(table)):
+        try:
+            await connection.execute(f"ALTER SEQUENCE {sequence} RESTART")
+        except asyncpg.InsufficientPrivilegeError:
+            raise NotTried(f"The sequence {sequence} belongs to another role, and would be moved.") from None
+    if automatic is not None and last is not None and last > 0:
+        await connection.execute(f"SELECT setval({literal(automatic)}, {last})")
+
+
+async def _made(
+    connections: Connections, connection: Connection, prepared: Prepared, memory: Memory
+) -> StatementResult:
+    await connection.execute("SAVEPOINT made")
+    try:
+        return await run(connection, prepared, connections.dialect, memory)
+    except REPEATABLE as error:
+        await connection.execute("ROLLBACK TO made")
+        other = await connections.instead(connection, prepared, error)
+        return await run(connection, other, connections.dialect, memory)

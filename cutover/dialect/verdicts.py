@@ -1,0 +1,58 @@
+"""What came of replays of one sort, and those that differ: kept until they match, so that a mended one is found out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client import Counter
+
+from cutover.dialect.replay import Found, Verdict
+from cutover.dialect.tallies import Tallies
+from cutover.logs import get_logger
+from cutover.model.statement import Statement
+from cutover.schema.fingerprint import fingerprint
+
+_log = get_logger("rehearsal")
+
+_KEPT = 1000
+"""Statements that differed whose arguments are kept."""
+
+
+class Verdicts:
+    """Of reads, or of writes."""
+
+    def __init__(self, counter: Counter, sort: str) -> None:
+        """`sort`: what they are called in the log."""
+        self.differing: dict[str, Statement] = {}
+        """By text, the statement with the arguments for which it is to match."""
+        self._counter = counter
+        self._sort = sort
+        self._tallies = Tallies()
+        self._counts: dict[Verdict, int] = {"match": 0, "mismatch": 0, "inconclusive": 0}
+
+    def note(self, statement: Statement, found: Found) -> None:
+        """One replay has come to its end."""
+        tally, kept = self._tallies[statement.sql], self.differing.get(statement.sql)
+        tally.add(found)
+        self._counter.labels(found.verdict).inc()
+        self._counts[found.verdict] += 1
+        if found.verdict == "mismatch":
+            tally.differs = found.reason
+            if kept is None and len(self.differing) < _KEPT:
+                self.differing[statement.sql] = statement
+            _log.warning(f"A {self._sort} is answered differently on Postgres", statement=fingerprint(statement.sql))
+        elif found.verdict == "match" and (kept is None or kept is statement):
+            self.differing.pop(statement.sql, None)
+            tally.differs = None
+
+    def summary(self) -> dict[str, int]:
+        """Replays by what came of them, and how many texts differ as of now."""
+        return {
+            **{str(verdict): count for verdict, count in self._counts.items()},
+            "differing": self._tallies.differing,
+        }
+
+    def of(self, sql: str) -> dict[str, Any] | None:
+        """What came of the replays of one text; None if there was none."""
+        tally = self._tallies.get(sql)
+        return tally.json() if tally is not None else None

@@ -1,0 +1,158 @@
+"""Writes are tried on both stores in one state: what differs is found, and nothing of them stays on either."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import Any
+
+import asyncpg
+import pytest
+
+from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.shadow_writes import ShadowWrites
+from cutover.metrics import Metrics
+from cutover.model.statement import Statement
+from cutover.model.values import SqlValue
+from cutover.stores.postgres.store import PostgresStore
+from tests.flow import compare_world
+
+SCHEMA = """
+CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT UNIQUE, n INTEGER CHECK (n < 1000));
+CREATE TABLE numbered (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT DEFAULT CURRENT_TIMESTAMP, a INTEGER);
+CREATE TABLE pets (name TEXT PRIMARY KEY, owner INTEGER REFERENCES people (id) ON DELETE CASCADE);
+CREATE TABLE bare (a TEXT, b INTEGER);
+INSERT INTO people VALUES (1, 'ann', 1), (7, 'bob', 2), (9, 'cy', 2);
+INSERT INTO numbered (id, a) VALUES (40, 1);
+DELETE FROM numbered;
+INSERT INTO pets VALUES ('rex', 7);
+"""
+
+
+class Tried:
+    """Both stores, and a hand that offers writes and looks at what came of them."""
+
+    def __init__(self, world: compare_world.World, executor: PostgresExecutor, url: str) -> None:
+        self.world, self.executor, self.url = world, executor, url
+        self.writes = ShadowWrites(Metrics("test"), world.mirror.level_copied, 1.0)
+
+    async def came_of(self, sql: str, *args: SqlValue) -> dict[str, Any]:
+        self.writes.offer(Statement(sql, args))
+        await self.writes.replay(self.executor)
+        found = self.writes.verdicts.of(sql)
+        assert found is not None, sql
+        return found
+
+    async def verdict(self, sql: str, *args: SqlValue) -> str:
+        found = await self.came_of(sql, *args)
+        return f"{found['latest']}: {found['reason']}" if found["reason"] else str(found["latest"])
+
+    async def everything(self) -> list[Any]:
+        """Rows, sequences and logs of both stores."""
+        with closing(sqlite3.connect(self.world.sqlite.path)) as db:
+            names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+            here = [sorted(db.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr) for name in names]
+        connection = await asyncpg.connect(self.url)
+        try:
+            tables = await connection.fetch(
+                "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'cutover')"
+            )
+            found = [await connection.fetch(f"SELECT t::text FROM {name} t ORDER BY 1") for (name,) in sorted(tables)]
+            places = await connection.fetch(
+                "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2"
+            )
+        finally:
+            await connection.close()
+        return [*here, *found, places]
+
+
+@pytest.fixture
+async def both(sqlite_path: str, postgres_url: str) -> AsyncIterator[Tried]:
+    def ddl() -> list[str]:
+        with closing(sqlite3.connect(sqlite_path)) as db:
+            return [sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
+
+    store = PostgresStore(postgres_url, pool_size=3)
+    async with compare_world.world(sqlite_path, postgres_url, lambda _: None, schema=SCHEMA) as world:
+        await store.open()
+        executor = PostgresExecutor(store, lambda: world.tables, ddl, Metrics("test"), transaction_timeout=5)
+        try:
+            yield Tried(world, executor, postgres_url)
+        finally:
+            await executor.close()
+            await store.close()
+
+
+async def test_writes_are_compared_and_nothing_stays(both: Tried) -> None:
+    before = await both.everything()
+    for sql, args in (
+        ("INSERT INTO people (name, n) VALUES (?, ?)", ("dan", 3)),
+        ("INSERT INTO people (name, n) VALUES ('dan', 3), ('eve', 4) RETURNING id, name", ()),
+        ("INSERT INTO people VALUES (700, 'far', 3)", ()),
+        ("INSERT INTO numbered (a) VALUES (?) RETURNING id", (5,)),
+        ("INSERT INTO bare SELECT name, n FROM people", ()),
+        ("UPDATE people SET n = n + 1 WHERE n = ? RETURNING id, n", (2,)),
+        ("DELETE FROM people WHERE id = 7", ()),
+        ("INSERT INTO pets VALUES ('tom', 7) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner", ()),
+        ("INSERT OR REPLACE INTO people VALUES (9, 'ann', 5)", ()),
+        ("INSERT INTO people VALUES (1, 'again', 1)", ()),  # both refuse it
+        ("UPDATE people SET n = 1000", ()),
+        ("INSERT INTO pets VALUES ('lost', 8)", ()),
+        ("UPDATE OR ROLLBACK people SET n = 1000", ()),
+        ("DELETE FROM nothing", ()),
+    ):
+        assert await both.verdict(sql, *args) == "match", sql
+    assert await both.everything() == before
+    assert both.writes.verdicts.summary() == {"match": 14, "mismatch": 0, "inconclusive": 0, "differing": 0}
+
+
+async def test_what_is_left_open_is_no_mismatch(both: Tried) -> None:
+    told = await both.verdict("INSERT INTO numbered (a) VALUES (1) RETURNING at, random()")
+    assert told == "inconclusive: What it does may be another thing at each execution."
+    told = await both.verdict("UPDATE OR IGNORE pets SET name = 'x'")
+    assert told == "inconclusive: Not answered on Postgres (SQL_NOT_TRANSLATABLE)."
+
+
+async def test_a_write_that_differs_is_found_and_clears_when_it_is_mended(both: Tried) -> None:
+    sql = "UPDATE people SET n = n + 1 WHERE name < 'c'"
+    connection = await asyncpg.connect(both.url)
+    try:
+        await connection.execute("ALTER TABLE people ADD CONSTRAINT odd CHECK (n <> 3)")
+        assert await both.verdict(sql) == "mismatch: SQLite answers a change, Postgres SQLITE_CONSTRAINT."
+        assert both.writes.verdicts.summary()["differing"] == 1
+        await connection.execute("ALTER TABLE people DROP CONSTRAINT odd")
+    finally:
+        await connection.close()
+    await both.writes.replay(both.executor)
+    assert both.writes.verdicts.summary()["differing"] == 0
+    found = both.writes.verdicts.of(sql)
+    assert found is not None
+    assert (found["latest"], found["differs"], found["mismatch"]) == ("match", None, 1)
+
+
+async def test_nobody_is_kept_waiting(both: Tried) -> None:
+    sql = "UPDATE people SET n = 5"
+    with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=0)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        both.writes.offer(Statement(sql))
+        await both.writes.replay(both.executor)
+        assert both.writes.verdicts.of(sql) is None, "it waits for a better moment"
+        db.execute("COMMIT")
+    async with both.world.sqlite.writer_turn:
+        await both.writes.replay(both.executor)
+        assert both.writes.verdicts.of(sql) is None
+    connection = await asyncpg.connect(both.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL cutover.applier = '1'")
+            await connection.execute("SELECT FROM people WHERE id = 7 FOR UPDATE")
+            assert await both.verdict(sql) == "inconclusive: Not answered on Postgres (SQLITE_BUSY)."
+    finally:
+        await connection.close()
+    endless = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) DELETE FROM people WHERE id IN r"
+    told = await both.verdict(endless)
+    assert told == "inconclusive: Not answered on SQLite within the limits of a replay (SQLITE_INTERRUPT)."
+    with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=0)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        assert db.execute("SELECT sum(n) FROM people").fetchone() == (5,)
