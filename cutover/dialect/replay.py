@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cutover import clock
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.sameness import changing, difference, may_change, ordered
+from cutover.dialect.sameness import changing, difference, may_change, ordered, typed
+from cutover.dialect.ties import breaking_ties, differ_in_ties
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.schema.sqltext import inspect
@@ -69,11 +70,13 @@ class Replay:
         differs = difference(here, there, in_order=ordered(statement.sql))
         if differs is None:
             return Found("match", None, *taken)
-        excuse = await self._excuse(statement, here)
+        excuse = await self._excuse(statement, here, there)
         return Found("inconclusive", excuse, *taken) if excuse else Found("mismatch", differs, *taken)
 
-    async def _excuse(self, statement: Statement, here: StatementResult) -> str | None:
+    async def _excuse(self, statement: Statement, here: StatementResult, there: StatementResult) -> str | None:
         """Why the answers may differ all the same."""
+        if await self._in_ties(statement, here, there):
+            return "Rows that are equal to its ORDER BY come in another order, which it leaves open."
         backwards = await answered(self._primary.ask(statement, _SECONDS, _MOST, backwards=True))
         in_order = ordered(statement.sql)
         if not isinstance(backwards, StatementResult) or difference(here, backwards, in_order=in_order) is not None:
@@ -83,6 +86,19 @@ class Replay:
         if names & set(re.findall(r"[\w$]+", statement.sql.lower())):
             return "It reads a view whose rows may be others at each execution."
         return await excuse_of_shadow(self._pair)
+
+    async def _in_ties(self, statement: Statement, here: StatementResult, there: StatementResult) -> bool:
+        """Whether nothing differs but rows that ORDER BY leaves in ties."""
+        if [column.name for column in here.columns] != [column.name for column in there.columns]:
+            return False
+        answers = [here, there]
+        for direction in ("ASC", "DESC"):
+            sql = breaking_ties(statement.sql, direction)
+            broken = await answered(self._primary.ask(replace(statement, sql=sql), _SECONDS, _MOST)) if sql else None
+            if not isinstance(broken, StatementResult):
+                return False
+            answers.append(broken)
+        return differ_in_ties(*(list(map(typed, answer.rows)) for answer in answers))
 
 
 async def excuse_of_shadow(pair: Pair) -> str | None:

@@ -41,7 +41,7 @@ def ordered(sql: str) -> bool:
 
 def only_order(one: StatementResult, other: StatementResult) -> bool:
     """Whether the rows are the same in another order."""
-    return Counter(map(_typed, one.rows)) == Counter(map(_typed, other.rows))
+    return Counter(map(typed, one.rows)) == Counter(map(typed, other.rows))
 
 
 def difference(sqlite: StatementResult, postgres: StatementResult, *, in_order: bool) -> str | None:
@@ -52,7 +52,7 @@ def difference(sqlite: StatementResult, postgres: StatementResult, *, in_order: 
     if len(sqlite.rows) != len(postgres.rows):
         return f"{len(sqlite.rows)} rows on SQLite, {len(postgres.rows)} on Postgres."
     if only_order(sqlite, postgres):
-        same = not in_order or list(map(_typed, sqlite.rows)) == list(map(_typed, postgres.rows))
+        same = not in_order or list(map(typed, sqlite.rows)) == list(map(typed, postgres.rows))
         return None if same else "The same rows in another order."
     if in_order:
         return _where(sqlite.rows, postgres.rows, names)
@@ -73,18 +73,19 @@ def _where(rows: Sequence[Row], theirs: Sequence[Row], names: Sequence[str]) -> 
 
 def _alone(rows: Sequence[Row], others: Sequence[Row]) -> list[Row]:
     """Rows without a counterpart, in one order."""
-    left = Counter(map(_typed, others))
+    left = Counter(map(typed, others))
     alone = []
     for row in rows:
-        typed = _typed(row)
-        if left[typed]:
-            left[typed] -= 1
+        held = typed(row)
+        if left[held]:
+            left[held] -= 1
         else:
             alone.append(row)
     return sorted(alone, key=repr)
 
 
-def _typed(row: Row) -> tuple[tuple[str, SqlValue], ...]:
+def typed(row: Row) -> tuple[tuple[str, SqlValue], ...]:
+    """What of a row is compared."""
     return tuple(map(_same, row))
 
 
