@@ -10,7 +10,8 @@ from cutover.dialect.replay import Found, Verdict
 from cutover.dialect.tallies import Tallies
 from cutover.logs import get_logger
 from cutover.model.statement import Statement
-from cutover.schema.fingerprint import fingerprint
+from cutover.schema.fingerprint import fingerprint, fold
+from cutover.schema.sqltext import LONG
 
 _log = get_logger("rehearsal")
 
@@ -32,7 +33,8 @@ class Verdicts:
 
     def note(self, statement: Statement, found: Found) -> None:
         """One replay has come to its end."""
-        tally, kept = self._tallies[statement.sql], self.differing.get(statement.sql)
+        shape = _shape(statement.sql)
+        tally, kept = self._tallies[shape], self.differing.get(statement.sql)
         tally.add(found)
         self._counter.labels(found.verdict).inc()
         self._counts[found.verdict] += 1
@@ -43,7 +45,8 @@ class Verdicts:
             _log.warning(f"A {self._sort} is answered differently on Postgres", statement=fingerprint(statement.sql))
         elif found.verdict == "match" and (kept is None or kept is statement):
             self.differing.pop(statement.sql, None)
-            tally.differs = None
+            if tally.differs is not None and not any(_shape(sql) == shape for sql in self.differing):
+                tally.differs = None
 
     def summary(self) -> dict[str, int]:
         """Replays by what came of them, and how many texts differ as of now."""
@@ -53,6 +56,14 @@ class Verdicts:
         }
 
     def of(self, sql: str) -> dict[str, Any] | None:
-        """What came of the replays of one text; None if there was none."""
-        tally = self._tallies.get(sql)
+        """What came of the replays of a text, and of those that differ from it in literals alone; None: of none."""
+        return self.of_shape(_shape(sql))
+
+    def of_shape(self, shape: str) -> dict[str, Any] | None:
+        """As `of`, by what `schema.fingerprint.fold` calls such texts."""
+        tally = self._tallies.get(shape)
         return tally.json() if tally is not None else None
+
+
+def _shape(sql: str) -> str:
+    return fold(sql, LONG)[0]

@@ -102,7 +102,7 @@ def _statements(facts: GateFacts) -> tuple[bool, str]:
         detail += f", {facts.statements_partly:,} not with every combination of arguments"
     if facts.statements_beyond:
         detail += f"; {counted(facts.statements_beyond, 'execution')} of further statements not rehearsed"
-    return not facts.statements_failing and not facts.statements_unseen, detail
+    return not (facts.statements_failing or facts.statements_unseen or facts.statements_partly), detail
 
 
 def _shadow_reads(facts: GateFacts) -> tuple[bool, str]:

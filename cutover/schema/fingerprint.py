@@ -12,6 +12,8 @@ from collections.abc import Callable
 LONGEST = 2048
 """Characters of a text that are looked at; what is beyond them makes no other shape."""
 
+_DIGITS = 19
+"""Of integers that may be too large to be one."""
 _GAP = r"[\t\n\f\r\ufeff]|--[^\n]*|/\*.*?(?:\*/|\Z)"
 _WORD = r"A-Za-z0-9_$\x80-\U0010ffff"
 # The tokens of `sqltokens` that concern a shape. Words and single blanks are none: they would take most of the time.
@@ -50,9 +52,42 @@ def fingerprint(sql: str, known: Callable[[str], bool] = nothing_known) -> str:
                 return "?"
         return found[0]
 
-    made = _PIECE.sub(shorter, sql[:LONGEST])
-    made = _ROWS.sub(r"\1, ...", _LIST.sub("?, ...", _TIGHT.sub(_tight, made)))
-    return made.strip("; ") + (" ..." if len(sql) > LONGEST else "")
+    return _listed(_PIECE.sub(shorter, sql[:LONGEST])) + (" ..." if len(sql) > LONGEST else "")
+
+
+def fold(sql: str, longest: int) -> tuple[str, str]:
+    """(a name of all texts that differ in literals alone, a letter for the class of each literal and parameter).
+
+    Not for logs: what stands in double quotes is taken for a name. Classes that follow each other are told once, so
+    that the length of a list makes no difference. `longest`: characters that are looked at.
+    """
+    classes: list[str] = []
+
+    def shorter(found: re.Match[str]) -> str:
+        match found.lastgroup:
+            case "blank":
+                return " "
+            case "value":
+                one = _class(found[0])
+                if not classes or one != classes[-1]:
+                    classes.append(one)
+                return "?"
+        return found[0]
+
+    return _listed(_PIECE.sub(shorter, sql[:longest])), "".join(classes)
+
+
+def _class(value: str) -> str:
+    first = value[0]
+    if first in "?'":
+        return first
+    if "'" in value:
+        return "x"
+    return "i" if value.isdigit() and len(value) < _DIGITS else "h" if value[:2].lower() == "0x" else "r"
+
+
+def _listed(made: str) -> str:
+    return _ROWS.sub(r"\1, ...", _LIST.sub("?, ...", _TIGHT.sub(_tight, made))).strip("; ")
 
 
 def _tight(found: re.Match[str]) -> str:

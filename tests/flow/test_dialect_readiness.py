@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 
+from cutover.dialect import readiness
 from cutover.dialect.readiness import StatementRegistry
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.errors import StoreUnavailable
@@ -142,7 +143,7 @@ async def test_nothing_is_changed_and_no_lock_is_left(both: World) -> None:
 
 async def test_counts_and_the_limit() -> None:
     registry = StatementRegistry(Metrics("test"), limit=2)
-    for sql in ("SELECT 1", "SELECT 1", "SELECT 2", "SELECT 3"):
+    for sql in ("SELECT 1", "SELECT 1", "SELECT -1", "SELECT +1"):
         registry.seen(Statement(sql))
     assert [row["count"] for row in registry.rows()] == [2, 1]
     assert registry.summary()["beyond_limit"] == 1
@@ -152,10 +153,51 @@ async def test_counts_and_the_limit() -> None:
 
 def test_combinations_that_are_not_rehearsed_are_told() -> None:
     registry = StatementRegistry(Metrics("test"))
-    for args in product((1, "x", b"x", 1.5), repeat=4):
-        registry.seen(Statement("SELECT ?, ?, ?, ?", args))
+    for args in product((1, "x", b"x", 1.5), repeat=6):
+        registry.seen(Statement("SELECT ?, ?, ?, ?, ?, ?", args))
     (row,) = registry.rows()
-    assert (row["count"], row["unrehearsed"], registry.summary()["partly"]) == (256, 192, 1)
+    assert (row["count"], row["unrehearsed"], registry.summary()["partly"]) == (4096, 3072, 1)
+
+
+async def test_texts_that_differ_in_literals_are_one_statement(both: World) -> None:
+    texts = [f"SELECT id FROM users WHERE n = {number} AND handle <> 'x{number}'" for number in range(300)]
+    registry = await rehearsed(both, *texts, "SELECT id FROM users WHERE n = 'a' AND handle <> 'x'")
+    (row,) = registry.rows()
+    assert (row["status"], row["count"], row["texts"]) == ("ready", 301, 66), "each of the first, then by classes"
+    assert row["sql"] in texts
+
+
+async def test_a_statement_is_as_ready_as_its_worst_text(both: World) -> None:
+    good, bad = "SELECT printf('%d', n) FROM users", "SELECT printf('%y', n) FROM users"
+    registry = await rehearsed(both, good, bad)
+    (row,) = registry.rows()
+    assert (row["sql"], row["status"]) == (bad, "refused")
+    registry = await rehearsed(both, *(f"SELECT printf('{number} %d', n) FROM users" for number in range(70)))
+    registry._executor = lambda: both.executor
+    assert await registry.rehearse()
+    assert registry.summary()["ready"] == 1
+    registry.seen(Statement(bad))  # one of many: looked at for itself all the same
+    assert await registry.rehearse()
+    (row,) = registry.rows()
+    assert (row["sql"], row["status"]) == (bad, "refused")
+
+
+async def test_a_schema_change_has_all_rehearsed_again(both: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "_LOOK", 0.02)
+    registry = StatementRegistry(Metrics("test"))
+    registry.seen(Statement("SELECT id FROM users"))
+    task = asyncio.create_task(registry.run(lambda: both.executor))
+    try:
+        async with asyncio.timeout(10):
+            while not registry.summary()["ready"]:
+                await asyncio.sleep(0.01)
+            left = tuple(table for table in both.tables if table.name != "users")
+            both.executor.dialect._tables = lambda: left
+            while not registry.summary()["failing"]:  # nobody sends it, or asks for it
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def test_a_schema_change_leaves_nothing_ready(both: World) -> None:

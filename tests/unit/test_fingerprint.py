@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutover.schema.fingerprint import LONGEST, fingerprint
+from cutover.schema.fingerprint import LONGEST, fingerprint, fold
 from cutover.schema.sqltokens import tokens
 
 SHAPES = [
@@ -56,3 +56,17 @@ def test_no_literal_of_any_text_is_in_its_shape(pieces: list[str]) -> None:
     shape = fingerprint(sql, lambda _: True)
     assert sum(char == "7" for char in shape) == names.count("7") + len(re.findall(r"[@#:]7", shape))
     assert ("?" in shape) >= bool(literals)
+
+
+@pytest.mark.parametrize(
+    ("sql", "shape", "classes"),
+    [
+        ("SELECT a FROM t WHERE b = 'x' AND c = ?", "SELECT a FROM t WHERE b = ? AND c = ?", "'?"),
+        ("SELECT a FROM t WHERE b = 12 AND c = 1.5e3", "SELECT a FROM t WHERE b = ? AND c = ?", "ir"),
+        ("SELECT x'00' = 0x1F, 9223372036854775808", "SELECT ? = ?, ...", "xhr"),
+        ('SELECT "b" FROM t WHERE a IN (1, 2,3)', 'SELECT "b" FROM t WHERE a IN (?, ...)', "i"),
+        ("INSERT INTO t VALUES (1, 'a'), (2, 'b')", "INSERT INTO t VALUES (?, ...), ...", "i'i'"),
+    ],
+)
+def test_texts_that_differ_in_literals_fold(sql: str, shape: str, classes: str) -> None:
+    assert fold(sql, LONGEST) == (shape, classes)
