@@ -182,6 +182,7 @@ class Metrics:
         self.compare_full_seconds = gauge("cutover_compare_full_seconds", "Duration of the last full verification")
 
         self.shadow_reads = counter("cutover_shadow_reads", "Reads replayed on the shadow", "result")
+        self.shadow_read_seconds = histogram("cutover_shadow_read_seconds", "How long replayed reads took", "store")
         self.shadow_writes = counter("cutover_shadow_writes", "Writes tried on both stores and undone", "result")
         self.statements = gauge("cutover_statements", "Distinct statements seen, by readiness", "status")
 

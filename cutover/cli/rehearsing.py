@@ -117,13 +117,14 @@ def _show_seen(found: Json) -> None:
         (
             "differs" if _differs(row) else row["status"],
             number(row["count"]),
+            _ratio(row),
             row["sql"],
             _differs(row) or row.get("reason") or row.get("translation") or "",
         )
         for row in found["rows"]
     ]
     if lines:
-        console().print(grid(("status", "seen", "statement", "on Postgres"), lines, numbers=(1,)))
+        console().print(grid(("status", "seen", "time", "statement", "on Postgres"), lines, numbers=(1, 2)))
     seen, ready, failing = (number(found[name]) for name in ("statements", "ready", "failing"))
     console().print(f"{seen} distinct statements seen, {ready} ready, {failing} failing.")
     if found.get("unseen"):
@@ -136,6 +137,12 @@ def _show_seen(found: Json) -> None:
         if one := found.get(name):
             told = ", ".join(f"{number(one[verdict])} {verdict}" for verdict in ("match", "mismatch", "inconclusive"))
             console().print(f"{what} on both stores: {told}; {number(one['differing'])} statements differ.")
+
+
+def _ratio(row: Json) -> str:
+    """How long it takes on Postgres, as a multiple of SQLite's time."""
+    ratio = (row.get("shadow_reads") or {}).get("ratio")
+    return f"{ratio:g}x" if ratio else ""
 
 
 def _differs(row: Json) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cutover import clock
 from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_statement_error
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
@@ -13,7 +14,7 @@ from cutover.dialect.translator import Translation
 from cutover.dialect.trial import try_write
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, StoreUnavailable
-from cutover.model.statement import Statement, StatementResult
+from cutover.model.statement import Statement, Timed
 from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect
 
@@ -72,7 +73,7 @@ class Rehearsal:
                 return Rehearsed("failing", text, reason)
         return Rehearsed("ready", text)
 
-    async def read(self, snapshot: str, statement: Statement, seconds: float) -> StatementResult | None:
+    async def read(self, snapshot: str, statement: Statement, seconds: float) -> Timed | None:
         """What a read answers in the state that was exported under this name; None for what cutover answers itself.
 
         Raises `StatementError`.
@@ -88,15 +89,14 @@ class Rehearsal:
                     f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'; "
                     f"SET LOCAL statement_timeout = {int(seconds * 1000)}"
                 )
-                return await run(connection, prepared, dialect, memory)
+                began = clock.monotonic()
+                return Timed(await run(connection, prepared, dialect, memory), clock.monotonic() - began)
             except (*DRIVER_ERRORS, TimeoutError) as error:
                 raise as_statement_error(translate_failure(error, dialect.catalog)) from None
             finally:
                 await abandon(connection)
 
-    async def write(
-        self, snapshot: str, statement: Statement, seconds: float, last: int | None
-    ) -> StatementResult | None:
+    async def write(self, snapshot: str, statement: Statement, seconds: float, last: int | None) -> Timed | None:
         """What a write answers in the state that was exported under this name; it is undone. See `trial.try_write`."""
         return await try_write(self._connections, snapshot, statement, seconds, last)
 

@@ -7,12 +7,11 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cutover import clock
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.sameness import changing, difference, may_change, ordered, typed
 from cutover.dialect.ties import breaking_ties, differ_in_ties
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import Statement, StatementResult
+from cutover.model.statement import Statement, StatementResult, Timed
 from cutover.schema.sqltext import inspect
 from cutover.stores.pair import Pair
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
@@ -52,13 +51,10 @@ class Replay:
         """The verdict; None for what cutover answers itself on both sides. Raises `StoreUnavailable`."""
         if may_change(statement) or inspect(statement.sql).explain:
             return Found("inconclusive", "Its answer may be another at each execution, so it is only prepared.")
-        began = clock.monotonic()
-        here = await answered(self._primary.ask(statement, _SECONDS, _MOST))
-        between = clock.monotonic()
+        here, here_took = await answered(self._primary.ask(statement, _SECONDS, _MOST))
         if isinstance(here, StatementError) and here.code in NO_VERDICT:
             return Found("inconclusive", f"Not answered on SQLite within the limits of a replay ({here.code}).")
-        there = await answered(self._executor.rehearsal.read(self._exported, statement, _SECONDS))
-        taken = between - began, clock.monotonic() - between
+        there, there_took = await answered(self._executor.rehearsal.read(self._exported, statement, _SECONDS))
         if here is None or there is None:
             return None
         if isinstance(there, StatementError) and there.code in NOT_THERE:
@@ -69,15 +65,19 @@ class Replay:
             return Found("match") if same else Found("mismatch", reason)
         differs = difference(here, there, in_order=ordered(statement.sql))
         if differs is None:
-            return Found("match", None, *taken)
+            return Found("match", None, here_took, there_took)
         excuse = await self._excuse(statement, here, there)
-        return Found("inconclusive", excuse, *taken) if excuse else Found("mismatch", differs, *taken)
+        return (
+            Found("inconclusive", excuse, here_took, there_took)
+            if excuse
+            else Found("mismatch", differs, here_took, there_took)
+        )
 
     async def _excuse(self, statement: Statement, here: StatementResult, there: StatementResult) -> str | None:
         """Why the answers may differ all the same."""
         if await self._in_ties(statement, here, there):
             return "Rows that are equal to its ORDER BY come in another order, which it leaves open."
-        backwards = await answered(self._primary.ask(statement, _SECONDS, _MOST, backwards=True))
+        backwards, _ = await answered(self._primary.ask(statement, _SECONDS, _MOST, backwards=True))
         in_order = ordered(statement.sql)
         if not isinstance(backwards, StatementResult) or difference(here, backwards, in_order=in_order) is not None:
             return "The statement leaves the rows or their order open: SQLite may answer it in more than one way."
@@ -94,7 +94,9 @@ class Replay:
         answers = [here, there]
         for direction in ("ASC", "DESC"):
             sql = breaking_ties(statement.sql, direction)
-            broken = await answered(self._primary.ask(replace(statement, sql=sql), _SECONDS, _MOST)) if sql else None
+            if sql is None:
+                return False
+            broken, _ = await answered(self._primary.ask(replace(statement, sql=sql), _SECONDS, _MOST))
             if not isinstance(broken, StatementResult):
                 return False
             answers.append(broken)
@@ -108,14 +110,15 @@ async def excuse_of_shadow(pair: Pair) -> str | None:
     return None
 
 
-async def answered(asked: Awaitable[StatementResult | None]) -> StatementResult | StatementError | None:
-    """The answer, also where it is an error. Raises what is none of the statement's."""
+async def answered(asked: Awaitable[Timed | None]) -> tuple[StatementResult | StatementError | None, float]:
+    """(the answer, also where it is an error, the seconds that it took). Raises what is none of the statement's."""
     try:
-        return await asked
+        timed = await asked
     except StatementError as error:
-        return error.alone()
+        return error.alone(), 0.0
     except Fenced as error:
-        return StatementError(error.message, "SQLITE_BUSY")
+        return StatementError(error.message, "SQLITE_BUSY"), 0.0
+    return (timed.result, timed.seconds) if timed is not None else (None, 0.0)
 
 
 def code_of(answer: StatementResult | StatementError) -> str:

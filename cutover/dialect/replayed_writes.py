@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cutover import clock
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import NO_VERDICT, NOT_THERE, Found, answered, code_of, excuse_of_shadow
 from cutover.dialect.sameness import changing, difference, may_change
@@ -83,25 +82,28 @@ class ReplayedWrites:
         return int(found) if found is not None else None
 
     async def _verdict(self, statement: Statement, tried: Tried, table: Table, last: int | None) -> Found | None:
-        here, began = tried.answer, clock.monotonic()
+        here = tried.answer
         if isinstance(here, StatementError) and here.code in NO_VERDICT:
             return Found("inconclusive", f"Not answered on SQLite within the limits of a replay ({here.code}).")
         if last is not None and last >= _LAST_KEY:
             return Found("inconclusive", "The table has the highest key there is: SQLite gives keys at random.")
         try:
-            there = await answered(self._executor.rehearsal.write(self._exported, statement, _SECONDS, last))
+            there, took = await answered(self._executor.rehearsal.write(self._exported, statement, _SECONDS, last))
         except NotTried as reason:
             return Found("inconclusive", str(reason))
-        taken = tried.seconds, clock.monotonic() - began
         if there is None:
             return None
         if isinstance(there, StatementError) and there.code in NOT_THERE:
             return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
         differs = _difference(here, there, keys=_gives_keys(statement, table))
         if differs is None:
-            return Found("match", None, *taken)
+            return Found("match", None, tried.seconds, took)
         excuse = await self._excuse(statement, tried, table)
-        return Found("inconclusive", excuse, *taken) if excuse else Found("mismatch", differs, *taken)
+        return (
+            Found("inconclusive", excuse, tried.seconds, took)
+            if excuse
+            else Found("mismatch", differs, tried.seconds, took)
+        )
 
     async def _excuse(self, statement: Statement, tried: Tried, table: Table) -> str | None:
         """Why the answers may differ all the same."""

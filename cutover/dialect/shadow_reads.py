@@ -55,7 +55,7 @@ class ShadowReads:
         self.sample = sample
         self._level = level
         self._waiting: dict[str, Statement] = {}
-        self.verdicts = Verdicts(metrics.shadow_reads, "read")
+        self.verdicts = Verdicts(metrics.shadow_reads, "read", metrics.shadow_read_seconds)
         self._new = asyncio.Event()
         self._turn = asyncio.Lock()
 

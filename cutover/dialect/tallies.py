@@ -43,6 +43,7 @@ class Tally:
             "differs": self.differs,
             "sqlite_seconds": round(self.sqlite_seconds, 6),
             "postgres_seconds": round(self.postgres_seconds, 6),
+            "ratio": round(self.postgres_seconds / self.sqlite_seconds, 2) if self.sqlite_seconds else None,
         }
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from cutover import clock
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, abandon, as_statement_error
 from cutover.dialect.failures import translate_failure
 from cutover.dialect.running import Memory, Prepared, prepare, run
-from cutover.model.statement import Statement, StatementResult
+from cutover.model.statement import Statement, StatementResult, Timed
 from cutover.model.table import Table
 from cutover.stores.postgres.names import TRIGGERS, literal, target
 
@@ -48,7 +49,7 @@ class NotTried(Exception):
 
 async def try_write(
     connections: Connections, snapshot: str, statement: Statement, seconds: float, last: int | None
-) -> StatementResult | None:
+) -> Timed | None:
     """What the write answers; None for one that cutover answers itself.
 
     `last`: the key after which SQLite gives the next one to the table. Raises `StatementError`, or `NotTried`.
@@ -66,7 +67,8 @@ async def try_write(
             await connection.fetch(_AS_APPLIER)
             table = prepared.translation.table
             await _spare(connection, table, dialect.catalog.sequences.get(table.name), last)
-            return await _made(connections, connection, prepared, memory)
+            began = clock.monotonic()
+            return Timed(await _made(connections, connection, prepared, memory), clock.monotonic() - began)
         except (*DRIVER_ERRORS, TimeoutError) as error:
             raise as_statement_error(translate_failure(error, dialect.catalog)) from None
         finally:

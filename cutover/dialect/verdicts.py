@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from cutover.dialect.replay import Found, Verdict
 from cutover.dialect.tallies import Tallies
@@ -22,8 +22,9 @@ _KEPT = 1000
 class Verdicts:
     """Of reads, or of writes."""
 
-    def __init__(self, counter: Counter, sort: str) -> None:
-        """`sort`: what they are called in the log."""
+    def __init__(self, counter: Counter, sort: str, seconds: Histogram | None = None) -> None:
+        """`sort`: what they are called in the log. `seconds`: of those that both stores answered, by store."""
+        self._seconds = seconds
         self.differing: dict[str, Statement] = {}
         """By text, the statement with the arguments for which it is to match."""
         self._counter = counter
@@ -37,6 +38,9 @@ class Verdicts:
         tally, kept = self._tallies[shape], self.differing.get(statement.sql)
         tally.add(found)
         self._counter.labels(found.verdict).inc()
+        if self._seconds is not None and found.sqlite_seconds:
+            self._seconds.labels("sqlite").observe(found.sqlite_seconds)
+            self._seconds.labels("postgres").observe(found.postgres_seconds)
         self._counts[found.verdict] += 1
         if found.verdict == "mismatch":
             tally.differs = found.reason

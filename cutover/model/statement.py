@@ -41,6 +41,14 @@ class StatementResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Timed:
+    """A result, and the seconds that the store took for it."""
+
+    result: StatementResult
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """What a statement is, without running it."""
 

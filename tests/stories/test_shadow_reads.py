@@ -49,6 +49,7 @@ async def test_a_read_that_differs_blocks_the_promotion_until_it_is_mended(servi
     assert await service.rows("SELECT random() AS r")
     found = await reads(service)
     assert (found[START]["latest"], found[START]["match"]) == ("match", 1)
+    assert found[START]["ratio"] > 0
     assert (found["SELECT random() AS r"]["latest"], found[START]["differs"]) == ("inconclusive", None)
     assert await gate(service) == (True, "1 match, 0 mismatch, 1 inconclusive; none differs now")
     await written(service)

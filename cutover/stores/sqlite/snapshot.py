@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
+from cutover import clock
 from cutover.model.sizes import next_fetch, size_of
-from cutover.model.statement import Statement, StatementResult
+from cutover.model.statement import Statement, Timed
 from cutover.model.table import ForeignKey, Table, Tables
 from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.sqlite_schema import quoted
@@ -160,17 +161,18 @@ class SqliteSnapshot:
 
         return await self._run(work, "answering a query")
 
-    async def ask(self, statement: Statement, seconds: float, most: int, *, backwards: bool = False) -> StatementResult:
+    async def ask(self, statement: Statement, seconds: float, most: int, *, backwards: bool = False) -> Timed:
         """What an application's read answers here. Raises `StatementError`, also for one beyond a limit.
 
         `backwards`: scans that no ORDER BY holds go the other way.
         """
 
-        def work(connection: sqlite3.Connection) -> StatementResult:
+        def work(connection: sqlite3.Connection) -> Timed:
             connection.execute(f"PRAGMA reverse_unordered_selects = {int(backwards)}")
             try:
                 with Limit(seconds, most).on(connection):
-                    return run_statement(connection, statement)
+                    began = clock.monotonic()
+                    return Timed(run_statement(connection, statement), clock.monotonic() - began)
             finally:
                 connection.execute("PRAGMA reverse_unordered_selects = OFF")
 
