@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from cutover.dialect import functions, json_functions, numbers
+from cutover.dialect import functions, json_functions, merging, numbers
 from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
@@ -109,7 +109,8 @@ class Aggregates:
             raise Refused(f"{name}() over columns of an outer query")
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
-        if name in _IN_ROW_ORDER and not (order or distinct or in_window):
+        by_row = name in _IN_ROW_ORDER or (name in ("min", "max") and typed and _differs(typed[0]))
+        if by_row and not (order or distinct or in_window):
             ordering = self.expressions.queries.ordering.unasked.in_window(scope, [])
         if name in _RANKS or name in _SHARES:
             return _Call(call(name), {**_RANKS, **_SHARES}[name], not_null=True)
@@ -163,11 +164,7 @@ class Aggregates:
                 made.json = "mixed" if subject.json else ""
                 return made
             case _ if distinct:
-                if subject.kind is Kind.TEXT and collation(subject) != "BINARY":
-                    raise Refused("group_concat(DISTINCT ...) with a collation")
-                node = text(subject).node
-                node = exp.Order(this=node, expressions=order) if order else node
-                return _Call(call("array_agg", node), Kind.TEXT, _joined)
+                return _joined_once(subject, order)
             case _:
                 separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
                 wrap = _nothing_is_null if in_window else _same
@@ -193,7 +190,14 @@ class Aggregates:
             return _Call(call(f"cutover.{name}_of", *given), subject.kind, _plain[subject.kind])
         if subject.kind is Kind.TEXT and not bytewise(subject):
             node = collate_c(node)
+        if _differs(subject):
+            return _Call(build(f"cutover.first_{name}", node), subject.kind)  # of 1 and 1.0 the first that is read
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
+
+
+def _differs(subject: Typed) -> bool:
+    """Whether there may be an integer and a real that are equal."""
+    return subject.kind is Kind.NUM and not merging.is_canonical(subject)
 
 
 def _offset(name: str, typed: Typed) -> exp.Expr:
@@ -217,6 +221,17 @@ def _is_of_outer_query(arguments: list[exp.Expr], scope: Scope) -> bool:
     ]
     local = any(scope.columns(column.name, column.table) or column.name.lower() in scope.aliases for column in columns)
     return bool(columns) and not local
+
+
+def _joined_once(subject: Typed, order: list[exp.Expr]) -> _Call:
+    """group_concat(DISTINCT ...): its values are told apart by their texts."""
+    if subject.kind is Kind.TEXT and collation(subject) != "BINARY":
+        raise Refused("group_concat(DISTINCT ...) with a collation")
+    if subject.kind is Kind.DYNAMIC or _differs(subject):
+        raise Refused("group_concat(DISTINCT ...) of values of several types")
+    node = text(subject).node
+    node = exp.Order(this=node, expressions=order) if order else node
+    return _Call(call("array_agg", node), Kind.TEXT, _joined)
 
 
 def _joined(node: exp.Expr) -> exp.Expr:

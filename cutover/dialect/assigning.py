@@ -108,7 +108,9 @@ class Assigning:
             return self.context.use(typed.slot, "TEXT", no_number)
         if isinstance(typed.constant, str) and number_of(typed.constant) is not None:
             return self._kept_text(typed, column)
-        return typed.node
+        if typed.is_constant or (typed.column is not None and typed.affinity in NUMERIC_AFFINITIES):
+            return typed.node
+        return helper("text_strict", typed.node)
 
     def left_out(self, column: Column) -> None:
         """A column that INSERT gives no value. Raises `Refused` if its default is a literal that it cannot hold."""

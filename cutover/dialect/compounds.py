@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import numbers
+from cutover.dialect import merging, numbers
 from cutover.dialect.comparing import value
 from cutover.dialect.ordering import inner, ordered, position
 from cutover.dialect.reading import Reading
@@ -47,6 +47,56 @@ def _keeps_all(operation: exp.SetOperation) -> bool:
     return isinstance(operation, exp.Union) and not operation.args.get("distinct", True)
 
 
+def _across(arms: list[Query]) -> list[list[Typed]]:
+    """The values of each column."""
+    return [[typed for _, typed in column] for column in zip(*(arm.columns for arm in arms), strict=True)]
+
+
+def unified(values: list[Typed]) -> tuple[Typed, list[exp.Expr]]:
+    """One column of a compound, and the values of each arm in its kind."""
+    kind, nodes = numbers.unify(values)
+    first = values[0]
+    telling = next((value for value in values if value.collation), first)
+    plus = telling.explicit or telling.plus or (telling.affinity is not None and first.affinity is None)
+    not_null = all(value.not_null for value in values)
+    return Typed(first.node, kind, first.affinity, telling.collation, plus=plus, not_null=not_null), nodes
+
+
+def _in_one_kind(arms: list[Query]) -> list[tuple[str | None, Typed]]:
+    """The columns of a compound. The arms give their values in the kinds of those."""
+    columns: list[tuple[str | None, Typed]] = []
+    projections: list[list[exp.Expr]] = [[] for _ in arms]
+    for (name, _), values in zip(arms[0].columns, _across(arms), strict=True):
+        typed, nodes = unified(values)
+        columns.append((name, typed))
+        for projected, node in zip(projections, nodes, strict=True):
+            projected.append(cast(node, SQL_TYPE[typed.kind]) if typed.kind in (Kind.INT, Kind.NULL) else node)
+    for arm, projected in zip(arms, projections, strict=True):
+        arm.node.set("expressions", projected)
+    return columns
+
+
+def _chained(node: exp.SetOperation, arms: list[Query]) -> exp.Expr:
+    """The arms with the operations between them, from left to right as SQLite reads."""
+    result: exp.Expr = arms[0].node
+    for operation, arm in zip(operations(node), arms[1:], strict=True):
+        distinct = operation.args.get("distinct", True)
+        if isinstance(operation, exp.Intersect) and isinstance(result, exp.SetOperation):
+            result = exp.Subquery(this=result)  # to Postgres INTERSECT binds more tightly
+        result = type(operation)(this=result, expression=arm.node, distinct=distinct)
+    return result
+
+
+def _reading_of_arm(node: exp.SetOperation, scope: Scope, written: list[exp.Expr], at: int) -> Reading:
+    """How SQLite reads the rows of an arm. Raises `Refused` where that is not known."""
+    arms: tuple[Reading, ...] = ()
+    if scope.reading is not None:
+        arms = scope.reading.arms if node.args.get("order") is None else scope.reading.merged
+    if len(arms) != len(written) or arms[at].scans is None or (node.args.get("order") and not arms[at].sorts):
+        raise Refused(f"{type(node).__name__.upper()} of rows that are equal without being the same")
+    return arms[at]
+
+
 class Compounds:
     """Rewrites VALUES and compounds of one statement."""
 
@@ -72,45 +122,51 @@ class Compounds:
     def compound(self, node: exp.SetOperation, scope: Scope) -> Query:
         """Arms brought to one kind a column."""
         written = [leftmost(node), *(one.expression for one in operations(node))]
+        all_rows = all(map(_keeps_all, operations(node)))
         readings: tuple[Reading | None, ...] = (None,) * len(written)
-        if scope.reading is not None and node.args.get("order") is None and all(map(_keeps_all, operations(node))):
+        if scope.reading is not None and node.args.get("order") is None and all_rows:
             readings = scope.reading.arms if len(scope.reading.arms) == len(written) else readings
         arms = [self._arm(one, scope, reading) for one, reading in zip(written, readings, strict=True)]
         if len({len(arm.columns) for arm in arms}) != 1:
             raise Refused("A compound SELECT with arms of different widths")
-        columns: list[tuple[str | None, Typed]] = []
-        projections: list[list[exp.Expr]] = [[] for _ in arms]
-        all_rows = all(map(_keeps_all, operations(node)))
-        for index, (name, first) in enumerate(arms[0].columns):
-            values = [arm.columns[index][1] for arm in arms]
-            kind, nodes = numbers.unify(values)
-            for projected, converted in zip(projections, nodes, strict=True):
-                projected.append(cast(converted, SQL_TYPE[kind]) if kind in (Kind.INT, Kind.NULL) else converted)
-            not_null = all(value.not_null for value in values)
-            collated = next((value.collation for value in values if value.collation), None)
-            if kind in (Kind.TEXT, Kind.DYNAMIC) and (collated or "BINARY").upper() != "BINARY" and not all_rows:
-                raise Refused(f"UNION, INTERSECT or EXCEPT with collation {collated}")
-            columns.append((name, Typed(first.node, kind, first.affinity, collated, not_null=not_null)))
-        for arm, projected in zip(arms, projections, strict=True):
-            arm.node.set("expressions", projected)
-        result: exp.Expr = arms[0].node
-        for operation, arm in zip(operations(node), arms[1:], strict=True):
-            distinct = operation.args.get("distinct", True)
-            # SQLite reads from left to right; to Postgres INTERSECT binds more tightly.
-            if isinstance(operation, exp.Intersect) and isinstance(result, exp.SetOperation):
-                result = exp.Subquery(this=result)
-            result = type(operation)(this=result, expression=arm.node, distinct=distinct)
-        query = self.queries.made(result, columns)
+        query = self._merged(node, scope, written, arms) if not all_rows else None
+        if query is None:
+            columns = _in_one_kind(arms)
+            query = self.queries.made(_chained(node, arms), columns)
         query.mixed = any(
-            typed.kind is Kind.DYNAMIC and typed.affinity in ("TEXT", *NUMERIC_AFFINITIES) for _, typed in columns
+            typed.affinity in ("TEXT", *NUMERIC_AFFINITIES)
+            and (typed.kind is Kind.DYNAMIC or (typed.kind is Kind.NUM and merging.differ(values, typed)))
+            for values, (_, typed) in zip(_across(arms), query.columns, strict=True)
         )
         if node.args.get("order") is None and scope.reading is not None and not all_rows:
-            self._sorted(node, len(columns))
+            self._sorted(node, len(query.columns))
         if node.args.get("order") is None:
-            self.queries.ordering.limit(node, result)
+            self.queries.ordering.limit(node, query.node)
             return query
         places = [self._place(inner(term), written, arms) for term in node.args["order"].expressions]
         return self.ordered(node, query, places)
+
+    def _merged(self, node: exp.SetOperation, scope: Scope, written: list[exp.Expr], arms: list[Query]) -> Query | None:
+        """The compound, if rows of it may be equal without being the same: then it matters which of them stays."""
+        wholes = [unified(values)[0] for values in _across(arms)]
+        told = [merging.differ(values, whole) for values, whole in zip(_across(arms), wholes, strict=True)]
+        if not any(told):
+            return None
+        if scope.recursive:  # Postgres keeps the first that it meets, as SQLite does
+            if any(whole.kind is not Kind.NUM for whole, one in zip(wholes, told, strict=True) if one):
+                raise Refused("A recursive UNION of values that are equal without being the same")
+            return None
+        for at, arm in enumerate(arms):
+            if not arm.one_row and any(
+                merging.differ_within(one, whole) for (_, one), whole in zip(arm.columns, wholes, strict=True)
+            ):
+                arms[at] = self._arm(written[at], scope, _reading_of_arm(node, scope, written, at))
+        columns = _in_one_kind(arms)
+        way = merging.Merging([typed for _, typed in columns], sorts=node.args.get("order") is not None)
+        result = way.arm(0, arms[0].node)
+        for number, (operation, arm) in enumerate(zip(operations(node), arms[1:], strict=True), 1):
+            result = way.combined(operation, number, result, way.arm(number, arm.node))
+        return self.queries.made(way.result(result), way.named(columns))
 
     def _sorted(self, node: exp.SetOperation, width: int) -> None:
         """SQLite sorts to find rows that are equal, and so they come out."""

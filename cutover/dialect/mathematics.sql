@@ -183,3 +183,13 @@ CREATE OR REPLACE AGGREGATE cutover.sum_of(x numeric) (
 CREATE OR REPLACE FUNCTION cutover.offset_of(x bigint, lowest integer) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x >= lowest THEN least(x, 2147483647)::integer
     ELSE cutover.misfit('an offset of lag, lead or nth_value below its lowest is not possible on PostgreSQL', x::text)::integer END;
+
+-- min() and max() of numbers of which an integer and a real may be equal: the first stays.
+CREATE OR REPLACE FUNCTION cutover.first_lesser(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN b < a THEN b ELSE a END;
+
+CREATE OR REPLACE FUNCTION cutover.first_greater(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN b > a THEN b ELSE a END;
+
+CREATE OR REPLACE AGGREGATE cutover.first_min(x numeric) (SFUNC = cutover.first_lesser, STYPE = numeric, PARALLEL = SAFE);
+CREATE OR REPLACE AGGREGATE cutover.first_max(x numeric) (SFUNC = cutover.first_greater, STYPE = numeric, PARALLEL = SAFE);

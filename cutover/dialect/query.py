@@ -18,7 +18,8 @@ class Query:
     columns: list[tuple[str | None, Typed]]
     one_row: bool = False
     mixed: bool = False
-    """A compound with values of several classes and an affinity, which SQLite may apply to them all."""
+    """A compound with values of several types and an affinity, which SQLite applies to them all where it stores them:
+    not where it is all that a query reads."""
 
     def aliases(self) -> list[str]:
         """Unique names of the columns on Postgres."""
@@ -40,6 +41,7 @@ class Query:
                 typed.not_null,
                 typed.column if typed.kind not in (Kind.BOOL, Kind.JSON) else None,
                 json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries
+                real=self.mixed and typed.kind is Kind.NUM and typed.affinity == "REAL",
             )
             for (name, typed), alias in zip(self.columns, self.aliases(), strict=True)
         ]

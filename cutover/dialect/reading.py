@@ -53,6 +53,9 @@ class Reading:
     arms: tuple[Reading, ...] = ()
     """Of the SELECTs of a compound."""
 
+    merged: tuple[Reading, ...] = ()
+    """Of the SELECTs of a compound with ORDER BY, each of which is sorted."""
+
     def within(self) -> Reading:
         """How a query is read that is all that stands in FROM: by itself, or as if it were not there."""
         return self if self.inside is None else self.inside
@@ -86,6 +89,8 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
         sort, step, query = _SORT.fullmatch(detail), _STEP.fullmatch(detail), _QUERY.fullmatch(detail)
         if detail == "COMPOUND QUERY":
             return Reading((), frozenset(), arms=tuple(_level(db, below, arm) for arm, _ in below.get(number, ())))
+        if detail.startswith("MERGE ("):
+            return Reading(None, frozenset(), merged=_merged(db, below, number))
         if _BESIDE.match(detail):
             continue
         if sort is not None:
@@ -101,6 +106,12 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
     only = queries.get(scans[0].name) if len(scans) == 1 else None
     inside = _level(db, below, only) if only is not None else None
     return Reading(tuple(scans) if known else None, frozenset(sorts), inside)
+
+
+def _merged(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> tuple[Reading, ...]:
+    """Two sorted arms become one; the left of them may be made of two, too."""
+    left, right = (_level(db, below, arm) for arm, _ in below[parent])
+    return (*(left.merged or (left,)), right)
 
 
 def _index(db: sqlite3.Connection, name: str) -> tuple[IndexTerm, ...] | None:

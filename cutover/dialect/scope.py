@@ -38,6 +38,8 @@ class SourceColumn:
     """Found by a qualified name only, and not in `*`."""
     json: str = ""
     """See `Typed.json`."""
+    real: bool = False
+    """What is an integer there is read as a real."""
 
     @property
     def hidden(self) -> bool:
@@ -84,12 +86,16 @@ class Source:
         return None
 
     def typed(self, column: SourceColumn) -> Typed:
-        """A reference to `column`."""
+        """A reference to `column`. What stands in FROM always has a collation, whatever it was computed from."""
+        if column.real:
+            whole = exp.Column(this=identifier(column.target), table=identifier(self.alias))
+            return Typed(cast(whole, SQL_TYPE[Kind.REAL]), Kind.REAL, affinity="REAL")  # SQLite reads it as a real
         return Typed(
             exp.Column(this=identifier(column.target), table=identifier(self.alias)),
             column.kind,
             affinity=column.affinity,
-            collation=column.collation,
+            collation=column.collation or ("BINARY" if self.table is None else None),
+            plus=self.table is None and column.affinity is None,
             not_null=column.not_null and not self.nullable,
             column=column.column,
             json=column.json,
@@ -136,6 +142,10 @@ class Scope:
     """How SQLite reads the sources, where the order of the rows is the answer's."""
     within: Reading | None = None
     """The same for the query that is all there is in FROM, if its order becomes that of the rows."""
+    alone: bool = False
+    """There is but one thing in FROM."""
+    recursive: bool = False
+    """The query is the recursion of a CTE, which Postgres takes in one form alone."""
     grouping: Grouping | None = None
     """Set while an expression outside of aggregate functions is rewritten."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from cutover.dialect import comparing, json_functions
 from cutover.dialect.expressions import first_of
 from cutover.dialect.scope import Scope, Source, SourceColumn, table_source
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.typed import Refused, identifier, paren
+from cutover.dialect.typed import Kind, Refused, identifier, paren
 from cutover.dialect.whole import compared
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Sources:
             return target, Source(alias, [_copied(column) for column in columns])
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
-            return self.derived(self.queries.view(view, scope.within), alias)
+            return self.derived(self.queries.view(view, scope.within), alias, alone=scope.alone)
         table = self.queries.context.catalog.table(name)
         target = exp.Table(
             this=identifier(table.target),
@@ -63,10 +64,14 @@ class Sources:
         ]
         return target, Source(alias, columns, counted="id")
 
-    def derived(self, query: Query, alias: str) -> tuple[exp.Expr, Source]:
-        """A query in FROM, its columns named from outside."""
-        if query.mixed:
-            raise Refused("A compound SELECT in FROM whose arms have texts and numbers in one column")
+    def derived(self, query: Query, alias: str, *, alone: bool = False) -> tuple[exp.Expr, Source]:
+        """A query in FROM, its columns named from outside; `alone`: nothing else stands there."""
+        if query.mixed and not (
+            alone and all(typed.kind is not Kind.DYNAMIC or typed.affinity != "REAL" for _, typed in query.columns)
+        ):
+            raise Refused(
+                "A compound SELECT beside others in FROM whose arms have values of several types in one column"
+            )
         names = [identifier(name) for name in query.aliases()]
         node = exp.Subquery(this=query.node, alias=exp.TableAlias(this=identifier(alias), columns=names))
         unnamed = any(name is None for name, _ in query.columns)
@@ -77,6 +82,7 @@ class Sources:
         clause = node.args.get("from_")
         if clause is None:
             return None, []
+        scope.alone = not (node.args.get("joins") or clause.this.args.get("joins"))
         target, joins = self._joined(clause.this, scope)
         return exp.From(this=target), joins + [self._join(join, scope) for join in node.args.get("joins") or []]
 
@@ -119,7 +125,8 @@ class Sources:
             made = self.derived(self.queries.compounds.values(node, Scope(scope.parent, ctes=scope.ctes)), alias)
         elif isinstance(node, exp.Subquery):
             # A subquery in FROM does not see its neighbours.
-            made = self.derived(self.queries.query(node.this, Scope(_outer(scope), reading=scope.within)), alias)
+            query = self.queries.query(node.this, Scope(_outer(scope), reading=scope.within))
+            made = self.derived(query, alias, alone=scope.alone)
         else:
             raise Refused(f"{type(node).__name__} in FROM")
         if not node.alias:
@@ -173,4 +180,4 @@ def _outer(scope: Scope) -> Scope:
 
 
 def _copied(column: SourceColumn) -> SourceColumn:
-    return SourceColumn(column.name, column.target, column.kind, column.affinity, column.collation, column.not_null)
+    return replace(column, column=None, merged=False, json="")

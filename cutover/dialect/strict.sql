@@ -22,6 +22,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.aff(x)::double precision
     ELSE cutover.misfit('a text in a column of reals cannot be stored on PostgreSQL', x::text) END;
 
+-- SQLite makes a number of a text that is spelled as one where the column's affinity is numeric.
+CREATE OR REPLACE FUNCTION cutover.text_strict(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.aff(x) IS NULL THEN x
+    ELSE cutover.misfit('a number in a column of text cannot be stored on PostgreSQL', x)::text END;
+
 CREATE OR REPLACE FUNCTION cutover.bool_strict(x numeric) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x IN (0, 1) THEN x = 1
     ELSE cutover.misfit('a number other than 0 and 1 cannot be stored in a boolean column', x::text) = 0 END;

@@ -40,6 +40,7 @@ class Withs:
                 raise Refused("ORDER BY in a recursive query")
             if any(_names(arm, name) for arm in [leftmost(body), *(one.expression for one in operations(body)[:-1])]):
                 raise Refused("A recursive query with several recursive parts")
+            inner.recursive = True
             bounds, body = body, body.copy()
             body.set("limit", None)
             body.set("offset", None)
@@ -49,6 +50,8 @@ class Withs:
         if not refers and scope.within is not None and _reads_only(cte.parent_select, name):
             inner.reading = scope.within
         query = self.queries.query(body, inner)
+        if query.mixed and not _reads_only(cte.parent_select, name):
+            raise Refused("A compound SELECT in WITH whose arms have values of several types in one column")
         query.columns = renamed(query.columns, names)
         query.named()
         scope.ctes[name.lower()] = query.source_columns()
@@ -77,11 +80,14 @@ def renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[t
 
 
 def _reads_only(node: exp.Expr | None, name: str) -> bool:
-    """Whether a CTE is what a SELECT reads, and read nowhere else."""
-    if not isinstance(node, exp.Select) or not isinstance(node.args["from_"].this, exp.Table):
+    """Whether a CTE is all that a SELECT reads, and read nowhere else."""
+    clause = node.args.get("from_") if isinstance(node, exp.Select) else None
+    if node is None or clause is None or not isinstance(clause.this, exp.Table):
+        return False
+    if node.args.get("joins") or clause.this.args.get("joins"):
         return False
     named = [table for table in node.find_all(exp.Table) if table.name.lower() == name.lower()]
-    return len(named) == 1 and named[0] is node.args["from_"].this
+    return len(named) == 1 and named[0] is clause.this
 
 
 def _loosened(column: SourceColumn) -> SourceColumn:

@@ -211,7 +211,7 @@ class Writes:
         query = self.queries.query(body, Scope(Scope(ctes=scope.ctes), reading=self.context.reading)).named()
         if len(query.columns) != len(columns):
             raise Refused(f"INSERT of {len(query.columns)} values for {len(columns)} columns")
-        derived, source = self.queries.sources.derived(query, "selected")
+        derived, source = self.queries.sources.derived(query, "selected", alone=True)
         plain = query.source_columns()
         values = [
             self._value(source.typed(one), table, column, listed=False)

@@ -1,0 +1,96 @@
+"""Values that are equal without being the same, 1 and 1.0 or texts under a collation: the same of them stays."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE whole (a INTEGER);
+CREATE TABLE part (b REAL);
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, share NUMERIC);
+CREATE TABLE days (day DATETIME, note TEXT);
+"""
+
+DATA = (
+    "INSERT INTO whole VALUES (1), (2), (3)",
+    "INSERT INTO part VALUES (1), (2.5), (3)",
+    "INSERT INTO names VALUES (1, 'a', 1), (2, 'B', 2.5), (3, 'A', 3), (4, 'b', NULL)",
+    "INSERT INTO days VALUES ('2024-05-05', '12')",
+)
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+COMPOUNDS = [
+    "SELECT a FROM whole UNION SELECT b FROM part",
+    "SELECT b FROM part UNION SELECT a FROM whole",
+    "SELECT b FROM part UNION SELECT a FROM whole ORDER BY 1 DESC",
+    "SELECT a FROM whole INTERSECT SELECT b FROM part",
+    "SELECT b FROM part INTERSECT SELECT a FROM whole ORDER BY 1",
+    "SELECT b FROM part EXCEPT SELECT a FROM whole",
+    "SELECT share FROM names UNION SELECT b FROM part",
+    "SELECT a FROM whole UNION ALL SELECT b FROM part UNION SELECT a FROM whole",
+    "SELECT 1 UNION SELECT 1.0 UNION ALL SELECT 1",
+    "SELECT 1 AS n UNION SELECT 1.0 LIMIT 1",
+    "SELECT name FROM names UNION SELECT name FROM names",
+    "SELECT name FROM names UNION SELECT 'A' ORDER BY 1",
+    "SELECT name, id > 2 FROM names UNION SELECT 'x', 0 ORDER BY name DESC, 2",
+    "SELECT name FROM names INTERSECT SELECT 'A'",
+    "SELECT name FROM names EXCEPT SELECT 'a'",
+    "SELECT 'a' UNION SELECT name FROM names ORDER BY 1",
+    "SELECT 'a' COLLATE NOCASE UNION SELECT 'A'",
+    "SELECT note FROM days UNION SELECT name FROM names",
+    "SELECT name FROM names WHERE id IN (SELECT a FROM whole UNION SELECT b FROM part)",
+]
+
+STORED = [
+    "SELECT x FROM (SELECT b AS x FROM part UNION ALL SELECT a FROM whole)",
+    "SELECT x FROM (SELECT a AS x FROM whole UNION ALL SELECT b FROM part)",
+    "WITH c AS (SELECT b AS x FROM part UNION ALL SELECT a FROM whole) SELECT x FROM c",
+    "SELECT x, count(*) FROM (SELECT b AS x FROM part UNION ALL SELECT a FROM whole) GROUP BY x",
+    "SELECT max(x), min(x) FROM (SELECT a AS x FROM whole UNION ALL SELECT b FROM part)",
+    "SELECT max(CASE WHEN id > 2 THEN share * 1.0 ELSE 3 END) FROM names",
+    "SELECT x FROM (SELECT a AS x FROM whole UNION ALL SELECT name FROM names)",
+]
+
+COLLATED = [
+    "SELECT x FROM (SELECT 'a' COLLATE NOCASE AS x) WHERE x = 'A'",
+    "SELECT x, id FROM (SELECT name || '' AS x FROM names) JOIN names ON x = name",
+    "SELECT id FROM (SELECT name || '' AS x FROM names) JOIN names ON name = x",
+    "SELECT x FROM (SELECT 'a' COLLATE NOCASE AS x UNION ALL SELECT 'B') ORDER BY x",
+]
+
+
+async def test_the_same_of_equal_values_stays(both: World) -> None:
+    for sql in COMPOUNDS + STORED + COLLATED:
+        await both.same(sql)
+
+
+async def test_which_of_several_stays_is_refused_where_it_is_not_known(both: World) -> None:
+    with pytest.raises(StatementError, match="group_concat"):
+        await both.on_postgres(
+            "SELECT group_concat(DISTINCT x) FROM (SELECT a AS x FROM whole UNION ALL SELECT b FROM part)"
+        )
+    with pytest.raises(StatementError, match="values of several types"):
+        await both.on_postgres(
+            "WITH c AS (SELECT a AS x FROM whole UNION ALL SELECT b FROM part) SELECT c.x FROM c JOIN c AS d USING (x)"
+        )
+
+
+async def test_a_computed_text_that_would_become_a_number_is_an_error(both: World) -> None:
+    await both.same("INSERT INTO days (day) VALUES (date('2024-05-05', '+1 day'))")
+    for value in ("'20' || '24'", "strftime('%Y', '2024-05-05')"):
+        with pytest.raises(StatementError, match="a number in a column of text"):
+            await both.on_postgres(f"INSERT INTO days (day) VALUES ({value})")
+    with pytest.raises(StatementError, match="a number in a column of text"):
+        await both.on_postgres("UPDATE days SET day = note")
+    await both.same("SELECT * FROM days ORDER BY day")
