@@ -76,6 +76,18 @@ class Connections:
                 self._writers -= 1
                 self._written.set()
 
+    def enter(self) -> bool:
+        """As `place` of a first attempt, if nobody has the turn; to be ended by `leave`."""
+        if self._turn.locked():
+            return False
+        self._writers += 1
+        return True
+
+    def leave(self) -> None:
+        """The work that entered has ended."""
+        self._writers -= 1
+        self._written.set()
+
     async def take_turn(self) -> None:
         """Become the one interactive transaction that writes; self-contained work that began before ends first, so that
         what it did is seen."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from asyncpg.exceptions import OutdatedSchemaCacheError
 
+from cutover.model.statement import BatchOutcome
+
 if TYPE_CHECKING:
     from cutover.dialect.running import Connection
 
@@ -22,6 +24,9 @@ STALE = (asyncpg.InvalidCachedStatementError, OutdatedSchemaCacheError)
 
 Answer = tuple[list[asyncpg.Record], bytes, bool]
 """Rows, what the server says of them at the end, and whether that was all."""
+
+Outcomes = list[BatchOutcome]
+LongWay = Callable[[], asyncio.Future[Outcomes]]
 
 
 def message(connection: Connection, sql: str, arguments: Sequence[Any]) -> Coroutine[Any, Any, Answer] | None:
@@ -56,23 +61,38 @@ async def ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tup
     return rows, status.decode()
 
 
-class Driven(asyncio.Future[Any]):
+class Driven(asyncio.Future[Outcomes]):
     """The result of a coroutine that begins at once, and goes on in callbacks of what it waits for: no task.
 
     It must not ask for its task, nor for `asyncio.timeout`, which does. `end` is called once, when it has come to its
-    end in any way, with its result or its error; what it returns is this future's result.
+    end in any way, with its result or its error; what it returns is this future's result. If that can be called, it
+    makes the future that this one goes on as.
     """
 
-    def __init__(self, work: Coroutine[Any, Any, Any], end: Callable[[Any, BaseException | None], Any]) -> None:
+    def __init__(
+        self,
+        work: Coroutine[Any, Any, Answer],
+        end: Callable[[Answer | None, BaseException | None], Outcomes | LongWay],
+        *,
+        patient: bool,
+    ) -> None:
+        """`patient`: cancelled, it still lets the coroutine come to its end first."""
         super().__init__(loop=asyncio.get_running_loop())
         self._work = work
         self._end = end
+        self._patient = patient
+        self._unwanted = False
         self._awaited: Any = None
         self._go_on(None)
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401  # asyncio's signature
-        """Have the coroutine cancelled at what it waits for; then this is cancelled."""
-        return not self.done() and bool(self._awaited.cancel(msg))
+        """Have the coroutine cancelled at what it waits for; this is cancelled when that has come to its end."""
+        if self.done():
+            return False
+        if self._patient:
+            self._unwanted = True
+            return True
+        return bool(self._awaited.cancel(msg))
 
     def _go_on(self, _: object) -> None:
         try:
@@ -86,7 +106,7 @@ class Driven(asyncio.Future[Any]):
             self._awaited = awaited
             awaited.add_done_callback(self._go_on)
 
-    def _finish(self, result: object, error: BaseException | None) -> None:
+    def _finish(self, result: Answer | None, error: BaseException | None) -> None:
         try:
             found = self._end(result, error)
         except asyncio.CancelledError:
@@ -94,4 +114,18 @@ class Driven(asyncio.Future[Any]):
         except Exception as failure:  # noqa: BLE001  # told to whoever waits
             self.set_exception(failure)
         else:
-            self.set_result(found)
+            if self._unwanted:
+                super().cancel()
+            elif callable(found):
+                self._patient, self._awaited = False, found()
+                self._awaited.add_done_callback(self._follow)
+            else:
+                self.set_result(found)
+
+    def _follow(self, ended: asyncio.Future[Outcomes]) -> None:
+        if ended.cancelled():
+            super().cancel()
+        elif (failure := ended.exception()) is not None:
+            self.set_exception(failure)
+        else:
+            self.set_result(ended.result())

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cutover import clock
+from cutover.dialect.at_once import begin_read, begin_write
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
 from cutover.dialect.pieces import PostgresPieces
 from cutover.dialect.plans import plan_of
-from cutover.dialect.reads import begin_read
 from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
@@ -98,7 +98,15 @@ class PostgresExecutor:
 
     def submit(self, batches: Sequence[Sequence[Step]]) -> asyncio.Future[list[BatchOutcome]]:
         """Self-contained batches that may write, one transaction after the other."""
-        return asyncio.ensure_future(self._in_order(batches))
+
+        def long_way() -> asyncio.Future[list[BatchOutcome]]:
+            return asyncio.ensure_future(self._in_order(batches))
+
+        begun = None
+        if len(batches) == 1 and len(batches[0]) == 1 and batches[0][0].condition is None:
+            took = self._metrics.write_commit_seconds.observe
+            begun = begin_write(self._connections, batches[0][0].statement, long_way, took)
+        return begun or long_way()
 
     async def _in_order(self, batches: Sequence[Sequence[Step]]) -> list[BatchOutcome]:
         outcomes: list[BatchOutcome] = []

@@ -106,15 +106,23 @@ async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memo
     """Run on `connection`. Raises what the driver raises."""
     if prepared.answered is not None or prepared.translation is None:
         return prepared.answered or StatementResult()
-    translation = prepared.translation
+    if not prepared.parts:
+        return finished(await _once(connection, prepared, prepared.translation), prepared, dialect, memory)
     result = StatementResult()
-    for part in prepared.parts or (prepared,):
+    for part in prepared.parts:
         assert part.translation is not None
         one = await _once(connection, part, part.translation)
         result.rows += one.rows
         result.affected += one.affected
         if one.last_insert_rowid is not None:
             result.last_insert_rowid = one.last_insert_rowid
+    return finished(result, prepared, dialect, memory)
+
+
+def finished(result: StatementResult, prepared: Prepared, dialect: Dialect, memory: Memory) -> StatementResult:
+    """With its columns and size, and remembered if it wrote. Raises `StatementError` for a read that is too large."""
+    translation = prepared.translation
+    assert translation is not None
     result.columns = dialect.columns(prepared.checked, translation)
     if translation.writes:
         memory.note(result)
@@ -129,8 +137,14 @@ async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memo
 async def _once(connection: Connection, prepared: Prepared, translation: Translation) -> StatementResult:
     if translation.before is not None:
         await connection.execute(translation.before.sql, *prepared.before)
-    command = translation.command
-    records, status = await ask(connection, command.sql, prepared.arguments)
+    records, status = await ask(connection, translation.command.sql, prepared.arguments)
+    return result_of(records, status, prepared, translation)
+
+
+def result_of(
+    records: Sequence[asyncpg.Record], status: str, prepared: Prepared, translation: Translation
+) -> StatementResult:
+    """What the server's answer says, in SQLite's values."""
     if translation.width == 0 and not translation.key_returned:
         number = status.rpartition(" ")[2]
         return StatementResult(affected=int(number) if number.isdigit() else 0)
@@ -140,16 +154,6 @@ async def _once(connection: Connection, prepared: Prepared, translation: Transla
         result.last_insert_rowid = next((key for key in reversed(keys) if key is not None), None)
     if prepared.want_rows and translation.width:
         result.rows = rows_of(records, translation)
-    return result
-
-
-def found_of(records: Sequence[asyncpg.Record], prepared: Prepared, dialect: Dialect) -> StatementResult:
-    """The result of a read. Raises `StatementError` if it is too large."""
-    assert prepared.translation is not None
-    rows = rows_of(records, prepared.translation) if prepared.want_rows else []
-    result = StatementResult(dialect.columns(prepared.checked, prepared.translation), rows, size=answer_size(rows))
-    if result.size > dialect.max_response_bytes:
-        raise too_large(dialect.max_response_bytes)
     return result
 
 
