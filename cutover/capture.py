@@ -19,6 +19,9 @@ _log = get_logger("capture")
 
 _AFTER_UNKNOWN = 5.0
 """Seconds until the next look after a defect of ours, which may show itself again each time."""
+_REST = 0.1
+_LONGEST_REST = 2.0
+"""Seconds without a change that are waited for, and for how long at most."""
 
 
 class CaptureWatch:
@@ -46,6 +49,14 @@ class CaptureWatch:
         self._known: dict[str, str] = {}
         self._checked = self._mended = 0.0
         self._poked = asyncio.Event()
+        self._told: tuple[float, float] | None = None
+        """When the front door changed the schema since the last look: the first time, and the last."""
+
+    def told(self) -> None:
+        """The front door changed the schema, maybe as one of many changes: look as soon as they come to a rest."""
+        now = clock.monotonic()
+        self._told = (self._told[0] if self._told else now, now)
+        self._poked.set()
 
     def poke(self) -> None:
         """Somebody met a schema that is not the one that was mapped: look at once, and map anew."""
@@ -56,6 +67,7 @@ class CaptureWatch:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), self._interval)
+            await self._rest()
             stores = self._stores()
             if stores is None:
                 self._seen = None
@@ -72,9 +84,19 @@ class CaptureWatch:
                 self._seen = None
                 await asyncio.sleep(_AFTER_UNKNOWN)
 
+    async def _rest(self) -> None:
+        """Carrying a change over takes as long as many changes take, and keeps them waiting."""
+        while self._told is not None:
+            first, last = self._told
+            left = min(last + _REST, first + _LONGEST_REST) - clock.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)
+
     async def _look(self, source: Store, target: Store) -> None:
         poked = self._poked.is_set()
         self._poked.clear()
+        self._told = None
         seen = await self._fingerprints(source, target)
         if not poked and self._seen not in (None, seen):
             # Postgres prints definitions as they are now, of objects as they were: it may have been in between.
@@ -110,6 +132,6 @@ class CaptureWatch:
                 if getattr(error, "retry", True):  # what was to be carried over still is, whatever changes until then
                     self._poked.set()
                 raise
-            self._seen = None
-            self._known.clear()
+            # What was seen stays that of before: whatever changed after the schema was read shows, at the price of one
+            # more look at what was mended here.
         self._mended = clock.monotonic()

@@ -14,7 +14,6 @@ from cutover.dialect.typed import Refused
 from cutover.errors import Fenced
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
-from cutover.schema.mapping import map_tables
 from cutover.schema.postgres_schema import read_postgres_schema
 from cutover.stores.postgres import capture
 from cutover.stores.postgres.link import Link
@@ -56,11 +55,12 @@ async def change_schema(
     changed = {table.name for table in change.created} | {after.name for _, after in change.altered}
     if plan.statements:
         target = await read_postgres_schema(link.raw, settings.postgres.schema_)
-    tables = map_tables(change.after, target, settings).tables
-    for statement in missing_foreign_keys(change, tables, target):
-        await connection.execute(statement)
-    if plan.statements:
-        tables = await dialect.mapped(connection, change.ddl)
+    tables = dialect.mapped(change.after, target)
+    keys = list(missing_foreign_keys(change, tables, target))
+    if keys:
+        for statement in keys:
+            await connection.execute(statement)
+        tables = dialect.mapped(change.after, await read_postgres_schema(link.raw, settings.postgres.schema_))
     if not changed <= {table.name for table in tables}:
         raise Refused(f"The schema of {', '.join(sorted(changed))}")
     await _capture(link, [table for table in tables if table.name in changed])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ class Connections:
 
     def __init__(self, store: PostgresStore, dialect: Dialect) -> None:
         self.dialect = dialect
+        self.on_schema_change: Callable[[], None] = lambda: None
+        """Told when a statement of an application changed the schema, and that is committed."""
         self._store = store
         self._lending = Lending(store, _ACQUIRE)
         self._serializable: tuple[object, bool] | None = None

@@ -14,7 +14,7 @@ from cutover.model.table import Table, Tables
 from cutover.schema.ddl import Ddl
 from cutover.schema.mapping import map_tables
 from cutover.schema.matching import pick
-from cutover.schema.objects_wanted import Objects, SchemaObject, changes_between, memory, read_objects, texts
+from cutover.schema.objects_wanted import Objects, SchemaObject, changes_between, keep, memory, read_objects, texts
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
 from cutover.schema.sqltext import inspect
@@ -70,7 +70,10 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise explained(error, db, sql) from None
         now = read_objects(db)
-        return Change(before, read_sqlite_schema(db), now, changes_between(was, now), _query(sql))
+        made = Change(before, read_sqlite_schema(db), now, changes_between(was, now), _query(sql))
+        if not made.query:  # which may have given rows
+            keep(db, made.ddl)
+        return made
     finally:
         db.close()
 

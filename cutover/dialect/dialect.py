@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,14 +19,16 @@ from cutover.model.table import Tables
 from cutover.model.values import SqlValue
 from cutover.schema.mapping import map_tables
 from cutover.schema.objects_wanted import changed_by, memory, missing, objects_of, texts
-from cutover.schema.postgres_schema import read_postgres_schema
+from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.schema.recorded import essence
-from cutover.schema.sqlite_schema import read_sqlite_schema
+from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
 from cutover.schema.sqltext import StatementKind, inspect, refusal
 from cutover.settings import Settings
 from cutover.stores.postgres.wanted import wanted
 
-_SEQUENCE = "SELECT pg_get_serial_sequence(format('%I.%I', $1::text, $2::text), $3)"
+_SEQUENCES = """
+SELECT pg_get_serial_sequence(format('%I.%I', schema, name), key)
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked(schema, name, key, at) ORDER BY at"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Dialect:
         self.max_response_bytes = sys.maxsize
         self.generation = 0
         """Counts the schemas that were loaded."""
+        self._began: int | None = None
+        """The generation that a transaction changed, where this is its own."""
         self.catalog = Catalog({})
         self._translator = Translator(self.catalog)
         self._copy: SchemaCopy | None = None
@@ -76,12 +80,12 @@ class Dialect:
         given = tables = self._tables()
         ddl = tuple(self._ddl())
         await install_helpers(connection)
-        changes = await wanted(connection) if self.settings is not None else []
-        if changes:
+        if self.settings is not None and (changes := await wanted(connection)):
             objects = objects_of(ddl)
             if missing(objects, changes):
                 ddl = texts(changed_by(objects, changes))
-                tables = await self.mapped(connection, ddl)
+                target = await read_postgres_schema(cast("Any", connection), self.settings.postgres.schema_)
+                tables = self.mapped(_schema_of(ddl), target)
         self.load(tables, ddl, await _sequences(connection, tables))
         self._known = given
 
@@ -89,15 +93,10 @@ class Dialect:
         """The schema changed: it is read again before the next statement."""
         self._known = None
 
-    async def mapped(self, connection: AnyConnection, ddl: Sequence[str]) -> Tables:
+    def mapped(self, source: SqliteSchema, target: PostgresSchema) -> Tables:
         """The mapping of a schema that the service has not mapped yet; what it has keeps what it learned of formats."""
         assert self.settings is not None
-        target = await read_postgres_schema(cast("Any", connection), self.settings.postgres.schema_)
-        db = memory(ddl)
-        try:
-            found = map_tables(read_sqlite_schema(db), target, self.settings).tables
-        finally:
-            db.close()
+        found = map_tables(source, target, self.settings).tables
         known = {table.name: table for table in self._tables()}
         return tuple(
             known[table.name] if table.name in known and essence(known[table.name]) == essence(table) else table
@@ -110,9 +109,20 @@ class Dialect:
         own.max_response_bytes = self.max_response_bytes
         own.load(tables, ddl, await _sequences(connection, tables))
         own.generation = self.generation + 1
+        own._began = self.generation if self._began is None else self._began
         return own
 
-    def load(self, tables: Tables, ddl: Sequence[str], sequences: dict[str, str | None]) -> None:
+    def adopt(self, own: Dialect) -> None:
+        """A transaction that changed the schema has committed: what held for it holds for all, unless others changed
+        the schema since it began to; then it is read again."""
+        if self.is_current and own._began == self.generation:
+            given = self._known
+            self.load(own.tables, own.ddl, own.catalog.sequences)
+            self._known = given
+        else:
+            self.forget()
+
+    def load(self, tables: Tables, ddl: Sequence[str], sequences: Mapping[str, str | None]) -> None:
         """Take over a schema that was read."""
         self._checked.clear()
         if self._copy is not None:
@@ -186,11 +196,20 @@ class Dialect:
         return [ResultColumn(f"column{at + 1}", declared[at]) for at in range(translation.width)]
 
 
+def _schema_of(ddl: Sequence[str]) -> SqliteSchema:
+    db = memory(ddl)
+    try:
+        return read_sqlite_schema(db)
+    finally:
+        db.close()
+
+
 async def _sequences(connection: AnyConnection, tables: Tables) -> dict[str, str | None]:
     """By table name, the sequence of its automatic key."""
-    found: dict[str, str | None] = {}
-    for table in tables:
-        if table.rowid_alias is not None:
-            target = next(column.target for column in table.columns if column.name == table.rowid_alias)
-            found[table.name] = await connection.fetchval(_SEQUENCE, table.target_schema, table.target, target)
-    return found
+    counting = [table for table in tables if table.rowid_alias is not None]
+    if not counting:
+        return {}
+    keys = [next(each.target for each in table.columns if each.name == table.rowid_alias) for table in counting]
+    places = [table.target_schema for table in counting], [table.target for table in counting]
+    rows = await connection.fetch(_SEQUENCES, *places, keys)
+    return {table.name: row[0] for table, row in zip(counting, rows, strict=True)}

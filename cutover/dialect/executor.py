@@ -63,6 +63,10 @@ class PostgresExecutor:
         self._timeout = transaction_timeout
         self._hurrying: asyncio.Future[None] | None = None
 
+    def tell(self, on_schema_change: Callable[[], None]) -> None:
+        """Have it called whenever a statement of an application has changed the schema."""
+        self._connections.on_schema_change = on_schema_change
+
     def session(self, *, read_only: bool = False) -> PostgresSession:
         """A new session; it borrows a connection when it needs one."""
         return PostgresSession(self._connections, transaction_timeout=self._timeout, read_only=read_only)

@@ -13,6 +13,7 @@ from cutover.dialect.reading import Reading, reading
 from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.values import SqlValue
+from cutover.schema.objects_wanted import memory
 from cutover.schema.sqltext import Shape, StatementKind, inspect
 from cutover.stores.sqlite.describe import describe
 from cutover.stores.sqlite.running import translate
@@ -111,12 +112,7 @@ class SchemaCopy:
 
 
 def _filled(statements: Sequence[str]) -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    for sql in statements:
-        try:
-            db.execute(sql)
-        except sqlite3.Error:  # a module that is not here; what needs it is refused when it is used
-            continue
+    db = memory(statements)
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA temp.table_info('')")  # EXPLAIN of a question about temp fails until it was opened
     return db

@@ -176,9 +176,14 @@ class Transaction:
                 await self._talk(self._undo_text())
                 self._guarded = True
             raise
-        finally:
-            if self.dialect is not self._connections.dialect:
+        except BaseException:
+            if self.dialect is not self._connections.dialect:  # nobody knows whether it committed
                 self._connections.dialect.forget()
+                self._connections.on_schema_change()
+            raise
+        if self.dialect is not self._connections.dialect and status == "COMMIT":
+            self._connections.dialect.adopt(self.dialect)
+            self._connections.on_schema_change()
         crash_point("translated.after_commit")
         await self._connections.release(self.connection)
         if status != "COMMIT":

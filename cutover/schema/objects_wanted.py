@@ -18,6 +18,9 @@ _READ = (
     "AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND name NOT LIKE '!_cutover!_%' ESCAPE '!' ORDER BY rowid"
 )
 _PRAGMAS = ("user_version", "application_id")
+_MOST_IMAGES = 4
+_images: dict[tuple[str, ...], bytes] = {}
+"""Databases in memory as bytes, by the statements that made them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +54,30 @@ def read_objects(db: sqlite3.Connection) -> Objects:
     return {each.key: each for each in found}
 
 
-def memory(statements: Iterable[str]) -> sqlite3.Connection:
+def memory(statements: Iterable[str], *, check_same_thread: bool = True) -> sqlite3.Connection:
     """An empty database in memory with this schema. Statements that fail are left out."""
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in statements:
+    given = tuple(statements)
+    db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=check_same_thread)
+    image = _images.get(given)
+    if image is not None:
+        db.deserialize(image)
+        return db
+    for statement in given:
         try:
             db.execute(statement)
-        except sqlite3.Error:  # a module that is not here; what needs it is refused when it is used
+        except sqlite3.Error:  # a module that is not here, or parts of a virtual table, which exist already
             continue
+    keep(db, given)
     return db
+
+
+def keep(db: sqlite3.Connection, statements: tuple[str, ...]) -> None:
+    """Have `memory` make its next copies of this schema from this database, which has no rows, instead of compiling
+    each statement again."""
+    if statements and hasattr(db, "serialize"):  # a library may be built without it
+        _images[statements] = db.serialize()
+        while len(_images) > _MOST_IMAGES:
+            _images.pop(next(iter(_images)), None)  # another thread may have done it
 
 
 def objects_of(statements: Iterable[str]) -> Objects:

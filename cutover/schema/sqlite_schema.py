@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cutover.model.table import UniqueIndex
@@ -170,6 +171,12 @@ def _one_snapshot(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
+_MOST_KNOWN = 2000
+_known: dict[tuple[str, str, tuple[tuple[str, str], ...]], SqliteTable] = {}
+"""Tables by name, text and indexes. A schema is read again after each change of one table, and asking SQLite of all
+the others costs milliseconds for each."""
+
+
 class _Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._cursor = connection.cursor()
@@ -190,8 +197,16 @@ class _Reader:
             if not is_own(row[1])
         ]
         texts = {name: sql for kind, name, _, sql in master if kind == "table"}
+        indexes = defaultdict[str, list[tuple[str, str]]](list)
+        for kind, name, of, sql in master:
+            if kind == "index":
+                indexes[of].append((name, sql))
         return SqliteSchema(
-            tables=tuple(self._table(name, sql) for name, sql in texts.items() if kinds.get(name) == "table"),
+            tables=tuple(
+                self._known_table(name, sql, tuple(indexes[name]))
+                for name, sql in texts.items()
+                if kinds.get(name) == "table"
+            ),
             virtual_tables=tuple(
                 SqliteObject(name, "", sql) for name, sql in texts.items() if kinds.get(name) == "virtual"
             ),
@@ -199,6 +214,22 @@ class _Reader:
             triggers=tuple(SqliteObject(name, of, sql) for kind, name, of, sql in master if kind == "trigger"),
             views=tuple(SqliteObject(name, of, sql) for kind, name, of, sql in master if kind == "view"),
         )
+
+    def _known_table(self, name: str, sql: str, indexes: tuple[tuple[str, str], ...]) -> SqliteTable:
+        """A table is what its texts say, but for the keys of parents that it does not name."""
+        known = _known.get((name, sql, indexes))
+        if known is None:
+            known = self._table(name, sql)
+            _known[name, sql, indexes] = known
+            if len(_known) > _MOST_KNOWN:
+                _known.pop(next(iter(_known)), None)  # another thread may have done it
+        if all(key.parent_columns for key in known.foreign_keys):
+            return known
+        keys = [
+            key if key.parent_columns else replace(key, parent_columns=self._primary_key(key.parent))
+            for key in known.foreign_keys
+        ]
+        return replace(known, foreign_keys=tuple(keys))
 
     def _table(self, name: str, sql: str) -> SqliteTable:
         text = read_create_table(sql)
@@ -256,7 +287,7 @@ class _Reader:
             SqliteForeignKey(
                 columns=tuple(row[1] for row in rows),
                 parent=rows[0][0],
-                parent_columns=tuple(row[2] for row in rows) if rows[0][2] else self._primary_key(rows[0][0]),
+                parent_columns=tuple(row[2] for row in rows) if rows[0][2] else (),  # `_known_table` fills them in
                 on_update=rows[0][3],
                 on_delete=rows[0][4],
                 deferred=late[number],

@@ -220,6 +220,7 @@ class Service:
         parts = self.parts
         watch = CaptureWatch(self._watched, self._mend, again=self._mend_again)
         parts.mirror.on_schema_change = watch.poke
+        self.translating.tell(watch.told)
         services: list[Callable[[], Coroutine[None, None, None]]] = [
             parts.mirror.run,
             parts.comparator.run,

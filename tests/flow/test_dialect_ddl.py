@@ -204,3 +204,30 @@ async def test_a_declared_key_that_takes_anything_takes_null(ddl: World, key: st
         await ddl.same(sql)
     await ddl.same_error("INSERT INTO noted(id, v) VALUES (7, 'd')")
     await same_schema(ddl)
+
+
+async def test_whoever_carries_changes_over_is_told_of_those_that_were_committed(ddl: World) -> None:
+    told: list[str] = []
+    ddl.executor.tell(lambda: told.append("told"))
+    for sql in ("BEGIN", "CREATE TABLE undone (id INTEGER PRIMARY KEY)", "ROLLBACK", "DELETE FROM parents"):
+        await ddl.on_postgres(sql)
+    assert told == []
+    for sql in ("BEGIN", "CREATE TABLE made (id INTEGER PRIMARY KEY)", "CREATE INDEX i ON made (id)", "COMMIT"):
+        await ddl.on_postgres(sql)
+    assert told == ["told"]
+    await ddl.on_postgres("CREATE VIEW seen AS SELECT id FROM made")
+    assert told == ["told", "told"]
+
+
+async def test_what_two_transactions_made_holds_for_both(ddl: World) -> None:
+    one, other = ddl.executor.session(), ddl.executor.session()
+    for session in (one, other):
+        await session.execute(Statement("BEGIN"))
+        await session.execute(Statement("SELECT 1"))
+    await one.execute(Statement("CREATE TABLE first (id INTEGER PRIMARY KEY)"))
+    await one.execute(Statement("COMMIT"))
+    await other.execute(Statement("ROLLBACK"))
+    await other.execute(Statement("CREATE TABLE second (id INTEGER PRIMARY KEY)"))
+    assert (await ddl.on_postgres("SELECT * FROM first, second")).rows == []
+    for session in (one, other):
+        await session.close()

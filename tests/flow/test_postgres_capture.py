@@ -10,9 +10,7 @@ import pytest
 from cutover.errors import CaptureBroken
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, Row
-from cutover.schema.objects_wanted import SchemaObject
 from cutover.stores.postgres.store import PostgresStore
-from cutover.stores.postgres.wanted import want
 from tests.support.postgres import PRIMARY, SHADOW, native, ready, run
 from tests.support.samples import ITEMS, PAIRS, PEOPLE
 
@@ -240,14 +238,3 @@ async def test_a_new_label_of_an_enum_is_a_change_of_the_schema(postgres_url: st
         before = await store.schema_fingerprint()
         await run(postgres_url, "ALTER TYPE mood ADD VALUE 'happy'")
         assert await store.schema_fingerprint() != before
-
-
-async def test_a_view_that_an_application_made_is_noticed_and_its_end_on_sqlite(postgres_url: str) -> None:
-    view = SchemaObject("view", "short", "", "CREATE VIEW short AS SELECT id FROM people")
-    async with ready(postgres_url, PRIMARY) as store:
-        before = await store.schema_fingerprint()
-        async with native(postgres_url) as app:
-            await want(app, [view])
-        assert await store.schema_fingerprint() != before
-        await store.settled([view])
-        assert await store.schema_fingerprint() == before

@@ -180,3 +180,44 @@ async def test_the_watch_carries_over_later_what_it_could_not(
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+
+async def test_the_watch_sees_what_changes_while_it_carries_over(postgres_url: str) -> None:
+    async with ready(postgres_url, AS_PRIMARY) as store:
+        seen: list[bool] = []
+
+        async def mend() -> None:
+            seen.append((await store.read_schema("public")).table("late") is not None)
+            if len(seen) == 1:
+                await run(postgres_url, "CREATE TABLE late(id bigint PRIMARY KEY)")
+
+        watch = CaptureWatch(lambda: (store, store), mend, interval=0.01, full_interval=3600)
+        running = asyncio.create_task(watch.run())
+        try:
+            watch.poke()
+            await until(lambda: seen[-1:] == [True] or running.done(), "the look at the late table", 20)
+            assert not running.done()
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
+async def test_the_watch_waits_for_the_rest_behind_changes_of_the_front_door(sqlite_path: str) -> None:
+    make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        mended = asyncio.Event()
+
+        async def mend() -> None:
+            mended.set()
+
+        watch = CaptureWatch(lambda: (store, store), mend, interval=3600, full_interval=3600)
+        running = asyncio.create_task(watch.run())
+        try:
+            watch.told()
+            watch.told()
+            await asyncio.wait_for(mended.wait(), 30)
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running

@@ -232,10 +232,9 @@ class PostgresStore:
             return await capture.check(link, self._mapped, await self._control(link), self._held)
 
     async def schema_fingerprint(self) -> str:
-        """Changes with the schema, and with what applications said of it in SQLite's SQL: a view is no table."""
+        """Changes with the schema."""
         async with self._link() as link:
-            asked = await wanted.fingerprint(link)
-            return asked + await catalog.schema_fingerprint(link, self._schema, self._mapped)
+            return await catalog.schema_fingerprint(link, self._schema, self._mapped)
 
     async def wait_for_change(self, timeout: float) -> bool:
         """True soon after a change was logged."""

@@ -5,8 +5,6 @@ They are written in the transaction that makes the change, so they are there if 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -45,12 +43,6 @@ async def wanted(link: Asks) -> list[SchemaObject]:
         return []
     rows = await link.fetch("SELECT kind, spelled, on_table, sql FROM cutover.wanted ORDER BY kind, name")
     return [SchemaObject(*row) for row in rows]
-
-
-async def fingerprint(link: Asks) -> str:
-    """Changes with what was sent, and when it is settled."""
-    told = [(each.kind, each.name, each.table, each.sql) for each in await wanted(link)]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest() if told else ""
 
 
 async def settled(link: Asks, changes: Sequence[SchemaObject]) -> None:

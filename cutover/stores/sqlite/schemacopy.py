@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 
 from cutover.model.statement import ResultColumn
+from cutover.schema.objects_wanted import memory
 from cutover.schema.sqltext import Shape, inspect
 from cutover.schema.sqltokens import tokens
 from cutover.stores.sqlite.authorizer import begin_application, end_application, guard
@@ -27,17 +28,12 @@ class SchemaCopy:
 
     def __init__(self, statements: Sequence[str]) -> None:
         """`statements`: the CREATE statements, tables before what refers to them. Ones that fail are left out."""
-        self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._db = memory(statements, check_same_thread=False)
         self._lock = threading.Lock()
         self._left = 0
         # Later libraries (3.41) give columns of views that have no declared type a made-up one; they would be told as
         # if somebody had written them.
         self._tells = self._view_types("SELECT 1") == (None,)
-        for sql in statements:
-            try:
-                self._db.execute(sql)
-            except sqlite3.Error:  # parts of virtual tables exist already
-                continue
         self._db.set_progress_handler(self._tick, 1000)
         guard(self._db)
 
