@@ -114,7 +114,9 @@ class Driver:
         """To whichever side it is not. A plain one must go through; gates may refuse it after a fault."""
         said: Any = None
         for _ in range(3 if plain else 1):
+            self.place.switching = True
             said = await self._ask()
+            self.place.switching = False
             if said in ("promoted", "demoted"):
                 return
             await self._verify(plain=False)

@@ -69,6 +69,8 @@ class Place:
         self.native = ""
         self.started = 0.0
         """When the service was started last."""
+        self.switching = False
+        """Whether a switch was asked for, and the answer is not there: probes come more often then."""
         self.link: Link
         self.service: Service
         self._looker: asyncpg.Connection | None = None

@@ -142,8 +142,17 @@ class Watch:
             self.markers.append(entry)
             if told.outcome == "acknowledged":
                 self._last[store] = entry
-            await self._rest(0.05 if told.outcome == "acknowledged" else 0.01)
+            await self._between_probes(told.outcome == "acknowledged")
         await door.close()
+
+    async def _between_probes(self, acknowledged: bool) -> None:
+        """Often where primaries change, and else now and then: this is an application beside the traffic, too."""
+        rest = 0.05 if acknowledged else 0.01
+        deadline = asyncio.get_running_loop().time() + 5 * rest
+        while not self.stop.is_set():
+            await self._rest(rest)
+            if self.place.switching or asyncio.get_running_loop().time() >= deadline:
+                return
 
     async def _old_snapshots(self) -> None:
         """Native transactions whose snapshot is from before a switch, and whose write comes after it."""
