@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -76,10 +78,10 @@ def _in_one_kind(arms: list[Query]) -> list[tuple[str | None, Typed]]:
     return columns
 
 
-def _chained(node: exp.SetOperation, arms: list[Query]) -> exp.Expr:
+def _chained(written: Sequence[exp.SetOperation], arms: list[Query]) -> exp.Expr:
     """The arms with the operations between them, from left to right as SQLite reads."""
     result: exp.Expr = arms[0].node
-    for operation, arm in zip(operations(node), arms[1:], strict=True):
+    for operation, arm in zip(written, arms[1:], strict=True):
         distinct = operation.args.get("distinct", True)
         if isinstance(operation, exp.Intersect) and isinstance(result, exp.SetOperation):
             result = exp.Subquery(this=result)  # to Postgres INTERSECT binds more tightly
@@ -95,6 +97,15 @@ def _reading_of_arm(node: exp.SetOperation, scope: Scope, written: list[exp.Expr
     if len(arms) != len(written) or arms[at].scans is None or (node.args.get("order") and not arms[at].sorts):
         raise Refused(f"{type(node).__name__.upper()} of rows that are equal without being the same")
     return arms[at]
+
+
+def _readings(reading: Reading | None, count: int) -> tuple[Reading | None, ...]:
+    """How SQLite reads each of the last SELECTs of a compound, and what stands before them."""
+    arms = reading.arms if reading is not None else ()
+    if reading is None or len(arms) < count:
+        return (None,) * count
+    ahead = len(arms) - count + 1
+    return (arms[0] if ahead == 1 else replace(reading, arms=arms[:ahead]), *arms[ahead:])
 
 
 class Compounds:
@@ -121,29 +132,35 @@ class Compounds:
 
     def compound(self, node: exp.SetOperation, scope: Scope) -> Query:
         """Arms brought to one kind a column."""
-        written = [leftmost(node), *(one.expression for one in operations(node))]
-        all_rows = all(map(_keeps_all, operations(node)))
+        first, chain = leftmost(node), operations(node)
+        unordered = scope.reading is not None and node.args.get("order") is None
+        if unordered and _keeps_all(chain[-1]):  # rows that were sorted to find equal ones stay before the others
+            sorting = max((at for at, one in enumerate(chain, 1) if not _keeps_all(one)), default=0)
+            first, chain = chain[sorting - 1] if sorting else first, chain[sorting:]
+        written = [first, *(one.expression for one in chain)]
+        all_rows = all(map(_keeps_all, chain))
         readings: tuple[Reading | None, ...] = (None,) * len(written)
-        if scope.reading is not None and node.args.get("order") is None and all_rows:
-            readings = scope.reading.arms if len(scope.reading.arms) == len(written) else readings
+        if unordered and all_rows:
+            readings = _readings(scope.reading, len(written))
         arms = [self._arm(one, scope, reading) for one, reading in zip(written, readings, strict=True)]
         if len({len(arm.columns) for arm in arms}) != 1:
             raise Refused("A compound SELECT with arms of different widths")
         query = self._merged(node, scope, written, arms) if not all_rows else None
         if query is None:
             columns = _in_one_kind(arms)
-            query = self.queries.made(_chained(node, arms), columns)
+            query = self.queries.made(_chained(chain, arms), columns)
         query.mixed = any(
             typed.affinity in ("TEXT", *NUMERIC_AFFINITIES)
             and (typed.kind is Kind.DYNAMIC or (typed.kind is Kind.NUM and merging.differ(values, typed)))
             for values, (_, typed) in zip(_across(arms), query.columns, strict=True)
         )
-        if node.args.get("order") is None and scope.reading is not None and not all_rows:
-            self._sorted(node, len(query.columns))
-        if node.args.get("order") is None:
+        order = node.args.get("order")
+        places = [self._place(inner(term), written, arms) for term in order.expressions] if order else []
+        if not all_rows and (unordered or order):  # to find rows that are equal, SQLite sorts by all columns
+            places = self._sorted(node, places, len(query.columns))
+        if not places:
             self.queries.ordering.limit(node, query.node)
             return query
-        places = [self._place(inner(term), written, arms) for term in node.args["order"].expressions]
         return self.ordered(node, query, places)
 
     def _merged(self, node: exp.SetOperation, scope: Scope, written: list[exp.Expr], arms: list[Query]) -> Query | None:
@@ -168,12 +185,16 @@ class Compounds:
             result = way.combined(operation, number, result, way.arm(number, arm.node))
         return self.queries.made(way.result(result), way.named(columns))
 
-    def _sorted(self, node: exp.SetOperation, width: int) -> None:
-        """SQLite sorts to find rows that are equal, and so they come out."""
-        last = operations(node)[-1]
-        if not _keeps_all(last):
-            terms = [exp.Ordered(this=exp.Literal.number(place), nulls_first=True) for place in range(1, width + 1)]
-            node.set("order", exp.Order(expressions=terms))
+
+    def _sorted(self, node: exp.SetOperation, places: list[int], width: int) -> list[int]:
+        """Have it sorted by the other columns, too. Returns the columns that it is sorted by."""
+        if _keeps_all(operations(node)[-1]):
+            return places
+        others = [place for place in range(width) if place not in places]
+        asked = node.args["order"].expressions if places else []
+        added = [exp.Ordered(this=exp.Literal.number(place + 1), nulls_first=True) for place in others]
+        node.set("order", exp.Order(expressions=[*asked, *added]))
+        return [*places, *others]
 
     def _place(self, term: exp.Expr, written: list[exp.Expr], arms: list[Query]) -> int:
         """The column that a term of ORDER BY means: by number, by name in any arm, or by its expression."""
