@@ -66,17 +66,13 @@ class Assigning:
 
     def _convert(self, typed: Typed, column: Column) -> exp.Expr:
         kind = column_kind(column)
+        typed = _number_in(typed, kind, column)
         if typed.kind is kind is Kind.TEXT and column.affinity in NUMERIC_AFFINITIES:
             return self._no_number(typed, column)
         if typed.kind is kind:
             return self._without_sign(typed) if kind is Kind.REAL else typed.node
         if kind is Kind.DYNAMIC:
             return dynamic(typed)
-        if isinstance(typed.constant, str) and kind in (Kind.INT, Kind.REAL):
-            number = number_of(typed.constant)
-            if number is None:
-                raise Refused(f"The text for column {column.name} of type {column.target_type}")
-            return self._convert(literal(number), column)
         if Kind.BLOB in (typed.kind, kind):
             raise Refused(f"A {typed.kind} for column {column.name} of type {column.target_type}")
         match kind:
@@ -119,13 +115,17 @@ class Assigning:
             return
         kind, number = column_kind(column), number_of(written)
         whole = isinstance(number, int)
+        quoted_is_text = _as_it_is(column)
         if number is None and kind not in (Kind.INT, Kind.REAL, Kind.TEXT):
             return
         text_of = written[1:-1] if written[:1] == written[-1:] == "'" and len(written) > 1 else None
         if kind is Kind.INT:
-            misfit = (number is not None and not whole) or (text_of is not None and _not_whole(text_of))
+            misfit = (number is not None and not whole) or (
+                text_of is not None and (quoted_is_text or _not_whole(text_of))
+            )
         elif kind is Kind.REAL:
-            misfit = text_of is not None and number_of(text_of) is None
+            misfit = text_of is not None and (quoted_is_text or number_of(text_of) is None)
+            misfit = misfit or (quoted_is_text and whole)
         elif kind is Kind.TEXT and column.affinity != "TEXT":
             misfit = number is not None or (text_of is not None and number_of(text_of) is not None)
         else:
@@ -136,6 +136,11 @@ class Assigning:
     def _kept_text(self, typed: Typed, column: Column) -> exp.Expr:
         """A text column without TEXT affinity would hold a number as a number, which Postgres cannot."""
         raise Refused(f"A {typed.kind} for column {column.name}, which holds text,")
+
+
+def _as_it_is(column: Column) -> bool:
+    """Whether SQLite keeps values in the column as they come."""
+    return column.affinity not in ("TEXT", *NUMERIC_AFFINITIES)
 
 
 _STRICT = {
@@ -159,6 +164,20 @@ def _computed(typed: Typed, column: Column) -> exp.Expr | None:
         limit = 6 if name.limit is None else name.limit
         return helper(_STRICT[name.name], typed.node, exp.Literal.number(limit))
     return None
+
+
+def _number_in(typed: Typed, kind: Kind, column: Column) -> Typed:
+    """What a column of numbers makes of it: of a literal text the number. Raises `Refused` for any other."""
+    if kind not in (Kind.INT, Kind.REAL) or typed.kind is kind:
+        return typed
+    if _as_it_is(column):
+        raise Refused(f"A {typed.kind} for column {column.name}, which has no declared type and holds {kind} alone,")
+    if not isinstance(typed.constant, str):
+        return typed
+    number = number_of(typed.constant)
+    if number is None:
+        raise Refused(f"The text for column {column.name} of type {column.target_type}")
+    return literal(number)
 
 
 def no_number(value: str) -> str:

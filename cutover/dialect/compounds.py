@@ -185,7 +185,6 @@ class Compounds:
             result = way.combined(operation, number, result, way.arm(number, arm.node))
         return self.queries.made(way.result(result), way.named(columns))
 
-
     def _sorted(self, node: exp.SetOperation, places: list[int], width: int) -> list[int]:
         """Have it sorted by the other columns, too. Returns the columns that it is sorted by."""
         if _keeps_all(operations(node)[-1]):

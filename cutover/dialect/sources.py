@@ -180,4 +180,5 @@ def _outer(scope: Scope) -> Scope:
 
 
 def _copied(column: SourceColumn) -> SourceColumn:
-    return replace(column, column=None, merged=False, json="")
+    whole = column.column if column.kind is Kind.WHOLE else None  # only its codec knows what such a value is
+    return replace(column, column=whole, merged=False, json="")

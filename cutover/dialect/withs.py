@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from cutover.dialect.comparing import value
 from cutover.dialect.compounds import leftmost, operations
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.scope import Scope, SourceColumn
@@ -45,7 +46,7 @@ class Withs:
             body.set("limit", None)
             body.set("offset", None)
             first = self.queries.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
-            known = Query(first.node, renamed(first.columns, names))
+            known = Query(first.node, renamed([(name, value(typed)) for name, typed in first.columns], names))
             inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
         if not refers and scope.within is not None and _reads_only(cte.parent_select, name):
             inner.reading = scope.within

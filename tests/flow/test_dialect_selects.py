@@ -124,3 +124,28 @@ async def test_what_has_no_translation_is_refused_by_name(both: World) -> None:
         with pytest.raises(StatementError) as caught:
             await both.on_postgres(sql)
         assert caught.value.code == "SQL_NOT_TRANSLATABLE", sql
+
+
+SALES = "CREATE TABLE sales (id INTEGER PRIMARY KEY, total NUMERIC, balance DECIMAL(10, 2))"
+THROUGH_CTES = (
+    "WITH o AS (SELECT id, total AS t FROM sales) SELECT id FROM o WHERE t = 10",
+    "WITH o AS (SELECT total AS t FROM sales) SELECT t, typeof(t) FROM o ORDER BY t",
+    "WITH o AS (SELECT total AS t FROM sales) SELECT DISTINCT t FROM o",
+    "WITH o AS (SELECT * FROM sales) SELECT id, CASE WHEN total > 10 THEN 'big' ELSE 'small' END FROM o",
+    "WITH o AS (SELECT total AS t FROM sales) SELECT sum(t), t + 1, t || '' FROM o GROUP BY t",
+    "WITH o AS (SELECT total AS t FROM sales) SELECT t FROM o WHERE t IN (10, '100') OR t BETWEEN 9 AND 9.7",
+    "WITH x AS (SELECT balance AS m FROM sales WHERE id = 2) SELECT sales.id FROM sales, x WHERE balance >= m",
+    "WITH x AS (SELECT balance AS m FROM sales), y AS (SELECT m FROM x) SELECT max(m), avg(m), count(m) FROM y",
+    "WITH c AS (SELECT total AS t FROM sales UNION SELECT balance FROM sales) SELECT t FROM c WHERE t > 10",
+    "WITH o AS (SELECT id, total AS t FROM sales) DELETE FROM sales WHERE id IN (SELECT id FROM o WHERE t < 9.7)",
+    "WITH o AS (SELECT id, balance FROM sales) UPDATE sales SET total = 7 WHERE id IN "
+    "(SELECT id FROM o WHERE balance >= 12.5) RETURNING id, total",
+    "INSERT INTO sales (total) WITH o AS (SELECT * FROM sales) SELECT balance + 1 FROM o WHERE total = 10 RETURNING *",
+)
+
+
+async def test_decimals_through_ctes(postgres_url: str) -> None:
+    async with world(postgres_url, SALES) as both:
+        await both.same("INSERT INTO sales VALUES (1, 10, 1), (2, 9.5, 12.5), (3, 100, 13)")
+        for sql in THROUGH_CTES:
+            await both.same(sql)
