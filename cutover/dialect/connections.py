@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from cutover import clock
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict, Lost, busy, overtaken, translate_failure, unknown_outcome
 from cutover.dialect.lending import Lending
@@ -29,6 +31,9 @@ BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 ATTEMPTS = 12
 """How often a transaction of ours is tried when it meets others; the last pause is about half a second."""
 _ACQUIRE = 5.0
+_REMEMBERED = 10.0
+"""Seconds for which it is known with what a transaction began that met another one."""
+_TEXTS = 256
 _PLACED: ContextVar[bool] = ContextVar("placed", default=False)
 """Whether what runs is counted among the writers already."""
 REPEATABLE = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.CardinalityViolationError)
@@ -54,6 +59,7 @@ class Connections:
         """Self-contained work under way that may write."""
         self._written = asyncio.Event()
         self._again = asyncio.Lock()
+        self._met: OrderedDict[str, float] = OrderedDict()
 
     @asynccontextmanager
     async def place(self, attempt: int, *, writes: bool) -> AsyncIterator[None]:
@@ -105,6 +111,21 @@ class Connections:
     def give_turn(self) -> None:
         """Let the next one write."""
         self._turn.release()
+
+    def met(self, first: str) -> None:
+        """An interactive transaction that began with this statement met another one. It will be repeated, and others
+        like it will come: see `meets`."""
+        if first:
+            self._met[first] = clock.monotonic() + _REMEMBERED
+            self._met.move_to_end(first)
+            if len(self._met) > _TEXTS:
+                self._met.popitem(last=False)
+
+    def meets(self, first: str) -> bool:
+        """Whether a transaction that begins with this statement has met another one of late, so that it should have the
+        turn from there on: those that are repeated at once would meet each other for ever."""
+        until = self._met.get(first)
+        return until is not None and until > clock.monotonic()
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:

@@ -46,6 +46,8 @@ class PostgresSession:
         self._expulsion: asyncio.Task[None] | None = None
         self._memory = Memory()
         self._foreign_keys = True
+        self._first = ""
+        """The statement that the open transaction began with."""
         self.conflicted = False
         """Whether a transaction was ended by a conflict with another one."""
 
@@ -160,6 +162,7 @@ class PostgresSession:
             return await self._in_its_place(statement, shape)
         except Conflict:
             self.conflicted = True
+            self._connections.met(self._first)
             await self._doom(busy("the transaction met another one and was rolled back; repeat it."))
         except Lost:
             await self._doom(busy("the connection to PostgreSQL broke and the transaction was rolled back; repeat it."))
@@ -174,13 +177,13 @@ class PostgresSession:
             self._opening = False
             return StatementResult()
         if self._opening and shape.kind not in _BEGINS:
-            await self._open(shape)
+            await self._open(shape, statement.sql)
         return await self._opened(statement, shape)
 
     async def _opened(self, statement: Statement, shape: Shape) -> StatementResult:
         transaction = self._transaction
         if shape.kind in _BEGINS:
-            await self._begin(shape)
+            await self._begin(shape, statement.sql)
         elif shape.kind is StatementKind.COMMIT:
             await self._commit()
         elif shape.kind is StatementKind.ROLLBACK:
@@ -247,18 +250,20 @@ class PostgresSession:
             self._foreign_keys = shape.default
         return StatementResult()
 
-    async def _begin(self, shape: Shape) -> None:
+    async def _begin(self, shape: Shape, sql: str) -> None:
         if self._opening or self._transaction is not None:
             raise StatementError("cannot start a transaction within a transaction", "SQLITE_UNKNOWN")
         if self._queues and shape.kind is not StatementKind.BEGIN_WRITE:
             self._opening = True
         else:
-            await self._open(shape)
+            await self._open(shape, sql)
 
-    async def _open(self, shape: Shape) -> None:
+    async def _open(self, shape: Shape, sql: str) -> None:
         """Begin: for a statement that writes, when whoever writes before has ended, to see what that did."""
         self._opening = False
-        if shape.kind in (StatementKind.BEGIN_WRITE, StatementKind.WRITE, StatementKind.DDL):
+        self._first = sql
+        writes = shape.kind in (StatementKind.BEGIN_WRITE, StatementKind.WRITE, StatementKind.DDL)
+        if writes or (not self._read_only and self._connections.meets(sql)):
             await self._take_turn()
         try:
             self._transaction = await Transaction.begin(
@@ -282,6 +287,7 @@ class PostgresSession:
 
     async def _savepoint(self, name: str) -> None:
         if self._transaction is None:
+            self._first = ""
             self._transaction = await Transaction.begin(
                 self._connections, by_savepoint=True, read_only=self._read_only, foreign_keys=self._foreign_keys
             )
@@ -335,7 +341,7 @@ class PostgresSession:
     # -- the time limit of writing transactions ----------------------------------------------------------------------
 
     def _watch(self) -> None:
-        if self._alarm is None and self.writing and self._timeout > 0:
+        if self._alarm is None and (self.writing or self._has_turn) and self._timeout > 0:
             self._alarm = asyncio.get_running_loop().call_later(self._timeout, self._overdue)
 
     def _quiet(self) -> None:

@@ -102,6 +102,41 @@ async def test_no_stream_of_a_crowd_starves(both: World) -> None:
     assert rows == [(CROWD,)]
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_transactions_that_read_first_and_are_repeated_at_once_all_come_to_their_end(
+    both: World, fresh: bool
+) -> None:
+    """Each of a crowd meets others at most a few times, whether it is repeated on its stream or on another one."""
+    refused = 0
+    session = both.executor.session()
+    await session.sequence("CREATE TABLE tally (id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO tally VALUES (1, 0)")
+    await session.close()
+
+    async def one() -> None:
+        nonlocal refused
+        session = both.executor.session()
+        while True:
+            try:
+                await session.execute(Statement("BEGIN"))
+                n = (await session.execute(Statement("SELECT n FROM tally WHERE id = 1"))).rows[0][0]
+                assert isinstance(n, int)
+                await session.execute(Statement("UPDATE tally SET n = ? WHERE id = 1", (n + 1,)))
+                await session.execute(Statement("COMMIT"))
+                break
+            except StatementError as error:
+                assert error.code == "SQLITE_BUSY"
+                refused += 1
+                if fresh:
+                    await session.close()
+                    session = both.executor.session()
+        await session.close()
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(one() for _ in range(CROWD)))
+    assert (await both.executor.session().execute(Statement("SELECT n FROM tally"))).rows == [(CROWD,)]
+    assert refused < 2 * CROWD
+
+
 async def test_a_transaction_that_writes_is_not_refused_for_writes_that_stand_alone(both: World) -> None:
     """It begins when those before it have ended, and those after it wait, as on SQLite."""
     made = both.executor.session()
