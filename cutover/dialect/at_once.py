@@ -40,11 +40,11 @@ def begin_write(
     Cancelling takes nothing back: it is cancelled when it has come to its end. `took` is told the seconds that it took.
     """
     prepared = _prepared(connections, statement, writes=True)
-    if prepared is None or not connections.enter():
+    if prepared is None or not connections.turns.enter():
         return None
     begun = _begun(connections, prepared, _Writing(connections, prepared, long_way, took), patient=True)
     if begun is None:
-        connections.leave()
+        connections.turns.leave()
     return begun
 
 
@@ -148,7 +148,7 @@ class _Writing(_Ending):
         try:
             found = super().__call__(answer, error)
         finally:
-            self._connections.leave()
+            self._connections.turns.leave()
         if found is not self._long_way:
             self._took(clock.monotonic() - self._began)
         return found

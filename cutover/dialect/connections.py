@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
-from contextvars import ContextVar
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
 
-from cutover import clock
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict, Lost, busy, overtaken, translate_failure, unknown_outcome
 from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.dialect.translator import Translation
+from cutover.dialect.turns import Turns
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -31,11 +29,6 @@ BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 ATTEMPTS = 12
 """How often a transaction of ours is tried when it meets others; the last pause is about half a second."""
 _ACQUIRE = 5.0
-_REMEMBERED = 10.0
-"""Seconds for which it is known with what a transaction began that met another one."""
-_TEXTS = 256
-_PLACED: ContextVar[bool] = ContextVar("placed", default=False)
-"""Whether what runs is counted among the writers already."""
 REPEATABLE = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.CardinalityViolationError)
 """Errors behind which the statement may be run in another way."""
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
@@ -53,79 +46,7 @@ class Connections:
         self._serializable: tuple[object, bool] | None = None
         self._lent: set[Connection] = set()
         self._giving: set[asyncio.Future[None]] = set()
-        self._turn = asyncio.Lock()
-        """Held by the one interactive transaction that may write, as SQLite has only one."""
-        self._writers = 0
-        """Self-contained work under way that may write."""
-        self._written = asyncio.Event()
-        self._again = asyncio.Lock()
-        self._met: OrderedDict[str, float] = OrderedDict()
-
-    @asynccontextmanager
-    async def place(self, attempt: int, *, writes: bool) -> AsyncIterator[None]:
-        """When self-contained work may be tried: not amid an interactive transaction that writes, which would have to
-        begin again; and what met others before, one after the other, so that each comes to its end."""
-        if _PLACED.get():  # a statement of a transaction that has its place, where BEGIN failed
-            yield
-            return
-        async with self._again if attempt else nullcontext():
-            if not writes:
-                yield
-                return
-            while self._turn.locked():
-                async with self._turn:
-                    pass
-            self._writers += 1
-            placed = _PLACED.set(True)
-            try:
-                yield
-            finally:
-                _PLACED.reset(placed)
-                self._writers -= 1
-                self._written.set()
-
-    def enter(self) -> bool:
-        """As `place` of a first attempt, if nobody has the turn; to be ended by `leave`."""
-        if self._turn.locked():
-            return False
-        self._writers += 1
-        return True
-
-    def leave(self) -> None:
-        """The work that entered has ended."""
-        self._writers -= 1
-        self._written.set()
-
-    async def take_turn(self) -> None:
-        """Become the one interactive transaction that writes; self-contained work that began before ends first, so that
-        what it did is seen."""
-        await self._turn.acquire()
-        try:
-            while self._writers:
-                self._written.clear()
-                await self._written.wait()
-        except BaseException:
-            self._turn.release()
-            raise
-
-    def give_turn(self) -> None:
-        """Let the next one write."""
-        self._turn.release()
-
-    def met(self, first: str) -> None:
-        """An interactive transaction that began with this statement met another one. It will be repeated, and others
-        like it will come: see `meets`."""
-        if first:
-            self._met[first] = clock.monotonic() + _REMEMBERED
-            self._met.move_to_end(first)
-            if len(self._met) > _TEXTS:
-                self._met.popitem(last=False)
-
-    def meets(self, first: str) -> bool:
-        """Whether a transaction that begins with this statement has met another one of late, so that it should have the
-        turn from there on: those that are repeated at once would meet each other for ever."""
-        until = self._met.get(first)
-        return until is not None and until > clock.monotonic()
+        self.turns = Turns()
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
@@ -220,7 +141,7 @@ class Connections:
                 if not attempt and not prepared.translation.writes:
                     return await self._attempt(prepared, memory)
                 await pause(attempt)
-                async with self.place(attempt, writes=prepared.translation.writes):
+                async with self.turns.place(attempt, writes=prepared.translation.writes):
                     return await self._attempt(prepared, memory)
             except Conflict:
                 continue

@@ -175,7 +175,7 @@ class PostgresExecutor:
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             session = PostgresSession(self._connections, transaction_timeout=self._timeout, queues=False)
-            async with self._connections.place(attempt, writes=writes(steps)):
+            async with self._connections.turns.place(attempt, writes=writes(steps)):
                 try:
                     result = await session.closed_batch(steps)
                 finally:

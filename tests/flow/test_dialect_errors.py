@@ -94,7 +94,7 @@ async def test_describe(both: World) -> None:
 async def test_statement_timeout_leaves_the_session_usable(both: World) -> None:
     await both.session.sequence("BEGIN")
     await both.on_postgres("INSERT INTO authors (name) VALUES ('kept')")
-    transaction = both.session._transaction
+    transaction = both.session._holding.transaction
     assert transaction is not None
     await transaction.connection.execute("SET LOCAL statement_timeout = '50ms'")
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"

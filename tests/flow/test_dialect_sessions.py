@@ -233,7 +233,7 @@ async def test_expelled_and_overdue_transactions_hold_nothing(both: World) -> No
     assert expelled.value.code == "SQLITE_BUSY"
     await session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('z'); COMMIT")
     hurried = both.executor.session()
-    hurried._timeout = 0.05
+    hurried._holding._timeout = 0.05
     await hurried.sequence("BEGIN; INSERT INTO notes (body) VALUES ('late')")
     async with asyncio.timeout(5):
         while hurried.writing:
@@ -266,14 +266,14 @@ async def test_a_fence_is_told_as_a_fence(both: World) -> None:
 
 async def test_a_lost_connection_is_busy_or_unknown_never_silent(both: World) -> None:
     await both.session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('x')")
-    assert both.session._transaction is not None
-    await _kill(both, both.session._transaction.connection.get_server_pid())
+    assert both.session._holding.transaction is not None
+    await _kill(both, both.session._holding.transaction.connection.get_server_pid())
     with pytest.raises(StatementError) as lost:
         await both.session.execute(Statement("INSERT INTO notes (body) VALUES ('y')"))
     assert lost.value.code == "SQLITE_BUSY"
     await both.session.sequence("ROLLBACK")
     await both.session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('x')")
-    await _kill(both, both.session._transaction.connection.get_server_pid())
+    await _kill(both, both.session._holding.transaction.connection.get_server_pid())
     with pytest.raises(StatementError) as unknown:
         await both.session.execute(Statement("COMMIT"))
     assert unknown.value.code == "OUTCOME_UNKNOWN"

@@ -1,0 +1,186 @@
+"""The one transaction that a stream may have open: how it begins, its turn to write, its time and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cutover.dialect.failures import Lost, unknown_outcome
+from cutover.dialect.transaction import Transaction
+from cutover.errors import StatementError
+from cutover.model.statement import Statement, StatementResult
+from cutover.schema.sqltext import Shape, StatementKind
+from cutover.stores.sqlite.connection import settled
+
+if TYPE_CHECKING:
+    from cutover.dialect.connections import Connections
+    from cutover.dialect.running import Memory
+
+
+class Holding:
+    """What a session holds. Its calls come one after the other, under `lock`; only `expel` may come at any time.
+
+    A transaction that Postgres, an expulsion or a timeout has ended is *doomed*: it holds nothing, and answers
+    SQLITE_BUSY until the application says ROLLBACK or BEGIN. Otherwise the statements that a careless client sends
+    after the error would each commit on its own.
+    """
+
+    def __init__(self, connections: Connections, *, transaction_timeout: float, read_only: bool, queues: bool) -> None:
+        """`queues`: those that write wait for each other from their beginning; see `PostgresSession`."""
+        self.lock = asyncio.Lock()
+        self.transaction: Transaction | None = None
+        self.doomed: StatementError | None = None
+        self.opening = False
+        """BEGIN was said, and nothing since: the transaction takes a connection, and maybe the turn, when it must."""
+        self.foreign_keys = True
+        self.first = ""
+        """The statement that the open transaction began with."""
+        self._connections = connections
+        self._read_only = read_only
+        self._queues = queues
+        self._has_turn = False
+        self._timeout = transaction_timeout
+        self._alarm: asyncio.TimerHandle | None = None
+        self._expulsion: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a transaction is open, or waits for its ROLLBACK."""
+        return self.opening or self.transaction is not None or self.doomed is not None
+
+    @property
+    def writing(self) -> bool:
+        """Whether an open transaction has written or said that it will."""
+        return self.transaction is not None and self.transaction.writing
+
+    async def begin(self, shape: Shape, sql: str) -> None:
+        """BEGIN. Raises `StatementError`."""
+        if self.opening or self.transaction is not None:
+            raise StatementError("cannot start a transaction within a transaction", "SQLITE_UNKNOWN")
+        if self._queues and shape.kind is not StatementKind.BEGIN_WRITE:
+            self.opening = True
+        else:
+            await self.open(shape, sql)
+
+    async def open(self, shape: Shape, sql: str) -> None:
+        """Begin: for a statement that writes, when whoever writes before has ended, to see what that did."""
+        self.opening = False
+        self.first = sql
+        writes = shape.kind in (StatementKind.BEGIN_WRITE, StatementKind.WRITE, StatementKind.DDL)
+        if writes or (not self._read_only and self._connections.turns.meets(sql)):
+            await self._take_turn()
+        try:
+            self.transaction = await Transaction.begin(
+                self._connections, read_only=self._read_only, foreign_keys=self.foreign_keys
+            )
+        finally:
+            if self.transaction is None:
+                self._give_turn()
+        self.transaction.writing = shape.kind is StatementKind.BEGIN_WRITE
+        self.watch()
+
+    async def _take_turn(self) -> None:
+        if self._queues and not self._has_turn:
+            await self._connections.turns.take()
+            self._has_turn = True
+
+    def _give_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._connections.turns.give()
+
+    async def savepoint(self, name: str) -> None:
+        """SAVEPOINT, which begins a transaction if none is open."""
+        if self.transaction is None:
+            self.first = ""
+            self.transaction = await Transaction.begin(
+                self._connections, by_savepoint=True, read_only=self._read_only, foreign_keys=self.foreign_keys
+            )
+        await self.transaction.savepoint(name)
+
+    async def commit(self) -> None:
+        """COMMIT. Raises `StatementError` (OUTCOME_UNKNOWN if the answer to a write was lost) or `Conflict`."""
+        transaction = self.required("commit")
+        wrote = transaction.writing
+        self._quiet()
+        try:
+            await transaction.commit()
+        except StatementError:
+            if not transaction.is_open:
+                await self.doom(None)
+            self.watch()
+            raise
+        except Lost:
+            await self.end()
+            if wrote:
+                raise unknown_outcome() from None
+            return
+        self.transaction = None
+        self._give_turn()
+
+    async def doom(self, error: StatementError | None, *, raising: bool = True) -> None:
+        """It is over, and its client does not know yet: it will be told `error`, now and until it says ROLLBACK."""
+        self.doomed = error
+        await self.end()
+        if raising and error is not None:
+            raise error
+
+    async def end(self) -> None:
+        """Roll back what is open, and give connection and turn to others."""
+        self._quiet()
+        self.opening = False
+        transaction, self.transaction = self.transaction, None
+        try:
+            if transaction is not None:
+                await transaction.abandon()
+        finally:
+            self._give_turn()
+
+    def required(self, verb: str) -> Transaction:
+        """The open transaction, for COMMIT or ROLLBACK. Raises `StatementError`."""
+        if self.transaction is None:
+            raise StatementError(f"cannot {verb} - no transaction is active", "SQLITE_UNKNOWN")
+        return self.transaction
+
+    def named(self, name: str) -> Transaction:
+        """The open transaction, which should have a savepoint of this name. Raises `StatementError`."""
+        if self.transaction is None:
+            raise StatementError(f"no such savepoint: {name}", "SQLITE_UNKNOWN")
+        return self.transaction
+
+    def watch(self) -> None:
+        """Begin to count the time of a transaction that keeps others from writing."""
+        if self._alarm is None and (self.writing or self._has_turn) and self._timeout > 0:
+            self._alarm = asyncio.get_running_loop().call_later(self._timeout, self._overdue)
+
+    def _quiet(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _overdue(self) -> None:
+        text = "The transaction was rolled back: it was open longer than front.transaction_timeout."
+        self._expulsion = asyncio.ensure_future(self.expel(StatementError(text, "TRANSACTION_TIMEOUT", retry=True)))
+
+    async def expel(self, error: StatementError) -> None:
+        """Roll back an open transaction, whose client is told `error` when it comes back."""
+        async with self.lock:
+            if self.transaction is not None:
+                self.doomed = error  # before anything is awaited: meanwhile its stream may ask whether one is open
+                await settled(self.end())
+
+    async def alone(self, statement: Statement, memory: Memory) -> StatementResult:
+        """A statement in a transaction of its own, which nobody else sees open. Raises `Conflict` if it met others."""
+        transaction = await Transaction.begin(
+            self._connections, read_only=self._read_only, foreign_keys=self.foreign_keys
+        )
+        try:
+            result = await transaction.run(statement, memory)
+        except BaseException:
+            await transaction.abandon()
+            raise
+        try:
+            await transaction.commit()
+        except Lost:
+            raise unknown_outcome() from None
+        return result
