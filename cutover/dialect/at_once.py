@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cutover import clock
+from cutover.dialect.ahead import LONG
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, discard
 from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome
@@ -50,6 +51,8 @@ def begin_write(
 
 def _prepared(connections: Connections, statement: Statement, *, writes: bool) -> Prepared | None:
     if not connections.isolates or (writes and connections.dialect.changes(statement.sql)):
+        return None
+    if len(statement.sql) > LONG:
         return None
     try:
         prepared = prepare(connections.dialect, statement, Memory())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict, Lost, busy, overtaken, translate_failure, unknown_outcome
 from cutover.dialect.lending import Lending
@@ -133,6 +134,7 @@ class Connections:
         if not self.dialect.is_current:
             async with self.lend():
                 pass
+        await translate_ahead(self.dialect, statement)
         prepared = prepare(self.dialect, statement, memory)
         if prepared.answered is not None or prepared.translation is None:
             return prepared.answered or StatementResult()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,9 @@ class Dialect:
         self._began: int | None = None
         """The generation that a transaction changed, where this is its own."""
         self.catalog = Catalog({})
-        self._translator = Translator(self.catalog)
+        self.translator = Translator(self.catalog)
+        self.translating = asyncio.Lock()
+        """Held while a long text is translated on another thread."""
         self._copy: SchemaCopy | None = None
 
     @property
@@ -129,7 +132,7 @@ class Dialect:
             self._copy.close()
         self._copy = SchemaCopy(ddl)
         self.catalog = Catalog.of(tables, ddl, sequences, self._copy.reading)
-        self._translator = Translator(self.catalog, self._size)
+        self.translator = Translator(self.catalog, self._size)
         self._known = self.tables = tables
         self.ddl = tuple(ddl)
         self.generation += 1
@@ -181,11 +184,11 @@ class Dialect:
 
     def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
         """The translation. Raises `StatementError`."""
-        return self._translator.translate(sql, arguments)
+        return self.translator.translate(sql, arguments)
 
     def typical(self, sql: str) -> Translation:
         """The translation for arguments of the kinds that the statement's own columns suggest."""
-        return self._translator.typical(sql, len(inspect(sql).params))
+        return self.translator.typical(sql, len(inspect(sql).params))
 
     def columns(self, checked: Checked, translation: Translation) -> list[ResultColumn]:
         """Names and declared types of the result's columns, as SQLite has them."""

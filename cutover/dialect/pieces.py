@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, as_statement_error, discard
 from cutover.dialect.failures import Lost, translate_failure
 from cutover.dialect.running import Memory, Prepared, prepare, rows_of
@@ -83,6 +84,7 @@ class PostgresPieces:
         connections, statement = self._connections, self._steps[number].statement
         self._connection = await connections.acquire()  # which reads the schema, if it changed
         dialect = connections.dialect
+        await translate_ahead(dialect, statement)
         prepared = self._prepared = prepare(dialect, statement, Memory())
         if prepared.answered is not None or prepared.translation is None:
             await self._end()

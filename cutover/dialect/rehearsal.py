@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from cutover import clock
+from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_statement_error
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
@@ -62,6 +64,8 @@ class Rehearsal:
         if checked.local:
             return Rehearsed("ready", reason="Answered by cutover itself.")
         try:
+            with suppress(StatementError):  # told by what follows, which may know better arguments
+                await translate_ahead(dialect, sample or Statement(sql))
             translation = _translate(dialect, sql, sample)
         except StatementError as refused:
             return Rehearsed("refused", reason=refused.message)
@@ -81,6 +85,7 @@ class Rehearsal:
         dialect = self._connections.dialect
         memory = Memory()
         async with self._connections.lend() as connection:
+            await translate_ahead(dialect, statement)
             prepared = prepare(dialect, statement, memory)
             if prepared.answered is not None:
                 return None

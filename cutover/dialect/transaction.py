@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from cutover.crashpoints import crash_point
+from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.changing import change_schema, overtaken_change
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard
 from cutover.dialect.failures import Conflict, Lost, translate_failure
@@ -83,6 +84,7 @@ class Transaction:
 
     async def _run(self, statement: Statement, memory: Memory) -> StatementResult:
         dialect = self.dialect
+        await translate_ahead(dialect, statement)
         prepared = prepare(dialect, statement, memory)
         translation = prepared.translation
         if prepared.answered is not None or translation is None:

@@ -101,6 +101,14 @@ class Translator:
             self._known.put(key, known)
         return known
 
+    def knows(self, sql: str, arguments: Sequence[SqlValue]) -> bool:
+        """Whether the translation is remembered."""
+        return self._known.get((sql, *map(type, arguments))) is not None
+
+    def learn(self, sql: str, arguments: Sequence[SqlValue], translation: Translation) -> None:
+        """Remember what another translator made with the same catalog."""
+        self._known.put((sql, *map(type, arguments)), translation)
+
     def _settle(self, sql: str, kinds: tuple[Kind, ...]) -> Translation:
         """NULL arguments in typed places share the translation of arguments that are not NULL."""
         hints = self._hints.get(sql)

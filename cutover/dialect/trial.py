@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from cutover import clock
+from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, abandon, as_statement_error
 from cutover.dialect.failures import translate_failure
 from cutover.dialect.running import Memory, Prepared, prepare, run
@@ -56,6 +57,7 @@ async def try_write(
     """
     dialect, memory = connections.dialect, Memory()
     async with connections.lend() as connection:
+        await translate_ahead(dialect, statement)
         prepared = prepare(dialect, statement, memory)
         if prepared.translation is None or prepared.translation.table is None:
             return None
