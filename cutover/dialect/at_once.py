@@ -14,7 +14,8 @@ from cutover.dialect.ahead import LONG
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, discard
 from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome
-from cutover.dialect.running import Memory, Prepared, finished, prepare, result_of
+from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
+from cutover.dialect.running import Memory, Prepared, finished, limit_of, prepare, result_of
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, Statement, StatementResult
 
@@ -76,19 +77,27 @@ def _begun(
         connections.put_back(connection)
         return None
     ending.connection = connection
+    ending.limit(limit_of(prepared, connections.dialect))
     return Driven(work, ending, patient=patient)
 
 
 class _Ending:
     """Gives the connection back, and says what came of the statement."""
 
-    __slots__ = ("_connections", "_dialect", "_prepared", "connection")
+    __slots__ = ("_connections", "_dialect", "_meter", "_prepared", "connection")
 
     connection: Connection
 
     def __init__(self, connections: Connections, prepared: Prepared) -> None:
         self._connections, self._prepared = connections, prepared
+        self._meter: Meter | None = None
         self._dialect = connections.dialect
+
+    def limit(self, most: int | None) -> None:
+        """Bytes that the answer may have."""
+        if most is not None:
+            self._meter = meter_of(self.connection)
+            self._meter.begin(most)
 
     def __call__(self, answer: Answer | None, error: BaseException | None) -> Outcomes | LongWay:
         """Called once."""
@@ -124,6 +133,21 @@ class _Reading(_Ending):
     """Of a query nothing is lost: whatever is not an answer to its client has it run again."""
 
     __slots__ = ()
+
+    def __call__(self, answer: Answer | None, error: BaseException | None) -> Outcomes | LongWay:
+        meter = self._meter
+        refused = None if meter is None else meter.end()
+        if meter is None or refused is None:
+            return super().__call__(answer, error)
+        return lambda: asyncio.ensure_future(self._refused(meter, refused))
+
+    async def _refused(self, meter: Meter, refused: AnswerTooLarge) -> Outcomes:
+        """The connection is lent to nobody while a cancellation is on its way."""
+        try:
+            await meter.settled()
+        finally:
+            self._connections.put_back(self.connection)
+        return [BatchResult([None], [refused.told])]
 
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
         if isinstance(failure, StatementError) and not isinstance(error, STALE):

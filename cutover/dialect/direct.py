@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 from asyncpg.exceptions import OutdatedSchemaCacheError
 
+from cutover.dialect.metering import meter_of
 from cutover.model.statement import BatchOutcome
 
 if TYPE_CHECKING:
@@ -39,6 +40,28 @@ def message(connection: Connection, sql: str, arguments: Sequence[Any]) -> Corou
         prepared, arguments, "", 0, True, None
     )
     return answer
+
+
+async def ask_for(
+    connection: Connection, sql: str, arguments: Sequence[Any], limit: int
+) -> tuple[list[asyncpg.Record], str]:
+    """As `ask`, for an answer of about `limit` bytes at the most. Raises `AnswerTooLarge`."""
+    meter = meter_of(connection)
+    meter.begin(limit)
+    try:
+        found = await ask(connection, sql, arguments)
+    except asyncpg.QueryCanceledError:
+        refused = meter.end()
+        if refused is None:
+            raise
+    else:
+        refused = meter.end()
+    finally:
+        meter.end()
+        await meter.settled()
+    if refused is not None:
+        raise refused
+    return found
 
 
 async def ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tuple[list[asyncpg.Record], str]:

@@ -7,6 +7,7 @@ import re
 import asyncpg
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.metering import AnswerTooLarge
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.table import Table
 from cutover.schema.createsql import read_create_table
@@ -82,6 +83,8 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
 
 def _of_client(error: BaseException) -> CutoverError:
     """An error that no server sent: of the driver before it sent anything, or of a broken connection."""
+    if isinstance(error, AnswerTooLarge):
+        return error.told
     if isinstance(error, asyncpg.DataError):
         return StatementError(f"datatype mismatch: {error.args[0]}", "SQLITE_MISMATCH")
     if isinstance(error, asyncpg.InterfaceError) and "connection" not in str(error):

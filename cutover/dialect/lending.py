@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
+from cutover.dialect.metering import install
+
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
@@ -110,6 +112,7 @@ class Lending:
             raise
         # Without the pool's wrapper, which costs something at each call.
         connection: Connection = cast("Any", proxy)._con  # noqa: SLF001  # no public one
+        install(connection)
         self._origin[connection] = (pool, proxy)
         return connection
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from cutover.dialect.dialect import Checked, Dialect
-from cutover.dialect.direct import ask
+from cutover.dialect.direct import ask, ask_for
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.translator import Command, Translation
 from cutover.errors import StatementError, Unrepresentable
@@ -107,7 +107,8 @@ async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memo
     if prepared.answered is not None or prepared.translation is None:
         return prepared.answered or StatementResult()
     if not prepared.parts:
-        return finished(await _once(connection, prepared, prepared.translation), prepared, dialect, memory)
+        limit = limit_of(prepared, dialect)
+        return finished(await _once(connection, prepared, prepared.translation, limit), prepared, dialect, memory)
     result = StatementResult()
     for part in prepared.parts:
         assert part.translation is not None
@@ -134,10 +135,23 @@ def finished(result: StatementResult, prepared: Prepared, dialect: Dialect, memo
     return result
 
 
-async def _once(connection: Connection, prepared: Prepared, translation: Translation) -> StatementResult:
+def limit_of(prepared: Prepared, dialect: Dialect) -> int | None:
+    """Bytes that the answer may have, about; None: whatever it has, it was done, or is not kept."""
+    translation = prepared.translation
+    reads = translation is not None and not translation.writes and prepared.want_rows
+    return dialect.max_response_bytes if reads else None
+
+
+async def _once(
+    connection: Connection, prepared: Prepared, translation: Translation, limit: int | None = None
+) -> StatementResult:
     if translation.before is not None:
         await connection.execute(translation.before.sql, *prepared.before)
-    records, status = await ask(connection, translation.command.sql, prepared.arguments)
+    sql, arguments = translation.command.sql, prepared.arguments
+    if limit is None:
+        records, status = await ask(connection, sql, arguments)
+    else:
+        records, status = await ask_for(connection, sql, arguments, limit)
     return result_of(records, status, prepared, translation)
 
 
