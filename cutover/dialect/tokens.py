@@ -20,6 +20,7 @@ _OF_SCHEMA = ("sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_te
 _DEEPEST = 200
 """Parentheses within each other. SQLite's parser ends at some 90, and a compiled parser knows no limit of its own."""
 
+_AS_IT_STANDS = frozenset({"other", "open", "close", "dot"})
 _SPELLED = {"ISNULL": "IS NULL", "NOTNULL": "IS NOT NULL"}
 
 
@@ -47,7 +48,8 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     run = _named_plus(named_arrows(_plain_casts(run)))
     numbering = _Numbering()
     parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
-    of_schema = any(_asks_schema(token) for token in run)
+    lower = sql.lower()
+    of_schema = ("sqlite_" in lower or "pragma_" in lower) and any(_asks_schema(token) for token in run)
     return Prepared(" ".join(part for part in _joined(parts, run) if part), conflict, of_schema)
 
 
@@ -87,6 +89,8 @@ def _word(run: list[Token], at: int) -> str:
 
 def _rewritten(run: list[Token], at: int, numbering: _Numbering, functions: frozenset[str]) -> str:
     token = run[at]
+    if token.type in _AS_IT_STANDS:
+        return token.text
     if token.type == "param":
         return f":p{numbering.number(token.text)}"
     if token.type == "quoted":
@@ -102,9 +106,10 @@ def _rewritten(run: list[Token], at: int, numbering: _Numbering, functions: froz
     word = token.text.upper()
     if _is_index_hint(run, at, word):
         return ""
-    if word in _SPELLED and _word(run, at + 1) != "(":
+    called = at + 1 < len(run) and run[at + 1].type == "open"
+    if word in _SPELLED and not called:
         return _SPELLED[word]
-    if _word(run, at + 1) == "(" and word.lower() in functions and _word(run, at - 1) not in _NAMES_FOLLOW:
+    if called and word.lower() in functions and _word(run, at - 1) not in _NAMES_FOLLOW:
         return FUNCTION_PREFIX + word.lower()
     return token.text
 

@@ -177,9 +177,8 @@ def _translation(
 ) -> Translation:
     if written is not None and written.apart and in_parts is not None:
         return in_parts()
-    chance = any(str(node.this).startswith("cutover.random") for node in tree.find_all(exp.Anonymous))
-    clock = any(str(node.this).lower() == "now" for node in tree.find_all(exp.Literal))
     command = _command(tree, context)
+    chance, clock = "cutover.random" in command.sql, "'now'" in command.sql.lower()
     before = None
     if written is not None and written.before is not None:
         before = _command(written.before, context)
