@@ -14,7 +14,6 @@ from cutover.dialect.typed import Refused
 from cutover.errors import Fenced
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
-from cutover.schema.postgres_schema import read_postgres_schema
 from cutover.stores.postgres import capture
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.names import log
@@ -48,19 +47,19 @@ async def change_schema(
         raise Refused("A schema change")
     link = _Lent(connection)
     await _demand_primary(link)
-    target = await read_postgres_schema(link.raw, settings.postgres.schema_)
+    target = await dialect.read(connection)
     plan = Plan(change, dialect.tables, target, settings, foreign_keys)
     for statement in plan.made():
         await connection.execute(statement)
     changed = {table.name for table in change.created} | {after.name for _, after in change.altered}
     if plan.statements:
-        target = await read_postgres_schema(link.raw, settings.postgres.schema_)
+        target = await dialect.read(connection)
     tables = dialect.mapped(change.after, target)
     keys = list(missing_foreign_keys(change, tables, target))
     if keys:
         for statement in keys:
             await connection.execute(statement)
-        tables = dialect.mapped(change.after, await read_postgres_schema(link.raw, settings.postgres.schema_))
+        tables = dialect.mapped(change.after, await dialect.read(connection))
     if not changed <= {table.name for table in tables}:
         raise Refused(f"The schema of {', '.join(sorted(changed))}")
     await _capture(link, [table for table in tables if table.name in changed])

@@ -20,8 +20,9 @@ from cutover.model.table import Tables
 from cutover.model.values import SqlValue
 from cutover.schema.mapping import map_tables
 from cutover.schema.objects_wanted import changed_by, memory, missing, objects_of, texts
-from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
-from cutover.schema.recorded import essence
+from cutover.schema.postgres_again import Seen, read_again
+from cutover.schema.postgres_schema import PostgresSchema
+from cutover.schema.recorded import same_rows
 from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
 from cutover.schema.sqltext import StatementKind, inspect, refusal
 from cutover.settings import Settings
@@ -63,6 +64,8 @@ class Dialect:
         self.max_response_bytes = sys.maxsize
         self.generation = 0
         """Counts the schemas that were loaded."""
+        self._seen: Seen | None = None
+        """What was last read of Postgres's schema, committed or not: it is asked each time whether it still holds."""
         self._began: int | None = None
         """The generation that a transaction changed, where this is its own."""
         self.catalog = Catalog({})
@@ -87,8 +90,7 @@ class Dialect:
             objects = objects_of(ddl)
             if missing(objects, changes):
                 ddl = texts(changed_by(objects, changes))
-                target = await read_postgres_schema(cast("Any", connection), self.settings.postgres.schema_)
-                tables = self.mapped(_schema_of(ddl), target)
+                tables = self.mapped(_schema_of(ddl), await self.read(connection))
         self.load(tables, ddl, await _sequences(connection, tables))
         self._known = given
 
@@ -96,13 +98,19 @@ class Dialect:
         """The schema changed: it is read again before the next statement."""
         self._known = None
 
+    async def read(self, connection: AnyConnection) -> PostgresSchema:
+        """Postgres's own schema as this connection sees it now."""
+        assert self.settings is not None
+        self._seen = await read_again(cast("Any", connection), self.settings.postgres.schema_, self._seen)
+        return self._seen.schema
+
     def mapped(self, source: SqliteSchema, target: PostgresSchema) -> Tables:
         """The mapping of a schema that the service has not mapped yet; what it has keeps what it learned of formats."""
         assert self.settings is not None
         found = map_tables(source, target, self.settings).tables
         known = {table.name: table for table in self._tables()}
         return tuple(
-            known[table.name] if table.name in known and essence(known[table.name]) == essence(table) else table
+            known[table.name] if table.name in known and same_rows(known[table.name], table) else table
             for table in found
         )
 
@@ -112,6 +120,7 @@ class Dialect:
         own.max_response_bytes = self.max_response_bytes
         own.load(tables, ddl, await _sequences(connection, tables))
         own.generation = self.generation + 1
+        own._seen = self._seen
         own._began = self.generation if self._began is None else self._began
         return own
 
@@ -121,7 +130,7 @@ class Dialect:
         if self.is_current and own._began == self.generation:
             given = self._known
             self.load(own.tables, own.ddl, own.catalog.sequences)
-            self._known = given
+            self._known, self._seen = given, own._seen
         else:
             self.forget()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import asyncpg
@@ -143,9 +144,13 @@ class PostgresSchema:
         named = " ".join(column.default for column in columns if column.default and "nextval" in column.default)
         return tuple(name for name in self.sequences if name not in owned and name not in named)
 
+    @cached_property
+    def _by_name(self) -> dict[str, PostgresTable]:
+        return {table.name: table for table in self.tables}
+
     def table(self, name: str) -> PostgresTable | None:
         """The table of exactly that name."""
-        return next((table for table in self.tables if table.name == name), None)
+        return self._by_name.get(name)
 
 
 _DATABASE = """
@@ -225,10 +230,43 @@ async def read_postgres_schema(connection: asyncpg.Connection, schema: str) -> P
 
 
 async def _read(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
+    relations = await connection.fetch(_RELATIONS, schema)
+    database = await read_database(connection, schema)
+    return schema_of(schema, database, relations, await read_tables(connection, roots(relations), database))
+
+
+async def read_database(connection: asyncpg.Connection, schema: str) -> asyncpg.Record:
+    """What is true of all tables."""
     database = await connection.fetchrow(_DATABASE, schema)
     assert database is not None
-    relations = await connection.fetch(_RELATIONS, schema)
-    wanted = [row for row in relations if row["kind"] in {"r", "p", "f"} and not row["relispartition"]]
+    return database
+
+
+def roots(relations: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+    """Those that are tables, and no partitions of others."""
+    return [row for row in relations if row["kind"] in {"r", "p", "f"} and not row["relispartition"]]
+
+
+def schema_of(
+    name: str, database: asyncpg.Record, relations: Sequence[asyncpg.Record], tables: tuple[PostgresTable, ...]
+) -> PostgresSchema:
+    """The schema from what was read of it."""
+    own = {table.name for table in tables}
+    return PostgresSchema(
+        name=name,
+        exists=database["exists"],
+        bytewise=_bytewise(database["provider"], database["locale"]),
+        encoding=database["encoding"],
+        tables=tables,
+        others=tuple(row["name"] for row in relations if row["name"] not in own),
+        sequences=tuple(row["name"] for row in relations if row["kind"] == "S"),
+    )
+
+
+async def read_tables(
+    connection: asyncpg.Connection, wanted: Sequence[asyncpg.Record], database: asyncpg.Record
+) -> tuple[PostgresTable, ...]:
+    """These tables, in the caller's transaction."""
     oids = [row["oid"] for row in wanted]
     columns = _grouped(await connection.fetch(_COLUMNS, oids), "attrelid", lambda row: _column(row, database))
     indexed = await connection.fetch(_INDEXES, oids)
@@ -249,7 +287,7 @@ async def _read(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
         "tgrelid",
         lambda row: PostgresTrigger(row["name"], row["definition"], row["enabled"]),
     )
-    tables = tuple(
+    return tuple(
         PostgresTable(
             name=row["name"],
             owner=row["owner"],
@@ -263,17 +301,6 @@ async def _read(connection: asyncpg.Connection, schema: str) -> PostgresSchema:
             oid=row["oid"],
         )
         for row in wanted
-    )
-    own = {table.name for table in tables}
-    others = tuple(row["name"] for row in relations if row["name"] not in own)
-    return PostgresSchema(
-        name=schema,
-        exists=database["exists"],
-        bytewise=_bytewise(database["provider"], database["locale"]),
-        encoding=database["encoding"],
-        tables=tables,
-        others=others,
-        sequences=tuple(row["name"] for row in relations if row["kind"] == "S"),
     )
 
 

@@ -28,6 +28,11 @@ class Recorded:
     made: bool = False
     """cutover created its Postgres table, so that nobody but cutover says what types it has."""
 
+    @cached_property
+    def text(self) -> str:
+        """As JSON. Most tables stay as they are from one record to the next."""
+        return json.dumps(_plain(self), sort_keys=True)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -48,6 +53,9 @@ class Record:
 
     def having(self, one: Recorded, *, instead: str = "") -> Record:
         """With this table in the place of the one of the same name, or of the name `instead`."""
+        known = self.of(one.table.name)
+        if not instead and known == one and known.postgres.oid == one.postgres.oid:
+            return self
         left = [it for it in self.tables if it.table.name.lower() not in (one.table.name.lower(), instead.lower())]
         return replace(self, tables=tuple(sorted([*left, one], key=lambda it: it.table.name)))
 
@@ -57,7 +65,7 @@ class Record:
 
     def dump(self) -> str:
         """As text."""
-        return json.dumps(_plain(self), sort_keys=True)
+        return f'{{"beside": {json.dumps(self.beside)}, "tables": [{", ".join(each.text for each in self.tables)}]}}'
 
     @classmethod
     def load(cls, text: str) -> Record:
@@ -73,8 +81,13 @@ def differing(before: Record | None, tables: Tables) -> list[str]:
     """Names of tables that are mapped otherwise than they were, or for the first time: they are copied again."""
     if before is None:
         return []
-    known = {each.table.name: essence(each.table) for each in before.tables}
-    return [table.name for table in tables if known.get(table.name) != essence(table)]
+    known = {each.table.name: each.table for each in before.tables}
+    return [table.name for table in tables if table.name not in known or not same_rows(known[table.name], table)]
+
+
+def same_rows(one: Table, other: Table) -> bool:
+    """Whether the shadow's rows need not be copied again if this table becomes that one."""
+    return one == other or essence(one) == essence(other)
 
 
 def essence(table: Table) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from cutover.model.table import UniqueIndex
@@ -124,9 +125,13 @@ class SqliteSchema:
     triggers: tuple[SqliteObject, ...] = ()
     views: tuple[SqliteObject, ...] = ()
 
+    @cached_property
+    def _by_name(self) -> dict[str, SqliteTable]:
+        return {table.name.lower(): table for table in self.tables}
+
     def table(self, name: str) -> SqliteTable | None:
         """The table of that name, in any case."""
-        return next((table for table in self.tables if table.name.lower() == name.lower()), None)
+        return self._by_name.get(name.lower())
 
 
 def quoted(name: str) -> str:

@@ -79,6 +79,8 @@ class Follower:
         self._sqlite = sqlite
         self._postgres = postgres
         self._copied = copied
+        self._loaded: tuple[str, Record] = "", Record()
+        """The record as it was last read or written, as text and as what it says: reading it is dear."""
         self._made = set[str]()
         """Tables that were created before there was a place to record it: at the very first start."""
         self._waited = set[str]()
@@ -114,8 +116,12 @@ class Follower:
 
     async def _load(self) -> Record | None:
         text = await self._postgres.recorded()
+        if not text:
+            return None
         try:
-            return Record.load(text) if text else None
+            if text != self._loaded[0]:
+                self._loaded = text, Record.load(text)
+            return self._loaded[1]
         except ValueError as error:
             _log.warning(f"What was mapped before is not known: {error}.")
             return None
@@ -202,7 +208,7 @@ class Follower:
             return
         names = {each.name.lower() for each in todo if each.kind == "table"}
         state.record = state.record.without(names)
-        await self._postgres.record(state.record.dump())
+        await self._record(state.record)
         await self._sqlite.forget_progress([each.name for each in todo if each.kind == "table"])
         crash_point("follow.front.noted")
         await self._sqlite.take_schema_over(todo)
@@ -322,5 +328,10 @@ class Follower:
             taken = {each.table.target for each in record.tables}
             record = replace(record, beside=tuple(t.name for t in state.target.tables if t.name not in taken))
         if record != before:
-            await self._postgres.record(record.dump())
+            await self._record(record)
             crash_point("follow.recorded")
+
+    async def _record(self, record: Record) -> None:
+        text = record.dump()
+        await self._postgres.record(text)
+        self._loaded = text, record

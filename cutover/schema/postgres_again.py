@@ -1,0 +1,99 @@
+"""Reading a Postgres schema again after some of its tables changed: only those are read, however many there are.
+
+What a table consists of is in a dozen catalogs, and printing it takes a millisecond a table. Whether it changed is told
+by the catalogs' rows themselves: each has the transaction that wrote it and its place, and a change writes it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import asyncpg
+
+from cutover.schema.postgres_schema import PostgresSchema, PostgresTable, read_database, read_tables, roots, schema_of
+
+_RELATIONS = """
+WITH these AS (
+    SELECT c.oid, c.relname, c.relkind, c.relowner, c.relispartition, c.xmin, c.ctid
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I', 'c')
+), rows (oid, xmin, ctid) AS (
+    SELECT oid, xmin, ctid FROM these
+    UNION ALL SELECT a.attrelid, a.xmin, a.ctid
+        FROM pg_attribute a JOIN these t ON t.oid = a.attrelid AND t.relkind IN ('r', 'p', 'f')
+    UNION ALL SELECT d.adrelid, d.xmin, d.ctid FROM pg_attrdef d JOIN these t ON t.oid = d.adrelid
+    UNION ALL SELECT i.indrelid, i.xmin, i.ctid FROM pg_index i JOIN these t ON t.oid = i.indrelid
+    UNION ALL SELECT i.indrelid, c.xmin, c.ctid
+        FROM pg_index i JOIN these t ON t.oid = i.indrelid JOIN pg_class c ON c.oid = i.indexrelid
+    UNION ALL SELECT o.conrelid, o.xmin, o.ctid FROM pg_constraint o JOIN these t ON t.oid = o.conrelid
+    UNION ALL SELECT g.tgrelid, g.xmin, g.ctid FROM pg_trigger g JOIN these t ON t.oid = g.tgrelid
+    UNION ALL SELECT h.inhparent, h.xmin, h.ctid FROM pg_inherits h JOIN these t ON t.oid = h.inhparent
+    UNION ALL SELECT h.inhparent, c.xmin, c.ctid
+        FROM pg_inherits h JOIN these t ON t.oid = h.inhparent JOIN pg_class c ON c.oid = h.inhrelid
+    UNION ALL SELECT d.refobjid, d.xmin, d.ctid
+        FROM pg_depend d JOIN these t ON t.oid = d.refobjid JOIN these s ON s.oid = d.objid AND s.relkind = 'S'
+        WHERE d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_class'::regclass
+    UNION ALL SELECT d.refobjid, s.xmin, s.ctid
+        FROM pg_depend d JOIN these t ON t.oid = d.refobjid JOIN these s ON s.oid = d.objid AND s.relkind = 'S'
+        WHERE d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_class'::regclass
+), stamps AS (
+    SELECT oid, count(*) || ' ' || sum(hashtextextended(xmin || ' ' || ctid, 0)) AS stamp FROM rows GROUP BY oid
+)
+SELECT t.oid, t.relname AS name, t.relkind::text AS kind, pg_get_userbyid(t.relowner) AS owner, t.relispartition,
+       CASE WHEN t.relkind = 'p' THEN
+       ARRAY(SELECT i.inhrelid::regclass::text FROM pg_inherits i WHERE i.inhparent = t.oid ORDER BY 1) END
+       AS partitions, stamps.stamp
+FROM these t JOIN stamps ON stamps.oid = t.oid ORDER BY t.relname COLLATE "C"
+"""
+_COMMON = """
+SELECT md5(string_agg(concat_ws(' ', xmin, ctid), ',' ORDER BY oid)) FROM (
+    SELECT oid, xmin, ctid FROM pg_type WHERE typtype IN ('e', 'd', 'b') AND oid >= 16384 AND typelem = 0
+    UNION ALL SELECT oid, xmin, ctid FROM pg_enum
+    UNION ALL SELECT oid, xmin, ctid FROM pg_collation WHERE oid >= 16384
+    UNION ALL SELECT oid, xmin, ctid FROM pg_namespace
+    UNION ALL SELECT oid, xmin, ctid FROM pg_proc
+        WHERE oid >= 16384 AND pronamespace IS DISTINCT FROM to_regnamespace('cutover')
+) AS rows (oid, xmin, ctid)
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A schema, and what tells whether it is still that."""
+
+    schema: PostgresSchema
+    stamps: Mapping[int, str]
+    common: str
+    """Of what tables are made of: types, labels, collations, functions."""
+
+
+async def read_again(connection: asyncpg.Connection, schema: str, seen: Seen | None) -> Seen:
+    """The schema now, in the caller's transaction, or in one of its own. Raises what asyncpg raises."""
+    if connection.is_in_transaction():
+        return await _read(connection, schema, seen)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        return await _read(connection, schema, seen)
+
+
+async def _read(connection: asyncpg.Connection, schema: str, seen: Seen | None) -> Seen:
+    common = str(await connection.fetchval(_COMMON))
+    relations = await connection.fetch(_RELATIONS, schema)
+    database = await read_database(connection, schema)
+    stamps = {row["oid"]: str(row["stamp"]) for row in relations}
+    known = _unchanged(seen, stamps, schema) if seen is not None and seen.common == common else {}
+    tables = roots(relations)
+    fresh = [row for row in tables if row["oid"] not in known]
+    if fresh:
+        known |= {table.oid: table for table in await read_tables(connection, fresh, database)}
+    return Seen(schema_of(schema, database, relations, tuple(known[row["oid"]] for row in tables)), stamps, common)
+
+
+def _unchanged(seen: Seen, stamps: Mapping[int, str], schema: str) -> dict[int, PostgresTable]:
+    """Tables of which nothing was written anew, nor of what their foreign keys point to: those tell its names."""
+    same = {table.name for table in seen.schema.tables if stamps.get(table.oid) == seen.stamps[table.oid]}
+    return {
+        table.oid: table
+        for table in seen.schema.tables
+        if table.name in same and all(key.parent_schema == schema and key.parent in same for key in table.foreign_keys)
+    }
