@@ -51,6 +51,8 @@ class CaptureWatch:
         self._poked = asyncio.Event()
         self._told: tuple[float, float] | None = None
         """When the front door changed the schema since the last look: the first time, and the last."""
+        self._took = 0.0
+        """Seconds that the last mending took."""
 
     def told(self) -> None:
         """The front door changed the schema, maybe as one of many changes: look as soon as they come to a rest."""
@@ -88,7 +90,7 @@ class CaptureWatch:
         """Carrying a change over takes as long as many changes take, and keeps them waiting."""
         while self._told is not None:
             first, last = self._told
-            left = min(last + _REST, first + _LONGEST_REST) - clock.monotonic()
+            left = min(last + max(_REST, self._took), first + _LONGEST_REST) - clock.monotonic()
             if left <= 0:
                 return
             await asyncio.sleep(left)
@@ -124,7 +126,7 @@ class CaptureWatch:
         return source.name, await source.schema_fingerprint(), await target.schema_fingerprint()
 
     async def _mend_now(self, source: Store) -> None:
-        stores = self._stores()
+        stores, began = self._stores(), clock.monotonic()
         if stores is not None and stores[0] is source:
             try:
                 await self._mend()
@@ -135,3 +137,4 @@ class CaptureWatch:
             # What was seen stays that of before: whatever changed after the schema was read shows, at the price of one
             # more look at what was mended here.
         self._mended = clock.monotonic()
+        self._took = self._mended - began

@@ -14,6 +14,7 @@ from cutover.dialect.typed import Refused
 from cutover.errors import Fenced
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
+from cutover.schema.postgres_again import read_again
 from cutover.stores.postgres import capture
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.names import log
@@ -47,24 +48,25 @@ async def change_schema(
         raise Refused("A schema change")
     link = _Lent(connection)
     await _demand_primary(link)
-    target = await dialect.read(connection)
-    plan = Plan(change, dialect.tables, target, settings, foreign_keys)
+    seen = await dialect.look(connection)
+    plan = Plan(change, dialect.tables, seen.schema, settings, foreign_keys)
     for statement in plan.made():
         await connection.execute(statement)
     changed = {table.name for table in change.created} | {after.name for _, after in change.altered}
     if plan.statements:
-        target = await dialect.read(connection)
-    tables = dialect.mapped(change.after, target)
-    keys = list(missing_foreign_keys(change, tables, target))
+        seen = await read_again(link.raw, settings.postgres.schema_, seen)
+    tables = dialect.mapped(change.after, seen.schema)
+    keys = list(missing_foreign_keys(change, tables, seen.schema))
     if keys:
         for statement in keys:
             await connection.execute(statement)
-        tables = dialect.mapped(change.after, await dialect.read(connection))
+        seen = await read_again(link.raw, settings.postgres.schema_, seen)
+        tables = dialect.mapped(change.after, seen.schema)
     if not changed <= {table.name for table in tables}:
         raise Refused(f"The schema of {', '.join(sorted(changed))}")
     await _capture(link, [table for table in tables if table.name in changed])
     await want(link, change.changes)
-    return await dialect.changed(connection, tables, change.ddl), change
+    return await dialect.changed(connection, tables, change.ddl, seen), change
 
 
 def overtaken_change(error: Exception) -> Conflict | None:
@@ -78,9 +80,11 @@ def overtaken_change(error: Exception) -> Conflict | None:
 
 async def _demand_primary(link: Link) -> None:
     """Fences stand on tables; one that is yet to be made has none. The row's lock keeps a switch waiting."""
-    if await link.value("SELECT to_regclass('cutover.control') IS NULL"):
+    places = ("cutover.gate", "cutover.control")  # one that an older version installed has no gate
+    found = await link.row("SELECT coalesce(to_regclass($1), to_regclass($2))::text AS place", *places)
+    if found is None or found["place"] is None:
         return
-    row = await link.row("SELECT primary_store, epoch, state FROM cutover.control FOR SHARE")
+    row = await link.row(f"SELECT primary_store, epoch, state FROM {found['place']} FOR SHARE")
     if row is not None and (row["primary_store"] != "postgres" or row["state"] not in ("steady", "finished")):
         raise Fenced(
             "cutover: this PostgreSQL database takes no schema changes; "

@@ -90,7 +90,7 @@ class Dialect:
             objects = objects_of(ddl)
             if missing(objects, changes):
                 ddl = texts(changed_by(objects, changes))
-                tables = self.mapped(_schema_of(ddl), await self.read(connection))
+                tables = self.mapped(_schema_of(ddl), (await self.look(connection)).schema)
         self.load(tables, ddl, await _sequences(connection, tables))
         self._known = given
 
@@ -98,11 +98,12 @@ class Dialect:
         """The schema changed: it is read again before the next statement."""
         self._known = None
 
-    async def read(self, connection: AnyConnection) -> PostgresSchema:
-        """Postgres's own schema as this connection sees it now."""
+    async def look(self, connection: AnyConnection) -> Seen:
+        """Postgres's own schema as this connection sees it now. Nobody else can change what a transaction sees."""
         assert self.settings is not None
-        self._seen = await read_again(cast("Any", connection), self.settings.postgres.schema_, self._seen)
-        return self._seen.schema
+        if self._began is None or self._seen is None:
+            self._seen = await read_again(cast("Any", connection), self.settings.postgres.schema_, self._seen)
+        return self._seen
 
     def mapped(self, source: SqliteSchema, target: PostgresSchema) -> Tables:
         """The mapping of a schema that the service has not mapped yet; what it has keeps what it learned of formats."""
@@ -114,13 +115,13 @@ class Dialect:
             for table in found
         )
 
-    async def changed(self, connection: AnyConnection, tables: Tables, ddl: Sequence[str]) -> Dialect:
+    async def changed(self, connection: AnyConnection, tables: Tables, ddl: Sequence[str], seen: Seen) -> Dialect:
         """What holds in a transaction that changed the schema, for itself alone."""
         own = Dialect(lambda: tables, lambda: ddl, 256, settings=self.settings)
         own.max_response_bytes = self.max_response_bytes
         own.load(tables, ddl, await _sequences(connection, tables))
         own.generation = self.generation + 1
-        own._seen = self._seen
+        own._seen = seen
         own._began = self.generation if self._began is None else self._began
         return own
 

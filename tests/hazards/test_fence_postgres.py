@@ -15,7 +15,9 @@ from cutover.errors import CaptureBroken, FenceTimeout, StatementError
 from cutover.metrics import Metrics
 from cutover.model.control import Outcome
 from cutover.model.statement import Statement
+from cutover.settings import Settings
 from cutover.stores.postgres.embedded import EmbeddedPostgres
+from cutover.stores.postgres.store import PostgresStore
 from tests.flow.dialect_world import world as dialect_world
 from tests.support.postgres import DEMOTING, PRIMARY, SHADOW, native, ready, run
 from tests.support.samples import PEOPLE, SQLITE_DDL, TABLES
@@ -96,6 +98,51 @@ async def test_hazard_01_nor_is_a_transaction_of_the_front_door(postgres_url: st
         await executor.close()
         async with native(postgres_url) as app:
             assert await app.fetchval("SELECT count(*) FROM people") == 0
+
+
+@contextlib.asynccontextmanager
+async def empty(url: str) -> AsyncIterator[tuple[PostgresStore, PostgresExecutor]]:
+    """Postgres as primary without any table, and applications that may make some."""
+    async with ready(url, PRIMARY, ddl=(), tables=()) as store:
+        executor = PostgresExecutor(
+            store, lambda: (), lambda: (), Metrics("test"), transaction_timeout=30, settings=Settings()
+        )
+        try:
+            yield store, executor
+        finally:
+            await executor.close()
+
+
+async def test_hazard_01_nor_does_a_schema_change(postgres_url: str) -> None:
+    async with empty(postgres_url) as (store, executor), native(postgres_url) as app:
+        session = executor.session()
+        for sql in ("BEGIN", "SELECT random()"):
+            await session.execute(Statement(sql))
+        await store.fence(DEMOTING, 5)
+        with pytest.raises(StatementError, match="database is locked") as refused:
+            await session.execute(Statement("CREATE TABLE late (id INTEGER)"))
+        assert refused.value.code == "SQLITE_BUSY"
+        await session.close()
+        assert await app.fetchval("SELECT to_regclass('late') IS NULL")
+
+
+async def test_hazard_01_a_fence_waits_for_a_schema_change_which_meets_nothing_else(postgres_url: str) -> None:
+    async with empty(postgres_url) as (store, executor), native(postgres_url) as app:
+        session = executor.session()
+        for sql in ("BEGIN", "CREATE TABLE one (id INTEGER)"):
+            await session.execute(Statement(sql))
+        async with asyncio.timeout(20):  # waits for nobody
+            await store.anchor(7, "what is noted in the control row meanwhile")
+        await session.execute(Statement("CREATE TABLE two (id INTEGER)"))
+        fencing = asyncio.create_task(store.fence(DEMOTING, 30))
+        await until(lambda: waiting(app), "a fence that waits for the schema change")
+        await session.execute(Statement("COMMIT"))
+        await session.close()
+        with pytest.raises(CaptureBroken, match="not mapped"):  # the new tables are carried over first
+            await fencing
+        assert await store.control() == PRIMARY.but(
+            audit_sequence=7, audit_hash="what is noted in the control row meanwhile"
+        )
 
 
 async def test_hazard_02_fence_and_control_row_stand_or_fall_together(postgres_url: str) -> None:

@@ -49,6 +49,7 @@ async def dismantle(link: Link, tables: Sequence[Table], control: Control, *, he
     for row in own:
         await link.execute(str(row[0]))
     await link.execute("DROP FUNCTION IF EXISTS cutover.refuse(), cutover.applying()")
+    await link.execute("DROP FUNCTION IF EXISTS cutover.note_gate() CASCADE; DROP TABLE IF EXISTS cutover.gate")
     crash_point("postgres.dismantle")
     kept = await _helpers(link, needed=helpers)
     async with link.transaction():

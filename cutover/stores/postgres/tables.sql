@@ -27,6 +27,33 @@ CREATE TABLE IF NOT EXISTS cutover.control (
     seal text NOT NULL
 );
 
+-- Who is primary, once more, in a row that nothing but switches write. Schema changes of applications hold it until they
+-- commit: the control row itself changes with each batch of the mirror, so they would meet that.
+CREATE TABLE IF NOT EXISTS cutover.gate (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    primary_store text NOT NULL,
+    epoch bigint NOT NULL,
+    state text NOT NULL
+);
+CREATE OR REPLACE FUNCTION cutover.note_gate() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO cutover.gate AS gate (primary_store, epoch, state) VALUES (NEW.primary_store, NEW.epoch, NEW.state)
+    ON CONFLICT (one) DO UPDATE
+    SET primary_store = excluded.primary_store, epoch = excluded.epoch, state = excluded.state;
+    RETURN NULL;
+END
+$$;
+DROP TRIGGER IF EXISTS note_gate ON cutover.control;
+DROP TRIGGER IF EXISTS note_first_gate ON cutover.control;
+CREATE TRIGGER note_first_gate AFTER INSERT ON cutover.control FOR EACH ROW EXECUTE FUNCTION cutover.note_gate();
+CREATE TRIGGER note_gate AFTER UPDATE ON cutover.control FOR EACH ROW
+WHEN (row(OLD.primary_store, OLD.epoch, OLD.state) IS DISTINCT FROM row(NEW.primary_store, NEW.epoch, NEW.state))
+EXECUTE FUNCTION cutover.note_gate();
+ALTER TABLE cutover.control ENABLE ALWAYS TRIGGER note_first_gate, ENABLE ALWAYS TRIGGER note_gate;
+INSERT INTO cutover.gate (primary_store, epoch, state) SELECT primary_store, epoch, state FROM cutover.control
+ON CONFLICT DO NOTHING;
+
 -- One row a switch that this database was to receive. Its outcome is the commit point.
 CREATE TABLE IF NOT EXISTS cutover.switches (
     switch_id text PRIMARY KEY,
