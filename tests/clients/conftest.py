@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_dear(item: pytest.Item) -> bool:
-    return _of(item, "kind") == "ws" or item.name.startswith("test_django")
+    return _of(item, "kind") == "ws" and not item.name.startswith("test_hrana_client")
 
 
 def _of(item: pytest.Item, name: str) -> object:

@@ -34,6 +34,7 @@ settings.configure(
         "default": {
             "ENGINE": "libsql.db.backends.sqlite3",
             "NAME": f"ws://{PLACE}?authToken={TOKEN}",
+            "OPTIONS": {"timeout": 60},  # seconds for one answer, on a machine that may be busy
         }
     },
     INSTALLED_APPS=[
