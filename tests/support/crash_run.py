@@ -24,6 +24,8 @@ Act = Callable[["Run"], Awaitable[None]]
 _DIES_WITHIN = 60.0
 _AFTER_ITS_STORY = 3.0
 """Seconds that a process has to die after the operator's command was answered: the mirror may be what is to die."""
+_REST = 0.02
+"""Seconds between a writer's transactions: all five together are still one in the way of every step."""
 STEADY = ("shadowing", "promoted", "finished")
 
 
@@ -35,9 +37,12 @@ class Writers:
     """A writer on each door; two on the front door, so that commits are shared, and two kinds of native ones."""
 
     def __init__(self, service: Service, postgres: str) -> None:
-        self.front = [FrontWriter(service, name, lane=True, rest=0.01) for name in ("one", "two")]
-        self.direct = DirectWriter(service.sqlite, "direct", rest=0.01)
-        self.native = [NativeWriter(postgres, "native"), NativeWriter(postgres, "strict", "serializable")]
+        self.front = [FrontWriter(service, name, lane=True, rest=_REST) for name in ("one", "two")]
+        self.direct = DirectWriter(service.sqlite, "direct", rest=_REST)
+        self.native = [
+            NativeWriter(postgres, "native", rest=_REST),
+            NativeWriter(postgres, "strict", "serializable", rest=_REST),
+        ]
         self._stack = AsyncExitStack()
 
     @property
