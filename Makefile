@@ -6,6 +6,9 @@ STAMP  := $(VENV)/.installed
 THIRD  := $(VENV)/.clients
 NODE   := tests/clients/node
 
+# Whatever the machine prefers, bytecode is kept: many processes of a test run import the same.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test check torture zoo bench lock clean setup
 
 $(STAMP): pyproject.toml requirements.lock
