@@ -29,8 +29,8 @@ setup: $(STAMP) $(THIRD)
 demo: $(STAMP)  ## the story on a scratch database; without a terminal it is played to its end unattended
 	@if [ -t 1 ]; then set -x; $(BIN)/cutover demo $(ARGS); else set -x; $(BIN)/cutover demo --once $(ARGS); fi
 
-test: $(STAMP) $(THIRD)  ## the whole suite, in parallel on the cores there are
-	$(BIN)/pytest -n auto --dist worksteal $(ARGS)
+test: $(STAMP) $(THIRD)  ## the whole suite, in parallel
+	$(BIN)/pytest -n auto $(ARGS)
 
 check: $(STAMP)  ## lint, types, layers
 	$(BIN)/ruff check .

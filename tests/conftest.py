@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
 
+from tests.support import scheduling
 from tests.support.servers import fresh_database, server
 
 # The same examples in every run, and no clock: a busy machine fails no test.
@@ -16,6 +19,23 @@ settings.register_profile(
     "suite", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("suite")
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """For `-n auto`; None is xdist's own answer."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else scheduling.workers()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> scheduling.Scheduling | None:
+    """Ours, unless the command line asks for another."""
+    return scheduling.Scheduling(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A process of a parallel run takes tests in this order; alone, pytest's own is kept."""
+    if hasattr(config, "workerinput"):
+        scheduling.order(items)
 
 
 @pytest.fixture(scope="session")
