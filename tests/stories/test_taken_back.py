@@ -16,9 +16,24 @@ from tests.support.service import Service, until
 from tests.support.streams import Stream
 
 
+PAUSE = "2s"
+"""Time for every step up to the one that somebody is in the way of, also on a busy machine."""
+
+
+async def goes_through(service: Service, direction: str) -> None:
+    """A switch with nobody in its way; where the machine is so busy that its pause is over, it is sent again."""
+
+    async def look() -> bool:
+        code, body = await service.switch(direction)
+        assert code == 200 or body["error"]["code"] in ("aborted", "gates_failed"), body
+        return code == 200
+
+    await service.explained(until(look, f"to {direction}"))
+
+
 async def test_a_direct_writer_that_outlasts_the_pause(service: Service, postgres_url: str) -> None:
     """The fence does not get SQLite's lock. To be back costs the pause, and no waiting for that lock once more."""
-    await service.start(environment={"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s"})
+    await service.start(environment={"CUTOVER_PROMOTION_PAUSE_TIMEOUT": PAUSE})
     await service.up()
     await service.verified()
     with closing(sqlite3.connect(service.sqlite, isolation_level=None)) as direct:
@@ -33,17 +48,16 @@ async def test_a_direct_writer_that_outlasts_the_pause(service: Service, postgre
     assert (await service.up())["primary"] == "sqlite"
     assert (await service.sql("INSERT INTO items VALUES ('after', 1, NULL)"))["type"] == "ok"
     await check_promises(service, postgres_url, ["direct", "after"])
-    code, body = await service.switch("promote")
-    assert code == 200, body
+    await goes_through(service, "promote")
     assert await service.stop() == 0
 
 
 async def test_a_native_transaction_that_outlasts_the_pause(service: Service, postgres_url: str) -> None:
     """Held writes go on as soon as the pause is over, not when the transaction in the way ends."""
-    await service.start(environment={"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s"})
+    await service.start(environment={"CUTOVER_PROMOTION_PAUSE_TIMEOUT": PAUSE})
     await service.up()
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await goes_through(service, "promote")
     await service.up("promoted")
     await service.verified()
     native = await asyncpg.connect(postgres_url)
@@ -62,8 +76,7 @@ async def test_a_native_transaction_that_outlasts_the_pause(service: Service, po
         await native.close()
     assert (await service.up("promoted"))["primary"] == "postgres"
     await check_promises(service, postgres_url, ["native", "after"])
-    code, body = await service.switch("demote")
-    assert code == 200, body
+    await goes_through(service, "demote")
     assert await service.stop() == 0
 
 
@@ -95,7 +108,7 @@ async def test_a_row_that_the_receiver_cannot_hold_ends_a_switch(service: Servic
 
 async def test_a_session_on_the_receiver_that_outlasts_the_pause(service: Service, postgres_url: str) -> None:
     """Whoever keeps Postgres from committing the promotion is named, and SQLite goes on as if nothing had been."""
-    await service.start(environment={"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s"})
+    await service.start(environment={"CUTOVER_PROMOTION_PAUSE_TIMEOUT": PAUSE})
     await service.up()
     await service.verified()
     native = await asyncpg.connect(postgres_url)
@@ -110,8 +123,7 @@ async def test_a_session_on_the_receiver_that_outlasts_the_pause(service: Servic
     finally:
         await native.close()
     await check_promises(service, postgres_url, ["after"])
-    code, body = await service.switch("promote")
-    assert code == 200, body
+    await goes_through(service, "promote")
     assert await service.stop() == 0
 
 

@@ -77,7 +77,7 @@ def hindered(direction: str, hindrance: hindrances.Hindrance) -> Act:
     """A switch with little patience while somebody is in its way."""
 
     async def story(run: Run) -> None:
-        run.environment |= {"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s", "CUTOVER_SQLITE_BUSY_TIMEOUT": "500ms"}
+        run.environment |= {"CUTOVER_PROMOTION_PAUSE_TIMEOUT": "2s", "CUTOVER_SQLITE_BUSY_TIMEOUT": "500ms"}
 
         async def act(run: Run) -> None:
             await run.service.up(_PHASE[direction])
