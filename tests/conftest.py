@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 
 from tests.support import scheduling
+from tests.support.forked import forker
 from tests.support.servers import fresh_database, server
+from tests.support.service import Service
 
 # The same examples in every run, and no clock: a busy machine fails no test.
 settings.register_profile(
@@ -36,6 +38,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """A process of a parallel run takes tests in this order; alone, pytest's own is kept."""
     if hasattr(config, "workerinput"):
         scheduling.order(items)
+
+
+@pytest.fixture(scope="session")
+def forking() -> Iterator[None]:
+    """From the first test that asks for it, services of this process are started by a fork of one that is imported."""
+    with forker() as Service.forker:
+        yield
+    Service.forker = None
 
 
 @pytest.fixture(scope="session")

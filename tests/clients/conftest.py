@@ -42,7 +42,7 @@ def _of(item: pytest.Item, name: str) -> object:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def door(
-    request: pytest.FixtureRequest, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, forking: None, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Door]:
     """A door that is open."""
     folder: Path = tmp_path_factory.mktemp("door")

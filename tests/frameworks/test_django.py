@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.applications import Journey, Traveller, plain_database, there_and_back
+
+pytestmark = pytest.mark.usefixtures("forking")
 
 DJANGO = (sys.executable, "-m", "tests.frameworks.django_site")
 

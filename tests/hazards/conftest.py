@@ -15,10 +15,10 @@ import pytest
 
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from tests.contract.conftest import world
-from tests.stories.conftest import forking, service
+from tests.stories.conftest import service
 from tests.support.servers import undertaker
 
-__all__ = ["forking", "logical_server", "service", "world"]
+__all__ = ["logical_server", "service", "world"]
 
 _SETTINGS = {
     "log_min_messages": "fatal",

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.crash_worlds import RECIPES
-from tests.support.forked import forker
 from tests.support.service import Service, create
 from tests.support.worlds import Worlds
 
@@ -20,12 +19,9 @@ CREATE TABLE pairs(a TEXT, b INTEGER, v REAL, x BLOB, PRIMARY KEY(a, b)) WITHOUT
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
-def forking() -> Iterator[None]:
-    """Every service of this test process is started by a fork of one that has imported it."""
-    with forker() as Service.forker:
-        yield
-    Service.forker = None
+@pytest.fixture(autouse=True)
+def _forked(forking: None) -> None:
+    """Every story starts its services so."""
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +33,7 @@ def worlds(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-async def service(tmp_path: Path, sqlite_path: str, postgres_url: str) -> AsyncIterator[Service]:
+async def service(forking: None, tmp_path: Path, sqlite_path: str, postgres_url: str) -> AsyncIterator[Service]:
     """A service that is not started yet, on a database with a few rows."""
     rows = ",".join(f"('old-{number}', {number}, 'body {number}')" for number in range(500))
     accounts = ",".join(f"({number}, 100)" for number in range(1, 11))

@@ -15,7 +15,6 @@ from tests.support.checks import check_promises
 from tests.support.service import Service, until
 from tests.support.streams import Stream
 
-
 PAUSE = "2s"
 """Time for every step up to the one that somebody is in the way of, also on a busy machine."""
 
