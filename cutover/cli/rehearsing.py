@@ -12,7 +12,7 @@ import typer
 from cutover.cli.client import LONG, AdminClient
 from cutover.cli.exits import BLOCKED
 from cutover.cli.options import AdminUrl, AsJson, ConfigFile, Token, reach
-from cutover.cli.show import console, grid, number, print_json
+from cutover.cli.show import clean, console, grid, number, print_json
 from cutover.errors import ConfigurationError
 from cutover.schema.sqltext import split
 
@@ -133,6 +133,10 @@ def _show_seen(found: Json) -> None:
         console().print(f"{number(found['partly'])} sent with more combinations of arguments than are rehearsed.")
     if found.get("beyond_limit"):
         console().print(f"{number(found['beyond_limit'])} executions of further statements, not rehearsed.")
+    for change in found.get("schema_changes", []):
+        if change["status"] in ("refused", "failing"):
+            told = f"Postgres would refuse a schema change: {clean(change['sql'])} ({clean(change['reason'])})"
+            console().print(told)
     for name, what in (("shadow_reads", "Reads replayed"), ("shadow_writes", "Writes made and undone")):
         if one := found.get(name):
             told = ", ".join(f"{number(one[verdict])} {verdict}" for verdict in ("match", "mismatch", "inconclusive"))

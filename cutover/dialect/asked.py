@@ -8,13 +8,13 @@ from typing import Any
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.dialect.replay import Found
+from cutover.dialect.schema_trials import try_change
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.statement import Statement
 from cutover.schema.sqltext import StatementKind, inspect
 
 _SKIPPED = {
-    StatementKind.DDL: "It changes the schema, which a rehearsal does not.",
     StatementKind.EMPTY: "There is no statement.",
 }
 _TRIED = (StatementKind.READ, StatementKind.WRITE, StatementKind.REFUSED, StatementKind.MANY)
@@ -25,7 +25,12 @@ async def rehearse_texts(executor: PostgresExecutor, reads: ShadowReads, texts: 
     """One object a statement, in their order. Raises `StoreUnavailable`, and other `CutoverError`s as `replay` does."""
     try:
         await executor.rehearsal.ready()
-        tried = [await _rehearsed(executor, text) for text in texts]
+        tried, ddl = [], executor.dialect.ddl
+        changes: dict[int, Rehearsed] = {}
+        for at, text in enumerate(texts):
+            if inspect(text).kind is StatementKind.DDL:
+                changes[at], ddl = await try_change(executor, ddl, text)
+            tried.append(await _rehearsed(executor, text))
     except StatementError as error:  # no connection is to be had
         raise StoreUnavailable(error.message) from None
     compared = [
@@ -39,7 +44,10 @@ async def rehearse_texts(executor: PostgresExecutor, reads: ShadowReads, texts: 
     }
     plain = [at for at in compared if at not in verdicts]
     verdicts |= zip(plain, await reads.asked(executor, [Statement(texts[at]) for at in plain]), strict=True)
-    return [_row(text, tried[at], verdicts.get(at)) for at, text in enumerate(texts)]
+    return [
+        _change(text, changes[at]) if at in changes else _row(text, tried[at], verdicts.get(at))
+        for at, text in enumerate(texts)
+    ]
 
 
 async def _rehearsed(executor: PostgresExecutor, text: str) -> Rehearsed | None:
@@ -54,6 +62,14 @@ def _row(text: str, found: Rehearsed | None, verdict: Found | None) -> dict[str,
         "translation": found.translation if found is not None else None,
         "shadow_read": {"result": verdict.verdict, "reason": verdict.reason} if verdict is not None else None,
     }
+
+
+def _change(text: str, found: Rehearsed) -> dict[str, Any]:
+    """A schema change is not made by a rehearsal, and what comes behind it is rehearsed without it."""
+    reason = "It changes the schema, which a rehearsal does not."
+    if found.status != "ready":
+        reason = f"{reason} {'SQLite' if found.status == 'invalid' else 'Postgres'} would refuse it: {found.reason}"
+    return _row(text, None, None) | {"reason": reason, "translation": found.translation}
 
 
 def counted_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -15,13 +15,12 @@ from cutover.dialect.recent import Recent
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.model.statement import Statement
 from cutover.schema.fingerprint import fold
-from cutover.schema.sqltext import LONG, StatementKind, classify
+from cutover.schema.sqltext import LONG
 
 Status = Literal["unseen", "ready", "refused", "failing", "invalid"]
 """unseen: not rehearsed yet. refused: no translation. failing: Postgres refuses the translation.
 invalid: SQLite refuses it as well, so nothing is lost by the switch."""
 
-_KINDS = (StatementKind.READ, StatementKind.WRITE)
 _TEXTS = 64
 """Texts of one fold that are rehearsed each for itself; further ones are, for each combination of classes."""
 _EXTRA = 10_000
@@ -130,19 +129,16 @@ class Folds:
     def __len__(self) -> int:
         return len(self._folds)
 
-    def find(self, statement: Statement) -> tuple[Group | None, bool]:
-        """(the group of a text that is not remembered, whether it is new); none for what is not rehearsed."""
+    def find(self, statement: Statement, *, writes: bool) -> tuple[Group | None, bool]:
+        """(the group of a text that is not remembered, whether it is new); none where there is no room."""
         sql = statement.sql
-        kind = classify(sql)
-        if kind not in _KINDS:
-            return None, False
         shape, literals = fold(sql, LONG)
         known = self._folds.get(shape)
         if known is None:
             if len(self._folds) >= self._limit:
                 self.beyond += 1
                 return None, False
-            known = self._folds[shape] = Fold(shape, kind is StatementKind.WRITE, sql=sql)
+            known = self._folds[shape] = Fold(shape, writes, sql=sql)
         group, new = self._group(known, statement, literals)
         if len(sql) <= LONG:
             self.texts.put(sql, group)

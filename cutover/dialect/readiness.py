@@ -15,13 +15,16 @@ from cutover.dialect.asked import counted_rows, rehearse_texts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.folds import Fold, Folds, Group, Sample, classes_of
 from cutover.dialect.rehearsal import Rehearsed
+from cutover.dialect.schema_trials import SchemaTrials
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
+from cutover.schema.sqltext import StatementKind, classify
 
 _log = structlog.get_logger(__name__)
+_KINDS = (StatementKind.READ, StatementKind.WRITE)
 _PAUSE = 0.2
 _LOOK = 2.0
 """Seconds between two looks at whether the schema has changed."""
@@ -38,13 +41,16 @@ class StatementRegistry:
         limit: int = 10_000,
         reads: ShadowReads | None = None,
         writes: ShadowWrites | None = None,
+        changes: SchemaTrials | None = None,
     ) -> None:
         """`reads`, `writes`: make some of them once more on both stores, and the first of each text.
 
+        `changes`: says what would become of schema changes.
         `limit`: statements, whatever their literals, that are remembered. Further ones are only counted; `summary`
         tells how many."""
         self.reads = reads
         self.writes = writes
+        self.changes = changes
         self._rates = {
             True: writes.sample if writes is not None else 0.0,
             False: reads.sample if reads is not None else 0.0,
@@ -72,7 +78,12 @@ class StatementRegistry:
 
     def _met(self, statement: Statement) -> Group | None:
         """A text that is not remembered. One that is new is replayed, whatever the sample."""
-        group, new = self._folds.find(statement)
+        kind = classify(statement.sql)
+        if kind is StatementKind.DDL and self.changes is not None and self.changes.seen(statement.sql):
+            self._new.set()
+        if kind not in _KINDS:
+            return None
+        group, new = self._folds.find(statement, writes=kind is StatementKind.WRITE)
         if group is not None and new:
             group.fold.rate = self._rates[group.fold.writes]
             if group.fold.rate:
@@ -114,6 +125,8 @@ class StatementRegistry:
                 return not any(fold.status == "unseen" for fold in self._folds)
             try:
                 await executor.rehearsal.ready()
+                if self.changes is not None:
+                    await self.changes.rehearse(executor)
                 generation = executor.dialect.generation
                 pending = [fold for fold in self._folds if fold.generation != generation]
                 for fold in pending:  # what was found with another schema holds no longer, even if this is cut short
@@ -163,6 +176,10 @@ class StatementRegistry:
             "beyond_limit": self._folds.beyond,
             "partly": sum(fold.unrehearsed > 0 for fold in self._folds),
         }
+
+    def schema_changes(self) -> list[dict[str, Any]]:
+        """One object a schema change that was seen: what Postgres would be told if it were primary."""
+        return self.changes.rows() if self.changes is not None else []
 
     def shadow_reads(self) -> dict[str, int]:
         """Replays by what came of them, and how many texts differ as of now (`differing`)."""

@@ -18,7 +18,9 @@ from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.statement import Statement, Timed
 from cutover.schema.arguments import bind
+from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.schema.sqltext import inspect
+from cutover.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,14 @@ class Rehearsal:
     async def write(self, snapshot: str, statement: Statement, seconds: float, last: int | None) -> Timed | None:
         """What a write answers in the state that was exported under this name; it is undone. See `trial.try_write`."""
         return await try_write(self._connections, snapshot, statement, seconds, last)
+
+    async def target(self, settings: Settings) -> PostgresSchema:
+        """The schema on Postgres as it is. Raises `StatementError` if it is away."""
+        async with self._connections.lend() as connection:
+            try:
+                return await read_postgres_schema(connection, settings.postgres.schema_)
+            except DRIVER_ERRORS as error:
+                raise as_statement_error(translate_failure(error, self._connections.dialect.catalog)) from None
 
     async def _prepare(self, sql: str) -> str | None:
         """Why Postgres refuses the statement. A prepare outside of a transaction would leave its locks behind."""

@@ -335,6 +335,7 @@ class Operations:
             await self.parts.statements.replay()
         summary["shadow_reads"] = self.parts.statements.shadow_reads()
         summary["shadow_writes"] = self.parts.statements.shadow_writes()
+        summary["schema_changes"] = self.parts.statements.schema_changes()
         return summary | {"rows": self.parts.statements.rows(), "shapes": self.parts.door.shapes.rows()}
 
     async def rehearse(self, statements: Sequence[str]) -> Json:

@@ -11,6 +11,7 @@ import pytest
 from cutover.dialect import readiness
 from cutover.dialect.readiness import StatementRegistry
 from cutover.dialect.rehearsal import Rehearsed
+from cutover.dialect.schema_trials import SchemaTrials
 from cutover.errors import StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
@@ -20,6 +21,10 @@ SCHEMA = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, handle TEXT NOT NULL, n INTEGER);
 CREATE TABLE bare (a TEXT PRIMARY KEY);
 """
+
+
+STATUSES = ("ready", "ready", "ready", "ready", "refused", "invalid", "ready", "ready")
+"""Of the schema changes that are tried here."""
 
 
 @pytest.fixture
@@ -219,3 +224,39 @@ async def test_a_schema_change_leaves_nothing_ready(both: World) -> None:
     both.executor.rehearsal = real
     assert await registry.rehearse()
     assert registry.summary()["ready"] == 2
+
+
+async def test_schema_changes_are_told_and_not_made(both: World) -> None:
+    ddl = both.executor.dialect.ddl or (
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, handle TEXT NOT NULL, n INTEGER)",
+        "CREATE TABLE bare (a TEXT PRIMARY KEY)",
+    )
+    registry = StatementRegistry(Metrics("test"), changes=SchemaTrials(lambda: ddl))
+    registry._executor = lambda: both.executor
+    for sql in (
+        "CREATE TABLE posts (id INTEGER PRIMARY KEY, author INTEGER REFERENCES users (id))",
+        "CREATE INDEX by_author ON posts (author)",
+        "ALTER TABLE users ADD COLUMN born TEXT",
+        "ALTER TABLE users ADD COLUMN born TEXT",
+        "CREATE TABLE IF NOT EXISTS users (x)",
+        "CREATE TRIGGER t AFTER INSERT ON users BEGIN SELECT 1; END",
+        "DROP TABLE missing",
+        "ANALYZE",
+        "DROP TABLE bare",
+    ):
+        registry.seen(Statement(sql))
+    assert await registry.rehearse()
+    rows = {row["sql"]: row for row in registry.schema_changes()}
+    statuses = [(row["status"], row["count"]) for row in rows.values()]
+    assert statuses == [(status, 2 if at == 2 else 1) for at, status in enumerate(STATUSES)]
+    told = [row["translation"] or row["reason"] for row in rows.values()]
+    assert "CREATE TABLE" in told[0]
+    assert "CREATE INDEX" in told[1], "of the table that the statement before it makes"
+    assert 'ADD COLUMN "born"' in told[2]
+    assert told[3] == "It asks for nothing that is not there."
+    assert "TRIGGER" in told[4]
+    assert told[5] == "no such table: missing"
+    assert told[7].endswith('DROP TABLE "public"."bare"')
+    assert registry.summary()["statements"] == 0
+    async with both.executor._connections.lend() as native:
+        assert await native.fetchval("SELECT to_regclass('public.posts') IS NULL AND to_regclass('bare') IS NOT NULL")

@@ -104,7 +104,9 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
     )
     ran = await cutover("rehearse", "--json", "--file", str(file), "--admin-url", service.admin)
     assert ran.code == 0, ran.err
-    rows = [(row["status"], (row["shadow_read"] or {}).get("result")) for row in json.loads(ran.out)["rows"]]
+    found = json.loads(ran.out)["rows"]
+    assert "CREATE TABLE" in found[0]["translation"]
+    rows = [(row["status"], (row["shadow_read"] or {}).get("result")) for row in found]
     assert rows == [
         ("skipped", None),
         ("skipped", None),

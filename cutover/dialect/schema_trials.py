@@ -1,0 +1,128 @@
+"""Schema changes that applications send while SQLite is primary: what Postgres would be told if it were.
+
+SQLite makes them, and the mirror follows in its own way. Here each is made on an empty copy of the schema as it was
+when it came, and planned for Postgres as `changing` would; nothing is sent there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cutover.dialect.ddl import Change, Plan, change_of
+from cutover.dialect.dialect import Dialect
+from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.rehearsal import Rehearsed
+from cutover.dialect.typed import Refused
+from cutover.errors import CutoverError, StatementError
+from cutover.logs import get_logger
+from cutover.model.table import Tables
+from cutover.schema.mapping import map_tables
+from cutover.schema.postgres_schema import PostgresSchema
+from cutover.schema.sqltext import inspect
+from cutover.settings import Settings
+
+_log = get_logger("rehearsal")
+
+_TEXTS = 500
+_WITHOUT_CHANGE = ("ANALYZE", "REINDEX")
+
+
+@dataclass(slots=True)
+class _Seen:
+    mapped: tuple[str, ...]
+    """The schema as it was mapped when it came first."""
+    count: int = 1
+    found: Rehearsed | None = None
+
+
+class SchemaTrials:
+    """The distinct texts, in the order in which they came."""
+
+    def __init__(self, schema: Callable[[], Sequence[str]]) -> None:
+        """`schema`: the CREATE statements of SQLite, as mapped by now."""
+        self._schema = schema
+        self._seen: dict[str, _Seen] = {}
+        self._before: tuple[str, ...] = ()
+        """What was mapped when the last came that was tried."""
+        self._after: tuple[str, ...] = ()
+        """That, with what came since: a migration goes on with what it has just made."""
+
+    def seen(self, sql: str) -> bool:
+        """Note one. Whether it is new."""
+        known = self._seen.get(sql)
+        if known is not None:
+            known.count += 1
+            return False
+        if len(self._seen) >= _TEXTS:
+            return False
+        self._seen[sql] = _Seen(tuple(self._schema()))
+        return True
+
+    async def rehearse(self, executor: PostgresExecutor) -> None:
+        """Try those that were not. Raises `StatementError` if Postgres is away."""
+        for sql, one in list(self._seen.items()):
+            if one.found is None:
+                if one.mapped != self._before:
+                    self._before = self._after = one.mapped
+                one.found, self._after = await try_change(executor, self._after, sql)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One object a schema change."""
+        return [{"sql": sql, "count": one.count} | told(one.found) for sql, one in self._seen.items()]
+
+
+def told(found: Rehearsed | None) -> dict[str, Any]:
+    """What came of one."""
+    if found is None:
+        return {"status": "unseen", "translation": None, "reason": None}
+    return {"status": found.status, "translation": found.translation, "reason": found.reason}
+
+
+async def try_change(executor: PostgresExecutor, ddl: tuple[str, ...], sql: str) -> tuple[Rehearsed, tuple[str, ...]]:
+    """(what would happen on Postgres, the schema after it). Raises `StatementError` if Postgres is away."""
+    try:
+        return await _tried(executor, ddl, sql)
+    except CutoverError:
+        raise
+    except Exception:  # noqa: BLE001  # a defect of ours
+        _log.exception("A schema change could not be rehearsed")
+        return Rehearsed("failing", reason="its translation met a defect; see the log"), ddl
+
+
+async def _tried(executor: PostgresExecutor, ddl: tuple[str, ...], sql: str) -> tuple[Rehearsed, tuple[str, ...]]:
+    if inspect(sql).verb in _WITHOUT_CHANGE:
+        return Rehearsed("ready", reason="Postgres does this by itself."), ddl
+    try:
+        change = change_of(ddl, sql)
+    except Refused as refused:
+        return Rehearsed("refused", reason=refused.message), ddl
+    except StatementError as error:
+        return Rehearsed("invalid", reason=error.message), ddl
+    settings = executor.dialect.settings
+    if not change.changes or settings is None:
+        return Rehearsed("ready", reason="It asks for nothing that is not there."), ddl
+    target = await executor.rehearsal.target(settings)
+    try:
+        planned = _planned(executor.dialect, change, target, settings)
+    except Refused as refused:
+        return Rehearsed("refused", reason=refused.message), change.ddl
+    return Rehearsed("ready", ";\n".join(planned) or None), change.ddl
+
+
+def _planned(dialect: Dialect, change: Change, target: PostgresSchema, settings: Settings) -> list[str]:
+    """The statements for Postgres, where the mirror may have made the change already."""
+    created = {table.name.lower() for table in change.created}
+    before = replace(target, tables=tuple(table for table in target.tables if table.name.lower() not in created))
+    tables = _mapped(dialect.tables, change, before, settings)
+    return Plan(change, tables, before, settings, foreign_keys=True).made()
+
+
+def _mapped(tables: Tables, change: Change, target: PostgresSchema, settings: Settings) -> Tables:
+    """With those that the mirror has not followed yet."""
+    known = {table.name for table in tables}
+    if all(table.name in known for table in change.before.tables):
+        return tables
+    fresh = map_tables(change.before, target, settings, born=True).tables
+    return (*tables, *(table for table in fresh if table.name not in known))
