@@ -13,7 +13,7 @@ from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.translator import Translation
-from cutover.dialect.trial import try_write
+from cutover.dialect.trial import foreign_keys_rest, try_write
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.statement import Statement, Timed
@@ -106,6 +106,10 @@ class Rehearsal:
     async def write(self, snapshot: str, statement: Statement, seconds: float, last: int | None) -> Timed | None:
         """What a write answers in the state that was exported under this name; it is undone. See `trial.try_write`."""
         return await try_write(self._connections, snapshot, statement, seconds, last)
+
+    async def foreign_keys_rest(self) -> bool:
+        """Whether Postgres does without foreign keys as long as it is the shadow."""
+        return await foreign_keys_rest(self._connections)
 
     async def target(self, settings: Settings) -> PostgresSchema:
         """The schema on Postgres as it is. Raises `StatementError` if it is away."""

@@ -18,6 +18,7 @@ from cutover.dialect.failures import translate_failure
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.model.statement import Statement, StatementResult, Timed
 from cutover.model.table import Table
+from cutover.schema.sqltext import inspect
 from cutover.stores.postgres.names import TRIGGERS, literal, target
 
 if TYPE_CHECKING:
@@ -29,9 +30,15 @@ _AS_APPLIER = "SELECT set_config('cutover.applier', generation::text, true) FROM
 """So that the fence lets it pass, and capture takes no notice."""
 
 _ACTING = """
+WITH RECURSIVE reached (oid) AS (
+    SELECT $1::text::regclass::oid
+    UNION
+    SELECT k.conrelid FROM pg_constraint k JOIN reached ON reached.oid = k.confrelid
+    WHERE k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd')))
 SELECT EXISTS (
-    SELECT FROM pg_trigger
-    WHERE tgrelid = $1::text::regclass AND NOT tgisinternal AND tgenabled <> 'D' AND tgname <> ALL($2::text[]))"""
+    SELECT FROM pg_trigger JOIN reached ON reached.oid = tgrelid
+    WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgname <> ALL($2::text[]))"""
+"""Whether a write of the table, or what its foreign keys do then, sets off a trigger that is not cutover's."""
 
 _SEQUENCES = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -42,6 +49,9 @@ WHERE c.relkind = 'S' AND c.oid IN (
     SELECT d.refobjid FROM pg_depend d JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
     WHERE a.adrelid = $1::text::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n')
 ORDER BY 1"""
+
+
+_WITHOUT_KEYS = "SELECT EXISTS (SELECT FROM cutover.suspended WHERE kind = 'foreign_key')"
 
 
 class NotTried(Exception):
@@ -68,7 +78,10 @@ async def try_write(
             )
             await connection.fetch(_AS_APPLIER)
             table = prepared.translation.table
-            await _spare(connection, table, dialect.catalog.sequences.get(table.name), last)
+            if await connection.fetchval(_ACTING, target(table), list(TRIGGERS)):
+                raise NotTried("What it writes has triggers of its own on Postgres, and what they do might stay.")
+            if inspect(statement.sql).verb in ("INSERT", "REPLACE"):
+                await _spare(connection, table, dialect.catalog.sequences.get(table.name), last)
             began = clock.monotonic()
             return Timed(await _made(connections, connection, prepared, memory), clock.monotonic() - began)
         except (*DRIVER_ERRORS, TimeoutError) as error:
@@ -77,10 +90,14 @@ async def try_write(
             await abandon(connection)
 
 
+async def foreign_keys_rest(connections: Connections) -> bool:
+    """Whether foreign keys are put aside as long as Postgres is the shadow."""
+    async with connections.lend() as connection:
+        return bool(await connection.fetchval(_WITHOUT_KEYS))
+
+
 async def _spare(connection: Connection, table: Table, automatic: str | None, last: int | None) -> None:
     """Have the table's sequences stand where the switch would set them, in this transaction alone."""
-    if await connection.fetchval(_ACTING, target(table), list(TRIGGERS)):
-        raise NotTried("Its table has triggers of its own on Postgres, and what they do might stay.")
     for (sequence,) in await connection.fetch(_SEQUENCES, target(table)):
         try:
             await connection.execute(f"ALTER SEQUENCE {sequence} RESTART")

@@ -107,9 +107,31 @@ async def test_writes_are_compared_and_nothing_stays(both: Tried) -> None:
     assert both.writes.verdicts.summary() == {"match": 14, "mismatch": 0, "inconclusive": 0, "differing": 0}
 
 
+async def test_several_at_once_leave_nothing_even_if_one_ends_the_transaction(both: Tried) -> None:
+    before = await both.everything()
+    texts = ("DELETE FROM pets", "UPDATE OR ROLLBACK people SET n = 1000", "DELETE FROM people", "DELETE FROM bare")
+    for sql in texts:
+        both.writes.offer(Statement(sql))
+    for _ in texts:
+        await both.writes.replay(both.executor)
+    assert [both.writes.verdicts.of(sql) is not None for sql in texts] == [True] * 4
+    assert both.writes.verdicts.summary()["match"] == 4
+    assert await both.everything() == before
+
+
 async def test_what_is_left_open_is_no_mismatch(both: Tried) -> None:
     told = await both.verdict("INSERT INTO numbered (a) VALUES (1) RETURNING at, random()")
     assert told == "inconclusive: What it does may be another thing at each execution."
+    connection = await asyncpg.connect(both.url)
+    try:
+        await connection.execute(
+            "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+            "CREATE TRIGGER noted AFTER DELETE ON pets FOR EACH ROW EXECUTE FUNCTION noted()"
+        )
+    finally:
+        await connection.close()
+    told = await both.verdict("DELETE FROM people WHERE id = 7")  # and, by a foreign key, the pet
+    assert told == "inconclusive: What it writes has triggers of its own on Postgres, and what they do might stay."
     told = await both.verdict("UPDATE OR IGNORE pets SET name = 'x'")
     assert told == "inconclusive: Not answered on Postgres (SQL_NOT_TRANSLATABLE)."
 

@@ -186,7 +186,8 @@ class SqliteSnapshot:
         async with self._turn() as ours:
             if not ours:
                 return []
-            return await self._run(lambda c: try_writes(c, statements, seconds, most), "trying writes")
+            async with speaking("trying writes"):  # not cut off: what undoes them would be, too
+                return await settled(self._connection.run(lambda c: try_writes(c, statements, seconds, most)))
 
 
 def read_row(connection: sqlite3.Connection, table: Table, key: Key) -> Row | None:
