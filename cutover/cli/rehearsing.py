@@ -33,7 +33,7 @@ def rehearse(
     admin_url: AdminUrl = None,
     token: Token = None,
 ) -> None:
-    """Whether statements of applications work on Postgres, and reads answer the same. Exit code 3 if one does not.
+    """Whether statements of applications work on Postgres, and answer the same. Exit code 3 if one does not.
 
     \b
     Example:
@@ -99,7 +99,7 @@ def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
 def _show_asked(found: Json) -> None:
     lines = []
     for row in found["rows"]:
-        read = row["shadow_read"] or {}
+        read = row["shadow_read"] or row.get("shadow_write") or {}
         differs = read.get("result") == "mismatch"
         told = read.get("reason") if differs else row["reason"] or row["translation"]
         lines.append(("differs" if differs else row["status"], read.get("result") or "", row["sql"], told or ""))

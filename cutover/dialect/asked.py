@@ -10,9 +10,10 @@ from cutover.dialect.rehearsal import Rehearsed
 from cutover.dialect.replay import Found
 from cutover.dialect.schema_trials import try_change
 from cutover.dialect.shadow_reads import ShadowReads
+from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.statement import Statement
-from cutover.schema.sqltext import StatementKind, inspect
+from cutover.schema.sqltext import COUNTED, StatementKind, inspect
 
 _SKIPPED = {
     StatementKind.EMPTY: "There is no statement.",
@@ -21,7 +22,9 @@ _TRIED = (StatementKind.READ, StatementKind.WRITE, StatementKind.REFUSED, Statem
 _SKIPPED_OTHERWISE = "It begins or ends a transaction, or sets something of its connection; cutover answers it itself."
 
 
-async def rehearse_texts(executor: PostgresExecutor, reads: ShadowReads, texts: Sequence[str]) -> list[dict[str, Any]]:
+async def rehearse_texts(
+    executor: PostgresExecutor, reads: ShadowReads, writes: ShadowWrites, texts: Sequence[str]
+) -> list[dict[str, Any]]:
     """One object a statement, in their order. Raises `StoreUnavailable`, and other `CutoverError`s as `replay` does."""
     try:
         await executor.rehearsal.ready()
@@ -33,21 +36,41 @@ async def rehearse_texts(executor: PostgresExecutor, reads: ShadowReads, texts: 
             tried.append(await _rehearsed(executor, text))
     except StatementError as error:  # no connection is to be had
         raise StoreUnavailable(error.message) from None
+    verdicts = await _verdicts(executor, reads, StatementKind.READ, texts, tried)
+    verdicts |= await _verdicts(executor, writes, StatementKind.WRITE, texts, tried)
+    return [
+        _change(text, changes[at]) if at in changes else _row(text, tried[at], verdicts.get(at))
+        for at, text in enumerate(texts)
+    ]
+
+
+async def _verdicts(
+    executor: PostgresExecutor,
+    shadow: ShadowReads | ShadowWrites,
+    kind: StatementKind,
+    texts: Sequence[str],
+    tried: Sequence[Rehearsed | None],
+) -> dict[int, Found | None]:
+    """What came of those of one kind that are ready, by their place."""
     compared = [
         at for at, found in enumerate(tried)
-        if found is not None and found.status == "ready" and inspect(texts[at]).kind is StatementKind.READ
+        if found is not None and found.status == "ready" and inspect(texts[at]).kind is kind
     ]  # fmt: skip
     verdicts: dict[int, Found | None] = {
         at: Found("inconclusive", "It has parameters, for which no values are known.")
         for at in compared
         if inspect(texts[at]).params
     }
-    plain = [at for at in compared if at not in verdicts]
-    verdicts |= zip(plain, await reads.asked(executor, [Statement(texts[at]) for at in plain]), strict=True)
-    return [
-        _change(text, changes[at]) if at in changes else _row(text, tried[at], verdicts.get(at))
-        for at, text in enumerate(texts)
-    ]
+    plain = [at for at in compared if at not in verdicts and _is_run(texts[at])]
+    return verdicts | dict(
+        zip(plain, await shadow.asked(executor, [Statement(texts[at]) for at in plain]), strict=True)
+    )
+
+
+def _is_run(text: str) -> bool:
+    """Of what writes only what changes rows: no PRAGMA."""
+    shape = inspect(text)
+    return shape.kind is StatementKind.READ or (shape.verb in COUNTED and not shape.explain)
 
 
 async def _rehearsed(executor: PostgresExecutor, text: str) -> Rehearsed | None:
@@ -55,12 +78,15 @@ async def _rehearsed(executor: PostgresExecutor, text: str) -> Rehearsed | None:
 
 
 def _row(text: str, found: Rehearsed | None, verdict: Found | None) -> dict[str, Any]:
+    told = {"result": verdict.verdict, "reason": verdict.reason} if verdict is not None else None
+    writes = inspect(text).kind is StatementKind.WRITE
     return {
         "sql": text,
         "status": found.status if found is not None else "skipped",
         "reason": found.reason if found is not None else _SKIPPED.get(inspect(text).kind, _SKIPPED_OTHERWISE),
         "translation": found.translation if found is not None else None,
-        "shadow_read": {"result": verdict.verdict, "reason": verdict.reason} if verdict is not None else None,
+        "shadow_read": told if not writes else None,
+        "shadow_write": told if writes else None,
     }
 
 
@@ -81,6 +107,6 @@ def counted_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "failing": statuses.count("refused") + statuses.count("failing"),
         "invalid": statuses.count("invalid"),
         "skipped": statuses.count("skipped"),
-        "differing": sum((row["shadow_read"] or {}).get("result") == "mismatch" for row in rows),
+        "differing": sum((row["shadow_read"] or row["shadow_write"] or {}).get("result") == "mismatch" for row in rows),
         "rows": list(rows),
     }

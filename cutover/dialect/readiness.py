@@ -192,9 +192,9 @@ class StatementRegistry:
     async def ask(self, texts: Sequence[str]) -> dict[str, Any]:
         """Rehearse statements that need not have been seen; they are not remembered. Raises `StoreUnavailable`."""
         executor = self._executor()
-        if executor is None or self.reads is None:
+        if executor is None or self.reads is None or self.writes is None:
             raise StoreUnavailable("Statements are rehearsed while SQLite is primary and Postgres can be reached.")
-        return counted_rows(await rehearse_texts(executor, self.reads, texts))
+        return counted_rows(await rehearse_texts(executor, self.reads, self.writes, texts))
 
     async def replay(self) -> None:
         """Replay what waits and what differed, now. Raises `CutoverError`, for example if paused."""

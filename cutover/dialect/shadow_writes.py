@@ -18,7 +18,7 @@ from cutover.dialect.replay import Found
 from cutover.dialect.replayed_writes import ReplayedWrites
 from cutover.dialect.shadow_reads import LARGEST, Level
 from cutover.dialect.verdicts import Verdicts
-from cutover.errors import CutoverError
+from cutover.errors import CutoverError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.model.sizes import answer_size
@@ -34,6 +34,9 @@ _AT_ONCE = 8
 """Writes in one state."""
 _TRIES = 20
 """How often a write that found no room is tried, a second or more apart."""
+_ASKED_TRIES = 3
+"""The same of one that somebody waits for."""
+_NO_ROOM = Found("inconclusive", "Others wrote to SQLite each time it was to be tried.")
 _PAUSE = 1.0
 _AGAIN = 10.0
 """Seconds until writes that differed are made once more."""
@@ -104,6 +107,21 @@ class ShadowWrites:
                     some, left = left[:_AT_ONCE], left[_AT_ONCE:]
                     await self._compare(writes, some)
 
+    async def asked(self, executor: PostgresExecutor, statements: Sequence[Statement]) -> list[Found | None]:
+        """What comes of these writes, which are not remembered. Raises `CutoverError` as `replay` does."""
+        if self.sample <= 0:
+            return [Found("inconclusive", "Writes are not tried: compare.shadow_write_sample is 0.")] * len(statements)
+        found: list[Found | None] = []
+        tries = 0
+        while len(found) < len(statements):
+            async with self._turn, self._replaying(executor) as writes:
+                if writes is None:
+                    raise StoreUnavailable("Writes are compared while SQLite is primary.")
+                some = await writes.compared(statements[len(found) : len(found) + _AT_ONCE])
+            tries = 0 if some else tries + 1
+            found += some or ([_NO_ROOM] if tries >= _ASKED_TRIES else [])
+        return found
+
     async def _compare(self, writes: ReplayedWrites, statements: Sequence[Statement]) -> None:
         try:
             found = await writes.compared(statements)
@@ -126,7 +144,7 @@ class ShadowWrites:
         waiting.tries += 1
         if waiting.tries >= _TRIES:
             del self._waiting[statement.sql]
-            self.verdicts.note(statement, Found("inconclusive", "Others wrote to SQLite each time it was to be tried."))
+            self.verdicts.note(statement, _NO_ROOM)
 
     @asynccontextmanager
     async def _replaying(self, executor: PostgresExecutor) -> AsyncIterator[ReplayedWrites | None]:

@@ -100,22 +100,24 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
         SELECT missing FROM items;
         SELECT body FROM items LIMIT 3;
         SELECT body FROM items ORDER BY id LIMIT 3;
+        DELETE FROM items WHERE id = 'old-7' RETURNING id;
         """
     )
     ran = await cutover("rehearse", "--json", "--file", str(file), "--admin-url", service.admin)
     assert ran.code == 0, ran.err
     found = json.loads(ran.out)["rows"]
     assert "CREATE TABLE" in found[0]["translation"]
-    rows = [(row["status"], (row["shadow_read"] or {}).get("result")) for row in found]
+    rows = [(row["status"], (row["shadow_read"] or row["shadow_write"] or {}).get("result")) for row in found]
     assert rows == [
         ("skipped", None),
         ("skipped", None),
-        ("ready", None),
+        ("ready", "inconclusive"),
         ("skipped", None),
         ("ready", "match"),
         ("ready", "inconclusive"),
         ("invalid", None),
         ("ready", "inconclusive"),
+        ("ready", "match"),
         ("ready", "match"),
     ]
     connection = await asyncpg.connect(postgres_url)
