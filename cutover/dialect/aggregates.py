@@ -10,6 +10,7 @@ from sqlglot import exp
 from cutover.dialect import functions, json_functions, merging, numbers
 from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
+from cutover.dialect.frames import frame
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null
@@ -91,12 +92,12 @@ class Aggregates:
             partition.append(collated(typed, collation(typed)) if typed.kind is Kind.TEXT else typed.node)
         order = window.args.get("order")
         terms = [self.expressions.queries.ordering.term(term, scope) for term in order.expressions] if order else []
-        spec = window.args.get("spec")
+        keys = [self.expressions.typed(term.this, scope) for term in order.expressions] if order else []
         return exp.Window(
             this=window.this.copy() if isinstance(window.this, exp.Identifier) else None,
             partition_by=partition,
             order=exp.Order(expressions=terms) if terms else None,
-            spec=spec.copy() if spec else None,
+            spec=frame(self.expressions, window.args.get("spec"), keys, scope),
             alias=window.args["alias"].copy() if window.args.get("alias") else None,
         )
 

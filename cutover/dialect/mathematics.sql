@@ -193,3 +193,22 @@ RETURN CASE WHEN b > a THEN b ELSE a END;
 
 CREATE OR REPLACE AGGREGATE cutover.first_min(x numeric) (SFUNC = cutover.first_lesser, STYPE = numeric, PARALLEL = SAFE);
 CREATE OR REPLACE AGGREGATE cutover.first_max(x numeric) (SFUNC = cutover.first_greater, STYPE = numeric, PARALLEL = SAFE);
+
+-- Offsets of a window's frame: `which` is SQLite's word for the end that is wrong.
+CREATE OR REPLACE FUNCTION cutover.frame_offset(x numeric, which text) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF x IS NULL OR x < 0 OR x <> trunc(x) THEN
+        RAISE EXCEPTION 'frame % offset must be a non-negative integer', which USING ERRCODE = '22032';
+    END IF;
+    RETURN x;
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.frame_distance(x anyelement, which text) RETURNS anyelement
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF x IS NULL OR x < 0 THEN
+        RAISE EXCEPTION 'frame % offset must be a non-negative number', which USING ERRCODE = '22032';
+    END IF;
+    RETURN x;
+END $$;

@@ -1,0 +1,49 @@
+"""Shapes of statements that ORMs send, with their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(50) NOT NULL UNIQUE, age INTEGER, score REAL, data TEXT,
+                    active BOOLEAN NOT NULL DEFAULT 1, boss_id INTEGER REFERENCES users (id));
+CREATE TABLE posts (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL REFERENCES users (id), title TEXT NOT NULL,
+                    views INTEGER NOT NULL DEFAULT 0, price DECIMAL);
+CREATE INDEX posts_user ON posts (user_id, price DESC);
+"""
+DATA = (
+    "INSERT INTO users (name, age, score, data, active, boss_id) VALUES"
+    """ ('ann', 31, 1.5, '{"k":1,"l":[1,2]}', 1, NULL), ('Bob', NULL, 2.0, NULL, 0, 1),"""
+    """ ('eve', 25, NULL, '{"k":"x"}', 1, 1), ('tom', 25, 0.25, '[]', 1, 2)""",
+    "INSERT INTO posts (user_id, title, views, price) VALUES (1, 'a', 3, 1.25), (2, 'b', 0, 2), (1, 'c', 7, 3.5),"
+    " (3, 'd', 1, NULL), (1, 'e', 3, 1.25)",
+)
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+async def test_frames_whose_ends_are_arguments(both: World) -> None:
+    for kind in ("ROWS", "GROUPS", "RANGE"):
+        sql = f"SELECT id, sum(views) OVER (ORDER BY id {kind} BETWEEN ? PRECEDING AND ? FOLLOWING) FROM posts"
+        await both.same(f"{sql} ORDER BY id", 1, 1)
+        await both.same_error(f"{sql} ORDER BY id", -1, 1)
+        await both.same_error(f"{sql} ORDER BY id", 1, -1)
+    sql = "SELECT id, count(*) OVER (ORDER BY id ROWS ? PRECEDING) FROM posts ORDER BY id"
+    for fine in (2.0, "2", 0):
+        await both.same(sql, fine)
+    for wrong in (2.5, None, "x", b"1"):
+        await both.same_error(sql, wrong)
+    await both.same("SELECT sum(views) OVER (ORDER BY id ROWS BETWEEN 1 + 1 PRECEDING AND 0 FOLLOWING) FROM posts")
+    await both.same(
+        "SELECT id, sum(views) OVER (ORDER BY score RANGE BETWEEN ? PRECEDING AND 0.5 FOLLOWING)"
+        " FROM (SELECT users.id, score, views FROM users JOIN posts ON user_id = users.id) ORDER BY id, 2",
+        1,
+    )
