@@ -79,7 +79,7 @@ BEGIN
             IF how = 'remove' THEN RETURN NULL; END IF;
             CONTINUE;
         END IF;
-        IF path = '$' AND how IN ('set', 'replace') THEN
+        IF path = '$' AND how IN ('set', 'replace') AND coalesce(given[at + 1], 'null') !~ '^\s*[{[]' THEN
             RAISE EXCEPTION 'the root of JSON cannot be replaced by a value on PostgreSQL' USING ERRCODE = '22P02';
         END IF;
         CONTINUE WHEN EXISTS (SELECT FROM unnest(done) AS one WHERE starts_with(path, one || '.') OR starts_with(path, one || '['));

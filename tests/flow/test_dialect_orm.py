@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from cutover.errors import StatementError
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -47,3 +48,20 @@ async def test_frames_whose_ends_are_arguments(both: World) -> None:
         " FROM (SELECT users.id, score, views FROM users JOIN posts ON user_id = users.id) ORDER BY id, 2",
         1,
     )
+
+
+async def test_a_document_that_is_replaced_whole(both: World) -> None:
+    for item in ("json(?)", "json_patch(data, ?)", "json_array(?, 1)"):
+        for path in ("'$'", "?1"):
+            args = ('{"z": [1, null]}',) if path == "'$'" else ("$", '{"z": [1, null]}')
+            await both.same(f"SELECT id, json_set(data, {path}, {item}, '$.z', 2) FROM users ORDER BY id", *args)
+            await both.same(f"SELECT id, json_replace(data, '$.k', 5, {path}, {item}) FROM users ORDER BY id", *args)
+    await both.same("SELECT json_set(data, '$', json('[1]'), '$', json('{}')) FROM users")
+    await both.same("UPDATE users SET data = json_set(data, ?, json_patch(data, ?)) WHERE id = ?", "$", '{"z": 1}', 1)
+    await both.same("SELECT data FROM users ORDER BY id")
+    for sql, args in (
+        ("SELECT json_set(data, '$', 1) FROM users", ()),
+        ("SELECT json_set(data, ?, ?) FROM users", ("$", "x")),
+    ):
+        with pytest.raises(StatementError, match="root"):
+            await both.on_postgres(sql, *args)
