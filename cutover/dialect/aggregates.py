@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from cutover.dialect import functions, json_functions, merging, numbers
+from cutover.dialect import functions, json_functions, merging, numbers, windows
 from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.frames import frame
@@ -21,6 +21,7 @@ _BY_ROW = frozenset({"row_number", "ntile", "lag", "lead", "first_value"})
 _BY_PEER = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist"})
 """Rows that are equal by the window's ORDER BY are equal to them, whatever the frame."""
 _IN_ROW_ORDER = {"group_concat", *json_functions.AGGREGATES}
+_BY_LAST = {"last_value", "nth_value", *_IN_ROW_ORDER}
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
 
 
@@ -71,21 +72,35 @@ class Aggregates:
         return Typed(node, built.kind, collation=built.collation, not_null=built.not_null, json=built.json)
 
     def _over(self, window: exp.Window, name: str, inner: exp.Expr, scope: Scope) -> exp.Expr:
-        if window.args.get("alias") is not None and not window.args.get("over"):
-            raise Refused("A named window that extends another")
-        rewritten = self.window(window, scope)
+        written = windows.spelled_out(window, scope.named)
+        rewritten = self.window(written, scope)
         spec = rewritten.args.get("spec")
         by_row = spec is not None and str(spec.args.get("kind")).upper() == "ROWS"
-        if (name in _BY_ROW or (by_row and name not in _BY_PEER)) and window.args.get("alias") is None:
+        if name in _BY_ROW or (by_row and name not in _BY_PEER):
             asked = rewritten.args["order"].expressions if rewritten.args.get("order") else []
-            terms = self.expressions.queries.ordering.unasked.in_window(scope, asked)
+            terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, written)
             rewritten.set("order", exp.Order(expressions=terms) if terms else None)
         rewritten.set("this", inner)
         rewritten.set("over", "OVER")
-        return rewritten
+        return self._in_row_order(rewritten, written, scope) if name in _BY_LAST and not by_row else rewritten
+
+    def _in_row_order(self, window: exp.Window, written: exp.Window, scope: Scope) -> exp.Expr:
+        """A window whose frame ends where its ORDER BY tells rows apart, while it matters in which order they come.
+
+        Postgres sorts once for windows of which one sorts further than the other, so a longer one is put beside it.
+        """
+        asked = window.args["order"].expressions if window.args.get("order") else []
+        terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, written)
+        if len(terms) == len(asked):
+            return window
+        partition = [part.copy() for part in window.args["partition_by"]]
+        order = exp.Order(expressions=[term.copy() for term in terms])
+        longer = exp.Window(this=exp.RowNumber(), partition_by=partition, order=order)
+        test = exp.GT(this=longer, expression=exp.Literal.number(0))
+        return exp.Case(ifs=[exp.If(this=test, true=window)])
 
     def window(self, window: exp.Window, scope: Scope) -> exp.Window:
-        """A window definition: what stands in OVER (...) or after WINDOW name AS."""
+        """What stands in OVER (...), without what it is computed of."""
         partition = []
         for term in window.args.get("partition_by") or []:
             typed = self.expressions.typed(term, scope)
@@ -94,11 +109,9 @@ class Aggregates:
         terms = [self.expressions.queries.ordering.term(term, scope) for term in order.expressions] if order else []
         keys = [self.expressions.typed(term.this, scope) for term in order.expressions] if order else []
         return exp.Window(
-            this=window.this.copy() if isinstance(window.this, exp.Identifier) else None,
             partition_by=partition,
             order=exp.Order(expressions=terms) if terms else None,
             spec=frame(self.expressions, window.args.get("spec"), keys, scope),
-            alias=window.args["alias"].copy() if window.args.get("alias") else None,
         )
 
     def _call(self, node: exp.Anonymous, scope: Scope, *, in_window: bool) -> _Call:

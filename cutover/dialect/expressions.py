@@ -209,7 +209,8 @@ class Expressions(Predicates):
         return numbers.number(self.typed(node, scope))
 
     def _negative(self, node: exp.Expr, scope: Scope) -> Typed:
-        if isinstance(node.this, exp.Literal) and str(node.this.this) == str(1 << 63) and not node.this.is_string:
+        written = str(node.this.this) if isinstance(node.this, exp.Literal) and not node.this.is_string else ""
+        if written.isdigit() and int(written) == 1 << 63:
             return literal(-(1 << 63))  # on its own it is a real
         inner = self.number(node.this, scope)
         if isinstance(inner.constant, (int, float)):

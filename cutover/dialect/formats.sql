@@ -104,7 +104,8 @@ CREATE OR REPLACE FUNCTION cutover.quote(x bigint) RETURNS text LANGUAGE sql IMM
 RETURN x::text;
 
 CREATE OR REPLACE FUNCTION cutover.quote(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(x) = 0 THEN x::text ELSE cutover.quote(x::double precision) END;
+RETURN CASE WHEN scale(x) = 0 AND x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x::text
+    ELSE cutover.quote(x::double precision) END;
 
 CREATE OR REPLACE FUNCTION cutover.quote(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN '''' || replace(x, '''', '''''') || '''';

@@ -30,7 +30,8 @@ END $$;
 
 -- A numeric stands for an integer (scale 0) or a real.
 CREATE OR REPLACE FUNCTION cutover.txt(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(x) = 0 THEN x::text ELSE cutover.txt(x::double precision) END;
+RETURN CASE WHEN scale(x) = 0 AND x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x::text
+    ELSE cutover.txt(x::double precision) END;
 
 -- An integer or a real as a numeric whose scale still tells which it was.
 CREATE OR REPLACE FUNCTION cutover.num(x bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -79,7 +80,12 @@ RETURN CASE WHEN cutover.aff(x) = trunc(cutover.aff(x)) AND abs(cutover.aff(x)) 
     THEN cutover.aff(x)::bigint END;
 
 CREATE OR REPLACE FUNCTION cutover.type_of(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN x IS NULL THEN 'null' WHEN scale(x) = 0 THEN 'integer' ELSE 'real' END;
+RETURN CASE WHEN x IS NULL THEN 'null'
+    WHEN scale(x) = 0 AND x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'integer' ELSE 'real' END;
+
+-- A real of a row that was just written, as RETURNING gives it: an integer, if that is how SQLite keeps it in its file.
+CREATE OR REPLACE FUNCTION cutover.as_kept(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) AND abs(x) < 140737488355328 THEN trunc(x)::bigint::numeric ELSE cutover.num(x) END;
 
 -- Move a sequence past a key that was given, so that automatic keys do not meet it. Never moves it back, nor to its
 -- end: one row with the highest key there is would leave no automatic key for the others.

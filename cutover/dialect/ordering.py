@@ -92,7 +92,7 @@ class Ordering:
         """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""
         order = node.args.get("order")
         if order is None:
-            return self._unasked(node, scope, columns)
+            return self._unasked(node, scope)
         terms = []
         for term in order.expressions:
             place = position(inner(term), columns)
@@ -100,17 +100,15 @@ class Ordering:
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
             terms.append(ordered(term, typed, sort_key(typed.but(node=typed.node.copy()))))
-        return terms + self.unasked.ties(node, scope, columns, terms)
+        return terms + self.unasked.ties(node, scope, terms)
 
-    def _unasked(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
-        windowed = self.unasked.by_window(columns)
-        if scope.reading is not None and windowed is None:
-            return []
+    def _unasked(self, node: exp.Select, scope: Scope) -> list[exp.Expr]:
+        windowed = self.unasked.by_windows(scope.steps, scope) if scope.reading is not None else []
         if scope.grouping is not None:
-            return once([*(windowed or []), *(self.unasked.groups(node, scope) or [])]) if scope.reading else []
-        read = self.unasked.rows(scope)
+            return once([*windowed, *(self.unasked.groups(node, scope) or [])]) if scope.reading else []
+        read = self.unasked.behind_windows(scope)
         if read is not None:
-            return once([*(windowed or []), *read])
+            return once([*windowed, *read])
         return self._by_key(scope) if len(scope.sources) == 1 and node.args.get("limit") else []
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:

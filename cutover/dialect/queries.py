@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlglot
 from sqlglot import exp
 
-from cutover.dialect import functions
+from cutover.dialect import functions, windows
 from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
@@ -79,6 +79,8 @@ class Queries:
         for projection in node.expressions:
             if isinstance(projection, exp.Alias):
                 scope.aliases.setdefault(projection.alias.lower(), projection.this)
+        scope.named = windows.definitions(node)
+        scope.steps = windows.steps(node, scope.named)
         result = exp.Select(from_=from_, joins=joins)
         if node.args.get("where"):
             result.set("where", exp.Where(this=self._filter(node.args["where"].this, scope)))
@@ -88,8 +90,6 @@ class Queries:
         result.set("expressions", [typed.node for _, typed in columns])
         if node.args.get("having"):
             result.set("having", exp.Having(this=self._filter(node.args["having"].this, scope)))
-        if node.args.get("windows"):
-            result.set("windows", [self.aggregates.window(window, scope) for window in node.args["windows"]])
         if node.args.get("distinct"):
             return distinct(self, node, scope, result, columns)
         order = self.ordering.of_select(node, scope, columns)

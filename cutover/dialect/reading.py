@@ -53,6 +53,8 @@ class Reading:
     arms: tuple[Reading, ...] = ()
     """Of the SELECTs of a compound."""
 
+    serves: bool = False
+    """It gives the order that windows are computed in, so that nothing is sorted for them."""
     merged: tuple[Reading, ...] = ()
     """Of the SELECTs of a compound with ORDER BY, each of which is sorted."""
 
@@ -65,7 +67,8 @@ class Reading:
         found = self
         while found.inside is not None and found.scans and found.scans[0].name.startswith("(subquery-"):
             found = found.inside
-        return Reading(found.scans, self.sorts | (found.sorts - {"ORDER BY"}), found.inside)
+        serves = found is not self and "ORDER BY" not in found.sorts
+        return Reading(found.scans, self.sorts | (found.sorts - {"ORDER BY"}), found.inside, serves=serves)
 
 
 Reader = Callable[[str], Reading | None]

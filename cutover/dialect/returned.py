@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect.typed import identifier
+from cutover.dialect.typed import Kind, Typed, helper, identifier
 
 if TYPE_CHECKING:
     from cutover.dialect.writes import Written
@@ -36,6 +36,13 @@ def in_order(written: Written, read: list[exp.Expr] | None) -> None:
         order=exp.Order(expressions=order),
         with_=exp.With(expressions=[changed]),
     )
+
+
+def as_kept(typed: Typed) -> Typed:
+    """A column of reals that was just written: SQLite keeps whole ones as integers, and returns them so."""
+    if typed.kind is not Kind.REAL or not isinstance(typed.node, exp.Column):
+        return typed
+    return typed.but(node=helper("as_kept", typed.node), kind=Kind.NUM)
 
 
 def _changes(change: exp.Expr, read: list[exp.Expr]) -> bool:

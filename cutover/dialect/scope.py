@@ -142,6 +142,10 @@ class Scope:
     """How SQLite reads the sources, where the order of the rows is the answer's."""
     within: Reading | None = None
     """The same for the query that is all there is in FROM, if its order becomes that of the rows."""
+    named: dict[str, exp.Window] = field(default_factory=dict)
+    """The windows that WINDOW names."""
+    steps: list[exp.Window] = field(default_factory=list)
+    """The different windows, in SQLite's tree. The first is computed last."""
     alone: bool = False
     """There is but one thing in FROM."""
     recursive: bool = False

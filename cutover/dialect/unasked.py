@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from cutover.dialect import windows
 from cutover.dialect.reading import IndexTerm, Scan
 from cutover.dialect.scope import Scope, Source
-from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.typed import Kind, Refused
 
 if TYPE_CHECKING:
     from cutover.dialect.ordering import Ordering
@@ -82,40 +82,54 @@ class Unasked:
             terms.append(self.ordering.ordered(_direction(descending=down), typed.but(node=typed.node.copy())))
         return once(terms)
 
-    def in_window(self, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr]:
-        """A window's terms, then the order of reading."""
+    def in_window(self, scope: Scope, asked: list[exp.Expr], window: exp.Window | None = None) -> list[exp.Expr]:
+        """A window's terms, then the order in which its rows come: of the windows computed before, and of reading."""
         if scope.grouping is not None:
             return asked
-        read = self.rows(scope)
+        read = self.behind_windows(scope) if window is not None else self.rows(scope)
         if read is None and len(scope.sources) == 1:
             read = self.ordering.scan(scope)
-        return once([*asked, *(term.copy() for term in read or [])])
+        places = [windows.step(one) for one in scope.steps]
+        behind = scope.steps[places.index(windows.step(window)) + 1 :] if window is not None else []
+        return once([*asked, *self.by_windows(behind, scope), *(term.copy() for term in read or [])])
 
-    def by_window(self, columns: Sequence[tuple[str | None, Typed]]) -> list[exp.Expr] | None:
-        """The order in which rows leave the only window there is; None if there are several."""
-        windows = [window for _, typed in columns for window in typed.node.find_all(exp.Window)]
-        found = [
-            [exp.Ordered(this=part, nulls_first=True) for part in window.args.get("partition_by") or []]
-            + (window.args["order"].expressions if window.args.get("order") else [])
-            for window in windows
-        ]
-        if any(window.args.get("alias") is not None for window in windows):
-            return None
-        longest = max(found, key=len, default=[])
-        if any(terms != longest[: len(terms)] for terms in found):
-            return None
-        return [term.copy() for term in longest]
+    def by_windows(self, steps: list[exp.Window], scope: Scope) -> list[exp.Expr]:
+        """The order in which rows leave windows, the last that was computed first."""
+        terms: list[exp.Expr] = []
+        for window in steps:
+            made = self.ordering.expressions.queries.aggregates.window(window, scope)
+            terms += [exp.Ordered(this=part, nulls_first=True) for part in made.args["partition_by"]]
+            terms += made.args["order"].expressions if made.args.get("order") else []
+        return terms
 
-    def ties(
-        self, node: exp.Select, scope: Scope, columns: Sequence[tuple[str | None, Typed]], asked: list[exp.Expr]
-    ) -> list[exp.Expr]:
+    def behind_windows(self, scope: Scope) -> list[exp.Expr] | None:
+        """The order of reading; an index that serves the window computed first may be read backwards for it."""
+        rows, reading = self.rows(scope), scope.reading
+        first = scope.steps[-1] if scope.steps else None
+        if rows is None or reading is None or first is None or not reading.serves:
+            return rows
+        order = first.args.get("order")
+        terms = [*(first.args.get("partition_by") or []), *(order.expressions if order else ())]
+        if not terms:
+            return rows
+        term = terms[0].this if isinstance(terms[0], exp.Ordered) else terms[0]
+        down = isinstance(terms[0], exp.Ordered) and bool(terms[0].args.get("desc"))
+        scans = reading.scans or ()
+        if len(scans) != 1 or not isinstance(term, exp.Column):
+            return None
+        ways = [part.descending for part in scans[0].index if part.column.lower() == term.name.lower()]
+        return [_reversed(one) for one in rows] if down != (ways[0] if ways else False) else rows
+
+    def ties(self, node: exp.Select, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr]:
         """What follows the terms of ORDER BY: rows that are equal by those stay as they were read."""
         reading = scope.reading
-        windowed = self.by_window(columns)
-        if reading is None or windowed is None:
+        if reading is None:
             return []
+        windowed = self.by_windows(scope.steps, scope)
         if scope.grouping is not None:
             terms = self.groups(node, scope)
+        elif scope.steps:
+            terms = self.behind_windows(scope)
         else:
             terms = self.rows(scope)
             downs = {bool(term.args.get("desc")) for term in once(asked)}

@@ -11,7 +11,7 @@ from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.queries import Queries
-from cutover.dialect.returned import in_order
+from cutover.dialect.returned import as_kept, in_order
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, helper, identifier
 from cutover.model.table import Column, Table
@@ -74,6 +74,8 @@ class Writes:
             ):
                 raise Refused("A subquery in RETURNING that reads the table that is written")
             written.returning = self.queries.projections(clause.expressions, scope)
+            if not isinstance(written.node, exp.Delete):
+                written.returning = [(name, as_kept(typed)) for name, typed in written.returning]
         nodes = [typed.node for _, typed in written.returning]
         if key and written.table.rowid_alias is not None:
             source = scope.sources[0]

@@ -1,0 +1,59 @@
+"""Windows whose ORDER BY leaves ties: rows come as the windows behind and SQLite's reading give them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE down (id INTEGER PRIMARY KEY, g TEXT, v INTEGER, r REAL);
+CREATE INDEX down_v ON down (v DESC);
+CREATE TABLE mixed (id INTEGER PRIMARY KEY, g TEXT, v INTEGER, r REAL);
+CREATE INDEX mixed_gv ON mixed (g DESC, v);
+"""
+
+DATA = (
+    "INSERT INTO down VALUES (1,'b',3,1),(2,'a',1,2.5),(3,'b',NULL,3),(4,'a',3,0),(5,'c',2,-1),(6,'b',1,7)",
+    "INSERT INTO mixed SELECT * FROM down",
+)
+
+WINDOWS = [
+    "SELECT id, group_concat(id) OVER (win ROWS 1 PRECEDING) FROM down WINDOW win AS (PARTITION BY g)",
+    "SELECT id, group_concat(id) OVER (win ORDER BY v) FROM down WINDOW win AS (PARTITION BY g) ORDER BY id",
+    "SELECT id, row_number() OVER win FROM down WINDOW base AS (PARTITION BY g), win AS (base ORDER BY v) ORDER BY id",
+    "SELECT id, row_number() OVER (ORDER BY v) FROM down",
+    "SELECT id, row_number() OVER (ORDER BY v DESC) FROM down",
+    "SELECT id, row_number() OVER (ORDER BY g) FROM mixed",
+    "SELECT id, row_number() OVER (PARTITION BY g) FROM mixed",
+    "SELECT id, lag(id) OVER (PARTITION BY g ORDER BY v DESC) FROM mixed",
+    "SELECT id, first_value(id) OVER (ORDER BY v) FROM down",
+    "SELECT id, last_value(id) OVER (ORDER BY v), nth_value(id, 2) OVER (ORDER BY v) FROM down",
+    "SELECT id, group_concat(id) OVER (ORDER BY v DESC) FROM down",
+    "SELECT id, row_number() OVER (ORDER BY r), row_number() OVER (ORDER BY v), count(*) OVER (ORDER BY g) FROM down",
+    "SELECT id, row_number() OVER w1, lag(id) OVER w2 FROM down WINDOW w1 AS (ORDER BY v), w2 AS (PARTITION BY g)",
+]
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+async def test_ties_in_windows_come_as_on_sqlite(both: World) -> None:
+    for sql in WINDOWS:
+        await both.same(sql, ordered=True)
+
+
+async def test_reals_come_back_as_they_are_kept(both: World) -> None:
+    for sql in (
+        "INSERT INTO down (r) VALUES (1), (2.5), (-0.0), (1e15) RETURNING r, r / 2, typeof(r), r AS again",
+        "UPDATE down SET r = r + 1 RETURNING *",
+        "INSERT INTO down (id, r) VALUES (1, 5) ON CONFLICT (id) DO UPDATE SET r = excluded.r + 2 RETURNING r",
+        "DELETE FROM down WHERE id < 3 RETURNING r",
+        "INSERT INTO down (id, r) VALUES (20, 1e19) RETURNING id, r",
+    ):
+        await both.same(sql)
