@@ -61,3 +61,7 @@ CREATE OR REPLACE FUNCTION cutover.date_strict(x text, places integer) RETURNS d
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x ~ '^\d{4}-\d\d-\d\d$' THEN cutover.timestamp_strict(x, places)::date
     WHEN cutover.misfit('a text that is no day cannot be stored on PostgreSQL', x::text) = 0 THEN NULL END;
+
+-- UPDATE ... FROM, where several rows would change one in different ways.
+CREATE OR REPLACE FUNCTION cutover.one_way(ways bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN ways = 1 OR cutover.misfit('UPDATE of a row by several rows of FROM is not possible on PostgreSQL', ways::text) = 0;

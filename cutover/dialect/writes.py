@@ -10,6 +10,7 @@ from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
+from cutover.dialect.matching import one_match
 from cutover.dialect.queries import Queries
 from cutover.dialect.returned import as_kept, in_order
 from cutover.dialect.scope import Context, Scope, Source, table_source
@@ -268,8 +269,10 @@ class Writes:
         if node.args.get("where"):
             condition = self.queries.expressions.condition(node.args["where"].this, scope, loose=True)
             result.set("where", exp.Where(this=condition))
+        if from_ is not None:
+            one_match(result, scope.sources)
         written = Written(result, table)
-        self._returning(node, scope, written, key=False)
+        self._returning(node, Scope(sources=[source], ctes=scope.ctes), written, key=False)
         if from_ is None:
             in_order(written, self.queries.ordering.scan(scope))
         return written
