@@ -39,6 +39,8 @@ class _Call:
     not_null: bool = False
     collation: str | None = None
     json: str = ""
+    summed: exp.Expr | None = None
+    """The numbers that sum() adds up, of which some may be integers and some reals."""
 
 
 class Aggregates:
@@ -66,6 +68,8 @@ class Aggregates:
                 result = exp.Filter(this=result, expression=where)
             if over is not None:
                 result = self._over(over, str(node.this).removeprefix(FUNCTION_PREFIX), result, scope)
+                if built.kind is Kind.NUM and isinstance(result, exp.Window) and built.summed is not None:
+                    result = _real_once_real(result, built.summed)
         finally:
             scope.grouping = grouping
         node = built.wrap(result)
@@ -78,11 +82,11 @@ class Aggregates:
         by_row = spec is not None and str(spec.args.get("kind")).upper() == "ROWS"
         if name in _BY_ROW or (by_row and name not in _BY_PEER):
             asked = rewritten.args["order"].expressions if rewritten.args.get("order") else []
-            terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, written)
+            terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, window)
             rewritten.set("order", exp.Order(expressions=terms) if terms else None)
         rewritten.set("this", inner)
         rewritten.set("over", "OVER")
-        return self._in_row_order(rewritten, written, scope) if name in _BY_LAST and not by_row else rewritten
+        return self._in_row_order(rewritten, window, scope) if name in _BY_LAST and not by_row else rewritten
 
     def _in_row_order(self, window: exp.Window, written: exp.Window, scope: Scope) -> exp.Expr:
         """A window whose frame ends where its ORDER BY tells rows apart, while it matters in which order they come.
@@ -187,11 +191,12 @@ class Aggregates:
     def _sum(self, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
         """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error."""
         if subject.kind in (Kind.TEXT, Kind.BLOB, Kind.DYNAMIC):
-            return _Call(build("cutover.sum_of", helper("summand", subject.node)), Kind.NUM)
+            node = helper("summand", subject.node)
+            return _Call(build("cutover.sum_of", node), Kind.NUM, summed=node)
         inner = numbers.number(subject)
         match inner.kind:
             case Kind.NUM:
-                return _Call(build("cutover.sum_of", inner.node), Kind.NUM)
+                return _Call(build("cutover.sum_of", inner.node), Kind.NUM, summed=inner.node)
             case Kind.INT:
                 return _Call(build("SUM", inner.node), Kind.INT, _int_sum)
             case _:
@@ -207,6 +212,22 @@ class Aggregates:
         if _differs(subject):
             return _Call(build(f"cutover.first_{name}", node), subject.kind)  # of 1 and 1.0 the first that is read
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
+
+
+def _real_once_real(window: exp.Window, summed: exp.Expr) -> exp.Expr:
+    """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it."""
+    spec = window.args.get("spec")
+    if spec is None or str(spec.args.get("start")).upper() == "UNBOUNDED" or spec.args.get("exclude"):
+        return window
+    met = window.copy()
+    seen: exp.Expr = call("bool_or", exp.GT(this=call("scale", summed.copy()), expression=exp.Literal.number(0)))
+    if isinstance(window.this, exp.Filter):
+        seen = exp.Filter(this=seen, expression=window.this.expression.copy())
+    met.set("this", seen)
+    met.args["spec"].set("start", "UNBOUNDED")
+    met.args["spec"].set("start_side", "PRECEDING")
+    real = helper("num", cast(window, "DOUBLE PRECISION"))
+    return exp.Case(ifs=[exp.If(this=met, true=real)], default=window.copy())
 
 
 def _differs(subject: Typed) -> bool:

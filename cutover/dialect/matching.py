@@ -1,8 +1,8 @@
 """UPDATE ... FROM: which row of FROM a row is changed by.
 
-SQLite takes the last that matches in the order of its loops, Postgres any. Where a unique key says that there is but one,
-it is one statement as it stands; otherwise the rows are counted, and several that would change a row in different ways
-are an error.
+SQLite takes the last that matches in the order of its loops, Postgres any. Where a unique key says that there is but
+one, it is one statement as it stands; otherwise the rows are counted, and several that would change a row in different
+ways are an error.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Queries:
             if isinstance(projection, exp.Alias):
                 scope.aliases.setdefault(projection.alias.lower(), projection.this)
         scope.named = windows.definitions(node)
-        scope.steps = windows.steps(node, scope.named)
+        scope.steps, scope.again = windows.steps(node, scope.named)
         result = exp.Select(from_=from_, joins=joins)
         if node.args.get("where"):
             result.set("where", exp.Where(this=self._filter(node.args["where"].this, scope)))

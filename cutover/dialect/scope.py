@@ -40,6 +40,8 @@ class SourceColumn:
     """See `Typed.json`."""
     real: bool = False
     """What is an integer there is read as a real."""
+    computed: Callable[[], Typed] | None = None
+    """What it stands for, if it is generated."""
 
     @property
     def hidden(self) -> bool:
@@ -87,6 +89,8 @@ class Source:
 
     def typed(self, column: SourceColumn) -> Typed:
         """A reference to `column`. What stands in FROM always has a collation, whatever it was computed from."""
+        if column.computed is not None:
+            return column.computed()
         if column.real:
             whole = exp.Column(this=identifier(column.target), table=identifier(self.alias))
             return Typed(cast(whole, SQL_TYPE[Kind.REAL]), Kind.REAL, affinity="REAL")  # SQLite reads it as a real
@@ -146,6 +150,8 @@ class Scope:
     """The windows that WINDOW names."""
     steps: list[exp.Window] = field(default_factory=list)
     """The different windows, in SQLite's tree. The first is computed last."""
+    again: frozenset[int] = frozenset()
+    """Windows that ORDER BY refers to, by the identity of their nodes."""
     alone: bool = False
     """There is but one thing in FROM."""
     recursive: bool = False

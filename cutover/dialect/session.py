@@ -153,6 +153,10 @@ class PostgresSession:
             if holding.transaction is not None:
                 await holding.doom(busy(fenced.message), raising=False)
             raise
+        except StatementError as error:
+            if error.code == "SQLITE_CONSTRAINT":
+                self._memory.changes = 0
+            raise
         raise AssertionError  # `doom` raises
 
     async def _in_its_place(self, statement: Statement, shape: Shape) -> StatementResult:
@@ -222,6 +226,6 @@ class PostgresSession:
 
 
 def _savepoint_name(sql: str) -> str:
-    """The last word of SAVEPOINT x, RELEASE x, ROLLBACK TO x; names know no case."""
+    """The last word of SAVEPOINT x, RELEASE x, ROLLBACK TO x."""
     run = [token for token in tokens(sql) if token.type != "semi"]
-    return run[-1].text.strip("\"'`[]").lower()
+    return run[-1].text.strip("\"'`[]")

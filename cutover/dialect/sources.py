@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from cutover.dialect import comparing, json_functions
 from cutover.dialect.expressions import first_of
+from cutover.dialect.generated import add_generated
 from cutover.dialect.scope import Scope, Source, SourceColumn, table_source
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Kind, Refused, identifier, paren
@@ -47,7 +48,9 @@ class Sources:
             db=identifier(table.target_schema),
             alias=exp.TableAlias(this=identifier(alias)),
         )
-        return target, table_source(table, alias)
+        source = table_source(table, alias)
+        add_generated(source, self.queries.expressions.typed)
+        return target, source
 
     def _rows(self, node: exp.Table, scope: Scope) -> tuple[exp.Expr, Source]:
         """A table-valued function. It sees what stands before it in FROM."""

@@ -234,10 +234,11 @@ class Transaction:
 
     def _find(self, name: str) -> int:
         for at in range(len(self._savepoints) - 1, -1, -1):
-            if self._savepoints[at] == name:
+            if self._savepoints[at].lower() == name.lower():
                 return at
         raise StatementError(f"no such savepoint: {name}", "SQLITE_UNKNOWN")
 
 
 def _quoted(name: str) -> str:
+    name = name.lower()
     return '"app: ' + name.replace('"', '""') + '"'

@@ -89,8 +89,7 @@ class Unasked:
         read = self.behind_windows(scope) if window is not None else self.rows(scope)
         if read is None and len(scope.sources) == 1:
             read = self.ordering.scan(scope)
-        places = [windows.step(one) for one in scope.steps]
-        behind = scope.steps[places.index(windows.step(window)) + 1 :] if window is not None else []
+        behind = windows.behind(window, scope.steps, scope.named, again=id(window) in scope.again)
         return once([*asked, *self.by_windows(behind, scope), *(term.copy() for term in read or [])])
 
     def by_windows(self, steps: list[exp.Window], scope: Scope) -> list[exp.Expr]:
@@ -124,7 +123,9 @@ class Unasked:
         """What follows the terms of ORDER BY: rows that are equal by those stay as they were read."""
         reading = scope.reading
         if reading is None:
-            return []
+            # What LIMIT cuts off a subquery is not known for sure, but most are read by their keys.
+            cut = node.args.get("limit") and scope.grouping is None and len(scope.sources) == 1 and not scope.steps
+            return once([*asked, *(self.ordering.scan(scope) or [])])[len(asked) :] if cut else []
         windowed = self.by_windows(scope.steps, scope)
         if scope.grouping is not None:
             terms = self.groups(node, scope)

@@ -43,13 +43,50 @@ def definitions(node: exp.Select) -> dict[str, exp.Window]:
     return {window.name.lower(): window for window in node.args.get("windows") or []}
 
 
-def steps(node: exp.Select, named: dict[str, exp.Window]) -> list[exp.Window]:
-    """The different windows of a SELECT, as they are written; the first is computed last."""
-    found: dict[tuple[object, ...], exp.Window] = {}
-    for part in (*node.expressions, node.args.get("order")):
-        for window in _own(part) if part is not None else ():
-            found.setdefault(step(spelled_out(window, named)), spelled_out(window, named))
-    return list(found.values())
+def steps(node: exp.Select, named: dict[str, exp.Window]) -> tuple[list[exp.Window], frozenset[int]]:
+    """The different windows of a SELECT, the one computed last first, and which of them are computed once more.
+
+    What ORDER BY refers to is computed for it anew, behind the first window, and shown as it is there.
+    """
+    order = node.args.get("order")
+    sorted_by = [_projection(term, node) for term in order.expressions] if order else []
+    again = [window for part in sorted_by for window in _own(part)]
+    written = [window for part in node.expressions for window in _own(part)]
+    found: list[exp.Window] = [spelled_out(one, named) for one in (written or again)[:1]]
+    behind: dict[tuple[object, ...], exp.Window] = {}
+    for window in written:
+        made = spelled_out(window, named)
+        if step(made) != step(found[0]):
+            behind.setdefault(step(made), made)
+    for window in again if written else ():
+        made = spelled_out(window, named)
+        behind.setdefault(step(made), made)
+    return [*found, *behind.values()], frozenset(map(id, again))
+
+
+def behind(
+    window: exp.Window | None, steps: list[exp.Window], named: dict[str, exp.Window], *, again: bool
+) -> list[exp.Window]:
+    """The windows that are computed before this one."""
+    if window is None:
+        return []
+    own = step(spelled_out(window, named))
+    places = [at for at, one in enumerate(steps) if step(one) == own and (at > 0 or not again)]
+    return steps[places[0] + 1 :] if places else []
+
+
+def _projection(term: exp.Expr, node: exp.Select) -> exp.Expr:
+    """What a term of ORDER BY stands for: a column of the result by its name or number, or itself."""
+    inner: exp.Expr = term.this if isinstance(term, exp.Ordered) else term
+    written = str(inner.this) if isinstance(inner, exp.Literal) and not inner.is_string else ""
+    projections: list[exp.Expr] = node.expressions
+    if written.isdigit() and 0 < int(written) <= len(projections):
+        return projections[int(written) - 1]
+    for projection in projections:
+        named = isinstance(inner, exp.Column) and not inner.table and projection.alias.lower() == inner.name.lower()
+        if named or (projection.this if isinstance(projection, exp.Alias) else projection) == inner:
+            return projection
+    return inner
 
 
 def step(window: exp.Window) -> tuple[object, ...]:

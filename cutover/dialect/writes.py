@@ -9,6 +9,7 @@ from sqlglot import exp
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.conflicts import Conflicts
+from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
 from cutover.dialect.queries import Queries
@@ -59,6 +60,7 @@ class Writes:
             raise Refused(f"A write to the view {node.name}")
         table = self.context.catalog.table(node.name)
         source = table_source(table, (node.alias or node.name).lower())
+        add_generated(source, self.queries.expressions.typed)
         target = exp.Table(
             this=identifier(table.target),
             db=identifier(table.target_schema),

@@ -13,11 +13,13 @@ CREATE TABLE down (id INTEGER PRIMARY KEY, g TEXT, v INTEGER, r REAL);
 CREATE INDEX down_v ON down (v DESC);
 CREATE TABLE mixed (id INTEGER PRIMARY KEY, g TEXT, v INTEGER, r REAL);
 CREATE INDEX mixed_gv ON mixed (g DESC, v);
+CREATE TABLE shares (id INTEGER PRIMARY KEY, n DECIMAL);
 """
 
 DATA = (
     "INSERT INTO down VALUES (1,'b',3,1),(2,'a',1,2.5),(3,'b',NULL,3),(4,'a',3,0),(5,'c',2,-1),(6,'b',1,7)",
     "INSERT INTO mixed SELECT * FROM down",
+    "INSERT INTO shares (n) VALUES (1), (2.5), (3), (4), (5)",
 )
 
 WINDOWS = [
@@ -33,6 +35,10 @@ WINDOWS = [
     "SELECT id, last_value(id) OVER (ORDER BY v), nth_value(id, 2) OVER (ORDER BY v) FROM down",
     "SELECT id, group_concat(id) OVER (ORDER BY v DESC) FROM down",
     "SELECT id, row_number() OVER (ORDER BY r), row_number() OVER (ORDER BY v), count(*) OVER (ORDER BY g) FROM down",
+    "SELECT id, row_number() OVER (ORDER BY v) AS a, row_number() OVER (ORDER BY r, id) AS b FROM down ORDER BY a",
+    "SELECT id, row_number() OVER (ORDER BY v) AS a, row_number() OVER (ORDER BY g) AS b FROM mixed ORDER BY 3, 2",
+    "SELECT sum(n) OVER w, sum(n) FILTER (WHERE id > 2) OVER w FROM shares WINDOW w AS (ORDER BY id ROWS 1 PRECEDING)",
+    "SELECT id FROM down WHERE id IN (SELECT id FROM down ORDER BY g LIMIT 2)",
     "SELECT id, row_number() OVER w1, lag(id) OVER w2 FROM down WINDOW w1 AS (ORDER BY v), w2 AS (PARTITION BY g)",
 ]
 
@@ -57,3 +63,14 @@ async def test_reals_come_back_as_they_are_kept(both: World) -> None:
         "INSERT INTO down (id, r) VALUES (20, 1e19) RETURNING id, r",
     ):
         await both.same(sql)
+
+
+async def test_a_statement_that_failed_changed_nothing(both: World) -> None:
+    await both.same("UPDATE down SET g = 'x' WHERE id < 3")
+    await both.same_error("INSERT INTO down (id) VALUES (3)")
+    await both.same("SELECT changes()")
+    for sql in ('ROLLBACK TO "Not There"', "RELEASE Neither"):
+        await both.same_error(sql)
+    await both.same("SAVEPOINT One")
+    await both.same_error("RELEASE Two")
+    await both.same("RELEASE ONE")

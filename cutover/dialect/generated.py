@@ -1,0 +1,109 @@
+"""Generated columns: they are not mirrored, but read as the expressions that they stand for."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import sqlglot
+from sqlglot import exp
+
+from cutover.dialect import functions
+from cutover.dialect.comparing import dynamic, text, value
+from cutover.dialect.numbers import real
+from cutover.dialect.scope import Scope, Source, SourceColumn
+from cutover.dialect.tokens import prepare
+from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed, affinity_of, helper, identifier
+from cutover.schema.createsql import read_create_table
+
+Translate = Callable[[exp.Expr, Scope], Typed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Generated:
+    """What CREATE TABLE says of a generated column."""
+
+    name: str
+    affinity: str
+    collation: str
+    written: exp.Expr
+
+
+def add_generated(source: Source, translate: Translate) -> None:
+    """Give a table in FROM its generated columns, where they stand in CREATE TABLE."""
+    table = source.table
+    if table is None or not table.sql:
+        return
+    names, generated = _read(table.sql)
+    if not generated:
+        return
+    held = {column.name.lower(): column for column in source.columns}
+    for column in generated:
+        compute = partial(_computed, column, source, translate)
+        made = SourceColumn(column.name, column.name, Kind.NULL, column.affinity, column.collation, computed=compute)
+        held.setdefault(column.name.lower(), made)
+    order = {name: place for place, name in enumerate(names)}
+    source.columns = sorted(held.values(), key=lambda column: order.get(column.name.lower(), len(order)))
+
+
+@lru_cache(maxsize=512)
+def _read(sql: str) -> tuple[tuple[str, ...], tuple[_Generated, ...]]:
+    """All names in order, and the columns that are generated."""
+    columns = read_create_table(sql).columns
+    if not any(column.generated for column in columns.values()):
+        return (), ()
+    with closing(sqlite3.connect(":memory:")) as db:
+        name = "main"
+        try:
+            db.execute(sql)
+            (name,) = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND sql IS NOT NULL").fetchone()
+            rows = db.execute("SELECT name, type FROM pragma_table_xinfo(?)", (name,)).fetchall()
+        except sqlite3.Error:
+            raise Refused("A table with generated columns that cannot be read alone") from None
+    declared = {str(row[0]).lower(): (str(row[0]), str(row[1])) for row in rows}
+    found = []
+    for lower, column in columns.items():
+        if column.generated:
+            spelled, kind = declared[lower]
+            written = prepare(f"SELECT {column.generated}", functions.NAMES).text
+            parsed = sqlglot.parse_one(written, dialect="sqlite").expressions[0]
+            kind = " ".join(word for word in kind.split() if word.upper() not in ("GENERATED", "ALWAYS"))
+            found.append(_Generated(spelled, affinity_of(kind), column.collation, parsed))
+    return tuple(declared), tuple(found)
+
+
+def _computed(column: _Generated, source: Source, translate: Translate) -> Typed:
+    """The value of the column in a row of `source`."""
+    typed = _with_affinity(value(translate(column.written.copy(), Scope(sources=[source]))), column)
+    if source.nullable and source.table is not None:
+        key = source.find(source.table.key[0])
+        assert key is not None
+        present = exp.Column(this=identifier(key.target), table=identifier(source.alias))
+        there = exp.Not(this=exp.Paren(this=exp.Is(this=present, expression=exp.Null())))
+        typed = typed.but(node=exp.Case(ifs=[exp.If(this=there, true=typed.node)]), not_null=False)
+    return typed.but(
+        affinity=column.affinity, collation=column.collation, explicit=False, plus=False, column=None, constant=None
+    )
+
+
+def _with_affinity(typed: Typed, column: _Generated) -> Typed:
+    if typed.kind is Kind.NULL or column.affinity == "BLOB":
+        return typed
+    if column.affinity == "TEXT":
+        return typed.but(node=helper("as_text", typed.node)) if typed.kind is Kind.DYNAMIC else _text_unless_blob(typed)
+    if typed.kind in (Kind.TEXT, Kind.DYNAMIC):
+        if column.affinity == "REAL":
+            raise Refused(f"The generated column {column.name}, which may make a real of a text,")
+        return Typed(helper("as_numeric", dynamic(typed)), Kind.DYNAMIC)
+    if column.affinity == "REAL" and typed.kind in (Kind.INT, Kind.NUM):
+        return real(typed)
+    if column.affinity in NUMERIC_AFFINITIES - {"REAL"} and typed.kind in (Kind.REAL, Kind.NUM):
+        return Typed(helper("whole", helper("num", typed.node)), Kind.NUM)
+    return typed
+
+
+def _text_unless_blob(typed: Typed) -> Typed:
+    return typed if typed.kind is Kind.BLOB else text(typed)

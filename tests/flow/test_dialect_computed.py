@@ -1,0 +1,69 @@
+"""Generated columns are read as the expressions they stand for; UPDATE ... FROM changes a row in one way."""
+
+from __future__ import annotations
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE g (a INTEGER PRIMARY KEY, b INTEGER, c TEXT,
+  d INTEGER GENERATED ALWAYS AS (a * 2), e TEXT AS (upper(c)) STORED);
+CREATE TABLE k (a INTEGER, b INT, c TEXT COLLATE NOCASE, d INT AS (abs(b)), e AS (d * 10), f TEXT AS (a),
+  g TEXT AS (c || '-' || coalesce(b, 0)) STORED, h INTEGER AS (a / 2.0));
+CREATE INDEX kd ON k (d);
+"""
+
+STATEMENTS = [
+    "INSERT INTO g (a, b, c) VALUES (1, 2, 'x'), (2, NULL, 'y')",
+    "INSERT INTO k VALUES (1, 5, 'a'), (2, -3, 'B'), (3, NULL, 'A')",
+    "SELECT * FROM g ORDER BY a",
+    "SELECT d, e FROM g WHERE d > 2",
+    "SELECT * FROM k ORDER BY d DESC",
+    "SELECT d, typeof(e), typeof(f), g, h, typeof(h) FROM k WHERE e > 30 ORDER BY d",
+    "SELECT g.d, k.e, k.g FROM g LEFT JOIN k ON k.d = g.b ORDER BY 1",
+    "SELECT d, count(*), max(e) FROM k GROUP BY d ORDER BY d",
+    "SELECT count(DISTINCT g), sum(d), avg(e) FROM k",
+    "UPDATE k SET b = 7 WHERE d = 3 RETURNING d, e, g",
+    "INSERT INTO g (b, c) VALUES (9, 'z') RETURNING *",
+    "SELECT * FROM (SELECT * FROM k) WHERE g LIKE 'a%' ORDER BY a",
+    "SELECT x.d FROM k AS x JOIN k AS y ON x.d = y.d ORDER BY 1",
+    "DELETE FROM k WHERE e = 70 RETURNING g",
+    "SELECT * FROM k ORDER BY a",
+]
+
+
+async def test_generated_columns_are_read(postgres_url: str) -> None:
+    async with world(postgres_url, SCHEMA) as both:
+        for sql in STATEMENTS:
+            await both.same(sql)
+        for sql in ("INSERT INTO g (a, d) VALUES (5, 6)", "UPDATE k SET d = 5", "INSERT INTO g VALUES (1, 2, 'x', 4)"):
+            await both.same_error(sql)
+
+
+async def test_update_from_changes_a_row_in_one_way(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE t (id INTEGER PRIMARY KEY, k INTEGER, s TEXT);
+    CREATE TABLE f (id INTEGER PRIMARY KEY, k INTEGER, u TEXT);
+    """
+    rows = "(1, 1, 'p'), (2, 1, 'q'), (3, 2, 'r'), (4, 2, 'r'), (5, 9, 'm')"
+    async with world(
+        postgres_url, schema, data=(f"INSERT INTO t VALUES {rows}", f"INSERT INTO f VALUES {rows}")
+    ) as both:
+        for sql in (
+            "UPDATE t SET s = f.u || t.id FROM f WHERE f.id = t.id AND f.k > 1 RETURNING *",
+            "UPDATE t SET s = f.u, k = 3 FROM f WHERE f.k = t.k AND t.id = 3 RETURNING t.id, s",
+            "UPDATE t SET s = n FROM (SELECT k, count(*) AS n FROM f GROUP BY k) AS c WHERE c.k = t.k RETURNING *",
+            "UPDATE t SET k = 0 FROM f, f AS g WHERE f.id = t.id AND g.k = f.k",
+            "SELECT * FROM t ORDER BY id",
+        ):
+            await both.same(sql)
+        error = await _failure(both, "UPDATE t SET s = f.u FROM f WHERE f.k > t.k")
+        assert "several rows of FROM" in error
+
+
+async def _failure(both: World, sql: str) -> str:
+    try:
+        await both.on_postgres(sql)
+    except StatementError as error:
+        return error.message
+    return ""
