@@ -57,6 +57,9 @@ class Aggregates:
         node = node.this if isinstance(node, exp.Filter) else node
         if not isinstance(node, exp.Anonymous) or not functions.is_aggregate(node):
             raise Refused(f"OVER or FILTER after {type(node).__name__}")
+        if over is None and (owner := owner_of(node, scope)) is not scope:
+            owner.hoisted = max(owner.hoisted, 1 + (str(node.this) in ("fn_min", "fn_max")))
+            scope = owner
         grouping = scope.grouping
         if over is None:
             scope.grouping = None
@@ -123,8 +126,8 @@ class Aggregates:
         arguments, distinct, order = _arguments(node)
         if name == "count" and (not arguments or isinstance(arguments[0], exp.Star)):
             return _Call(call("COUNT", exp.Star()), Kind.INT, not_null=True)
-        if scope.parent is not None and _is_of_outer_query(arguments, scope):
-            raise Refused(f"{name}() over columns of an outer query")
+        if in_window and owner_of(node, scope) is not scope:
+            raise Refused(f"{name}() over columns of an outer query in a window")
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
         by_row = name in _IN_ROW_ORDER or (name in ("min", "max") and typed and _differs(typed[0]))
@@ -246,16 +249,20 @@ def _offset(name: str, typed: Typed) -> exp.Expr:
     return helper("offset_of", numbers.integer(typed).node, lowest)
 
 
-def _is_of_outer_query(arguments: list[exp.Expr], scope: Scope) -> bool:
-    """Whether the arguments name columns, but none of this SELECT: the aggregate is one of the outer query then."""
+def owner_of(node: exp.Anonymous, scope: Scope) -> Scope:
+    """The SELECT that an aggregate is one of: an outer one, if its arguments name columns of that one alone."""
     columns = [
         column
-        for argument in arguments
-        for column in argument.walk(prune=lambda node: isinstance(node, exp.Query))
+        for argument in _arguments(node)[0]
+        for column in argument.walk(prune=lambda inner: isinstance(inner, exp.Query))
         if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star)
     ]
-    local = any(scope.columns(column.name, column.table) or column.name.lower() in scope.aliases for column in columns)
-    return bool(columns) and not local
+    at: Scope | None = scope
+    while at is not None and columns:
+        if any(at.columns(column.name, column.table) or column.name.lower() in at.aliases for column in columns):
+            return at
+        at = at.parent
+    return scope
 
 
 def _joined_once(subject: Typed, order: list[exp.Expr]) -> _Call:

@@ -6,7 +6,8 @@ RETURN to_jsonb(x);
 CREATE OR REPLACE FUNCTION cutover.dyn(x numeric) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = 'NaN' THEN NULL WHEN abs(x) = 'Infinity' THEN
         to_jsonb(cutover.misfit('an infinite number beside texts is not possible on PostgreSQL', x::text))
-    ELSE to_jsonb(x) END;
+    WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN to_jsonb(x)
+    ELSE to_jsonb(cutover.num(x::double precision)) END;
 
 CREATE OR REPLACE FUNCTION cutover.dyn(x double precision) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN cutover.dyn(cutover.num(x));

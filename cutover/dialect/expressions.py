@@ -163,7 +163,8 @@ class Expressions(Predicates):
         inner: exp.Expr = exp.Order(this=typed.node, expressions=orders) if orders else typed.node
         array = exp.Paren(this=call("array_agg", inner))
         first = exp.Bracket(this=array, expressions=[exp.Literal.number(1)], offset=1)
-        return typed.but(node=exp.Paren(this=first), not_null=False, column=None)
+        column = typed.column if typed.kind is Kind.WHOLE else None  # which is read by its codec
+        return typed.but(node=exp.Paren(this=first), not_null=False, column=column)
 
     # -- operators ---------------------------------------------------------------------------------------------------
 

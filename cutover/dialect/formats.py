@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from cutover.dialect.expressions import Expressions
 
 _PIECE = re.compile(
-    r"(?P<plain>[^%]+)|%%|%(?P<flags>[-+ #!0,]*)(?P<width>\*|[1-9]\d{0,6})?(?:\.(?P<places>\d{0,3}))?"
+    r"(?P<plain>[^%]+)|%%|%(?P<flags>[-+ #!0,]*)(?P<width>\*|[1-9]\d{0,6})?(?:\.(?P<places>\*|\d{0,3}))?"
     r"l{0,2}(?P<how>[diuxXoscqQwfeEgG])"
 )
 _MOST_PLACES = 17
 """With `!` SQLite computes more digits than a double has; what they are depends on the processor."""
+
+
+_MOST_GIVEN = 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,23 @@ def _printf(_: Expressions, arguments: list[Typed]) -> Typed:
 
 
 def _conversion(piece: re.Match[str], given: object) -> _Conversion:
-    places = int(piece["places"] or 0) if piece["places"] is not None else None
     width: exp.Expr | None = None
     if piece["width"] == "*":
         width = _or_zero(numbers.integer(next(given, literal(0))), "BIGINT")  # type: ignore[call-overload]  # an iterator
         width = exp.Neg(this=call("abs", width)) if "-" in piece["flags"] else width
     elif piece["width"]:
         width = literal(-int(piece["width"]) if "-" in piece["flags"] else int(piece["width"])).node
+    places = _places(piece, given)
     return _Conversion(piece["how"], piece["flags"], places, width)
+
+
+def _places(piece: re.Match[str], given: object) -> int | None:
+    if piece["places"] != "*":
+        return int(piece["places"] or 0) if piece["places"] is not None else None
+    number = next(given, literal(0)).constant  # type: ignore[call-overload]  # an iterator
+    if not isinstance(number, int) or abs(number) > _MOST_GIVEN:
+        raise Refused("printf() with a computed precision")
+    return abs(number)
 
 
 def _converted(conversion: _Conversion, argument: Typed) -> exp.Expr:
@@ -158,25 +170,31 @@ def _real(conversion: _Conversion, argument: Typed) -> exp.Expr:
 def _text(conversion: _Conversion, argument: Typed) -> exp.Expr:
     node = text(argument).node
     node = null(Kind.TEXT) if argument.kind is Kind.NULL else node
-    if conversion.how != "s" and conversion.places is not None:
-        raise Refused(f"printf() with %.{conversion.places}{conversion.how}")
+    if conversion.how in "Qqw" and conversion.places is not None:
+        node = _cut(cast(node, "TEXT"), conversion)
     match conversion.how:
         case "c":
-            return helper("first_of", node)
+            first = helper("first_of", node)
+            return call("repeat", first, exp.Literal.number(max(conversion.places or 1, 1)))
         case "s":
             said: exp.Expr = exp.Coalesce(this=node, expressions=[exp.Literal.string("")])
-            if conversion.places is None:
-                return said
-            size = exp.Literal.number(conversion.places)
-            return (
-                call("left", said, size) if "!" in conversion.flags else helper("bytes_of", said, cast(size, "BIGINT"))
-            )
+            return said if conversion.places is None else _cut(said, conversion)
         case "Q":
-            return exp.Coalesce(this=helper("quote", cast(node, "TEXT")), expressions=[exp.Literal.string("NULL")])
+            return exp.Coalesce(this=helper("quote", cast(node, "TEXT")), expressions=[_absent("NULL", conversion)])
         case how:
             mark = "'" if how == "q" else '"'
             doubled = call("replace", node, exp.Literal.string(mark), exp.Literal.string(mark * 2))
-            return exp.Coalesce(this=doubled, expressions=[exp.Literal.string("(NULL)")])
+            return exp.Coalesce(this=doubled, expressions=[_absent("(NULL)", conversion)])
+
+
+def _cut(node: exp.Expr, conversion: _Conversion) -> exp.Expr:
+    """So many bytes of a text, or with `!` characters."""
+    size = exp.Literal.number(conversion.places)
+    return call("left", node, size) if "!" in conversion.flags else helper("bytes_of", node, cast(size, "BIGINT"))
+
+
+def _absent(word: str, conversion: _Conversion) -> exp.Expr:
+    return exp.Literal.string(word[: conversion.places])
 
 
 def _quote(_: Expressions, arguments: list[Typed]) -> Typed:

@@ -8,7 +8,7 @@ import sqlglot
 from sqlglot import exp
 
 from cutover.dialect import functions, windows
-from cutover.dialect.aggregates import Aggregates
+from cutover.dialect.aggregates import Aggregates, owner_of
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct
@@ -87,6 +87,10 @@ class Queries:
         grouping = self._grouping(node, scope, result)
         scope.grouping = grouping
         columns = self.projections(node.expressions, scope)
+        if scope.hoisted and (grouping is None or scope.hoisted > 1):
+            scope.grouping = grouping = grouping or Grouping()
+            grouping.several = grouping.several or scope.hoisted > 1
+            columns = self.projections(node.expressions, scope)
         result.set("expressions", [typed.node for _, typed in columns])
         if node.args.get("having"):
             result.set("having", exp.Having(this=self._filter(node.args["having"].this, scope)))
@@ -142,7 +146,7 @@ class Queries:
     def _grouping(self, node: exp.Select, scope: Scope, result: exp.Select) -> Grouping | None:
         group = node.args.get("group")
         calls = [call for part in (*node.expressions, node.args.get("having"), node.args.get("order")) if part
-                 for call in _own_aggregates(part)]  # fmt: skip
+                 for call in _own_aggregates(part) if owner_of(call, scope) is scope]  # fmt: skip
         if group is None and not calls:
             return None
         grouping = Grouping()

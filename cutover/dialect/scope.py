@@ -156,6 +156,8 @@ class Scope:
     """There is but one thing in FROM."""
     recursive: bool = False
     """The query is the recursion of a CTE, which Postgres takes in one form alone."""
+    hoisted: int = 0
+    """1: aggregates of this SELECT stand in its subqueries; 2: min() or max() among them."""
     grouping: Grouping | None = None
     """Set while an expression outside of aggregate functions is rewritten."""
 

@@ -183,5 +183,5 @@ def _outer(scope: Scope) -> Scope:
 
 
 def _copied(column: SourceColumn) -> SourceColumn:
-    whole = column.column if column.kind is Kind.WHOLE else None  # only its codec knows what such a value is
-    return replace(column, column=whole, merged=False, json="")
+    # A column of another Postgres type is read by its codec, wherever it is named.
+    return replace(column, column=column.column if column.kind is Kind.WHOLE else None, merged=False, json="")

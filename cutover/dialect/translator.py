@@ -265,7 +265,8 @@ def _numeric(value: Decimal) -> SqlValue:
     if value.is_nan():
         return None
     exponent = value.as_tuple().exponent
-    return float(value) if isinstance(exponent, int) and exponent < 0 else int(value)
+    whole = isinstance(exponent, int) and exponent >= 0 and -(1 << 63) <= value < 1 << 63
+    return int(value) if whole else float(value)
 
 
 def _dynamic(value: str) -> SqlValue:

@@ -46,12 +46,13 @@ class Withs:
             body.set("limit", None)
             body.set("offset", None)
             first = self.queries.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
-            known = Query(first.node, renamed([(name, value(typed)) for name, typed in first.columns], names))
+            columns = [(called, value(typed)) for called, typed in first.columns]
+            known = Query(first.node, renamed(columns, names))
             inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
-        if not refers and scope.within is not None and _reads_only(cte.parent_select, name):
+        if not refers and scope.within is not None and _reads_only(cte, name):
             inner.reading = scope.within
         query = self.queries.query(body, inner)
-        if query.mixed and not _reads_only(cte.parent_select, name):
+        if query.mixed and not _reads_only(cte, name):
             raise Refused("A compound SELECT in WITH whose arms have values of several types in one column")
         query.columns = renamed(query.columns, names)
         query.named()
@@ -80,14 +81,16 @@ def renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[t
     return [(name, typed) for name, (_, typed) in zip(names, columns, strict=True)] if names else columns
 
 
-def _reads_only(node: exp.Expr | None, name: str) -> bool:
-    """Whether a CTE is all that a SELECT reads, and read nowhere else."""
+def _reads_only(cte: exp.CTE, name: str) -> bool:
+    """Whether a CTE is all that its SELECT reads, and read nowhere else but in itself."""
+    node = cte.parent_select
     clause = node.args.get("from_") if isinstance(node, exp.Select) else None
     if node is None or clause is None or not isinstance(clause.this, exp.Table):
         return False
     if node.args.get("joins") or clause.this.args.get("joins"):
         return False
-    named = [table for table in node.find_all(exp.Table) if table.name.lower() == name.lower()]
+    own = {id(table) for table in cte.find_all(exp.Table)}
+    named = [one for one in node.find_all(exp.Table) if one.name.lower() == name.lower() and id(one) not in own]
     return len(named) == 1 and named[0] is clause.this
 
 
