@@ -55,8 +55,8 @@ async def test_a_connection_that_died_or_is_in_a_transaction_makes_room_for_anot
 
 
 async def test_nobody_waits_for_ever(postgres_url: str) -> None:
-    async with asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as pool:
-        lending = Lending(Pool(pool), 0.05)  # type: ignore[arg-type]  # all that is used of it
+    async with asyncpg.create_pool(postgres_url, min_size=1, max_size=1) as pool:
+        lending = Lending(Pool(pool), 0.5)  # type: ignore[arg-type]  # all that is used of it
         connection = await lending.take()
         with pytest.raises(TimeoutError):
             await lending.take()
