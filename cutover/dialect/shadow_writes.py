@@ -36,7 +36,9 @@ _TRIES = 20
 """How often a write that found no room is tried, a second or more apart."""
 _ASKED_TRIES = 3
 """The same of one that somebody waits for."""
-_NO_ROOM = Found("inconclusive", "Others wrote to SQLite each time it was to be tried.")
+_NO_ROOM = Found(
+    "inconclusive", "There was no moment for it: others wrote, or a store was away, each time it was to be tried."
+)
 _PAUSE = 1.0
 _AGAIN = 10.0
 """Seconds until writes that differed are made once more."""
@@ -126,6 +128,8 @@ class ShadowWrites:
         try:
             found = await writes.compared(statements)
         except CutoverError:
+            for statement in statements:
+                self._found_no_room(statement)
             raise
         except Exception:  # noqa: BLE001  # a defect of ours
             _log.exception("Writes could not be tried")
