@@ -159,12 +159,12 @@ class Expressions(Predicates):
         if grouping.extreme is not None:
             argument, is_max = grouping.extreme
             order = exp.Ordered(this=argument.copy(), desc=is_max, nulls_first=False)
-        orders = [*([order] if order is not None else []), *(self.queries.ordering.scan(scope) or [])]
+        read = self.queries.ordering.unasked.rows(scope) or self.queries.ordering.scan(scope)
+        orders = [*([order] if order is not None else []), *(read or [])]
         inner: exp.Expr = exp.Order(this=typed.node, expressions=orders) if orders else typed.node
         array = exp.Paren(this=call("array_agg", inner))
         first = exp.Bracket(this=array, expressions=[exp.Literal.number(1)], offset=1)
-        column = typed.column if typed.kind is Kind.WHOLE else None  # which is read by its codec
-        return typed.but(node=exp.Paren(this=first), not_null=False, column=column)
+        return typed.but(node=exp.Paren(this=first), not_null=False)
 
     # -- operators ---------------------------------------------------------------------------------------------------
 

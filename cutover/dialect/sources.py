@@ -183,5 +183,4 @@ def _outer(scope: Scope) -> Scope:
 
 
 def _copied(column: SourceColumn) -> SourceColumn:
-    # A column of another Postgres type is read by its codec, wherever it is named.
-    return replace(column, column=column.column if column.kind is Kind.WHOLE else None, merged=False, json="")
+    return replace(column, merged=False, json="")

@@ -287,6 +287,8 @@ def _decoder(typed: Typed) -> Decoder | None:
         return codec_for(typed.column).to_source
     if typed.kind is Kind.JSON:
         return _json_text
+    if typed.kind is Kind.WHOLE:
+        raise Refused("A value of a type that only its column could tell")
     return _DECODERS.get(typed.kind)
 
 

@@ -9,7 +9,8 @@ from sqlglot import exp
 from cutover.dialect import windows
 from cutover.dialect.reading import IndexTerm, Scan
 from cutover.dialect.scope import Scope, Source
-from cutover.dialect.typed import Kind, Refused
+from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.whole import sorts_alike
 
 if TYPE_CHECKING:
     from cutover.dialect.ordering import Ordering
@@ -43,7 +44,7 @@ class Unasked:
         terms = []
         for part in scan.index:
             column = source.find(part.column)
-            if column is None or column.kind in (Kind.JSON, Kind.WHOLE):
+            if column is None or not _sorts(source.typed(column)):
                 return None
             typed = source.typed(column).but(collation=part.collation)
             terms.append(self.ordering.ordered(_direction(descending=part.descending), typed))
@@ -51,7 +52,7 @@ class Unasked:
             return terms or None  # its rowid is not on Postgres
         for name in table.key:
             column = source.find(name)
-            if column is None or column.kind in (Kind.JSON, Kind.WHOLE):
+            if column is None or not _sorts(source.typed(column)):
                 return None
             # Of a row that an outer join lacks there is but one, wherever NULLs would stand.
             terms.append(self.ordering.ordered(_direction(), source.typed(column).but(not_null=True)))
@@ -144,6 +145,11 @@ class Unasked:
                 elif downs != (ways or {False}):  # an index that is read backwards gives its ties backwards, too
                     terms = [_reversed(term) for term in terms or []]
         return once([*asked, *windowed, *(terms or [])])[len(asked) :]
+
+
+def _sorts(typed: Typed) -> bool:
+    """Whether a column is put in SQLite's order at no great price."""
+    return typed.kind is not Kind.JSON and (typed.kind is not Kind.WHOLE or sorts_alike(typed))
 
 
 def ordinal(term: exp.Expr, projections: list[exp.Expr]) -> exp.Expr:

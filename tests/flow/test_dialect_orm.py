@@ -65,3 +65,32 @@ async def test_a_document_that_is_replaced_whole(both: World) -> None:
     ):
         with pytest.raises(StatementError, match="root"):
             await both.on_postgres(sql, *args)
+
+
+async def test_decimals_through_with(both: World) -> None:
+    await both.same(
+        "WITH w AS (SELECT id, price, views FROM posts WHERE views > ?) SELECT price, id FROM w ORDER BY id", 0
+    )
+    await both.same("WITH w AS (SELECT * FROM posts) SELECT * FROM w WHERE price > ? ORDER BY id", 1.5)
+    await both.same(
+        "WITH w (p, n) AS (SELECT price, views FROM posts) SELECT sum(p), max(p), p + n FROM w WHERE p = ?", 2
+    )
+    await both.same(
+        "WITH w AS (SELECT * FROM posts) SELECT a.price, b.price FROM w a JOIN w b USING (price) ORDER BY 1"
+    )
+    await both.same(
+        "WITH w AS (SELECT price FROM posts) UPDATE posts SET price = (SELECT max(price) FROM w) WHERE id = 2"
+    )
+
+
+async def test_decimals_beside_aggregates(both: World) -> None:
+    await both.same("SELECT max(id), price FROM posts")
+    await both.same("SELECT user_id, price, price * 2, count(*) FROM posts GROUP BY user_id ORDER BY user_id")
+    await both.same("SELECT +price, -price, (price) FROM posts ORDER BY id")
+    await both.same("SELECT coalesce(price, ?), ifnull(price, 0), max(price, 1), iif(id > 2, price, id) FROM posts", 0)
+    await both.same("SELECT (SELECT price FROM posts p WHERE p.id = posts.id) FROM posts ORDER BY id")
+    await both.same("SELECT price FROM posts UNION SELECT price FROM posts ORDER BY 1")
+    await both.same("SELECT lag(price) OVER (ORDER BY id), first_value(price) OVER (ORDER BY id DESC) FROM posts")
+    await both.same("SELECT a.price FROM posts a FULL JOIN posts b USING (price) ORDER BY a.id, b.id")
+    await both.same("SELECT DISTINCT price FROM posts ORDER BY price DESC")
+    await both.same("SELECT price FROM posts GROUP BY price ORDER BY price")
