@@ -82,6 +82,17 @@ async def test_errors_are_those_of_sqlite(ddl: World, sql: str) -> None:
     await same_schema(ddl)
 
 
+async def test_columns_are_added_without_a_type_but_not_with_a_default_that_has_to_be_computed(ddl: World) -> None:
+    await ddl.same("ALTER TABLE parents ADD COLUMN anything")
+    await ddl.same("UPDATE parents SET anything = id || 'x'")
+    await ddl.same("SELECT * FROM parents")
+    with pytest.raises(StatementError, match="a default that is no constant"):
+        await ddl.on_postgres("ALTER TABLE parents ADD COLUMN n INTEGER DEFAULT (1 + 1)")
+    ddl.on_sqlite("ALTER TABLE children ADD COLUMN n INTEGER DEFAULT (1 + 1)")
+    await ddl.on_postgres("ALTER TABLE children ADD COLUMN n INTEGER DEFAULT (1 + 1)")
+    await ddl.same("INSERT INTO children (parent) VALUES (1) RETURNING n")
+
+
 async def test_what_is_rolled_back_leaves_missing(ddl: World) -> None:
     for sql in (
         "BEGIN",
