@@ -19,6 +19,7 @@ from cutover.dialect.typed import (
     Typed,
     binary,
     call,
+    cast,
     helper,
     literal,
     null,
@@ -154,6 +155,10 @@ class Expressions(Predicates):
         if grouping is None or alias in grouping.whole or typed.node.sql("postgres") in grouping.keys:
             return typed
         if grouping.several:
+            if typed.node.sql("postgres") in grouping.loose:
+                spelled = exp.Distinct(expressions=[cast(typed.node.copy(), "TEXT")])
+                test = helper("one_spelling", call("count", spelled))
+                return typed.but(node=exp.Case(ifs=[exp.If(this=test, true=typed.node)]))
             raise Refused("A column beside several calls of min() and max() that is not grouped by")
         order = None
         if grouping.extreme is not None:

@@ -13,6 +13,7 @@ from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct
 from cutover.dialect.expressions import Expressions
+from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading
@@ -45,7 +46,7 @@ class Queries:
         """Any query. `scope` is a fresh child scope for it."""
         node = bare_query(node)
         if scope.reading is not None and isinstance(node, exp.Select):
-            if node.find(exp.Window) is not None:
+            if windows.has_own(node):
                 scope.reading = scope.reading.behind_windows()
             elif _passes_on(node):
                 scope.within = scope.reading.within()
@@ -157,7 +158,9 @@ class Queries:
                 continue
             key = collated(typed, collation(typed)) if typed.kind is Kind.TEXT else typed.node
             keys.append(key)
-            grouping.keys.add(key.sql("postgres"))
+            # Of values that are equal without being the same a group shows the first.
+            loose = typed.kind is Kind.DYNAMIC or (typed.kind is Kind.NUM and not is_canonical(typed))
+            (grouping.loose if loose else grouping.keys).add(key.sql("postgres"))
         if group is not None:
             result.set("group", exp.Group(expressions=keys or [_one_group()]))
         for source in scope.sources:

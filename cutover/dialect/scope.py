@@ -123,6 +123,8 @@ class Grouping:
 
     keys: set[str] = field(default_factory=set)
     """SQL of the GROUP BY expressions, rewritten."""
+    loose: set[str] = field(default_factory=set)
+    """The same of those that may be equal without being the same."""
     whole: set[str] = field(default_factory=set)
     """Aliases of sources whose key is grouped by, so that all their columns are determined."""
     several: bool = False

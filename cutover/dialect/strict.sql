@@ -65,3 +65,7 @@ RETURN CASE WHEN x ~ '^\d{4}-\d\d-\d\d$' THEN cutover.timestamp_strict(x, places
 -- UPDATE ... FROM, where several rows would change one in different ways.
 CREATE OR REPLACE FUNCTION cutover.one_way(ways bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN ways = 1 OR cutover.misfit('UPDATE of a row by several rows of FROM is not possible on PostgreSQL', ways::text) = 0;
+
+-- A group whose key is 1 in one row and 1.0 in another, beside several min() and max(), which make SQLite show one of them.
+CREATE OR REPLACE FUNCTION cutover.one_spelling(spellings bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN spellings <= 1 OR cutover.misfit('a choice among equal numbers of a group is not possible on PostgreSQL', spellings::text) = 0;

@@ -43,6 +43,12 @@ def definitions(node: exp.Select) -> dict[str, exp.Window]:
     return {window.name.lower(): window for window in node.args.get("windows") or []}
 
 
+def has_own(node: exp.Select) -> bool:
+    """Whether a SELECT has windows that are not those of its subqueries."""
+    parts = (*node.expressions, node.args.get("order"))
+    return any(True for part in parts if part is not None for _ in _own(part))
+
+
 def steps(node: exp.Select, named: dict[str, exp.Window]) -> tuple[list[exp.Window], frozenset[int]]:
     """The different windows of a SELECT, the one computed last first, and which of them are computed once more.
 

@@ -13,6 +13,7 @@ SCHEMA = """
 CREATE TABLE whole (a INTEGER);
 CREATE TABLE part (b REAL);
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, share NUMERIC);
+CREATE TABLE loose (id INTEGER PRIMARY KEY, a, b INTEGER);
 CREATE TABLE days (day DATETIME, note TEXT);
 """
 
@@ -20,6 +21,7 @@ DATA = (
     "INSERT INTO whole VALUES (1), (2), (3)",
     "INSERT INTO part VALUES (1), (2.5), (3)",
     "INSERT INTO names VALUES (1, 'a', 1), (2, 'B', 2.5), (3, 'A', 3), (4, 'b', NULL)",
+    "INSERT INTO loose VALUES (1, 1.0, 5), (2, 1, 6), (3, 'x', 7), (4, 2, 8), (5, 2, 9), (6, NULL, 1)",
     "INSERT INTO days VALUES ('2024-05-05', '12')",
 )
 
@@ -62,6 +64,14 @@ STORED = [
     "SELECT x FROM (SELECT a AS x FROM whole UNION ALL SELECT name FROM names)",
 ]
 
+GROUPED = [
+    "SELECT a, count(*) FROM loose GROUP BY a ORDER BY a",
+    "SELECT a, max(b) FROM loose GROUP BY a",
+    "SELECT a, min(b), max(b) FROM loose WHERE id > 2 GROUP BY a",
+    "SELECT a + 0 AS z, min(b) FROM loose GROUP BY z ORDER BY z",
+    "SELECT CASE WHEN b > 5 THEN 1 ELSE 1.0 END AS q, count(*) FROM loose GROUP BY q",
+]
+
 COLLATED = [
     "SELECT x FROM (SELECT 'a' COLLATE NOCASE AS x) WHERE x = 'A'",
     "SELECT x, id FROM (SELECT name || '' AS x FROM names) JOIN names ON x = name",
@@ -71,7 +81,7 @@ COLLATED = [
 
 
 async def test_the_same_of_equal_values_stays(both: World) -> None:
-    for sql in COMPOUNDS + STORED + COLLATED:
+    for sql in COMPOUNDS + STORED + GROUPED + COLLATED:
         await both.same(sql)
 
 
@@ -80,6 +90,8 @@ async def test_which_of_several_stays_is_refused_where_it_is_not_known(both: Wor
         await both.on_postgres(
             "SELECT group_concat(DISTINCT x) FROM (SELECT a AS x FROM whole UNION ALL SELECT b FROM part)"
         )
+    with pytest.raises(StatementError, match="equal numbers of a group"):
+        await both.on_postgres("SELECT a, min(b), max(b) FROM loose GROUP BY a")
     with pytest.raises(StatementError, match="values of several types"):
         await both.on_postgres(
             "WITH c AS (SELECT a AS x FROM whole UNION ALL SELECT b FROM part) SELECT c.x FROM c JOIN c AS d USING (x)"

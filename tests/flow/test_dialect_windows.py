@@ -27,6 +27,7 @@ WINDOWS = [
     "SELECT id, group_concat(id) OVER (win ORDER BY v) FROM down WINDOW win AS (PARTITION BY g) ORDER BY id",
     "SELECT id, row_number() OVER win FROM down WINDOW base AS (PARTITION BY g), win AS (base ORDER BY v) ORDER BY id",
     "SELECT id, row_number() OVER (ORDER BY v) FROM down",
+    "SELECT * FROM (SELECT id, sum(v) OVER (PARTITION BY v > 2 ORDER BY v DESC ROWS 1 PRECEDING) FROM down)",
     "SELECT id, row_number() OVER (ORDER BY v DESC) FROM down",
     "SELECT id, row_number() OVER (ORDER BY g) FROM mixed",
     "SELECT id, row_number() OVER (PARTITION BY g) FROM mixed",
