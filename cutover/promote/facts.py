@@ -40,7 +40,7 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
             async with asyncio.timeout(_PROBE_TIMEOUT):
                 changes, lag = await lag_of(parts)
                 quarantined = len(await situation.pair.target.quarantined())
-                target = (*_unmapped(parts), *await situation.pair.target.probe())
+                target = (*_unmapped(parts), *await _uncarried(parts), *await situation.pair.target.probe())
                 reverse = tuple(await situation.pair.source.probe())
                 invariants = await _invariants(parts, max_age)
         except (CutoverError, OSError, TimeoutError) as error:
@@ -94,6 +94,12 @@ async def _rehearse(parts: Parts) -> None:
 def _unmapped(parts: Parts) -> Checks:
     """What the mapping had to leave out would be left behind by a promotion."""
     return tuple(("mapping", False, sentence) for sentence in parts.situation.blocking)
+
+
+async def _uncarried(parts: Parts) -> Checks:
+    """What applications changed is asked of the stores now: the next look of the service may not have come yet."""
+    late = await parts.uncarried()
+    return (("schema", False, f"not there yet, as applications changed it: {', '.join(late)}"),) if late else ()
 
 
 async def _invariants(parts: Parts, max_age: float) -> Checks:

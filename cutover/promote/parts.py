@@ -154,6 +154,8 @@ class Parts:
     """Start what the destination needs (the embedded server). Idempotent. Raises `StoreUnavailable`."""
     map_tables: MapTables
     """Read both schemas, with `create` make missing target tables, and give both stores the mapping."""
+    uncarried: Callable[[], Awaitable[list[str]]]
+    """What applications changed in the schema through the front door and the shadow does not have yet, by name."""
     high_water: Path
     backups: Path
     switching: asyncio.Lock = field(default_factory=asyncio.Lock)

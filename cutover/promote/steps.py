@@ -110,8 +110,11 @@ class Steps:
         crash_point("switch.fence.after")
 
     async def drain(self, attempt: Attempt) -> None:
-        """Apply what is left."""
+        """Apply what is left. Raises `StoreError` if the schema changed after the gates were looked at."""
         await self.parts.mirror.drain(attempt.left)
+        late = await self.parts.uncarried()
+        if late:
+            raise StoreError(f"The schema changed just now, and that is not carried over yet: {', '.join(late)}.")
         crash_point("switch.drain.after")
 
     async def verify(self, attempt: Attempt) -> None:

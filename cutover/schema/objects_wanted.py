@@ -118,6 +118,22 @@ def missing(now: Objects, changes: Iterable[SchemaObject]) -> list[SchemaObject]
     return [each for each in changes if _text(now, each) != each.sql]
 
 
+def in_turn(todo: Iterable[SchemaObject]) -> list[list[SchemaObject]]:
+    """Indexes of tables that keep their rows each for itself, as rows may be in their way; before them all the rest."""
+    given = list(todo)
+    anew = {each.name.lower() for each in given if each.kind == "table"}
+    late = [each for each in given if each.kind == "index" and each.sql and each.table.lower() not in anew]
+    rest = [each for each in given if each not in late]
+    return [some for some in (rest, *([each] for each in late)) if some]
+
+
+def told(one: SchemaObject) -> str:
+    """What was done on SQLite, in one sentence."""
+    if one.kind == "pragma":
+        return f"{one.sql} holds on SQLite."
+    return f"The {one.kind} {one.name} is {'made' if one.sql else 'dropped'} on SQLite as an application did."
+
+
 def steps_to(now: Objects, changes: Iterable[SchemaObject]) -> Iterator[str]:
     """SQLite's statements for the changes. A table with another text is made anew, empty, with all of its indexes."""
     todo = missing(now, changes)

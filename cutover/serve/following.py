@@ -18,7 +18,7 @@ from cutover.schema.evolve_postgres import evolve_postgres, missing_columns
 from cutover.schema.evolve_sqlite import evolve_sqlite
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping, map_tables
-from cutover.schema.objects_wanted import SchemaObject, missing, read_objects
+from cutover.schema.objects_wanted import SchemaObject, in_turn, missing, read_objects, told
 from cutover.schema.plan import map_with_data
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.recorded import Record, Recorded, differing
@@ -29,12 +29,6 @@ from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
 
 _log = get_logger("serve")
-
-
-def _told(one: SchemaObject) -> str:
-    if one.kind == "pragma":
-        return f"{one.sql} holds on SQLite."
-    return f"The {one.kind} {one.name} is {'made' if one.sql else 'dropped'} on SQLite as an application did."
 
 
 _PASSES = 5
@@ -113,6 +107,13 @@ class Follower:
         if primary == "sqlite":
             await self._postgres.settled(await self._postgres.wanted())
         return state
+
+    async def uncarried(self) -> list[str]:
+        """Changes of the front door that SQLite does not have, by kind and name."""
+        changes = await self._postgres.wanted()
+        if not changes:
+            return []
+        return [f"{each.kind} {each.name}" for each in missing(await self._sqlite.survey(read_objects), changes)]
 
     async def _load(self) -> Record | None:
         text = await self._postgres.recorded()
@@ -211,11 +212,30 @@ class Follower:
         await self._record(state.record)
         await self._sqlite.forget_progress([each.name for each in todo if each.kind == "table"])
         crash_point("follow.front.noted")
-        await self._sqlite.take_schema_over(todo)
+        for some in in_turn(todo):
+            await self._give(state, some)
         crash_point("follow.front.taken")
-        self._made |= {each.name for each in todo if each.kind == "table" and each.sql}
-        state.done += [_told(each) for each in todo]
         await self._read_again(state)
+
+    async def _give(self, state: Followed, some: Sequence[SchemaObject]) -> None:
+        """What fails is tried again with the next look: rows that are not mirrored yet may stand in an index's way."""
+        try:
+            await self._sqlite.take_schema_over(some)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            for each in some:
+                message = f"The {each.kind} {each.name} is not on SQLite yet: {error}"
+                if each.kind == "index":
+                    state.waiting.add(each.table)
+                    state.findings[each.table, message] = Finding(
+                        "warns", "change_not_carried_over", message, "It is tried again.", each.table
+                    )
+                else:
+                    state.stopped[each.name] = message
+            return
+        self._made |= {each.name for each in some if each.kind == "table" and each.sql}
+        state.done += [told(each) for each in some]
 
     def _name_missing(self, state: Followed, todo: Sequence[SchemaObject]) -> None:
         """The texts stay noted, for statements are read by them; a migration of the SQLite file settles them."""

@@ -148,6 +148,7 @@ class Service:
             trail=Trail(log, metrics, (self.sqlite, self.postgres)),
             prepare_destination=self._prepare_destination,
             map_tables=self.mapper.map_tables,
+            uncarried=self.mapper.uncarried,
             high_water=state / "high-water.json",
             backups=state / "backups",
         )

@@ -68,6 +68,12 @@ class Mapper:
         self._postgres.serve_tables(tables, held)
         return tables
 
+    async def uncarried(self) -> list[str]:
+        """What applications changed in Postgres's schema and SQLite lacks."""
+        if self._situation.pair.source.name == "sqlite":
+            return []
+        return await self._follower.uncarried()
+
     def _note(self, state: Followed) -> None:
         """Say what stands in the way, once; the gate `target_ready` says it until it is gone."""
         mapped = {table.name for table in state.tables}

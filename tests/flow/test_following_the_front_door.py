@@ -1,0 +1,95 @@
+"""What applications changed in Postgres's schema through the front door comes to SQLite, though not always at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from cutover.model.control import StoreName
+from cutover.schema.objects_wanted import SchemaObject
+from cutover.serve.following import Followed, Follower
+from cutover.settings import Settings
+from cutover.stores.postgres.wanted import want
+from cutover.stores.sqlite.store import SqliteStore
+from tests.support.postgres import SHADOW, ready
+from tests.support.sqlite_world import PRIMARY, make, one
+
+AS_SHADOW: StoreName = "sqlite"
+AS_PRIMARY: StoreName = "postgres"
+
+
+@dataclass
+class World:
+    """A file and a database with the same tables, followed from Postgres."""
+
+    path: str
+    url: str
+    follower: Follower
+
+    async def changed(self, *changes: SchemaObject, on_postgres: str = "") -> None:
+        """As the front door leaves it: made on Postgres, and noted for SQLite."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            async with connection.transaction():
+                if on_postgres:
+                    await connection.execute(on_postgres)
+                await want(connection, changes)
+        finally:
+            await connection.close()
+
+    async def follow(self) -> Followed:
+        return await self.follower.follow(AS_PRIMARY)
+
+
+@asynccontextmanager
+async def world(path: str, url: str, *statements: str) -> AsyncIterator[World]:
+    make(path, *statements)
+    sqlite = SqliteStore(path)
+    await sqlite.open()
+    try:
+        await sqlite.initialise(PRIMARY)
+        async with ready(url, SHADOW, ddl=(), tables=()) as postgres:
+            follower = Follower(Settings(), sqlite, postgres, lambda _: True)
+            await follower.follow(AS_SHADOW)
+            yield World(path, url, follower)
+    finally:
+        await sqlite.close()
+
+
+async def test_an_index_that_rows_stand_in_the_way_of_comes_when_they_are_gone(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    rows = "INSERT INTO t VALUES (1, 5), (2, 5)"
+    async with world(sqlite_path, postgres_url, "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT)", rows) as found:
+        text = "CREATE UNIQUE INDEX t_a ON t(a)"
+        other = SchemaObject("view", "v", "v", "CREATE VIEW v AS SELECT a FROM t")
+        await found.changed(SchemaObject("index", "t_a", "t", text), other, on_postgres=text)
+        assert await found.follower.uncarried() == ["index t_a", "view v"]
+        state = await found.follow()
+        assert state.waiting == {"t"}
+        assert state.stopped == {}
+        assert await found.follower.uncarried() == ["index t_a"]
+        make(sqlite_path, "UPDATE t SET a = id")  # as the mirror does
+        state = await found.follow()
+        assert state.waiting == set()
+        assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't_a'") == text
+        assert await found.follower.uncarried() == []
+
+
+async def test_a_column_that_came_and_went_through_the_front_door_is_gone_on_sqlite(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    plain = "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT)"
+    with_column = "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT, q TEXT)"
+    async with world(sqlite_path, postgres_url, plain) as found:
+        await found.changed(SchemaObject("table", "t", "t", with_column), on_postgres="ALTER TABLE t ADD q text")
+        await found.follow()
+        await found.changed(SchemaObject("table", "t", "t", plain), on_postgres="ALTER TABLE t DROP q")
+        state = await found.follow()
+        assert state.stopped == {}
+        assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't'") == plain
+        assert (await found.follow()).stopped == {}
+        assert await found.follower.uncarried() == []
