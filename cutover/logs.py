@@ -15,7 +15,7 @@ def configure_logs(style: Literal["auto", "json", "console"] = "auto", level: st
     """Set the process's logging up. Called once, by the composition root and the command line."""
     terminal = style == "console" or (style == "auto" and sys.stderr.isatty())
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(serializer=_line)
+        _console() if terminal else structlog.processors.JSONRenderer(serializer=_line)
     )
     factory = structlog.PrintLoggerFactory(sys.stderr) if terminal else structlog.BytesLoggerFactory(sys.stderr.buffer)
     processors: list[structlog.types.Processor] = [
@@ -31,6 +31,11 @@ def configure_logs(style: Literal["auto", "json", "console"] = "auto", level: st
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+
+
+def _console() -> structlog.types.Processor:
+    """With plain tracebacks: the pretty ones show local variables, and those hold what applications sent."""
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
 
 def _line(event: Any, **options: Any) -> bytes:  # noqa: ANN401  # structlog's signature
