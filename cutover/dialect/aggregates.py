@@ -243,10 +243,11 @@ def _offset(name: str, typed: Typed) -> exp.Expr:
     constant = typed.constant
     if isinstance(constant, int) and (0 < constant < 1 << 31 or (constant == -1 and name != "nth_value")):
         return cast(typed.node, "INTEGER")  # one row the other way is always held
-    if typed.kind is not Kind.INT:
+    if typed.kind not in (Kind.INT, Kind.REAL):
         raise Refused(f"{name}() with a computed offset that may be no integer")
     lowest = exp.Literal.number(1 if name == "nth_value" else 0)
-    return helper("offset_of", numbers.integer(typed).node, lowest)
+    offset = typed if typed.kind is Kind.REAL else numbers.integer(typed)
+    return helper("offset_of", offset.node, lowest)
 
 
 def owner_of(node: exp.Anonymous, scope: Scope) -> Scope:

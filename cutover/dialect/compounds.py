@@ -215,7 +215,11 @@ class Compounds:
             projections = [one.node for one in typed]
             query.node = exp.Select(expressions=projections, from_=exp.From(this=derived))
             query.columns = [(name, one) for (name, _), one in zip(query.columns, typed, strict=True)]
-        query.columns = [(name, value(typed)) for name, typed in query.columns]
+        # The column of a DECIMAL stays known: it tells that equal numbers are the same.
+        query.columns = [
+            (name, value(typed).but(column=typed.column) if typed.kind is Kind.WHOLE else value(typed))
+            for name, typed in query.columns
+        ]
         query.node.set("expressions", [typed.node for _, typed in query.columns])
         return query
 

@@ -85,7 +85,7 @@ RETURN CASE WHEN x IS NULL THEN 'null'
 
 -- A real of a row that was just written, as RETURNING gives it: an integer, if that is how SQLite keeps it in its file.
 CREATE OR REPLACE FUNCTION cutover.as_kept(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN x = trunc(x) AND abs(x) < 140737488355328 THEN trunc(x)::bigint::numeric ELSE cutover.num(x) END;
+RETURN CASE WHEN x = trunc(x) AND x BETWEEN -140737488355328 AND 140737488355327 THEN trunc(x)::bigint::numeric ELSE cutover.num(x) END;
 
 -- Move a sequence past a key that was given, so that automatic keys do not meet it. Never moves it back, nor to its
 -- end: one row with the highest key there is would leave no automatic key for the others.

@@ -184,6 +184,11 @@ CREATE OR REPLACE FUNCTION cutover.offset_of(x bigint, lowest integer) RETURNS i
 RETURN CASE WHEN x >= lowest THEN least(x, 2147483647)::integer
     ELSE cutover.misfit('an offset of lag, lead or nth_value below its lowest is not possible on PostgreSQL', x::text)::integer END;
 
+CREATE OR REPLACE FUNCTION cutover.offset_of(x double precision, lowest integer) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) THEN cutover.offset_of(x::bigint, lowest)
+    ELSE cutover.misfit('an offset of lag, lead or nth_value that is no integer is not possible on PostgreSQL', x::text)::integer END;
+
 -- min() and max() of numbers of which an integer and a real may be equal: the first stays.
 CREATE OR REPLACE FUNCTION cutover.first_lesser(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN b < a THEN b ELSE a END;

@@ -168,10 +168,13 @@ class Writes:
     def _value(self, typed: Typed, table: Table, column: Column, place: int = 1, *, listed: bool = True) -> exp.Expr:
         if column.name == table.rowid_alias:
             if typed.kind is Kind.NULL:
-                return self._next_key(table, place) or (
-                    exp.Var(this="DEFAULT") if listed else self._next_of_sequence(table)
-                )
+                automatic = self._next_key(table, place) if listed else self._next_key_of_rows(table)
+                return automatic or (exp.Var(this="DEFAULT") if listed else self._next_of_sequence(table))
             if typed.slot is None and not typed.is_constant:
+                if typed.not_null and not listed:
+                    return self.assigning.assign(typed, column)
+                if not listed and self._next_key(table) is not None:
+                    raise Refused(f"INSERT ... SELECT of keys of which some may be NULL (table {table.name})")
                 automatic = self._next_key(table, place) or self._next_of_sequence(table)
                 return call("coalesce", self.assigning.assign(typed, column), automatic)
             return self.assigning.assign(typed, column)
@@ -195,6 +198,11 @@ class Writes:
             from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),
         )  # fmt: skip
         return exp.Subquery(this=highest)
+
+    def _next_key_of_rows(self, table: Table) -> exp.Expr | None:
+        """The same for each row of a SELECT."""
+        highest = self._next_key(table, 0)
+        return exp.Add(this=highest, expression=exp.Window(this=exp.RowNumber())) if highest is not None else None
 
     def _next_of_sequence(self, table: Table) -> exp.Expr:
         name = self.context.catalog.sequences.get(table.name)
@@ -223,11 +231,10 @@ class Writes:
             for one, column in zip(plain, columns, strict=True)
         ]
         if table.rowid_alias is not None and all(column.name != table.rowid_alias for column in columns):
-            highest = self._next_key(table, 0)
-            if highest is not None:
-                place = exp.Window(this=exp.RowNumber())
+            automatic = self._next_key_of_rows(table)
+            if automatic is not None:
                 columns.append(_column(table, table.rowid_alias))
-                values.append(exp.Add(this=highest, expression=place))
+                values.append(automatic)
         return exp.Select(expressions=values, from_=exp.From(this=derived))
 
     def _only_inserted(self, result: exp.Insert, source: Source) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cutover.errors import StatementError
+from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -94,3 +95,46 @@ async def test_decimals_beside_aggregates(both: World) -> None:
     await both.same("SELECT a.price FROM posts a FULL JOIN posts b USING (price) ORDER BY a.id, b.id")
     await both.same("SELECT DISTINCT price FROM posts ORDER BY price DESC")
     await both.same("SELECT price FROM posts GROUP BY price ORDER BY price")
+
+
+async def test_decimals_in_compounds(both: World) -> None:
+    arms = "SELECT id, price FROM posts WHERE views > ? {} SELECT id, price FROM posts WHERE user_id = ?"
+    for word in ("UNION", "UNION ALL", "EXCEPT", "INTERSECT"):
+        await both.same(arms.format(word), 0, 1)
+        await both.same(f"SELECT count(*), sum(price) FROM ({arms.format(word)})", 0, 1)
+        await both.same(f"SELECT * FROM ({arms.format(word)}) WHERE price > 1.25 ORDER BY 1 LIMIT 2", 0, 1)
+
+
+async def test_whole_reals_that_were_just_written(both: World) -> None:
+    score = "INSERT INTO users (name, score) VALUES (?, ?), (?, ?) RETURNING score, *, score + 0, typeof(score)"
+    await both.same(score, "x", 3.0, "y", -140737488355328.0)
+    await both.same(score, "v", 1e15, "w", 0.5)
+    await both.same("UPDATE users SET score = score * ? WHERE score < ? RETURNING id, score", 2, 100)
+    await both.same(
+        "INSERT INTO users (name, score) VALUES ('ann', ?) ON CONFLICT (name) DO UPDATE SET score = excluded.score"
+        " RETURNING score, name",
+        7,
+    )
+    await both.same("UPDATE users SET name = name || '!', score = NULL WHERE id = 2 RETURNING score")
+    await both.same("DELETE FROM users WHERE id > 3 RETURNING score")
+    await both.same("SELECT score FROM users ORDER BY id")
+
+
+async def test_offsets_that_clients_send_as_reals(both: World) -> None:
+    sql = "SELECT id, lag(views, ?) OVER w, lead(price, ?, 0) OVER w, nth_value(views, ?) OVER w FROM posts WINDOW w AS"
+    await both.same(f"{sql} (ORDER BY id) ORDER BY id LIMIT ?", 1.0, 2.0, 1.0, 4.0)
+    with pytest.raises(StatementError, match="offset"):
+        await both.on_postgres(f"{sql} (ORDER BY id)", 1.5, 1.0, 1.0)
+
+
+async def test_keys_of_selected_rows_as_sqlite_gives_them(postgres_url: str) -> None:
+    settings = Settings.model_validate({"tables": {"posts": {"keys": "sqlite"}}})
+    async with world(postgres_url, SCHEMA, data=DATA, settings=settings) as both:
+        copy = (
+            "INSERT INTO posts (id, user_id, title) SELECT {}, user_id, title FROM posts WHERE user_id = 1 ORDER BY id"
+        )
+        await both.same(copy.format("NULL"))
+        await both.same(copy.format("id + 100"))
+        await both.same("SELECT id, title FROM posts ORDER BY id")
+        with pytest.raises(StatementError, match="NULL"):
+            await both.on_postgres("INSERT INTO posts (id, user_id, title) SELECT boss_id, id, name FROM users")
