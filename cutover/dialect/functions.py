@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -88,10 +90,18 @@ def _blob_of(name: str) -> Function:
     return build
 
 
-def _version(_: Expressions, _arguments: list[Typed]) -> Typed:
-    import sqlite3
+def _of_library(name: str) -> Function:
+    """What SQLite tells of itself, and so by itself."""
 
-    return literal(sqlite3.sqlite_version)
+    def build(_: Expressions, arguments: list[Typed]) -> Typed:
+        given = [argument.constant for argument in arguments]
+        if None in given:
+            raise Refused(f"{name}() of what is not written out")
+        with closing(sqlite3.connect(":memory:")) as db:
+            places = ", ".join("?" * len(given))
+            return literal(db.execute(f"SELECT {name}({places})", given).fetchone()[0])
+
+    return build
 
 
 def _memory(slot: int) -> Function:
@@ -119,7 +129,7 @@ SCALARS: dict[str, Function] = {
     "julianday": _date("julianday", Kind.REAL),
     "unixepoch": _date("unixepoch", Kind.INT),
     "strftime": _strftime,
-    "sqlite_version": _version,
+    **{name: _of_library(name) for name in ("sqlite_version", "sqlite_source_id", "sqlite_compileoption_used")},
 }
 
 NAMES = frozenset(SCALARS) | json_functions.AGGREGATES | AGGREGATES | WINDOW_ONLY
