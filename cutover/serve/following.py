@@ -49,6 +49,8 @@ class Followed:
     """Tables with constraints that rows stand in the way of, for now."""
     held_up: set[str] = field(default_factory=set)
     """Those of them that wait since just now."""
+    created: set[str] = field(default_factory=set)
+    """Tables that Postgres has since just now: they are copied from the start."""
     done: list[str] = field(default_factory=list)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
 
@@ -188,7 +190,17 @@ class Follower:
         self._made |= set(names)
         if state.record is not None:
             state.done += [f"Table {name} is created on Postgres." for name in names]
+            await self._note_created(state, mapping, names)
         return True
+
+    async def _note_created(self, state: Followed, mapping: Mapping, names: Sequence[str]) -> None:
+        """What was created is mapped as it was then: the table may be another one on SQLite before this ends."""
+        now = await self._postgres.read_schema(self._settings.postgres.schema_)
+        for table in mapping.tables:
+            own, there = state.source.table(table.name), now.table(table.target)
+            if table.name in names and own is not None and there is not None and state.record is not None:
+                state.record = state.record.having(Recorded(table, own, there, made=True))
+                state.created.add(table.name)
 
     # -- SQLite is the shadow ----------------------------------------------------------------------------------------
 
@@ -331,7 +343,7 @@ class Follower:
         tables = state.tables
         record = state.record or Record()
         # A constraint that waits is tried again when all is copied, so that must not look done already.
-        changed = {*differing(state.record, tables), *state.held_up}
+        changed = {*differing(state.record, tables), *state.held_up, *state.created}
         if changed:
             shadow = self._postgres if primary == "sqlite" else self._sqlite
             await shadow.forget_progress(sorted(changed))

@@ -76,6 +76,29 @@ async def test_a_table_that_goes_while_it_is_mapped_is_looked_for_again(
         await sqlite.close()
 
 
+async def test_a_table_that_is_rebuilt_as_soon_as_it_was_created_is_followed(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(sqlite_path, "CREATE TABLE lasting(id INTEGER PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (sqlite, _), ready(postgres_url, SHADOW, ddl=(), tables=()) as postgres:
+        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
+        await follower.follow("sqlite")
+        make(sqlite_path, "CREATE TABLE young(id INTEGER PRIMARY KEY, name TEXT NOT NULL, rest TEXT)")
+        create = postgres.create_tables
+
+        async def overtaken(statements: Sequence[str]) -> None:
+            await create(statements)
+            make(sqlite_path, "ALTER TABLE young DROP COLUMN name", "INSERT INTO young(rest) VALUES ('r')")
+
+        monkeypatch.setattr(postgres, "create_tables", overtaken)
+        found = await follower.follow("sqlite")
+        assert found.stopped == {}
+        assert {table.name: [column.name for column in table.columns] for table in found.tables} == {
+            "lasting": ["id"],
+            "young": ["id", "rest"],
+        }
+
+
 async def test_formats_of_a_table_that_is_gone_are_asked_of_the_next_schema(sqlite_path: str) -> None:
     make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY, at TIMESTAMP)")
     async with served(sqlite_path, PRIMARY, {"t.at": "timestamp with time zone"}) as (store, tables):
