@@ -90,7 +90,8 @@ class Dialect:
             objects = objects_of(ddl)
             if missing(objects, changes):
                 ddl = texts(changed_by(objects, changes))
-                tables = self.mapped(_schema_of(ddl), (await self.look(connection)).schema)
+            # Also where nothing is missing: the mapping may be that of a moment when the two did not fit.
+            tables = self.mapped(_schema_of(ddl), (await self.look(connection)).schema)
         self.load(tables, ddl, await _sequences(connection, tables))
         self._known = given
 

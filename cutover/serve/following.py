@@ -94,6 +94,8 @@ class Follower:
 
     async def follow(self, primary: StoreName) -> Followed:
         """Have the shadow altered until both sides fit or nothing more can be done, and record what is mapped."""
+        # Before the schema of Postgres is read: what is settled of it must not be older than the columns found there.
+        noted = await self._postgres.wanted() if primary == "postgres" else []
         state = await self.look()
         before = state.record
         if primary == "sqlite":
@@ -101,7 +103,7 @@ class Follower:
                 if not await self._to_postgres(state):
                     break
         elif state.record is not None:
-            await self._take_over(state)
+            await self._take_over(state, noted)
             for _ in range(_PASSES):
                 if not await self._to_sqlite(state):
                     break
@@ -204,14 +206,13 @@ class Follower:
 
     # -- SQLite is the shadow ----------------------------------------------------------------------------------------
 
-    async def _take_over(self, state: Followed) -> None:
+    async def _take_over(self, state: Followed, changes: Sequence[SchemaObject]) -> None:
         """Give SQLite what applications said in its own SQL: their texts, as they are.
 
         Changes stay noted until the next look, for the statements of applications are read by them until this one's
         mapping is in force. Tables made anew are empty: that they are to be copied is recorded first, by taking them
         out of the record, and a kill in between only makes it be done again.
         """
-        changes = await self._postgres.wanted()
         todo = missing(await self._sqlite.survey(read_objects), changes)
         await self._postgres.settled([each for each in changes if each not in todo])
         if not todo or state.record is None:

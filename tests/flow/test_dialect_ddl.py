@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError
+from cutover.metrics import Metrics
 from cutover.model.statement import Statement
-from tests.flow.dialect_world import World, world
+from cutover.settings import Settings
+from tests.flow.dialect_world import Pool, World, world
 
 SCHEMA = """
 CREATE TABLE parents(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -242,3 +245,25 @@ async def test_what_two_transactions_made_holds_for_both(ddl: World) -> None:
     assert (await ddl.on_postgres("SELECT * FROM first, second")).rows == []
     for session in (one, other):
         await session.close()
+
+
+async def test_a_table_that_the_mapping_lacks_for_a_moment_is_changed_all_the_same(ddl: World) -> None:
+    """SQLite had the column while Postgres lacked it, so the mapping in force leaves the table out."""
+    await ddl.same("ALTER TABLE parents ADD COLUMN q TEXT")
+    texts = [row[0] for row in ddl.on_sqlite("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").rows]
+    behind = PostgresExecutor(
+        Pool(ddl.pool),  # type: ignore[arg-type]  # all that is used of it
+        lambda: (),
+        lambda: texts,
+        Metrics("test"),
+        transaction_timeout=30,
+        settings=Settings(),
+    )
+    first, ddl.session = ddl.session, behind.session()
+    try:
+        await ddl.same("ALTER TABLE parents DROP COLUMN q")
+        await ddl.same("SELECT * FROM parents")
+    finally:
+        await ddl.session.close()
+        ddl.session = first
+        await behind.close()

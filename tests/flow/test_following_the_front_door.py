@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
+import pytest
 
 from cutover.model.control import StoreName
 from cutover.schema.objects_wanted import SchemaObject
+from cutover.schema.postgres_schema import PostgresSchema
 from cutover.serve.following import Followed, Follower
 from cutover.settings import Settings
+from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.postgres.wanted import want
 from cutover.stores.sqlite.store import SqliteStore
 from tests.support.postgres import SHADOW, ready
@@ -21,12 +24,17 @@ AS_SHADOW: StoreName = "sqlite"
 AS_PRIMARY: StoreName = "postgres"
 
 
+PLAIN = "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT)"
+WITH_COLUMN = "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT, q TEXT)"
+
+
 @dataclass
 class World:
     """A file and a database with the same tables, followed from Postgres."""
 
     path: str
     url: str
+    postgres: PostgresStore
     follower: Follower
 
     async def changed(self, *changes: SchemaObject, on_postgres: str = "") -> None:
@@ -54,7 +62,7 @@ async def world(path: str, url: str, *statements: str) -> AsyncIterator[World]:
         async with ready(url, SHADOW, ddl=(), tables=()) as postgres:
             follower = Follower(Settings(), sqlite, postgres, lambda _: True)
             await follower.follow(AS_SHADOW)
-            yield World(path, url, follower)
+            yield World(path, url, postgres, follower)
     finally:
         await sqlite.close()
 
@@ -82,14 +90,36 @@ async def test_an_index_that_rows_stand_in_the_way_of_comes_when_they_are_gone(
 async def test_a_column_that_came_and_went_through_the_front_door_is_gone_on_sqlite(
     sqlite_path: str, postgres_url: str
 ) -> None:
-    plain = "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT)"
-    with_column = "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT, q TEXT)"
-    async with world(sqlite_path, postgres_url, plain) as found:
-        await found.changed(SchemaObject("table", "t", "t", with_column), on_postgres="ALTER TABLE t ADD q text")
+    async with world(sqlite_path, postgres_url, PLAIN) as found:
+        await found.changed(SchemaObject("table", "t", "t", WITH_COLUMN), on_postgres="ALTER TABLE t ADD q text")
         await found.follow()
-        await found.changed(SchemaObject("table", "t", "t", plain), on_postgres="ALTER TABLE t DROP q")
+        await found.changed(SchemaObject("table", "t", "t", PLAIN), on_postgres="ALTER TABLE t DROP q")
         state = await found.follow()
         assert state.stopped == {}
-        assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't'") == plain
+        assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't'") == PLAIN
         assert (await found.follow()).stopped == {}
         assert await found.follower.uncarried() == []
+
+
+async def test_a_column_that_goes_again_while_the_schemas_are_read(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres is read with the column, what is noted without it: nothing is left that nobody would drop again."""
+    async with world(sqlite_path, postgres_url, PLAIN) as found:
+        await found.changed(SchemaObject("table", "t", "t", WITH_COLUMN), on_postgres="ALTER TABLE t ADD q text")
+        read, times = found.postgres.read_schema, 0
+
+        async def overtaken(schema: str) -> PostgresSchema:
+            nonlocal times
+            times += 1
+            seen = await read(schema)
+            if times == 1:
+                await found.changed(SchemaObject("table", "t", "t", PLAIN), on_postgres="ALTER TABLE t DROP q")
+            return seen
+
+        monkeypatch.setattr(found.postgres, "read_schema", overtaken)
+        for _ in range(3):
+            state = await found.follow()
+        assert [table.name for table in state.tables] == ["t"]
+        assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't'") == PLAIN
+        assert await found.postgres.wanted() == []

@@ -443,3 +443,8 @@ async def test_with_stop_the_front_door_on_postgres_changes_nothing_in_the_sqlit
     assert made in extra
     assert one(service.sqlite, "SELECT count(*) FROM sqlite_master WHERE name = 'extra'") == 0
     assert one(service.sqlite, "SELECT count(*) FROM pragma_table_info('items') WHERE name = 'note'") == 0
+    code, body = await service.request("POST", service.admin + "/v1/demote", {"dry_run": True})
+    assert code == 200, body
+    gate = next(gate for gate in body["gates"] if gate["name"] == "target_ready")
+    assert not gate["ok"]
+    assert "schema: not there yet, as applications changed it: table extra, table items" in gate["detail"]
