@@ -73,6 +73,8 @@ class Assigning:
             return self._without_sign(typed) if kind is Kind.REAL else typed.node
         if kind is Kind.DYNAMIC:
             return dynamic(typed)
+        if typed.kind is Kind.DYNAMIC and (kind is Kind.BLOB or (kind is Kind.TEXT and column.affinity == "TEXT")):
+            return helper("blob_strict" if kind is Kind.BLOB else "text_strict", typed.node)
         if Kind.BLOB in (typed.kind, kind):
             raise Refused(f"A {typed.kind} for column {column.name} of type {column.target_type}")
         match kind:
@@ -155,6 +157,8 @@ def _computed(typed: Typed, column: Column) -> exp.Expr | None:
     name = TypeName.of(column.base_type or column.target_type)
     if name.array:
         return None
+    if name.name == "numeric" and column.affinity in NUMERIC_AFFINITIES and typed.kind is Kind.DYNAMIC:
+        return _computed(Typed(helper("number_strict", typed.node), Kind.NUM), column)
     if name.name == "numeric" and column.affinity in NUMERIC_AFFINITIES and typed.kind in NUMBERS:
         places = name.limits[1] if len(name.limits) > 1 else 0 if name.limits else 16383
         node = helper("num", typed.node) if typed.kind is Kind.REAL else cast(typed.node, "NUMERIC")

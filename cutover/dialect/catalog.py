@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import sqlglot
-from sqlglot import exp
-
 from cutover.dialect.reading import Reader
-from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import KIND_OF_TARGET, Kind, Refused
 from cutover.model.table import Column, Table, Tables
+from cutover.schema.createsql import unquote
+from cutover.schema.sqltokens import tokens
 
 ROWID_NAMES = frozenset({"rowid", "_rowid_", "oid"})
 
@@ -56,9 +54,15 @@ def _view(statement: str) -> tuple[str, str] | None:
     head = statement.split(None, 2)[:2]
     if [word.upper() for word in head] != ["CREATE", "VIEW"]:
         return None
-    parsed = sqlglot.parse_one(prepare(statement, frozenset()).text, dialect="sqlite")
-    name = parsed.this.this if isinstance(parsed.this, exp.Schema) else parsed.this
-    return name.name.lower(), statement
+    return _view_name(statement).lower(), statement
+
+
+def _view_name(statement: str) -> str:
+    """What CREATE VIEW names, whether or not the parser knows all that follows."""
+    words = [token.text for token in tokens(statement)][2:]
+    if [word.upper() for word in words[:3]] == ["IF", "NOT", "EXISTS"]:
+        words = words[3:]
+    return unquote(words[2] if words[1] == "." else words[0])
 
 
 def column_kind(column: Column) -> Kind:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions, windows
 from cutover.dialect.aggregates import Aggregates, owner_of
@@ -65,7 +66,12 @@ class Queries:
 
     def view(self, statement: str, reading: Reading | None = None) -> Query:
         """The query of a view, from its CREATE VIEW."""
-        parsed = sqlglot.parse_one(prepare(statement, functions.NAMES).text, dialect="sqlite")
+        try:
+            parsed = sqlglot.parse_one(prepare(statement, functions.NAMES).text, dialect="sqlite")
+        except SqlglotError:
+            raise Refused("The syntax of a view") from None
+        if not isinstance(parsed, exp.Create):
+            raise Refused("The syntax of a view")
         query = self.query(parsed.expression, Scope(reading=reading)).named()
         if isinstance(parsed.this, exp.Schema):
             names = [column.name for column in parsed.this.expressions]

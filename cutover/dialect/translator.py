@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -74,6 +75,9 @@ class Translation:
     compared: bool = True
     """Whether the answer depends on data alone: not on the clock, on chance or on the session."""
 
+
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+"""The parser warns of what it does not know with the text of the statement, whose literals nobody may see."""
 
 _DEPTH = 6000
 """Of Python's calls: enough for what SQLite's parser accepts, which are some 90 parentheses within each other."""

@@ -60,3 +60,20 @@ async def test_a_column_that_holds_one_class_takes_no_other(postgres_url: str) -
         await both.same("UPDATE kept SET a = a + 1, c = c * 2")
         for asked in ("a = '43'", "a = 43", "a = 43.0", "a < 'z'", "c = '1.0'", "c = 1", "a > x'00'", "a IN ('8', 8)"):
             await both.same(f"SELECT id, a, typeof(a), c, typeof(c) FROM kept WHERE {asked}")
+
+
+async def test_any_value_goes_into_a_column_that_holds_it(postgres_url: str) -> None:
+    schema = "CREATE TABLE d (a, b, c); CREATE TABLE s (i INTEGER, r REAL, t TEXT, n NUMERIC, z BLOB)"
+    async with world(postgres_url, schema) as both:
+        for sql in (
+            "INSERT INTO d VALUES (1, 2, 'x'), ('3', 2.5, 4), (NULL, '7', 1.5), (x'41', 9, x'42')",
+            "INSERT INTO s (i, r, t, n) SELECT a, b, c, b FROM d WHERE typeof(a) <> 'blob'",
+            "INSERT INTO s (z) SELECT a FROM d WHERE typeof(a) = 'blob'",
+            "SELECT *, typeof(i), typeof(t), typeof(n) FROM s ORDER BY rowid",
+        ):
+            await both.same(sql)
+        for column in ("i", "r", "t", "n"):
+            with pytest.raises(StatementError, match="a blob in a column"):
+                await both.on_postgres(f"INSERT INTO s ({column}) SELECT a FROM d WHERE typeof(a) = 'blob'")
+        with pytest.raises(StatementError, match="in a column of blobs"):
+            await both.on_postgres("INSERT INTO s (z) SELECT b FROM d")
