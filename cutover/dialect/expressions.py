@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect import comparing, functions, json_functions, numbers
 from cutover.dialect.comparing import value
+from cutover.dialect.operators import ARITHMETIC, Operators
 from cutover.dialect.predicates import Predicates
 from cutover.dialect.scope import Context, Scope, Source, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
@@ -27,7 +28,6 @@ from cutover.dialect.typed import (
 )
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ)
-_ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)
 _BITWISE = {exp.BitwiseAnd: exp.BitwiseAnd, exp.BitwiseOr: exp.BitwiseOr}
 
 
@@ -37,7 +37,7 @@ _CAST_TYPES = {"INT": "INTEGER", "TEXT": "TEXT", "VARBINARY": "BLOB", "DOUBLE": 
 _Handler = Callable[[Any, exp.Expr, Scope], Typed]
 
 
-class Expressions(Predicates):
+class Expressions(Operators):
     """Rewrites expressions of one statement."""
 
     def __init__(self, context: Context) -> None:
@@ -191,56 +191,6 @@ class Expressions(Predicates):
             return self._scalar(node.this, scope)
         return self.queries.scalar(node.this, scope)
 
-    def _concat(self, node: exp.Expr, scope: Scope) -> Typed:
-        parts = [comparing.text(self.typed(part, scope)) for part in flatten(node)]
-        combined = _nulled(parts[0])
-        for part in parts[1:]:
-            combined = exp.DPipe(this=combined, expression=_nulled(part), safe=False)
-        return Typed(combined, Kind.TEXT, not_null=all(part.not_null for part in parts))
-
-    def _arithmetic(self, node: exp.Expr, scope: Scope) -> Typed:
-        """A chain of operators, from the left and without recursion: there may be a thousand."""
-        chain: list[exp.Expr] = []
-        while type(node) in _ARITHMETIC:
-            chain.append(node)
-            node = node.this
-        result = self.typed(node, scope)
-        for link in reversed(chain):
-            assert isinstance(link, exp.Binary)
-            result = numbers.arithmetic(type(link), result, self.typed(link.expression, scope))
-        return result
-
-    def number(self, node: exp.Expr, scope: Scope) -> Typed:
-        """`node` as a number, as arithmetic takes it."""
-        return numbers.number(self.typed(node, scope))
-
-    def _negative(self, node: exp.Expr, scope: Scope) -> Typed:
-        written = str(node.this.this) if isinstance(node.this, exp.Literal) and not node.this.is_string else ""
-        if written.isdigit() and int(written) == 1 << 63:
-            return literal(-(1 << 63))  # on its own it is a real
-        inner = self.number(node.this, scope)
-        if isinstance(inner.constant, (int, float)):
-            return literal(-inner.constant)
-        if inner.kind is Kind.REAL:  # SQLite has no negative zero
-            zero = literal(0.0).node
-            return Typed(exp.Paren(this=exp.Sub(this=zero, expression=paren(inner.node))), Kind.REAL)
-        if inner.kind is Kind.NUM:
-            return Typed(helper("neg", inner.node), Kind.NUM, not_null=inner.not_null)
-        return Typed(exp.Paren(this=exp.Neg(this=paren(inner.node))), inner.kind, not_null=inner.not_null)
-
-    def _complement(self, node: exp.Expr, scope: Scope) -> Typed:
-        inner = numbers.integer(self.typed(node.this, scope))
-        return Typed(exp.Paren(this=exp.BitwiseNot(this=paren(inner.node))), Kind.INT)
-
-    def _bits(self, node: exp.Expr, scope: Scope) -> Typed:
-        left, right = (numbers.integer(self.typed(side, scope)).node for side in (node.this, node.expression))
-        if isinstance(node, exp.BitwiseLeftShift):
-            return Typed(helper("shift", left, right), Kind.INT)
-        if isinstance(node, exp.BitwiseRightShift):
-            return Typed(helper("unshift", left, right), Kind.INT)
-        assert isinstance(node, exp.Binary)
-        return Typed(binary(type(node), left, right), Kind.INT)
-
     # -- forms -------------------------------------------------------------------------------------------------------
 
     def _case(self, node: exp.Expr, scope: Scope) -> Typed:
@@ -300,11 +250,11 @@ class Expressions(Predicates):
         exp.Like: Predicates.like,
         exp.Escape: Predicates.like,
         exp.Glob: Predicates.glob,
-        exp.DPipe: _concat,
-        **dict.fromkeys(_ARITHMETIC, _arithmetic),
-        exp.Neg: _negative,
-        exp.BitwiseNot: _complement,
-        **dict.fromkeys((exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseLeftShift, exp.BitwiseRightShift), _bits),
+        exp.DPipe: Operators.concat,
+        **dict.fromkeys(ARITHMETIC, Operators.arithmetic),
+        exp.Neg: Operators.negative,
+        exp.BitwiseNot: Operators.complement,
+        **dict.fromkeys((exp.BitwiseAnd, exp.BitwiseOr, exp.BitwiseLeftShift, exp.BitwiseRightShift), Operators.bits),
         exp.Case: _case,
         exp.Cast: _cast,
         exp.Anonymous: _function,
@@ -329,7 +279,3 @@ def first_of(values: list[Typed]) -> Typed:
     """COALESCE."""
     kind, nodes = numbers.unify(values)
     return Typed(exp.Coalesce(this=nodes[0], expressions=nodes[1:]), kind)
-
-
-def _nulled(typed: Typed) -> exp.Expr:
-    return null(Kind.TEXT) if typed.kind is Kind.NULL else paren(typed.node)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from cutover.dialect.assigning import Assigning
-from cutover.dialect.catalog import ROWID_NAMES
+from cutover.dialect.automatic import AutomaticKeys, column_named
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
@@ -15,7 +15,7 @@ from cutover.dialect.matching import one_match
 from cutover.dialect.queries import Queries
 from cutover.dialect.returned import as_kept, in_order
 from cutover.dialect.scope import Context, Scope, Source, table_source
-from cutover.dialect.typed import Kind, Refused, Typed, call, cast, helper, identifier
+from cutover.dialect.typed import Kind, Refused, Typed, call, identifier
 from cutover.model.table import Column, Table
 
 
@@ -50,6 +50,7 @@ class Writes:
         self.context = context
         self.queries = Queries(context)
         self.assigning = Assigning(context)
+        self.keys = AutomaticKeys(context)
         self.conflicts = Conflicts(self.queries, self.assigning)
         self._replacing = False
 
@@ -102,7 +103,7 @@ class Writes:
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
         columns = (
-            [_column(table, name.name) for name in listed]
+            [column_named(table, name.name) for name in listed]
             if listed
             else [column for column in table.columns if not column.hidden]
         )
@@ -115,10 +116,10 @@ class Writes:
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
         values: exp.Expr | None
         if body is None:
-            columns, values = self._with_key(table, [], exp.Values(expressions=[exp.Tuple()]))
+            columns, values = self.keys.with_key(table, [], exp.Values(expressions=[exp.Tuple()]))
             values = values if columns else None
         elif isinstance(body, exp.Values):
-            columns, values = self._with_key(table, columns, self._rows(body, table, columns, scope))
+            columns, values = self.keys.with_key(table, columns, self._rows(body, table, columns, scope))
         else:
             values = self._selected(body, table, columns, scope)
         names = [identifier(column.target) for column in columns]
@@ -132,9 +133,9 @@ class Writes:
         self.conflicts.resolve(node, conflict, written, columns, scope)
         self._returning(node, scope, written, key=True)
         if written.key_returned and conflict != "REPLACE" and written.twice:
-            self._only_inserted(result, source)
+            self.keys.only_inserted(result, source)
         if written.key_returned and (explicit or self.context.catalog.counts(table)):
-            self._advance(table, result)
+            self.keys.advance(table, result)
         if written.key_returned and not explicit:
             written.automatic = self.context.catalog.sequences.get(table.name)
         return written
@@ -168,57 +169,19 @@ class Writes:
     def _value(self, typed: Typed, table: Table, column: Column, place: int = 1, *, listed: bool = True) -> exp.Expr:
         if column.name == table.rowid_alias:
             if typed.kind is Kind.NULL:
-                automatic = self._next_key(table, place) if listed else self._next_key_of_rows(table)
-                return automatic or (exp.Var(this="DEFAULT") if listed else self._next_of_sequence(table))
+                automatic = self.keys.next_key(table, place) if listed else self.keys.next_key_of_rows(table)
+                return automatic or (exp.Var(this="DEFAULT") if listed else self.keys.next_of_sequence(table))
             if typed.slot is None and not typed.is_constant:
                 if typed.not_null and not listed:
                     return self.assigning.assign(typed, column)
-                if not listed and self._next_key(table) is not None:
+                if not listed and self.keys.next_key(table) is not None:
                     raise Refused(f"INSERT ... SELECT of keys of which some may be NULL (table {table.name})")
-                automatic = self._next_key(table, place) or self._next_of_sequence(table)
+                automatic = self.keys.next_key(table, place) or self.keys.next_of_sequence(table)
                 return call("coalesce", self.assigning.assign(typed, column), automatic)
             return self.assigning.assign(typed, column)
         if listed and self._replacing and typed.kind is Kind.NULL and column.not_null and column.default is not None:
             return exp.Var(this="DEFAULT")
         return self.assigning.assign(typed, column)
-
-    def _next_key(self, table: Table, place: int = 1) -> exp.Expr | None:
-        """The automatic key of the row at `place`, where no sequence gives it: so many more than the highest."""
-        assert table.rowid_alias is not None
-        if not self.context.catalog.counts(table):
-            return None
-        column = identifier(_column(table, table.rowid_alias).target)
-        most: exp.Expr = call("coalesce", call("max", exp.Column(this=column)), exp.Literal.number(0))
-        sequence = self.context.catalog.sequences.get(table.name)
-        if table.autoincrement and sequence:
-            given = call("pg_sequence_last_value", cast(exp.Literal.string(sequence), "regclass"))
-            most = call("greatest", most, given)
-        highest = exp.Select(
-            expressions=[exp.Add(this=most, expression=exp.Literal.number(place))],
-            from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),
-        )  # fmt: skip
-        return exp.Subquery(this=highest)
-
-    def _next_key_of_rows(self, table: Table) -> exp.Expr | None:
-        """The same for each row of a SELECT."""
-        highest = self._next_key(table, 0)
-        return exp.Add(this=highest, expression=exp.Window(this=exp.RowNumber())) if highest is not None else None
-
-    def _next_of_sequence(self, table: Table) -> exp.Expr:
-        name = self.context.catalog.sequences.get(table.name)
-        if not name:
-            raise Refused(f"A computed automatic key for table {table.name}")
-        return call("nextval", exp.Literal.string(name))
-
-    def _with_key(self, table: Table, columns: list[Column], values: exp.Values) -> tuple[list[Column], exp.Values]:
-        """Give the key when the statement leaves it out and Postgres would not."""
-        if table.rowid_alias is None or any(column.name == table.rowid_alias for column in columns):
-            return columns, values
-        if self._next_key(table) is None:
-            return columns, values
-        for place, row in enumerate(values.expressions, 1):
-            row.append("expressions", self._next_key(table, place))
-        return [*columns, _column(table, table.rowid_alias)], values
 
     def _selected(self, body: exp.Expr, table: Table, columns: list[Column], scope: Scope) -> exp.Expr:
         query = self.queries.query(body, Scope(Scope(ctes=scope.ctes), reading=self.context.reading)).named()
@@ -231,28 +194,11 @@ class Writes:
             for one, column in zip(plain, columns, strict=True)
         ]
         if table.rowid_alias is not None and all(column.name != table.rowid_alias for column in columns):
-            automatic = self._next_key_of_rows(table)
+            automatic = self.keys.next_key_of_rows(table)
             if automatic is not None:
-                columns.append(_column(table, table.rowid_alias))
+                columns.append(column_named(table, table.rowid_alias))
                 values.append(automatic)
         return exp.Select(expressions=values, from_=exp.From(this=derived))
-
-    def _only_inserted(self, result: exp.Insert, source: Source) -> None:
-        """The key of a row that DO UPDATE changed is not the last that was inserted. Only such rows have an xmax."""
-        returned = result.args["returning"].expressions
-        born = cast(exp.Column(this=exp.to_identifier("xmax"), table=identifier(source.alias)), "TEXT")
-        test = exp.EQ(this=born, expression=exp.Literal.string("0"))
-        returned[-1] = exp.Case(ifs=[exp.If(this=test, true=returned[-1])])
-        result.args["returning"].set("expressions", returned)
-
-    def _advance(self, table: Table, result: exp.Insert) -> None:
-        """Move the sequence past keys that were given."""
-        sequence = self.context.catalog.sequences.get(table.name)
-        if not sequence:
-            return
-        returned = result.args["returning"].expressions
-        returned[-1] = helper("advance", exp.Literal.string(sequence), returned[-1])
-        result.args["returning"].set("expressions", returned)
 
     # -- UPDATE and DELETE -------------------------------------------------------------------------------------------
 
@@ -305,13 +251,3 @@ class Writes:
         self._returning(node, scope, written, key=False)
         in_order(written, self.queries.ordering.scan(scope))
         return written
-
-
-def _column(table: Table, name: str) -> Column:
-    lower = name.lower()
-    for column in table.columns:
-        if column.name.lower() == lower:
-            return column
-    if lower in ROWID_NAMES and table.rowid_alias is not None:
-        return _column(table, table.rowid_alias)
-    raise Refused(f"Column {name} of table {table.name}, which is not mirrored,")

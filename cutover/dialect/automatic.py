@@ -1,0 +1,82 @@
+"""Automatic keys of rows that are inserted: from the identity sequence, or one more than the highest there is."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cutover.dialect.catalog import ROWID_NAMES
+from cutover.dialect.scope import Context, Source
+from cutover.dialect.typed import Refused, call, cast, helper, identifier
+from cutover.model.table import Column, Table
+
+
+class AutomaticKeys:
+    """Gives the keys of one statement."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def next_key(self, table: Table, place: int = 1) -> exp.Expr | None:
+        """The automatic key of the row at `place`, where no sequence gives it: so many more than the highest."""
+        assert table.rowid_alias is not None
+        if not self.context.catalog.counts(table):
+            return None
+        column = identifier(column_named(table, table.rowid_alias).target)
+        most: exp.Expr = call("coalesce", call("max", exp.Column(this=column)), exp.Literal.number(0))
+        sequence = self.context.catalog.sequences.get(table.name)
+        if table.autoincrement and sequence:
+            given = call("pg_sequence_last_value", cast(exp.Literal.string(sequence), "regclass"))
+            most = call("greatest", most, given)
+        highest = exp.Select(
+            expressions=[exp.Add(this=most, expression=exp.Literal.number(place))],
+            from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),
+        )  # fmt: skip
+        return exp.Subquery(this=highest)
+
+    def next_key_of_rows(self, table: Table) -> exp.Expr | None:
+        """The same for each row of a SELECT."""
+        highest = self.next_key(table, 0)
+        return exp.Add(this=highest, expression=exp.Window(this=exp.RowNumber())) if highest is not None else None
+
+    def next_of_sequence(self, table: Table) -> exp.Expr:
+        name = self.context.catalog.sequences.get(table.name)
+        if not name:
+            raise Refused(f"A computed automatic key for table {table.name}")
+        return call("nextval", exp.Literal.string(name))
+
+    def with_key(self, table: Table, columns: list[Column], values: exp.Values) -> tuple[list[Column], exp.Values]:
+        """Give the key when the statement leaves it out and Postgres would not."""
+        if table.rowid_alias is None or any(column.name == table.rowid_alias for column in columns):
+            return columns, values
+        if self.next_key(table) is None:
+            return columns, values
+        for place, row in enumerate(values.expressions, 1):
+            row.append("expressions", self.next_key(table, place))
+        return [*columns, column_named(table, table.rowid_alias)], values
+
+    def only_inserted(self, result: exp.Insert, source: Source) -> None:
+        """The key of a row that DO UPDATE changed is not the last that was inserted. Only such rows have an xmax."""
+        returned = result.args["returning"].expressions
+        born = cast(exp.Column(this=exp.to_identifier("xmax"), table=identifier(source.alias)), "TEXT")
+        test = exp.EQ(this=born, expression=exp.Literal.string("0"))
+        returned[-1] = exp.Case(ifs=[exp.If(this=test, true=returned[-1])])
+        result.args["returning"].set("expressions", returned)
+
+    def advance(self, table: Table, result: exp.Insert) -> None:
+        """Move the sequence past keys that were given."""
+        sequence = self.context.catalog.sequences.get(table.name)
+        if not sequence:
+            return
+        returned = result.args["returning"].expressions
+        returned[-1] = helper("advance", exp.Literal.string(sequence), returned[-1])
+        result.args["returning"].set("expressions", returned)
+
+
+def column_named(table: Table, name: str) -> Column:
+    lower = name.lower()
+    for column in table.columns:
+        if column.name.lower() == lower:
+            return column
+    if lower in ROWID_NAMES and table.rowid_alias is not None:
+        return column_named(table, table.rowid_alias)
+    raise Refused(f"Column {name} of table {table.name}, which is not mirrored,")
