@@ -72,7 +72,7 @@ class Aggregates:
             if over is not None:
                 result = self._over(over, str(node.this).removeprefix(FUNCTION_PREFIX), result, scope)
                 if built.kind is Kind.NUM and isinstance(result, exp.Window) and built.summed is not None:
-                    result = _real_once_real(result, built.summed)
+                    result = windows.real_once_real(result, built.summed)
         finally:
             scope.grouping = grouping
         node = built.wrap(result)
@@ -215,22 +215,6 @@ class Aggregates:
         if _differs(subject):
             return _Call(build(f"cutover.first_{name}", node), subject.kind)  # of 1 and 1.0 the first that is read
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
-
-
-def _real_once_real(window: exp.Window, summed: exp.Expr) -> exp.Expr:
-    """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it."""
-    spec = window.args.get("spec")
-    if spec is None or str(spec.args.get("start")).upper() == "UNBOUNDED" or spec.args.get("exclude"):
-        return window
-    met = window.copy()
-    seen: exp.Expr = call("bool_or", exp.GT(this=call("scale", summed.copy()), expression=exp.Literal.number(0)))
-    if isinstance(window.this, exp.Filter):
-        seen = exp.Filter(this=seen, expression=window.this.expression.copy())
-    met.set("this", seen)
-    met.args["spec"].set("start", "UNBOUNDED")
-    met.args["spec"].set("start_side", "PRECEDING")
-    real = helper("num", cast(window, "DOUBLE PRECISION"))
-    return exp.Case(ifs=[exp.If(this=met, true=real)], default=window.copy())
 
 
 def _differs(subject: Typed) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from sqlglot import exp
 
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.typed import Refused
+from cutover.dialect.typed import Refused, call, cast, helper
 
 _FRAMES = {
     "row_number": "rows", "rank": "ranks", "dense_rank": "ranks", "percent_rank": "percent_rank",
@@ -107,3 +107,19 @@ def _own(node: exp.Expr) -> Iterator[exp.Window]:
     for one in node.walk(bfs=False, prune=lambda inner: isinstance(inner, exp.Query)):
         if isinstance(one, exp.Window):
             yield one
+
+
+def real_once_real(window: exp.Window, summed: exp.Expr) -> exp.Expr:
+    """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it."""
+    spec = window.args.get("spec")
+    if spec is None or str(spec.args.get("start")).upper() == "UNBOUNDED" or spec.args.get("exclude"):
+        return window
+    met = window.copy()
+    seen: exp.Expr = call("bool_or", exp.GT(this=call("scale", summed.copy()), expression=exp.Literal.number(0)))
+    if isinstance(window.this, exp.Filter):
+        seen = exp.Filter(this=seen, expression=window.this.expression.copy())
+    met.set("this", seen)
+    met.args["spec"].set("start", "UNBOUNDED")
+    met.args["spec"].set("start_side", "PRECEDING")
+    real = helper("num", cast(window, "DOUBLE PRECISION"))
+    return exp.Case(ifs=[exp.If(this=met, true=real)], default=window.copy())
