@@ -12,7 +12,7 @@ import asyncpg
 
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.dialect import Dialect
-from cutover.dialect.failures import Conflict, Lost, busy, overtaken, translate_failure, unknown_outcome
+from cutover.dialect.failures import Conflict, Lost, Unreadable, busy, overtaken, translate_failure, unknown_outcome
 from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.dialect.translator import Translation
@@ -147,9 +147,11 @@ class Connections:
                     return await self._attempt(prepared, memory)
             except Conflict:
                 continue
-            except Lost:
+            except Lost as lost:
                 if prepared.translation.writes:
                     raise unknown_outcome() from None
+                if isinstance(lost, Unreadable):  # no better the next time
+                    raise StatementError(lost.message, "SQLITE_UNKNOWN") from None
         raise busy("the statement met others each time it was tried.")
 
     async def _attempt(self, prepared: Prepared, memory: Memory) -> StatementResult:

@@ -139,6 +139,11 @@ RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.real_strict((x #>> '{}'):
     WHEN 'string' THEN cutover.real_strict(x #>> '{}')
     ELSE cutover.misfit('a blob in a column of reals cannot be stored on PostgreSQL', x::text)::double precision END;
 
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.bool_strict(x::numeric)
+    WHEN 'string' THEN cutover.bool_strict(x #>> '{}')
+    ELSE cutover.misfit('a blob in a boolean column cannot be stored on PostgreSQL', x::text) = 0 END;
+
 -- And into one of texts or blobs.
 CREATE OR REPLACE FUNCTION cutover.text_strict(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN jsonb_typeof(x) <> 'object' THEN cutover.txt(x)

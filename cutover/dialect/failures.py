@@ -48,6 +48,10 @@ class Conflict(CutoverError):
     retry = True
 
 
+class Unreadable(Lost):
+    """Postgres answered, with something that is no value of SQLite: an answer that nobody gets."""
+
+
 def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
     """What a driver's error means: `StatementError`, `Fenced`, `Conflict` or `Lost`."""
     if isinstance(error, CutoverError):
@@ -89,6 +93,8 @@ def _of_client(error: BaseException) -> CutoverError:
         return StatementError(f"datatype mismatch: {error.args[0]}", "SQLITE_MISMATCH")
     if isinstance(error, asyncpg.InterfaceError) and "connection" not in str(error):
         return StatementError(f"The statement cannot be sent to PostgreSQL: {error}", "SQLITE_UNKNOWN")
+    if isinstance(error, ValueError):
+        return Unreadable("PostgreSQL's answer has a value that SQLite has not.")
     return Lost("The connection to PostgreSQL broke.")
 
 

@@ -47,7 +47,7 @@ class Operators(Predicates):
             return literal(-(1 << 63))  # on its own it is a real
         inner = self.number(node.this, scope)
         if isinstance(inner.constant, (int, float)):
-            return literal(-inner.constant)
+            return literal(-inner.constant if inner.constant != -(1 << 63) else 2.0**63)
         if inner.kind is Kind.REAL:  # SQLite has no negative zero
             zero = literal(0.0).node
             return Typed(exp.Paren(this=exp.Sub(this=zero, expression=paren(inner.node))), Kind.REAL)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect.typed import Kind, Typed, helper, identifier
+from cutover.dialect.typed import Kind, Refused, Typed, helper, identifier
+from cutover.model.table import Table
 
 if TYPE_CHECKING:
     from cutover.dialect.writes import Written
@@ -53,3 +55,28 @@ def _changes(change: exp.Expr, read: list[exp.Expr]) -> bool:
     return any(
         column.name in assigned and column.table == alias for term in read for column in term.find_all(exp.Column)
     )
+
+
+def own_key(node: exp.Insert, table: Table) -> None:
+    """last_insert_rowid() where it changes from row to row of an INSERT: in RETURNING it is the row's own key.
+
+    Raises `Refused` where Postgres does not tell it.
+    """
+    if table.without_rowid:
+        return
+    body, clause = node.expression, node.args.get("returning")
+    one_row = isinstance(body, exp.Values) and len(body.expressions) == 1
+    one_row = one_row or (isinstance(body, exp.Select) and body.args.get("from_") is None)
+    if body is not None and not one_row and any(_asked_for(body)):
+        raise Refused("last_insert_rowid() in an INSERT of several rows")
+    asked = list(_asked_for(clause)) if clause is not None else []
+    if asked and (node.args.get("conflict") is not None or table.rowid_alias is None):
+        raise Refused("last_insert_rowid() in this RETURNING")
+    for one in asked:
+        if one.find_ancestor(exp.Select):
+            raise Refused("last_insert_rowid() in a subquery of RETURNING")
+        one.replace(exp.Column(this=identifier(table.rowid_alias or "")))
+
+
+def _asked_for(node: exp.Expr) -> Iterator[exp.Expr]:
+    return (one for one in node.find_all(exp.Anonymous) if str(one.this) == "fn_last_insert_rowid")

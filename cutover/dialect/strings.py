@@ -10,7 +10,7 @@ from sqlglot import exp
 from cutover.dialect import numbers, predicates
 from cutover.dialect.comparing import dynamic, text, value
 from cutover.dialect.mathematics import Function
-from cutover.dialect.typed import Kind, Refused, Typed, binary, call, cast, collate_c, helper, null
+from cutover.dialect.typed import Kind, Refused, Typed, binary, call, cast, collate_c, helper, literal, null
 
 if TYPE_CHECKING:
     from cutover.dialect.expressions import Expressions
@@ -63,6 +63,10 @@ def helper_of(name: str, kind: Kind, convert: Callable[[Typed], Typed] = text) -
         return Typed(helper(name, *(node_of(convert(argument)) for argument in arguments)), kind)
 
     return build
+
+
+def _char(expressions: Expressions, arguments: list[Typed]) -> Typed:
+    return helper_of("chr", Kind.TEXT, numbers.integer)(expressions, arguments) if arguments else literal("")
 
 
 def _hex(_: Expressions, arguments: list[Typed]) -> Typed:
@@ -122,7 +126,7 @@ FUNCTIONS: dict[str, Function] = {
     "rtrim": _trim("rtrim"),
     "replace": _replace,
     "instr": _instr,
-    "char": helper_of("chr", Kind.TEXT, numbers.integer),
+    "char": _char,
     "unicode": helper_of("unicode", Kind.INT),
     "hex": _hex,
     "glob": _glob,

@@ -173,6 +173,9 @@ def literal(value: SqlValue) -> Typed:
     if value is None:
         return Typed(exp.Null(), Kind.NULL)
     if isinstance(value, int):
+        if value == -(1 << 63):  # Postgres takes the sign for an operator, and the rest for a numeric
+            lowest = cast(exp.Literal.string(str(value)), "BIGINT")
+            return Typed(lowest, Kind.INT, not_null=True, constant=value)
         node: exp.Expr = exp.Literal.number(abs(value))
         node = exp.Paren(this=exp.Neg(this=node)) if value < 0 else node
         return Typed(node, Kind.INT, not_null=True, constant=value)

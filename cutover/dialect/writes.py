@@ -13,7 +13,7 @@ from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
 from cutover.dialect.queries import Queries
-from cutover.dialect.returned import as_kept, in_order
+from cutover.dialect.returned import as_kept, in_order, own_key
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, Typed, call, identifier
 from cutover.model.table import Column, Table
@@ -100,6 +100,7 @@ class Writes:
         """INSERT with its conflict clause; `conflict` is the word after OR."""
         listed = node.this.expressions if isinstance(node.this, exp.Schema) else []
         table, source, target = self._target(node.this.this if isinstance(node.this, exp.Schema) else node.this)
+        own_key(node, table)
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
         columns = (

@@ -1,0 +1,58 @@
+"""What an INSERT of one or several rows gives back, and the keys that its rows get."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.errors import StatementError
+from cutover.settings import Settings
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE p (id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INTEGER, r REAL, b BOOLEAN);
+CREATE TABLE tag (name TEXT PRIMARY KEY, n INTEGER);
+CREATE TABLE tree (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES tree);
+CREATE TABLE own (id INTEGER PRIMARY KEY, v TEXT);
+"""
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    settings = Settings.model_validate({"tables": {name: {"keys": "sqlite"} for name in ("tree", "own")}})
+    async with world(postgres_url, SCHEMA, settings=settings, store=True) as made:
+        yield made
+
+
+async def _refused(both: World, sql: str, match: str) -> None:
+    with pytest.raises(StatementError, match=match) as refused:
+        await both.on_postgres(sql)
+    assert refused.value.code == "SQL_NOT_TRANSLATABLE", sql
+
+
+async def test_the_key_of_each_row_is_the_last_one_in_returning(both: World) -> None:
+    await both.same("INSERT INTO p (a) VALUES ('x') RETURNING last_insert_rowid()")
+    await both.same("INSERT INTO p (id, a) VALUES (50, 'y'), (60, 'z') RETURNING last_insert_rowid() + 1, a")
+    await both.same("INSERT INTO tag SELECT 'k', last_insert_rowid()")
+    await both.same("SELECT * FROM tag")
+    await _refused(both, "INSERT INTO tag VALUES ('q', 1) RETURNING last_insert_rowid()", "in this RETURNING")
+    await _refused(
+        both, "INSERT INTO p (n) VALUES (last_insert_rowid()), (last_insert_rowid())", "INSERT of several rows"
+    )
+    await _refused(both, "INSERT INTO p (n) SELECT last_insert_rowid() FROM tag", "INSERT of several rows")
+
+
+async def test_the_lowest_integer_negated_is_a_real(both: World) -> None:
+    await both.same("SELECT -(-9223372036854775808), typeof(-(-9223372036854775808)), -9223372036854775808 AS low")
+
+
+async def test_values_of_any_class_go_where_they_fit(both: World) -> None:
+    await both.same("INSERT INTO p (n, r, b) SELECT value, value, value FROM json_each('[0, 1, \"1\", null]')")
+    await both.same("INSERT INTO p (r) VALUES (2)")
+    await both.same("UPDATE p SET r = iif(r IS NULL, '7.5', r), n = iif(n IS NULL, '12', r + 1)")
+    await both.same("SELECT * FROM p ORDER BY id")
+    with pytest.raises(StatementError, match="a text in a column of reals") as told:
+        await both.on_postgres("UPDATE p SET r = iif(id > 0, 'ADA', r)")
+    assert told.value.code == "SQLITE_MISMATCH"
+    await both.same("SELECT char(), length(char())")
