@@ -54,7 +54,6 @@ async def test_the_same_error(both: World, sql: str, args: tuple[str | int | Non
         ("INSERT INTO authors (name, age) VALUES ('x', x'00')", (), "SQL_NOT_TRANSLATABLE"),
         ("UPDATE OR IGNORE authors SET id = 2", (), "SQL_NOT_TRANSLATABLE"),
         ("INSERT OR FAIL INTO authors (name) VALUES ('x'), ('y')", (), "SQL_NOT_TRANSLATABLE"),
-        ("SELECT sqlite_source_id()", (), "SQL_NOT_TRANSLATABLE"),
         ("SELECT rowid FROM ratings", (), "SQL_NOT_TRANSLATABLE"),
     ],
 )
