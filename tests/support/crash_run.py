@@ -21,7 +21,7 @@ from tests.support.writers import DirectWriter, FrontWriter
 
 Act = Callable[["Run"], Awaitable[None]]
 
-_DIES_WITHIN = 60.0
+_DIES_WITHIN = 120.0
 _AFTER_ITS_STORY = 3.0
 """Seconds that a process has to die after the operator's command was answered: the mirror may be what is to die."""
 _REST = 0.02

@@ -20,7 +20,7 @@ import aiohttp
 
 from tests.support.forked import ForkedProcess, Forker
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 """Seconds for anything that should happen soon; generous because test machines are slow, not because we are."""
 
 
