@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.helpers import AnyConnection, install_helpers
+from cutover.dialect.orphans import orphans_query
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translator import Translation, Translator
@@ -40,6 +41,8 @@ class Checked:
     description: Description
     local: bool
     """Answered without Postgres."""
+    instead: str = ""
+    """SQLite's SQL that is run in place of the statement."""
 
 
 class Dialect:
@@ -173,6 +176,11 @@ class Dialect:
         if shape.kind is StatementKind.DDL:
             return Checked(Description((), (), is_explain=False, is_readonly=False), local=True)
         description = self.copy.describe(sql)
+        if shape.pragma == "foreign_key_check":
+            self.copy.answer(sql, ())  # which says where a parent has no such key
+            return Checked(description, local=False, instead=orphans_query(sql, self.ddl, self.tables))
+        if "pragma_foreign_key_check" in sql.lower():
+            raise Refused("The function pragma_foreign_key_check, unlike the PRAGMA,")
         of_schema = shape.kind is StatementKind.READ and prepare(sql, frozenset()).tables_of_schema
         if of_schema and self.copy.reads_data(sql, len(shape.params)):
             raise Refused("A query of sqlite_sequence, or of the schema and of data at once,")
@@ -195,11 +203,15 @@ class Dialect:
 
     def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
         """The translation. Raises `StatementError`."""
-        return self.translator.translate(sql, arguments)
+        return self.translator.translate(self._instead(sql), arguments)
+
+    def _instead(self, sql: str) -> str:
+        known = self._checked.get(sql)
+        return known.instead if known is not None and known.instead else sql
 
     def typical(self, sql: str) -> Translation:
         """The translation for arguments of the kinds that the statement's own columns suggest."""
-        return self.translator.typical(sql, len(inspect(sql).params))
+        return self.translator.typical(self._instead(sql), len(inspect(sql).params))
 
     def columns(self, checked: Checked, translation: Translation) -> list[ResultColumn]:
         """Names and declared types of the result's columns, as SQLite has them."""

@@ -267,3 +267,25 @@ async def test_a_table_that_the_mapping_lacks_for_a_moment_is_changed_all_the_sa
         await ddl.session.close()
         ddl.session = first
         await behind.close()
+
+
+async def test_rows_without_their_parents_are_told(ddl: World) -> None:
+    for sql in (
+        'CREATE TABLE places(code TEXT PRIMARY KEY, "up" TEXT REFERENCES places, kin INT REFERENCES parents(id))',
+        "CREATE TABLE pairs(a INT, b INT, v TEXT, PRIMARY KEY(a, b)) WITHOUT ROWID",
+        "CREATE TABLE ends(id INTEGER PRIMARY KEY, a INT, b INT, FOREIGN KEY(a, b) REFERENCES pairs)",
+        "PRAGMA foreign_key_check",
+        "PRAGMA foreign_keys = OFF",
+        "INSERT INTO children(id, parent) VALUES (1, 1), (2, 77), (3, NULL)",
+        "INSERT INTO ends VALUES (1, 1, NULL), (2, 1, 1), (9, 2, 2)",
+        "INSERT INTO pairs VALUES (1, 1, 'x')",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA foreign_key_check",
+        'PRAGMA foreign_key_check("children")',
+        "PRAGMA foreign_key_check = ends",
+        "PRAGMA main.foreign_key_check(parents)",
+    ):
+        await ddl.same(sql, ordered=False)
+    assert (await ddl.executor.rehearsal.rehearse("PRAGMA foreign_key_check")).status == "ready"
+    with pytest.raises(Refused, match="pragma_foreign_key_check"):
+        await ddl.on_postgres("SELECT count(*) FROM pragma_foreign_key_check")
