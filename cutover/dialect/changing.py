@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
+from cutover.dialect.added import demand_addable
 from cutover.dialect.ddl import Change, Plan, change_of, missing_foreign_keys
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict
@@ -50,6 +51,7 @@ async def change_schema(
     await _demand_primary(link)
     seen = await dialect.look(connection)
     plan = Plan(change, dialect.tables, seen.schema, settings, foreign_keys)
+    await demand_addable(connection, change, dialect.tables, sql, foreign_keys=foreign_keys)
     for statement in plan.made():
         await connection.execute(statement)
     changed = {table.name for table in change.created} | {after.name for _, after in change.altered}

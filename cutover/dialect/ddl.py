@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from cutover.dialect.typed import Refused
@@ -180,9 +179,6 @@ class Plan:
             raise Refused(f"The generated column {name}")
         if scalars.NAME in text:
             self.statements.append(scalars.CREATE)
-        written = next(each.default for each in after.columns if each.name == name)
-        if written is not None and not _is_constant(written):
-            self.statements.append(_NO_ROWS.format(_place(table)))
         self._alter(table, f"ADD COLUMN {text}")
         column = next((each for each in fresh.columns if each.name == name), None)
         if column is not None and column.not_null:
@@ -268,23 +264,6 @@ def _demand_carried(code: str, message: str) -> None:
 def _reason(findings: Sequence[object], table: str) -> str:
     found = [str(getattr(each, "message", "")) for each in findings if getattr(each, "table", "") == table]
     return " ".join(found) or "it cannot be mapped"
-
-
-_NO_ROWS = (
-    "DO $$ BEGIN IF EXISTS (SELECT 1 FROM {}) THEN RAISE EXCEPTION 'adding a column with a default that is no constant "
-    "to a table with rows is as impossible on SQLite as on PostgreSQL' USING ERRCODE = '22P02'; END IF; END $$"
-)
-
-
-def _is_constant(default: str) -> bool:
-    """Whether SQLite would add a column with that default to a table that has rows."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (1)")
-        try:
-            db.execute(f"ALTER TABLE t ADD COLUMN b DEFAULT ({default})")
-        except sqlite3.Error:
-            return False
-    return True
 
 
 def _place(table: Table) -> str:
