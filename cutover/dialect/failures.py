@@ -8,6 +8,7 @@ import asyncpg
 
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.metering import AnswerTooLarge
+from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.table import Table
 from cutover.schema.createsql import read_create_table
@@ -66,10 +67,8 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
         return Conflict("The transaction met another one.")
     if state.startswith("08") or state in _LOST_STATES:
         return Lost("The connection to PostgreSQL broke.")
-    if state == "23502" and _is_automatic(error, catalog):
-        return StatementError("datatype mismatch", "SQLITE_MISMATCH")
     if state.startswith("23"):
-        return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")
+        return _of_constraint(error, state, catalog)
     if state in _BY_STATE:
         text, code = (message, "SQLITE_UNKNOWN") if message == _OVERFLOW else _BY_STATE[state]
         return StatementError(text or message, code, retry=code == "SQLITE_BUSY")
@@ -117,6 +116,14 @@ def unknown_outcome() -> StatementError:
     )
 
 
+def _of_constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> StatementError:
+    if state == "23502" and _is_automatic(error, catalog):
+        return StatementError("datatype mismatch", "SQLITE_MISMATCH")
+    if state == "23502" and _takes_null(error, catalog):
+        return Refused("NULL in a key")
+    return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")
+
+
 def _constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> str:
     table = _table(error, catalog)
     name = table.name if table else str(getattr(error, "table_name", "") or "")
@@ -162,6 +169,14 @@ def _table(error: asyncpg.PostgresError, catalog: Catalog) -> Table | None:
 def _is_automatic(error: asyncpg.PostgresError, catalog: Catalog) -> bool:
     table = _table(error, catalog)
     return table is not None and _source(str(getattr(error, "column_name", "")), table) == table.rowid_alias
+
+
+def _takes_null(error: asyncpg.PostgresError, catalog: Catalog) -> bool:
+    """Whether SQLite would take NULL in this column, which Postgres has in a key."""
+    table, target = _table(error, catalog), str(getattr(error, "column_name", ""))
+    if table is None or table.without_rowid:
+        return False
+    return any(each.target == target and not (each.not_null or each.hidden) for each in table.key_columns)
 
 
 def _source(target: str, table: Table | None) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from cutover.dialect import numbers
 from cutover.dialect.comparing import bytewise, collated, collation, sortable, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.scope import Scope
-from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c
+from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null
 from cutover.dialect.unasked import Unasked, once
 from cutover.dialect.whole import sorts_alike
 
@@ -155,6 +154,8 @@ class Ordering:
             result.set("offset", exp.Offset(expression=bound))
 
     def _whole(self, node: exp.Expr) -> Typed:
-        typed = self.expressions.typed(node, Scope())
-        self.expressions.context.hint(typed.slot, Kind.INT)
-        return numbers.integer(typed)
+        typed = value(self.expressions.typed(node, Scope()))
+        if typed.kind is Kind.INT:
+            return typed
+        given = null(Kind.TEXT) if typed.kind is Kind.NULL else typed.node
+        return Typed(helper("bound", given), Kind.INT)

@@ -9,6 +9,7 @@ from sqlglot import exp
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.automatic import AutomaticKeys, column_named
 from cutover.dialect.conflicts import Conflicts
+from cutover.dialect.counting import count_apart, numbered, refuse_null_key
 from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
@@ -108,11 +109,13 @@ class Writes:
             if listed
             else [column for column in table.columns if not column.hidden]
         )
+        conflicts = conflict is not None or node.args.get("conflict") is not None
         self.context.nulls_matter = conflict is not None
         self._replacing = conflict == "REPLACE"
         for column in table.columns:
             if node.expression is None or column not in columns:
                 self.assigning.left_out(column)
+                refuse_null_key(None, column, table)
         body = node.expression
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
         values: exp.Expr | None
@@ -122,7 +125,7 @@ class Writes:
         elif isinstance(body, exp.Values):
             columns, values = self.keys.with_key(table, columns, self._rows(body, table, columns, scope))
         else:
-            values = self._selected(body, table, columns, scope)
+            values = self._selected(body, table, columns, scope, conflicts=conflicts)
         names = [identifier(column.target) for column in columns]
         into = exp.Schema(this=target, expressions=names) if names else target
         result = exp.Insert(this=into, expression=values, with_=with_clause)
@@ -130,7 +133,8 @@ class Writes:
             result.set("default", True)
         written = Written(result, table)
         written.several = isinstance(values, exp.Values) and len(values.expressions) > 1
-        self._count_apart(node, conflict, written, given=explicit)
+        if table.rowid_alias is not None and self.context.catalog.counts(table):
+            count_apart(written, columns, conflicts=conflicts, given=explicit)
         self.conflicts.resolve(node, conflict, written, columns, scope)
         self._returning(node, scope, written, key=True)
         if written.key_returned and conflict != "REPLACE" and written.twice:
@@ -140,19 +144,6 @@ class Writes:
         if written.key_returned and not explicit:
             written.automatic = self.context.catalog.sequences.get(table.name)
         return written
-
-    def _count_apart(self, node: exp.Insert, conflict: str | None, written: Written, *, given: bool) -> None:
-        """Keys that go on from the highest one depend on what became of the rows before."""
-        table = written.table
-        if table.rowid_alias is None or not self.context.catalog.counts(table):
-            return
-        conflicts = conflict is not None or node.args.get("conflict") is not None
-        if isinstance(written.node.expression, exp.Values):
-            written.apart = written.several and (conflicts or given or table.autoincrement)
-        elif conflicts and not given:
-            raise Refused(
-                f"INSERT ... SELECT with a conflict clause and keys as SQLite gives them (table {table.name})"
-            )
 
     def _rows(self, body: exp.Values, table: Table, columns: list[Column], scope: Scope) -> exp.Values:
         rows = []
@@ -168,6 +159,7 @@ class Writes:
         return exp.Values(expressions=rows)
 
     def _value(self, typed: Typed, table: Table, column: Column, place: int = 1, *, listed: bool = True) -> exp.Expr:
+        refuse_null_key(typed, column, table)
         if column.name == table.rowid_alias:
             if typed.kind is Kind.NULL:
                 automatic = self.keys.next_key(table, place) if listed else self.keys.next_key_of_rows(table)
@@ -176,7 +168,7 @@ class Writes:
                 if typed.not_null and not listed:
                     return self.assigning.assign(typed, column)
                 if not listed and self.keys.next_key(table) is not None:
-                    raise Refused(f"INSERT ... SELECT of keys of which some may be NULL (table {table.name})")
+                    return self.assigning.assign(typed, column)  # where it is NULL, `_selected` counts on
                 automatic = self.keys.next_key(table, place) or self.keys.next_of_sequence(table)
                 return call("coalesce", self.assigning.assign(typed, column), automatic)
             return self.assigning.assign(typed, column)
@@ -184,7 +176,9 @@ class Writes:
             return exp.Var(this="DEFAULT")
         return self.assigning.assign(typed, column)
 
-    def _selected(self, body: exp.Expr, table: Table, columns: list[Column], scope: Scope) -> exp.Expr:
+    def _selected(
+        self, body: exp.Expr, table: Table, columns: list[Column], scope: Scope, *, conflicts: bool
+    ) -> exp.Expr:
         query = self.queries.query(body, Scope(Scope(ctes=scope.ctes), reading=self.context.reading)).named()
         if len(query.columns) != len(columns):
             raise Refused(f"INSERT of {len(query.columns)} values for {len(columns)} columns")
@@ -199,7 +193,16 @@ class Writes:
             if automatic is not None:
                 columns.append(column_named(table, table.rowid_alias))
                 values.append(automatic)
-        return exp.Select(expressions=values, from_=exp.From(this=derived))
+        rows = exp.Select(expressions=values, from_=exp.From(this=derived))
+        highest = self.keys.next_key(table, 0) if table.rowid_alias is not None else None
+        for at, (one, column) in enumerate(zip(plain, columns, strict=False)):
+            key = source.typed(one)
+            if highest is None or column.name != table.rowid_alias or key.kind is Kind.NULL or key.not_null:
+                continue
+            if conflicts:
+                raise Refused(f"INSERT ... SELECT of keys of which some may be NULL (table {table.name})")
+            return numbered(rows, at, highest)
+        return rows
 
     # -- UPDATE and DELETE -------------------------------------------------------------------------------------------
 

@@ -136,8 +136,10 @@ async def test_keys_of_selected_rows_as_sqlite_gives_them(postgres_url: str) -> 
         await both.same(copy.format("NULL"))
         await both.same(copy.format("id + 100"))
         await both.same("SELECT id, title FROM posts ORDER BY id")
-        with pytest.raises(StatementError, match="NULL"):
-            await both.on_postgres("INSERT INTO posts (id, user_id, title) SELECT boss_id, id, name FROM users")
+        await both.same_error("INSERT INTO posts (id, user_id, title) SELECT boss_id, id, name FROM users")
+        some = "SELECT CASE WHEN id = 2 THEN 900 END, id, name FROM users ORDER BY id"
+        await both.same(f"INSERT INTO posts (id, user_id, title) {some}")
+        await both.same("SELECT id, title FROM posts ORDER BY id")
 
 
 async def test_what_sqlite_tells_of_itself(both: World) -> None:

@@ -56,3 +56,41 @@ async def test_values_of_any_class_go_where_they_fit(both: World) -> None:
         await both.on_postgres("UPDATE p SET r = iif(id > 0, 'ADA', r)")
     assert told.value.code == "SQLITE_MISMATCH"
     await both.same("SELECT char(), length(char())")
+
+
+async def test_counted_keys_go_on_within_a_select(both: World) -> None:
+    await both.same("INSERT INTO own VALUES (3, 'a'), (5, 'b'), (NULL, 'c')")
+    await both.same("INSERT INTO own SELECT NULL, v FROM own ORDER BY id")
+    await both.same("INSERT INTO own SELECT CASE WHEN id > 6 THEN NULL ELSE id + 100 END, v FROM own ORDER BY id DESC")
+    await both.same("INSERT INTO own SELECT CASE id WHEN 5 THEN 500 WHEN 3 THEN 300 END, v FROM own WHERE id < 9")
+    await both.same("SELECT * FROM own ORDER BY id")
+
+
+async def test_rows_that_refer_to_later_rows(both: World) -> None:
+    await both.same("INSERT INTO tree VALUES (10, 11), (11, 10)")
+    await both.same("INSERT INTO tree VALUES (?, ?), (?, ?)", 20, 21, 21, 20)
+    await both.same("INSERT INTO tree VALUES (NULL, 20), (NULL, NULL)")
+    await both.same("SELECT * FROM tree ORDER BY id")
+    await _refused(both, "INSERT OR IGNORE INTO tree SELECT parent, NULL FROM tree", "some may be NULL")
+
+
+async def test_null_in_a_key_is_refused(both: World) -> None:
+    await _refused(both, "INSERT INTO tag VALUES (NULL, 1)", "NULL in the key name of table tag")
+    await _refused(both, "INSERT INTO tag (n) VALUES (1)", "NULL in the key name of table tag")
+    with pytest.raises(StatementError, match="NULL in a key") as refused:
+        await both.on_postgres("INSERT INTO tag VALUES (?, 1)", None)
+    assert refused.value.code == "SQL_NOT_TRANSLATABLE"
+
+
+async def test_limits_are_whole_numbers(both: World) -> None:
+    await both.same("INSERT INTO own (v) VALUES ('a'), ('b'), ('c')")
+    for fits in (2, 2.0, "2", -1):
+        await both.same("SELECT v FROM own ORDER BY id LIMIT ? OFFSET 1", fits)
+    for misfit in (None, 2.5, "a", b"2"):
+        with pytest.raises(StatementError) as expected:
+            both.on_sqlite("SELECT v FROM own LIMIT ?", misfit)
+        with pytest.raises(StatementError) as told:
+            await both.on_postgres("SELECT v FROM own LIMIT ?", misfit)
+        assert told.value.code == expected.value.code == "SQLITE_MISMATCH", misfit
+    with pytest.raises(StatementError, match="datatype mismatch"):
+        await both.on_postgres("SELECT v FROM own LIMIT 1 OFFSET NULL")
