@@ -33,6 +33,8 @@ class Holding:
         self.opening = False
         """BEGIN was said, and nothing since: the transaction takes a connection, and maybe the turn, when it must."""
         self.foreign_keys = True
+        self.deferring = False
+        """PRAGMA defer_foreign_keys, which holds until the next COMMIT or ROLLBACK."""
         self.first = ""
         """The statement that the open transaction began with."""
         self._connections = connections
@@ -71,7 +73,10 @@ class Holding:
             await self._take_turn()
         try:
             self.transaction = await Transaction.begin(
-                self._connections, read_only=self._read_only, foreign_keys=self.foreign_keys
+                self._connections,
+                read_only=self._read_only,
+                foreign_keys=self.foreign_keys,
+                deferring=self.deferring,
             )
         finally:
             if self.transaction is None:
@@ -94,9 +99,19 @@ class Holding:
         if self.transaction is None:
             self.first = ""
             self.transaction = await Transaction.begin(
-                self._connections, by_savepoint=True, read_only=self._read_only, foreign_keys=self.foreign_keys
+                self._connections,
+                by_savepoint=True,
+                read_only=self._read_only,
+                foreign_keys=self.foreign_keys,
+                deferring=self.deferring,
             )
         await self.transaction.savepoint(name)
+
+    async def defer(self, *, on: bool) -> None:
+        """PRAGMA defer_foreign_keys. What was deferred is checked at COMMIT, also if it is switched off before."""
+        self.deferring = on
+        if on and self.transaction is not None:
+            await self.transaction.defer()
 
     async def commit(self) -> None:
         """COMMIT. Raises `StatementError` (OUTCOME_UNKNOWN if the answer to a write was lost) or `Conflict`."""
@@ -116,6 +131,7 @@ class Holding:
                 raise unknown_outcome() from None
             return
         self.transaction = None
+        self.deferring = False
         self._give_turn()
 
     async def doom(self, error: StatementError | None, *, raising: bool = True) -> None:
@@ -128,7 +144,7 @@ class Holding:
     async def end(self) -> None:
         """Roll back what is open, and give connection and turn to others."""
         self._quiet()
-        self.opening = False
+        self.opening = self.deferring = False
         transaction, self.transaction = self.transaction, None
         try:
             if transaction is not None:

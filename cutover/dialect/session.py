@@ -136,7 +136,7 @@ class PostgresSession:
             holding.doomed = None
             if shape.kind is StatementKind.ROLLBACK:
                 return StatementResult()
-        answered = self._state(shape)
+        answered = await self._state(shape)
         if answered is not None:
             return answered
         try:
@@ -184,12 +184,14 @@ class PostgresSession:
             if await holding.named(_savepoint_name(statement.sql)).release(_savepoint_name(statement.sql)):
                 await holding.commit()
         elif shape.kind is StatementKind.ROLLBACK_TO:
-            await holding.named(_savepoint_name(statement.sql)).rollback_to(_savepoint_name(statement.sql))
+            name = _savepoint_name(statement.sql)
+            await holding.named(name).rollback_to(name, deferring=holding.deferring)
         elif transaction is not None:
             return await self._within(transaction, statement)
-        elif not holding.foreign_keys or await self._connections.changes(statement.sql):
-            return await self._one(statement)
         else:
+            holding.deferring = False
+            if not holding.foreign_keys or await self._connections.changes(statement.sql):
+                return await self._one(statement)
             return await self._connections.alone(statement, self._memory)
         return StatementResult()
 
@@ -214,14 +216,18 @@ class PostgresSession:
         self._holding.watch()
         return result
 
-    def _state(self, shape: Shape) -> StatementResult | None:
-        """PRAGMA foreign_keys, which belongs to the stream; within a transaction setting it does nothing."""
-        if shape.pragma != "foreign_keys":
+    async def _state(self, shape: Shape) -> StatementResult | None:
+        """PRAGMA foreign_keys, which does nothing within a transaction, and defer_foreign_keys: the stream's own."""
+        holding = self._holding
+        if shape.pragma not in ("foreign_keys", "defer_foreign_keys"):
             return None
         if shape.kind is StatementKind.READ:
-            return StatementResult([ResultColumn("foreign_keys")], [(int(self._holding.foreign_keys),)])
-        if not self.in_transaction:
-            self._holding.foreign_keys = shape.default
+            on = holding.foreign_keys if shape.pragma == "foreign_keys" else holding.deferring
+            return StatementResult([ResultColumn(shape.pragma)], [(int(on),)])
+        if shape.pragma == "defer_foreign_keys":
+            await holding.defer(on=shape.on)
+        elif not self.in_transaction:
+            holding.foreign_keys = shape.on
         return StatementResult()
 
 

@@ -30,6 +30,8 @@ _UNCHECKED = """
 SELECT set_config('session_replication_role', 'replica', true)
 WHERE pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"""
 """PRAGMA foreign_keys = OFF. Without the privilege Postgres goes on checking, and says so when a key is violated."""
+_DEFERRED = "SET CONSTRAINTS ALL DEFERRED"
+"""PRAGMA defer_foreign_keys = ON. What is not DEFERRABLE, as keys of adopted tables, is checked with each statement."""
 _GUARD = '"cutover: statement"'
 
 
@@ -62,6 +64,7 @@ class Transaction:
         by_savepoint: bool = False,
         read_only: bool = False,
         foreign_keys: bool = True,
+        deferring: bool = False,
     ) -> Transaction:
         """Borrow a connection and begin. Raises `StatementError`."""
         connection = await connections.acquire()
@@ -69,6 +72,8 @@ class Transaction:
             await connection.execute(f"{BEGIN} READ ONLY" if read_only else BEGIN)
             if not foreign_keys:
                 await connection.fetch(_UNCHECKED)
+            if deferring:
+                await connection.execute(_DEFERRED)
         except DRIVER_ERRORS as error:
             await connections.release(connection)
             raise translate_failure(error, connections.dialect.catalog) from None
@@ -157,10 +162,14 @@ class Transaction:
         self._guarded = False
         return False
 
-    async def rollback_to(self, name: str) -> None:
-        """ROLLBACK TO."""
+    async def defer(self) -> None:
+        """Have foreign keys checked at COMMIT. A statement that fails after it does not take it back."""
+        await self._talk(f"{self._release_text()}{_DEFERRED}")
+
+    async def rollback_to(self, name: str, *, deferring: bool = False) -> None:
+        """ROLLBACK TO. `deferring`: foreign keys stay deferred, though that may have been said after the savepoint."""
         at = self._find(name)
-        await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}")
+        await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{f'; {_DEFERRED}' if deferring else ''}")
         del self._savepoints[at + 1 :], self._dialects[at + 1 :]
         self.dialect = self._dialects[at]
         self._guarded = False

@@ -150,7 +150,7 @@ class Ddl:
         self.foreign_keys.append(
             f"ALTER TABLE {_qualified(child)} ADD FOREIGN KEY ({_names(key.columns, own)})"
             f" REFERENCES {_qualified(parent)} ({_names(key.parent_columns, theirs)}){actions}"
-            + (" DEFERRABLE INITIALLY DEFERRED" if key.deferred else "")
+            + (" DEFERRABLE INITIALLY DEFERRED" if key.deferred else " DEFERRABLE")  # PRAGMA defer_foreign_keys
         )
 
     def _left_out(self, table: Table, what: str, text: str, *, column: str = "") -> None:

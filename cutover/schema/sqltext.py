@@ -62,6 +62,8 @@ class Shape:
     pragma: str = ""
     bad_param: bool = False
     """Has a parameter number outside of SQLite's range."""
+    on: bool = False
+    """What a PRAGMA of the stream sets to ON."""
     default: bool = False
     """A PRAGMA that only confirms what holds for every stream anyway (foreign_keys = ON)."""
     tables: bool = False
@@ -156,6 +158,7 @@ def _inspect(sql: str) -> Shape:
         remembers=_remembers(run, shape.kind),
         pragma=shape.pragma,
         bad_param=numbered is None,
+        on=shape.on,
         default=shape.default,
         tables=shape.kind is StatementKind.READ and any(_is(token, "FROM") for token in run),
         plain=plain_select(run) if shape.verb == "SELECT" else None,
@@ -326,8 +329,8 @@ def _pragma(run: list[Token]) -> Shape:
     if pragmas.reads(name, bool(rest)):
         return Shape(StatementKind.READ, "PRAGMA", pragma=name)
     if name in pragmas.OF_STREAM:
-        on = name == "foreign_keys" and rest[-1:] != [] and _words(rest) in _ON
-        return Shape(StatementKind.STATE, "PRAGMA", pragma=name, default=on)
+        on = rest[-1:] != [] and _words(rest) in _ON
+        return Shape(StatementKind.STATE, "PRAGMA", pragma=name, on=on, default=on and name == "foreign_keys")
     if name in pragmas.OF_FILE:
         return Shape(StatementKind.WRITE, "PRAGMA", pragma=name)
     return Shape(

@@ -357,3 +357,35 @@ async def test_a_transaction_that_is_taken_away_is_believed_in_until_its_client_
     with pytest.raises(StatementError):
         await session.execute(Statement("SELECT 1"))
     await session.close()
+
+
+_KIN = """
+CREATE TABLE parents (id INTEGER PRIMARY KEY);
+CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents);
+"""
+
+
+async def test_foreign_keys_are_checked_at_commit_where_the_stream_says_so(postgres_url: str) -> None:
+    async with world(postgres_url, _KIN) as both:
+        child = "INSERT INTO children VALUES (1, 7)"
+        await both.same("PRAGMA defer_foreign_keys = ON")  # before the transaction: it holds until its end
+        for sql in ("BEGIN", child):
+            await both.same(sql)
+        await both.same_error("COMMIT")
+        told = "PRAGMA defer_foreign_keys"
+        for sql in ("INSERT INTO parents VALUES (7)", told, "COMMIT", told):
+            await both.same(sql)
+
+
+async def test_what_defers_foreign_keys_outlasts_savepoints_and_failures(postgres_url: str) -> None:
+    async with world(postgres_url, _KIN) as both:
+        child = "INSERT INTO children VALUES (1, 7)"
+        await both.same("BEGIN")
+        await both.same_error(child)
+        for sql in ("SAVEPOINT a", "PRAGMA defer_foreign_keys = ON"):
+            await both.same(sql)
+        await both.same_error("INSERT INTO parents VALUES (8), (8)")
+        for sql in (child, "ROLLBACK TO a", "SELECT count(*) FROM children", child, "ROLLBACK"):
+            await both.same(sql)
+        await both.same_error(child)
+        await both.same("SELECT * FROM children")
