@@ -17,6 +17,7 @@ from cutover.dialect.scope import Scope, table_source
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
 from cutover.model.table import Column, Table, UniqueIndex
+from cutover.schema.createsql import read_create_table
 
 if TYPE_CHECKING:
     from cutover.dialect.writes import Written
@@ -240,3 +241,12 @@ def _unqualified(node: exp.Expr) -> exp.Expr:
     for column in list(node.find_all(exp.Column)):
         column.set("table", None)
     return node
+
+
+def caveat(written: Written) -> str:
+    """What may be refused although the statement runs, for rows that nobody has seen. Empty if nothing may."""
+    if written.refusing and read_create_table(written.table.sql).checks:
+        return f"Refused for a row that a CHECK of {written.table.name} forbids, which SQLite would pass over."
+    if written.twice and not isinstance(written.node.expression, exp.Values):
+        return "Refused if rows of the SELECT have one key twice."
+    return ""

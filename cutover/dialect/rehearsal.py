@@ -77,7 +77,7 @@ class Rehearsal:
             reason = await self._prepare(command)
             if reason is not None:
                 return Rehearsed("failing", text, reason)
-        return Rehearsed("ready", text)
+        return Rehearsed("ready", text, translation.caveat or None)
 
     async def read(self, snapshot: str, statement: Statement, seconds: float) -> Timed | None:
         """What a read answers in the state that was exported under this name; None for what cutover answers itself.

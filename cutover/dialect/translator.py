@@ -17,6 +17,7 @@ from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.conflicts import caveat
 from cutover.dialect.queries import Queries
 from cutover.dialect.recent import Recent
 from cutover.dialect.scope import Context, Scope, Use, number_parameters
@@ -72,6 +73,8 @@ class Translation:
     """The same in parts, for when Postgres refuses to meet a row twice in one command."""
     refusing: bool = False
     """OR IGNORE: a CHECK that fails would be passed over by SQLite, and is an error on Postgres."""
+    caveat: str = ""
+    """What depends on rows, and may be refused."""
     compared: bool = True
     """Whether the answer depends on data alone: not on the clock, on chance or on the session."""
 
@@ -199,6 +202,7 @@ def _translation(
         automatic=written.automatic if written is not None else None,
         apart=in_parts if written is not None and written.twice and written.several else None,
         refusing=written is not None and written.refusing,
+        caveat=caveat(written) if written is not None else "",
         compared=not (chance or memory or clock),
     )
 

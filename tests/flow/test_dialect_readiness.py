@@ -20,6 +20,7 @@ from tests.flow.dialect_world import World, world
 SCHEMA = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, handle TEXT NOT NULL, n INTEGER);
 CREATE TABLE bare (a TEXT PRIMARY KEY);
+CREATE TABLE wares (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, price INTEGER CHECK (price > 0));
 """
 
 
@@ -260,3 +261,15 @@ async def test_schema_changes_are_told_and_not_made(both: World) -> None:
     assert registry.summary()["statements"] == 0
     async with both.executor._connections.lend() as native:
         assert await native.fetchval("SELECT to_regclass('public.posts') IS NULL AND to_regclass('bare') IS NOT NULL")
+
+
+async def test_what_rows_may_still_make_impossible_is_told(both: World) -> None:
+    check = "INSERT OR IGNORE INTO wares (sku, price) VALUES (?, ?)"
+    twice = "INSERT INTO wares (sku) SELECT handle FROM users WHERE 1 ON CONFLICT (sku) DO UPDATE SET price = 1"
+    plain = "INSERT INTO wares (sku, price) VALUES (?, ?) ON CONFLICT (sku) DO UPDATE SET price = excluded.price"
+    registry = await rehearsed(both, check, twice, plain, "INSERT OR IGNORE INTO bare VALUES (?)")
+    told = {row["sql"]: (row["status"], row["reason"]) for row in registry.rows()}
+    assert told[check][0] == "ready"
+    assert "CHECK of wares" in str(told[check][1])
+    assert "one key twice" in str(told[twice][1])
+    assert told[plain] == told["INSERT OR IGNORE INTO bare VALUES (?)"] == ("ready", None)
