@@ -80,6 +80,9 @@ _DDL = (
     "CREATE VIEW titles AS SELECT title FROM articles",
     "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM titles",
 )
+_TRIGGERS = """
+SELECT tgname, tgenabled FROM pg_trigger
+WHERE tgrelid = 'articles'::regclass AND tgname !~ 'cutover' ORDER BY 1"""
 _FOUND = "SELECT id FROM articles WHERE built @@ to_tsquery('fox') AND made @@ to_tsquery('fox') ORDER BY 1"
 
 
@@ -92,7 +95,7 @@ async def test_search_columns_are_filled_and_views_refreshed_on_postgres(postgre
         ready(postgres_url, POSTGRES_SHADOW, ddl=_DDL, tables=(_ARTICLES,)) as store,
         native(postgres_url) as app,
     ):
-        standing = await app.fetch("SELECT tgname, tgenabled FROM pg_trigger WHERE tgname !~ 'cutover' ORDER BY 1")
+        standing = await app.fetch(_TRIGGERS)
         async with store.applier(1, 1, 1) as applier:
             await applier.replace_range(_ARTICLES, None, None, [(1, "red fox"), (2, "blue whale")])
             await applier.apply(_ARTICLES, [(2, "two foxes")], [])
@@ -109,7 +112,7 @@ async def test_search_columns_are_filled_and_views_refreshed_on_postgres(postgre
         await app.execute("INSERT INTO articles VALUES (3, 'third fox')")
         assert await _numbers(app, _FOUND) == [1, 2, 3]
         assert await app.fetchval("SELECT title FROM articles WHERE id = 3") == "THIRD FOX"
-        after = await app.fetch("SELECT tgname, tgenabled FROM pg_trigger WHERE tgname !~ 'cutover' ORDER BY 1")
+        after = await app.fetch(_TRIGGERS)
         assert [row["tgname"] for row in after] == [row["tgname"] for row in standing]
         assert {row["tgenabled"] for row in after} == {b"O"}
         assert await app.fetchval("SELECT count(*) FROM cutover.suspended") == 0

@@ -33,6 +33,8 @@ _INPUT_ERRORS = ("no such column", "no such function", "wrong number of argument
 
 FENCE_MARK = "cutover: "
 _SAVEPOINT = "_cutover_statement"
+_TRIES = 20
+"""Of preparing a statement."""
 
 
 def run_statement(db: sqlite3.Connection, statement: Statement, types: DeclaredTypes | None = None) -> StatementResult:
@@ -123,7 +125,7 @@ def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
     begin_statement()
     begin_application()
     try:
-        cursor = db.execute(sql, for_driver(shape, values))
+        cursor = _begun(db, sql, for_driver(shape, values))
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         if _only_for_a_semicolon(error, sql):
             return _change(db, only_statement(sql), shape, values)
@@ -131,6 +133,19 @@ def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
     finally:
         end_application()
     return _counted(db, cursor, shape, StatementResult())
+
+
+def _begun(
+    db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[str, SqlValue]
+) -> sqlite3.Cursor:
+    """Execute, and once more where the schema changes meanwhile: preparing a statement, SQLite tries only twice."""
+    for _ in range(_TRIES):
+        try:
+            return db.execute(sql, values)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_SCHEMA:
+                raise
+    return db.execute(sql, values)
 
 
 def _counted(db: sqlite3.Connection, cursor: sqlite3.Cursor, shape: Shape, result: StatementResult) -> StatementResult:
@@ -193,7 +208,7 @@ def _run(
     _see_schema(db, shape)
     begin_application()
     try:
-        cursor = db.execute(compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
+        cursor = _begun(db, compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
         description = cursor.description
         if description is not None:
             _take(cursor, result, want_rows)
@@ -239,7 +254,7 @@ def open_query(
     _see_schema(db, shape)
     begin_application()
     try:
-        cursor = db.execute(compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
+        cursor = _begun(db, compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         if _only_for_a_semicolon(error, sql):
             return open_query(db, replace(statement, sql=only_statement(sql)), types)

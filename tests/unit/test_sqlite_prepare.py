@@ -1,0 +1,35 @@
+"""A statement is prepared again where another connection changes the schema just then."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cutover.errors import StatementError
+from cutover.model.statement import Statement
+from cutover.stores.sqlite.running import run_statement
+
+
+@pytest.mark.parametrize("changes", [1, 2, 5])
+def test_what_is_wrong_is_told_and_not_that_the_schema_changed(tmp_path: Path, changes: int) -> None:
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as asking, closing(sqlite3.connect(path)) as other:
+        asking.execute("PRAGMA journal_mode = WAL")
+        asking.execute("CREATE TABLE t (a)")
+        left = list(range(changes))
+
+        def meanwhile(action: int, *_: object) -> int:
+            """SQLite asks for leave to read a column while it prepares, when it has read the schema."""
+            if left and action == sqlite3.SQLITE_READ:
+                other.execute(f"CREATE TABLE made_{left.pop()} (a)")
+            return sqlite3.SQLITE_OK
+
+        asking.set_authorizer(meanwhile)
+        with pytest.raises(StatementError) as failed:
+            run_statement(asking, Statement("SELECT a, nope FROM t"))
+        assert failed.value.code == "SQL_INPUT_ERROR"
+        assert "no such column: nope" in failed.value.message
+        assert not left
