@@ -135,9 +135,7 @@ def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
     return _counted(db, cursor, shape, StatementResult())
 
 
-def _begun(
-    db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[str, SqlValue]
-) -> sqlite3.Cursor:
+def _begun(db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[str, SqlValue]) -> sqlite3.Cursor:
     """Execute, and once more where the schema changes meanwhile: preparing a statement, SQLite tries only twice."""
     for _ in range(_TRIES):
         try:
