@@ -28,7 +28,6 @@ from cutover.dialect.typed import (
 )
 
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ)
-_BITWISE = {exp.BitwiseAnd: exp.BitwiseAnd, exp.BitwiseOr: exp.BitwiseOr}
 
 
 _CAST_TYPES = {"INT": "INTEGER", "TEXT": "TEXT", "VARBINARY": "BLOB", "DOUBLE": "REAL", "DECIMAL": "NUMERIC"}

@@ -13,7 +13,6 @@ from cutover.dialect.reading import Reading
 from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, identifier
 from cutover.model.table import Column, Table
 from cutover.model.values import SqlValue
-from cutover.schema.codecs import codec_for
 
 Encoder = Callable[[Any], Any]
 
@@ -201,9 +200,6 @@ class Use:
     encode: Encoder | None
 
 
-_ENCODED = frozenset({"json", "jsonb", "boolean"})
-
-
 @dataclass
 class Context:
     """What is remembered while one statement is rewritten."""
@@ -243,16 +239,6 @@ class Context:
         if place == len(self.uses):
             self.uses.append(wanted)
         return cast(exp.Placeholder(this=str(place)), sql_type)
-
-    def for_column(self, slot: int, column: Column) -> exp.Expr | None:
-        """The parameter as a value of a column whose codec has to see it, None if a cast is enough."""
-        if column.target_type.partition("(")[0] not in _ENCODED and column.target_type in _PLAIN:
-            return None
-        codec = codec_for(column)
-        return self.use(slot, codec.sql_type, codec.to_target)
-
-
-_PLAIN = frozenset({"smallint", "integer", "bigint", "double precision", "text", "bytea"})
 
 
 def number_parameters(root: exp.Expr, uses: Sequence[Use]) -> tuple[exp.Expr, tuple[Use, ...]]:

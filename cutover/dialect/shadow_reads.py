@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from cutover import clock
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found, Replay
+from cutover.dialect.replaying import Level, in_one_state, keep_replaying
 from cutover.dialect.verdicts import Verdicts
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.logs import get_logger
@@ -24,15 +25,8 @@ from cutover.model.sizes import answer_size
 from cutover.model.statement import Statement
 from cutover.schema.fingerprint import fingerprint
 from cutover.schema.sqltext import StatementKind, inspect
-from cutover.stores.base import Snapshot
-from cutover.stores.pair import Pair
-from cutover.stores.postgres.snapshot import PostgresSnapshot
-from cutover.stores.sqlite.snapshot import SqliteSnapshot
 
 _log = get_logger("shadow_reads")
-
-Level = Callable[[], AbstractAsyncContextManager[tuple[Pair, Snapshot, Snapshot]]]
-"""Both stores in one state."""
 
 _WAITING = 128
 """Reads that wait to be replayed; further ones are not."""
@@ -42,9 +36,6 @@ _OPEN = 5.0
 """Seconds after which no further replay begins in one state: both stores keep old rows for it."""
 LARGEST = 1 << 16
 """Bytes of arguments of a statement that is replayed."""
-_PAUSE = 1.0
-_AGAIN = 10.0
-"""Seconds until reads that differed are replayed once more."""
 
 
 class ShadowReads:
@@ -69,18 +60,7 @@ class ShadowReads:
 
     async def run(self, executor: Callable[[], PostgresExecutor | None]) -> None:
         """Replay what waits. Runs until cancelled."""
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_AGAIN):
-                    await self._new.wait()
-            self._new.clear()
-            try:
-                await self.replay(executor())
-            except (CutoverError, OSError, TimeoutError) as error:
-                _log.debug("Reads could not be replayed", reason=str(error))
-            except Exception:  # noqa: BLE001  # loop must live
-                _log.exception("Replaying reads met an error it does not know; it goes on")
-            await asyncio.sleep(_PAUSE)
+        await keep_replaying(_log, self._new, lambda: self.replay(executor()))
 
     async def replay(self, executor: PostgresExecutor | None) -> None:
         """Replay what waits and what differed. Raises `CutoverError` if the stores cannot be brought to one state."""
@@ -122,11 +102,8 @@ class ShadowReads:
     @asynccontextmanager
     async def _replaying(self, executor: PostgresExecutor) -> AsyncIterator[Replay | None]:
         """Both stores in one state; None if SQLite is not primary."""
-        async with self._level() as (pair, primary, shadow):
-            if isinstance(primary, SqliteSnapshot) and isinstance(shadow, PostgresSnapshot):
-                yield Replay(executor, pair, primary, await shadow.exported())
-            else:
-                yield None
+        async with in_one_state(self._level) as state:
+            yield None if state is None else Replay(executor, *state)
 
     # -- seeing ------------------------------------------------------------------------------------------------------
 

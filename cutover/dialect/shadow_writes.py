@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found
 from cutover.dialect.replayed_writes import ReplayedWrites
-from cutover.dialect.shadow_reads import LARGEST, Level
+from cutover.dialect.replaying import Level, in_one_state, keep_replaying
+from cutover.dialect.shadow_reads import LARGEST
 from cutover.dialect.verdicts import Verdicts
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.logs import get_logger
@@ -24,8 +25,6 @@ from cutover.metrics import Metrics
 from cutover.model.sizes import answer_size
 from cutover.model.statement import Statement
 from cutover.schema.sqltext import COUNTED, StatementKind, inspect
-from cutover.stores.postgres.snapshot import PostgresSnapshot
-from cutover.stores.sqlite.snapshot import SqliteSnapshot
 
 _log = get_logger("shadow_writes")
 
@@ -39,9 +38,6 @@ _ASKED_TRIES = 3
 _NO_ROOM = Found(
     "inconclusive", "There was no moment for it: others wrote, or a store was away, each time it was to be tried."
 )
-_PAUSE = 1.0
-_AGAIN = 10.0
-"""Seconds until writes that differed are made once more."""
 
 
 @dataclass(slots=True)
@@ -80,19 +76,7 @@ class ShadowWrites:
 
     async def run(self, executor: Callable[[], PostgresExecutor | None]) -> None:
         """Try what waits. Runs until cancelled."""
-        while True:
-            if not self._waiting:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_AGAIN):
-                        await self._new.wait()
-            self._new.clear()
-            try:
-                await self.replay(executor())
-            except (CutoverError, OSError, TimeoutError) as error:
-                _log.debug("Writes could not be tried", reason=str(error))
-            except Exception:  # noqa: BLE001  # loop must live
-                _log.exception("Trying writes met an error it does not know; it goes on")
-            await asyncio.sleep(_PAUSE)
+        await keep_replaying(_log, self._new, lambda: self.replay(executor()), waits=lambda: bool(self._waiting))
 
     async def replay(self, executor: PostgresExecutor | None) -> None:
         """Try what waits and what differed, each once. Raises `CutoverError` as `ShadowReads.replay` does."""
@@ -153,8 +137,5 @@ class ShadowWrites:
     @asynccontextmanager
     async def _replaying(self, executor: PostgresExecutor) -> AsyncIterator[ReplayedWrites | None]:
         """Both stores in one state; None if SQLite is not primary."""
-        async with self._level() as (pair, primary, shadow):
-            if isinstance(primary, SqliteSnapshot) and isinstance(shadow, PostgresSnapshot):
-                yield ReplayedWrites(executor, pair, primary, await shadow.exported())
-            else:
-                yield None
+        async with in_one_state(self._level) as state:
+            yield None if state is None else ReplayedWrites(executor, *state)

@@ -165,9 +165,7 @@ class Writes:
                 automatic = self.keys.next_key(table, place) if listed else self.keys.next_key_of_rows(table)
                 return automatic or (exp.Var(this="DEFAULT") if listed else self.keys.next_of_sequence(table))
             if typed.slot is None and not typed.is_constant:
-                if typed.not_null and not listed:
-                    return self.assigning.assign(typed, column)
-                if not listed and self.keys.next_key(table) is not None:
+                if not listed and (typed.not_null or self.keys.next_key(table) is not None):
                     return self.assigning.assign(typed, column)  # where it is NULL, `_selected` counts on
                 automatic = self.keys.next_key(table, place) or self.keys.next_of_sequence(table)
                 return call("coalesce", self.assigning.assign(typed, column), automatic)

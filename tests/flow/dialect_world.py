@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import pytest
 
 from cutover.dialect.executor import PostgresExecutor
 from cutover.errors import StatementError
@@ -69,6 +70,12 @@ class World:
         sqlite, postgres = [(failure.code, failure.message) for failure in failures]
         assert postgres == sqlite, f"{sql}: {postgres}, SQLite: {sqlite}"
         return failures[1]
+
+    async def refused(self, sql: str, match: str) -> None:
+        """Postgres refuses it by name: `match` is part of what it says."""
+        with pytest.raises(StatementError, match=match) as refused:
+            await self.on_postgres(sql)
+        assert refused.value.code == "SQL_NOT_TRANSLATABLE", sql
 
 
 def typed_rows(result: StatementResult, in_order: bool) -> list[tuple[tuple[str, SqlValue], ...]]:

@@ -25,22 +25,16 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         yield made
 
 
-async def _refused(both: World, sql: str, match: str) -> None:
-    with pytest.raises(StatementError, match=match) as refused:
-        await both.on_postgres(sql)
-    assert refused.value.code == "SQL_NOT_TRANSLATABLE", sql
-
-
 async def test_the_key_of_each_row_is_the_last_one_in_returning(both: World) -> None:
     await both.same("INSERT INTO p (a) VALUES ('x') RETURNING last_insert_rowid()")
     await both.same("INSERT INTO p (id, a) VALUES (50, 'y'), (60, 'z') RETURNING last_insert_rowid() + 1, a")
     await both.same("INSERT INTO tag SELECT 'k', last_insert_rowid()")
     await both.same("SELECT * FROM tag")
-    await _refused(both, "INSERT INTO tag VALUES ('q', 1) RETURNING last_insert_rowid()", "in this RETURNING")
-    await _refused(
-        both, "INSERT INTO p (n) VALUES (last_insert_rowid()), (last_insert_rowid())", "INSERT of several rows"
+    await both.refused("INSERT INTO tag VALUES ('q', 1) RETURNING last_insert_rowid()", "in this RETURNING")
+    await both.refused(
+        "INSERT INTO p (n) VALUES (last_insert_rowid()), (last_insert_rowid())", "INSERT of several rows"
     )
-    await _refused(both, "INSERT INTO p (n) SELECT last_insert_rowid() FROM tag", "INSERT of several rows")
+    await both.refused("INSERT INTO p (n) SELECT last_insert_rowid() FROM tag", "INSERT of several rows")
 
 
 async def test_the_lowest_integer_negated_is_a_real(both: World) -> None:
@@ -71,12 +65,12 @@ async def test_rows_that_refer_to_later_rows(both: World) -> None:
     await both.same("INSERT INTO tree VALUES (?, ?), (?, ?)", 20, 21, 21, 20)
     await both.same("INSERT INTO tree VALUES (NULL, 20), (NULL, NULL)")
     await both.same("SELECT * FROM tree ORDER BY id")
-    await _refused(both, "INSERT OR IGNORE INTO tree SELECT parent, NULL FROM tree", "some may be NULL")
+    await both.refused("INSERT OR IGNORE INTO tree SELECT parent, NULL FROM tree", "some may be NULL")
 
 
 async def test_null_in_a_key_is_refused(both: World) -> None:
-    await _refused(both, "INSERT INTO tag VALUES (NULL, 1)", "NULL in the key name of table tag")
-    await _refused(both, "INSERT INTO tag (n) VALUES (1)", "NULL in the key name of table tag")
+    await both.refused("INSERT INTO tag VALUES (NULL, 1)", "NULL in the key name of table tag")
+    await both.refused("INSERT INTO tag (n) VALUES (1)", "NULL in the key name of table tag")
     with pytest.raises(StatementError, match="NULL in a key") as refused:
         await both.on_postgres("INSERT INTO tag VALUES (?, 1)", None)
     assert refused.value.code == "SQL_NOT_TRANSLATABLE"

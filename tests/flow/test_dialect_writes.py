@@ -29,12 +29,6 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         yield made
 
 
-async def _refused(both: World, sql: str, match: str) -> None:
-    with pytest.raises(StatementError, match=match) as refused:
-        await both.on_postgres(sql)
-    assert refused.value.code == "SQL_NOT_TRANSLATABLE", sql
-
-
 async def test_replace_evicts_on_every_key(both: World) -> None:
     await both.same("INSERT INTO plain (k, h) VALUES ('a', 'x')")
     await both.same("REPLACE INTO plain (k, h) VALUES ('b', 'X')")
@@ -61,8 +55,7 @@ async def test_a_row_that_is_met_twice(both: World) -> None:
         upsert = "INSERT INTO one (k, v) VALUES ('a', ?), ('B', 2), ('b', 3) ON CONFLICT (k) DO UPDATE"
         await both.same(f"{upsert} SET v = v + excluded.v", 1)
         await both.same("SELECT * FROM one")
-    await _refused(
-        both,
+    await both.refused(
         "INSERT INTO one (k) VALUES ('a'), ('b') ON CONFLICT (k) DO UPDATE SET v = (SELECT sum(v) FROM one)",
         "subquery of the same table",
     )
@@ -79,7 +72,7 @@ async def test_ignored_rows(both: World) -> None:
     await both.same("INSERT OR IGNORE INTO must (n) VALUES (1)")
     await both.same("INSERT OR IGNORE INTO must (n) SELECT 1")
     await both.same_error("UPDATE p SET id = NULL")
-    await _refused(both, "INSERT OR IGNORE INTO p (b) VALUES (1), (1000)", "a CHECK forbids")
+    await both.refused("INSERT OR IGNORE INTO p (b) VALUES (1), (1000)", "a CHECK forbids")
 
 
 async def test_errors_name_what_sqlite_names(both: World) -> None:
@@ -105,8 +98,8 @@ async def test_rows_that_see_each_other_change(both: World) -> None:
     await both.same("UPDATE p SET id = id + 1 WHERE id = 2")
     await both.same("UPDATE p SET a = a || 'x' WHERE pos = 1 AND a = ?", "a")
     await both.same("SELECT * FROM p")
-    await _refused(both, "UPDATE p SET pos = (SELECT count(*) FROM p q WHERE q.pos < p.pos)", "row by row")
-    await _refused(both, "UPDATE p SET id = id + 1", "unique key id")
+    await both.refused("UPDATE p SET pos = (SELECT count(*) FROM p q WHERE q.pos < p.pos)", "row by row")
+    await both.refused("UPDATE p SET id = id + 1", "unique key id")
 
 
 async def test_updates_with_a_conflict_clause(both: World) -> None:
@@ -120,7 +113,7 @@ async def test_updates_with_a_conflict_clause(both: World) -> None:
         "IGNORE plain SET n = n",
         "IGNORE p SET b = 1",
     ):
-        await _refused(both, f"UPDATE OR {sql}", "UPDATE OR")
+        await both.refused(f"UPDATE OR {sql}", "UPDATE OR")
 
 
 async def test_a_key_of_zero_is_remembered(both: World) -> None:
@@ -205,13 +198,13 @@ async def test_what_would_be_silently_different(postgres_url: str) -> None:
             "SELECT * FROM d",
         ):
             await both.same(sql)
-        await _refused(both, "INSERT INTO d (id) VALUES (1)", "default of column n")
-        await _refused(both, "INSERT INTO d DEFAULT VALUES", "default of column n")
-        await _refused(both, "INSERT INTO d (n, w) VALUES (1, ' 12 ')", "which holds text")
+        await both.refused("INSERT INTO d (id) VALUES (1)", "default of column n")
+        await both.refused("INSERT INTO d DEFAULT VALUES", "default of column n")
+        await both.refused("INSERT INTO d (n, w) VALUES (1, ' 12 ')", "which holds text")
         with pytest.raises(StatementError, match="a number in a column of text"):
             await both.on_postgres("INSERT INTO d (n, w) VALUES (1, ?)", "1e3")
-        await _refused(both, "UPDATE t SET (b, c) = (SELECT max(v), k FROM o)", "SET")
-        await _refused(both, "DELETE FROM t WHERE id = 9 RETURNING (SELECT count(*) FROM t)", "RETURNING")
-        await _refused(both, "SELECT min(b), max(b), c FROM t", "several calls")
-        await _refused(both, "WITH x(a, b) AS (SELECT 1) SELECT 10", "WITH")
+        await both.refused("UPDATE t SET (b, c) = (SELECT max(v), k FROM o)", "SET")
+        await both.refused("DELETE FROM t WHERE id = 9 RETURNING (SELECT count(*) FROM t)", "RETURNING")
+        await both.refused("SELECT min(b), max(b), c FROM t", "several calls")
+        await both.refused("WITH x(a, b) AS (SELECT 1) SELECT 10", "WITH")
         await both.same_error("SELECT c LIKE 'x' ESCAPE 'ab' FROM t")
