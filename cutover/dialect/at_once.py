@@ -9,30 +9,34 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cutover import clock
 from cutover.dialect.ahead import LONG
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, discard
 from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome
+from cutover.dialect.groups import Groups, Member, Queue, Writing, outcome_of
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
-from cutover.dialect.running import Memory, Prepared, finished, limit_of, prepare, result_of
+from cutover.dialect.running import Memory, Prepared, limit_of, prepare
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import BatchResult, Statement, StatementResult
+from cutover.model.statement import BatchResult, Statement
 
 if TYPE_CHECKING:
     from cutover.dialect.running import Connection
 
 
-def begin_read(connections: Connections, statement: Statement) -> asyncio.Future[Outcomes] | None:
+def begin_read(groups: Groups, statement: Statement) -> asyncio.Future[Outcomes] | None:
     """The query under way; None if it has to go the long way. No outcome: the long way has to be tried after all."""
+    connections = groups.connections
     prepared = _prepared(connections, statement, writes=False)
     if prepared is None:
         return None
-    return _begun(connections, prepared, _Reading(connections, prepared))
+    queue = groups.of(prepared)
+    if queue is not None and queue.takes():
+        return queue.join(Member(prepared, None))
+    return _begun(connections, prepared, _Reading(connections, prepared, queue))
 
 
 def begin_write(
-    connections: Connections,
+    groups: Groups,
     statement: Statement,
     long_way: LongWay,
     took: Callable[[float], None],
@@ -41,10 +45,15 @@ def begin_write(
 
     Cancelling takes nothing back: it is cancelled when it has come to its end. `took` is told the seconds that it took.
     """
+    connections = groups.connections
     prepared = _prepared(connections, statement, writes=True)
     if prepared is None or not connections.turns.enter():
         return None
-    begun = _begun(connections, prepared, _Writing(connections, prepared, long_way, took), patient=True)
+    queue = groups.of(prepared)
+    write = Writing(long_way, took, connections.turns.leave)
+    if queue is not None and queue.takes():
+        return queue.join(Member(prepared, write))
+    begun = _begun(connections, prepared, _Writing(connections, prepared, queue, write), patient=True)
     if begun is None:
         connections.turns.leave()
     return begun
@@ -76,54 +85,56 @@ def _begun(
     if work is None:
         connections.put_back(connection)
         return None
-    ending.connection = connection
-    ending.limit(limit_of(prepared, connections.dialect))
+    ending.begin(connection, limit_of(prepared, connections.dialect))
     return Driven(work, ending, patient=patient)
 
 
 class _Ending:
     """Gives the connection back, and says what came of the statement."""
 
-    __slots__ = ("_connections", "_dialect", "_meter", "_prepared", "connection")
+    __slots__ = ("_began", "_connection", "_connections", "_dialect", "_meter", "_prepared", "_queue")
 
-    connection: Connection
+    _connection: Connection
+    _began: float
 
-    def __init__(self, connections: Connections, prepared: Prepared) -> None:
-        self._connections, self._prepared = connections, prepared
+    def __init__(self, connections: Connections, prepared: Prepared, queue: Queue | None) -> None:
+        self._connections, self._prepared, self._queue = connections, prepared, queue
         self._meter: Meter | None = None
         self._dialect = connections.dialect
 
-    def limit(self, most: int | None) -> None:
-        """Bytes that the answer may have."""
+    def begin(self, connection: Connection, most: int | None) -> None:
+        """It is sent on this connection. `most`: bytes that the answer may have."""
+        self._connection = connection
+        if self._queue is not None:
+            self._began = self._queue.begin()
         if most is not None:
-            self._meter = meter_of(self.connection)
+            self._meter = meter_of(connection)
             self._meter.begin(most)
 
     def __call__(self, answer: Answer | None, error: BaseException | None) -> Outcomes | LongWay:
-        """Called once."""
-        try:
-            return self._outcomes(answer, error)
-        finally:
-            self._connections.put_back(self.connection)
-
-    def _outcomes(self, answer: Answer | None, error: BaseException | None) -> Outcomes | LongWay:
+        """Called once. Raises what is not the driver's."""
+        failure = None if error is None else self._failure(error)
+        self._connections.put_back(self._connection)
+        if self._queue is not None:
+            self._queue.end(self._began)
         if answer is not None:
-            try:
-                return [BatchResult([self._result(answer)], [None])]
-            except (StatementError, *DRIVER_ERRORS) as unread:
-                error = unread
+            outcome = outcome_of(answer[0], answer[1].decode(), self._prepared, self._dialect)
+            return self._unread() if outcome is None else [outcome]
         assert error is not None
-        if not isinstance(error, (StatementError, *DRIVER_ERRORS, TimeoutError)):
+        if failure is None:
             raise error
-        failure = translate_failure(error, self._dialect.catalog)
-        if isinstance(failure, Lost):
-            discard(self.connection)
         return self._failed(error, failure)
 
-    def _result(self, answer: Answer) -> StatementResult:
-        assert self._prepared.translation is not None
-        result = result_of(answer[0], answer[1].decode(), self._prepared, self._prepared.translation)
-        return finished(result, self._prepared, self._dialect, Memory())
+    def _failure(self, error: BaseException) -> Exception | None:
+        if not isinstance(error, (StatementError, *DRIVER_ERRORS, TimeoutError)):
+            return None
+        failure = translate_failure(error, self._dialect.catalog)
+        if isinstance(failure, Lost):
+            discard(self._connection)
+        return failure
+
+    def _unread(self) -> Outcomes | LongWay:
+        raise NotImplementedError
 
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
         raise NotImplementedError
@@ -139,6 +150,8 @@ class _Reading(_Ending):
         refused = None if meter is None else meter.end()
         if meter is None or refused is None:
             return super().__call__(answer, error)
+        if self._queue is not None:
+            self._queue.end(self._began)
         return lambda: asyncio.ensure_future(self._refused(meter, refused))
 
     async def _refused(self, meter: Meter, refused: AnswerTooLarge) -> Outcomes:
@@ -146,8 +159,11 @@ class _Reading(_Ending):
         try:
             await meter.settled()
         finally:
-            self._connections.put_back(self.connection)
+            self._connections.put_back(self._connection)
         return [BatchResult([None], [refused.told])]
+
+    def _unread(self) -> Outcomes | LongWay:
+        return []
 
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
         if isinstance(failure, StatementError) and not isinstance(error, STALE):
@@ -158,31 +174,30 @@ class _Reading(_Ending):
 class _Writing(_Ending):
     """Of a write it is known what became of it, unless its answer was lost."""
 
-    __slots__ = ("_began", "_long_way", "_took")
+    __slots__ = ("_write",)
 
-    def __init__(
-        self,
-        connections: Connections,
-        prepared: Prepared,
-        long_way: LongWay,
-        took: Callable[[float], None],
-    ) -> None:
-        super().__init__(connections, prepared)
-        self._began = clock.monotonic()
-        self._long_way, self._took = long_way, took
+    def __init__(self, connections: Connections, prepared: Prepared, queue: Queue | None, write: Writing) -> None:
+        super().__init__(connections, prepared, queue)
+        self._write = write
 
     def __call__(self, answer: Answer | None, error: BaseException | None) -> Outcomes | LongWay:
         try:
             found = super().__call__(answer, error)
-        finally:
-            self._connections.turns.leave()
-        if found is not self._long_way:
-            self._took(clock.monotonic() - self._began)
+        except BaseException:
+            self._write.left()
+            raise
+        if found is self._write.long_way:
+            self._write.left()
+        else:
+            self._write.ended()
         return found
+
+    def _unread(self) -> Outcomes | LongWay:
+        return [BatchResult([None], [unknown_outcome()])]
 
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
         if isinstance(failure, Conflict) or isinstance(error, (*REPEATABLE, STALE[0])):  # it was undone
-            return self._long_way
+            return self._write.long_way
         if isinstance(failure, Fenced):
             return [failure]
         told = failure.alone() if isinstance(failure, StatementError) else unknown_outcome()

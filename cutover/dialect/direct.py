@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import asyncpg
 from asyncpg.exceptions import OutdatedSchemaCacheError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 STALE = (asyncpg.InvalidCachedStatementError, OutdatedSchemaCacheError)
 """The statement was prepared before a table, or a type, changed."""
+
+T = TypeVar("T")
 
 Answer = tuple[list[asyncpg.Record], bytes, bool]
 """Rows, what the server says of them at the end, and whether that was all."""
@@ -40,6 +42,20 @@ def message(connection: Connection, sql: str, arguments: Sequence[Any]) -> Corou
         prepared, arguments, "", 0, True, None
     )
     return answer
+
+
+def messages(
+    connection: Connection, sql: str, arguments: Sequence[Sequence[Any]]
+) -> Coroutine[Any, Any, list[asyncpg.Record]] | None:
+    """What sends a statement as often as there are arguments, as one transaction, and gives the rows of all."""
+    driver: Any = connection
+    prepared = driver._stmt_cache.get((sql, asyncpg.Record, False))  # noqa: SLF001  # no public one
+    if prepared is None:
+        return None
+    rows: Coroutine[Any, Any, list[asyncpg.Record]] = driver._protocol.bind_execute_many(  # noqa: SLF001  # no public one
+        prepared, arguments, "", None, True
+    )
+    return rows
 
 
 async def ask_for(
@@ -84,7 +100,56 @@ async def ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tup
     return rows, status.decode()
 
 
-class Driven(asyncio.Future[Outcomes]):
+class Answering(asyncio.Future[Outcomes]):
+    """What comes of a statement that is under way without a task; it may go on as another future."""
+
+    def __init__(self) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._unwanted = False
+        self._followed: asyncio.Future[Outcomes] | None = None
+
+    @property
+    def followed(self) -> bool:
+        """Whether it has gone on as another future, which is cancelled with it."""
+        return self._followed is not None
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401  # asyncio's signature
+        """As asyncio has it."""
+        if self._followed is not None and not self.done():
+            return self._followed.cancel(msg)
+        return super().cancel(msg)
+
+    def cancel_later(self) -> bool:
+        """Be cancelled in place of being settled."""
+        if self.done():
+            return False
+        self._unwanted = True
+        return True
+
+    def settle(self, outcomes: Outcomes) -> None:
+        """The result, unless nobody wants it."""
+        if self._unwanted:
+            super().cancel()
+        else:
+            self.set_result(outcomes)
+
+    def go_on_as(self, other: asyncio.Future[Outcomes]) -> None:
+        """Whatever comes of the other one, comes of this."""
+        self._followed = other
+        if self._unwanted:
+            other.cancel()
+        other.add_done_callback(self._follow)
+
+    def _follow(self, ended: asyncio.Future[Outcomes]) -> None:
+        if ended.cancelled():
+            super().cancel()
+        elif (failure := ended.exception()) is not None:
+            self.set_exception(failure)
+        else:
+            self.set_result(ended.result())
+
+
+class Driven(Answering, Generic[T]):
     """The result of a coroutine that begins at once, and goes on in callbacks of what it waits for: no task.
 
     It must not ask for its task, nor for `asyncio.timeout`, which does. `end` is called once, when it has come to its
@@ -94,28 +159,24 @@ class Driven(asyncio.Future[Outcomes]):
 
     def __init__(
         self,
-        work: Coroutine[Any, Any, Answer],
-        end: Callable[[Answer | None, BaseException | None], Outcomes | LongWay],
+        work: Coroutine[Any, Any, T],
+        end: Callable[[T | None, BaseException | None], Outcomes | LongWay],
         *,
         patient: bool,
     ) -> None:
         """`patient`: cancelled, it still lets the coroutine come to its end first."""
-        super().__init__(loop=asyncio.get_running_loop())
+        super().__init__()
         self._work = work
         self._end = end
         self._patient = patient
-        self._unwanted = False
         self._awaited: Any = None
         self._go_on(None)
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401  # asyncio's signature
         """Have the coroutine cancelled at what it waits for; this is cancelled when that has come to its end."""
-        if self.done():
-            return False
-        if self._patient:
-            self._unwanted = True
-            return True
-        return bool(self._awaited.cancel(msg))
+        if self.done() or self.followed:
+            return super().cancel(msg)
+        return self.cancel_later() if self._patient else bool(self._awaited.cancel(msg))
 
     def _go_on(self, _: object) -> None:
         try:
@@ -129,26 +190,15 @@ class Driven(asyncio.Future[Outcomes]):
             self._awaited = awaited
             awaited.add_done_callback(self._go_on)
 
-    def _finish(self, result: Answer | None, error: BaseException | None) -> None:
+    def _finish(self, result: T | None, error: BaseException | None) -> None:
         try:
             found = self._end(result, error)
         except asyncio.CancelledError:
-            super().cancel()
+            super(Answering, self).cancel()
         except Exception as failure:  # noqa: BLE001  # told to whoever waits
             self.set_exception(failure)
         else:
-            if self._unwanted:
-                super().cancel()
-            elif callable(found):
-                self._patient, self._awaited = False, found()
-                self._awaited.add_done_callback(self._follow)
+            if callable(found) and not self._unwanted:
+                self.go_on_as(found())
             else:
-                self.set_result(found)
-
-    def _follow(self, ended: asyncio.Future[Outcomes]) -> None:
-        if ended.cancelled():
-            super().cancel()
-        elif (failure := ended.exception()) is not None:
-            self.set_exception(failure)
-        else:
-            self.set_result(ended.result())
+                self.settle([] if callable(found) else found)

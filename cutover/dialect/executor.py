@@ -12,6 +12,7 @@ from cutover.dialect.at_once import begin_read, begin_write
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
+from cutover.dialect.groups import Groups
 from cutover.dialect.pieces import PostgresPieces
 from cutover.dialect.plans import plan_of
 from cutover.dialect.rehearsal import Rehearsal
@@ -58,6 +59,7 @@ class PostgresExecutor:
         self.dialect = Dialect(tables, ddl, settings=settings)
         self.dialect.max_response_bytes = max_response_bytes or sys.maxsize
         self._connections = Connections(store, self.dialect)
+        self._groups = Groups(self._connections)
         self.rehearsal = Rehearsal(self._connections)
         self._metrics = metrics
         self._timeout = transaction_timeout
@@ -79,7 +81,7 @@ class PostgresExecutor:
         """
         way = route(steps)
         if way is Route.READ:
-            begun = begin_read(self._connections, steps[0].statement) if len(steps) == 1 else None
+            begun = begin_read(self._groups, steps[0].statement) if len(steps) == 1 else None
             found = None if begun is None else await begun
             return found[0] if found and isinstance(found[0], BatchResult) else await self._run(steps)
         began = clock.monotonic()
@@ -89,7 +91,7 @@ class PostgresExecutor:
 
     def begin_read(self, statement: Statement) -> asyncio.Future[list[BatchOutcome]] | None:
         """A read that stands alone, if nothing is in its way."""
-        return begin_read(self._connections, statement)
+        return begin_read(self._groups, statement)
 
     async def read_pieces(self, steps: Sequence[Step]) -> BatchResult | Pieces:
         """A batch that only reads: its result if that is small, or else its pieces, fetched as they are taken."""
@@ -109,7 +111,7 @@ class PostgresExecutor:
         begun = None
         if len(batches) == 1 and len(batches[0]) == 1 and batches[0][0].condition is None:
             took = self._metrics.write_commit_seconds.observe
-            begun = begin_write(self._connections, batches[0][0].statement, long_way, took)
+            begun = begin_write(self._groups, batches[0][0].statement, long_way, took)
         return begun or long_way()
 
     async def _in_order(self, batches: Sequence[Sequence[Step]]) -> list[BatchOutcome]:

@@ -38,6 +38,8 @@ class Command:
 
     sql: str
     uses: tuple[Use, ...]
+    tagged: str | None = None
+    """The same with one more argument, an int4, which each row has as its last column; None where that cannot be."""
 
     def arguments(self, bound: Sequence[SqlValue], memory: Callable[[int], int]) -> list[Any]:
         """Arguments as asyncpg takes them. Raises `Unrepresentable`."""
@@ -210,8 +212,23 @@ def _translation(
 def _command(tree: exp.Expr, context: Context) -> Command:
     """The tree is used up: the generator may change it while it prints."""
     numbered, uses = number_parameters(tree, context.uses)
+    tag = f"${len(uses) + 1}::int4"
+    if type(numbered) is exp.Select:
+        numbered.expressions.append(exp.Var(this=tag))
     printed = numbered.sql(dialect="postgres", normalize_functions=False, comments=False, copy=False)
-    return Command(printed, uses)
+    if type(numbered) is exp.Select:
+        return _untagged(numbered, printed, tag, uses)
+    if not isinstance(numbered, (exp.Insert, exp.Update, exp.Delete)):
+        return Command(printed, uses)
+    return Command(printed, uses, printed + (", " if numbered.args.get("returning") else " RETURNING ") + tag)
+
+
+def _untagged(select: exp.Select, printed: str, tag: str, uses: tuple[Use, ...]) -> Command:
+    """The tag is the last of the columns: to print once, and cut it out, is quicker than to print twice."""
+    if printed.count(tag) == 1:
+        return Command(printed.replace(f", {tag}", "", 1), uses, printed)
+    select.expressions.pop()  # a literal has these very signs
+    return Command(select.sql(dialect="postgres", normalize_functions=False, comments=False), uses)
 
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

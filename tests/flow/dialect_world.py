@@ -112,7 +112,7 @@ async def world(
         pool = postgres.pool
     else:
         serializable = {"default_transaction_isolation": "serializable"}
-        pool = await asyncpg.create_pool(url, min_size=1, max_size=6, server_settings=serializable)
+        pool = await asyncpg.create_pool(url, min_size=1, max_size=8, server_settings=serializable)
     executor = None
     try:
         async with pool.acquire() as connection:
