@@ -15,7 +15,7 @@ from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict, Lost, Unreadable, busy, overtaken, translate_failure, unknown_outcome
 from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, prepare, run
-from cutover.dialect.translator import Translation
+from cutover.dialect.translation import Translation
 from cutover.dialect.turns import Turns
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError

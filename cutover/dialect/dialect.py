@@ -14,7 +14,8 @@ from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.orphans import orphans_query
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.tokens import prepare
-from cutover.dialect.translator import Translation, Translator
+from cutover.dialect.translation import Translation
+from cutover.dialect.translator import Translator
 from cutover.dialect.typed import Refused
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.table import Tables

@@ -12,7 +12,7 @@ from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
-from cutover.dialect.translator import Translation
+from cutover.dialect.translation import Translation
 from cutover.dialect.trial import foreign_keys_rest, try_write
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, StoreUnavailable

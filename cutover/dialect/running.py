@@ -11,7 +11,7 @@ import asyncpg
 from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
-from cutover.dialect.translator import Command, Translation
+from cutover.dialect.translation import Command, Translation
 from cutover.errors import StatementError, Unrepresentable
 from cutover.model.sizes import answer_size, too_large
 from cutover.model.statement import Statement, StatementResult

@@ -11,7 +11,7 @@ import pytest
 from cutover.dialect import translator
 from cutover.dialect.ahead import LONG
 from cutover.dialect.catalog import Catalog
-from cutover.dialect.translator import Translation
+from cutover.dialect.translation import Translation
 from cutover.dialect.typed import Kind, Refused
 from cutover.model.statement import BatchResult, Statement, Step
 from tests.flow.dialect_world import World, world

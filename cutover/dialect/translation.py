@@ -1,0 +1,213 @@
+"""What is run on Postgres for one statement, with how to send arguments and read results."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from cutover.dialect import functions
+from cutover.dialect.conflicts import caveat
+from cutover.dialect.queries import Queries
+from cutover.dialect.scope import Context, Scope, Use, number_parameters
+from cutover.dialect.tokens import prepare
+from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.whole import show_as_text
+from cutover.dialect.writes import Writes, Written
+from cutover.model.table import Table
+from cutover.model.values import SqlValue
+from cutover.schema.codecs import codec_for, scalars
+
+Decoder = Callable[[Any], SqlValue]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One statement for Postgres."""
+
+    sql: str
+    uses: tuple[Use, ...]
+    tagged: str | None = None
+    """The same with one more argument, an int4, which each row has as its last column; None where that cannot be."""
+
+    def arguments(self, bound: Sequence[SqlValue], memory: Callable[[int], int]) -> list[Any]:
+        """Arguments as asyncpg takes them. Raises `Unrepresentable`."""
+        given = []
+        for use in self.uses:
+            value: Any = bound[use.slot] if use.slot >= 0 else memory(use.slot)
+            given.append(value if use.encode is None or value is None else use.encode(value))
+        return given
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What to run for one statement with one combination of argument kinds."""
+
+    command: Command
+    writes: bool
+    before: Command | None = None
+    """Runs first, in the same transaction."""
+    width: int = 0
+    """Columns of the result that are the application's."""
+    decoders: tuple[tuple[int, Decoder], ...] = ()
+    """For the columns that are not read as they come."""
+    declared: tuple[str | None, ...] = ()
+    table: Table | None = None
+    """The table that is written."""
+    key_returned: bool = False
+    """The automatic key stands after the application's columns."""
+    automatic: str | None = None
+    """The sequence that gives the keys, where the statement gives none."""
+    parts: tuple[Translation, ...] = ()
+    """Run one after the other in place of `command`, in one transaction: a statement for each row of VALUES."""
+    apart: Callable[[], Translation] | None = None
+    """The same in parts, for when Postgres refuses to meet a row twice in one command."""
+    refusing: bool = False
+    """OR IGNORE: a CHECK that fails would be passed over by SQLite, and is an error on Postgres."""
+    caveat: str = ""
+    """What depends on rows, and may be refused."""
+    compared: bool = True
+    """Whether the answer depends on data alone: not on the clock, on chance or on the session."""
+
+
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+"""The parser warns of what it does not know with the text of the statement, whose literals nobody may see."""
+
+
+def parse(sql: str) -> tuple[exp.Expr, str | None]:
+    """The tree of a statement, and its word after OR. Raises `Refused`."""
+    prepared = prepare(sql, functions.NAMES)
+    try:
+        parsed = sqlglot.parse(prepared.text, dialect="sqlite")
+    except SqlglotError:
+        raise Refused("The syntax of the statement") from None
+    if len(parsed) != 1 or parsed[0] is None:
+        raise Refused("The statement")
+    return parsed[0], prepared.conflict
+
+
+    """The tree in Postgres's terms: what it writes, the answer's columns, and itself. Raises `Refused`."""
+    """The tree in Postgres\'s terms: what is written, the columns of the answer, and the statement. Raises `Refused`."""
+    if isinstance(node, (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)):
+        query = Queries(context).query(node, Scope(reading=context.reading))
+        columns = [typed for _, typed in query.columns]
+        show_as_text(query.node, columns)
+        return None, columns, query.node
+    writes = Writes(context)
+    match node:
+        case exp.Insert():
+            written = writes.insert(node, conflict)
+        case exp.Update():
+            written = writes.update(node, conflict)
+        case exp.Delete():
+            written = writes.delete(node)
+        case _:
+            raise Refused(f"The statement {type(node).__name__.upper()}")
+    columns = [typed for _, typed in written.returning]
+    show_as_text(written.node, columns)
+    return written, columns, written.node
+
+
+def translation_of(
+    written: Written | None,
+    columns: list[Typed],
+    tree: exp.Expr,
+    context: Context,
+    in_parts: Callable[[], Translation] | None = None,
+) -> Translation:
+    """The tree printed. `in_parts`: the same with a statement for each row of VALUES."""
+    if written is not None and written.apart and in_parts is not None:
+        return in_parts()
+    command = _command(tree, context)
+    chance, clock = "cutover.random" in command.sql, "'now'" in command.sql.lower()
+    before = None
+    if written is not None and written.before is not None:
+        before = _command(written.before, context)
+    memory = any(use.slot < 0 for use in command.uses)
+    return Translation(
+        command=command,
+        writes=written is not None,
+        before=before,
+        width=len(columns),
+        decoders=tuple((at, decoder) for at, typed in enumerate(columns) if (decoder := _decoder(typed)) is not None),
+        declared=tuple(typed.column.declared if typed.column is not None else None for typed in columns),
+        table=written.table if written is not None else None,
+        key_returned=written is not None and written.key_returned,
+        automatic=written.automatic if written is not None else None,
+        apart=in_parts if written is not None and written.twice and written.several else None,
+        refusing=written is not None and written.refusing,
+        caveat=caveat(written) if written is not None else "",
+        compared=not (chance or memory or clock),
+    )
+
+
+def _command(tree: exp.Expr, context: Context) -> Command:
+    """The tree is used up: the generator may change it while it prints."""
+    numbered, uses = number_parameters(tree, context.uses)
+    tag = f"${len(uses) + 1}::int4"
+    if type(numbered) is exp.Select:
+        numbered.expressions.append(exp.Var(this=tag))
+    printed = numbered.sql(dialect="postgres", normalize_functions=False, comments=False, copy=False)
+    if type(numbered) is exp.Select:
+        return _untagged(numbered, printed, tag, uses)
+    if not isinstance(numbered, (exp.Insert, exp.Update, exp.Delete)):
+        return Command(printed, uses)
+    return Command(printed, uses, printed + (", " if numbered.args.get("returning") else " RETURNING ") + tag)
+
+
+def _untagged(select: exp.Select, printed: str, tag: str, uses: tuple[Use, ...]) -> Command:
+    """The tag is the last of the columns: to print once, and cut it out, is quicker than to print twice."""
+    if printed.count(tag) == 1:
+        return Command(printed.replace(f", {tag}", "", 1), uses, printed)
+    select.expressions.pop()  # a literal has these very signs
+    return Command(select.sql(dialect="postgres", normalize_functions=False, comments=False), uses)
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
+def _real(value: float) -> SqlValue:
+    return None if math.isnan(value) else value
+
+
+def _numeric(value: Decimal) -> SqlValue:
+    if value.is_nan():
+        return None
+    exponent = value.as_tuple().exponent
+    whole = isinstance(exponent, int) and exponent >= 0 and -(1 << 63) <= value < 1 << 63
+    return int(value) if whole else float(value)
+
+
+def _dynamic(value: str) -> SqlValue:
+    return int(value == "true") if value in ("true", "false") else scalars.from_json(value)
+
+
+_DECODERS: dict[Kind, Decoder] = {
+    Kind.REAL: _real,
+    Kind.NUM: _numeric,
+    Kind.BLOB: bytes,
+    Kind.BOOL: int,
+    Kind.DYNAMIC: _dynamic,
+}
+
+
+def _decoder(typed: Typed) -> Decoder | None:
+    if typed.kind in (Kind.JSON, Kind.WHOLE) and typed.column is not None:
+        return codec_for(typed.column).to_source
+    if typed.kind is Kind.JSON:
+        return _json_text
+    if typed.kind is Kind.WHOLE:
+        raise Refused("A value of a type that only its column could tell")
+    return _DECODERS.get(typed.kind)
+
+
+def _json_text(value: str) -> SqlValue:
+    return json.dumps(json.loads(value), ensure_ascii=False, separators=(",", ":"))
