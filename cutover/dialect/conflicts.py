@@ -11,13 +11,13 @@ from cutover.dialect import functions
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.comparing import collated
+from cutover.dialect.halfway import reads_once
 from cutover.dialect.queries import Queries
 from cutover.dialect.replacing import Replacing
 from cutover.dialect.scope import Scope, table_source
 from cutover.dialect.tokens import prepare
-from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
+from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, identifier, literal, paren
 from cutover.model.table import Column, Table, UniqueIndex
-from cutover.schema.createsql import read_create_table
 
 if TYPE_CHECKING:
     from cutover.dialect.writes import Written
@@ -63,7 +63,7 @@ class Conflicts:
         if conflict == "FAIL":
             values = written.node.expression
             if written.several or not (values is None or isinstance(values, exp.Values)):
-                raise Refused("INSERT OR FAIL of several rows")
+                raise RowByRow("INSERT OR FAIL of several rows")
             conflict = None
         if conflict == "ROLLBACK":  # the session sees to it
             conflict = None
@@ -75,7 +75,8 @@ class Conflicts:
         elif conflict == "IGNORE":
             written.node.set("conflict", exp.OnConflict(action=exp.Var(this="DO NOTHING")))
             written.refusing = True
-            self._drop_nulls(written, columns)
+            if not self.queries.context.by_row:
+                self._drop_nulls(written, columns)
         elif conflict == "REPLACE":
             Replacing(self).resolve(written, columns)
 
@@ -93,7 +94,8 @@ class Conflicts:
         written.twice = True
         several = written.several or not isinstance(written.node.expression, exp.Values)
         if several and _reads(clause, table):
-            raise Refused("DO UPDATE of several rows with a subquery of the same table")
+            once = reads_once(clause, table, table.name)
+            raise (Refused if once else RowByRow)("DO UPDATE of several rows with a subquery of the same table")
         if not keys:
             result.set("conflict_keys", self._only_key(table))
         both = Scope(sources=[*scope.sources, table_source(table, "excluded")], ctes=scope.ctes)
@@ -156,7 +158,7 @@ class Conflicts:
                 rows.set("expressions", kept)
                 return
             if any(isinstance(item, exp.Var) for row in rows.expressions for item in row.expressions):
-                raise Refused("INSERT OR IGNORE of values that may be NULL beside automatic keys")
+                raise RowByRow("INSERT OR IGNORE of values that may be NULL beside automatic keys")
             for row in rows.expressions:
                 pairs = zip(row.expressions, columns, strict=True)
                 row.set("expressions", [_as_type(item, one) for item, one in pairs])
@@ -245,8 +247,7 @@ def _unqualified(node: exp.Expr) -> exp.Expr:
 
 def caveat(written: Written) -> str:
     """What may be refused although the statement runs, for rows that nobody has seen. Empty if nothing may."""
-    if written.refusing and read_create_table(written.table.sql).checks:
-        return f"Refused for a row that a CHECK of {written.table.name} forbids, which SQLite would pass over."
-    if written.twice and not isinstance(written.node.expression, exp.Values):
-        return "Refused if rows of the SELECT have one key twice."
+    rows = written.node.expression
+    if written.twice and rows is not None and not isinstance(rows, exp.Values) and rows.find(exp.Order) is None:
+        return "Refused if rows of the SELECT have one key twice, and their order is not known."
     return ""

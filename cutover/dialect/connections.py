@@ -12,12 +12,20 @@ import asyncpg
 
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.dialect import Dialect
-from cutover.dialect.failures import Conflict, Lost, Unreadable, busy, overtaken, translate_failure, unknown_outcome
+from cutover.dialect.failures import (
+    Conflict,
+    Halfway,
+    Lost,
+    Unreadable,
+    busy,
+    overtaken,
+    translate_failure,
+    unknown_outcome,
+)
 from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.dialect.translation import Translation
 from cutover.dialect.turns import Turns
-from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.schema.sqltext import StatementKind, inspect
@@ -172,7 +180,7 @@ class Connections:
                 await abandon(connection)
                 other = await self.instead(connection, prepared, error)
                 return await self._in(connection, other, memory, bare=bare and not other.several)
-        except (*DRIVER_ERRORS, TimeoutError) as error:
+        except (*DRIVER_ERRORS, TimeoutError, StatementError) as error:
             failure = translate_failure(error, self.dialect.catalog)
             if isinstance(failure, Lost):
                 discard(connection)
@@ -183,7 +191,11 @@ class Connections:
         if bare:
             return await run(connection, prepared, self.dialect, memory)
         await connection.execute(BEGIN)
-        result = await run(connection, prepared, self.dialect, memory)
+        try:
+            result = await run(connection, prepared, self.dialect, memory)
+        except Halfway:
+            await connection.execute("COMMIT")
+            raise
         await connection.execute("COMMIT")
         return result
 
@@ -195,9 +207,9 @@ class Connections:
                 raise error
             return prepared.again()
         if isinstance(error, asyncpg.CheckViolationError):
-            if prepared.translation.refusing:
-                raise Refused("INSERT OR IGNORE of a row that a CHECK forbids")
-            raise error
+            if prepared.again is None or not prepared.translation.refusing:
+                raise error
+            return prepared.again()
         if isinstance(error, asyncpg.UniqueViolationError) and not await self.caught_up(
             connection, prepared.translation, error
         ):

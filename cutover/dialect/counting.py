@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect.typed import Kind, Refused, Typed, call, identifier
+from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.model.table import Column, Table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def count_apart(written: Written, columns: list[Column], *, conflicts: bool, giv
         counted = _counts_on(rows, columns, table)
         written.apart = written.several and counted and (conflicts or given or table.autoincrement)
     elif conflicts and not given:
-        raise Refused(f"INSERT ... SELECT with a conflict clause and keys as SQLite gives them (table {table.name})")
+        raise RowByRow(f"INSERT ... SELECT with a conflict clause and keys as SQLite gives them (table {table.name})")
 
 
 def _counts_on(rows: exp.Values, columns: list[Column], table: Table) -> bool:

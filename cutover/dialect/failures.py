@@ -49,6 +49,15 @@ class Conflict(CutoverError):
     retry = True
 
 
+class Halfway(StatementError):
+    """A row failed, and those before it stay."""
+
+    @classmethod
+    def of(cls, failure: CutoverError) -> Halfway:
+        """The same failure, after which the transaction goes on with what was done."""
+        return cls(failure.message, failure.code)
+
+
 class Unreadable(Lost):
     """Postgres answered, with something that is no value of SQLite: an answer that nobody gets."""
 

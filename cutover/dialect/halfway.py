@@ -79,6 +79,18 @@ def _is_one_row(node: exp.Update, table: Table, alias: str) -> bool:
     )
 
 
+def reads_once(node: exp.Expr, table: Table, alias: str) -> bool:
+    """Whether `node` has a query of the table that SQLite may answer once for all rows: at the first one, that is."""
+    for query in node.find_all(exp.Query):
+        if not any(inner.name.lower() == table.name.lower() for inner in query.find_all(exp.Table)):
+            continue
+        inside = {inner.alias_or_name.lower() for inner in query.find_all(exp.Table)}
+        outer = {"excluded", alias.lower()} - inside
+        if not any(column.table.lower() in outer for column in query.find_all(exp.Column) if column.table):
+            return True
+    return False
+
+
 def _reads(value: exp.Expr, table: Table, alias: str, assigned: set[str]) -> bool:
     """Whether a subquery in `value` is evaluated for each row, and reads columns of the table that are assigned."""
     for query in value.find_all(exp.Select):

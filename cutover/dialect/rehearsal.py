@@ -71,7 +71,8 @@ class Rehearsal:
             translation = _translate(dialect, sql, sample)
         except StatementError as refused:
             return Rehearsed("refused", reason=refused.message)
-        commands = [command.sql for command in (translation.before, translation.command) if command is not None]
+        rows = translation.by_row.rows.command if translation.by_row is not None else None
+        commands = [one.sql for one in (rows, translation.before, translation.command) if one is not None]
         text = ";\n".join(commands)
         for command in commands:
             reason = await self._prepare(command)

@@ -16,7 +16,7 @@ from cutover.dialect import functions
 from cutover.dialect.comparing import collated, compare
 from cutover.dialect.scope import Scope, Source, table_source
 from cutover.dialect.tokens import prepare
-from cutover.dialect.typed import Kind, Refused, Typed, identifier, paren
+from cutover.dialect.typed import Kind, RowByRow, Typed, identifier, paren
 from cutover.model.table import Column, Table, UniqueIndex
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Replacing:
             if rows is not None and not (isinstance(rows, exp.Values) and len(rows.expressions) == 1):
                 written.apart = isinstance(rows, exp.Values)
                 if not written.apart:
-                    raise Refused("INSERT OR REPLACE ... SELECT into a table with several unique keys")
+                    raise RowByRow("INSERT OR REPLACE ... SELECT into a table with several unique keys")
                 return
             written.before = self._clear(written, columns, others, in_place)
         if in_place is not None:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
 from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
+from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
-from cutover.dialect.translation import Command, Translation
+from cutover.dialect.translation import KINDS, Command, Translation
+from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, Unrepresentable
 from cutover.model.sizes import answer_size, too_large
 from cutover.model.statement import Statement, StatementResult
+from cutover.model.table import Table
 from cutover.model.values import Row, SqlValue
 from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
+
+
+_ROW = '"cutover: row"'
+_SPARED = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.NotNullViolationError)
+"""Errors of a row that OR IGNORE passes over, and OR FAIL stops at."""
 
 
 @dataclass(slots=True)
@@ -55,15 +63,16 @@ class Prepared:
     before: list[Any] = field(default_factory=list)
     answered: StatementResult | None = None
     want_rows: bool = True
-    parts: list[Prepared] = field(default_factory=list)
-    """In place of the statement itself."""
+    bound: Sequence[SqlValue] = ()
+    """The statement's arguments, where it is run a row at a time."""
     again: Callable[[], Prepared] | None = None
     """The same in parts, where that may help."""
 
     @property
     def several(self) -> bool:
         """Whether more than one statement goes to Postgres."""
-        return bool(self.parts) or (self.translation is not None and self.translation.before is not None)
+        one = self.translation
+        return one is not None and (bool(one.parts) or one.by_row is not None or one.before is not None)
 
 
 def prepare(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
@@ -82,8 +91,8 @@ def _with_arguments(
     def prepared(one: Translation) -> Prepared:
         return _with_arguments(checked, one, bound, memory, want_rows=want_rows)
 
-    if translation.parts:
-        return Prepared(checked, translation, parts=[prepared(part) for part in translation.parts])
+    if translation.parts or translation.by_row is not None:
+        return Prepared(checked, translation, bound=bound, want_rows=want_rows)
     before, apart = translation.before, translation.apart
     return Prepared(
         checked,
@@ -106,18 +115,70 @@ async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memo
     """Run on `connection`. Raises what the driver raises."""
     if prepared.answered is not None or prepared.translation is None:
         return prepared.answered or StatementResult()
-    if not prepared.parts:
-        limit = limit_of(prepared, dialect)
-        return finished(await _once(connection, prepared, prepared.translation, limit), prepared, dialect, memory)
-    result = StatementResult()
-    for part in prepared.parts:
-        assert part.translation is not None
-        one = await _once(connection, part, part.translation)
+    if prepared.translation.parts or prepared.translation.by_row is not None:
+        return finished(await _row_by_row(connection, prepared, dialect, memory), prepared, dialect, memory)
+    result = await _once(connection, prepared, prepared.translation, limit_of(prepared, dialect))
+    return finished(result, prepared, dialect, memory)
+
+
+async def _row_by_row(connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory) -> StatementResult:
+    """What becomes of all rows. Raises `Halfway` where the statement keeps those before the one that fails."""
+    assert prepared.translation is not None
+    result, so_far, word = StatementResult(), replace(memory), prepared.translation.sparing
+    async for translation, bound in _rows(connection, prepared, memory):
+        part = _with_arguments(prepared.checked, translation, bound, so_far, want_rows=prepared.want_rows)
+        try:
+            one = await _sparing(connection, part, translation) if word else await _once(connection, part, translation)
+        except _SPARED as error:
+            if word == "FAIL":
+                memory.note(result)
+                raise Halfway.of(translate_failure(error, dialect.catalog)) from None
+            if not word:
+                raise
+            continue
         result.rows += one.rows
         result.affected += one.affected
         if one.last_insert_rowid is not None:
-            result.last_insert_rowid = one.last_insert_rowid
-    return finished(result, prepared, dialect, memory)
+            result.last_insert_rowid = so_far.last_insert_rowid = one.last_insert_rowid
+    return result
+
+
+async def _rows(
+    connection: Connection, prepared: Prepared, memory: Memory
+) -> AsyncIterator[tuple[Translation, Sequence[SqlValue]]]:
+    """The statement for each row, with its arguments."""
+    assert prepared.translation is not None
+    bound, by_row = prepared.bound, prepared.translation.by_row
+    if by_row is None:
+        for part in prepared.translation.parts:
+            yield part, bound
+        return
+    asked = _with_arguments(prepared.checked, by_row.rows, bound, memory, want_rows=True)
+    rows = (await _once(connection, asked, by_row.rows)).rows
+    if len(rows) > 1 and not by_row.in_order and prepared.translation.sparing != "IGNORE":
+        raise Refused("What depends on the order of rows that only SQLite knows")
+    for row in rows:
+        yield by_row.translate(tuple(KINDS[type(value)] for value in row)), [*bound, *row]
+
+
+async def _sparing(connection: Connection, part: Prepared, translation: Translation) -> StatementResult:
+    """The statement for one row, whose failure undoes that row alone."""
+    await connection.execute(f"SAVEPOINT {_ROW}")
+    try:
+        done = await _once(connection, part, translation)
+        await connection.execute(f"RELEASE SAVEPOINT {_ROW}")
+        return done
+    except _SPARED as error:
+        await connection.execute(f"ROLLBACK TO SAVEPOINT {_ROW}; RELEASE SAVEPOINT {_ROW}")
+        if isinstance(error, asyncpg.NotNullViolationError) and not _is_needed(error, translation.table):
+            raise Refused(f"NULL in the key {error.column_name}, which SQLite takes,") from None
+        raise
+
+
+def _is_needed(error: asyncpg.NotNullViolationError, table: Table | None) -> bool:
+    """Whether the column is NOT NULL on SQLite, too."""
+    assert table is not None
+    return any(column.not_null and column.target == error.column_name for column in table.columns)
 
 
 def finished(result: StatementResult, prepared: Prepared, dialect: Dialect, memory: Memory) -> StatementResult:

@@ -217,6 +217,8 @@ class Context:
     """How SQLite would read for the outermost SELECT."""
     collates: bool = False
     """COLLATE is written somewhere in the statement."""
+    by_row: bool = False
+    """The statement is for one row of several, and may fail for it alone."""
     nulls_matter: bool = False
     """The statement means something else for a NULL argument (OR IGNORE, OR REPLACE), so there are no hints."""
 

@@ -15,7 +15,7 @@ from cutover.crashpoints import crash_point
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.changing import change_schema, overtaken_change
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard
-from cutover.dialect.failures import Conflict, Lost, translate_failure
+from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -106,7 +106,9 @@ class Transaction:
                 await self._undo()
                 prepared = await self._connections.instead(self.connection, prepared, error)
             return await run(self.connection, prepared, dialect, memory)
-        except (*DRIVER_ERRORS, TimeoutError) as error:
+        except Halfway:
+            raise
+        except (*DRIVER_ERRORS, TimeoutError, StatementError) as error:
             failure = self._failure(error)
             if isinstance(failure, StatementError):
                 await self._talk(self._undo_text())

@@ -28,6 +28,9 @@ from cutover.schema.codecs import codec_for, scalars
 
 Decoder = Callable[[Any], SqlValue]
 
+KINDS: dict[type, Kind] = {int: Kind.INT, float: Kind.REAL, str: Kind.TEXT, bytes: Kind.BLOB, type(None): Kind.NULL}
+"""Of arguments."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -45,6 +48,17 @@ class Command:
             value: Any = bound[use.slot] if use.slot >= 0 else memory(use.slot)
             given.append(value if use.encode is None or value is None else use.encode(value))
         return given
+
+
+@dataclass(frozen=True)
+class ByRow:
+    """A statement for each row of a query. The values of the row are arguments of it, behind those that there are."""
+
+    rows: Translation
+    in_order: bool
+    """The rows come in the order in which SQLite reads them, as far as that is known."""
+    translate: Callable[[tuple[Kind, ...]], Translation]
+    """The statement, by the kinds of the row's values."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,11 @@ class Translation:
     parts: tuple[Translation, ...] = ()
     """Run one after the other in place of `command`, in one transaction: a statement for each row of VALUES."""
     apart: Callable[[], Translation] | None = None
-    """The same in parts, for when Postgres refuses to meet a row twice in one command."""
+    """The same a row at a time, for what Postgres refuses in one command: a row that is met twice, or a CHECK."""
+    sparing: str = ""
+    """IGNORE or FAIL: of rows that are run one at a time, one that fails is passed over, or keeps those before it."""
+    by_row: ByRow | None = None
+    """Run for each row of a query in place of `command`, in one transaction."""
     refusing: bool = False
     """OR IGNORE: a CHECK that fails would be passed over by SQLite, and is an error on Postgres."""
     caveat: str = ""
@@ -94,8 +112,8 @@ def parse(sql: str) -> tuple[exp.Expr, str | None]:
     return parsed[0], prepared.conflict
 
 
+def rewrite(node: exp.Expr, conflict: str | None, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
     """The tree in Postgres's terms: what it writes, the answer's columns, and itself. Raises `Refused`."""
-    """The tree in Postgres\'s terms: what is written, the columns of the answer, and the statement. Raises `Refused`."""
     if isinstance(node, (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)):
         query = Queries(context).query(node, Scope(reading=context.reading))
         columns = [typed for _, typed in query.columns]
@@ -142,7 +160,7 @@ def translation_of(
         table=written.table if written is not None else None,
         key_returned=written is not None and written.key_returned,
         automatic=written.automatic if written is not None else None,
-        apart=in_parts if written is not None and written.twice and written.several else None,
+        apart=in_parts if written is not None and (written.twice or written.refusing) else None,
         refusing=written is not None and written.refusing,
         caveat=caveat(written) if written is not None else "",
         compared=not (chance or memory or clock),

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sqlglot import exp
 
+from cutover.dialect.by_row import by_row
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.recent import Recent
 from cutover.dialect.scope import Context
-from cutover.dialect.translation import Translation, parse, rewrite, translation_of
-from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
+from cutover.dialect.typed import Kind, Refused, RowByRow, Typed
 from cutover.dialect.writes import Written
 from cutover.model.values import SqlValue
 
 _DEPTH = 6000
 """Of Python's calls: enough for what SQLite's parser accepts, which are some 90 parentheses within each other."""
 
-_KINDS: dict[type, Kind] = {int: Kind.INT, float: Kind.REAL, str: Kind.TEXT, bytes: Kind.BLOB, type(None): Kind.NULL}
-_TYPES: dict[Kind, object] = {kind: of for of, kind in _KINDS.items()}
+_TYPES: dict[Kind, object] = {kind: of for of, kind in KINDS.items()}
 _Known = tuple[object, ...]
 """A text and the types of its arguments: their hashes are made in C, those of the kinds are not."""
 
@@ -38,7 +37,7 @@ class Translator:
         key = (sql, *map(type, arguments))
         known = self._known.young.get(key) or self._known.get(key)
         if known is None:
-            known = self._settle(sql, tuple([_KINDS[type(value)] for value in arguments]))
+            known = self._settle(sql, tuple([KINDS[type(value)] for value in arguments]))
             self._known.put(key, known)
         return known
 
@@ -90,23 +89,15 @@ def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
 
 def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
     context = Context(catalog, kinds)
-    written, columns, tree = _rewrite(sql, context)
-    return translation_of(written, columns, tree, context, lambda: _in_parts(sql, catalog, kinds))
 
+    def apart() -> Translation:
+        return by_row(sql, catalog, kinds)
 
-def _in_parts(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
-    """An INSERT with a statement for each row of its VALUES."""
-    parsed, conflict = parse(sql)
-    rows = parsed.expression.expressions
-    parsed.expression.set("expressions", [])
-    parts = []
-    for row in rows:
-        single, context = parsed.copy(), Context(catalog, kinds)
-        single.expression.set("expressions", [row])
-        written, columns, tree = rewrite(single, conflict, context)
-        parts.append(translation_of(written, columns, tree, context))
-    first = parts[0]
-    return replace(first, before=None, parts=tuple(parts), compared=all(part.compared for part in parts))
+    try:
+        written, columns, tree = _rewrite(sql, context)
+    except RowByRow:
+        return apart()
+    return translation_of(written, columns, tree, context, apart)
 
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

@@ -72,6 +72,10 @@ class Refused(StatementError):
         super().__init__(f"{what} has no translation for Postgres.", "SQL_NOT_TRANSLATABLE")
 
 
+class RowByRow(Refused):
+    """What has no translation as one statement: row by row it may have."""
+
+
 @dataclass(slots=True)
 class Typed:
     """A Postgres expression with its SQLite meaning."""

@@ -16,7 +16,7 @@ from cutover.dialect.matching import one_match
 from cutover.dialect.queries import Queries
 from cutover.dialect.returned import as_kept, in_order, own_key
 from cutover.dialect.scope import Context, Scope, Source, table_source
-from cutover.dialect.typed import Kind, Refused, Typed, call, identifier
+from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.model.table import Column, Table
 
 
@@ -198,7 +198,7 @@ class Writes:
             if highest is None or column.name != table.rowid_alias or key.kind is Kind.NULL or key.not_null:
                 continue
             if conflicts:
-                raise Refused(f"INSERT ... SELECT of keys of which some may be NULL (table {table.name})")
+                raise RowByRow(f"INSERT ... SELECT of keys of which some may be NULL (table {table.name})")
             return numbered(rows, at, highest)
         return rows
 

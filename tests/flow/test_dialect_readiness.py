@@ -265,11 +265,11 @@ async def test_schema_changes_are_told_and_not_made(both: World) -> None:
 
 async def test_what_rows_may_still_make_impossible_is_told(both: World) -> None:
     check = "INSERT OR IGNORE INTO wares (sku, price) VALUES (?, ?)"
-    twice = "INSERT INTO wares (sku) SELECT handle FROM users WHERE 1 ON CONFLICT (sku) DO UPDATE SET price = 1"
+    twice = "INSERT INTO wares (sku) SELECT a FROM bare WHERE 1 ON CONFLICT (sku) DO UPDATE SET price = 1"
+    known = "INSERT INTO wares (sku) SELECT handle FROM users WHERE 1 ON CONFLICT (sku) DO UPDATE SET price = 1"
     plain = "INSERT INTO wares (sku, price) VALUES (?, ?) ON CONFLICT (sku) DO UPDATE SET price = excluded.price"
-    registry = await rehearsed(both, check, twice, plain, "INSERT OR IGNORE INTO bare VALUES (?)")
+    registry = await rehearsed(both, check, twice, known, plain, "INSERT OR IGNORE INTO bare VALUES (?)")
     told = {row["sql"]: (row["status"], row["reason"]) for row in registry.rows()}
-    assert told[check][0] == "ready"
-    assert "CHECK of wares" in str(told[check][1])
+    assert told[check] == told[known] == ("ready", None)
     assert "one key twice" in str(told[twice][1])
     assert told[plain] == told["INSERT OR IGNORE INTO bare VALUES (?)"] == ("ready", None)

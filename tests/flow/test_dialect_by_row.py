@@ -1,0 +1,128 @@
+"""Writes that SQLite carries out row after row, where that shows in what is left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.model.statement import Statement, Step
+from cutover.settings import Settings
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE item (id INTEGER PRIMARY KEY, sku TEXT UNIQUE, slot INTEGER UNIQUE, n INTEGER NOT NULL DEFAULT 7,
+                   CHECK (n < 100));
+CREATE TABLE word (w TEXT NOT NULL PRIMARY KEY, n INTEGER CHECK (n > 0));
+CREATE TABLE link (a INTEGER NOT NULL, b INTEGER NOT NULL, at TEXT, PRIMARY KEY (a, b)) WITHOUT ROWID;
+CREATE TABLE seat (id INTEGER PRIMARY KEY, row INTEGER, place INTEGER, UNIQUE (row, place));
+CREATE TABLE kid (id INTEGER PRIMARY KEY, up INTEGER REFERENCES item ON DELETE CASCADE, tag TEXT COLLATE NOCASE UNIQUE);
+CREATE TABLE counted (id INTEGER PRIMARY KEY, v TEXT UNIQUE);
+"""
+DATA = (
+    "INSERT INTO item VALUES (1, 'a', 10, 1), (2, 'b', 20, 2), (3, 'c', 30, 3), (5, 'e', 50, 5)",
+    "INSERT INTO word VALUES ('x', 1), ('y', 2), ('z', 3)",
+    "INSERT INTO link VALUES (1, 1, 'p'), (1, 2, 'q'), (2, 1, 'r'), (2, 3, 's')",
+    "INSERT INTO seat VALUES (1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 2, 1)",
+    "INSERT INTO kid VALUES (1, 1, 'one'), (2, 2, 'two'), (3, 3, 'three')",
+)
+TABLES = ("item", "word", "link", "seat", "kid", "counted")
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    settings = Settings.model_validate({"tables": {"counted": {"keys": "sqlite"}}})
+    async with world(postgres_url, SCHEMA, settings=settings, data=DATA) as made:
+        yield made
+
+
+async def _same_left(both: World) -> None:
+    """All rows of all tables, and what the connection remembers."""
+    for table in TABLES:
+        await both.same(f"SELECT * FROM {table} ORDER BY 1, 2")
+    await both.same("SELECT changes(), total_changes()")
+
+
+async def test_or_fail_keeps_the_rows_before_the_one_that_fails(both: World) -> None:
+    await both.same_error("INSERT OR FAIL INTO item (id, sku, n) VALUES (11, 'k', 1), (12, 'a', 1), (13, 'm', 1)")
+    await both.same_error(
+        "INSERT OR FAIL INTO item (id, sku, n) SELECT 20 + id, w, n + 97 FROM item JOIN word USING (n) ORDER BY n"
+    )
+    await both.same_error("INSERT OR FAIL INTO item (id, n) VALUES (?, ?), (?, ?)", 31, 1, 32, None)
+    await both.same("INSERT OR FAIL INTO item (id, n) VALUES (41, 1), (42, 1) RETURNING id, n")
+    await _same_left(both)
+
+
+async def test_or_fail_within_a_transaction(both: World) -> None:
+    both.db.execute("BEGIN")
+    await both.session.execute(Statement("BEGIN"))
+    await both.same("UPDATE word SET n = 9 WHERE w = 'x'")
+    await both.same_error("INSERT OR FAIL INTO word VALUES ('q', 1), ('x', 1)")
+    await both.same_error("INSERT INTO word VALUES ('r', 1), ('x', 1)")
+    await both.same("INSERT INTO word VALUES ('s', 1)")
+    both.db.execute("COMMIT")
+    await both.session.execute(Statement("COMMIT"))
+    await _same_left(both)
+
+
+async def test_or_fail_of_no_stream(both: World) -> None:
+    both.db.executescript("INSERT INTO word VALUES ('q', 1)")
+    steps = [Step(Statement("INSERT OR FAIL INTO word VALUES ('q', 1), ('x', 1)"), None)]
+    result = await both.executor.run(steps)
+    assert result.errors[0] is not None
+    assert result.errors[0].message == "UNIQUE constraint failed: word.w"
+    await both.same("SELECT * FROM word ORDER BY w")
+
+
+async def test_or_ignore_passes_over_what_a_check_forbids(both: World) -> None:
+    await both.same("INSERT OR IGNORE INTO word VALUES ('q', 0), ('r', 1), ('x', 5), ('s', -1), ('t', 1)")
+    await both.same("INSERT OR IGNORE INTO word VALUES ('lone', 0)")
+    await both.same("INSERT OR IGNORE INTO word SELECT sku, n - 2 FROM item")
+    await both.same("INSERT OR IGNORE INTO item (sku, n) VALUES ('q', 200), ('a', 1), (?, ?), ('r', ?)", "s", 3, None)
+    await both.same("INSERT OR IGNORE INTO item (sku, n) SELECT w || w, n * 30 FROM word RETURNING sku, n")
+    await both.same("SELECT sku, slot, n FROM item ORDER BY sku")
+    await both.same("SELECT * FROM word ORDER BY w")
+
+
+async def test_a_select_that_has_a_key_twice(both: World) -> None:
+    await both.same(
+        "INSERT INTO word SELECT 'k', n FROM item WHERE true ON CONFLICT (w) DO UPDATE SET n = n + excluded.n"
+    )
+    await both.same("REPLACE INTO word SELECT substr(sku, 1, 0) || 'm', id FROM item")
+    await both.same("REPLACE INTO item (sku, slot, n) SELECT 'z', 10 * id, 1 FROM item WHERE id < 4")
+    await both.same("INSERT OR REPLACE INTO item (id, sku, slot) SELECT id + 1, sku, slot FROM item WHERE id > 1")
+    await both.same("SELECT * FROM word ORDER BY w")
+    await both.same("SELECT sku, slot, n FROM item ORDER BY sku")
+
+
+async def test_later_rows_of_an_upsert_see_what_became_of_earlier_ones(both: World) -> None:
+    await both.same(
+        "INSERT INTO word VALUES ('x', 1), ('y', 1), ('new', 3), ('new', 4)"
+        " ON CONFLICT (w) DO UPDATE SET n = (SELECT sum(n) FROM word o WHERE o.w <> excluded.w)"
+    )
+    await both.refused(
+        "INSERT INTO word VALUES ('x', 1), ('y', 1) ON CONFLICT (w) DO UPDATE SET n = (SELECT sum(n) FROM word)",
+        "DO UPDATE of several rows with a subquery",
+    )
+    await both.same(
+        "INSERT INTO word SELECT sku || 'x', n FROM item WHERE true UNION ALL SELECT 'x', id FROM seat ORDER BY 2"
+        " ON CONFLICT (w) DO UPDATE SET n = (SELECT count(*) FROM word o WHERE o.n < excluded.n) + excluded.n"
+    )
+    await _same_left(both)
+
+
+async def test_queries_in_values_see_none_of_the_new_rows(both: World) -> None:
+    high = "(SELECT max(id) + 1 FROM item)"
+    await both.same(f"REPLACE INTO item (id, sku, slot) VALUES ({high}, 'q', 1), ({high}, 'r', 2)")
+    await both.same(
+        f"INSERT INTO item (id, sku) VALUES ({high}, 'x'), ({high}, 'y') ON CONFLICT (id) DO UPDATE SET sku = 'twice'"
+    )
+    await _same_left(both)
+
+
+async def test_conflicts_beside_keys_that_are_counted(both: World) -> None:
+    await both.same("INSERT INTO counted (v) VALUES ('a'), ('b')")
+    await both.same("INSERT OR IGNORE INTO counted (v) SELECT w FROM word UNION ALL SELECT 'a' UNION ALL SELECT 'end'")
+    await both.same("INSERT OR REPLACE INTO counted (v) SELECT v FROM counted WHERE id < 4")
+    await both.same("INSERT OR IGNORE INTO counted SELECT CASE WHEN n > 1 THEN n + 100 END, sku FROM item")
+    await _same_left(both)
