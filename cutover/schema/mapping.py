@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from cutover.model.table import ForeignKey, Table, Tables
+from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
-from cutover.schema.ddl import LONGEST_NAME, Ddl
+from cutover.schema.ddl import Ddl
 from cutover.schema.findings import Finding, in_order
-from cutover.schema.matching import Histograms, Match, choose_key, match_columns, nearest, pick
+from cutover.schema.links import Family, link
+from cutover.schema.matching import Histograms, nearest
 from cutover.schema.migrations import OF_BOTH, OF_ONE_STORE
+from cutover.schema.one_table import Asked, map_table
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
-from cutover.schema.rowids import keyed_by_rowid, with_rowid
-from cutover.schema.sqlite_schema import ROWID, SqliteForeignKey, SqliteSchema, SqliteTable, quoted
+from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
 from cutover.settings import Settings, TableSettings
 
 _FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
-_OF_SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
-"""Columns that every table on Postgres has."""
-_MOST_COLUMNS = 1600
 
 _SET_THEM = "Have the application set them before it writes to Postgres, in the smoke command for instance."
 _MOST_NAMED = 10
+_UNSAID = TableSettings()
 _OWN_MIGRATIONS = "It records migrations that were written for one kind of database, so each store keeps its own."
 _MIRROR_ALL_THE_SAME = "To mirror it all the same, give it a [tables] section."
 _SAME_MIGRATIONS = "It records which migrations ran; what Postgres has there is replaced by what SQLite has."
@@ -73,16 +73,21 @@ class _Mapper:
     findings: list[Finding] = field(default_factory=list)
     mapped: dict[str, Table] = field(default_factory=dict)
     """By source name; those that are adopted are also in `adopted`."""
-    declared: dict[str, list[SqliteForeignKey]] = field(default_factory=dict)
+    declared: dict[str, Sequence[SqliteForeignKey]] = field(default_factory=dict)
     adopted: dict[str, PostgresTable] = field(default_factory=dict)
     keyed: dict[str, SqliteTable] = field(default_factory=dict)
     """Tables whose declared key is none for Postgres, with their rowid."""
+
+    @cached_property
+    def profiled(self) -> frozenset[str]:
+        """Tables of which it was read what they hold."""
+        return frozenset(table for table, _ in self.histograms)
 
     def map(self) -> Mapping:
         self._check_settings()
         given = {name.lower(): each for name, each in self.settings.tables.items()}
         for source in self.source.tables:
-            chosen = given.get(source.name.lower(), TableSettings())
+            chosen = given.get(source.name.lower(), _UNSAID)
             if chosen.ignore:
                 self._say("informs", "table_ignored", "The configuration leaves this table out.", "", source.name)
             elif source.name.lower() in OF_ONE_STORE and source.name.lower() not in given:
@@ -133,37 +138,26 @@ class _Mapper:
 
     def _map_table(self, source: SqliteTable, chosen: TableSettings) -> None:
         wanted = chosen.target or source.name
-        existing = pick(wanted, [table.name for table in self.target.tables]) if self.target else None
-        target = self.target.table(existing) if self.target and existing else None
+        target = self.target.named(wanted) if self.target else None
         if target is not None and source.name.lower() in OF_BOTH:
             self._say("informs", "migrations_mirrored", _SAME_MIGRATIONS, _IF_THEY_DIFFER, source.name)
-        if keyed_by_rowid(source, target, chosen, born=self.born):
-            source = self.keyed[source.name] = with_rowid(source)
-        match = Match(source, target, chosen, self.findings)
-        if target is None and self.target is not None and wanted in self.target.others:
-            match.blocks("name_taken", f"{wanted} exists on Postgres and is not a table.", "Set `target`, or drop it.")
-        match_columns(match, self.histograms, born=self.born)
-        key = choose_key(match) if match.whole else ()
-        if target is None:
-            _check_names(match, wanted)
-        if not match.whole or not key:
+        asked = Asked(
+            source,
+            target,
+            chosen,
+            self.settings.postgres.schema_,
+            taken=target is None and self.target is not None and wanted in self.target.others,
+            born=self.born and target is None,
+        )
+        found = map_table(asked, self.histograms if source.name in self.profiled else {})
+        self.findings += found.findings
+        if found.keyed is not None:
+            self.keyed[source.name] = found.keyed
+        if found.table is None:
             return
         if target is not None:
             self.adopted[source.name] = target
-        self.mapped[source.name] = Table(
-            name=source.name,
-            target_schema=self.settings.postgres.schema_,
-            target=target.name if target else wanted,
-            columns=tuple(match.columns),
-            key=key,
-            unique=tuple(index for index in source.unique if index.columns != (ROWID,) or key == (ROWID,)),
-            rowid_alias=source.rowid_alias if key == (source.rowid_alias,) else None,
-            autoincrement=source.autoincrement,
-            keys=chosen.keys,
-            without_rowid=source.without_rowid,
-            sql=source.sql,
-            target_shape=tuple(f"{column.name} {column.type}" for column in target.columns) if target else (),
-        )
+        self.mapped[source.name] = found.table
 
     def _refuse_collisions(self) -> None:
         targets = Counter(table.target for table in self.mapped.values())
@@ -193,57 +187,30 @@ class _Mapper:
     # -- foreign keys ----------------------------------------------------------------------------------------------
 
     def _add_foreign_keys(self) -> None:
-        by_target = {table.target: table for table in self.mapped.values()}
-        for name, table in list(self.mapped.items()):
-            keys = dict[ForeignKey, None]()
-            self.declared[name] = self._declared(name)
-            for key in self.declared[name]:
-                keys[ForeignKey(key.columns, key.parent, key.parent_columns)] = None
-            for found in self._of_target(table, by_target):
-                keys[found] = None
-            self.mapped[name] = replace(table, foreign_keys=tuple(keys))
-
-    def _declared(self, table: str) -> list[SqliteForeignKey]:
-        """Foreign keys that SQLite declares between mapped tables, names as in CREATE TABLE."""
-        source = self.source.table(table)
-        assert source is not None
-        found = []
-        for key in source.foreign_keys:
-            parent = self.source.table(key.parent)
-            mapped = self.mapped.get(parent.name) if parent else None
-            columns = _as_declared(source, key.columns, self.mapped[table])
-            theirs = _as_declared(parent, key.parent_columns, mapped) if parent and mapped else None
-            if mapped is None or not columns or not theirs or len(columns) != len(theirs):
-                self._say(
-                    "warns",
-                    "foreign_key_unchecked",
-                    f"Its foreign key ({', '.join(key.columns)}) points to {key.parent}, which is not mirrored.",
-                    f"Mirror {key.parent}, or have the application check these rows.",
+        given = dict(self.mapped)
+        by_target = {table.target: table for table in given.values()}
+        for name, table in given.items():
+            source, adopted = self.source.table(name), self.adopted.get(name)
+            assert source is not None
+            there = adopted.foreign_keys if adopted else ()
+            linked = link(
+                Family(
                     table,
+                    source,
+                    adopted,
+                    tuple(self._parent(key, given) for key in source.foreign_keys),
+                    tuple(
+                        by_target.get(key.parent) if key.parent_schema == table.target_schema else None for key in there
+                    ),
                 )
-                continue
-            found.append(replace(key, columns=columns, parent=mapped.name, parent_columns=theirs))
-        return found
+            )
+            self.mapped[name], self.declared[name] = linked.table, linked.declared
+            self.findings += linked.findings
 
-    def _of_target(self, table: Table, by_target: MappingOf[str, Table]) -> list[ForeignKey]:
-        found = []
-        adopted = self.adopted.get(table.name)
-        for key in adopted.foreign_keys if adopted else ():
-            parent = by_target.get(key.parent) if key.parent_schema == table.target_schema else None
-            columns = _source_names(key.columns, table)
-            theirs = _source_names(key.parent_columns, parent) if parent else None
-            if parent is None or not columns or not theirs:
-                self._say(
-                    "warns",
-                    "foreign_key_unchecked",
-                    f"Postgres's foreign key {key.name} involves what is not mirrored, so orphans are not found before"
-                    " a promotion.",
-                    f"Mirror {key.parent} and its columns, or drop {key.name}.",
-                    table.name,
-                )
-            else:
-                found.append(ForeignKey(columns, parent.name, theirs))
-        return found
+    def _parent(self, key: SqliteForeignKey, given: MappingOf[str, Table]) -> tuple[SqliteTable, Table] | None:
+        parent = self.source.table(key.parent)
+        mapped = given.get(parent.name) if parent else None
+        return (parent, mapped) if parent and mapped else None
 
     # -- DDL -------------------------------------------------------------------------------------------------------
 
@@ -298,18 +265,6 @@ class _Mapper:
         return "" if unique else f"({', '.join(key.parent_columns)}) is not unique there"
 
 
-def _as_declared(source: SqliteTable, names: tuple[str, ...], table: Table | None) -> tuple[str, ...]:
-    """`names` as CREATE TABLE spells them; empty if one is not mirrored."""
-    mapped = {column.name for column in table.columns} if table else set()
-    found = [column.name for name in names if (column := source.column(name)) and column.name in mapped]
-    return tuple(found) if len(found) == len(names) else ()
-
-
-def _source_names(targets: tuple[str, ...], table: Table) -> tuple[str, ...]:
-    names = {column.target: column.name for column in table.columns}
-    return tuple(names[target] for target in targets) if all(target in names for target in targets) else ()
-
-
 def _family(target_type: str) -> str:
     """Types that a foreign key may join are of one family."""
     base = target_type.partition("(")[0]
@@ -319,25 +274,3 @@ def _family(target_type: str) -> str:
 def _free_sequences(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
     return f"Sequences on Postgres that no column is filled from stay where they are in a promotion: {shown}."
-
-
-def _check_names(match: Match, table: str) -> None:
-    for name in (table, *(column.target for column in match.columns)):
-        if len(name.encode()) > LONGEST_NAME:
-            match.blocks(
-                "name_too_long",
-                f"The name {name} is longer than the {LONGEST_NAME} bytes that Postgres keeps.",
-                "Give it a shorter `target` in the configuration.",
-            )
-        elif re.search(r"[\x00-\x1f]", name):
-            match.blocks("name_unusable", f"The name {name!r} holds control characters.", "Set a plain `target`.")
-    for column in match.columns:
-        if column.target in _OF_SYSTEM:
-            message = f"Postgres keeps the name {column.target} for itself."
-            match.blocks("name_reserved", message, "Give it another `target`.", column=column.name)
-    if len(match.columns) > _MOST_COLUMNS:
-        message = f"The table has {len(match.columns):,} columns, and Postgres takes {_MOST_COLUMNS:,}."
-        match.blocks("too_many_columns", message, "Leave some out with ignore = true, or split the table in SQLite.")
-    folded = Counter(column.target for column in match.columns)
-    for name in (name for name, count in folded.items() if count > 1):
-        match.blocks("target_twice", f"Two columns are mapped to {name}.", "Give one of them another `target`.")

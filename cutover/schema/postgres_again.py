@@ -81,19 +81,41 @@ async def _read(connection: asyncpg.Connection, schema: str, seen: Seen | None) 
     relations = await connection.fetch(_RELATIONS, schema)
     database = await read_database(connection, schema)
     stamps = {row["oid"]: str(row["stamp"]) for row in relations}
-    known = _unchanged(seen, stamps, schema) if seen is not None and seen.common == common else {}
+    known = _unchanged(seen, stamps) if seen is not None and seen.common == common else {}
     tables = roots(relations)
     fresh = [row for row in tables if row["oid"] not in known]
-    if fresh:
-        known |= {table.oid: table for table in await read_tables(connection, fresh, database)}
+    known |= {table.oid: _kept(table, seen) for table in await read_tables(connection, fresh, database)}
+    if seen is not None and len(fresh) < len(tables):
+        misnamed = _misnamed(seen.schema, known, {row["oid"] for row in fresh}, schema)
+        again = [row for row in tables if row["oid"] in misnamed]
+        known |= {table.oid: table for table in await read_tables(connection, again, database)}
     return Seen(schema_of(schema, database, relations, tuple(known[row["oid"]] for row in tables)), stamps, common)
 
 
-def _unchanged(seen: Seen, stamps: Mapping[int, str], schema: str) -> dict[int, PostgresTable]:
-    """Tables of which nothing was written anew, nor of what their foreign keys point to: those tell its names."""
-    same = {table.name for table in seen.schema.tables if stamps.get(table.oid) == seen.stamps[table.oid]}
+def _unchanged(seen: Seen, stamps: Mapping[int, str]) -> dict[int, PostgresTable]:
+    """Tables of which nothing was written anew."""
+    return {table.oid: table for table in seen.schema.tables if stamps.get(table.oid) == seen.stamps[table.oid]}
+
+
+def _kept(table: PostgresTable, seen: Seen | None) -> PostgresTable:
+    """The very table that was seen, if it is no other: a foreign key to it writes its rows anew, too."""
+    before = seen.schema.table(table.name) if seen is not None else None
+    return before if before is not None and (before.oid, before) == (table.oid, table) else table
+
+
+def _misnamed(before: PostgresSchema, now: Mapping[int, PostgresTable], fresh: set[int], schema: str) -> set[int]:
+    """Tables that were not read again, though their foreign keys tell names that may be others now."""
+    after = {table.name: table for table in now.values()}
     return {
-        table.oid: table
-        for table in seen.schema.tables
-        if table.name in same and all(key.parent_schema == schema and key.parent in same for key in table.foreign_keys)
+        table.oid
+        for table in now.values()
+        if table.oid not in fresh
+        and any(
+            key.parent_schema != schema or _names(before.table(key.parent)) != _names(after.get(key.parent))
+            for key in table.foreign_keys
+        )
     }
+
+
+def _names(table: PostgresTable | None) -> tuple[object, ...]:
+    return (table.oid, *(column.name for column in table.columns)) if table is not None else ()

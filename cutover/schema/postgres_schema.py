@@ -148,9 +148,24 @@ class PostgresSchema:
     def _by_name(self) -> dict[str, PostgresTable]:
         return {table.name: table for table in self.tables}
 
+    @cached_property
+    def _folded(self) -> dict[str, list[PostgresTable]]:
+        found = defaultdict[str, list[PostgresTable]](list)
+        for table in self.tables:
+            found[table.name.lower()].append(table)
+        return found
+
     def table(self, name: str) -> PostgresTable | None:
         """The table of exactly that name."""
         return self._by_name.get(name)
+
+    def named(self, name: str) -> PostgresTable | None:
+        """The table of that name, or else the only one that differs by case alone."""
+        found = self._by_name.get(name)
+        if found is not None:
+            return found
+        alike = self._folded.get(name.lower(), ())
+        return alike[0] if len(alike) == 1 else None
 
 
 _DATABASE = """
@@ -267,6 +282,8 @@ async def read_tables(
     connection: asyncpg.Connection, wanted: Sequence[asyncpg.Record], database: asyncpg.Record
 ) -> tuple[PostgresTable, ...]:
     """These tables, in the caller's transaction."""
+    if not wanted:
+        return ()
     oids = [row["oid"] for row in wanted]
     columns = _grouped(await connection.fetch(_COLUMNS, oids), "attrelid", lambda row: _column(row, database))
     indexed = await connection.fetch(_INDEXES, oids)

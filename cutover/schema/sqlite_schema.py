@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -177,9 +177,19 @@ def _one_snapshot(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 _MOST_KNOWN = 2000
-_known: dict[tuple[str, str, tuple[tuple[str, str], ...]], SqliteTable] = {}
-"""Tables by name, text and indexes. A schema is read again after each change of one table, and asking SQLite of all
-the others costs milliseconds for each."""
+_Told = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, ...], ...]]
+_known: dict[_Told, SqliteTable] = {}
+"""Tables by name, text, indexes and the keys of parents. A schema is read again after each change of one table, and
+asking SQLite of all the others costs milliseconds for each."""
+
+
+def _remembered(told: _Told, read: Callable[[], SqliteTable]) -> SqliteTable:
+    known = _known.get(told)
+    if known is None:
+        known = _known[told] = read()
+        if len(_known) > _MOST_KNOWN:
+            _known.pop(next(iter(_known)), None)  # another thread may have done it
+    return known
 
 
 class _Reader:
@@ -222,19 +232,12 @@ class _Reader:
 
     def _known_table(self, name: str, sql: str, indexes: tuple[tuple[str, str], ...]) -> SqliteTable:
         """A table is what its texts say, but for the keys of parents that it does not name."""
-        known = _known.get((name, sql, indexes))
-        if known is None:
-            known = self._table(name, sql)
-            _known[name, sql, indexes] = known
-            if len(_known) > _MOST_KNOWN:
-                _known.pop(next(iter(_known)), None)  # another thread may have done it
+        known = _remembered((name, sql, indexes, ()), lambda: self._table(name, sql))
         if all(key.parent_columns for key in known.foreign_keys):
             return known
-        keys = [
-            key if key.parent_columns else replace(key, parent_columns=self._primary_key(key.parent))
-            for key in known.foreign_keys
-        ]
-        return replace(known, foreign_keys=tuple(keys))
+        theirs = tuple(key.parent_columns or self._primary_key(key.parent) for key in known.foreign_keys)
+        keys = tuple(replace(key, parent_columns=it) for key, it in zip(known.foreign_keys, theirs, strict=True))
+        return _remembered((name, sql, indexes, theirs), lambda: replace(known, foreign_keys=keys))
 
     def _table(self, name: str, sql: str) -> SqliteTable:
         text = read_create_table(sql)

@@ -71,6 +71,23 @@ async def test_what_changed_is_read_again(postgres_url: str, within: bool) -> No
         await connection.close()
 
 
+async def test_another_child_leaves_parents_and_siblings_as_they_were_seen(postgres_url: str) -> None:
+    """A foreign key writes the rows of its parent anew, though nothing of it is another."""
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        for statement in BEFORE:
+            await connection.execute(statement)
+        seen = await both(connection, None)
+        await connection.execute("CREATE TABLE more (id bigint PRIMARY KEY REFERENCES parents (id))")
+        after = await both(connection, seen)
+        assert [table for table in after.schema.tables if table.name != "more"] == list(seen.schema.tables)
+        assert all(after.schema.table(table.name) is table for table in seen.schema.tables)
+        await connection.execute("ALTER TABLE parents RENAME COLUMN id TO number")
+        assert (await both(connection, after)).schema.table("children") != seen.schema.table("children")
+    finally:
+        await connection.close()
+
+
 async def test_what_did_not_change_is_not_read_and_what_was_undone_is(postgres_url: str) -> None:
     connection = await asyncpg.connect(postgres_url)
     try:

@@ -473,3 +473,29 @@ def test_tables_come_in_name_order_with_all_that_capture_needs() -> None:
     assert second.unique[1].terms == (('"h"', "NOCASE"),)
     assert (second.columns[1].default, second.columns[1].collation) == ("'x'", "NOCASE")
     assert second.sql.startswith("CREATE TABLE z")
+
+
+def test_tables_that_did_not_change_are_not_mapped_again() -> None:
+    """Each change through the front door maps the whole schema, so the others have to cost nothing."""
+    script = "CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY, a INTEGER REFERENCES a);"
+    there = table("a", "id bigint!"), table("b", "id bigint!, a bigint")
+    before = map_tables(source(script), target(*there), settings())
+    more = source(f"{script} CREATE TABLE c (id INTEGER PRIMARY KEY, b INTEGER REFERENCES b);")
+    after = map_tables(more, target(*there), settings())
+    assert [each.name for each in after.tables] == ["a", "b", "c"]
+    assert all(new is old for new, old in zip(after.tables, before.tables, strict=False))
+
+
+def test_what_was_mapped_before_is_no_answer_to_another_question() -> None:
+    """Whatever decides about a table is asked for each time: the configuration, its place, what its keys point to."""
+    script = "CREATE TABLE a (id INTEGER PRIMARY KEY, x TEXT); CREATE TABLE b (id INTEGER PRIMARY KEY, a REFERENCES a);"
+    schema = source(script)
+    there = table("a", "id bigint!, x text"), table("b", "id bigint!, a bigint")
+    plain = map_tables(schema, target(*there), settings())
+    assert map_tables(schema, target(*there), settings(a={"columns": {"x": {"ignore": True}}})) != plain
+    assert codes(map_tables(schema, target(others=("a",)), settings())) != codes(map_tables(schema, None, settings()))
+    lonely = map_tables(schema, target(*there), settings(a={"ignore": True}))
+    assert one(lonely).foreign_keys == ()
+    assert map_tables(schema, target(table("a", "id bigint!, x text"), there[1]), settings()) == plain
+    assert map_tables(schema, target(table("a", "id bigint!"), there[1]), settings()) != plain
+    assert map_tables(schema, target(*there), settings()) == plain

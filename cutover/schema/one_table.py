@@ -1,0 +1,128 @@
+"""One table of SQLite and its place on Postgres, as far as the two alone tell; foreign keys are the mapping's. Pure.
+
+A schema is mapped again after each change of one table, and matching the columns of all others takes a millisecond for
+each. Both schemas keep the very objects of what did not change, so what was found for these is found again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from cutover.model.table import Table
+from cutover.schema.ddl import LONGEST_NAME
+from cutover.schema.findings import Finding
+from cutover.schema.matching import Histograms, Match, choose_key, match_columns
+from cutover.schema.postgres_schema import PostgresTable
+from cutover.schema.rowids import keyed_by_rowid, with_rowid
+from cutover.schema.sqlite_schema import ROWID, SqliteTable
+from cutover.settings import TableSettings
+
+_OF_SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+"""Columns that every table on Postgres has."""
+_MOST_COLUMNS = 1600
+_MOST_KNOWN = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All that decides how a table is mapped, but for what its columns hold."""
+
+    source: SqliteTable
+    target: PostgresTable | None
+    chosen: TableSettings
+    schema: str
+    taken: bool
+    """Whether its name on Postgres is that of something else."""
+    born: bool
+
+    def is_as(self, other: Asked) -> bool:
+        """Whether it is the same question. Tables are compared by identity: comparing each column would take long."""
+        return (
+            self.source is other.source
+            and self.target is other.target
+            and (self.schema, self.taken, self.born) == (other.schema, other.taken, other.born)
+            and self.chosen == other.chosen
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of it: no `table` where something is in the way, which a finding says."""
+
+    table: Table | None
+    keyed: SqliteTable | None
+    """The table with its rowid, where the declared key is none for Postgres."""
+    findings: tuple[Finding, ...]
+
+
+_known: dict[tuple[str, bool], tuple[Asked, Found]] = {}
+
+
+def map_table(asked: Asked, histograms: Histograms) -> Found:
+    """Map it, unless that was just done. `histograms` are those of its columns."""
+    key = asked.source.name, asked.target is None
+    known = _known.get(key)
+    if histograms or known is None or not known[0].is_as(asked):
+        found = _map(asked, histograms)
+        if not histograms:
+            _known[key] = asked, found
+            while len(_known) > _MOST_KNOWN:
+                _known.pop(next(iter(_known)), None)  # another thread may have done it
+        return found
+    return known[1]
+
+
+def _map(asked: Asked, histograms: Histograms) -> Found:
+    source, target, chosen, keyed = asked.source, asked.target, asked.chosen, None
+    wanted = chosen.target or source.name
+    if keyed_by_rowid(source, target, chosen, born=asked.born):
+        source = keyed = with_rowid(source)
+    findings = list[Finding]()
+    match = Match(source, target, chosen, findings)
+    if asked.taken:
+        match.blocks("name_taken", f"{wanted} exists on Postgres and is not a table.", "Set `target`, or drop it.")
+    match_columns(match, histograms, born=asked.born)
+    key = choose_key(match) if match.whole else ()
+    if target is None:
+        _check_names(match, wanted)
+    if not match.whole or not key:
+        return Found(None, keyed, tuple(findings))
+    table = Table(
+        name=source.name,
+        target_schema=asked.schema,
+        target=target.name if target else wanted,
+        columns=tuple(match.columns),
+        key=key,
+        unique=tuple(index for index in source.unique if index.columns != (ROWID,) or key == (ROWID,)),
+        rowid_alias=source.rowid_alias if key == (source.rowid_alias,) else None,
+        autoincrement=source.autoincrement,
+        keys=chosen.keys,
+        without_rowid=source.without_rowid,
+        sql=source.sql,
+        target_shape=tuple(f"{column.name} {column.type}" for column in target.columns) if target else (),
+    )
+    return Found(table, keyed, tuple(findings))
+
+
+def _check_names(match: Match, table: str) -> None:
+    for name in (table, *(column.target for column in match.columns)):
+        if len(name.encode()) > LONGEST_NAME:
+            match.blocks(
+                "name_too_long",
+                f"The name {name} is longer than the {LONGEST_NAME} bytes that Postgres keeps.",
+                "Give it a shorter `target` in the configuration.",
+            )
+        elif re.search(r"[\x00-\x1f]", name):
+            match.blocks("name_unusable", f"The name {name!r} holds control characters.", "Set a plain `target`.")
+    for column in match.columns:
+        if column.target in _OF_SYSTEM:
+            message = f"Postgres keeps the name {column.target} for itself."
+            match.blocks("name_reserved", message, "Give it another `target`.", column=column.name)
+    if len(match.columns) > _MOST_COLUMNS:
+        message = f"The table has {len(match.columns):,} columns, and Postgres takes {_MOST_COLUMNS:,}."
+        match.blocks("too_many_columns", message, "Leave some out with ignore = true, or split the table in SQLite.")
+    folded = Counter(column.target for column in match.columns)
+    for name in (name for name, count in folded.items() if count > 1):
+        match.blocks("target_twice", f"Two columns are mapped to {name}.", "Give one of them another `target`.")
