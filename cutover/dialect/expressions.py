@@ -85,6 +85,8 @@ class Expressions(Operators):
             return combined
         if isinstance(node, _COMPARISONS):
             return self.compare(node, scope, loose=loose)
+        if isinstance(node, exp.In):
+            return self.truth(self.in_(node, scope, loose=loose))
         return self.truth(self.typed(node, scope))
 
     def truth(self, typed: Typed) -> exp.Expr:

@@ -64,7 +64,7 @@ class Predicates:
         # `x IS 5` is a plain equality, which an index serves, where NULL may stand for false.
         plain = loose and isinstance(node, exp.NullSafeEQ) and (one.is_constant or two.is_constant)
         op: type[exp.Binary] = exp.EQ if plain else type(node)
-        return compared(self.context, op, one, two) or comparing.compare(op, one, two, loose=loose)
+        return compared(self.context, op, one, two, loose=loose) or comparing.compare(op, one, two, loose=loose)
 
     def _hint(self, parameter: Typed, other: Typed) -> None:
         """A NULL argument beside a column needs no translation of its own."""
@@ -128,14 +128,15 @@ class Predicates:
         self._hint(high, subject)
         again = subject.but(node=subject.node.copy())
         sides = [
-            compared(self.context, op, one, limit) or comparing.compare(op, one, limit, loose=False)
+            compared(self.context, op, one, limit, loose=False) or comparing.compare(op, one, limit, loose=False)
             for op, one, limit in ((exp.GTE, subject, low), (exp.LTE, again, high))
         ]
         both = exp.And(this=paren(sides[0]), expression=paren(sides[1]))
         return Typed(negated(node, exp.Paren(this=both)), Kind.BOOL)
 
-    def in_(self, node: exp.Expr, scope: Scope) -> Typed:
-        """IN."""
+    def in_(self, node: exp.Expr, scope: Scope, *, loose: bool = False) -> Typed:
+        """IN. `loose`: NULL may stand for false."""
+        loose = loose and not node.args.get("negate")
         if node.args.get("query") is not None or node.args.get("field") is not None:
             return Typed(negated(node, in_query(self.queries, node, scope)), Kind.BOOL)
         if len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Values):
@@ -151,7 +152,7 @@ class Predicates:
         for item in items:
             self._hint(item, subject)
         if subject.kind is Kind.WHOLE:
-            each = [compared(self.context, exp.EQ, subject, item) for item in items]
+            each = [compared(self.context, exp.EQ, subject, item, loose=loose) for item in items]
             if None not in each:
                 return Typed(negated(node, exp.Paren(this=exp.or_(*each))), Kind.BOOL)
         return Typed(negated(node, _in_list(subject, [item.but(affinity=None) for item in items])), Kind.BOOL)

@@ -172,7 +172,9 @@ class Sources:
             shared = [source.typed(column) for source, column in left]
             one = shared[0] if len(shared) == 1 else first_of(shared)
             two = theirs[0][0].typed(theirs[0][1])
-            tests.append(paren(compared(None, exp.EQ, one, two) or comparing.compare(exp.EQ, one, two, loose=True)))
+            tests.append(
+                paren(compared(None, exp.EQ, one, two, loose=True) or comparing.compare(exp.EQ, one, two, loose=True))
+            )
         for source in right:
             source.using |= {name.lower() for name in names if source.find(name)}
         return exp.and_(*tests)

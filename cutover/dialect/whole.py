@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from cutover.dialect.comparing import SWAPPED, number_of
 from cutover.dialect.scope import Context
-from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed, binary, cast, paren
+from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed, binary, cast, null, paren
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column
 from cutover.model.values import SqlValue
@@ -89,8 +89,11 @@ def _is_one_spelling(typed: Typed) -> bool:
     return typed.column is not None and not codec_for(typed.column).key
 
 
-def compared(context: Context | None, op: type[exp.Binary], one: Typed, two: Typed) -> exp.Expr | None:
-    """A comparison by the column's own type, which an index serves; None where it has to be of SQLite's values."""
+def compared(context: Context | None, op: type[exp.Binary], one: Typed, two: Typed, *, loose: bool) -> exp.Expr | None:
+    """A comparison by the column's own type, which an index serves; None where it has to be of SQLite's values.
+
+    `loose`: NULL may stand for false, as in WHERE.
+    """
     if two.kind is Kind.WHOLE and one.kind is not Kind.WHOLE:
         op, one, two = SWAPPED.get(op, op), two, one
     if one.kind is not Kind.WHOLE or one.column is None or op not in _PLAIN:
@@ -98,7 +101,8 @@ def compared(context: Context | None, op: type[exp.Binary], one: Typed, two: Typ
     if base_of(one.column) == "numeric":
         return _number(context, op, one, two)
     if op is exp.EQ:
-        return _equal(context, one, two)
+        same = _equal(context, one, two)
+        return same if same is None or loose or two.kind is Kind.WHOLE else _or_false(context, one, two, same)
     return _beyond(context, op, one, two)
 
 
@@ -117,6 +121,24 @@ def _equal(context: Context | None, one: Typed, two: Typed) -> exp.Expr | None:
         return binary(exp.EQ, one.node, two.node) if alike else None
     column = replace(one.column, exact=True)
     return _with(context, exp.EQ, one, two, _Exactly(column))
+
+
+def _or_false(context: Context | None, one: Typed, two: Typed, same: exp.Expr) -> exp.Expr:
+    """`same`, but false where the argument can be no value of the column, which makes `same` NULL."""
+    missing: exp.Expr = exp.Is(this=paren(one.node.copy()), expression=exp.Null())
+    if two.slot is not None and context is not None:
+        given = context.use(two.slot, "BOOLEAN", _given)  # NULL is never encoded
+        missing = exp.Or(this=missing, expression=exp.Is(this=given, expression=exp.Null()))
+    elif two.constant is None:
+        missing = exp.Boolean(this=True)
+    return exp.Case(
+        ifs=[exp.If(this=same, true=exp.Boolean(this=True)), exp.If(this=missing, true=null(Kind.BOOL))],
+        default=exp.Boolean(this=False),
+    )
+
+
+def _given(_value: SqlValue) -> bool:
+    return True
 
 
 def _with(
