@@ -6,9 +6,9 @@ from sqlglot import exp
 
 from cutover.dialect.catalog import column_kind
 from cutover.dialect.comparing import dynamic, number_of, text, value
+from cutover.dialect.computed import computed
 from cutover.dialect.scope import Context
 from cutover.dialect.typed import (
-    NUMBERS,
     NUMERIC_AFFINITIES,
     Kind,
     Refused,
@@ -22,8 +22,6 @@ from cutover.dialect.typed import (
 from cutover.dialect.whole import argument, constant
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column
-from cutover.schema.codecs import codec_for
-from cutover.schema.codecs.names import TypeName
 
 _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
 
@@ -56,9 +54,9 @@ class Assigning:
             return constant(typed.constant, column)
         kind = column_kind(column)
         if kind is Kind.WHOLE and not (typed.kind is Kind.WHOLE and typed.column == column):
-            computed = _computed(value(typed), column)
-            if computed is not None:
-                return computed
+            made = computed(typed, column)
+            if made is not None:
+                return made
             raise Refused(f"A computed value for column {column.name} of type {column.target_type}")
         if kind is Kind.WHOLE or typed.kind is kind is Kind.JSON or typed.kind is kind is Kind.BOOL:
             return typed.node
@@ -143,31 +141,6 @@ class Assigning:
 def _as_it_is(column: Column) -> bool:
     """Whether SQLite keeps values in the column as they come."""
     return column.affinity not in ("TEXT", *NUMERIC_AFFINITIES)
-
-
-_STRICT = {
-    "date": "date_strict",
-    "timestamp without time zone": "timestamp_strict",
-    "timestamp with time zone": "timestamptz_strict",
-}
-
-
-def _computed(typed: Typed, column: Column) -> exp.Expr | None:
-    """A computed number or point in time, if Postgres can tell whether the column holds it without rounding."""
-    name = TypeName.of(column.base_type or column.target_type)
-    if name.array:
-        return None
-    if name.name == "numeric" and column.affinity in NUMERIC_AFFINITIES and typed.kind is Kind.DYNAMIC:
-        return _computed(Typed(helper("number_strict", typed.node), Kind.NUM), column)
-    if name.name == "numeric" and column.affinity in NUMERIC_AFFINITIES and typed.kind in NUMBERS:
-        places = name.limits[1] if len(name.limits) > 1 else 0 if name.limits else 16383
-        node = helper("num", typed.node) if typed.kind is Kind.REAL else cast(typed.node, "NUMERIC")
-        return helper("numeric_strict", node, exp.Literal.number(places))
-    form = codec_for(column).format
-    if name.name in _STRICT and typed.kind is Kind.TEXT and form.startswith("YYYY"):
-        limit = 6 if name.limit is None else name.limit
-        return helper(_STRICT[name.name], typed.node, exp.Literal.number(limit))
-    return None
 
 
 def _number_in(typed: Typed, kind: Kind, column: Column) -> Typed:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cutover.dialect.reading import Reader
 from cutover.dialect.typed import KIND_OF_TARGET, Kind, Refused
 from cutover.model.table import Column, Table, Tables
+from cutover.schema.codecs import codec_for
 from cutover.schema.createsql import unquote
 from cutover.schema.sqltokens import tokens
 
@@ -67,4 +68,6 @@ def _view_name(statement: str) -> str:
 
 def column_kind(column: Column) -> Kind:
     """The kind of a mapped column."""
-    return KIND_OF_TARGET.get(column.target_type.partition("(")[0], Kind.WHOLE)
+    kind = KIND_OF_TARGET.get(column.target_type.partition("(")[0], Kind.WHOLE)
+    words = kind is Kind.BOOL and codec_for(column).shown is not None  # true and false that are words on SQLite
+    return Kind.WHOLE if words else kind

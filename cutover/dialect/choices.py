@@ -80,10 +80,10 @@ def _extreme(op: type[exp.Binary]) -> Function:
 
 
 def _typeof(_: Expressions, arguments: list[Typed]) -> Typed:
-    inner = value(arguments[0]) if arguments[0].kind is Kind.WHOLE else arguments[0]
+    inner = value(arguments[0]) if arguments[0].kind in (Kind.WHOLE, Kind.JSON) else arguments[0]
     if inner.kind in (Kind.NUM, Kind.DYNAMIC):
         return Typed(helper("type_of", inner.node), Kind.TEXT, not_null=True)
-    name = {Kind.INT: "integer", Kind.BOOL: "integer", Kind.REAL: "real", Kind.TEXT: "text", Kind.JSON: "text"}
+    name = {Kind.INT: "integer", Kind.BOOL: "integer", Kind.REAL: "real", Kind.TEXT: "text"}
     is_null = exp.Is(this=paren(node_of(inner)), expression=exp.Null())
     written = exp.Literal.string(name.get(inner.kind, "blob"))
     case = exp.Case(ifs=[exp.If(this=is_null, true=exp.Literal.string("null"))], default=written)

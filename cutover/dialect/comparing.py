@@ -24,7 +24,7 @@ from cutover.dialect.typed import (
     null,
     paren,
 )
-from cutover.schema.codecs import codec_for
+from cutover.schema.codecs import base_of, codec_for
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _RANK = {Kind.TEXT: 2, Kind.BLOB: 3}
@@ -37,7 +37,10 @@ def value(typed: Typed) -> Typed:
     if typed.kind is Kind.BOOL:
         return typed.but(node=cast(cast(typed.node, "INTEGER"), "BIGINT"), kind=Kind.INT, column=None)
     if typed.kind is Kind.JSON:
-        return typed.but(node=helper("json_text", cast(typed.node, "TEXT")), kind=Kind.TEXT, column=None)
+        if typed.column is not None and typed.column.affinity == "NUMERIC":  # JSON that is a number is one on SQLite
+            number = helper("as_numeric", helper("dyn", _document(typed)))
+            return typed.but(node=number, kind=Kind.DYNAMIC, column=None)
+        return typed.but(node=_document(typed), kind=Kind.TEXT, column=None)
     if typed.kind is Kind.WHOLE and typed.column is not None:
         shown = codec_for(typed.column).shown
         if shown is not None:
@@ -46,7 +49,13 @@ def value(typed: Typed) -> Typed:
     return typed
 
 
-_SHOWN = {"text": Kind.TEXT, "integer": Kind.INT, "real": Kind.REAL, "number": Kind.NUM}
+def _document(typed: Typed) -> exp.Expr:
+    """JSON as the text that it is on SQLite: the type json keeps it, that of jsonb has no blanks."""
+    written = cast(typed.node, "TEXT")
+    return written if typed.column is not None and base_of(typed.column) == "json" else helper("json_text", written)
+
+
+_SHOWN = {"text": Kind.TEXT, "integer": Kind.INT, "real": Kind.REAL, "number": Kind.NUM, "blob": Kind.BLOB}
 
 
 def _spelled(sql: str, node: exp.Expr) -> exp.Expr:
@@ -64,6 +73,8 @@ def _codec_sql(sql: str) -> exp.Expr:
 
 def text(typed: Typed) -> Typed:
     """The expression as text, as `||` and TEXT affinity see it."""
+    if typed.kind is Kind.JSON:
+        return typed.but(node=_document(typed), kind=Kind.TEXT, column=None)
     typed = value(typed)
     if typed.kind in (Kind.TEXT, Kind.NULL):
         return typed

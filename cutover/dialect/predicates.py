@@ -13,6 +13,7 @@ from cutover.dialect.scope import Context, Scope
 from cutover.dialect.trees import negated, unparen
 from cutover.dialect.typed import (
     NUMBERS,
+    NUMERIC_AFFINITIES,
     SQL_TYPE,
     Kind,
     Refused,
@@ -24,6 +25,7 @@ from cutover.dialect.typed import (
 )
 from cutover.dialect.whole import compared, natural
 from cutover.errors import StatementError
+from cutover.model.values import SqlValue
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -63,8 +65,22 @@ class Predicates:
         self._hint(two, one)
         # `x IS 5` is a plain equality, which an index serves, where NULL may stand for false.
         plain = loose and isinstance(node, exp.NullSafeEQ) and (one.is_constant or two.is_constant)
-        op: type[exp.Binary] = exp.EQ if plain else type(node)
-        return compared(self.context, op, one, two, loose=loose) or comparing.compare(op, one, two, loose=loose)
+        return self._compared(exp.EQ if plain else type(node), one, two, loose=loose)
+
+    def _compared(self, op: type[exp.Binary], one: Typed, two: Typed, *, loose: bool) -> exp.Expr:
+        by_type = compared(self.context, op, one, two, loose=loose)
+        if by_type is not None:
+            return by_type
+        if op not in _EQUAL:
+            one, two = self._below_texts(one, two), self._below_texts(two, one)
+        return comparing.compare(op, one, two, loose=loose)
+
+    def _below_texts(self, typed: Typed, other: Typed) -> Typed:
+        """An argument beside texts of a column that makes numbers of some (DATETIME): those are below them all."""
+        beside = other.affinity in NUMERIC_AFFINITIES and comparing.value(other).kind is Kind.TEXT
+        if typed.slot is None or typed.kind is not Kind.TEXT or not beside:
+            return typed
+        return typed.but(node=self.context.use(typed.slot, "TEXT", _least_if_number))
 
     def _hint(self, parameter: Typed, other: Typed) -> None:
         """A NULL argument beside a column needs no translation of its own."""
@@ -75,13 +91,18 @@ class Predicates:
         if len(left.expressions) != len(right.expressions):
             raise Refused("A comparison of rows of different lengths")
         pairs = [
-            comparing.align(self.typed(one, scope), self.typed(two, scope))
+            self._aligned(op, self.typed(one, scope), self.typed(two, scope))
             for one, two in zip(left.expressions, right.expressions, strict=True)
         ]
         if not all(alike(one, two) for one, two in pairs):
             return exp.Paren(this=self._by_element(op, left.expressions, right.expressions, scope))
         rows = [exp.Tuple(expressions=[pair[side].node for pair in pairs]) for side in (0, 1)]
         return op(this=rows[0], expression=rows[1])
+
+    def _aligned(self, op: type[exp.Binary], one: Typed, two: Typed) -> tuple[Typed, Typed]:
+        if op not in _EQUAL:
+            one, two = self._below_texts(one, two), self._below_texts(two, one)
+        return comparing.align(one, two)
 
     def _by_element(
         self, op: type[exp.Binary], left: Sequence[exp.Expr], right: Sequence[exp.Expr], scope: Scope
@@ -90,7 +111,7 @@ class Predicates:
 
         def element(test: type[exp.Binary], at: int) -> exp.Expr:
             one, two = self.typed(left[at], scope), self.typed(right[at], scope)
-            return paren(comparing.compare(test, one, two, loose=False))
+            return paren(self._compared(test, one, two, loose=False))
 
         places = range(len(left))
         if op in (exp.EQ, exp.NullSafeEQ):
@@ -128,7 +149,7 @@ class Predicates:
         self._hint(high, subject)
         again = subject.but(node=subject.node.copy())
         sides = [
-            compared(self.context, op, one, limit, loose=False) or comparing.compare(op, one, limit, loose=False)
+            self._compared(op, one, limit, loose=False)
             for op, one, limit in ((exp.GTE, subject, low), (exp.LTE, again, high))
         ]
         both = exp.And(this=paren(sides[0]), expression=paren(sides[1]))
@@ -188,6 +209,10 @@ class Predicates:
         if comparing.collation(subject) == "BINARY":
             test = _within_prefix(test, subject, pattern, "*?[")
         return Typed(negated(node, test), Kind.BOOL)
+
+
+def _least_if_number(value: SqlValue) -> SqlValue:
+    return "" if isinstance(value, str) and comparing.number_of(value) is not None else value
 
 
 def _is_loose(node: exp.Expr) -> bool:

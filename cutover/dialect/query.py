@@ -39,7 +39,7 @@ class Query:
                 typed.affinity,
                 typed.collation,
                 typed.not_null,
-                typed.column if typed.kind not in (Kind.BOOL, Kind.JSON) else None,
+                typed.column if typed.kind is not Kind.BOOL else None,
                 json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries
                 real=self.mixed and typed.kind is Kind.NUM and typed.affinity == "REAL",
             )

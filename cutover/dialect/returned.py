@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from cutover.dialect.comparing import value
 from cutover.dialect.typed import Kind, Refused, Typed, helper, identifier
 from cutover.model.table import Table
+from cutover.schema.codecs import codec_for
 
 if TYPE_CHECKING:
     from cutover.dialect.writes import Written
@@ -42,7 +44,11 @@ def in_order(written: Written, read: list[exp.Expr] | None) -> None:
 
 def as_kept(typed: Typed) -> Typed:
     """A column of reals that was just written: SQLite keeps whole ones as integers, and returns them so."""
-    if typed.kind is not Kind.REAL or not isinstance(typed.node, exp.Column):
+    if not isinstance(typed.node, exp.Column):
+        return typed
+    if typed.kind is Kind.WHOLE and typed.column is not None and (codec_for(typed.column).shown or "")[:1] == ("real",):
+        typed = value(typed)
+    if typed.kind is not Kind.REAL:
         return typed
     return typed.but(node=helper("as_kept", typed.node), kind=Kind.NUM)
 

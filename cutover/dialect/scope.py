@@ -9,10 +9,12 @@ from typing import Any
 from sqlglot import exp
 
 from cutover.dialect.catalog import ROWID_NAMES, Catalog, column_kind
+from cutover.dialect.comparing import value
 from cutover.dialect.reading import Reading
 from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, identifier
 from cutover.model.table import Column, Table
 from cutover.model.values import SqlValue
+from cutover.schema.codecs import base_of
 
 Encoder = Callable[[Any], Any]
 
@@ -93,7 +95,7 @@ class Source:
         if column.real:
             whole = exp.Column(this=identifier(column.target), table=identifier(self.alias))
             return Typed(cast(whole, SQL_TYPE[Kind.REAL]), Kind.REAL, affinity="REAL")  # SQLite reads it as a real
-        return Typed(
+        made = Typed(
             exp.Column(this=identifier(column.target), table=identifier(self.alias)),
             column.kind,
             affinity=column.affinity,
@@ -103,6 +105,9 @@ class Source:
             column=column.column,
             json=column.json,
         )
+        # json knows neither equality nor order.
+        is_text = column.kind is Kind.JSON and column.column is not None and base_of(column.column) == "json"
+        return value(made) if is_text else made
 
 
 def table_source(table: Table, alias: str) -> Source:

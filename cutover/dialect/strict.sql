@@ -13,6 +13,10 @@ CREATE OR REPLACE FUNCTION cutover.int_strict(x text) RETURNS bigint LANGUAGE sq
 RETURN CASE WHEN cutover.aff_int(x) IS NOT NULL THEN cutover.aff_int(x)
     ELSE cutover.misfit('a text in a column of integers cannot be stored on PostgreSQL', x::text) END;
 
+CREATE OR REPLACE FUNCTION cutover.number_strict(x text) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.aff(x)
+    ELSE cutover.misfit('a text in a column of numbers cannot be stored on PostgreSQL', x) END;
+
 CREATE OR REPLACE FUNCTION cutover.real_strict(x numeric) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN x::double precision;
@@ -34,8 +38,19 @@ RETURN CASE WHEN x IN (0, 1) THEN x = 1
 CREATE OR REPLACE FUNCTION cutover.bool_strict(x bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN cutover.bool_strict(x::numeric);
 
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x double precision) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x IN (0, 1) THEN x = 1
+    ELSE cutover.misfit('a number other than 0 and 1 cannot be stored in a boolean column', x::text) = 0 END;
+
 CREATE OR REPLACE FUNCTION cutover.bool_strict(x text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN cutover.bool_strict(cutover.int_strict(x)::numeric);
+
+-- A boolean that is one of two words on SQLite.
+CREATE OR REPLACE FUNCTION cutover.word_strict(x text, no text, yes text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x IN (no, yes) THEN x = yes
+    ELSE cutover.misfit('a text that is none of the words of a boolean column cannot be stored on PostgreSQL', x) = 0 END;
 
 CREATE OR REPLACE FUNCTION cutover.numeric_strict(x numeric, places integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -61,6 +76,35 @@ CREATE OR REPLACE FUNCTION cutover.date_strict(x text, places integer) RETURNS d
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x ~ '^\d{4}-\d\d-\d\d$' THEN cutover.timestamp_strict(x, places)::date
     WHEN cutover.misfit('a text that is no day cannot be stored on PostgreSQL', x::text) = 0 THEN NULL END;
+
+CREATE OR REPLACE FUNCTION cutover.time_strict(x text, places integer) RETURNS time
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF x ~ '^\d\d:\d\d(:\d\d(\.\d{1,6})?)?$' AND length(rtrim(substr(x, 10), '0')) <= places THEN
+        RETURN x::time;
+    END IF;
+    RAISE EXCEPTION 'a text that is no time of day cannot be stored on PostgreSQL' USING ERRCODE = '22P02';
+END $$;
+
+-- Points in time that are counted from 1970, in units of so many microseconds.
+CREATE OR REPLACE FUNCTION cutover.counted_strict(x bigint, unit bigint) RETURNS timestamp
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x::numeric * unit >= -62135596800000000 AND x::numeric * unit < 253402300800000000
+    THEN timestamp '1970-01-01' + x * unit / 1000000 * interval '1 second' + x * unit % 1000000 * interval '1 microsecond'
+    WHEN cutover.misfit('a point in time outside of the years 1 to 9999 cannot be stored on PostgreSQL', x::text) = 0 THEN NULL END;
+
+CREATE OR REPLACE FUNCTION cutover.uuid_strict(x text) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x ~* '^([0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$' THEN x::uuid
+    WHEN cutover.misfit('a text that is no UUID cannot be stored on PostgreSQL', x) = 0 THEN NULL END;
+
+CREATE OR REPLACE FUNCTION cutover.single_strict(x double precision) RETURNS real LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x IN (x::real::double precision, x::real::text::double precision) THEN x::real
+    ELSE cutover.misfit('a real with more digits than its column has cannot be stored on PostgreSQL', x::text)::real END;
+
+CREATE OR REPLACE FUNCTION cutover.char_strict(x text, places integer) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN length(x) <= places AND x NOT LIKE '% ' THEN x
+    ELSE cutover.misfit('a text that its column would not keep as it is cannot be stored on PostgreSQL', x)::text END;
 
 -- UPDATE ... FROM, where several rows would change one in different ways.
 CREATE OR REPLACE FUNCTION cutover.one_way(ways bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT

@@ -71,7 +71,9 @@ def natural(typed: Typed) -> Kind:
     if typed.kind is not Kind.WHOLE or typed.column is None:
         return typed.kind
     shown = codec_for(typed.column).shown
-    return {"integer": Kind.INT, "number": Kind.REAL, "real": Kind.REAL}.get(shown[0] if shown else "", Kind.TEXT)
+    return {"integer": Kind.INT, "number": Kind.REAL, "real": Kind.REAL, "blob": Kind.BLOB}.get(
+        shown[0] if shown else "", Kind.TEXT
+    )
 
 
 def sorts_alike(typed: Typed) -> bool:
@@ -81,7 +83,11 @@ def sorts_alike(typed: Typed) -> bool:
     codec, base = codec_for(typed.column), base_of(typed.column)
     if base == "numeric":
         return typed.column.affinity in NUMERIC_AFFINITIES
-    return base in ("uuid", "macaddr", "macaddr8") or codec.rungs is not None or codec.format.startswith("epoch_")
+    return (
+        base in ("uuid", "macaddr", "macaddr8", "real", "boolean")
+        or codec.rungs is not None
+        or codec.format.startswith("epoch_")
+    )
 
 
 def _is_one_spelling(typed: Typed) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from cutover.errors import StatementError
+from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -45,3 +47,125 @@ async def test_what_is_no_value_of_the_column_is_unequal_to_all_of_them(both: Wo
             await both.same(f"SELECT sum({column} = ?), count(*) FILTER (WHERE {column} = ?1) FROM visits", value)
     for written in ("'2024-01-02'", "5", "NULL", "'2024-01-02 03:04:05'"):
         await both.same(f"SELECT id, at = {written}, NOT at = {written}, at NOT IN ({written}) FROM visits ORDER BY id")
+
+
+KINDS = """
+CREATE TABLE things (id INTEGER PRIMARY KEY, doc JSON, note TEXT, rate REAL, few INTEGER, at TIME, token TEXT, raw BLOB,
+                     seen INTEGER, said TEXT, price DECIMAL(8, 2), mood TEXT, code CHAR(4), done BOOLEAN);
+"""
+KINDS_TARGET = """
+CREATE TYPE feeling AS ENUM ('sad', 'ok');
+CREATE TABLE things (id bigint PRIMARY KEY, doc jsonb, note json, rate real, few real, at time, token uuid, raw uuid,
+                     seen timestamptz, said boolean, price numeric(8, 2), mood feeling, code char(4), done boolean);
+"""
+WORDS = Settings.model_validate({"tables": {"things": {"columns": {"said": {"format": "no|yes"}}}}})
+
+
+@pytest.fixture
+async def things(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, KINDS, target=KINDS_TARGET, settings=WORDS) as made:
+        row = "INSERT INTO things VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        for given in (
+            (
+                1,
+                '{"a":[1,"x"]}',
+                '{"k": 1}',
+                1.5,
+                3,
+                "10:00:00",
+                TOKEN,
+                b"\x01" * 16,
+                1700000000,
+                "yes",
+                2.5,
+                "ok",
+                "ab",
+                1,
+            ),
+            (
+                2,
+                "7",
+                "[]",
+                -2.0,
+                4,
+                "23:59:59.250000",
+                f"b{TOKEN[1:]}",
+                b"\x02" * 16,
+                1600000000,
+                "no",
+                7,
+                "sad",
+                "c",
+                0,
+            ),
+            (3, *[None] * 13),
+            (4, '"7"', '{"k": 1}', 0.25, None, "10:00:00", TOKEN, None, 1700000000, "yes", 2.5, "ok", "ab", 1),
+        ):
+            await made.same(row, *given)
+        yield made
+
+
+COLUMNS = ["doc", "note", "rate", "few", "at", "token", "raw", "seen", "said", "price", "mood", "code", "done"]
+
+
+async def test_every_kind_in_expressions(things: World) -> None:
+    for column in COLUMNS:
+        for sql in (
+            "SELECT {0}, typeof({0}), coalesce({0}, 'none'), CASE WHEN id > 1 THEN {0} END FROM things ORDER BY id",
+            "SELECT id FROM things ORDER BY {0} DESC, id",
+            "SELECT {0}, count(*), max(id) FROM things GROUP BY {0} ORDER BY {0}",
+            "SELECT DISTINCT {0} FROM things ORDER BY 1",
+            "SELECT min({0}), max({0}), count(DISTINCT {0}) FROM things",
+            "SELECT a.id, b.id FROM things a JOIN things b ON a.{0} = b.{0} ORDER BY 1, 2",
+            "SELECT id FROM things WHERE {0} IN (SELECT {0} FROM things WHERE id = 1) ORDER BY id",
+            "SELECT id, rank() OVER (ORDER BY {0}), lag({0}) OVER (ORDER BY id) FROM things ORDER BY id",
+            "SELECT v FROM (SELECT id, {0} AS v FROM things) WHERE v IS NOT NULL ORDER BY id",
+            "UPDATE things SET {0} = coalesce({0}, (SELECT {0} FROM things WHERE id = 1)) WHERE id = 3 RETURNING {0}",
+            "UPDATE things SET {0} = CASE id WHEN 3 THEN NULL ELSE {0} END RETURNING id, {0}",
+            "INSERT INTO things (id, {0}) SELECT id + 10, {0} FROM things WHERE id < 3 RETURNING id, {0}",
+            "DELETE FROM things WHERE id > 10",
+        ):
+            await things.same(sql.format(column))
+
+
+async def test_every_kind_with_arguments(things: World) -> None:
+    for column, given in (
+        ("doc", ('{"a":[1,"x"]}', 7, "7", '"7"', None)),
+        ("note", ('{"k": 1}', '{"k":1}', None)),
+        ("rate", (1.5, -2, "0.25", None)),
+        ("few", (3, 3.0, "4", 0.5)),
+        ("at", ("10:00:00", "23", None)),
+        ("raw", (b"\x01" * 16, "x", None)),
+        ("seen", (1700000000, 1600000000.0, "1700000000", None)),
+        ("said", ("yes", "no", "true", 1, None)),
+        ("price", (2.5, 7, "2.50", "x", None)),
+        ("done", (1, 0.0, "1", "yes", None)),
+    ):
+        for value in given:
+            await things.same(f"SELECT id, {column} = ?, {column} < ?1, ?1 <= {column} FROM things ORDER BY id", value)
+            await things.same(f"SELECT id FROM things WHERE {column} IN (?, 'z') OR {column} > ?1 ORDER BY id", value)
+            await things.same(f"SELECT coalesce({column}, ?), nullif({column}, ?1) FROM things ORDER BY id", value)
+        for sql in (
+            "UPDATE things SET {0} = CASE id WHEN 1 THEN ? ELSE {0} END WHERE id <> 2 RETURNING id, {0}",
+            "INSERT INTO things (id, {0}) SELECT 20, ? RETURNING {0}",
+            "DELETE FROM things WHERE id = 20 AND {0} = ? RETURNING {0}",
+        ):
+            await things.same(sql.format(column), given[0])
+    await things.same("UPDATE things SET price = CASE id WHEN ? THEN ? ELSE ? END RETURNING price", 1, "7.25", "3.50")
+    await things.same("UPDATE things SET done = CASE id WHEN ? THEN ? ELSE ? END RETURNING done", 1.0, 0.0, 1.0)
+
+
+async def test_computed_values_that_do_not_fit(things: World) -> None:
+    for column, value in (
+        *(("rate", 0.1234567891), ("at", "10:00:00.1234567"), ("token", "none"), ("seen", 1.5), ("price", "1.005")),
+        *(("price", "x"), ("mood", "none"), ("code", "ab "), ("done", 2.0), ("seen", 1 << 60), ("said", 5)),
+    ):
+        with pytest.raises(StatementError):
+            await things.on_postgres(f"UPDATE things SET {column} = CASE id WHEN 1 THEN ? ELSE {column} END", value)
+    await things.same("SELECT * FROM things ORDER BY id")
+
+
+async def test_arguments_that_a_column_of_dates_makes_numbers_of(both: World) -> None:
+    for given in ("2024", " 7 ", "2024-01-01", ""):
+        await both.same("SELECT id, at > ?, at <= ?1, ?1 < at, at BETWEEN ?1 AND 'x' FROM visits ORDER BY id", given)
+        await both.same("SELECT id FROM visits WHERE (at, id) > (?, 1) ORDER BY id", given)

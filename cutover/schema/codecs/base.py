@@ -78,9 +78,9 @@ class Codec:
     ladder: Ladder | None = None
     """All values that a key can have, in order, where that is no matter of course."""
     shown: tuple[str, str] | None = None
-    """(storage class, SQL of the value as SQLite holds it, where {0} is the column): text, integer, real, or number for
-    what is an integer where it is whole, otherwise a real. None where the driver's own value is that, or it is not
-    known in SQL."""
+    """(storage class, SQL of the value as SQLite holds it, where {0} is the column): text, integer, real, blob, or
+    number for what is an integer where it is whole, otherwise a real. None where the driver's own value is that,
+    or it is not known in SQL."""
     rungs: Ladder | None = None
     """As `ladder`, of all values of a column that need not be a key."""
     quick: Callable[[Any], Any] | None = None

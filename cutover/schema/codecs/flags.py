@@ -49,9 +49,19 @@ def boolean(affinity: str, wanted: str) -> Codec:
     def canonical(value: SqlValue) -> bytes:
         return b"i%d" % convert(value)
 
-    digest = text_form(f"(CASE {{0}} WHEN true THEN '{true}' WHEN false THEN '{false}' END)")
+    written = f"(CASE {{0}} WHEN true THEN '{true}' WHEN false THEN '{false}' END)"
     ladder = Ladder(0, 1, lambda number: (false, true)[number])
-    return Codec(convert, back, meaning(canonical), digest, "boolean", "boolean", format=name, ladder=ladder)
+    return Codec(
+        convert,
+        back,
+        meaning(canonical),
+        text_form(written),
+        "boolean",
+        "boolean",
+        format=name,
+        ladder=ladder,
+        shown=("text", written),
+    )
 
 
 def _of_integer(value: Any) -> bool:  # noqa: ANN401  # any storage class

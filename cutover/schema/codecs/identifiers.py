@@ -40,7 +40,7 @@ def uuid(affinity: str, declared: str, wanted: str) -> Codec:
         return b"u" + _uuid(value).encode()
 
     written = {"dashed": "{0}::text", "DASHED": "upper({0}::text)", "hex": plain, "HEX": f"upper({plain})"}.get(name)
-    shown = ("text", written) if written is not None else None
+    shown = ("text", written) if written is not None else ("blob", f"decode({plain}, 'hex')")
     back = _UUID_BACK[name]
     ladder = Ladder(0, 2**128 - 1, lambda number: back(_dashes(f"{number:032x}")))
     return Codec(_uuid, back, meaning(canonical), digest, "text", "uuid", format=name, ladder=ladder, shown=shown)

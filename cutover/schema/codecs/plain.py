@@ -107,7 +107,8 @@ def single(affinity: str) -> Codec:
     short = "{0}::text::float8"
     digest = _WHOLE_OR_REAL.format(short) if whole else _REAL.format(short)
     no_key = "several reals on SQLite can be one real of 32 bits"
-    return Codec(convert, back, meaning(canonical), digest, "real", "real", no_key)
+    shown = ("number", "{0}::text::numeric") if whole else ("real", short)
+    return Codec(convert, back, meaning(canonical), digest, "real", "real", no_key, shown=shown)
 
 
 def _single(value: float) -> float:
