@@ -164,10 +164,10 @@ def test_any_text_is_survived(text: str) -> None:
     ["$a(" * 20_000, ":a((((((" * 10_000, "changes()," * 20_000 + "1", "(" * 50_000, "'" * 50_001, "/*" * 50_000],
 )
 def test_no_text_takes_longer_than_its_length_is_worth(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()  # others may have the processor meanwhile
     inspect(f"SELECT {text}")
     remembered(f"SELECT {text}", 1, 2, 3)
-    assert time.monotonic() - began < 5, "a quadratic way through it takes minutes"
+    assert time.process_time() - began < 10, "a quadratic way through it takes minutes"
 
 
 def test_an_unfinished_parameter_is_one_token_as_in_sqlite() -> None:
