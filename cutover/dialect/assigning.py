@@ -43,6 +43,13 @@ class Assigning:
                 return special
         return self._convert(value(typed), column)
 
+    def assign_key(self, typed: Typed, column: Column) -> exp.Expr:
+        """The same for the INTEGER PRIMARY KEY: SQLite itself has nothing but integers there."""
+        plain = value(typed)
+        if column_kind(column) is not Kind.INT or plain.kind in (Kind.INT, Kind.NULL):
+            return self.assign(typed, column)
+        return helper("key_strict", plain.node)
+
     def _by_codec(self, typed: Typed, column: Column) -> exp.Expr | None:
         """Arguments and literals are checked and encoded here; other expressions are cast if that says the same."""
         whole = column_kind(column) is Kind.WHOLE

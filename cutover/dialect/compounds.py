@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from cutover.dialect import merging, numbers
 from cutover.dialect.comparing import value
+from cutover.dialect.generated import as_sorted
 from cutover.dialect.ordering import inner, ordered, position
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
@@ -142,7 +143,8 @@ class Compounds:
         readings: tuple[Reading | None, ...] = (None,) * len(written)
         if unordered and all_rows:
             readings = _readings(scope.reading, len(written))
-        arms = [self._arm(one, scope, reading) for one, reading in zip(written, readings, strict=True)]
+        plain = all_rows and unordered
+        arms = [self._arm(one, scope, read, plain=plain) for one, read in zip(written, readings, strict=True)]
         if len({len(arm.columns) for arm in arms}) != 1:
             raise Refused("A compound SELECT with arms of different widths")
         query = self._merged(node, scope, written, arms) if not all_rows else None
@@ -207,8 +209,12 @@ class Compounds:
                 return projections.index(term)
         raise Refused("ORDER BY of a compound SELECT by this expression")
 
-    def _arm(self, node: exp.Expr, scope: Scope, reading: Reading | None) -> Query:
+    def _arm(self, node: exp.Expr, scope: Scope, reading: Reading | None, *, plain: bool = False) -> Query:
+        """One SELECT of a compound, which is `plain` if rows go out as they are read."""
         query = self.queries.query(node, Scope(Scope(scope.parent, ctes=scope.ctes), reading=reading))
+        if scope.parent is None and scope.reading is not None and not plain:
+            query.columns = [(name, as_sorted(typed)) for name, typed in query.columns]
+            query.node.set("expressions", [typed.node for _, typed in query.columns])
         if query.node.args.get("order") is not None:  # an arm of DISTINCT rows, which are the first of some order
             derived, source = self.queries.sources.derived(query, "arm")
             typed = [source.typed(column) for column in source.columns]
@@ -225,7 +231,7 @@ class Compounds:
 
     def ordered(self, node: exp.Expr, query: Query, places: list[int]) -> Query:
         """The rows of a query in the order of some of its columns."""
-        query.mixed = False  # only its order changes
+        mixed, query.mixed = query.mixed, False  # only its order changes
         derived, source = self.queries.sources.derived(query, "unordered")
         typed = [source.typed(column) for column in source.columns]
         terms = []
@@ -240,4 +246,6 @@ class Compounds:
         )
         self.queries.ordering.limit(node, result)
         names = [name for name, _ in query.columns]
-        return self.queries.made(result, list(zip(names, typed, strict=True)))
+        made = self.queries.made(result, list(zip(names, typed, strict=True)))
+        made.mixed = mixed
+        return made

@@ -50,7 +50,9 @@ class Conflicts:
                 values.pop(column.name, None)
                 if typed.kind is Kind.NULL and column.not_null and column.name == table.rowid_alias:
                     raise Refused("NULL as an automatic key")
-                values[column.name] = self.assigning.assign(typed, column)
+                is_key = column.name == table.rowid_alias
+                assign = self.assigning.assign_key if is_key else self.assigning.assign
+                values[column.name] = assign(typed, column)
         return [
             exp.EQ(this=exp.Column(this=identifier(_named(table, name).target)), expression=paren(item))
             for name, item in values.items()

@@ -134,6 +134,11 @@ RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.int_strict((x #>> '{}')::
     WHEN 'string' THEN cutover.int_strict(x #>> '{}')
     ELSE cutover.misfit('a blob in a column of integers cannot be stored on PostgreSQL', x::text) END;
 
+CREATE OR REPLACE FUNCTION cutover.key_strict(x jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.key_strict((x #>> '{}')::numeric)
+    WHEN 'string' THEN cutover.key_strict(x #>> '{}')
+    ELSE cutover.misfit('datatype mismatch', x::text) END;
+
 CREATE OR REPLACE FUNCTION cutover.real_strict(x jsonb) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.real_strict((x #>> '{}')::numeric)
     WHEN 'string' THEN cutover.real_strict(x #>> '{}')

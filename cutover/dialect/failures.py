@@ -19,6 +19,8 @@ _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03")
 
 _OVERFLOW = "integer overflow"
 """SQLite's own words, of abs() and sum(): raised by our functions."""
+_MISMATCH = "datatype mismatch"
+"""The same, of what is no integer for an INTEGER PRIMARY KEY."""
 
 _BY_STATE = {
     "57014": ("interrupted", "SQLITE_INTERRUPT"),
@@ -87,6 +89,8 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
         )
     if state.startswith("53"):
         return StatementError(f"PostgreSQL is out of resources: {message}", "SQLITE_BUSY", retry=True)
+    if message == _MISMATCH:
+        return StatementError(message, "SQLITE_MISMATCH")
     if state.startswith("22"):
         own = message if state == "22P02" and message.endswith("PostgreSQL") else f"a value does not fit ({state})"
         return StatementError(f"datatype mismatch: {own}", "SQLITE_MISMATCH")
@@ -127,7 +131,7 @@ def unknown_outcome() -> StatementError:
 
 def _of_constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> StatementError:
     if state == "23502" and _is_automatic(error, catalog):
-        return StatementError("datatype mismatch", "SQLITE_MISMATCH")
+        return StatementError(_MISMATCH, "SQLITE_MISMATCH")
     if state == "23502" and _takes_null(error, catalog):
         return Refused("NULL in a key")
     return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")

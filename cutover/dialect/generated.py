@@ -30,6 +30,7 @@ class _Generated:
     affinity: str
     collation: str
     written: exp.Expr
+    stored: bool
 
 
 def add_generated(source: Source, translate: Translate) -> None:
@@ -49,6 +50,13 @@ def add_generated(source: Source, translate: Translate) -> None:
     source.columns = sorted(held.values(), key=lambda column: order.get(column.name.lower(), len(order)))
 
 
+def as_sorted(typed: Typed) -> Typed:
+    """A real that was computed when it was read: where SQLite sorts rows, whole ones come out as integers."""
+    if typed.kind is not Kind.REAL or typed.generated != "virtual":
+        return typed
+    return typed.but(node=helper("as_kept", typed.node), kind=Kind.NUM)
+
+
 @lru_cache(maxsize=512)
 def _read(sql: str) -> tuple[tuple[str, ...], tuple[_Generated, ...]]:
     """All names in order, and the columns that are generated."""
@@ -60,18 +68,18 @@ def _read(sql: str) -> tuple[tuple[str, ...], tuple[_Generated, ...]]:
         try:
             db.execute(sql)
             (name,) = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND sql IS NOT NULL").fetchone()
-            rows = db.execute("SELECT name, type FROM pragma_table_xinfo(?)", (name,)).fetchall()
+            rows = db.execute("SELECT name, type, hidden FROM pragma_table_xinfo(?)", (name,)).fetchall()
         except sqlite3.Error:
             raise Refused("A table with generated columns that cannot be read alone") from None
-    declared = {str(row[0]).lower(): (str(row[0]), str(row[1])) for row in rows}
+    declared = {str(row[0]).lower(): (str(row[0]), str(row[1]), row[2] == 3) for row in rows}
     found = []
     for lower, column in columns.items():
         if column.generated:
-            spelled, kind = declared[lower]
+            spelled, kind, stored = declared[lower]
             written = prepare(f"SELECT {column.generated}", functions.NAMES).text
             parsed = sqlglot.parse_one(written, dialect="sqlite").expressions[0]
             kind = " ".join(word for word in kind.split() if word.upper() not in ("GENERATED", "ALWAYS"))
-            found.append(_Generated(spelled, affinity_of(kind), column.collation, parsed))
+            found.append(_Generated(spelled, affinity_of(kind), column.collation, parsed, stored))
     return tuple(declared), tuple(found)
 
 
@@ -84,9 +92,8 @@ def _computed(column: _Generated, source: Source, translate: Translate) -> Typed
         present = exp.Column(this=identifier(key.target), table=identifier(source.alias))
         there = exp.Not(this=exp.Paren(this=exp.Is(this=present, expression=exp.Null())))
         typed = typed.but(node=exp.Case(ifs=[exp.If(this=there, true=typed.node)]), not_null=False)
-    return typed.but(
-        affinity=column.affinity, collation=column.collation, explicit=False, plus=False, column=None, constant=None
-    )
+    typed = typed.but(affinity=column.affinity, collation=column.collation, explicit=False, plus=False)
+    return typed.but(column=None, constant=None, generated="stored" if column.stored else "virtual")
 
 
 def _with_affinity(typed: Typed, column: _Generated) -> Typed:

@@ -14,6 +14,7 @@ from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct
 from cutover.dialect.expressions import Expressions
+from cutover.dialect.generated import as_sorted
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
 from cutover.dialect.query import Query, bare_query
@@ -98,6 +99,9 @@ class Queries:
             scope.grouping = grouping = grouping or Grouping()
             grouping.several = grouping.several or scope.hoisted > 1
             columns = self.projections(node.expressions, scope)
+        sorts = scope.parent is None and scope.reading is not None and scope.reading.orders
+        if sorts and grouping is None and not scope.steps:
+            columns = [(name, as_sorted(typed)) for name, typed in columns]
         result.set("expressions", [typed.node for _, typed in columns])
         if node.args.get("having"):
             result.set("having", exp.Having(this=self._filter(node.args["having"].this, scope)))

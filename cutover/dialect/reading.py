@@ -58,6 +58,11 @@ class Reading:
     merged: tuple[Reading, ...] = ()
     """Of the SELECTs of a compound with ORDER BY, each of which is sorted."""
 
+    @property
+    def orders(self) -> bool:
+        """Whether it sorts for ORDER BY, be it for the last of its terms alone."""
+        return any(sort.endswith("ORDER BY") for sort in self.sorts)
+
     def within(self) -> Reading:
         """How a query is read that is all that stands in FROM: by itself, or as if it were not there."""
         return self if self.inside is None else self.inside

@@ -44,7 +44,7 @@ def in_order(written: Written, read: list[exp.Expr] | None) -> None:
 
 def as_kept(typed: Typed) -> Typed:
     """A column of reals that was just written: SQLite keeps whole ones as integers, and returns them so."""
-    if not isinstance(typed.node, exp.Column):
+    if not (isinstance(typed.node, exp.Column) or typed.generated):
         return typed
     if typed.kind is Kind.WHOLE and typed.column is not None and (codec_for(typed.column).shown or "")[:1] == ("real",):
         typed = value(typed)

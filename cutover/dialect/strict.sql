@@ -17,6 +17,25 @@ CREATE OR REPLACE FUNCTION cutover.number_strict(x text) RETURNS numeric LANGUAG
 RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.aff(x)
     ELSE cutover.misfit('a text in a column of numbers cannot be stored on PostgreSQL', x) END;
 
+-- A value for an INTEGER PRIMARY KEY: SQLite itself takes nothing but integers there. An integer has no decimals, and a
+-- real that is whole counts as one if it is not beyond what it can tell apart from the next.
+CREATE OR REPLACE FUNCTION cutover.key_strict(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN scale(x) = 0 AND x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x::bigint
+    WHEN x = trunc(x) AND abs(x) < 9223372036854775807 THEN x::bigint
+    ELSE cutover.misfit('datatype mismatch', x::text) END;
+
+CREATE OR REPLACE FUNCTION cutover.key_strict(x double precision) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) AND abs(x) < 9223372036854775807 THEN x::bigint
+    ELSE cutover.misfit('datatype mismatch', x::text) END;
+
+CREATE OR REPLACE FUNCTION cutover.key_strict(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.key_strict(cutover.aff(x))
+    ELSE cutover.misfit('datatype mismatch', x) END;
+
+CREATE OR REPLACE FUNCTION cutover.key_strict(x bytea) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN cutover.misfit('datatype mismatch', x::text);
+
 CREATE OR REPLACE FUNCTION cutover.real_strict(x numeric) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN x::double precision;

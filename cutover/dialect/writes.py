@@ -10,7 +10,7 @@ from cutover.dialect.assigning import Assigning
 from cutover.dialect.automatic import AutomaticKeys, column_named
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
-from cutover.dialect.generated import add_generated
+from cutover.dialect.generated import add_generated, as_sorted
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
 from cutover.dialect.queries import Queries
@@ -79,8 +79,8 @@ class Writes:
             ):
                 raise Refused("A subquery in RETURNING that reads the table that is written")
             written.returning = self.queries.projections(clause.expressions, scope)
-            if not isinstance(written.node, exp.Delete):
-                written.returning = [(name, as_kept(typed)) for name, typed in written.returning]
+            kept = as_sorted if isinstance(written.node, exp.Delete) else as_kept
+            written.returning = [(name, kept(typed)) for name, typed in written.returning]
         nodes = [typed.node for _, typed in written.returning]
         if key and written.table.rowid_alias is not None:
             source = scope.sources[0]
@@ -166,10 +166,10 @@ class Writes:
                 return automatic or (exp.Var(this="DEFAULT") if listed else self.keys.next_of_sequence(table))
             if typed.slot is None and not typed.is_constant:
                 if not listed and (typed.not_null or self.keys.next_key(table) is not None):
-                    return self.assigning.assign(typed, column)  # where it is NULL, `_selected` counts on
+                    return self.assigning.assign_key(typed, column)  # where it is NULL, `_selected` counts on
                 automatic = self.keys.next_key(table, place) or self.keys.next_of_sequence(table)
-                return call("coalesce", self.assigning.assign(typed, column), automatic)
-            return self.assigning.assign(typed, column)
+                return call("coalesce", self.assigning.assign_key(typed, column), automatic)
+            return self.assigning.assign_key(typed, column)
         if listed and self._replacing and typed.kind is Kind.NULL and column.not_null and column.default is not None:
             return exp.Var(this="DEFAULT")
         return self.assigning.assign(typed, column)
