@@ -44,7 +44,7 @@ class Conflicts:
         """The SET list: of several assignments of one column the last counts."""
         values: dict[str, exp.Expr] = {}
         for node in nodes:
-            for target, item in _pairs(node):
+            for target, item in pairs(node):
                 column = _named(table, target)
                 typed = self.queries.expressions.typed(item, scope)
                 values.pop(column.name, None)
@@ -193,7 +193,8 @@ def _reads(node: exp.Expr, table: Table) -> bool:
     return any(inner.name.lower() == table.name.lower() for inner in node.find_all(exp.Table))
 
 
-def _pairs(node: exp.Expr) -> list[tuple[str, exp.Expr]]:
+def pairs(node: exp.Expr) -> list[tuple[str, exp.Expr]]:
+    """The columns that one assignment of SET means, with what each becomes. Raises `Refused`."""
     target, item = node.this, node.expression
     if not isinstance(target, exp.Tuple):
         return [(target.name, item)]

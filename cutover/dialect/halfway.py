@@ -11,7 +11,7 @@ import re
 from sqlglot import exp
 
 from cutover.dialect.trees import conjuncts, unparen
-from cutover.dialect.typed import Refused
+from cutover.dialect.typed import Refused, RowByRow
 from cutover.model.table import Table, UniqueIndex
 from cutover.schema.createsql import read_create_table
 
@@ -23,21 +23,23 @@ def refuse_halfway(node: exp.Update, table: Table, alias: str) -> None:
         for setting in node.expressions
         for target in (setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this])
     }
-    if not node.args.get("from_") and _is_one_row(node, table, alias):
+    if not node.args.get("from_") and is_one_row(node, table, alias):
         return
+    refused = Refused if node.args.get("from_") else RowByRow
     for value in assigned.values():
         if _reads(value, table, alias, set(assigned)):
-            raise Refused("UPDATE with a subquery that reads what is being changed, row by row,")
+            raise refused("UPDATE with a subquery that reads what is being changed, row by row,")
     for index in table.unique:
-        moved = [name for name in assigned if _is_in(index, name)]
+        moved = [name for name in assigned if is_in(index, name)]
         if any(assigned[name].find(exp.Column) is not None for name in moved):
-            raise Refused(f"UPDATE that computes the unique key {', '.join(moved)} of several rows")
+            raise refused(f"UPDATE that computes the unique key {', '.join(moved)} of several rows")
 
 
 def refuse_conflicts(node: exp.Update, table: Table, alias: str, clause: str) -> None:
     """Raise `Refused` for UPDATE OR IGNORE, OR REPLACE or OR FAIL that may meet a conflict."""
-    if clause == "FAIL" and not node.args.get("from_") and _is_one_row(node, table, alias):
+    if clause == "FAIL" and not node.args.get("from_") and is_one_row(node, table, alias):
         return
+    refused = Refused if node.args.get("from_") else RowByRow
     columns = {column.name.lower(): column for column in table.columns}
     for setting in node.expressions:
         name = setting.this.name.lower()
@@ -47,19 +49,20 @@ def refuse_conflicts(node: exp.Update, table: Table, alias: str, clause: str) ->
             column is None
             or (column.not_null and not given)
             or column.name in table.key
-            or any(_is_in(index, name) for index in table.unique)
+            or any(is_in(index, name) for index in table.unique)
         ):
-            raise Refused(f"UPDATE OR {clause} of a column that may meet a conflict")
+            raise refused(f"UPDATE OR {clause} of a column that may meet a conflict")
     if read_create_table(table.sql).checks:
-        raise Refused(f"UPDATE OR {clause} of a table with a CHECK")
+        raise refused(f"UPDATE OR {clause} of a table with a CHECK")
 
 
-def _is_in(index: UniqueIndex, name: str) -> bool:
+def is_in(index: UniqueIndex, name: str) -> bool:
+    """Whether an index has to do with the column."""
     written = " ".join([*(term for term, _ in index.terms), index.partial or ""])
     return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", written, re.IGNORECASE) is not None
 
 
-def _is_one_row(node: exp.Update, table: Table, alias: str) -> bool:
+def is_one_row(node: exp.Update, table: Table, alias: str) -> bool:
     """Whether WHERE names one row by a unique key."""
     where = node.args.get("where")
     if where is None:

@@ -154,10 +154,7 @@ async def _rows(
             yield part, bound
         return
     asked = _with_arguments(prepared.checked, by_row.rows, bound, memory, want_rows=True)
-    rows = (await _once(connection, asked, by_row.rows)).rows
-    if len(rows) > 1 and not by_row.in_order and prepared.translation.sparing != "IGNORE":
-        raise Refused("What depends on the order of rows that only SQLite knows")
-    for row in rows:
+    for row in by_row.accept((await _once(connection, asked, by_row.rows)).rows):
         yield by_row.translate(tuple(KINDS[type(value)] for value in row)), [*bound, *row]
 
 

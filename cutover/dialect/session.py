@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
-from cutover.dialect.failures import Conflict, Lost, busy
+from cutover.dialect.failures import Conflict, Halfway, Lost, busy
 from cutover.dialect.holding import Holding
 from cutover.dialect.running import Memory
 from cutover.dialect.tokens import prepare
@@ -154,7 +154,7 @@ class PostgresSession:
                 await holding.doom(busy(fenced.message), raising=False)
             raise
         except StatementError as error:
-            if error.code == "SQLITE_CONSTRAINT":
+            if error.code == "SQLITE_CONSTRAINT" and not isinstance(error, Halfway):
                 self._memory.changes = 0
             raise
         raise AssertionError  # `doom` raises

@@ -197,8 +197,12 @@ def _primary_end(run: list[Token], at: int) -> int:
 
 
 def _take_conflict(run: list[Token]) -> tuple[str | None, list[Token]]:
-    """Split INSERT OR x, UPDATE OR x and REPLACE into the plain verb and x."""
+    """Split INSERT OR x, UPDATE OR x and REPLACE into the plain verb and x. Queries of WITH stand before it."""
+    depth = 0
     for at in range(len(run)):
+        depth += (run[at].text == "(") - (run[at].text == ")")
+        if depth:
+            continue
         word, following = _word(run, at), _word(run, at + 1)
         if word == "REPLACE" and following == "INTO":
             return "REPLACE", [*run[:at], run[at]._replace(text="INSERT"), *run[at + 1 :]]

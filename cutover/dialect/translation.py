@@ -23,7 +23,7 @@ from cutover.dialect.typed import Kind, Refused, Typed
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
 from cutover.model.table import Table
-from cutover.model.values import SqlValue
+from cutover.model.values import Row, SqlValue
 from cutover.schema.codecs import codec_for, scalars
 
 Decoder = Callable[[Any], SqlValue]
@@ -55,8 +55,8 @@ class ByRow:
     """A statement for each row of a query. The values of the row are arguments of it, behind those that there are."""
 
     rows: Translation
-    in_order: bool
-    """The rows come in the order in which SQLite reads them, as far as that is known."""
+    accept: Callable[[list[Row]], list[Row]]
+    """The arguments that each row gives. Raises `Refused` where something depends on an order that is not known."""
     translate: Callable[[tuple[Kind, ...]], Translation]
     """The statement, by the kinds of the row's values."""
 
