@@ -184,7 +184,7 @@ class Dialect:
             raise Refused("The function pragma_foreign_key_check, unlike the PRAGMA,")
         of_schema = shape.kind is StatementKind.READ and prepare(sql, frozenset()).tables_of_schema
         if of_schema and self.copy.reads_data(sql, len(shape.params)):
-            raise Refused("A query of sqlite_sequence, or of the schema and of data at once,")
+            raise Refused("A query of the schema and of data at once")
         local = shape.verb in ("PRAGMA", "EXPLAIN") or of_schema
         return Checked(description, local)
 

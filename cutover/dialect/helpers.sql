@@ -87,6 +87,23 @@ RETURN CASE WHEN x IS NULL THEN 'null'
 CREATE OR REPLACE FUNCTION cutover.as_kept(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = trunc(x) AND x BETWEEN -140737488355328 AND 140737488355327 THEN trunc(x)::bigint::numeric ELSE cutover.num(x) END;
 
+-- A write to sqlite_sequence: the sequence goes on behind `seq`, and never before the highest key that is there. RESTART
+-- is undone by a rollback, as setval() alone is not.
+CREATE OR REPLACE FUNCTION cutover.recount(sequence text, seq bigint, highest bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    mark bigint := greatest(seq, highest);
+BEGIN
+    IF sequence IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22032', MESSAGE = 'sqlite_sequence has AUTOINCREMENT tables alone on PostgreSQL';
+    END IF;
+    EXECUTE format('ALTER SEQUENCE %s RESTART', sequence);
+    IF mark >= 1 THEN
+        PERFORM setval(sequence::regclass, mark);
+    END IF;
+    RETURN mark;
+END $$;
+
 -- Move a sequence past a key that was given, so that automatic keys do not meet it. Never moves it back, nor to its
 -- end: one row with the highest key there is would leave no automatic key for the others.
 CREATE OR REPLACE FUNCTION cutover.advance(sequence text, id bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE

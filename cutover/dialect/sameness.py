@@ -16,7 +16,7 @@ _CHANGING = re.compile(
     r"|\bcurrent_(?:time|date|timestamp)\b"
     r"|\b(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)"
     r"|\bstrftime\s*\(\s*'[^']*'\s*\)"
-    r"|'now'",
+    r"|'now'|\bsqlite_sequence\b",  # Postgres's sequences are only set by the switch
     re.IGNORECASE,
 )
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)

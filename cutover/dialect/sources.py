@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import comparing, json_functions
+from cutover.dialect import comparing, high_marks, json_functions
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
 from cutover.dialect.scope import Scope, Source, SourceColumn, table_source
@@ -42,6 +42,8 @@ class Sources:
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
             return self.derived(self.queries.view(view, scope.within), alias, alone=scope.alone)
+        if name.lower() == high_marks.NAME:
+            return high_marks.present(self.queries.context.catalog, alias)
         table = self.queries.context.catalog.table(name)
         target = exp.Table(
             this=identifier(table.target),

@@ -16,7 +16,7 @@ _OPERANDS_FOLLOW = frozenset(
     {"SELECT", "DISTINCT", "ALL", "FROM", "WHERE", "HAVING", "ON", "BY", "LIMIT", "OFFSET", "SET", "RETURNING", "CASE",
      "WHEN", "THEN", "ELSE", "AND", "OR", "NOT", "BETWEEN", "IN", "LIKE", "GLOB", "ESCAPE", "IS"}
 )  # fmt: skip
-_OF_SCHEMA = ("sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema", "sqlite_sequence")
+_OF_SCHEMA = ("sqlite_master", "sqlite_schema", "sqlite_temp_master", "sqlite_temp_schema")
 _DEEPEST = 200
 """Parentheses within each other. SQLite's parser ends at some 90, and a compiled parser knows no limit of its own."""
 

@@ -16,6 +16,8 @@ from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions
 from cutover.dialect.conflicts import caveat
+from cutover.dialect.high_marks import is_meant
+from cutover.dialect.marking import HighMarks
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Use, number_parameters
 from cutover.dialect.tokens import prepare
@@ -121,6 +123,8 @@ def rewrite(node: exp.Expr, conflict: str | None, context: Context) -> tuple[Wri
         return None, columns, query.node
     writes = Writes(context)
     match node:
+        case _ if is_meant(node):
+            written = HighMarks(context).write(node, conflict)
         case exp.Insert():
             written = writes.insert(node, conflict)
         case exp.Update():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from cutover import clock
+from cutover.dialect import high_marks
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, abandon, as_statement_error
 from cutover.dialect.failures import translate_failure
@@ -78,6 +79,8 @@ async def try_write(
             )
             await connection.fetch(_AS_APPLIER)
             table = prepared.translation.table
+            if table.name == high_marks.NAME:
+                raise NotTried("It sets sequences, which are locked until the end.")
             if await connection.fetchval(_ACTING, target(table), list(TRIGGERS)):
                 raise NotTried("What it writes has triggers of its own on Postgres, and what they do might stay.")
             if inspect(statement.sql).verb in ("INSERT", "REPLACE"):

@@ -1,0 +1,63 @@
+"""sqlite_sequence, where SQLite keeps the highest key that each AUTOINCREMENT table ever had: on Postgres, sequences.
+
+It is read as a query over the sequences, and what is written to it (`marking`) sets them. They never stand below the
+highest key that is there, which SQLite's next key is above as well.
+"""
+
+from __future__ import annotations
+
+import sqlglot
+from sqlglot import exp
+
+from cutover.dialect.catalog import Catalog
+from cutover.dialect.scope import Source, SourceColumn
+from cutover.dialect.typed import Kind, identifier
+from cutover.model.table import Table
+
+NAME = "sqlite_sequence"
+
+
+def is_meant(node: exp.Expr) -> bool:
+    """Whether a statement writes it."""
+    if not isinstance(node, (exp.Insert, exp.Update, exp.Delete)):
+        return False
+    into = node.this.this if isinstance(node.this, exp.Schema) else node.this
+    return isinstance(into, exp.Table) and into.name.lower() == NAME
+
+
+def source(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
+    """What stands for it in FROM. `sequence` and `highest` (the highest key there is) are not the application's."""
+    counted = [
+        f"SELECT {_text(table.name)} AS name, pg_sequence_last_value({_text(sequence)}::regclass) AS seq, "
+        f"{_text(sequence)} AS sequence, (SELECT max({_quoted(_key(table))}) FROM "
+        f"{_quoted(table.target_schema)}.{_quoted(table.target)}) AS highest"
+        for table in catalog.tables.values()
+        if table.autoincrement and (sequence := catalog.sequences.get(table.name))
+    ] or ["SELECT NULL::text AS name, NULL::bigint AS seq, NULL::text AS sequence, NULL::bigint AS highest"]
+    query = sqlglot.parse_one(" UNION ALL ".join(counted), dialect="postgres")
+    node = exp.Subquery(this=query, alias=exp.TableAlias(this=identifier(alias)))
+    columns = [SourceColumn("name", "name", Kind.TEXT), SourceColumn("seq", "seq", Kind.INT)]
+    return node, Source(alias, columns)
+
+
+def present(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
+    """The same as a table of the rows that there are."""
+    node, found = source(catalog, alias)
+    rows = exp.Select(
+        expressions=[exp.Column(this=identifier(name)) for name in ("name", "seq")],
+        from_=exp.From(this=node),
+        where=exp.Where(this=exp.Not(this=exp.Is(this=exp.Column(this=identifier("seq")), expression=exp.Null()))),
+    )
+    return exp.Subquery(this=rows, alias=exp.TableAlias(this=identifier(alias))), found
+
+
+def _key(table: Table) -> str:
+    return next(column.target for column in table.columns if column.name == table.rowid_alias)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

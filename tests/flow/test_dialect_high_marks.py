@@ -1,0 +1,93 @@
+"""sqlite_sequence, which applications read, and reset when they empty tables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.model.statement import Statement
+from cutover.settings import Settings
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE one (id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT);
+CREATE TABLE "Two's" (id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT);
+CREATE TABLE plain (id INTEGER PRIMARY KEY, v TEXT);
+"""
+READ = "SELECT name, seq FROM sqlite_sequence ORDER BY name"
+
+
+@pytest.fixture(params=["sequence", "sqlite"])
+async def both(postgres_url: str, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    settings = Settings.model_validate({"tables": {"one": {"keys": request.param}}})
+    async with world(postgres_url, SCHEMA, settings=settings) as made:
+        yield made
+
+
+async def _filled(both: World) -> None:
+    await both.same("INSERT INTO one (v) VALUES ('a'), ('b'), ('c')")
+    await both.same("""INSERT INTO "Two's" VALUES (40, 'x')""")
+
+
+async def test_it_is_read(both: World) -> None:
+    await both.same(READ)
+    await _filled(both)
+    await both.same(READ)
+    await both.same("SELECT seq FROM sqlite_sequence WHERE name = ?", "Two's")
+    await both.same("SELECT s.seq + 1, v FROM sqlite_sequence s JOIN one ON one.id = s.seq WHERE s.name = 'one'")
+    await both.refused("SELECT * FROM sqlite_master JOIN sqlite_sequence USING (name)", "schema and of data")
+
+
+@pytest.mark.parametrize(
+    "reset",
+    [
+        "DELETE FROM sqlite_sequence",
+        "DELETE FROM sqlite_sequence WHERE name = 'one'",
+        "UPDATE sqlite_sequence SET seq = 0 WHERE name IN ('one', 'Two''s')",
+        "UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(id), 0) FROM one) WHERE name = 'one'",
+        "DELETE FROM sqlite_sequence WHERE name = 'nothing'",
+    ],
+)
+async def test_emptied_tables_begin_anew(both: World, reset: str) -> None:
+    await _filled(both)
+    await both.same("DELETE FROM one")
+    await both.same(reset)
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+    await both.same("""INSERT INTO "Two's" (v) VALUES ('y') RETURNING id""")
+    await both.same(READ)
+
+
+async def test_keys_that_are_there_are_not_given_again(both: World) -> None:
+    await _filled(both)
+    await both.same("DELETE FROM sqlite_sequence WHERE name = ?", "one")
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+    await both.same("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", 700, "one")
+    await both.same("INSERT INTO one (v) VALUES ('e') RETURNING id")
+    await both.same(READ)
+
+
+async def test_a_rollback_takes_it_back(both: World) -> None:
+    await _filled(both)
+    for sql in (
+        "BEGIN",
+        "DELETE FROM one",
+        "DELETE FROM sqlite_sequence",
+        "INSERT INTO one (v) VALUES ('q')",
+        "ROLLBACK",
+    ):
+        both.db.execute(sql)
+        await both.session.execute(Statement(sql))
+    await both.same(READ)
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+
+
+async def test_rows_of_a_dump(both: World) -> None:
+    await both.same("INSERT INTO one VALUES (3, 'a')")
+    await both.same("DELETE FROM sqlite_sequence")
+    await both.same("INSERT INTO sqlite_sequence VALUES ('one', 9)")
+    await both.same("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", "Two's", 4)
+    await both.same(READ)
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+    await both.refused("INSERT INTO sqlite_sequence (seq, name) VALUES (1, 'one')", "other than of")
+    await both.refused("UPDATE sqlite_sequence SET name = 'x'", "other than of seq")
