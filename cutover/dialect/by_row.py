@@ -11,6 +11,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.limiting import without_limit
 from cutover.dialect.scope import Context
 from cutover.dialect.steps import alone, at_most_one, row_by_row, sparing
 from cutover.dialect.translation import Translation, parse, rewrite, translation_of
@@ -23,7 +24,9 @@ def by_row(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
     """The statement with its rows run one after the other. Raises `Refused`."""
     parsed, conflict = parse(sql)
     if isinstance(parsed, exp.Update):
-        return UpdateByRow(parsed, conflict, catalog, kinds, sql).translation()
+        limited = without_limit(parsed, catalog, sql)
+        assert isinstance(limited, exp.Update)
+        return UpdateByRow(limited, conflict, catalog, kinds, sql).translation()
     if not isinstance(parsed, exp.Insert) or parsed.expression is None:
         raise Refused("The statement row by row")
     if isinstance(parsed.expression, exp.Values) and not _asks(parsed.expression):

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect.by_row import by_row
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.limiting import without_limit
 from cutover.dialect.recent import Recent
 from cutover.dialect.scope import Context
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
@@ -103,6 +104,7 @@ def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translatio
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
     try:
         parsed, conflict = parse(sql)
+        parsed = without_limit(parsed, context.catalog, sql)
         context.collates = parsed.find(exp.Collate) is not None
         if _gives_rows(parsed):
             context.reading = context.catalog.reading(sql)

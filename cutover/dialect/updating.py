@@ -17,6 +17,7 @@ from cutover.dialect import functions
 from cutover.dialect.catalog import ROWID_NAMES, Catalog
 from cutover.dialect.conflicts import pairs
 from cutover.dialect.halfway import is_in, is_one_row, reads_once
+from cutover.dialect.limiting import key_names
 from cutover.dialect.scope import Context
 from cutover.dialect.steps import alone, at_most_one, row_by_row
 from cutover.dialect.tokens import prepare
@@ -37,7 +38,7 @@ class UpdateByRow:
         self.node, self.conflict, self.catalog, self.kinds, self.sql = node, conflict, catalog, kinds, sql
         self.table = catalog.table(node.this.name)
         self.alias = node.this.alias_or_name
-        self.key = _key(self.table)
+        self.key = key_names(self.table)
         self.assigned = {name.lower(): value for each in node.expressions for name, value in pairs(each)}
         self.indexes = [
             index for index in self.table.unique if any(is_in(index, name) for name in self._names_assigned())
@@ -186,17 +187,6 @@ class UpdateByRow:
 
 def _as_found(rows: list[Row]) -> list[Row]:
     return rows
-
-
-def _key(table: Table) -> list[str]:
-    """Names by which SQLite knows the columns that tell a row."""
-    if table.rowid_alias is None:
-        return list(table.key)
-    column = next(each for each in table.columns if each.name == table.rowid_alias)
-    if not column.hidden:
-        return [column.name]
-    taken = {each.name.lower() for each in table.columns if not each.hidden}
-    return [next(name for name in sorted(ROWID_NAMES) if name not in taken)]
 
 
 def _is_plain(index: UniqueIndex) -> bool:

@@ -221,8 +221,6 @@ class Writes:
             from_=from_,
             with_=with_clause,
         )
-        if node.args.get("order") or node.args.get("limit"):
-            raise Refused("UPDATE with ORDER BY or LIMIT")
         if node.args.get("where"):
             condition = self.queries.expressions.condition(node.args["where"].this, scope, loose=True)
             result.set("where", exp.Where(this=condition))
@@ -243,8 +241,6 @@ class Writes:
         table, source, target = self._target(node.this)
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
-        if node.args.get("order") or node.args.get("limit"):
-            raise Refused("DELETE with ORDER BY or LIMIT")
         result = exp.Delete(this=target, with_=with_clause)
         if node.args.get("where"):
             condition = self.queries.expressions.condition(node.args["where"].this, scope, loose=True)

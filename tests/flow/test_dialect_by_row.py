@@ -193,3 +193,36 @@ async def test_updates(both: World) -> None:
 async def _on_both(both: World, sql: str) -> None:
     both.db.execute(sql)
     await both.session.execute(Statement(sql))
+
+
+LIMITS = (
+    "DELETE FROM seat WHERE place < 3 LIMIT 2",
+    "DELETE FROM seat ORDER BY place DESC, id LIMIT 2",
+    "DELETE FROM seat WHERE row = 1 LIMIT 1",
+    "DELETE FROM seat WHERE row = 1 RETURNING id ORDER BY place DESC LIMIT 1",
+    "DELETE FROM link LIMIT 1",
+    "DELETE FROM link WHERE a = 1 ORDER BY at DESC LIMIT 1",
+    "UPDATE seat AS s SET row = 9 WHERE s.place > 0 RETURNING id, row ORDER BY id DESC LIMIT 2",
+    "UPDATE seat SET place = place + 1 WHERE row = 1 ORDER BY place DESC LIMIT 1",
+    "UPDATE OR IGNORE seat SET place = 2 WHERE row = 1 LIMIT 2",
+    "WITH w(p) AS (VALUES (1), (2)) DELETE FROM seat WHERE place IN (SELECT p FROM w) ORDER BY id LIMIT 1",
+    "DELETE FROM seat WHERE id IN (SELECT id FROM seat ORDER BY id LIMIT 1)",
+    "DELETE FROM word ORDER BY n DESC LIMIT 1",
+)
+_CAN = (
+    sqlite3.connect(":memory:").execute("SELECT sqlite_compileoption_used('ENABLE_UPDATE_DELETE_LIMIT')").fetchone()[0]
+)
+
+
+@pytest.mark.skipif(not _CAN, reason="SQLite is built without it, and says so of such statements")
+async def test_changes_of_so_many_rows(both: World) -> None:
+    for sql in LIMITS:
+        await _on_both(both, "BEGIN")
+        await both.same(sql)
+        await _same_left(both)
+        await _on_both(both, "ROLLBACK")
+    await both.refused("DELETE FROM word LIMIT 1", "LIMIT without ORDER BY")
+
+
+async def test_an_outer_join_to_the_right_of_what_is_changed(both: World) -> None:
+    await both.refused("UPDATE seat SET place = 5 FROM kid RIGHT JOIN item ON kid.up = item.id", "RIGHT or FULL JOIN")

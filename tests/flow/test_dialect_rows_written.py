@@ -88,3 +88,10 @@ async def test_limits_are_whole_numbers(both: World) -> None:
         assert told.value.code == expected.value.code == "SQLITE_MISMATCH", misfit
     with pytest.raises(StatementError, match="datatype mismatch"):
         await both.on_postgres("SELECT v FROM own LIMIT 1 OFFSET NULL")
+
+
+async def test_columns_of_returning_have_their_names(both: World) -> None:
+    await both.same("INSERT INTO main.p (a) VALUES ('x'), ('y') RETURNING id AS \"the id\", a || '!', `p`.`n`")
+    await both.same("WITH w AS (SELECT 1 AS x) DELETE FROM p WHERE id IN (SELECT x FROM w) RETURNING id, n * 2")
+    await both.same("WITH w AS (SELECT 'z' AS x) INSERT INTO \"main\".p (a) SELECT x FROM w RETURNING id, (SELECT 1)")
+    await both.same("UPDATE OR IGNORE main.p SET n = 9 RETURNING *, rowid")

@@ -124,17 +124,27 @@ def schema_statements(db: sqlite3.Connection) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
+_INTO = {"INSERT": "INTO", "REPLACE": "INTO", "DELETE": "FROM", "UPDATE": "UPDATE"}
+"""Before the name of the table, by verb."""
+
+
 def returned(sql: str) -> str:
     """A query with the columns of a RETURNING clause, which the statement itself shows only once it wrote a row."""
-    run = list(tokens(sql))
+    run, depth = [], 0
+    for token in tokens(sql):
+        depth += (token.type == "open") - (token.type == "close")
+        if depth == 0:
+            run.append(token)
     words = [token.text.upper() if token.type == "word" else "" for token in run]
-    at = max(place for place, word in enumerate(words) if word == "RETURNING")
-    before = "INTO" if "INTO" in words[:at] else "FROM" if words[0] == "DELETE" else "UPDATE"
-    place = words.index(before) + 1
+    place = next(at for at, word in enumerate(words) if word in _INTO)
+    place = words.index(_INTO[words[place]], place) + 1
     if words[place] == "OR":
         place += 2
-    clause = sql[run[at].at + len("RETURNING") :].rstrip().rstrip(";")
-    return f"SELECT {clause}\nFROM {run[place].text}"
+    named = run[place : place + 3] if run[place + 1].type == "dot" else run[place : place + 1]
+    at = max(place for place, word in enumerate(words) if word == "RETURNING")
+    end = next((token.at for token, word in zip(run[at:], words[at:], strict=True) if word in ("ORDER", "LIMIT")), None)
+    clause = sql[run[at].at + len("RETURNING") : end].rstrip().rstrip(";")
+    return f"SELECT {clause}\nFROM {''.join(token.text for token in named)}"
 
 
 def without_parameters(sql: str) -> str:
