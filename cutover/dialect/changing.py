@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Lent(Link):
+class Lent(Link):
     """A connection of the pool, as the store's own functions ask it; its errors stay the driver's."""
 
     def __init__(self, connection: Any) -> None:  # noqa: ANN401  # a proxy quacks alike
@@ -47,7 +47,7 @@ async def change_schema(
         return dialect, change
     if settings is None:
         raise Refused("A schema change")
-    link = _Lent(connection)
+    link = Lent(connection)
     await _demand_primary(link)
     seen = await dialect.look(connection)
     plan = Plan(change, dialect.tables, seen.schema, settings, foreign_keys)

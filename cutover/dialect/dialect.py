@@ -135,19 +135,23 @@ class Dialect:
         the schema since it began to; then it is read again."""
         if self.is_current and own._began == self.generation:
             given = self._known
-            self.load(own.tables, own.ddl, own.catalog.sequences)
+            self._take(own.tables, own.ddl, own.copy, own.catalog)
+            own._copy = None
             self._known, self._seen = given, own._seen
         else:
             self.forget()
 
     def load(self, tables: Tables, ddl: Sequence[str], sequences: Mapping[str, str | None]) -> None:
         """Take over a schema that was read."""
+        copy = SchemaCopy(ddl)
+        self._take(tables, ddl, copy, Catalog.of(tables, ddl, sequences, copy.reading))
+
+    def _take(self, tables: Tables, ddl: Sequence[str], copy: SchemaCopy, catalog: Catalog) -> None:
         self._checked.clear()
         if self._copy is not None:
             self._copy.close()
-        self._copy = SchemaCopy(ddl)
-        self.catalog = Catalog.of(tables, ddl, sequences, self._copy.reading)
-        self.translator = Translator(self.catalog, self._size)
+        self._copy, self.catalog = copy, catalog
+        self.translator = Translator(catalog, self._size)
         self._known = self.tables = tables
         self.ddl = tuple(ddl)
         self.generation += 1

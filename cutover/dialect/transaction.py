@@ -16,6 +16,7 @@ from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.changing import change_schema, overtaken_change
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
+from cutover.dialect.patience import in_short_tries
 from cutover.dialect.running import Memory, prepare, run
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -123,8 +124,12 @@ class Transaction:
         await self._guard()
         self.writing = self._dirty = True
         try:
-            self.dialect, change = await change_schema(
-                self.connection, before, statement.sql, bind(shape, statement), foreign_keys=self.foreign_keys
+            arguments, checked = bind(shape, statement), self.foreign_keys
+            self.dialect, change = await in_short_tries(
+                self.connection,
+                before.tables,
+                lambda: change_schema(self.connection, before, statement.sql, arguments, foreign_keys=checked),
+                self._undo,
             )
             if change.query and change.created:
                 await self._fill(change.created[0].name, change.query, statement, memory)

@@ -10,10 +10,10 @@ from cutover.errors import FenceTimeout
 from cutover.stores.postgres.errors import LOCK_NOT_AVAILABLE, PostgresAway
 from cutover.stores.postgres.link import Link
 
-_ATTEMPT = 0.2
+ATTEMPT = 0.2
 """Seconds. New writers queue behind a waiting lock request, so each wait is short."""
 
-_AUTOVACUUM = 1.5
+AUTOVACUUM = 1.5
 """Seconds. An autovacuum worker gives way to those who wait longer than deadlock_timeout, one second by default."""
 
 _DEADLOCK = "40P01"
@@ -44,7 +44,7 @@ async def with_locks(link: Link, names: Sequence[str], timeout: float, work: Cal
     Locks that `work` takes itself count as well. Raises `FenceTimeout` that says who would not let go.
     """
     deadline = monotonic() + timeout
-    pause, patience = 0.02, _ATTEMPT
+    pause, patience = 0.02, ATTEMPT
     while True:
         try:
             async with link.transaction():
@@ -63,7 +63,7 @@ async def with_locks(link: Link, names: Sequence[str], timeout: float, work: Cal
                 f"The mirrored tables could not be locked within {timeout:g} s; in the way: {who}.",
                 hint="End those transactions, or try again when they are done.",
             )
-        patience = _AUTOVACUUM if autovacuum else _ATTEMPT
+        patience = AUTOVACUUM if autovacuum else ATTEMPT
         # Those who queued behind us go first.
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.3)
