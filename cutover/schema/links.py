@@ -47,14 +47,15 @@ class Linked:
     findings: tuple[Finding, ...]
 
 
-_known: dict[tuple[str, bool], tuple[Family, Linked]] = {}
+_known: dict[int, tuple[Family, Linked]] = {}
+"""By the identity of the table, which is kept."""
 
 
 def link(family: Family) -> Linked:
     """Give the table its foreign keys, unless that was just done."""
     if not family.parents and not family.there:
         return Linked(family.table, (), ())
-    key = family.table.name, family.adopted is None
+    key = id(family.table)
     known = _known.get(key)
     if known is not None and known[0].is_as(family):
         return known[1]

@@ -57,12 +57,13 @@ class Found:
     findings: tuple[Finding, ...]
 
 
-_known: dict[tuple[str, bool], tuple[Asked, Found]] = {}
+_known: dict[tuple[int, int], tuple[Asked, Found]] = {}
+"""By the identity of the two tables, which are kept."""
 
 
 def map_table(asked: Asked, histograms: Histograms) -> Found:
     """Map it, unless that was just done. `histograms` are those of its columns."""
-    key = asked.source.name, asked.target is None
+    key = id(asked.source), id(asked.target)
     known = _known.get(key)
     if histograms or known is None or not known[0].is_as(asked):
         found = _map(asked, histograms)

@@ -161,10 +161,10 @@ async def test_a_table_that_goes_while_its_capture_is_checked(
 async def test_what_postgres_says_of_an_object_that_is_gone(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch, sql: str, changed: bool
 ) -> None:
-    async def read(connection: asyncpg.Connection, _: str) -> None:
+    async def read(connection: asyncpg.Connection, *_: object) -> None:
         await connection.execute(sql)
 
-    monkeypatch.setattr("cutover.stores.postgres.store.read_postgres_schema", read)
+    monkeypatch.setattr("cutover.stores.postgres.store.read_again", read)
     store = PostgresStore(postgres_url)
     await store.open()
     try:

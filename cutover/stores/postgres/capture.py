@@ -6,12 +6,14 @@ it may not be written. Switching is one ALTER TABLE; nothing has to be created i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cutover.errors import CaptureBroken
 from cutover.model.control import Control, SwitchState
 from cutover.model.table import Table
+from cutover.schema.codecs import codec_for
 from cutover.stores.postgres import catalog, suspend
 from cutover.stores.postgres.catalog import Part, Trigger
 from cutover.stores.postgres.link import Link
@@ -25,7 +27,6 @@ from cutover.stores.postgres.names import (
     quote,
     target,
 )
-from cutover.stores.postgres.rows import Rows
 
 _REFUSE = "cutover.refuse"
 _DEFINITIONS = {
@@ -102,8 +103,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $cuto
 
 
 def _log_columns(table: Table) -> list[tuple[str, str]]:
-    codecs = Rows(table).key_codecs
-    return [(f"k{n}", codec.native) for n, codec in enumerate(codecs, 1)]
+    return [(f"k{n}", codec_for(column).native) for n, column in enumerate(table.key_columns, 1)]
 
 
 def _log_table(table: Table) -> str:
@@ -127,8 +127,11 @@ async def steps(link: Link, tables: Sequence[Table], wanted: Wanted, held: Seque
     objects = await _Objects.read(link, tables)
     found: list[Step] = []
     in_order: list[Table] = []
+    parts_of = defaultdict[int, list[Part]](list)
+    for part in parts:
+        parts_of[part.table_id].append(part)
     for table in tables:
-        mine = [part for part in parts if part.table_id == table.id]
+        mine = parts_of[table.id]
         faults = _schema_faults(table, columns.get(table.id))
         if not faults and mine:
             faults = objects.steps(table)

@@ -16,7 +16,8 @@ from cutover.model.control import BackfillProgress, Control, Identity, Outcome, 
 from cutover.model.table import Tables
 from cutover.model.values import Pending, Quarantined
 from cutover.schema.objects_wanted import SchemaObject
-from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
+from cutover.schema.postgres_again import Seen, read_again
+from cutover.schema.postgres_schema import PostgresSchema
 from cutover.stores.base import Applier, Snapshot
 from cutover.stores.postgres import capture, catalog, dismantling, indexes, probe, sequences, suspend, switch, wanted
 from cutover.stores.postgres import control as controls
@@ -69,6 +70,8 @@ class PostgresStore:
         self._connections = Connections(url, connect_timeout=connect_timeout, ssl_mode=ssl_mode)
         self._changes = Changes(self._connections, poll_interval)
         self._tables: dict[str, Rows] = {}
+        self._seen: Seen | None = None
+        """The schema as it was last read; of the next reading, only what is written anew since then."""
         self._held: Tables = ()
         self._version = "not connected yet"
         self._opened = False
@@ -79,6 +82,7 @@ class PostgresStore:
     async def open(self) -> None:
         """Connect."""
         self._connections.reopen()
+        self._seen = None  # what answers now may be another server, with a history of its own
         async with self._link() as link:
             self._version = str(await link.value("SELECT current_setting('server_version')"))
         if not self._opened:
@@ -102,7 +106,11 @@ class PostgresStore:
     def serve_tables(self, tables: Tables, held: Tables = ()) -> None:
         """Say what is mapped, and what is fenced all the same."""
         self._held = held
-        self._tables = {table.name: Rows(table) for table in tables}
+        known = self._tables
+        self._tables = {
+            table.name: rows if (rows := known.get(table.name)) is not None and rows.table is table else Rows(table)
+            for table in tables
+        }
         self._changes.watch(self._tables)
 
     def holders(self) -> list[tuple[int, str]]:
@@ -129,7 +137,9 @@ class PostgresStore:
         """What is in one schema of the database."""
         async with self._link() as link:
             try:
-                return await link.guard(read_postgres_schema(link.raw, schema))
+                known = self._seen if self._seen is not None and self._seen.schema.name == schema else None
+                self._seen = await link.guard(read_again(link.raw, schema, known))
+                return self._seen.schema
             except PostgresRefused as error:
                 if error.sqlstate in GONE:
                     raise SchemaChanged(f"The schema changed while it was read. {error}") from error
