@@ -25,6 +25,7 @@ from cutover.dialect.typed import (
     paren,
 )
 from cutover.schema.codecs import base_of, codec_for
+from cutover.schema.codecs.documents import SPACED
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _RANK = {Kind.TEXT: 2, Kind.BLOB: 3}
@@ -50,9 +51,10 @@ def value(typed: Typed) -> Typed:
 
 
 def _document(typed: Typed) -> exp.Expr:
-    """JSON as the text that it is on SQLite: the type json keeps it, that of jsonb has no blanks."""
+    """JSON as the text that it is on SQLite: the type json keeps it, that of jsonb has blanks where its format has."""
     written = cast(typed.node, "TEXT")
-    return written if typed.column is not None and base_of(typed.column) == "json" else helper("json_text", written)
+    printed = typed.column is not None and (base_of(typed.column) == "json" or codec_for(typed.column).format == SPACED)
+    return written if printed else helper("json_text", written)
 
 
 _SHOWN = {"text": Kind.TEXT, "integer": Kind.INT, "real": Kind.REAL, "number": Kind.NUM, "blob": Kind.BLOB}

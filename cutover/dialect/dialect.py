@@ -13,6 +13,7 @@ from cutover.dialect.catalog import Catalog
 from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.orphans import orphans_query
 from cutover.dialect.schema_copy import SchemaCopy
+from cutover.dialect.spelling import Learned, Spelled, note, with_learned
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation
 from cutover.dialect.translator import Translator
@@ -66,6 +67,8 @@ class Dialect:
         self._known: Tables | None = None
         self._checked: OrderedDict[str, Checked] = OrderedDict()
         self.max_response_bytes = sys.maxsize
+        self.learned: Learned = {}
+        """Formats that the mapping does not know yet."""
         self.generation = 0
         """Counts the schemas that were loaded."""
         self._seen: Seen | None = None
@@ -124,6 +127,7 @@ class Dialect:
         """What holds in a transaction that changed the schema, for itself alone."""
         own = Dialect(lambda: tables, lambda: ddl, 256, settings=self.settings)
         own.max_response_bytes = self.max_response_bytes
+        own.learned = self.learned
         own.load(tables, ddl, await _sequences(connection, tables))
         own.generation = self.generation + 1
         own._seen = seen
@@ -143,7 +147,7 @@ class Dialect:
 
     def load(self, tables: Tables, ddl: Sequence[str], sequences: Mapping[str, str | None]) -> None:
         """Take over a schema that was read."""
-        copy = SchemaCopy(ddl)
+        tables, copy = with_learned(tables, self.learned), SchemaCopy(ddl)
         self._take(tables, ddl, copy, Catalog.of(tables, ddl, sequences, copy.reading))
 
     def _take(self, tables: Tables, ddl: Sequence[str], copy: SchemaCopy, catalog: Catalog) -> None:
@@ -208,7 +212,19 @@ class Dialect:
 
     def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
         """The translation. Raises `StatementError`."""
-        return self.translator.translate(self._instead(sql), arguments)
+        while True:
+            try:
+                return self.translator.translate(self._instead(sql), arguments)
+            except Spelled as spelled:
+                self.learn(spelled)
+
+    def learn(self, spelled: Spelled) -> None:
+        """Go by what a value says of its column's format. Raises `spelled` if that leads nowhere."""
+        if not note(self.learned, self.tables, spelled):
+            raise spelled
+        known = self._known
+        self.load(self.tables, self.ddl, self.catalog.sequences)
+        self._known = known
 
     def _instead(self, sql: str) -> str:
         known = self._checked.get(sql)

@@ -18,6 +18,7 @@ from cutover.dialect.plans import plan_of
 from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
+from cutover.dialect.spelling import Learned, unknown
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, StatementResult, Step, holds
@@ -56,6 +57,7 @@ class PostgresExecutor:
         `settings` say how tables are mapped that applications make; without them schema changes are refused.
         `max_response_bytes`: that a query may answer, about; 0: no limit.
         """
+        self._tables = tables
         self.dialect = Dialect(tables, ddl, settings=settings)
         self.dialect.max_response_bytes = max_response_bytes or sys.maxsize
         self._connections = Connections(store, self.dialect)
@@ -68,6 +70,10 @@ class PostgresExecutor:
     def tell(self, on_schema_change: Callable[[], None]) -> None:
         """Have it called whenever a statement of an application has changed the schema."""
         self._connections.on_schema_change = on_schema_change
+
+    def learned(self) -> Learned:
+        """What statements have said of the formats of columns, and the mapping does not know."""
+        return unknown(self.dialect.learned, self._tables())
 
     def session(self, *, read_only: bool = False) -> PostgresSession:
         """A new session; it borrows a connection when it needs one."""

@@ -12,6 +12,7 @@ from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
 from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
+from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import KINDS, Command, Translation
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError, Unrepresentable
@@ -81,8 +82,12 @@ def prepare(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
     bound = bind(inspect(statement.sql), statement)
     if checked.local:
         return Prepared(checked, None, answered=dialect.answer(statement.sql, bound))
-    translation = dialect.translate(statement.sql, bound)
-    return _with_arguments(checked, translation, bound, memory, want_rows=statement.want_rows)
+    while True:
+        translation = dialect.translate(statement.sql, bound)
+        try:
+            return _with_arguments(checked, translation, bound, memory, want_rows=statement.want_rows)
+        except Spelled as spelled:
+            dialect.learn(spelled)
 
 
 def _with_arguments(

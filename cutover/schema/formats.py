@@ -17,6 +17,7 @@ from cutover.errors import SchemaError, Unrepresentable
 from cutover.model.table import Column, Table, Tables
 from cutover.model.values import SqlValue
 from cutover.schema.codecs import base_of, codec_for
+from cutover.schema.codecs.documents import style
 from cutover.schema.codecs.flags import NUMBERS, PAIRS
 from cutover.schema.codecs.instants import spelled
 from cutover.schema.sqlite_schema import quoted
@@ -123,7 +124,12 @@ def _any_text(raw: bytes) -> str:
 
 
 def _open(table: Table) -> list[Column]:
-    return [column for column in table.columns if not column.format and base_of(column) in _DETECTORS]
+    return [column for column in table.columns if is_open(column)]
+
+
+def is_open(column: Column) -> bool:
+    """Whether nothing is known of the format of a column that has one."""
+    return not column.format and base_of(column) in _DETECTORS
 
 
 def _alike(tables: Iterable[Table]) -> dict[tuple[str, str], str]:
@@ -269,6 +275,11 @@ def _length(values: Sequence[SqlValue]) -> str:
     return _moment(values) or "postgres"
 
 
+def _document(values: Sequence[SqlValue]) -> str:
+    styles = Counter(found for value in values if isinstance(value, str) and (found := style(value)))
+    return styles.most_common(1)[0][0] if styles else ""
+
+
 _DETECTORS: dict[str, Callable[[Sequence[SqlValue]], str]] = {
     "timestamp with time zone": _moment,
     "timestamp without time zone": _moment,
@@ -277,4 +288,5 @@ _DETECTORS: dict[str, Callable[[Sequence[SqlValue]], str]] = {
     "boolean": _flag,
     "uuid": _uuid,
     "interval": _length,
+    "jsonb": _document,
 }

@@ -291,9 +291,12 @@ class Service:
         while True:
             await asyncio.sleep(_LEARN_SECONDS)
             pair = self.parts.situation.pair
-            if self._watched() is None or pair.primary is not self.parts.origin:
+            if self._watched() is None:
                 continue
             try:
+                if pair.primary is not self.parts.origin:
+                    await self._keep_formats()
+                    continue
                 names = await self.mapper.spelling.learned()
                 if names:
                     await pair.target.forget_progress(names)
@@ -302,6 +305,13 @@ class Service:
                 _log.debug(f"Formats could not be learned: {error}")
             except Exception:  # noqa: BLE001  # loop must live
                 _log.exception("Learning formats met an error it does not know; it tries again.")
+
+    async def _keep_formats(self) -> None:
+        """What the front door's writes to Postgres said of columns that were empty holds for the way back, too."""
+        fresh = self.translating.learned()
+        if fresh:
+            await self.sqlite.record_formats(fresh)
+            await self._mend()
 
     async def _rehearse(self) -> None:
         await self.parts.statements.run(self._rehearsable)

@@ -169,3 +169,41 @@ async def test_arguments_that_a_column_of_dates_makes_numbers_of(both: World) ->
     for given in ("2024", " 7 ", "2024-01-01", ""):
         await both.same("SELECT id, at > ?, at <= ?1, ?1 < at, at BETWEEN ?1 AND 'x' FROM visits ORDER BY id", given)
         await both.same("SELECT id FROM visits WHERE (at, id) > (?, 1) ORDER BY id", given)
+
+
+async def test_the_first_value_says_how_its_column_is_spelled(postgres_url: str) -> None:
+    schema = (
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, a DATETIME, b DATETIME, c DATETIME, d DATETIME, e DATETIME,"
+        " u CHAR(36), doc TEXT, said TEXT)"
+    )
+    target = (
+        "CREATE TABLE notes (id bigint PRIMARY KEY, a timestamp, b timestamptz, c timestamptz, d timestamp,"
+        " e timestamp, u uuid, doc jsonb, said boolean)"
+    )
+    async with world(postgres_url, schema, target=target) as both:
+        first = ("2024-01-02 03:04:05.000000", "2024-01-02 03:04:05.120 +00:00", 1700000000123,
+                 "2024-01-02 03:04:05.500000", "2024-01-02T03:04:05Z", TOKEN.replace("-", ""),
+                 '{"a": 1, "b": [1, "x:, y"]}', "yes")  # fmt: skip
+        insert = "INSERT INTO notes (a, b, c, d, e, u, doc, said) VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *"
+        await both.same(insert, *first)
+        assert sorted(column for _, column in both.executor.learned()) == ["a", "b", "c", "doc", "e", "said", "u"]
+        await both.same(
+            "INSERT INTO notes VALUES (7, '2024-01-02 03:04:05.250000', '2024-01-02 03:04:05.000 +00:00',"
+            " 1700000000000, '2024-01-02 03:04:05', '2024-01-02T03:04:06Z', NULL, '{\"a\": 2}', 'no')"
+        )
+        await both.same("SELECT * FROM notes ORDER BY id")
+        await both.same(
+            "SELECT id FROM notes WHERE a = ? AND b = ? AND c = ? AND d = ? AND e = ? AND u = ? AND doc = ?"
+            " AND said = ?",
+            *first,
+        )
+        await both.same("SELECT a || b, c + 1, max(d), length(doc), doc LIKE '%\"a\": 1%' FROM notes ORDER BY id")
+
+
+async def test_a_literal_says_it_too_and_schema_changes_keep_it(both: World) -> None:
+    await both.on_postgres("DELETE FROM visits")
+    both.on_sqlite("DELETE FROM visits")
+    await both.same("INSERT INTO visits (id, at) VALUES (1, '2024-01-02T03:04:05.000Z')")
+    both.executor.dialect.forget()
+    await both.same("INSERT INTO visits (id, at) VALUES (2, ?) RETURNING at", "2024-01-02T03:04:05.120Z")
+    await both.same("SELECT id, at FROM visits WHERE at >= '2024-01-02T03:04:05.000Z' ORDER BY at DESC")

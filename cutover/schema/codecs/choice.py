@@ -66,7 +66,7 @@ _MAKERS: dict[str, Callable[[Column, TypeName], Codec]] = {
     "interval": lambda column, _name: times.interval(column.affinity, column.format),
     "uuid": lambda column, _name: identifiers.uuid(column.affinity, column.declared, column.format),
     "json": lambda column, _name: documents.json_codec(column.affinity),
-    "jsonb": lambda column, _name: documents.jsonb_codec(column.affinity),
+    "jsonb": lambda column, _name: documents.jsonb_codec(column.affinity, column.format),
     "inet": lambda _column, _name: identifiers.inet(),
     "cidr": lambda _column, _name: identifiers.cidr(),
     "macaddr": lambda _column, _name: identifiers.macaddr("macaddr", 6),

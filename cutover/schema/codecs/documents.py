@@ -9,7 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from cutover.errors import Unrepresentable
+from cutover.errors import SchemaError, Unrepresentable
 from cutover.model.values import SqlValue
 from cutover.schema.codecs.base import Codec, Foreign, canonical_any, same
 from cutover.schema.codecs.decimals import significand, too_large
@@ -62,12 +62,24 @@ def _numeric(text: str) -> int:
     return 0
 
 
+SPACED, COMPACT = "spaced", "compact"
+"""Formats of jsonb: a blank after commas and colons, as Python and Postgres write, or none."""
+_JSON_JOINTS = re.compile(r'("(?:[^"\\]|\\.)*")|([,:])')
 _JSON_SPACING = re.compile(r'("(?:[^"\\]|\\.)*")|([,:]) ')
 
 
 def _json_compact(value: Any) -> SqlValue:  # noqa: ANN401  # text from the driver
-    """Postgres prints jsonb with a space after commas and colons; applications write none. Numbers stay as printed."""
+    """Postgres prints jsonb with a blank after commas and colons. Numbers stay as printed."""
     return _JSON_SPACING.sub(lambda found: found[1] or found[2], value)
+
+
+def style(text: str) -> str:
+    """How a text that is JSON has blanks: `SPACED`, `COMPACT`, or empty where it has no place for them, or others."""
+    compact = _json_compact(text)
+    spaced = _JSON_JOINTS.sub(lambda found: found[1] or f"{found[2]} ", str(compact))
+    if compact == spaced:
+        return ""
+    return COMPACT if text == compact else SPACED if text == spaced else ""
 
 
 def _tagged_number(text: str) -> dict[str, str]:
@@ -112,9 +124,15 @@ def json_codec(affinity: str) -> Codec:
     return _with_numbers(made) if affinity == "NUMERIC" else made
 
 
-def jsonb_codec(affinity: str) -> Codec:
+def jsonb_codec(affinity: str, wanted: str) -> Codec:
     """jsonb."""
-    made = Codec(_jsonb, _json_compact, json_canonical, None, "jsonb", "jsonb", _NO_KEY)
+    name = wanted or COMPACT
+    if name not in (SPACED, COMPACT):
+        raise SchemaError(
+            f"the format {name} is none for a column of type jsonb", hint=f"Formats are {COMPACT} and {SPACED}."
+        )
+    back = same if name == SPACED else _json_compact
+    made = Codec(_jsonb, back, json_canonical, None, "jsonb", "jsonb", _NO_KEY, format=name)
     return _with_numbers(made) if affinity == "NUMERIC" else made
 
 

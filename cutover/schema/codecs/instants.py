@@ -7,7 +7,7 @@ A format of text is written as it looks: `YYYY-MM-DDTHH:MM:SS.fffZ`. Its parts, 
     [.ffffff]         six decimals, none where they are zero (Python)
     [.fff]            none, three or six, as few as do (Rust's chrono, Java)
     [.f]              as few as do (Go)
-    Z  +00:00  +0000  +00   the offset, and ` +0000 UTC` as Go's String() has it
+    Z  +00:00  +0000  +00   the offset; ` +00:00` (Sequelize), and ` +0000 UTC` as Go's String() has it
 
 Formats of numbers: `epoch_seconds`, `epoch_milliseconds`, `epoch_microseconds`, `epoch_days` (integers), `epoch_real`
 (seconds with a fraction), `julian_day` (real, of whole milliseconds, as SQLite's own functions count).
@@ -45,7 +45,8 @@ _INSTANT = re.compile(
 )
 _OFFSET = re.compile(r" ?([+-])(\d\d):?(\d\d)?(?: UTC)?", re.ASCII)
 _FORMAT = re.compile(
-    r"YYYY-MM-DD(?:([T ])HH:MM:SS(\.fff|\.ffffff|\[\.ffffff\]|\[\.fff\]|\[\.f\])?(Z|\+00:00|\+0000|\+00| \+0000 UTC)?)?"
+    r"YYYY-MM-DD(?:([T ])HH:MM:SS(\.fff|\.ffffff|\[\.ffffff\]|\[\.fff\]|\[\.f\])?"
+    r"(Z| ?\+00:00|\+0000|\+00| \+0000 UTC)?)?"
 )
 
 
@@ -126,7 +127,7 @@ class Format:
     @property
     def orderly(self) -> bool:
         """Whether what it writes sorts as time does, as long as nothing gets more decimals than it has."""
-        return not (self.offset in ("Z", " +0000 UTC") and self.decimals.startswith("["))
+        return not (self.offset in ("Z", " +00:00", " +0000 UTC") and self.decimals.startswith("["))
 
     @property
     def unit(self) -> int:
