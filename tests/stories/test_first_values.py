@@ -1,4 +1,4 @@
-"""A column that was empty until Postgres was primary: its first value says how it is spelled, there and on the way back."""
+"""A column that was empty until Postgres was primary: its first value says how it is spelled, also on the way back."""
 
 from __future__ import annotations
 
