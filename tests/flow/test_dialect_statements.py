@@ -110,6 +110,7 @@ READS = [
     "SELECT substr('abcdef', 0, 3), substr('abcdef', -3, 2), substr('abcdef', 3, -2), substr('abc', 10)",
     "SELECT coalesce(age, -1), ifnull(rating, 0), nullif(age, 36), iif(active, 'y', 'n') FROM authors ORDER BY id",
     "SELECT abs(-5), abs(-2.5), round(2.5), round(-2.567, 2), round(3), max(1, 2.5), min(3, 2), max(1, NULL)",
+    "SELECT abs(x), abs((SELECT -7)) FROM (SELECT nullif(-5, 3) AS x)",
     "SELECT replace('banana', 'an', 'AN'), instr('hello', 'll'), hex(x'0aff'), hex('ab'), typeof(1), typeof(1.0)",
     "SELECT typeof(name), typeof(age), typeof(rating), typeof(picture), typeof(active) FROM authors ORDER BY id",
     "SELECT CASE WHEN age > 40 THEN 'old' WHEN age IS NULL THEN NULL ELSE 'young' END FROM authors ORDER BY id",
