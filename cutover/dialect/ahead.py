@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.translation import Translation
+from cutover.dialect.spelling import Spelled
 from cutover.dialect.translator import Translator
 from cutover.model.statement import Statement
 from cutover.model.values import SqlValue
@@ -40,9 +41,12 @@ async def translate_ahead(dialect: Dialect, statement: Statement) -> None:
     if checked.local or dialect.translator.knows(statement.sql, bound):
         return
     async with dialect.translating:  # one at a time: they share the interpreter with everybody else
-        translator = dialect.translator
-        if not translator.knows(statement.sql, bound):
-            translator.learn(statement.sql, bound, await _elsewhere(dialect, statement.sql, bound))
+        while not dialect.translator.knows(statement.sql, bound):
+            translator = dialect.translator
+            try:
+                translator.learn(statement.sql, bound, await _elsewhere(dialect, statement.sql, bound))
+            except Spelled as spelled:
+                dialect.learn(spelled)
 
 
 async def _elsewhere(dialect: Dialect, sql: str, bound: Sequence[SqlValue]) -> Translation:

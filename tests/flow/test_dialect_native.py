@@ -207,3 +207,10 @@ async def test_a_literal_says_it_too_and_schema_changes_keep_it(both: World) -> 
     both.executor.dialect.forget()
     await both.same("INSERT INTO visits (id, at) VALUES (2, ?) RETURNING at", "2024-01-02T03:04:05.120Z")
     await both.same("SELECT id, at FROM visits WHERE at >= '2024-01-02T03:04:05.000Z' ORDER BY at DESC")
+    many = ", ".join(f"({key}, '2024-01-02', '2024-01-02 03:04:{key:02}.000 +00:00')" for key in range(10, 30))
+    both.on_sqlite("UPDATE visits SET at = NULL")
+    await both.on_postgres("UPDATE visits SET at = NULL")
+    both.executor.dialect.learned.clear()
+    both.executor.dialect.forget()
+    await both.same(f"INSERT INTO visits (id, day, at) VALUES {many}")  # long enough for a thread of its own
+    await both.same("SELECT * FROM visits ORDER BY id")
