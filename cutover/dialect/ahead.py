@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cutover.dialect.schema_copy import SchemaCopy
-from cutover.dialect.translation import Translation
 from cutover.dialect.spelling import Spelled
+from cutover.dialect.translation import Translation
 from cutover.dialect.translator import Translator
 from cutover.model.statement import Statement
 from cutover.model.values import SqlValue
