@@ -12,6 +12,7 @@ from cutover.dialect import merging, numbers
 from cutover.dialect.comparing import value
 from cutover.dialect.generated import as_sorted
 from cutover.dialect.ordering import inner, ordered, position
+from cutover.dialect.query import bare_query
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import NUMERIC_AFFINITIES, SQL_TYPE, Kind, Refused, Typed, cast, identifier
@@ -79,6 +80,15 @@ def _in_one_kind(arms: list[Query]) -> list[tuple[str | None, Typed]]:
     return columns
 
 
+def _mixes(arms: list[Query], columns: Sequence[tuple[str | None, Typed]]) -> bool:
+    """See `Query.mixed`."""
+    return any(
+        typed.affinity in ("TEXT", *NUMERIC_AFFINITIES)
+        and (typed.kind is Kind.DYNAMIC or (typed.kind is Kind.NUM and merging.differ(values, typed)))
+        for values, (_, typed) in zip(_across(arms), columns, strict=False)
+    )
+
+
 def _chained(written: Sequence[exp.SetOperation], arms: list[Query]) -> exp.Expr:
     """The arms with the operations between them, from left to right as SQLite reads."""
     result: exp.Expr = arms[0].node
@@ -129,7 +139,9 @@ class Compounds:
             (name, Typed(projection, kind))
             for name, projection, (kind, _) in zip(names, projections, unified, strict=True)
         ]
-        return self.queries.made(exp.Select(expressions=projections, from_=exp.From(this=source)), columns)
+        query = self.queries.made(exp.Select(expressions=projections, from_=exp.From(this=source)), columns)
+        query.one_row = len(rows) == 1
+        return query
 
     def compound(self, node: exp.SetOperation, scope: Scope) -> Query:
         """Arms brought to one kind a column."""
@@ -151,11 +163,7 @@ class Compounds:
         if query is None:
             columns = _in_one_kind(arms)
             query = self.queries.made(_chained(chain, arms), columns)
-        query.mixed = any(
-            typed.affinity in ("TEXT", *NUMERIC_AFFINITIES)
-            and (typed.kind is Kind.DYNAMIC or (typed.kind is Kind.NUM and merging.differ(values, typed)))
-            for values, (_, typed) in zip(_across(arms), query.columns, strict=True)
-        )
+        query.mixed = _mixes(arms, query.columns)
         order = node.args.get("order")
         places = [self._place(inner(term), written, arms) for term in order.expressions] if order else []
         if not all_rows and (unordered or order):  # to find rows that are equal, SQLite sorts by all columns
@@ -163,7 +171,31 @@ class Compounds:
         if not places:
             self.queries.ordering.limit(node, query.node)
             return query
+        if all_rows and scope.reading is not None:
+            query = self._numbered(node, scope, written, arms, places) or query
         return self.ordered(node, query, places)
+
+    def _numbered(
+        self, node: exp.SetOperation, scope: Scope, written: list[exp.Expr], arms: list[Query], places: list[int]
+    ) -> Query | None:
+        """UNION ALL with rows that ORDER BY leaves in ties: SQLite merges its arms, each sorted as it is read."""
+        readings = scope.reading.merged if scope.reading is not None else ()
+        downwards = any(term.args.get("desc") for term in node.args["order"].expressions)
+        columns = [unified(values)[0] for values in _across(arms)]
+        told = [merging.differ(values, whole) for values, whole in zip(_across(arms), columns, strict=True)]
+        if len(readings) != len(written) or (set(places) == set(range(len(columns))) and not any(told)):
+            return None
+        for at, (arm, reading) in enumerate(zip(arms, readings, strict=True)):
+            if not arm.one_row and reading.scans and (reading.orders or not downwards):
+                arms[at] = self._arm(written[at], scope, reading)
+        made = _in_one_kind(arms)
+        way = merging.Merging([typed for _, typed in made], sorts=True)
+        result: exp.Expr = way.arm(0, arms[0].node)
+        for number, arm in enumerate(arms[1:], 1):
+            result = exp.Union(this=result, expression=way.arm(number, arm.node), distinct=False)
+        query = self.queries.made(way.numbered(result), [*way.named(made), *merging.NUMBERS])
+        query.mixed = _mixes(arms, query.columns)
+        return query
 
     def _merged(self, node: exp.SetOperation, scope: Scope, written: list[exp.Expr], arms: list[Query]) -> Query | None:
         """The compound, if rows of it may be equal without being the same: then it matters which of them stays."""
@@ -176,7 +208,8 @@ class Compounds:
                 raise Refused("A recursive UNION of values that are equal without being the same")
             return None
         for at, arm in enumerate(arms):
-            if not arm.one_row and any(
+            listed = arm.one_row or isinstance(bare_query(written[at]), exp.Values)
+            if not listed and any(
                 merging.differ_within(one, whole) for (_, one), whole in zip(arm.columns, wholes, strict=True)
             ):
                 arms[at] = self._arm(written[at], scope, _reading_of_arm(node, scope, written, at))
@@ -220,7 +253,10 @@ class Compounds:
             typed = [source.typed(column) for column in source.columns]
             projections = [one.node for one in typed]
             query.node = exp.Select(expressions=projections, from_=exp.From(this=derived))
-            query.columns = [(name, one) for (name, _), one in zip(query.columns, typed, strict=True)]
+            query.columns = [
+                (name, one.but(collation=was.collation, explicit=was.explicit, plus=was.plus))
+                for (name, was), one in zip(query.columns, typed, strict=True)
+            ]
         # The column of a DECIMAL stays known: it tells that equal numbers are the same.
         query.columns = [
             (name, value(typed).but(column=typed.column) if typed.kind is Kind.WHOLE else value(typed))
@@ -241,11 +277,14 @@ class Compounds:
             if isinstance(written, exp.Collate):
                 key = key.but(collation=written.expression.name, explicit=True)
             terms.append(ordered(term, key.but(node=key.node.copy())))
+        names = [name for name, _ in query.columns]
+        if names[-2:] == [name for name, _ in merging.NUMBERS]:
+            terms += [exp.Ordered(this=one.node) for one in typed[-2:]]
+            names, typed = names[:-2], typed[:-2]
         result = exp.Select(
             expressions=[one.node for one in typed], from_=exp.From(this=derived), order=exp.Order(expressions=terms)
         )
         self.queries.ordering.limit(node, result)
-        names = [name for name, _ in query.columns]
         made = self.queries.made(result, list(zip(names, typed, strict=True)))
         made.mixed = mixed
         return made

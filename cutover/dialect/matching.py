@@ -25,7 +25,7 @@ def one_match(update: exp.Update, sources: Sequence[Source]) -> None:
     where = update.args.get("where")
     if _is_unique(sources, _tests(update)):
         return
-    target = update.this
+    target, others = update.this, update.args["from_"].this
     row = exp.Column(this=exp.to_identifier("ctid"), table=identifier(sources[0].alias))
     computed = [one for one in update.expressions if _reads(one.expression, sources[1:])]
     names = [f"of:{at}" for at in range(len(computed))]
@@ -40,7 +40,7 @@ def one_match(update: exp.Update, sources: Sequence[Source]) -> None:
             *(exp.Alias(this=value, alias=identifier(name)) for value, name in zip(first, names, strict=True)),
         ],
         from_=exp.From(this=target.copy()),
-        joins=[exp.Join(this=update.args["from_"].this, kind="CROSS")],
+        joins=[exp.Join(this=exp.Paren(this=others) if others.args.get("joins") else others, kind="CROSS")],
         where=where,
         group=exp.Group(expressions=[row.copy()]),
     )

@@ -17,6 +17,10 @@ from cutover.dialect.typed import Kind, Typed, helper, identifier
 _ARM, _PLACE, _MET = "of:arm", "of:place", "of:met"
 
 
+def _column(name: str) -> exp.Column:
+    return exp.Column(this=identifier(name))
+
+
 @dataclass(frozen=True, slots=True)
 class Merging:
     """How the rows of one compound are told from each other."""
@@ -39,7 +43,7 @@ class Merging:
         """What stands before `op` with the arm behind it, which has that number."""
         both: exp.Expr = exp.Union(this=left, expression=right, distinct=False)
         if isinstance(op, exp.Union):
-            return both if not op.args.get("distinct", True) else self._first_of_each(both)
+            return both if not op.args.get("distinct", True) else self._first_of_each(both, number)
         counted: exp.Expr = exp.Filter(
             this=exp.Anonymous(this="COUNT", expressions=[exp.Star()]),
             expression=exp.Where(this=exp.EQ(this=_column(_ARM), expression=exp.Literal.number(number))),
@@ -51,20 +55,30 @@ class Merging:
             this=exp.LT(this=_column(_ARM), expression=exp.Literal.number(number)),
             expression=test(this=_column(_MET), expression=exp.Literal.number(0)),
         )
-        return self._first_of_each(counting, exp.Where(this=kept))
+        return self._first_of_each(counting, 0, exp.Where(this=kept))
 
     def result(self, node: exp.Expr) -> exp.Select:
         """The columns of the whole alone."""
         columns: list[exp.Expr] = [exp.Column(this=self._name(at)) for at in range(len(self.columns))]
         return exp.Select(expressions=columns, from_=_from(node))
 
+    def numbered(self, node: exp.Expr) -> exp.Select:
+        """The same, with the number of the arm and the place in it as two more."""
+        result = self.result(node)
+        result.set("expressions", [*result.expressions, _column(_ARM), _column(_PLACE)])
+        return result
+
     def named(self, columns: Sequence[tuple[str | None, Typed]]) -> list[tuple[str | None, Typed]]:
         """Those columns, as columns of the result."""
         return [(name, typed.but(node=exp.Column(this=self._name(at)))) for at, (name, typed) in enumerate(columns)]
 
-    def _first_of_each(self, node: exp.Expr, where: exp.Where | None = None) -> exp.Expr:
+    def _first_of_each(self, node: exp.Expr, last: int, where: exp.Where | None = None) -> exp.Expr:
+        """Of equal rows one: where arms are merged, those of the `last` arm come out in place of what stands before."""
         terms: list[exp.Expr] = [exp.Ordered(this=key) for key in self._keys()]
-        terms.append(exp.Ordered(this=_column(_ARM), desc=True))
+        if self.sorts and last:
+            is_last = exp.Paren(this=exp.EQ(this=_column(_ARM), expression=exp.Literal.number(last)))
+            terms.append(exp.Ordered(this=is_last, desc=True))
+        terms.append(exp.Ordered(this=_column(_ARM), desc=not self.sorts))
         terms.append(exp.Ordered(this=_column(_PLACE), desc=not self.sorts))
         chosen = exp.Select(
             expressions=[*self.result(node).expressions, _column(_ARM), _column(_PLACE)],
@@ -90,6 +104,10 @@ class Merging:
 
     def _name(self, at: int) -> exp.Identifier:
         return identifier(f"of:{at}")
+
+
+NUMBERS = [(name, Typed(_column(name), Kind.INT, not_null=True)) for name in (_ARM, _PLACE)]
+"""The columns that tell where a row comes from."""
 
 
 def differ(arms: Sequence[Typed], typed: Typed) -> bool:
@@ -119,10 +137,6 @@ def _both_numbers(arms: Sequence[Typed]) -> bool:
 def is_canonical(typed: Typed) -> bool:
     """Whether equal numbers are the same because they are of a column with NUMERIC affinity."""
     return typed.kind is Kind.NUM and typed.column is not None and typed.affinity == "NUMERIC"
-
-
-def _column(name: str) -> exp.Column:
-    return exp.Column(this=identifier(name))
 
 
 def _named(node: exp.Expr, name: str) -> exp.Alias:

@@ -15,6 +15,7 @@ from cutover.dialect.typed import (
     call,
     cast,
     helper,
+    literal,
     null,
     paren,
 )
@@ -62,6 +63,9 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
     """`left op right`: division by zero is NULL, % is of integers."""
     if op is exp.Mod:
         return _remainder(left, right)
+    beyond = _beyond(op, left, right)
+    if beyond is not None:
+        return beyond
     left, right = number(left), number(right)
     kinds = {left.kind, right.kind}
     kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
@@ -77,6 +81,19 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
     if isinstance(first, exp.Paren) and type(first.this) is op and left.kind is kind:
         first = first.this  # a + b + c: no parentheses within parentheses, a thousand deep
     return Typed(exp.Paren(this=op(this=first, expression=paren(right.node))), kind, not_null=not_null)
+
+
+def _beyond(op: type[exp.Binary], left: Typed, right: Typed) -> Typed | None:
+    """Two literal integers whose result is beyond 64 bits: SQLite computes it as a real."""
+    one, two = left.constant, right.constant
+    if not isinstance(one, int) or not isinstance(two, int):
+        return None
+    exact = {exp.Add: one + two, exp.Sub: one - two, exp.Mul: one * two, exp.Div: -one if two == -1 else 0}[op]
+    if -(1 << 63) <= exact < 1 << 63:
+        return None
+    near, by = float(one), float(two)
+    result = {exp.Add: near + by, exp.Sub: near - by, exp.Mul: near * by, exp.Div: -near}[op]
+    return literal(result).but(constant=None)
 
 
 def _remainder(left: Typed, right: Typed) -> Typed:

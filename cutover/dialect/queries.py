@@ -185,7 +185,11 @@ class Queries:
             argument = self.expressions.plain(
                 written.expressions[0] if isinstance(written, exp.Distinct) else written, scope
             )
-            grouping.extreme = (sort_key(argument), str(extremes[0].this) == "fn_max")
+            key, around = sort_key(argument), extremes[0].parent
+            if isinstance(around, exp.Filter):
+                passes = self.expressions.condition(around.expression.this, scope, loose=True)
+                key = exp.Case(ifs=[exp.If(this=passes, true=key)])
+            grouping.extreme = (key, str(extremes[0].this) == "fn_max")
         return grouping
 
     # -- subqueries in expressions -----------------------------------------------------------------------------------

@@ -69,4 +69,19 @@ def bare_query(node: exp.Expr) -> exp.Expr:
     """A query without parentheses."""
     while isinstance(node, (exp.Subquery, exp.Paren)):
         node = node.this
-    return node
+    return _plain_values(node) or node
+
+
+def _plain_values(node: exp.Expr) -> exp.Values | None:
+    """VALUES in a compound, of which the parser makes SELECT * FROM (VALUES ...) AS _values."""
+    if not isinstance(node, exp.Select) or any(node.args.get(part) for part in _PARTS):
+        return None
+    clause = node.args.get("from_")
+    inner = clause.this if clause is not None else None
+    given = isinstance(inner, exp.Subquery) and inner.alias == "_values" and not inner.args.get("joins")
+    values = inner.this if given and inner is not None else inner
+    stars = len(node.expressions) == 1 and isinstance(node.expressions[0], exp.Star)
+    return values if isinstance(values, exp.Values) and stars and values.alias in ("", "_values") else None
+
+
+_PARTS = ("joins", "where", "group", "having", "windows", "distinct", "order", "limit", "offset", "with_")

@@ -136,7 +136,7 @@ RETURN spellings <= 1 OR cutover.misfit('a choice among equal numbers of a group
 -- What LIMIT and OFFSET are given: a whole number, or a text that is spelled as one.
 CREATE OR REPLACE FUNCTION cutover.bound(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x = trunc(x) THEN x::bigint
-    ELSE cutover.misfit('LIMIT and OFFSET take whole numbers, on SQLite and on PostgreSQL', x::text) END;
+    ELSE cutover.misfit('datatype mismatch', x::text) END;
 
 CREATE OR REPLACE FUNCTION cutover.bound(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN cutover.bound(x::numeric);

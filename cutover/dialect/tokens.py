@@ -45,7 +45,7 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     if _depth(run) > _DEEPEST:
         raise Refused("An expression nested this deeply")
     conflict, run = _take_conflict(run)
-    run = _named_plus(named_arrows(_plain_casts(run)))
+    run = _compound_values(_named_plus(named_arrows(_plain_casts(run))))
     numbering = _Numbering()
     parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
     lower = sql.lower()
@@ -109,7 +109,7 @@ def _rewritten(run: list[Token], at: int, numbering: _Numbering, functions: froz
     called = at + 1 < len(run) and run[at + 1].type == "open"
     if word in _SPELLED and not called:
         return _SPELLED[word]
-    if called and word.lower() in functions and _word(run, at - 1) not in _NAMES_FOLLOW:
+    if called and word.lower() in functions and _word(run, at - 1) not in _NAMES_FOLLOW and not _is_operator(run, at):
         return FUNCTION_PREFIX + word.lower()
     return token.text
 
@@ -161,19 +161,55 @@ def _named_plus(run: list[Token]) -> list[Token]:
     """`+x`, which the parser drops, becomes a call: SQLite's way to take the affinity off a column."""
     at = 0 if any(token.text == "+" for token in run) else len(run)
     while at < len(run):
-        before = run[at - 1] if at else None
-        operand = before is not None and (
-            before.type not in ("other", "open")
-            if before.type != "word"
-            else _word(run, at - 1) not in _OPERANDS_FOLLOW
-        )
-        if run[at].text == "+" and run[at].type == "other" and not operand:
+        if run[at].text == "+" and run[at].type == "other" and not _ends_operand(run, at - 1):
             end = _primary_end(run, at + 1)
             opened = [run[at]._replace(type="word", text="fn_plus"), run[at]._replace(type="open", text="(")]
             closed = run[at]._replace(type="close", text=")")
             run = [*run[:at], *opened, *run[at + 1 : end], closed, *run[end:]]
         at += 1
     return run
+
+
+def _ends_operand(run: list[Token], at: int) -> bool:
+    """Whether an operand ends there, so that a binary operator may follow."""
+    if at < 0 or run[at].type in ("other", "open"):
+        return False
+    return run[at].type != "word" or _word(run, at) not in _OPERANDS_FOLLOW
+
+
+def _is_operator(run: list[Token], at: int) -> bool:
+    """x LIKE (y) is no call of like()."""
+    return _word(run, at) in ("LIKE", "GLOB") and _ends_operand(run, at - 2 if _word(run, at - 1) == "NOT" else at - 1)
+
+
+def _compound_values(run: list[Token]) -> list[Token]:
+    """VALUES at the head of a compound within something else, which the parser knows as a SELECT alone."""
+    at = 1
+    while at < len(run):
+        listed = _word(run, at) == "VALUES" and _word(run, at + 1) == "("
+        end = _rows_end(run, at + 1) if listed else at
+        if end > at + 1 and _word(run, end) in ("UNION", "INTERSECT", "EXCEPT"):
+            ahead = [*_made(run[at], "SELECT", "*", "FROM"), run[at]._replace(type="open", text="(")]
+            behind = [run[at]._replace(type="close", text=")"), *_made(run[at], "AS", "_values")]
+            run = [*run[:at], *ahead, *run[at:end], *behind, *run[end:]]
+            end += len(ahead) + len(behind)
+        at = max(end, at + 1)
+    return run
+
+
+def _made(like: Token, *words: str) -> list[Token]:
+    return [like._replace(type="other" if word == "*" else "word", text=word) for word in words]
+
+
+def _rows_end(run: list[Token], at: int) -> int:
+    """Where the rows of VALUES end."""
+    depth = 0
+    while at < len(run):
+        depth += (run[at].type == "open") - (run[at].type == "close")
+        at += 1
+        if depth == 0 and not (run[at - 1].text == "," or (at < len(run) and run[at].text == ",")):
+            break
+    return at
 
 
 def _primary_end(run: list[Token], at: int) -> int:

@@ -33,6 +33,13 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
 
 
 COMPOUNDS = [
+    "VALUES ('B') UNION SELECT name FROM names WHERE id > 2 ORDER BY 1 LIMIT 2",
+    "VALUES (2.0), (2), (1), (1.0) UNION VALUES (3.0), (3), (1)",
+    "SELECT count(*) FROM (VALUES (1, 2) UNION SELECT a, a FROM whole)",
+    "SELECT name || '' FROM names WHERE id = 3 UNION SELECT name FROM names WHERE id = 1",
+    "SELECT b FROM part UNION ALL SELECT a FROM whole INTERSECT SELECT b FROM part ORDER BY 1",
+    "SELECT a FROM whole UNION ALL SELECT b FROM part ORDER BY 1",
+    "SELECT * FROM (SELECT b FROM part UNION ALL SELECT a FROM whole ORDER BY 1 LIMIT 3)",
     "SELECT a FROM whole UNION SELECT b FROM part",
     "SELECT b FROM part UNION SELECT a FROM whole",
     "SELECT b FROM part UNION SELECT a FROM whole ORDER BY 1 DESC",

@@ -32,6 +32,7 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         ("UPDATE authors SET id = 'x' WHERE id = 1", ()),
         ("INSERT INTO books (title, author_id) VALUES ('x', 77)", ()),
         ("SELECT * FROM nowhere", ()),
+        ("SELECT name FROM authors LIMIT 'x'", ()),
         ("SELECT nothing FROM authors", ()),
         ("SELEC 1", ()),
         ("SELECT no_function(1)", ()),
