@@ -50,12 +50,12 @@ def begin_write(
     if prepared is None or not connections.turns.enter():
         return None
     queue = groups.of(prepared)
-    write = Writing(long_way, took, connections.turns.leave)
+    write = Writing(prepared, connections, long_way, took)
     if queue is not None and queue.takes():
         return queue.join(Member(prepared, write))
     begun = _begun(connections, prepared, _Writing(connections, prepared, queue, write), patient=True)
     if begun is None:
-        connections.turns.leave()
+        write.left()
     return begun
 
 
@@ -70,6 +70,8 @@ def _prepared(connections: Connections, statement: Statement, *, writes: bool) -
         return None
     translation = prepared.translation
     if prepared.answered is not None or translation is None or translation.writes is not writes or prepared.several:
+        return None
+    if writes and (prepared.may_be_undone or not connections.dialect.keys.ready(translation.drawing)):
         return None
     return prepared
 
@@ -122,7 +124,9 @@ class _Ending:
             return self._unread() if outcome is None else [outcome]
         assert error is not None
         if failure is None:
+            self._dialect.keys.failed(self._prepared)
             raise error
+        self._dialect.keys.failed(self._prepared)
         return self._failed(error, failure)
 
     def _failure(self, error: BaseException) -> Exception | None:

@@ -24,6 +24,7 @@ from cutover.dialect.failures import (
 )
 from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, prepare, run
+from cutover.dialect.settling import Giving, Uneven
 from cutover.dialect.translation import Translation
 from cutover.dialect.turns import Turns
 from cutover.errors import CutoverError, StatementError
@@ -38,7 +39,7 @@ BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 ATTEMPTS = 12
 """How often a transaction of ours is tried when it meets others; the last pause is about half a second."""
 _ACQUIRE = 5.0
-REPEATABLE = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.CardinalityViolationError)
+REPEATABLE = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.CardinalityViolationError, Uneven)
 """Errors behind which the statement may be run in another way."""
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
 
@@ -172,7 +173,7 @@ class Connections:
     async def _run_alone(self, connection: Connection, prepared: Prepared, memory: Memory) -> StatementResult:
         assert prepared.translation is not None
         assert self._serializable is not None
-        bare = self._serializable[1] and not prepared.several
+        bare = self._serializable[1] and not prepared.several and not prepared.may_be_undone
         try:
             try:
                 return await self._in(connection, prepared, memory, bare=bare)
@@ -188,21 +189,23 @@ class Connections:
             raise failure from None
 
     async def _in(self, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool) -> StatementResult:
-        if bare:
-            return await run(connection, prepared, self.dialect, memory)
-        await connection.execute(BEGIN)
-        try:
-            result = await run(connection, prepared, self.dialect, memory)
-        except Halfway:
+        giving = Giving()
+        with giving.transaction():
+            if bare:
+                return await run(connection, prepared, self.dialect, memory, giving, within=False)
+            await connection.execute(BEGIN)
+            try:
+                result = await run(connection, prepared, self.dialect, memory, giving)
+            except Halfway:
+                await connection.execute("COMMIT")
+                raise
             await connection.execute("COMMIT")
-            raise
-        await connection.execute("COMMIT")
-        return result
+            return result
 
-    async def instead(self, connection: Connection, prepared: Prepared, error: asyncpg.PostgresError) -> Prepared:
+    async def instead(self, connection: Connection, prepared: Prepared, error: Exception) -> Prepared:
         """What to run after this error, which undid the statement. Raises what is to be told if there is nothing."""
         assert prepared.translation is not None
-        if isinstance(error, asyncpg.CardinalityViolationError):
+        if isinstance(error, (asyncpg.CardinalityViolationError, Uneven)):
             if prepared.again is None:
                 raise error
             return prepared.again()

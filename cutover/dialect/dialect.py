@@ -13,6 +13,7 @@ from cutover.dialect.catalog import Catalog
 from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.orphans import orphans_query
 from cutover.dialect.schema_copy import SchemaCopy
+from cutover.dialect.settling import Keys
 from cutover.dialect.spelling import Learned, Spelled, note, with_learned
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation
@@ -31,9 +32,12 @@ from cutover.schema.sqltext import StatementKind, inspect, refusal
 from cutover.settings import Settings
 from cutover.stores.postgres.wanted import wanted
 
+_STANDS = 256
+"""Tables up to which it is read where their sequences stand, each of which is locked for that moment."""
 _SEQUENCES = """
-SELECT pg_get_serial_sequence(format('%I.%I', schema, name), key)
-FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked(schema, name, key, at) ORDER BY at"""
+SELECT sequence, CASE WHEN $4 THEN pg_sequence_last_value(sequence::regclass) END
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked(schema, name, key, at),
+    pg_get_serial_sequence(format('%I.%I', schema, name), key) AS sequence ORDER BY at"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Dialect:
         """The generation that a transaction changed, where this is its own."""
         self.catalog = Catalog({})
         self.translator = Translator(self.catalog)
+        self.keys = Keys()
         self.translating = asyncio.Lock()
         """Held while a long text is translated on another thread."""
         self._copy: SchemaCopy | None = None
@@ -99,7 +104,9 @@ class Dialect:
                 ddl = texts(changed_by(objects, changes))
             # Also where nothing is missing: the mapping may be that of a moment when the two did not fit.
             tables = self.mapped(_schema_of(ddl), (await self.look(connection)).schema)
-        self.load(tables, ddl, await _sequences(connection, tables))
+        sequences, stands = await _sequences(connection, tables, stands=len(tables) <= _STANDS)
+        self.load(tables, ddl, sequences)
+        self.keys = Keys(stands)
         self._known = given
 
     def forget(self) -> None:
@@ -128,7 +135,7 @@ class Dialect:
         own = Dialect(lambda: tables, lambda: ddl, 256, settings=self.settings)
         own.max_response_bytes = self.max_response_bytes
         own.learned = self.learned
-        own.load(tables, ddl, await _sequences(connection, tables))
+        own.load(tables, ddl, (await _sequences(connection, tables, stands=False))[0])
         own.generation = self.generation + 1
         own._seen = seen
         own._began = self.generation if self._began is None else self._began
@@ -141,6 +148,7 @@ class Dialect:
             given = self._known
             self._take(own.tables, own.ddl, own.copy, own.catalog)
             own._copy = None
+            self.keys = own.keys
             self._known, self._seen = given, own._seen
         else:
             self.forget()
@@ -251,12 +259,15 @@ def _schema_of(ddl: Sequence[str]) -> SqliteSchema:
         db.close()
 
 
-async def _sequences(connection: AnyConnection, tables: Tables) -> dict[str, str | None]:
-    """By table name, the sequence of its automatic key."""
+async def _sequences(
+    connection: AnyConnection, tables: Tables, *, stands: bool
+) -> tuple[dict[str, str | None], dict[str, int]]:
+    """By table name, the sequence of its automatic key; and by sequence, if that is wanted, where it stands."""
     counting = [table for table in tables if table.rowid_alias is not None]
     if not counting:
-        return {}
+        return {}, {}
     keys = [next(each.target for each in table.columns if each.name == table.rowid_alias) for table in counting]
     places = [table.target_schema for table in counting], [table.target for table in counting]
-    rows = await connection.fetch(_SEQUENCES, *places, keys)
-    return {table.name: row[0] for table, row in zip(counting, rows, strict=True)}
+    rows = await connection.fetch(_SEQUENCES, *places, keys, stands)
+    found = {table.name: row[0] for table, row in zip(counting, rows, strict=True)}
+    return found, {sequence: last or 0 for sequence, last in rows if stands and sequence is not None}

@@ -198,6 +198,8 @@ class Member(Answering):
 
     def go_alone(self) -> None:
         """Nothing of it was executed."""
+        if self._write is not None:
+            self._write.undone()
         write, self._write, self._sent = self._write, None, False
         if write is not None:
             write.left()
@@ -209,12 +211,25 @@ class Member(Answering):
 class Writing:
     """What belongs to a write that is under way."""
 
-    __slots__ = ("_began", "_took", "left", "long_way")
+    __slots__ = ("_began", "_keys", "_prepared", "_took", "_turns", "long_way")
 
-    def __init__(self, long_way: LongWay, took: Callable[[float], None], left: Callable[[], None]) -> None:
-        """`left` is called at its end on the short way, and `took` with the seconds, if that was its end."""
-        self.long_way, self.left = long_way, left
+    def __init__(
+        self, prepared: Prepared, connections: Connections, long_way: LongWay, took: Callable[[float], None]
+    ) -> None:
+        """It has entered its turn. `took` is called with the seconds, if it comes to its end on the short way."""
+        self._prepared, self._turns, self._keys = prepared, connections.turns, connections.dialect.keys
+        self.long_way = long_way
         self._took, self._began = took, clock.monotonic()
+        self._keys.enter(prepared)
+
+    def left(self) -> None:
+        """It is under way no more, at least not on the short way."""
+        self._keys.leave(self._prepared)
+        self._turns.leave()
+
+    def undone(self) -> None:
+        """It may have drawn keys in vain."""
+        self._keys.failed(self._prepared)
 
     def ended(self) -> None:
         """It goes no other way."""
@@ -314,6 +329,8 @@ def outcome_of(
     try:
         result = finished(result_of(records, status, prepared, prepared.translation), prepared, dialect, Memory())
     except (StatementError, *DRIVER_ERRORS) as unread:
+        dialect.keys.failed(prepared)
         failure = translate_failure(unread, dialect.catalog)
         return BatchResult([None], [failure.alone()]) if isinstance(failure, StatementError) else None
+    dialect.keys.done(prepared, result.affected)
     return BatchResult([result], [None])

@@ -14,6 +14,7 @@ AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionP
 _LOCK = 0x637574
 _FILES = (
     "helpers.sql",
+    "keys.sql",
     "strict.sql",
     "texts.sql",
     "dynamic.sql",

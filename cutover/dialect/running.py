@@ -12,6 +12,7 @@ from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
 from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
+from cutover.dialect.settling import Giving
 from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import KINDS, Command, Translation
 from cutover.dialect.typed import Refused
@@ -64,10 +65,18 @@ class Prepared:
     before: list[Any] = field(default_factory=list)
     answered: StatementResult | None = None
     want_rows: bool = True
+    keys: list[int | None] = field(default_factory=list)
+    """The automatic keys that it returned, when it has run; None for a row that was changed instead."""
     bound: Sequence[SqlValue] = ()
     """The statement's arguments, where it is run a row at a time."""
     again: Callable[[], Prepared] | None = None
     """The same in parts, where that may help."""
+
+    @property
+    def may_be_undone(self) -> bool:
+        """Whether it may turn out that it has to be done in another way."""
+        drawing = self.translation.drawing if self.translation is not None else None
+        return drawing is not None and drawing.by_rows
 
     @property
     def several(self) -> bool:
@@ -116,24 +125,48 @@ def _encoded(command: Command, bound: Sequence[SqlValue], memory: Memory) -> lis
         raise StatementError(f"datatype mismatch: {error.message}", "SQLITE_MISMATCH") from None
 
 
-async def run(connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory) -> StatementResult:
-    """Run on `connection`. Raises what the driver raises."""
-    if prepared.answered is not None or prepared.translation is None:
+async def run(
+    connection: Connection,
+    prepared: Prepared,
+    dialect: Dialect,
+    memory: Memory,
+    giving: Giving | None = None,
+    *,
+    within: bool = True,
+) -> StatementResult:
+    """Run on `connection`, `within` an open transaction or as one of its own. Raises what the driver raises.
+
+    `giving`: have automatic keys go on where SQLite's would.
+    """
+    translation = prepared.translation
+    if prepared.answered is not None or translation is None:
         return prepared.answered or StatementResult()
-    if prepared.translation.parts or prepared.translation.by_row is not None:
-        return finished(await _row_by_row(connection, prepared, dialect, memory), prepared, dialect, memory)
-    result = await _once(connection, prepared, prepared.translation, limit_of(prepared, dialect))
+    if translation.parts or translation.by_row is not None:
+        result = await _row_by_row(connection, prepared, dialect, memory, giving)
+    elif giving is None or (translation.drawing is None and not translation.lowered):
+        result = await _once(connection, prepared, translation, limit_of(prepared, dialect))
+    else:
+        await giving.before(connection, dialect.keys, prepared, within=within)
+        with giving.around(dialect.keys, prepared):
+            result = await _once(connection, prepared, translation)
+            giving.after(dialect.keys, prepared, result.affected)
     return finished(result, prepared, dialect, memory)
 
 
-async def _row_by_row(connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory) -> StatementResult:
+async def _row_by_row(
+    connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory, giving: Giving | None
+) -> StatementResult:
     """What becomes of all rows. Raises `Halfway` where the statement keeps those before the one that fails."""
     assert prepared.translation is not None
     result, so_far, word = StatementResult(), replace(memory), prepared.translation.sparing
+    giving = giving or Giving()
     async for translation, bound in _rows(connection, prepared, memory):
         part = _with_arguments(prepared.checked, translation, bound, so_far, want_rows=prepared.want_rows)
+        await giving.before(connection, dialect.keys, part, within=True)
         try:
-            one = await _sparing(connection, part, translation) if word else await _once(connection, part, translation)
+            with giving.around(dialect.keys, part, spared=_SPARED if word == "IGNORE" else ()):
+                one = await (_sparing if word else _once)(connection, part, translation)
+                giving.after(dialect.keys, part, one.affected)
         except _SPARED as error:
             if word == "FAIL":
                 memory.note(result)
@@ -227,7 +260,7 @@ def result_of(
         return StatementResult(affected=int(number) if number.isdigit() else 0)
     result = StatementResult(affected=len(records) if translation.writes else 0)
     if translation.key_returned and records:
-        keys = [record[translation.width] for record in records]
+        prepared.keys = keys = [record[translation.width] for record in records]
         result.last_insert_rowid = next((key for key in reversed(keys) if key is not None), None)
     if prepared.want_rows and translation.width:
         result.rows = rows_of(records, translation)

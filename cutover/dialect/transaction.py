@@ -18,6 +18,7 @@ from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connec
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.patience import in_short_tries
 from cutover.dialect.running import Memory, prepare, run
+from cutover.dialect.settling import Giving
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.schema.arguments import bind
@@ -47,6 +48,7 @@ class Transaction:
         self.foreign_keys = True
         self._savepoints: list[str] = []
         self._dialects: list[Dialect] = []
+        self._giving = Giving()
         self._by_savepoint = by_savepoint
         """SAVEPOINT outside of a transaction opened it, so releasing the outermost one commits."""
         self._guarded = False
@@ -100,13 +102,14 @@ class Transaction:
             self.writing = self.writing or translation.writes
             self._dirty = self._dirty or translation.writes
             try:
-                return await run(self.connection, prepared, dialect, memory)
+                return await run(self.connection, prepared, dialect, memory, self._giving)
             except asyncpg.InvalidCachedStatementError:
                 await self._undo()
             except REPEATABLE as error:
                 await self._undo()
                 prepared = await self._connections.instead(self.connection, prepared, error)
-            return await run(self.connection, prepared, dialect, memory)
+            self._dirty = self._dirty or translation.writes
+            return await run(self.connection, prepared, dialect, memory, self._giving)
         except Halfway:
             raise
         except (*DRIVER_ERRORS, TimeoutError, StatementError) as error:
@@ -151,13 +154,14 @@ class Transaction:
         name = table.replace('"', '""')
         insert = Statement(f'INSERT INTO "{name}" {query}', statement.args, statement.named, want_rows=False)
         prepared = prepare(self.dialect, insert, memory)
-        await run(self.connection, prepared, self.dialect, replace(memory))
+        await run(self.connection, prepared, self.dialect, replace(memory), self._giving)
 
     async def savepoint(self, name: str) -> None:
         """SAVEPOINT."""
         await self._talk(f"{self._release_text()}SAVEPOINT {_quoted(name)}")
         self._savepoints.append(name)
         self._dialects.append(self.dialect)
+        self._giving.savepoint()
 
     async def release(self, name: str) -> bool:
         """RELEASE. Whether that means COMMIT, which is then to be called."""
@@ -166,6 +170,7 @@ class Transaction:
             return True
         await self._talk(f"RELEASE SAVEPOINT {_quoted(name)}")
         del self._savepoints[at:], self._dialects[at:]
+        self._giving.release(at)
         self._guarded = False
         return False
 
@@ -179,6 +184,7 @@ class Transaction:
         await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{f'; {_DEFERRED}' if deferring else ''}")
         del self._savepoints[at + 1 :], self._dialects[at + 1 :]
         self.dialect = self._dialects[at]
+        self._giving.rollback_to(at)
         self._guarded = False
 
     async def commit(self) -> None:
@@ -203,6 +209,10 @@ class Transaction:
             self._connections.dialect.adopt(self.dialect)
             self._connections.on_schema_change()
         crash_point("translated.after_commit")
+        if status == "COMMIT":
+            self._giving.committed()
+        else:
+            self._undone()
         await self._connections.release(self.connection)
         if status != "COMMIT":
             raise Conflict("The transaction had failed.")
@@ -215,8 +225,14 @@ class Transaction:
 
     async def abandon(self) -> None:
         """ROLLBACK if that is still possible, and give the connection back."""
+        self._undone()
         await abandon(self.connection)
         await self._connections.release(self.connection)
+
+    def _undone(self) -> None:
+        self._giving.rolled_back()
+        if self.dialect is not self._connections.dialect:
+            self._connections.dialect.keys.unsettle_all()
 
     async def _guard(self) -> None:
         if self._guarded and not self._dirty:

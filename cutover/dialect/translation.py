@@ -16,6 +16,7 @@ from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions
 from cutover.dialect.conflicts import caveat
+from cutover.dialect.drawing import Drawing
 from cutover.dialect.high_marks import is_meant
 from cutover.dialect.marking import HighMarks
 from cutover.dialect.queries import Queries
@@ -82,6 +83,10 @@ class Translation:
     """The automatic key stands after the application's columns."""
     automatic: str | None = None
     """The sequence that gives the keys, where the statement gives none."""
+    drawing: Drawing | None = None
+    """What it does to the sequence that gives keys."""
+    lowered: tuple[str, ...] = ()
+    """Sequences of tables whose highest row may be gone after it."""
     parts: tuple[Translation, ...] = ()
     """Run one after the other in place of `command`, in one transaction: a statement for each row of VALUES."""
     apart: Callable[[], Translation] | None = None
@@ -164,11 +169,17 @@ def translation_of(
         table=written.table if written is not None else None,
         key_returned=written is not None and written.key_returned,
         automatic=written.automatic if written is not None else None,
-        apart=in_parts if written is not None and (written.twice or written.refusing) else None,
+        drawing=written.drawing if written is not None else None,
+        lowered=written.lowered if written is not None else (),
+        apart=in_parts if written is not None and _may_be_apart(written) else None,
         refusing=written is not None and written.refusing,
         caveat=caveat(written) if written is not None else "",
         compared=not (chance or memory or clock),
     )
+
+
+def _may_be_apart(written: Written) -> bool:
+    return written.twice or written.refusing or (written.drawing is not None and written.drawing.by_rows)
 
 
 def _command(tree: exp.Expr, context: Context) -> Command:

@@ -10,6 +10,7 @@ from cutover.dialect.assigning import Assigning
 from cutover.dialect.automatic import AutomaticKeys, column_named
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
+from cutover.dialect.drawing import Drawing, drawing_of, lowered
 from cutover.dialect.generated import add_generated, as_sorted
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
@@ -32,6 +33,10 @@ class Written:
     """Whether the automatic key is returned as one more column, at the end."""
     automatic: str | None = None
     """The sequence that gives the keys, where the statement gives none."""
+    drawing: Drawing | None = None
+    """What it does to the sequence that gives keys."""
+    lowered: tuple[str, ...] = ()
+    """Sequences of tables whose highest row may be gone after it."""
     before: exp.Expr | None = None
     """A statement that has to run first, in the same transaction."""
     apart: bool = False
@@ -135,6 +140,9 @@ class Writes:
         written.several = isinstance(values, exp.Values) and len(values.expressions) > 1
         if table.rowid_alias is not None and self.context.catalog.counts(table):
             count_apart(written, columns, conflicts=conflicts, given=explicit)
+        written.drawing = drawing_of(self.context.catalog, written, columns, skips=conflicts)
+        if conflict == "REPLACE":
+            written.lowered = lowered(self.context.catalog, table)
         self.conflicts.resolve(node, conflict, written, columns, scope)
         self._returning(node, scope, written, key=True)
         if written.key_returned and conflict != "REPLACE" and written.twice:
@@ -227,6 +235,8 @@ class Writes:
         if from_ is not None:
             one_match(result, scope.sources)
         written = Written(result, table)
+        if table.rowid_alias is not None and _assigns(node, table):
+            written.lowered = lowered(self.context.catalog, table, moved=True)
         self._returning(node, Scope(sources=[source], ctes=scope.ctes), written, key=False)
         if from_ is None:
             in_order(written, self.queries.ordering.scan(scope))
@@ -245,7 +255,16 @@ class Writes:
         if node.args.get("where"):
             condition = self.queries.expressions.condition(node.args["where"].this, scope, loose=True)
             result.set("where", exp.Where(this=condition))
-        written = Written(result, table)
+        written = Written(result, table, lowered=lowered(self.context.catalog, table))
         self._returning(node, scope, written, key=False)
         in_order(written, self.queries.ordering.scan(scope))
         return written
+
+
+def _assigns(node: exp.Update, table: Table) -> bool:
+    """Whether SET gives the automatic key."""
+    for setting in node.expressions:
+        for named in setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this]:
+            if column_named(table, named.name).name == table.rowid_alias:
+                return True
+    return False

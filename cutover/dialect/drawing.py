@@ -1,0 +1,88 @@
+"""What a statement does to automatic keys: which sequence it draws from, and of which tables the highest row may go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cutover.dialect.catalog import Catalog
+from cutover.model.table import Column, Table
+from cutover.stores.postgres.names import quote, target
+
+if TYPE_CHECKING:
+    from cutover.dialect.writes import Written
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """An INSERT into a table whose automatic keys come from a sequence."""
+
+    sequence: str
+    relation: str
+    """The table's name on Postgres, quoted."""
+    column: str
+    """The key's, quoted."""
+    autoincrement: bool
+    rows: int | None
+    """How many rows get an automatic key; None: as many as a SELECT gives."""
+    skips: bool
+    """It has a conflict clause: some rows may not be stored though a key was drawn for them."""
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether SQLite gives the next row the key that was drawn for one that is not stored, as it does without
+        AUTOINCREMENT."""
+        return self.skips and not self.autoincrement and self.rows is not None and self.rows > 1
+
+
+def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, skips: bool) -> Drawing | None:
+    """Of an INSERT with these columns; None where no sequence gives keys."""
+    table, values = written.table, written.node.expression
+    sequence = catalog.sequences.get(table.name)
+    if table.rowid_alias is None or sequence is None or catalog.counts(table):
+        return None
+    at = next((place for place, column in enumerate(columns) if column.name == table.rowid_alias), None)
+    rows: int | None = 1
+    if isinstance(values, exp.Values):
+        rows = sum(1 for row in values.expressions if at is None or _draws(row.expressions[at]))
+    elif values is not None:
+        rows = None if at is None or _draws(values.expressions[at]) else 0
+    name = next(column.target for column in table.columns if column.name == table.rowid_alias)
+    return Drawing(sequence, target(table), quote(name), table.autoincrement, rows, skips)
+
+
+def _draws(value: exp.Expr) -> bool:
+    if isinstance(value, exp.Var):
+        return value.name.upper() == "DEFAULT"
+    return any(str(call.this) == "nextval" for call in value.find_all(exp.Anonymous))
+
+
+def lowered(catalog: Catalog, table: Table, *, moved: bool = False) -> tuple[str, ...]:
+    """The sequences of tables whose highest row may be gone once rows of `table` are deleted or, if `moved`, get other
+    keys: its own, and those of tables that a foreign key deletes from. Deletions do not matter to AUTOINCREMENT.
+    """
+    found: dict[str, None] = {}
+    for each in _reached(catalog, table):
+        sequence = catalog.sequences.get(each.name)
+        if sequence is not None and not catalog.counts(each) and (moved or not each.autoincrement):
+            found[sequence] = None
+    return tuple(found)
+
+
+def _reached(catalog: Catalog, table: Table) -> Iterator[Table]:
+    seen, waiting = {table.name}, [table]
+    while waiting:
+        parent = waiting.pop()
+        yield parent
+        name = re.escape(parent.name)
+        cascades = re.compile(
+            rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+(?:DELETE|UPDATE)\s+CASCADE\b', re.IGNORECASE
+        )
+        for child in catalog.tables.values():
+            if child.name not in seen and cascades.search(child.sql.replace("(", " ( ")):
+                seen.add(child.name)
+                waiting.append(child)

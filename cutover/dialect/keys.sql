@@ -1,0 +1,52 @@
+-- Have a sequence go on where SQLite would: above the highest row there is, and above `given`, the highest key that
+-- AUTOINCREMENT gave. Forward at any time; back only if nobody else can have drawn what it would give again: it stands
+-- no further than `explained` (NULL: not known), and no transaction is open that draws from it or writes the table.
+-- The table is locked for that moment, in a subtransaction that is undone; what `setval` does is not.
+-- Answers where the sequence stands; NULL if it has to be tried again.
+CREATE OR REPLACE FUNCTION cutover.settle(
+    sequence text, relation text, key text, given bigint, explained bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rules pg_sequence;
+    stands bigint;
+    top bigint;
+    done boolean := false;
+    highest text := format('SELECT max(%1$s) FROM %2$s WHERE %1$s <= $1', key, relation);
+    locks text := 'EXISTS (SELECT FROM pg_locks WHERE locktype = ''relation'' AND relation = %L::regclass '
+        'AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) '
+        'AND pid IS DISTINCT FROM pg_backend_pid() AND mode = %L)';
+    busy boolean;
+BEGIN
+    SELECT * INTO rules FROM pg_sequence WHERE seqrelid = sequence::regclass;
+    stands := coalesce(pg_sequence_last_value(sequence::regclass), rules.seqmin - 1);
+    IF rules.seqincrement <> 1 OR rules.seqcache <> 1 OR stands >= rules.seqmax THEN
+        RETURN stands;
+    END IF;
+    EXECUTE highest INTO top USING rules.seqmax - 1;
+    top := greatest(top, given, rules.seqmin - 1);
+    IF top > stands THEN
+        PERFORM cutover.advance(sequence, top);
+        RETURN pg_sequence_last_value(sequence::regclass);
+    END IF;
+    IF top = stands OR stands > explained THEN
+        RETURN stands;
+    END IF;
+    BEGIN
+        EXECUTE format('SELECT ' || locks, relation, 'ShareUpdateExclusiveLock') INTO busy;
+        PERFORM set_config('lock_timeout', CASE WHEN busy THEN '200ms' ELSE '2ms' END, true); -- a vacuum goes on soon
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+        EXECUTE highest INTO top USING rules.seqmax - 1;
+        top := greatest(top, given, rules.seqmin - 1);
+        EXECUTE format('SELECT ' || locks, sequence, 'RowExclusiveLock') INTO busy;
+        stands := pg_sequence_last_value(sequence::regclass);
+        IF NOT busy AND stands <= coalesce(explained, stands) AND top < stands THEN
+            PERFORM setval(sequence::regclass, greatest(top, rules.seqmin), top >= rules.seqmin);
+            stands := top;
+        END IF;
+        done := NOT busy;
+        RAISE EXCEPTION USING ERRCODE = 'CUT00';
+    EXCEPTION WHEN SQLSTATE 'CUT00' OR lock_not_available OR insufficient_privilege THEN
+        NULL;
+    END;
+    RETURN CASE WHEN done THEN stands END;
+END $$;
