@@ -70,9 +70,10 @@ def write(both: World, sql: str, *args: str | int) -> asyncio.Future[list[BatchO
 
 
 async def prepared(both: World) -> None:
-    """As `known`, for the insert: there are two rows then."""
-    await known(both, "INSERT INTO notes (body) SELECT ? WHERE 0", "never")
+    """As `known`, for the insert: there are three rows then, and the sequence of the key is settled."""
+    await known(both, BY_N, 1)
     await asyncio.gather(*(write(both, INSERT, body) for body in "wx"))
+    await write(both, INSERT, "y")
 
 
 def told(outcomes: list[BatchOutcome]) -> StatementResult | StatementError | None:
@@ -134,7 +135,7 @@ async def test_one_that_is_refused_does_not_hurt_the_others(both: World) -> None
     found = [told(await each) for each in group]
     assert [type(one) for one in found] == [StatementResult, StatementResult, StatementError, StatementResult]
     assert str(found[2]) == "UNIQUE constraint failed: notes.body"
-    assert await rows(both, BODIES) == ["a", "b", "c", "w", "x"]
+    assert await rows(both, BODIES) == ["a", "b", "c", "w", "x", "y"]
 
 
 async def test_after_a_group_was_undone_they_go_alone_for_a_while(both: World) -> None:
@@ -154,7 +155,7 @@ async def test_who_goes_while_waiting_is_not_executed(both: World) -> None:
         await waiting(both, 2)
     await asyncio.gather(first, third)
     assert second.cancelled()
-    assert await rows(both, BODIES) == ["a", "c", "w", "x"]
+    assert await rows(both, BODIES) == ["a", "c", "w", "x", "y"]
     await both.session.execute(Statement("BEGIN IMMEDIATE"))  # nobody is counted among the writers any more
     await both.session.execute(Statement("COMMIT"))
 
@@ -170,24 +171,34 @@ async def test_who_goes_after_it_was_sent_is_executed(both: World) -> None:
     await asyncio.gather(first, third)
     with pytest.raises(asyncio.CancelledError):
         await second
-    assert await rows(both, BODIES) == ["a", "b", "c", "w", "x"]
+    assert await rows(both, BODIES) == ["a", "b", "c", "w", "x", "y"]
 
 
-async def test_a_group_whose_answer_is_lost(both: World) -> None:
-    """Nobody knows of the writes; the reads are for the long way."""
+async def lost(both: World) -> None:
+    """Whoever waits for a lock loses its connection."""
+    pids = await waiting(both, 2)
+    async with both.pool.acquire() as native:
+        await native.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS lost(pid)", pids)
+
+
+async def test_reads_of_a_group_whose_answer_is_lost_go_the_long_way(both: World) -> None:
     await known(both, BY_N, 1)
-    await prepared(both)
-    async with held(both, "items"), held(both, "notes"):
+    async with held(both, "items"):
         reads = [read(both, BY_N, n) for n in (1, 2, 1)]
-        writes = [write(both, INSERT, body) for body in "abc"]
-        pids = await waiting(both, 4)
-        async with both.pool.acquire() as native:
-            await native.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS lost(pid)", pids)
+        await lost(both)
         async with asyncio.timeout(20):
             assert [await each for each in reads] == [[], [], []]
-            lost = [told(await each) for each in writes]
-    assert [one.code for one in lost if isinstance(one, StatementError)] == ["OUTCOME_UNKNOWN"] * 3
-    assert await rows(both, BODIES) == ["w", "x"]
+
+
+async def test_nobody_knows_of_writes_whose_answer_is_lost(both: World) -> None:
+    await prepared(both)
+    async with held(both, "notes"):
+        writes = [write(both, INSERT, body) for body in "abc"]
+        await lost(both)
+        async with asyncio.timeout(20):
+            found = [told(await each) for each in writes]
+    assert [one.code for one in found if isinstance(one, StatementError)] == ["OUTCOME_UNKNOWN"] * 3
+    assert await rows(both, BODIES) == ["w", "x", "y"]
 
 
 async def test_a_stop_interrupts_a_group(both: World) -> None:
@@ -199,7 +210,7 @@ async def test_a_stop_interrupts_a_group(both: World) -> None:
         async with asyncio.timeout(20):
             found = [told(await each) for each in writes]
     assert [one.code for one in found if isinstance(one, StatementError)] == ["SQLITE_INTERRUPT"] * 3
-    assert await rows(both, BODIES) == ["w", "x"]
+    assert await rows(both, BODIES) == ["w", "x", "y"]
 
 
 async def test_a_fence_is_told_to_each(both: World) -> None:
