@@ -62,8 +62,8 @@ def _draws(value: exp.Expr) -> bool:
 
 
 def lowered(catalog: Catalog, table: Table, *, moved: bool = False) -> tuple[str, ...]:
-    """The sequences of tables whose highest row may be gone once rows of `table` are deleted or, if `moved`, get
-    other keys: its own, and those of tables that a foreign key deletes from. Deletions do not matter to AUTOINCREMENT.
+    """The sequences of tables whose highest row may be gone once rows of `table` are deleted or, if `moved`, get other
+    keys: its own, and those of tables that a foreign key deletes from. Deletions do not matter to AUTOINCREMENT.
     """
     found: dict[str, None] = {}
     for each in _reached(catalog, table):

@@ -1,0 +1,191 @@
+"""Automatic keys from sequences: those that SQLite gives, whenever nobody else inserts at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from cutover.errors import StatementError
+from cutover.model.statement import Statement, Step
+from tests.flow.dialect_world import World, world
+
+_SCHEMA = """
+CREATE TABLE plain (id INTEGER PRIMARY KEY, name TEXT UNIQUE, size INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE auto (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, size INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES plain (id) ON DELETE CASCADE);
+CREATE TABLE bare (name TEXT UNIQUE, size INTEGER NOT NULL DEFAULT 1);
+"""
+SEEDS = range(60)
+_TABLES = ("plain", "auto", "bare")
+
+
+def _write(chance: random.Random) -> str:
+    """A statement that may draw keys, in vain or not, or take the highest rows away."""
+    table = chance.choice(_TABLES)
+    key = "rowid" if table == "bare" else "id"
+    name, other = (f"'{chance.choice('abcdefghij')}'" for _ in range(2))
+    return chance.choice(
+        (
+            f"INSERT INTO {table} (name) VALUES ({name})",
+            f"INSERT INTO {table} (name) VALUES ({name}), ({other})",
+            f"INSERT INTO {table} (name) VALUES (NULL)",
+            f"INSERT INTO {table} (name, size) VALUES ({name}, NULL)",
+            f"INSERT OR IGNORE INTO {table} (name) VALUES ({name})",
+            f"INSERT OR IGNORE INTO {table} (name) VALUES ({name}), ({other}), (NULL)",
+            f"INSERT OR REPLACE INTO {table} (name) VALUES ({name})",
+            f"INSERT INTO {table} (name) VALUES ({name}) ON CONFLICT DO NOTHING",
+            f"INSERT INTO {table} (name) VALUES ({name}) ON CONFLICT (name) DO UPDATE SET size = size + 1",
+            f"INSERT INTO {table} (name) VALUES ({name}), ({other}) ON CONFLICT (name) DO UPDATE SET size = 2",
+            f"INSERT INTO {table} ({key}, name) VALUES ({chance.randrange(1, 20)}, {name})",
+            f"INSERT INTO {table} (name) SELECT NULL FROM {table} WHERE {key} < 4",
+            f"DELETE FROM {table} WHERE {key} = (SELECT max({key}) FROM {table})",
+            f"DELETE FROM {table} WHERE {key} > {chance.randrange(12)}",
+            f"DELETE FROM {table} WHERE name = {name}",
+            f"UPDATE {table} SET {key} = {chance.randrange(1, 25)} WHERE name = {name}",
+            "INSERT INTO child (parent) SELECT max(id) FROM plain",
+            f"INSERT INTO child (parent) VALUES ({chance.randrange(1, 10)})",
+        )
+    )
+
+
+def _script(chance: random.Random) -> Iterator[str]:
+    """Statements alone, in transactions and behind savepoints."""
+    opened = False
+    saved = 0
+    for _ in range(60):
+        if not opened and chance.random() < 0.15:
+            opened = True
+            yield "BEGIN"
+        elif opened and chance.random() < 0.2:
+            opened, saved = False, 0
+            yield chance.choice(("COMMIT", "ROLLBACK"))
+        elif opened and chance.random() < 0.15:
+            saved += 1
+            yield f"SAVEPOINT s{saved}"
+        elif saved and chance.random() < 0.3:
+            undone = chance.randrange(1, saved + 1)
+            if chance.random() < 0.5:
+                yield f"ROLLBACK TO s{undone}"
+                saved = undone
+            else:
+                yield f"RELEASE s{undone}"
+                saved = undone - 1
+        else:
+            yield _write(chance)
+    if opened:
+        yield "COMMIT"
+
+
+async def _both(made: World, sql: str) -> None:
+    """The statement on both, with the same outcome."""
+    told = []
+    for on in ("sqlite", "postgres"):
+        try:
+            result = made.on_sqlite(sql) if on == "sqlite" else await made.on_postgres(sql)
+            told.append((result.affected, ""))
+        except StatementError as error:
+            told.append((0, error.message))
+    assert told[0] == told[1], sql
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_the_keys_are_those_of_sqlite(postgres_url: str, seed: int) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        done = []
+        for sql in _script(random.Random(seed)):  # noqa: S311  # no secret
+            await _both(made, sql)
+            done.append(sql)
+            if not sql.startswith(("BEGIN", "SAVEPOINT", "RELEASE")):
+                for table in (*_TABLES, "child"):
+                    wanted = made.on_sqlite(f"SELECT rowid, * FROM {table} ORDER BY rowid").rows
+                    found = (await made.on_postgres(f"SELECT rowid, * FROM {table} ORDER BY rowid")).rows
+                    assert found == wanted, "\n".join(done)
+
+
+async def _counted(made: World, sql: str) -> None:
+    """Run by itself, as applications of the front door do; whatever becomes of it is no matter of keys."""
+    try:
+        result = await made.executor.run((Step(Statement(sql)),))
+        error = result.errors[0]
+    except StatementError as failure:
+        error = failure
+    assert error is None or "id" not in error.message, error
+
+
+async def test_inserts_at_once_never_meet_on_a_key(postgres_url: str) -> None:
+    """Some fail, some are undone, some delete what is highest: sequences are set back while others insert."""
+
+    async def insert(who: int, table: str) -> None:
+        chance = random.Random(who)  # noqa: S311  # no secret
+        for number in range(12):
+            await _counted(made, f"INSERT INTO {table} (name) VALUES ('{who} {number}')")
+            await _counted(made, f"INSERT INTO {table} (name) VALUES ('{chance.randrange(who + 1)} {number}')")
+            if number % 4 == who % 4:
+                await _counted(made, f"DELETE FROM {table} WHERE id = (SELECT max(id) FROM {table})")
+
+    async with world(postgres_url, _SCHEMA) as made:
+        await asyncio.gather(*[insert(who, table) for who in range(4) for table in ("plain", "auto")])
+
+
+async def test_a_committed_key_of_autoincrement_is_not_given_again(postgres_url: str) -> None:
+    """Transactions draw, delete and go back side by side."""
+    given: list[int] = []
+
+    async def work(who: int) -> None:
+        session = made.executor.session()
+        chance = random.Random(who)  # noqa: S311  # no secret
+        for _ in range(10):
+            with suppress(StatementError):
+                await session.execute(Statement("BEGIN IMMEDIATE" if who % 2 else "BEGIN"))
+                result = await session.execute(Statement("INSERT INTO auto (name) VALUES (NULL) RETURNING id"))
+                await session.execute(Statement("DELETE FROM auto WHERE id = last_insert_rowid()"))
+                if chance.random() < 0.5:
+                    await session.execute(Statement("COMMIT"))
+                    given.append(result.rows[0][0])  # type: ignore[arg-type]  # an integer
+            if session.in_transaction:
+                await session.execute(Statement("ROLLBACK"))
+        await session.close()
+
+    async with world(postgres_url, _SCHEMA) as made:
+        await asyncio.gather(*map(work, range(4)))
+        assert len(given) == len(set(given))
+        assert given
+
+
+async def test_a_key_that_a_native_writer_drew_stays_theirs(postgres_url: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made, made.pool.acquire() as native:
+        await made.same("INSERT INTO plain (name) VALUES ('a')")
+        await native.execute("BEGIN")
+        drawn = await native.fetchval("INSERT INTO plain (name) VALUES ('native') RETURNING id")
+        await made.same_error("INSERT INTO plain (name) VALUES ('a')")
+        ours = await made.on_postgres("INSERT INTO plain (name) VALUES ('b') RETURNING id")
+        again = await native.fetchval("INSERT INTO plain (name) VALUES ('too') RETURNING id")
+        await native.execute("COMMIT")
+        assert len({drawn, again, ours.rows[0][0]}) == 3
+
+
+async def test_a_number_that_others_took_by_hand_is_not_given_again(postgres_url: str) -> None:
+    """Though nothing is stored under it yet, and they committed."""
+    async with world(postgres_url, _SCHEMA) as made, made.pool.acquire() as native:
+        await made.same("INSERT INTO plain (name) VALUES ('a')")
+        drawn = await native.fetchval("SELECT nextval(pg_get_serial_sequence('plain', 'id'))")
+        await made.on_postgres("INSERT INTO plain (name) VALUES ('b')")
+        await made.on_postgres("DELETE FROM plain WHERE id > 1")
+        await made.on_postgres("INSERT INTO plain (name) VALUES ('c')")
+        keys = [row[0] for row in (await made.on_postgres("SELECT id FROM plain ORDER BY id")).rows]
+        assert drawn not in keys
+        assert len(keys) == 2
+
+
+async def test_a_row_that_is_repeated_in_a_transaction_keeps_what_was_done_before(postgres_url: str) -> None:
+    """A statement that Postgres refuses at first is run in another way; one that fails behind it undoes itself alone."""
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same("BEGIN")
+        await made.same("INSERT INTO auto (name) VALUES ('i'), ('i') ON CONFLICT (name) DO UPDATE SET size = 2")
+        await made.same_error("INSERT INTO auto (name, size) VALUES ('j', NULL)")
+        await made.same("COMMIT")
+        await made.same("SELECT * FROM auto")
