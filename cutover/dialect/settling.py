@@ -102,8 +102,11 @@ class Keys:
         return found
 
     def ready(self, drawing: Drawing | None) -> bool:
-        """Whether the statement needs no sequence, or one that is settled."""
-        return drawing is None or drawing.rows == 0 or self.of(drawing.sequence).settled
+        """Whether the statement needs no sequence, or one that is settled, or will not be while others draw from it."""
+        if drawing is None or drawing.rows == 0:
+            return True
+        standing = self.of(drawing.sequence)
+        return standing.settled or standing.running > 0
 
     def enter(self, prepared: Prepared) -> None:
         """A statement begins; to be followed by `leave`."""
