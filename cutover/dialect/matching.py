@@ -13,15 +13,13 @@ from sqlglot import exp
 
 from cutover.dialect.scope import Source
 from cutover.dialect.trees import conjuncts, unparen
-from cutover.dialect.typed import Refused, call, helper, identifier
+from cutover.dialect.typed import call, helper, identifier
 
 _PICKED, _ROW, _WAYS = "of:picked", "of:row", "of:ways"
 
 
 def one_match(update: exp.Update, sources: Sequence[Source]) -> None:
     """Make sure that no row is changed by several others. The first of `sources` is the table that is changed."""
-    if any(join.side in ("RIGHT", "FULL") for join in update.args["from_"].this.args.get("joins") or []):
-        raise Refused("UPDATE ... FROM with a RIGHT or FULL JOIN, whose left side is also what is changed,")
     where = update.args.get("where")
     if _is_unique(sources, _tests(update)):
         return

@@ -220,7 +220,10 @@ class Writes:
             refuse_conflicts(node, table, source.alias, conflict)
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
-        from_, joins = self.queries.sources.from_clause(node, scope)
+        # To SQLite what stands in FROM is a query of its own: its joins do not see the table that is changed.
+        others = Scope(ctes=scope.ctes, beside=[source])
+        from_, joins = self.queries.sources.from_clause(node, others)
+        scope.sources += others.sources
         if joins and from_ is not None:
             from_.this.set("joins", joins)
         result = exp.Update(

@@ -67,6 +67,8 @@ async def test_update_from_changes_a_row_in_one_way(postgres_url: str) -> None:
             "UPDATE t SET s = f.u, k = 3 FROM f WHERE f.k = t.k AND t.id = 3 RETURNING t.id, s",
             "UPDATE t SET s = n FROM (SELECT k, count(*) AS n FROM f GROUP BY k) AS c WHERE c.k = t.k RETURNING *",
             "UPDATE t SET s = f.u FROM (SELECT 4 AS x) AS c RIGHT JOIN f ON c.x = f.id WHERE f.id = t.id",
+            "UPDATE t SET s = f.u FROM f NATURAL JOIN (SELECT 2 AS k) AS c WHERE f.id = t.id RETURNING *",
+            "UPDATE t SET s = f.u || c.k FROM (SELECT 9 AS k) AS c NATURAL FULL JOIN f WHERE f.id = t.id",
             "UPDATE t SET s = c.x FROM f JOIN (SELECT 4 AS x) AS c ON c.x = f.id WHERE f.id = t.id RETURNING *",
             "UPDATE t SET k = 0 FROM f, f AS g WHERE f.id = t.id AND g.k = f.k",
             "SELECT * FROM t ORDER BY id",
