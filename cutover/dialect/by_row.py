@@ -51,7 +51,7 @@ def _in_parts(parsed: exp.Insert, conflict: str | None, catalog: Catalog, kinds:
     return replace(
         parts[0],
         parts=tuple(parts),
-        sparing=sparing(conflict),
+        sparing=sparing(conflict, parts[0]),
         compared=all(part.compared for part in parts),
     )
 

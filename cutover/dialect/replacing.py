@@ -13,6 +13,7 @@ import sqlglot
 from sqlglot import exp
 
 from cutover.dialect import functions
+from cutover.dialect.catalog import Catalog
 from cutover.dialect.comparing import collated, compare
 from cutover.dialect.scope import Scope, Source, table_source
 from cutover.dialect.tokens import prepare
@@ -39,7 +40,7 @@ class Replacing:
         indexes = [index for index in table.unique if not self._is_automatic(table, index, columns)]
         if not indexes:
             return
-        in_place = None if self._acts(table) else next(filter(_is_plain, indexes), None)
+        in_place = None if deleting_acts(table, self.conflicts.catalog) else next(filter(_is_plain, indexes), None)
         others = [index for index in indexes if index is not in_place]
         if others:
             rows = written.node.expression
@@ -57,14 +58,6 @@ class Replacing:
         """The automatic key is not given, so that nothing can conflict on it."""
         alias = table.rowid_alias
         return alias is not None and index.columns == (alias,) and all(column.name != alias for column in columns)
-
-    def _acts(self, table: Table) -> bool:
-        """Whether deleting a row of this table changes rows that refer to it."""
-        name = re.escape(table.name)
-        acts = re.compile(
-            rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+DELETE\s+(?:CASCADE|SET)\b', re.IGNORECASE
-        )
-        return any(acts.search(child.sql.replace("(", " ( ")) for child in self.conflicts.catalog.tables.values())
 
     def _overwrite(self, table: Table, index: UniqueIndex) -> exp.OnConflict:
         keys = {name for name, (_, collation) in zip(index.columns, index.terms, strict=True) if collation == "BINARY"}
@@ -146,6 +139,15 @@ class Replacing:
         if typed.kind is Kind.TEXT:
             return Typed(collated(typed.but(column=None), collation.upper() or "BINARY"), Kind.TEXT)
         return typed.but(column=None)
+
+
+def deleting_acts(table: Table, catalog: Catalog) -> bool:
+    """Whether deleting a row of this table changes rows that refer to it."""
+    name = re.escape(table.name)
+    acts = re.compile(
+        rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+DELETE\s+(?:CASCADE|SET)\b', re.IGNORECASE
+    )
+    return any(acts.search(child.sql.replace("(", " ( ")) for child in catalog.tables.values())
 
 
 def _columns_of(table: Table, indexes: list[UniqueIndex]) -> list[Column]:

@@ -23,11 +23,16 @@ from cutover.model.table import Table
 from cutover.model.values import Row, SqlValue
 from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect
+from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 
 
+_FOREIGN_KEYS = """
+SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ')
+FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
+WHERE c.contype = 'f' AND c.condeferrable AND NOT c.condeferred AND $1::text::regclass IN (c.conrelid, c.confrelid)"""
 _ROW = '"cutover: row"'
 _SPARED = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.NotNullViolationError)
 """Errors of a row that OR IGNORE passes over, and OR FAIL stops at."""
@@ -40,6 +45,8 @@ class Memory:
     last_insert_rowid: int = 0
     changes: int = 0
     total_changes: int = 0
+    deferring: bool = False
+    """PRAGMA defer_foreign_keys, for the transaction that is open."""
 
     def value(self, slot: int) -> int:
         """The number in a slot of `dialect.scope`."""
@@ -142,7 +149,7 @@ async def run(
     if prepared.answered is not None or translation is None:
         return prepared.answered or StatementResult()
     if translation.parts or translation.by_row is not None:
-        result = await _row_by_row(connection, prepared, dialect, memory, giving)
+        result = await _as_one(connection, prepared, dialect, memory, giving)
     elif giving is None or (translation.drawing is None and not translation.lowered):
         result = await _once(connection, prepared, translation, limit_of(prepared, dialect))
     else:
@@ -151,6 +158,27 @@ async def run(
             result = await _once(connection, prepared, translation)
             giving.after(dialect.keys, prepared, result.affected)
     return finished(result, prepared, dialect, memory)
+
+
+async def _as_one(
+    connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory, giving: Giving | None
+) -> StatementResult:
+    """All rows, with foreign keys checked behind the last of them, unless the stream has them checked at COMMIT."""
+    assert prepared.translation is not None
+    table = prepared.translation.table
+    keys = None
+    if table is not None and not memory.deferring:
+        keys = await connection.fetchval(_FOREIGN_KEYS, target(table))
+    if not keys:
+        return await _row_by_row(connection, prepared, dialect, memory, giving)
+    await connection.execute(f"SET CONSTRAINTS {keys} DEFERRED")
+    try:
+        result = await _row_by_row(connection, prepared, dialect, memory, giving)
+    except Halfway:
+        await connection.execute(f"SET CONSTRAINTS {keys} IMMEDIATE")
+        raise
+    await connection.execute(f"SET CONSTRAINTS {keys} IMMEDIATE")
+    return result
 
 
 async def _row_by_row(

@@ -189,7 +189,7 @@ class PostgresSession:
         elif transaction is not None:
             return await self._within(transaction, statement)
         else:
-            holding.deferring = False
+            holding.deferring = self._memory.deferring = False
             if not holding.foreign_keys or await self._connections.changes(statement.sql):
                 return await self._one(statement)
             return await self._connections.alone(statement, self._memory)
@@ -207,6 +207,7 @@ class PostgresSession:
         raise busy("the statement met others each time it was tried.")
 
     async def _within(self, transaction: Transaction, statement: Statement) -> StatementResult:
+        self._memory.deferring = self._holding.deferring
         try:
             result = await transaction.run(statement, self._memory)
         except StatementError as error:

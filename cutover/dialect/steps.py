@@ -37,15 +37,15 @@ def row_by_row(
     written = translate(tuple(typed.kind if typed.kind in _ARGUMENTS else Kind.TEXT for typed in columns))
     return replace(
         written,
-        sparing=sparing(conflict),
+        sparing=sparing(conflict, written),
         by_row=ByRow(rows, accept, _remembered(translate)),
         compared=rows.compared and written.compared,
     )
 
 
-def sparing(conflict: str | None) -> str:
-    """The word after OR, if it makes a row's failure its own."""
-    return conflict if conflict in ("IGNORE", "FAIL") else ""
+def sparing(conflict: str | None, written: Translation) -> str:
+    """The word after OR, if it makes a row's failure its own. RETURNING has all rows or none, as on SQLite here."""
+    return "" if conflict not in ("IGNORE", "FAIL") or (conflict == "FAIL" and written.width) else conflict
 
 
 def at_most_one(rows: list[Row]) -> list[Row]:

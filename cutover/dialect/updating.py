@@ -18,6 +18,7 @@ from cutover.dialect.catalog import ROWID_NAMES, Catalog
 from cutover.dialect.conflicts import pairs
 from cutover.dialect.halfway import is_in, is_one_row, reads_once
 from cutover.dialect.limiting import key_names
+from cutover.dialect.replacing import deleting_acts
 from cutover.dialect.scope import Context
 from cutover.dialect.steps import alone, at_most_one, row_by_row
 from cutover.dialect.tokens import prepare
@@ -51,6 +52,8 @@ class UpdateByRow:
         several = not is_one_row(self.node, self.table, self.alias.lower())
         if several and any(reads_once(value, self.table, self.alias) for value in self.assigned.values()):
             raise Refused("UPDATE with a subquery that is answered for the first row, in the state that it finds,")
+        if self.conflict == "REPLACE" and self.indexes:
+            self._refuse_replacing()
         in_order = self._in_order()
         context = Context(self.catalog, self.kinds)
         _, columns, tree = rewrite(self._rows(in_order=in_order), None, context)
@@ -58,6 +61,14 @@ class UpdateByRow:
         return row_by_row(
             rows, columns[: len(self.key)], self._accept if not in_order else _as_found, self._each, self.conflict
         )
+
+    def _refuse_replacing(self) -> None:
+        """SQLite computes what a row becomes before others go; and where their going sets off more, it looks at the
+        unique keys once more, and finds the row itself."""
+        if any(_reads(value, self.table) for value in self.assigned.values()):
+            raise Refused("UPDATE OR REPLACE with a subquery of the same table")
+        if deleting_acts(self.table, self.catalog):
+            raise Refused("UPDATE OR REPLACE of unique keys, where rows that refer to the table change with it,")
 
     def _names_assigned(self) -> set[str]:
         alias = self.table.rowid_alias

@@ -20,6 +20,8 @@ CREATE TABLE word (w TEXT NOT NULL PRIMARY KEY, n INTEGER CHECK (n > 0));
 CREATE TABLE link (a INTEGER NOT NULL, b INTEGER NOT NULL, at TEXT, PRIMARY KEY (a, b)) WITHOUT ROWID;
 CREATE TABLE seat (id INTEGER PRIMARY KEY, row INTEGER, place INTEGER, UNIQUE (row, place));
 CREATE TABLE kid (id INTEGER PRIMARY KEY, up INTEGER REFERENCES item ON DELETE CASCADE, tag TEXT COLLATE NOCASE UNIQUE);
+CREATE TABLE part (id INTEGER PRIMARY KEY, u INTEGER UNIQUE);
+CREATE TABLE of_part (id INTEGER PRIMARY KEY, u INTEGER REFERENCES part (u));
 CREATE TABLE counted (id INTEGER PRIMARY KEY, v TEXT UNIQUE);
 """
 DATA = (
@@ -28,8 +30,10 @@ DATA = (
     "INSERT INTO link VALUES (1, 1, 'p'), (1, 2, 'q'), (2, 1, 'r'), (2, 3, 's')",
     "INSERT INTO seat VALUES (1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 2, 1)",
     "INSERT INTO kid VALUES (1, 1, 'one'), (2, 2, 'two'), (3, 3, 'three')",
+    "INSERT INTO part VALUES (1, 1), (2, 3), (3, 5)",
+    "INSERT INTO of_part VALUES (1, 1)",
 )
-TABLES = ("item", "word", "link", "seat", "kid", "counted")
+TABLES = ("item", "word", "link", "seat", "kid", "counted", "part")
 
 
 @pytest.fixture
@@ -147,8 +151,13 @@ MOVES = (
     "UPDATE seat SET row = (SELECT max(place) + 1 FROM seat o WHERE o.row <= seat.row)",
     "UPDATE OR IGNORE item SET n = n * 25 RETURNING id, n",
     "UPDATE OR IGNORE item SET n = NULL WHERE id = 1",
-    "UPDATE OR REPLACE item SET n = NULL, slot = 10 WHERE id > 1 RETURNING *",
-    "UPDATE OR REPLACE item SET sku = 'c' WHERE id = 1",
+    "UPDATE OR REPLACE seat SET row = 2, place = NULL WHERE id > 1 RETURNING *",
+    "UPDATE OR REPLACE item SET n = NULL WHERE id > 1 RETURNING *",
+    "UPDATE OR FAIL link SET a = 2 RETURNING b",
+    "UPDATE item SET slot = 60 - slot",
+    "UPDATE part SET u = (SELECT count(*) FROM part z WHERE z.u < part.u)",
+    "UPDATE part SET u = 9 - u",
+    "UPDATE OR IGNORE part SET u = 2",
     "UPDATE OR REPLACE item SET n = n * 50",
     "UPDATE OR FAIL item SET n = n * 40",
     "UPDATE OR IGNORE kid SET tag = 'ONE' WHERE id > 1",
@@ -222,6 +231,18 @@ async def test_changes_of_so_many_rows(both: World) -> None:
         await _same_left(both)
         await _on_both(both, "ROLLBACK")
     await both.refused("DELETE FROM word LIMIT 1", "LIMIT without ORDER BY")
+
+
+async def test_updates_or_replace_that_are_refused(both: World) -> None:
+    await both.refused("UPDATE OR REPLACE item SET sku = 'c' WHERE id = 1", "rows that refer")
+    count = "(SELECT count(*) FROM seat z WHERE z.place < seat.place)"
+    await both.refused(f"UPDATE OR REPLACE seat SET place = {count}", "a subquery of the same table")
+
+
+async def test_foreign_keys_are_checked_behind_the_last_row(both: World) -> None:
+    await both.same("UPDATE part SET u = CASE id WHEN 1 THEN 7 WHEN 2 THEN 1 ELSE u END")
+    await both.same_error("UPDATE part SET u = CASE id WHEN 2 THEN 8 ELSE u END")
+    await both.same("SELECT * FROM part ORDER BY id")
 
 
 async def test_an_outer_join_to_the_right_of_what_is_changed(both: World) -> None:
