@@ -66,7 +66,8 @@ def _read_by(table: Table, names: list[str], catalog: Catalog, query: str, *, ne
 
 
 def _ordered(name: str, *, descending: bool) -> exp.Expr:
-    return exp.Ordered(this=exp.Column(this=exp.to_identifier(name, quoted=True)), desc=descending)
+    column = exp.Column(this=exp.to_identifier(name, quoted=True))
+    return exp.Ordered(this=column, desc=descending, nulls_first=not descending)
 
 
 def _as_query(sql: str, node: exp.Expr, names: list[str]) -> str:

@@ -30,7 +30,7 @@ DATA = (
     "INSERT INTO link VALUES (1, 1, 'p'), (1, 2, 'q'), (2, 1, 'r'), (2, 3, 's')",
     "INSERT INTO seat VALUES (1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 2, 1)",
     "INSERT INTO kid VALUES (1, 1, 'one'), (2, 2, 'two'), (3, 3, 'three')",
-    "INSERT INTO part VALUES (1, 1), (2, 3), (3, 5)",
+    "INSERT INTO part VALUES (1, 1), (2, 3), (3, 5), (4, NULL)",
     "INSERT INTO of_part VALUES (1, 1)",
 )
 TABLES = ("item", "word", "link", "seat", "kid", "counted", "part")
@@ -217,6 +217,8 @@ LIMITS = (
     "WITH w(p) AS (VALUES (1), (2)) DELETE FROM seat WHERE place IN (SELECT p FROM w) ORDER BY id LIMIT 1",
     "DELETE FROM seat WHERE id IN (SELECT id FROM seat ORDER BY id LIMIT 1)",
     "DELETE FROM word ORDER BY n DESC LIMIT 1",
+    "UPDATE part SET id = id + 100 LIMIT 2",
+    "DELETE FROM part LIMIT 1",
 )
 _CAN = (
     sqlite3.connect(":memory:").execute("SELECT sqlite_compileoption_used('ENABLE_UPDATE_DELETE_LIMIT')").fetchone()[0]
