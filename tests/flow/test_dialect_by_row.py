@@ -218,7 +218,7 @@ LIMITS = (
     "DELETE FROM seat WHERE id IN (SELECT id FROM seat ORDER BY id LIMIT 1)",
     "DELETE FROM word ORDER BY n DESC LIMIT 1",
     "UPDATE part SET id = id + 100 LIMIT 2",
-    "DELETE FROM part LIMIT 1",
+    "DELETE FROM part WHERE u IS NOT 1 LIMIT 1",
 )
 _CAN = (
     sqlite3.connect(":memory:").execute("SELECT sqlite_compileoption_used('ENABLE_UPDATE_DELETE_LIMIT')").fetchone()[0]
