@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import asyncpg
 
@@ -14,6 +14,19 @@ from tests.support.ledger import MOVED, Ledger, moves
 Isolation = Literal["read_committed", "serializable"]
 
 _FENCED = "25006"
+_RENEWED = 300
+"""Statements of one connection: some thirty transactions."""
+_REFUSED_REST = 0.05
+"""Seconds, after a transaction that failed."""
+
+
+class _Unset(asyncpg.Connection):
+    """Its writers set nothing, so nothing is set back between two transactions."""
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        return ""
 
 
 class NativeWriter(Ledger):
@@ -37,15 +50,15 @@ class NativeWriter(Ledger):
         await self._task
 
     async def _run(self) -> None:
-        pool = asyncpg.create_pool(self.url, min_size=0, max_size=2, max_queries=60, timeout=10, command_timeout=30)
-        async with pool:
+        options: dict[str, Any] = {"timeout": 10, "command_timeout": 30, "connection_class": _Unset}
+        async with asyncpg.create_pool(self.url, min_size=0, max_size=2, max_queries=_RENEWED, **options) as pool:
             await self._until_fenced(pool)
             number = 0
             while not self._stop.is_set():
                 number += 1
                 done = await self._one(pool, f"{self.name}-{number}", number)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), self.rest if done else 0.03)
+                    await asyncio.wait_for(self._stop.wait(), self.rest if done else _REFUSED_REST)
 
     async def _until_fenced(self, pool: asyncpg.Pool) -> None:
         """Tables that cutover makes are nobody's until the fence stands: an application does not know them yet."""

@@ -14,7 +14,7 @@ import asyncpg
 
 from tests.support.ledger import ACCOUNTS, balances_after
 
-_EVERY = 0.06
+_EVERY = 0.1
 TABLES = ("items", "accounts", "pairs")
 
 _SQL = (
