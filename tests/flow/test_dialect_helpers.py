@@ -9,7 +9,7 @@ import pytest
 
 from cutover.dialect.helpers import install_helpers
 
-MOVING = {"advance", "recount"}  # a sequence
+MOVING = {"advance", "recount", "settle"}  # a sequence
 VOLATILE = {*MOVING, "random", "randomblob"}
 STABLE = {"date", "datetime", "moment_of", "moment_given", "modified", "julianday", "strftime", "time", "unixepoch"}
 """They know 'now', which is the same for a whole statement."""

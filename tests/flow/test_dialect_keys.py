@@ -96,7 +96,7 @@ async def _both(made: World, sql: str) -> None:
 async def test_the_keys_are_those_of_sqlite(postgres_url: str, seed: int) -> None:
     async with world(postgres_url, _SCHEMA) as made:
         done = []
-        for sql in _script(random.Random(seed)):  # noqa: S311  # no secret
+        for sql in _script(random.Random(seed)):  # no secret
             await _both(made, sql)
             done.append(sql)
             if not sql.startswith(("BEGIN", "SAVEPOINT", "RELEASE")):
@@ -120,7 +120,7 @@ async def test_inserts_at_once_never_meet_on_a_key(postgres_url: str) -> None:
     """Some fail, some are undone, some delete what is highest: sequences are set back while others insert."""
 
     async def insert(who: int, table: str) -> None:
-        chance = random.Random(who)  # noqa: S311  # no secret
+        chance = random.Random(who)  # no secret
         for number in range(12):
             await _counted(made, f"INSERT INTO {table} (name) VALUES ('{who} {number}')")
             await _counted(made, f"INSERT INTO {table} (name) VALUES ('{chance.randrange(who + 1)} {number}')")
@@ -137,7 +137,7 @@ async def test_a_committed_key_of_autoincrement_is_not_given_again(postgres_url:
 
     async def work(who: int) -> None:
         session = made.executor.session()
-        chance = random.Random(who)  # noqa: S311  # no secret
+        chance = random.Random(who)  # no secret
         for _ in range(10):
             with suppress(StatementError):
                 await session.execute(Statement("BEGIN IMMEDIATE" if who % 2 else "BEGIN"))
@@ -182,7 +182,7 @@ async def test_a_number_that_others_took_by_hand_is_not_given_again(postgres_url
 
 
 async def test_a_row_that_is_repeated_in_a_transaction_keeps_what_was_done_before(postgres_url: str) -> None:
-    """A statement that Postgres refuses at first is run in another way; one that fails behind it undoes itself alone."""
+    """A statement that Postgres refuses at first is run in another way; one that fails behind it undoes itself."""
     async with world(postgres_url, _SCHEMA) as made:
         await made.same("BEGIN")
         await made.same("INSERT INTO auto (name) VALUES ('i'), ('i') ON CONFLICT (name) DO UPDATE SET size = 2")
