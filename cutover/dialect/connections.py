@@ -156,11 +156,9 @@ class Connections:
                     return await self._attempt(prepared, memory)
             except Conflict:
                 continue
-            except Lost as lost:
+            except Lost:
                 if prepared.translation.writes:
                     raise unknown_outcome() from None
-                if isinstance(lost, Unreadable):  # no better the next time
-                    raise StatementError(lost.message, "SQLITE_UNKNOWN") from None
         raise busy("the statement met others each time it was tried.")
 
     async def _attempt(self, prepared: Prepared, memory: Memory) -> StatementResult:
@@ -181,11 +179,13 @@ class Connections:
                 await abandon(connection)
                 other = await self.instead(connection, prepared, error)
                 return await self._in(connection, other, memory, bare=bare and not other.several)
-        except (*DRIVER_ERRORS, TimeoutError, StatementError) as error:
+        except Exception as error:  # noqa: BLE001  # also a defect of ours
             failure = translate_failure(error, self.dialect.catalog)
             if isinstance(failure, Lost):
                 discard(connection)
             await abandon(connection)
+            if isinstance(failure, Unreadable) and prepared.translation.writes and bare:  # committed, very probably
+                failure = unknown_outcome()
             raise failure from None
 
     async def _in(self, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool) -> StatementResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 import asyncpg
 
@@ -10,9 +11,12 @@ from cutover.dialect.catalog import Catalog
 from cutover.dialect.metering import AnswerTooLarge
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, Fenced, StatementError
+from cutover.logs import get_logger
 from cutover.model.table import Table
 from cutover.schema.createsql import read_create_table
 from cutover.schema.sqltokens import tokens
+
+_log = get_logger("front")
 
 SERIALIZATION = ("40001", "40P01")
 _LOST_STATES = ("57P01", "57P02", "57P03", "57P05", "25P03")
@@ -60,8 +64,9 @@ class Halfway(StatementError):
         return cls(failure.message, failure.code)
 
 
-class Unreadable(Lost):
-    """Postgres answered, with something that is no value of SQLite: an answer that nobody gets."""
+class Unreadable(StatementError):
+    """Postgres answered, and nobody can read it. The connection is as good as before, and nothing is committed yet
+    unless the statement stood alone."""
 
 
 def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
@@ -105,9 +110,16 @@ def _of_client(error: BaseException) -> CutoverError:
         return StatementError(f"datatype mismatch: {error.args[0]}", "SQLITE_MISMATCH")
     if isinstance(error, asyncpg.InterfaceError) and "connection" not in str(error):
         return StatementError(f"The statement cannot be sent to PostgreSQL: {error}", "SQLITE_UNKNOWN")
+    if isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
+        return Lost("The connection to PostgreSQL broke.")
     if isinstance(error, ValueError):
-        return Unreadable("PostgreSQL's answer has a value that SQLite has not.")
-    return Lost("The connection to PostgreSQL broke.")
+        return Unreadable("PostgreSQL's answer has a value that SQLite has not.", "SQLITE_UNKNOWN")
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("A statement failed in the service itself", kind=type(error).__name__, where=where)
+    return Unreadable(
+        f"The service failed while it ran this statement ({type(error).__name__}, see its log); it was undone.",
+        "SQLITE_UNKNOWN",
+    )
 
 
 def overtaken(error: asyncpg.UniqueViolationError, table: Table | None) -> bool:

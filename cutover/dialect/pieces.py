@@ -119,9 +119,9 @@ class PostgresPieces:
             ends = StatementResult() if len(records) < self._fetch else None
             if ends is not None and self._connection is not None:
                 await self._connection.execute("COMMIT")
-        except (*DRIVER_ERRORS, TimeoutError) as error:
+            rows = rows_of(records, self._prepared.translation)
+        except Exception as error:  # noqa: BLE001  # also a defect of ours
             raise self._failure(error) from None
-        rows = rows_of(records, self._prepared.translation)
         self._fetch = next_fetch(len(rows), answer_size(rows))
         if ends is not None:
             await self._end()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from cutover.dialect import running
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import IsAutocommit, Not, Ok, Statement, Step
 from tests.flow.dialect_world import World, world
@@ -389,3 +391,35 @@ async def test_what_defers_foreign_keys_outlasts_savepoints_and_failures(postgre
             await both.same(sql)
         await both.same_error(child)
         await both.same("SELECT * FROM children")
+
+
+@pytest.mark.parametrize("defect", [KeyError, ValueError])
+async def test_an_answer_that_nobody_can_read_ends_neither_the_transaction_nor_the_connection(
+    both: World, monkeypatch: pytest.MonkeyPatch, defect: type[Exception]
+) -> None:
+    real = running.rows_of
+
+    def fails(records: Any, translation: Any) -> Any:
+        if "unreadable" in str(records):
+            raise defect("secret")
+        return real(records, translation)
+
+    monkeypatch.setattr(running, "rows_of", fails)
+    session = both.session
+    await session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('one')")
+    for sql in ("SELECT 'unreadable'", "INSERT INTO notes (body) VALUES ('unreadable') RETURNING body"):
+        with pytest.raises(StatementError) as told:
+            await session.execute(Statement(sql))
+        assert told.value.code == "SQLITE_UNKNOWN"
+        assert "broke" not in told.value.message
+        assert "secret" not in told.value.message
+    assert session.in_transaction
+    await session.sequence("INSERT INTO notes (body) VALUES ('two'); COMMIT")
+    with pytest.raises(StatementError) as told:
+        await session.execute(Statement("SELECT 'unreadable'"))
+    assert told.value.code == "SQLITE_UNKNOWN"
+    with pytest.raises(StatementError) as told:
+        await session.execute(Statement("INSERT INTO notes (body) VALUES ('unreadable') RETURNING body"))
+    assert told.value.code == "OUTCOME_UNKNOWN"
+    found = (await both.on_postgres("SELECT length(body) FROM notes ORDER BY id")).rows
+    assert found == [(3,), (3,), (10,)]
