@@ -7,6 +7,7 @@ the full text of every trigger when they changed and now and then anyway.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -22,6 +23,11 @@ _AFTER_UNKNOWN = 5.0
 _REST = 0.1
 _LONGEST_REST = 2.0
 """Seconds without a change that are waited for, and for how long at most."""
+_OF_SCHEMA = re.compile(
+    r"The definition of .* changed\.|Table .* (appeared and is not mirrored|is gone|does not exist)\.|"
+    r"Column .* (does not exist\.|it was mapped as .*)"
+)
+"""What an ordinary schema change leaves to be mapped anew; capture is whole."""
 
 
 class CaptureWatch:
@@ -98,7 +104,7 @@ class CaptureWatch:
     async def _look(self, source: Store, target: Store) -> None:
         poked = self._poked.is_set()
         self._poked.clear()
-        self._told = None
+        through_us, self._told = self._told is not None, None
         seen = await self._fingerprints(source, target)
         if not poked and self._seen not in (None, seen):
             # Postgres prints definitions as they are now, of objects as they were: it may have been in between.
@@ -118,7 +124,7 @@ class CaptureWatch:
         if not problems and not changed:
             return
         if problems:
-            _log.warning(f"Capture on {source.name} is broken and is being mended: {problems[0]}", problems=problems)
+            _tell(source.name, problems, through_us=through_us)
         await self._mend_now(source)
 
     @staticmethod
@@ -138,3 +144,11 @@ class CaptureWatch:
             # more look at what was mended here.
         self._mended = clock.monotonic()
         self._took = self._mended - began
+
+
+def _tell(name: str, problems: list[str], *, through_us: bool) -> None:
+    """Log what was found. A schema change is nothing to be alarmed about; a trigger that somebody dropped is."""
+    if through_us or all(_OF_SCHEMA.fullmatch(problem) for problem in problems):
+        _log.info(f"The schema on {name} changed and is being followed: {problems[0]}", problems=problems)
+    else:
+        _log.warning(f"Capture on {name} is broken and is being mended: {problems[0]}", problems=problems)

@@ -7,12 +7,14 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from cutover.dialect.dialect import Dialect
 from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.reached import reached
 from cutover.dialect.sameness import changing, difference, may_change, ordered, typed
 from cutover.dialect.ties import breaking_ties, differ_in_ties
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult, Timed
-from cutover.schema.sqltext import inspect
+from cutover.schema.sqltext import StatementKind, inspect
 from cutover.stores.pair import Pair
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
 
@@ -85,7 +87,7 @@ class Replay:
         names = {next(filter(None, view.groups())).lower() for view in views}
         if names & set(re.findall(r"[\w$]+", statement.sql.lower())):
             return "It reads a view whose rows may be others at each execution."
-        return await excuse_of_shadow(self._pair)
+        return await excuse_of_shadow(self._pair, self._executor.dialect, statement)
 
     async def _in_ties(self, statement: Statement, here: StatementResult, there: StatementResult) -> bool:
         """Whether nothing differs but rows that ORDER BY leaves in ties."""
@@ -103,11 +105,12 @@ class Replay:
         return differ_in_ties(*(list(map(typed, answer.rows)) for answer in answers))
 
 
-async def excuse_of_shadow(pair: Pair) -> str | None:
-    """Why it may answer in another way, whatever the statement."""
-    if await pair.target.quarantined():
-        return "Rows are in quarantine, so the shadow does not have them."
-    return None
+async def excuse_of_shadow(pair: Pair, dialect: Dialect, statement: Statement) -> str | None:
+    """Why the shadow may answer in another way: it has not all rows of what the statement reads or writes."""
+    tables = {row.table for row in await pair.target.quarantined()}
+    writes = inspect(statement.sql).kind is StatementKind.WRITE
+    missing = sorted(reached(statement.sql, dialect.ddl, tables, writes=writes)) if tables else []
+    return f"Rows of {', '.join(missing)} are in quarantine, so the shadow does not have them." if missing else None
 
 
 async def answered(asked: Awaitable[Timed | None]) -> tuple[StatementResult | StatementError | None, float]:

@@ -117,7 +117,7 @@ class ReplayedWrites:
             return "What it does may be another thing at each execution."
         if tried.backwards is not None and _difference(tried.answer, tried.backwards, keys=True) is not None:
             return "It depends on the order in which rows are read, which it leaves open."
-        return await excuse_of_shadow(self._pair)
+        return await excuse_of_shadow(self._pair, self._executor.dialect, statement)
 
 
 def _untried(error: StatementError) -> Found:

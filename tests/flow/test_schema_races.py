@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from cutover.capture import CaptureWatch
 from cutover.errors import SchemaChanged
@@ -26,7 +27,8 @@ from cutover.stores.sqlite.store import SqliteStore
 from tests.support.postgres import PRIMARY as AS_PRIMARY
 from tests.support.postgres import SHADOW, ready, run
 from tests.support.service import until
-from tests.support.sqlite_world import PRIMARY, make, served
+from tests.support.sqlite_tables import mapped
+from tests.support.sqlite_world import PRIMARY, direct, make, one, served
 
 
 class Overtaken(SqliteStore):
@@ -244,3 +246,34 @@ async def test_the_watch_waits_for_the_rest_behind_changes_of_the_front_door(sql
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+
+async def test_only_what_breaks_capture_is_a_warning(sqlite_path: str) -> None:
+    make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        mended = asyncio.Event()
+
+        async def mend() -> None:
+            with direct(sqlite_path) as application:
+                store.serve_tables(mapped(application))
+            await store.install_capture()
+            mended.set()
+
+        async def told(sql: str) -> list[str]:
+            """The levels of what was logged while a change was followed."""
+            mended.clear()
+            make(sqlite_path, sql)
+            with capture_logs() as lines:
+                watch = CaptureWatch(lambda: (store, store), mend, interval=0.01, full_interval=3600)
+                watch.poke()
+                running = asyncio.create_task(watch.run())
+                await asyncio.wait_for(mended.wait(), 30)
+                running.cancel()
+                with suppress(asyncio.CancelledError):
+                    await running
+            return [line["log_level"] for line in lines if "being" in line["event"]]
+
+        assert await told("ALTER TABLE t ADD COLUMN a TEXT") == ["info"]
+        assert await told("CREATE INDEX by_a ON t(a)") == ["info"]
+        trigger = one(sqlite_path, "SELECT max(name) FROM sqlite_master WHERE name LIKE '%\\_capture\\_%' ESCAPE '\\'")
+        assert await told(f'DROP TRIGGER "{trigger}"') == ["warning"]

@@ -11,7 +11,7 @@ import pytest
 
 from cutover.audit import read_records
 from tests.support.checks import postgres_rows, postgres_script, settled, sqlite_rows
-from tests.support.service import Service, create
+from tests.support.service import Service, create, until
 
 TARGET = """
 CREATE TABLE authors(id text COLLATE "C" PRIMARY KEY, name text NOT NULL);
@@ -103,13 +103,19 @@ async def test_nothing_is_left_but_the_record(library: Service, postgres_url: st
 async def test_functions_stay_where_statements_or_the_schema_call_them(library: Service, postgres_url: str) -> None:
     await promoted(library)
     assert await library.rows("SELECT substr(name, -1) FROM authors ORDER BY id") == [["n"], ["o"]]
+    await library.rows("CREATE TABLE later(id INTEGER PRIMARY KEY, body TEXT)")
+
+    async def followed() -> bool:
+        return await postgres_rows(postgres_url, "SELECT count(*) FROM cutover.wanted") == [(0,)]
+
+    await until(followed, "the table on SQLite")
     body = await finished(library)
     (kept,) = body["kept"]  # type: ignore[misc]
     assert "statements of the front door" in kept
     own = {row[0] for row in await postgres_rows(postgres_url, OWN)}
     assert "control" in own
     assert "substr" in own
-    assert not own & {"refuse", "applying", "switches", "quarantine", "backfill", "installed", "suspended"}
+    assert not own & {"refuse", "applying", "switches", "quarantine", "backfill", "installed", "suspended", "wanted"}
     assert not any(str(name).startswith(("log_", "capture_")) for name in own)
     assert await library.rows("SELECT substr(name, -1) FROM authors ORDER BY id") == [["n"], ["o"]]
 

@@ -51,7 +51,7 @@ async def dismantle(link: Link, tables: Sequence[Table], control: Control, *, he
     await link.execute("DROP FUNCTION IF EXISTS cutover.refuse(), cutover.applying()")
     await link.execute("DROP FUNCTION IF EXISTS cutover.note_gate() CASCADE; DROP TABLE IF EXISTS cutover.gate")
     crash_point("postgres.dismantle")
-    kept = await _helpers(link, needed=helpers)
+    kept = [*await _helpers(link, needed=helpers), *await _wanted(link, needed=helpers)]
     async with link.transaction():
         await write_newer(link, control)
     return kept
@@ -74,6 +74,16 @@ async def _helpers(link: Link, *, needed: bool) -> list[str]:
         if error.sqlstate != _DEPENDED_ON:
             raise
         return ["helper functions in schema cutover: a default, an index or a view of the application uses them"]
+    return []
+
+
+async def _wanted(link: Link, *, needed: bool) -> list[str]:
+    """Drop what tells of schema changes that SQLite has not, unless statements of the front door go by it."""
+    if not await link.value("SELECT to_regclass('cutover.wanted') IS NOT NULL"):
+        return []
+    if needed and await link.value("SELECT EXISTS (SELECT FROM cutover.wanted)"):
+        return ["table cutover.wanted: schema changes of the front door that SQLite never got"]
+    await link.execute("DROP TABLE IF EXISTS cutover.wanted")
     return []
 
 
