@@ -133,6 +133,9 @@ def _show_seen(found: Json) -> None:
         console().print(f"{number(found['partly'])} sent with more combinations of arguments than are rehearsed.")
     if found.get("beyond_limit"):
         console().print(f"{number(found['beyond_limit'])} executions of further statements, not rehearsed.")
+    if found.get("changes_refused"):
+        refused = number(found["changes_refused"])
+        console().print(f"{refused} schema changes that Postgres would refuse may come again; they keep the gate shut.")
     for change in found.get("schema_changes", []):
         if change["status"] in ("refused", "failing"):
             told = f"Postgres would refuse a schema change: {clean(change['sql'])} ({clean(change['reason'])})"

@@ -175,6 +175,7 @@ class StatementRegistry:
             "invalid": statuses["invalid"],
             "beyond_limit": self._folds.beyond,
             "partly": sum(fold.unrehearsed > 0 for fold in self._folds),
+            "changes_refused": self.changes.refused if self.changes is not None else 0,
         }
 
     def schema_changes(self) -> list[dict[str, Any]]:

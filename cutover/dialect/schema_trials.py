@@ -6,6 +6,7 @@ when it came, and planned for Postgres as `changing` would; nothing is sent ther
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,8 @@ from cutover.settings import Settings
 _log = get_logger("rehearsal")
 
 _TEXTS = 500
+_REFUSED = ("refused", "failing")
+_REPEATABLE = re.compile(r"^\W*(CREATE|DROP)\b.{0,60}?\bIF\s+(NOT\s+)?EXISTS\b", re.IGNORECASE | re.DOTALL)
 _WITHOUT_CHANGE = ("ANALYZE", "REINDEX")
 
 
@@ -54,7 +57,10 @@ class SchemaTrials:
         known = self._seen.get(sql)
         if known is not None:
             known.count += 1
-            return False
+            if known.found is None or known.found.status not in _REFUSED:
+                return False
+            known.mapped, known.found = tuple(self._schema()), None  # perhaps it is not any more
+            return True
         if len(self._seen) >= _TEXTS:
             return False
         self._seen[sql] = _Seen(tuple(self._schema()))
@@ -67,6 +73,17 @@ class SchemaTrials:
                 if one.mapped != self._before:
                     self._before = self._after = one.mapped
                 one.found, self._after = await try_change(executor, self._after, sql)
+
+    @property
+    def refused(self) -> int:
+        """Those that Postgres would refuse and that may come again: SQLite makes no such change twice, unless it is
+        told that it may have been made (IF NOT EXISTS), or was undone in between."""
+        return sum(
+            one.found is not None
+            and one.found.status in _REFUSED
+            and (one.count > 1 or _REPEATABLE.search(sql) is not None)
+            for sql, one in self._seen.items()
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """One object a schema change."""

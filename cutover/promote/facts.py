@@ -70,6 +70,7 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         statements_failing=summary["failing"],
         statements_unseen=summary["unseen"],
         statements_partly=summary["partly"],
+        statements_changes=summary["changes_refused"],
         statements_beyond=summary["beyond_limit"],
         shadow_reads=(reads["match"], reads["mismatch"], reads["inconclusive"]),
         shadow_writes=(writes["match"], writes["mismatch"], writes["inconclusive"]),

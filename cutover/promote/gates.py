@@ -51,6 +51,8 @@ class GateFacts:
     """Sent with more combinations of classes of arguments than are rehearsed."""
     statements_beyond: int = 0
     """Executions of texts that were not remembered, as there were too many."""
+    statements_changes: int = 0
+    """Schema changes that Postgres would refuse, and that may come again."""
     statements_min: int = 0
     statements_matter: bool = True
     """False for a demotion: SQLite speaks its own dialect."""
@@ -87,22 +89,29 @@ def _verified(facts: GateFacts) -> tuple[bool, str]:
     return 0 <= facts.verified_age <= facts.verify_max_age, detail
 
 
+_NONE_SEEN = "the front door has seen no statement"
+
+
 def _statements(facts: GateFacts) -> tuple[bool, str]:
     if not facts.statements_matter:
         return True, "the store that would become primary speaks the applications' own dialect"
     if facts.statements < facts.statements_min:
         return False, f"{counted(facts.statements, 'statement')} seen, limit {facts.statements_min}"
+    refused = f"{counted(facts.statements_changes, 'schema change')} that Postgres refuses and that may come again"
     if not facts.statements:
-        return True, "the front door has seen no statement"
+        return not facts.statements_changes, refused if facts.statements_changes else _NONE_SEEN
     ready = facts.statements - facts.statements_failing - facts.statements_unseen
     detail = f"{ready:,} of {counted(facts.statements, 'statement')} ready"
     if facts.statements_unseen:
         detail += f", {facts.statements_unseen:,} not rehearsed yet"
     if facts.statements_partly:
         detail += f", {facts.statements_partly:,} not with every combination of arguments"
+    if facts.statements_changes:
+        detail += f", {refused}"
     if facts.statements_beyond:
         detail += f"; {counted(facts.statements_beyond, 'execution')} of further statements not rehearsed"
-    return not (facts.statements_failing or facts.statements_unseen or facts.statements_partly), detail
+    shut = facts.statements_failing, facts.statements_unseen, facts.statements_partly, facts.statements_changes
+    return not any(shut), detail
 
 
 def _shadow_reads(facts: GateFacts) -> tuple[bool, str]:

@@ -275,3 +275,16 @@ async def test_what_rows_may_still_make_impossible_is_told(both: World) -> None:
     assert told[check] == told[known] == ("ready", None)
     assert "one key twice" in str(told[twice][1])
     assert told[plain] == told["INSERT OR IGNORE INTO bare VALUES (?)"] == ("ready", None)
+
+
+async def test_a_refused_schema_change_that_may_come_again_keeps_the_gate_shut(both: World) -> None:
+    ddl = ("CREATE TABLE users (id INTEGER PRIMARY KEY)",)
+    registry = StatementRegistry(Metrics("test"), changes=SchemaTrials(lambda: ddl))
+    registry._executor = lambda: both.executor
+    once, again = (
+        f"CREATE TRIGGER {word} t AFTER INSERT ON users BEGIN SELECT 1; END" for word in ("", "IF NOT EXISTS")
+    )
+    for sql, refused in ((once, 0), ("CREATE TABLE IF NOT EXISTS users (x)", 0), (again, 1), (again, 1), (once, 2)):
+        registry.seen(Statement(sql))
+        assert await registry.rehearse()
+        assert registry.summary()["changes_refused"] == refused

@@ -62,6 +62,13 @@ def test_gates_count_as_people_do(count: int, told: str) -> None:
             "1 of 1 statement ready, 1 not with every combination of arguments; "
             "2 executions of further statements not rehearsed",
         ),
+        (GateFacts(), True, "the front door has seen no statement"),
+        (GateFacts(statements_changes=1), False, "1 schema change that Postgres refuses and that may come again"),
+        (
+            GateFacts(statements=1, statements_changes=2),
+            False,
+            "1 of 1 statement ready, 2 schema changes that Postgres refuses and that may come again",
+        ),
     ],
 )
 def test_statements_that_were_not_rehearsed_are_not_ready(facts: GateFacts, ok: bool, told: str) -> None:
