@@ -48,6 +48,7 @@ def routes(door: Door, *, open_metrics: bool) -> list[Route]:
         Route("GET", "/v1/quarantine", "viewer", door.quarantine),
         Route("GET", "/v1/statements", "viewer", door.statements),
         Route("POST", "/v1/statements", "operator", door.rehearse),
+        Route("POST", "/v1/statements/forget", "operator", door.forget),
         Route("POST", "/v1/mirror/pause", "operator", door.mirror_pause),
         Route("POST", "/v1/mirror/resume", "operator", door.mirror_resume),
         Route("POST", "/v1/backup", "operator", door.backup),

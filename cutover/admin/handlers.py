@@ -144,6 +144,11 @@ class Door:
             raise bad_request('Name the statements: {"statements": ["SELECT ..."]}.')
         return answer(await self._operations.rehearse(texts))
 
+    async def forget(self, request: web.Request) -> web.Response:
+        """`POST /v1/statements/forget`."""
+        read_body(await request.read(), {})
+        return answer(await self._operations.forget(request[ACTOR]))
+
     async def backup(self, request: web.Request) -> web.Response:
         """`POST /v1/backup`."""
         path = read_body(await request.read(), {"path": str}).get("path")

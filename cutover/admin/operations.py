@@ -86,6 +86,10 @@ class Operations(Protocol):
         """`{"statements", "ready", "failing", "differing", "rows": [{"sql", "status", "shadow_read", ...}]}`."""
         ...
 
+    async def forget(self, actor: Actor) -> Json:
+        """`{"forgotten"}`."""
+        ...
+
     async def backup(self, path: str | None, actor: Actor) -> Json:
         """`{"path", "sha256", "bytes", "restore"}`."""
         ...

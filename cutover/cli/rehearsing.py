@@ -28,6 +28,10 @@ def rehearse(
     file: Annotated[
         Path | None, typer.Option("--file", help="Rehearse the statements of this SQL file, not those that were seen.")
     ] = None,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Let statements of before the last start, not sent since, count no longer."),
+    ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
     admin_url: AdminUrl = None,
@@ -43,6 +47,10 @@ def rehearse(
     """
     texts = _statements(file) if file is not None else None
     client = reach(config, admin_url, token)
+    if forget:
+        gone = client.post("/v1/statements/forget", {})["forgotten"]
+        if not as_json:
+            console().print(f"{number(gone)} statements of before the last start are forgotten.")
     found = client.get("/v1/statements") if texts is None else _asked(client, texts)
     if as_json:
         print_json(found)

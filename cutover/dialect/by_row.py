@@ -77,4 +77,4 @@ def _of_query(
     def accept(found: list[Row]) -> list[Row]:
         return found if fixed or conflict == "IGNORE" else at_most_one(found)
 
-    return row_by_row(rows, columns, accept, translate, conflict)
+    return row_by_row(rows, columns, accept, translate, conflict, accepts_all=fixed or conflict == "IGNORE")

@@ -11,6 +11,7 @@ from cutover.dialect import functions
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.comparing import collated
+from cutover.dialect.counting import refuse_null_key
 from cutover.dialect.halfway import reads_once
 from cutover.dialect.queries import Queries
 from cutover.dialect.replacing import Replacing
@@ -50,6 +51,7 @@ class Conflicts:
                 values.pop(column.name, None)
                 if typed.kind is Kind.NULL and column.not_null and column.name == table.rowid_alias:
                     raise Refused("NULL as an automatic key")
+                refuse_null_key(typed, column, table, self.queries.context)
                 is_key = column.name == table.rowid_alias
                 assign = self.assigning.assign_key if is_key else self.assigning.assign
                 values[column.name] = assign(typed, column)

@@ -10,6 +10,7 @@ from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifi
 from cutover.model.table import Column, Table
 
 if TYPE_CHECKING:
+    from cutover.dialect.scope import Context
     from cutover.dialect.writes import Written
 
 
@@ -55,14 +56,23 @@ def numbered(rows: exp.Select, at: int, highest: exp.Expr) -> exp.Expr:
     )
 
 
-def refuse_null_key(typed: Typed | None, column: Column, table: Table) -> None:
-    """NULL in a key, which SQLite takes unless the column is NOT NULL. Raises `Refused`."""
+def refuse_null_key(typed: Typed | None, column: Column, table: Table, context: Context | None = None) -> None:
+    """NULL in a key, which SQLite takes unless the column is NOT NULL. Raises `Refused`.
+
+    `context` is told of arguments that must not be NULL then, and of values of which only the rows will tell.
+    """
     if column.not_null or column.hidden or column.name not in table.key or column.name == table.rowid_alias:
         return
     if table.without_rowid:  # its key is NOT NULL on SQLite, too
         return
     if column.default is None if typed is None else typed.kind is Kind.NULL and typed.slot is None:
         raise Refused(f"NULL in the key {column.name} of table {table.name}")
+    if context is None or typed is None or typed.is_constant or typed.not_null or typed.column == column:
+        return
+    if typed.slot is not None:
+        context.never_null[typed.slot] = f"{column.name} of table {table.name}"
+    else:
+        context.caveats[f"Refused if {column.name}, which is in the key of table {table.name}, would be NULL."] = None
 
 
 def _named(values: list[exp.Expr], names: list[str]) -> list[exp.Expr]:

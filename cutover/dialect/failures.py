@@ -145,7 +145,7 @@ def _of_constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -
     if state == "23502" and _is_automatic(error, catalog):
         return StatementError(_MISMATCH, "SQLITE_MISMATCH")
     if state == "23502" and _takes_null(error, catalog):
-        return Refused("NULL in a key")
+        return Refused(f"NULL in the key {getattr(error, 'column_name', '')}, which SQLite takes,")
     return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")
 
 

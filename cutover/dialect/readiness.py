@@ -11,16 +11,19 @@ from typing import Any
 
 import structlog
 
+from cutover import clock
 from cutover.dialect.asked import counted_rows, rehearse_texts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.folds import Fold, Folds, Group, Sample, classes_of
 from cutover.dialect.rehearsal import Rehearsed
+from cutover.dialect.remembered import Kept, Remembered, name_of, row_of
 from cutover.dialect.schema_trials import SchemaTrials
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
+from cutover.schema.fingerprint import fingerprint, nothing_known
 from cutover.schema.sqltext import StatementKind, classify
 
 _log = structlog.get_logger(__name__)
@@ -28,6 +31,9 @@ _KINDS = (StatementKind.READ, StatementKind.WRITE)
 _PAUSE = 0.2
 _LOOK = 2.0
 """Seconds between two looks at whether the schema has changed."""
+_KEEP = 20.0
+"""Seconds between two looks at whether counts and verdicts are to be written."""
+_ORDER = {"failing": 0, "refused": 0, "unseen": 1, "invalid": 2, "ready": 3}
 _NO_VERDICTS = {"match": 0, "mismatch": 0, "inconclusive": 0, "differing": 0}
 
 
@@ -42,15 +48,21 @@ class StatementRegistry:
         reads: ShadowReads | None = None,
         writes: ShadowWrites | None = None,
         changes: SchemaTrials | None = None,
+        remembered: Remembered | None = None,
     ) -> None:
         """`reads`, `writes`: make some of them once more on both stores, and the first of each text.
 
         `changes`: says what would become of schema changes.
+        `remembered`: what was found before the service was started again.
         `limit`: statements, whatever their literals, that are remembered. Further ones are only counted; `summary`
         tells how many."""
         self.reads = reads
         self.writes = writes
         self.changes = changes
+        self.remembered = remembered if remembered is not None else Remembered()
+        self.known: Callable[[str], bool] = nothing_known
+        """Whether a word in double quotes is a name of the schema, and no value."""
+        self._kept_at = 0.0
         self._rates = {
             True: writes.sample if writes is not None else 0.0,
             False: reads.sample if reads is not None else 0.0,
@@ -85,6 +97,7 @@ class StatementRegistry:
             return None
         group, new = self._folds.find(statement, writes=kind is StatementKind.WRITE)
         if group is not None and new:
+            self.remembered.came_again(group.fold.shape)
             group.fold.rate = self._rates[group.fold.writes]
             if group.fold.rate:
                 self._offer(group.fold, statement)
@@ -106,11 +119,47 @@ class StatementRegistry:
                 async with asyncio.timeout(_LOOK):
                     await self._new.wait()
             if not self._new.is_set() and not self._is_outdated():
+                if clock.monotonic() - self._kept_at > _KEEP:
+                    await self.keep()
                 continue
             self._new.clear()
-            if not await self.rehearse():
+            if await self.rehearse():
+                await self.keep()
+            else:
                 self._new.set()
             await asyncio.sleep(_PAUSE)
+
+    async def keep(self) -> None:
+        """Have what is known by now outlast a restart."""
+        if self._executor() is not None:
+            await self._write()
+
+    async def _write(self) -> None:
+        self._kept_at = clock.monotonic()
+        text = self.remembered.text(self._kept(fold) for fold in self._folds)
+        if text is not None:
+            await asyncio.to_thread(self.remembered.write, text)
+
+    async def forget(self) -> int:
+        """Let what was found before the service was started count no longer. How many statements that were."""
+        async with self._turn:
+            forgotten = self.remembered.forget()
+            self._count()
+        await self._write()
+        return forgotten
+
+    def _kept(self, fold: Fold) -> Kept:
+        shadow = self.writes if fold.writes else self.reads
+        verdicts = (shadow.verdicts.of_shape(fold.shape) if shadow is not None else None) or {}
+        return Kept(
+            id=name_of(fold.shape),
+            sql=fingerprint(fold.sql, self.known),
+            writes=fold.writes,
+            status="unseen" if fold.unrehearsed and fold.status == "ready" else fold.status,
+            reason=fold.reason if fold.status in ("refused", "failing") else None,
+            count=fold.count,
+            differs=verdicts.get("differs"),
+        )
 
     def _is_outdated(self) -> bool:
         """Whether the schema is another than the one that everything was rehearsed against."""
@@ -127,6 +176,7 @@ class StatementRegistry:
                 await executor.rehearsal.ready()
                 if self.changes is not None:
                     await self.changes.rehearse(executor)
+                self.remembered.settle(executor.dialect.ddl)
                 generation = executor.dialect.generation
                 pending = [fold for fold in self._folds if fold.generation != generation]
                 for fold in pending:  # what was found with another schema holds no longer, even if this is cut short
@@ -160,13 +210,16 @@ class StatementRegistry:
                 await self._rehearse(executor, spot.fold)
 
     def _count(self) -> None:
-        statuses = Counter(fold.status for fold in self._folds)
+        statuses = self._statuses()
         for status in ("unseen", "ready", "refused", "failing", "invalid"):
             self._metrics.statements.labels(status).set(statuses[status])
 
+    def _statuses(self) -> Counter[str]:
+        return Counter([*(fold.status for fold in self._folds), *(one.status for one in self.remembered)])
+
     def summary(self) -> dict[str, int]:
         """Distinct statements, how many are ready, how many would fail after a promotion, how many were not kept."""
-        statuses = Counter(fold.status for fold in self._folds)
+        statuses = self._statuses()
         return {
             "statements": statuses.total(),
             "ready": statuses["ready"],
@@ -184,11 +237,15 @@ class StatementRegistry:
 
     def shadow_reads(self) -> dict[str, int]:
         """Replays by what came of them, and how many texts differ as of now (`differing`)."""
-        return self.reads.verdicts.summary() if self.reads is not None else dict(_NO_VERDICTS)
+        return self._summary(self.reads, writes=False)
 
     def shadow_writes(self) -> dict[str, int]:
         """The same of writes."""
-        return self.writes.verdicts.summary() if self.writes is not None else dict(_NO_VERDICTS)
+        return self._summary(self.writes, writes=True)
+
+    def _summary(self, shadow: ShadowReads | ShadowWrites | None, *, writes: bool) -> dict[str, int]:
+        found = shadow.verdicts.summary() if shadow is not None else dict(_NO_VERDICTS)
+        return found | {"differing": found["differing"] + self.remembered.differing(writes=writes)}
 
     async def ask(self, texts: Sequence[str]) -> dict[str, Any]:
         """Rehearse statements that need not have been seen; they are not remembered. Raises `StoreUnavailable`."""
@@ -205,9 +262,7 @@ class StatementRegistry:
 
     def rows(self) -> list[dict[str, Any]]:
         """One object a statement, those that would fail first, then by how often they were sent."""
-        order = {"failing": 0, "refused": 0, "unseen": 1, "invalid": 2, "ready": 3}
-        folds = sorted(self._folds, key=lambda fold: (order[fold.status], -fold.count))
-        return [
+        rows = [
             {
                 "sql": fold.sql,
                 "translation": fold.translation,
@@ -219,8 +274,10 @@ class StatementRegistry:
                 "shadow_reads": self.reads.verdicts.of_shape(fold.shape) if self.reads is not None else None,
                 "shadow_writes": self.writes.verdicts.of_shape(fold.shape) if self.writes is not None else None,
             }
-            for fold in folds
+            for fold in self._folds
         ]
+        rows += [row_of(one) for one in self.remembered]
+        return sorted(rows, key=lambda row: (_ORDER[str(row["status"])], -int(row["count"])))
 
 
 async def _tried(executor: PostgresExecutor, sample: Sample) -> Rehearsed:

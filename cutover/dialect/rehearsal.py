@@ -32,12 +32,21 @@ class Rehearsed:
     reason: str | None = None
 
 
-def _translate(dialect: Dialect, sql: str, sample: Statement | None) -> Translation:
+def _translate(dialect: Dialect, sql: str, sample: Statement | None) -> tuple[Translation, str]:
+    """(the translation, what may still be refused). Raises `StatementError`."""
     try:
         bound = bind(inspect(sql), sample) if sample is not None else None
     except StatementError:  # it failed on SQLite as well, for its arguments
         bound = None
-    return dialect.typical(sql) if bound is None else dialect.translate(sql, bound)
+    translation = dialect.typical(sql) if bound is None else dialect.translate(sql, bound)
+    parts = (translation, *translation.parts)
+    caveats = dict.fromkeys(part.caveat for part in parts if part.caveat)
+    for slot, key in {pair: None for part in parts for pair in part.never_null}:
+        if bound is None or slot >= len(bound):  # which is a value of a row that is fetched first
+            caveats[f"Refused if {key}, which is in its key, would be NULL."] = None
+        elif bound[slot] is None:
+            raise Refused(f"NULL in the key {key}, which SQLite takes,")
+    return translation, " ".join(caveats)
 
 
 class Rehearsal:
@@ -68,7 +77,7 @@ class Rehearsal:
         try:
             with suppress(StatementError):  # told by what follows, which may know better arguments
                 await translate_ahead(dialect, sample or Statement(sql))
-            translation = _translate(dialect, sql, sample)
+            translation, caveat = _translate(dialect, sql, sample)
         except StatementError as refused:
             return Rehearsed("refused", reason=refused.message)
         rows = translation.by_row.rows.command if translation.by_row is not None else None
@@ -78,7 +87,7 @@ class Rehearsal:
             reason = await self._prepare(command)
             if reason is not None:
                 return Rehearsed("failing", text, reason)
-        return Rehearsed("ready", text, translation.caveat or None)
+        return Rehearsed("ready", text, caveat or None)
 
     async def read(self, snapshot: str, statement: Statement, seconds: float) -> Timed | None:
         """What a read answers in the state that was exported under this name; None for what cutover answers itself.

@@ -220,6 +220,10 @@ class Context:
     """Slots that need not tell NULL from this kind, because the place they stand in is typed."""
     reading: Reading | None = None
     """How SQLite would read for the outermost SELECT."""
+    never_null: dict[int, str] = field(default_factory=dict)
+    """Slots whose arguments are refused if they are NULL: what they are for."""
+    caveats: dict[str, None] = field(default_factory=dict)
+    """What may be refused for rows that nobody has seen."""
     collates: bool = False
     """COLLATE is written somewhere in the statement."""
     by_row: bool = False

@@ -26,19 +26,28 @@ def alone(single: exp.Expr, conflict: str | None, context: Context) -> Translati
     return translation_of(written, columns, tree, context)
 
 
+_ONLY_SQLITE_KNOWS = "Refused if several rows come whose order matters, and only SQLite knows it."
+
+
 def row_by_row(
     rows: Translation,
     columns: Sequence[Typed],
     accept: Callable[[list[Row]], list[Row]],
     translate: Each,
     conflict: str | None,
+    *,
+    accepts_all: bool = True,
 ) -> Translation:
-    """`translate` for each of `rows`, whose columns are typed so. Raises `Refused`."""
+    """`translate` for each of `rows`, whose columns are typed so. Raises `Refused`.
+
+    `accepts_all`: `accept` refuses nothing, however many rows there are.
+    """
     written = translate(tuple(typed.kind if typed.kind in _ARGUMENTS else Kind.TEXT for typed in columns))
     return replace(
         written,
         sparing=sparing(conflict, written),
         by_row=ByRow(rows, accept, _remembered(translate)),
+        caveat=" ".join(filter(None, [written.caveat, "" if accepts_all else _ONLY_SQLITE_KNOWS])),
         compared=rows.compared and written.compared,
     )
 

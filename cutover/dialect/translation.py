@@ -99,6 +99,8 @@ class Translation:
     """OR IGNORE: a CHECK that fails would be passed over by SQLite, and is an error on Postgres."""
     caveat: str = ""
     """What depends on rows, and may be refused."""
+    never_null: tuple[tuple[int, str], ...] = ()
+    """Slots whose arguments are refused if they are NULL, and what they are for."""
     compared: bool = True
     """Whether the answer depends on data alone: not on the clock, on chance or on the session."""
 
@@ -173,7 +175,8 @@ def translation_of(
         lowered=written.lowered if written is not None else (),
         apart=in_parts if written is not None and _may_be_apart(written) else None,
         refusing=written is not None and written.refusing,
-        caveat=caveat(written) if written is not None else "",
+        caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",
+        never_null=tuple(context.never_null.items()),
         compared=not (chance or memory or clock),
     )
 

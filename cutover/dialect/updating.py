@@ -59,7 +59,12 @@ class UpdateByRow:
         _, columns, tree = rewrite(self._rows(in_order=in_order), None, context)
         rows = translation_of(None, columns, tree, context)
         return row_by_row(
-            rows, columns[: len(self.key)], self._accept if not in_order else _as_found, self._each, self.conflict
+            rows,
+            columns[: len(self.key)],
+            self._accept if not in_order else _as_found,
+            self._each,
+            self.conflict,
+            accepts_all=in_order,
         )
 
     def _refuse_replacing(self) -> None:

@@ -167,7 +167,7 @@ class Writes:
         return exp.Values(expressions=rows)
 
     def _value(self, typed: Typed, table: Table, column: Column, place: int = 1, *, listed: bool = True) -> exp.Expr:
-        refuse_null_key(typed, column, table)
+        refuse_null_key(typed, column, table, self.context if listed else None)
         if column.name == table.rowid_alias:
             if typed.kind is Kind.NULL:
                 automatic = self.keys.next_key(table, place) if listed else self.keys.next_key_of_rows(table)
@@ -188,6 +188,8 @@ class Writes:
         query = self.queries.query(body, Scope(Scope(ctes=scope.ctes), reading=self.context.reading)).named()
         if len(query.columns) != len(columns):
             raise Refused(f"INSERT of {len(query.columns)} values for {len(columns)} columns")
+        for (_, typed), column in zip(query.columns, columns, strict=True):
+            refuse_null_key(typed, column, table, self.context)
         derived, source = self.queries.sources.derived(query, "selected", alone=True)
         plain = query.source_columns()
         values = [

@@ -117,7 +117,7 @@ def _statements(facts: GateFacts) -> tuple[bool, str]:
 def _shadow_reads(facts: GateFacts) -> tuple[bool, str]:
     if not facts.statements_matter:
         return True, "the store that would become primary speaks the applications' own dialect"
-    if not any(facts.shadow_reads + facts.shadow_writes):
+    if not any(facts.shadow_reads + facts.shadow_writes) and not facts.shadow_reads_differ:
         return True, "no statement was replayed on the shadow"
     detail = _verdicts(facts.shadow_reads)
     if any(facts.shadow_writes):

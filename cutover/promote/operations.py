@@ -342,6 +342,12 @@ class Operations:
         """Rehearse these, whether the front door has seen them or not."""
         return await self.parts.statements.ask(statements)
 
+    async def forget(self, actor: Actor) -> Json:
+        """Have statements of before the service was started count no longer, unless they came again."""
+        forgotten = await self.parts.statements.forget()
+        await self.parts.trail.write("statements.forget", actor, forgotten=forgotten)
+        return {"forgotten": forgotten}
+
     def _known(self, tables: Sequence[str] | None) -> None:
         """Raises `NoSuchTable`."""
         mapped = self.parts.situation.tables

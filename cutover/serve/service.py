@@ -14,6 +14,7 @@ from cutover.compare.comparator import Comparator
 from cutover.compare.invariants import InvariantCheck
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.readiness import StatementRegistry
+from cutover.dialect.remembered import Remembered
 from cutover.dialect.schema_trials import SchemaTrials
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
@@ -119,8 +120,13 @@ class Service:
         reads = ShadowReads(metrics, mirror.level_copied, settings.compare.shadow_read_sample)
         writes = ShadowWrites(metrics, mirror.level_copied, settings.compare.shadow_write_sample)
         statements = StatementRegistry(
-            metrics, reads=reads, writes=writes, changes=SchemaTrials(lambda: self.mapper.ddl)
+            metrics,
+            reads=reads,
+            writes=writes,
+            changes=SchemaTrials(lambda: self.mapper.ddl),
+            remembered=Remembered(state / "rehearsal.json"),
         )
+        statements.known = Names(lambda: situation.tables).known
         door = WriteThrough(
             origin,
             epoch=1,

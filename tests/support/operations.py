@@ -215,6 +215,10 @@ class ScriptedOperations:
         ]
         return {"statements": 1, "ready": 1 - self.failing_statements, "failing": self.failing_statements, "rows": rows}
 
+    async def forget(self, actor: Actor) -> Json:
+        self._say("forget", actor.name)
+        return {"forgotten": 2}
+
     async def rehearse(self, statements: Sequence[str]) -> Json:
         self._say("rehearse", list(statements))
         rows = [

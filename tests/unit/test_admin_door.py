@@ -57,6 +57,7 @@ OPERATOR_ACTS = (
     "/v1/verify",
     "/v1/repair",
     "/v1/statements",
+    "/v1/statements/forget",
     "/v1/mirror/pause",
     "/v1/mirror/resume",
     "/v1/backup",
