@@ -216,7 +216,7 @@ class ScriptedOperations:
         return {"statements": 1, "ready": 1 - self.failing_statements, "failing": self.failing_statements, "rows": rows}
 
     async def forget(self, actor: Actor) -> Json:
-        self._say("forget", actor.name)
+        self._say("forget", actor)
         return {"forgotten": 2}
 
     async def rehearse(self, statements: Sequence[str]) -> Json:

@@ -159,6 +159,13 @@ async def test_quarantine_and_statements(operations: ScriptedOperations) -> None
     assert (await cutover("rehearse")).code == 3
 
 
+async def test_what_was_found_before_a_restart_is_forgotten(operations: ScriptedOperations) -> None:
+    ran = await cutover("rehearse", "--forget")
+    assert ran.code == 0
+    assert "2 statements of before the last start are forgotten." in ran.out
+    assert [call[0] for call in operations.calls if call[0] in ("forget", "statements")] == ["forget", "statements"]
+
+
 async def test_a_file_of_statements_is_rehearsed(operations: ScriptedOperations, tmp_path: Path) -> None:
     file = tmp_path / "app.sql"
     file.write_text("SELECT 'a;b';\n" + "SELECT 1; " * 24)
