@@ -151,3 +151,30 @@ async def test_reads_amid_writes_never_differ(service: Service) -> None:
         await until(replayed, "replays")
         found = await reads(service)
     assert [(read["mismatch"], read["inconclusive"]) for read in found.values()] == [(0, 0), (0, 0)], found
+
+
+async def test_a_restart_forgets_nothing_that_is_not_ready(service: Service) -> None:
+    async def ready() -> tuple[bool, str]:
+        _, body = await service.switch("promote", dry_run=True)
+        return next((gate["ok"], gate["detail"]) for gate in body["gates"] if gate["name"] == "statements_ready")
+
+    await service.start()
+    await service.up()
+    await service.rows("DELETE FROM items WHERE id = 'nobody' RETURNING (SELECT count(*) FROM items)")
+    await service.rows("SELECT n FROM items WHERE id = 'somebody'")
+    assert await ready() == (False, "1 of 2 statements ready")
+    kept = service.config.parent / "state" / "rehearsal.json"
+
+    async def written() -> bool:
+        return kept.exists() and kept.read_text().count('"id"') == 2
+
+    await until(written, "the verdicts in their file")
+    assert "nobody" not in kept.read_text()
+    assert "somebody" not in kept.read_text()
+    await service.kill()
+    await service.start()
+    await service.up()
+    assert await ready() == (False, "1 of 2 statements ready")
+    assert await service.post("/v1/statements/forget") == (200, {"forgotten": 2})
+    assert await ready() == (True, "the front door has seen no statement")
+    assert await service.stop() == 0
