@@ -58,9 +58,7 @@ class PostgresSettings(_Section):
 class ServiceSettings(_Section):
     """`[service]`"""
 
-    state_dir: str = Field(
-        ".cutover", description="Audit log, high-water mark, verdicts, backups, embedded server"
-    )
+    state_dir: str = Field(".cutover", description="Audit log, high-water mark, verdicts, backups, embedded server")
     role: Literal["owner", "gateway"] = Field("owner", description="owner: has the SQLite file")
     owner_url: str = Field("", description="The owner's front door, for a gateway")
     expect_primary: Literal["", "sqlite", "postgres"] = Field(

@@ -156,7 +156,7 @@ class StatementRegistry:
             sql=fingerprint(fold.sql, self.known),
             writes=fold.writes,
             status="unseen" if fold.unrehearsed and fold.status == "ready" else fold.status,
-            reason=fold.reason if fold.status in ("refused", "failing") else None,
+            reason=fingerprint(fold.reason or "", self.known) if fold.status in ("refused", "failing") else None,
             count=fold.count,
             differs=verdicts.get("differs"),
         )

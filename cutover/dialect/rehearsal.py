@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cutover import clock
 from cutover.dialect.ahead import translate_ahead
@@ -21,6 +21,13 @@ from cutover.schema.arguments import bind
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.schema.sqltext import inspect
 from cutover.settings import Settings
+
+if TYPE_CHECKING:
+    from cutover.dialect.running import Connection
+
+
+_FULL = " FULL "
+"""FULL JOIN on more than equality is prepared, and refused when it is planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,9 @@ class Rehearsal:
         async with self._connections.lend() as connection:
             try:
                 await connection.execute("BEGIN READ ONLY")
-                await connection.prepare(sql)
+                prepared = await connection.prepare(sql)
+                if _FULL in sql:
+                    await _plan(connection, sql, len(prepared.get_parameters()))
             except DRIVER_ERRORS as error:
                 failure = translate_failure(error, self._connections.dialect.catalog)
                 if isinstance(failure, Lost):
@@ -143,3 +152,14 @@ class Rehearsal:
             finally:
                 await abandon(connection)
         return None
+
+
+async def _plan(connection: Connection, sql: str, parameters: int) -> None:
+    """Raises what only the planner refuses, whatever the arguments."""
+    nulls = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+    await connection.execute("SAVEPOINT planned; SET LOCAL plan_cache_mode = force_generic_plan")
+    await connection.execute(f"PREPARE cutover_planned AS {sql}")
+    try:
+        await connection.execute(f"EXPLAIN EXECUTE cutover_planned{nulls}")
+    finally:
+        await connection.execute("ROLLBACK TO planned; DEALLOCATE cutover_planned")

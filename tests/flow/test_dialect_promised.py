@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -157,3 +158,13 @@ async def test_null_for_a_key_is_not_ready_and_refused(both: World, sql: str) ->
     with pytest.raises(StatementError) as refused:
         await both.on_postgres(sql, *args)
     assert refused.value.code == "SQL_NOT_TRANSLATABLE"
+
+
+@pytest.mark.parametrize(
+    ("on", "status"), [("u.n < c.id AND u.r > ?", "failing"), ("u.id = c.parent AND u.n > ?", "ready")]
+)
+async def test_what_only_the_planner_refuses_is_not_ready(both: World, on: str, status: str) -> None:
+    sql = f"SELECT u.id, c.id FROM users AS u FULL JOIN children AS c ON {on}"
+    await both.executor.rehearsal.ready()
+    if sqlite3.sqlite_version_info >= (3, 39):
+        assert (await both.executor.rehearsal.rehearse(sql)).status == status
