@@ -150,6 +150,9 @@ def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> 
     if Kind.NULL in (left.kind, right.kind):
         return _with_null(op, left, right)
     if left.kind in NUMBERS and right.kind in NUMBERS:
+        if loose and op is exp.EQ and {left.kind, right.kind} == {Kind.INT, Kind.REAL}:
+            return _integer_is_real(*((left, right) if left.kind is Kind.INT else (right, left)))
+        left, right = level(left, right)
         return binary(op, left.node, right.node)
     if left.kind is Kind.TEXT and right.kind is Kind.TEXT:
         if numeric and any(side.affinity == "TEXT" and side.column is not None for side in (left, right)):
@@ -165,6 +168,30 @@ def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> 
     if numeric and texts and Kind.BLOB not in (left.kind, right.kind) and texts[0].affinity not in NUMERIC_AFFINITIES:
         return _number_with_text(op, left, right, loose=loose)
     return _classes(op, left, right, loose=loose)
+
+
+def level(left: Typed, right: Typed) -> tuple[Typed, Typed]:
+    """Numbers that Postgres compares exactly: a real that meets what may be an integer becomes a numeric."""
+    kinds = {left.kind, right.kind}
+    if Kind.REAL not in kinds or len(kinds) == 1 or not kinds <= NUMBERS or _is_exact(left) or _is_exact(right):
+        return left, right
+    one, two = (
+        side.but(node=helper("num", side.node), kind=Kind.NUM) if side.kind is Kind.REAL else side
+        for side in (left, right)
+    )
+    return one, two
+
+
+def _is_exact(typed: Typed) -> bool:
+    """Whether it is an integer that every real can be compared with."""
+    return isinstance(typed.constant, int) and abs(typed.constant) <= 1 << 53
+
+
+def _integer_is_real(integer: Typed, real: Typed) -> exp.Expr:
+    """An integer and a real are equal; NULL where the real is no integer, so that an index of integers serves."""
+    if _is_exact(integer):
+        return binary(exp.EQ, integer.node, real.node)
+    return binary(exp.EQ, integer.node, helper("int_of", real.node))
 
 
 def _with_null(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:

@@ -6,11 +6,12 @@ RETURN to_jsonb(x);
 CREATE OR REPLACE FUNCTION cutover.dyn(x numeric) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = 'NaN' THEN NULL WHEN abs(x) = 'Infinity' THEN
         to_jsonb(cutover.misfit('an infinite number beside texts is not possible on PostgreSQL', x::text))
-    WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN to_jsonb(x)
-    ELSE to_jsonb(cutover.num(x::double precision)) END;
+    WHEN abs(x) < 9007199254740992 OR (scale(x) = 0 AND x BETWEEN -9223372036854775808 AND 9223372036854775807)
+        THEN to_jsonb(x)
+    ELSE to_jsonb(cutover.shortest(x::double precision)) END;
 
 CREATE OR REPLACE FUNCTION cutover.dyn(x double precision) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN cutover.dyn(cutover.num(x));
+RETURN cutover.dyn(cutover.shortest(x));
 
 CREATE OR REPLACE FUNCTION cutover.dyn(x text) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN to_jsonb(x);

@@ -37,8 +37,18 @@ RETURN CASE WHEN scale(x) = 0 AND x BETWEEN -9223372036854775808 AND 92233720368
 CREATE OR REPLACE FUNCTION cutover.num(x bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN x::numeric;
 
-CREATE OR REPLACE FUNCTION cutover.num(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+-- A real's shortest decimal.
+CREATE OR REPLACE FUNCTION cutover.shortest(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN scale(x::text::numeric) = 0 THEN x::text::numeric + 0.0 ELSE x::text::numeric END;
+
+-- Among integers its exact value counts, which beyond 2^53 is another.
+CREATE OR REPLACE FUNCTION cutover.num(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN abs(x) >= 9007199254740992 AND x >= -9223372036854775808 AND x < 9223372036854775808
+    THEN x::bigint::numeric + 0.0 ELSE cutover.shortest(x) END;
+
+-- The integer that equals a real, NULL where none does.
+CREATE OR REPLACE FUNCTION cutover.int_of(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = trunc(x) AND x >= -9223372036854775808 AND x < 9223372036854775808 THEN x::bigint END;
 
 CREATE OR REPLACE FUNCTION cutover.num(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT RETURN x;
 

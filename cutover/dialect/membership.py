@@ -44,7 +44,8 @@ def row_with_query(queries: Queries, op: type[exp.Binary], left: exp.Tuple, righ
     if len(lefts) != len(query.columns):
         raise Refused("A comparison of rows of different lengths")
     for one, (_, two) in zip(lefts, query.columns, strict=True):
-        if not alike(*comparing.align(one, two)):
+        same = one.kind is two.kind or comparing.level(one, two) == (one, two)
+        if not same or not alike(*comparing.align(one, two)):
             raise Refused("A comparison of a row with a query of other types")
     if not query.one_row and query.node.args.get("limit") is None:
         query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
@@ -80,6 +81,7 @@ def _member(subject: Typed, inner: Typed) -> tuple[exp.Expr, exp.Expr]:
         one, two = (helper("folded", comparing.dynamic(side), exp.Literal.string(name)) for side in (left, right))
         return one, two
     if left.kind is right.kind or (left.kind in NUMBERS and right.kind in NUMBERS):
+        left, right = comparing.level(left, right)
         return left.node, right.node
     if comparing.shared_affinity(subject, inner) == "NUMERIC":
         left, right = (

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import comparing
+from cutover.dialect import below, comparing, exactly
 from cutover.dialect.membership import alike, in_query, row_with_query
 from cutover.dialect.scope import Context, Scope
 from cutover.dialect.trees import negated, unparen
 from cutover.dialect.typed import (
     NUMBERS,
-    NUMERIC_AFFINITIES,
     SQL_TYPE,
     Kind,
     Refused,
@@ -25,7 +24,6 @@ from cutover.dialect.typed import (
 )
 from cutover.dialect.whole import compared, natural
 from cutover.errors import StatementError
-from cutover.model.values import SqlValue
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -72,15 +70,9 @@ class Predicates:
         if by_type is not None:
             return by_type
         if op not in _EQUAL:
-            one, two = self._below_texts(one, two), self._below_texts(two, one)
-        return comparing.compare(op, one, two, loose=loose)
-
-    def _below_texts(self, typed: Typed, other: Typed) -> Typed:
-        """An argument beside texts of a column that makes numbers of some (DATETIME): those are below them all."""
-        beside = other.affinity in NUMERIC_AFFINITIES and comparing.value(other).kind is Kind.TEXT
-        if typed.slot is None or typed.kind is not Kind.TEXT or not beside:
-            return typed
-        return typed.but(node=self.context.use(typed.slot, "TEXT", _least_if_number))
+            op, one, two = below.bounded(self.context, op, one, two)
+        exact = exactly.compared(self.context, op, one, two, loose=loose)
+        return exact if exact is not None else comparing.compare(op, one, two, loose=loose)
 
     def _hint(self, parameter: Typed, other: Typed) -> None:
         """A NULL argument beside a column needs no translation of its own."""
@@ -90,19 +82,16 @@ class Predicates:
     def _compare_rows(self, op: type[exp.Binary], left: exp.Tuple, right: exp.Tuple, scope: Scope) -> exp.Expr:
         if len(left.expressions) != len(right.expressions):
             raise Refused("A comparison of rows of different lengths")
-        pairs = [
-            self._aligned(op, self.typed(one, scope), self.typed(two, scope))
+        given = [
+            (self.typed(one, scope), self.typed(two, scope))
             for one, two in zip(left.expressions, right.expressions, strict=True)
         ]
-        if not all(alike(one, two) for one, two in pairs):
+        pairs = [comparing.level(*comparing.align(one, two)) for one, two in given]
+        by_bound = op not in _EQUAL and any(below.is_bound(*pair) or below.is_bound(*pair[::-1]) for pair in given)
+        if by_bound or not all(alike(one, two) for one, two in pairs):
             return exp.Paren(this=self._by_element(op, left.expressions, right.expressions, scope))
         rows = [exp.Tuple(expressions=[pair[side].node for pair in pairs]) for side in (0, 1)]
         return op(this=rows[0], expression=rows[1])
-
-    def _aligned(self, op: type[exp.Binary], one: Typed, two: Typed) -> tuple[Typed, Typed]:
-        if op not in _EQUAL:
-            one, two = self._below_texts(one, two), self._below_texts(two, one)
-        return comparing.align(one, two)
 
     def _by_element(
         self, op: type[exp.Binary], left: Sequence[exp.Expr], right: Sequence[exp.Expr], scope: Scope
@@ -139,7 +128,7 @@ class Predicates:
             truth = paren(self.condition(node.this, scope))
             return Typed(negated(node, exp.Is(this=truth, expression=node.expression.copy())), Kind.BOOL)
         left, right = self.typed(node.this, scope), self.typed(node.expression, scope)
-        return Typed(negated(node, comparing.compare(exp.NullSafeEQ, left, right, loose=False)), Kind.BOOL)
+        return Typed(negated(node, self._compared(exp.NullSafeEQ, left, right, loose=False)), Kind.BOOL)
 
     def between(self, node: exp.Expr, scope: Scope) -> Typed:
         """BETWEEN."""
@@ -176,7 +165,17 @@ class Predicates:
             each = [compared(self.context, exp.EQ, subject, item, loose=loose) for item in items]
             if None not in each:
                 return Typed(negated(node, exp.Paren(this=exp.or_(*each))), Kind.BOOL)
-        return Typed(negated(node, _in_list(subject, [item.but(affinity=None) for item in items])), Kind.BOOL)
+        return Typed(
+            negated(node, self._in_list(subject, [item.but(affinity=None) for item in items], loose)), Kind.BOOL
+        )
+
+    def _in_list(self, subject: Typed, items: Sequence[Typed], loose: bool) -> exp.Expr:
+        """One IN where the elements compare alike, otherwise a chain of comparisons."""
+        aligned = [comparing.align(subject, item) for item in items]
+        aligned = [(one, exactly.equal_argument(self.context, one, item)) for one, item in aligned]
+        if any(comparing.level(*pair) != pair for pair in aligned):
+            return _any([self._compared(exp.EQ, subject, item, loose=loose) for item in items])
+        return _alike_in_list(subject, items, aligned)
 
     def exists(self, node: exp.Expr, scope: Scope) -> Typed:
         """EXISTS."""
@@ -209,10 +208,6 @@ class Predicates:
         if comparing.collation(subject) == "BINARY":
             test = _within_prefix(test, subject, pattern, "*?[")
         return Typed(negated(node, test), Kind.BOOL)
-
-
-def _least_if_number(value: SqlValue) -> SqlValue:
-    return "" if isinstance(value, str) and comparing.number_of(value) is not None else value
 
 
 def _is_loose(node: exp.Expr) -> bool:
@@ -264,9 +259,7 @@ _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _LAST_ASCII = 127
 
 
-def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expr:
-    """One IN where the elements compare alike, otherwise a chain of comparisons."""
-    aligned = [comparing.align(subject, item) for item in items]
+def _alike_in_list(subject: Typed, items: Sequence[Typed], aligned: Sequence[tuple[Typed, Typed]]) -> exp.Expr:
     kinds = {SQL_TYPE[pair[1].kind] for pair in aligned if pair[1].kind is not Kind.NULL}
     subjects = {pair[0].kind for pair in aligned}
     numeric = all(pair[1].kind in NUMBERS or pair[1].kind is Kind.NULL for pair in aligned)
@@ -277,5 +270,8 @@ def _in_list(subject: Typed, items: Sequence[Typed]) -> exp.Expr:
         first = aligned[0][0]
         left = comparing.collated(first, name) if first.kind is Kind.TEXT else first.node
         return exp.In(this=paren(left), expressions=sides)
-    tests = [comparing.compare(exp.EQ, subject, item, loose=False) for item in items]
+    return _any([comparing.compare(exp.EQ, subject, item, loose=False) for item in items])
+
+
+def _any(tests: Sequence[exp.Expr]) -> exp.Expr:
     return exp.Paren(this=exp.or_(*[paren(test) for test in tests]))

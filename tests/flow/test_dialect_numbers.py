@@ -1,0 +1,106 @@
+"""Numbers where integers and reals meet: beyond 2^53 a real stands between integers, and SQLite compares exactly."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.flow.dialect_world import World, world
+
+EDGE = 1 << 53
+SCHEMA = """
+CREATE TABLE meters (id INTEGER PRIMARY KEY, serial BIGINT UNIQUE, ticks INT, level REAL, price NUMERIC, seen DATETIME);
+CREATE TABLE probes (id INTEGER PRIMARY KEY, weight REAL, serial BIGINT);
+"""
+DATA = (
+    f"INSERT INTO meters VALUES ({EDGE + 1}, {EDGE + 1}, 1, {EDGE}.0, 1.5, '2024-05-01'),"
+    f" ({EDGE}, {EDGE}, 2, 2.5, 2, '2025-01-01 10:00'), (3, 9223372036854775807, 3, 9223372036854775807, 3.25, ''),"
+    " (4, -9223372036854775808, 4, -1e300, 0.5, NULL), (5, 1152921504606846976, 5, 1152921504606846976, 9, 'soon'),"
+    " (6, NULL, NULL, NULL, NULL, '1999-12-31')",
+    f"INSERT INTO probes VALUES (1, {EDGE}.0, {EDGE + 1}), (2, 1152921504606846976, 1152921504606846977), (3, 3.0, 3),"
+    " (4, 9223372036854775807, 9223372036854775807)",
+)
+
+REALS = [float(EDGE), 3.0, 2.5, -2.5, 1e300, -1e300, 9223372036854775808.0, -9223372036854775808.0,
+         1152921504606846976.0, float("inf"), float("-inf"), -0.0]  # fmt: skip
+INTEGERS = [EDGE + 1, EDGE, 3, 9223372036854775807, -9223372036854775808, 1152921504606846977, 1152921504606846976]
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+_TESTS = (
+    "{0} = {1}, {0} <> {1}, {0} < {1}, {0} <= {1}, {0} > {1}, {0} >= {1}, {0} IS {1}, {0} IN ({1}), "
+    "{0} BETWEEN {1} AND 1e301"
+)
+
+
+@pytest.mark.parametrize(("column", "values"), [("serial", REALS), ("level", INTEGERS), ("id", REALS)])
+async def test_an_argument_of_the_other_kind_is_compared_exactly(
+    both: World, column: str, values: list[float | int]
+) -> None:
+    tests = [*_TESTS.format(column, "?1").split(", "), f"{column} IN (?1, 7)"]
+    for value in values:
+        await both.same(f"SELECT id, {', '.join(tests)} FROM meters", value)
+        more = f"NOT {column} IN (?1, 7)", f"?1 >= {column}", f"NOT ?1 = {column}", f"({column}, 1) = (?1, 1)"
+        for test in [*tests, *more]:
+            await both.same(f"SELECT id FROM meters WHERE {test}", value)
+
+
+@pytest.mark.parametrize(("column", "values"), [("serial", REALS[:-3]), ("level", INTEGERS)])
+async def test_so_is_a_literal(both: World, column: str, values: list[float | int]) -> None:
+    for value in values:
+        tests = _TESTS.format(column, repr(value)).split(", ")
+        await both.same(f"SELECT id, {', '.join(tests)}, {column} IN ({value!r}, 7) FROM meters")
+
+
+COLUMNS = [
+    "SELECT p.id, m.id FROM probes AS p JOIN meters AS m ON m.serial = p.weight",
+    "SELECT p.id, m.id FROM probes AS p JOIN meters AS m ON m.serial > p.weight",
+    "SELECT id, serial = weight, serial > weight, serial <= weight, weight IS serial, weight <> serial FROM probes",
+    "SELECT id FROM meters WHERE serial IN (SELECT weight FROM probes)",
+    "SELECT id FROM probes WHERE weight IN (SELECT serial FROM meters)",
+    "SELECT id FROM probes WHERE weight NOT IN (SELECT serial FROM meters WHERE serial IS NOT NULL)",
+    "SELECT id, typeof(max(serial, weight)), typeof(min(serial, weight)), max(serial, weight) FROM probes",
+    "SELECT id, CASE serial WHEN weight THEN 1 ELSE 2 END, nullif(serial, weight) FROM probes",
+    "SELECT id FROM probes WHERE serial BETWEEN weight AND weight",
+    "SELECT id FROM probes WHERE (serial, id) > (weight, id)",
+    "SELECT id FROM probes WHERE abs(serial) = abs(weight)",
+    "SELECT id FROM probes WHERE serial + 0 = weight AND serial + 0.0 = weight",
+    "SELECT id FROM meters WHERE serial = '9007199254740992.0'",
+]
+
+
+async def test_columns_and_expressions_too(both: World) -> None:
+    for sql in COLUMNS:
+        await both.same(sql)
+
+
+async def test_writes_find_their_rows_exactly(both: World) -> None:
+    assert (await both.same("UPDATE meters SET ticks = ticks + 10 WHERE id = ?", float(EDGE))).affected == 1
+    assert (await both.same("DELETE FROM meters WHERE serial = ? AND id > 5", float(EDGE + 2))).affected == 0
+    assert (await both.same("DELETE FROM meters WHERE serial = ?", float(EDGE))).affected == 1
+
+
+async def test_an_index_serves_the_argument_of_the_other_kind(both: World) -> None:
+    async with both.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        for where in ("serial = ?", "serial < ?", "serial BETWEEN ? AND 100", "serial IN (?)", "serial = 7.0"):
+            sql = f"SELECT id FROM meters WHERE {where}"
+            made = both.executor.dialect.translate(sql, [5.0] * where.count("?"))
+            given = made.command.arguments([5.0], lambda _: 0)
+            plan = await connection.fetch(f"EXPLAIN {made.command.sql}", *given)
+            assert "Index Cond" in "\n".join(row[0] for row in plan), (where, plan)
+
+
+async def test_texts_in_a_column_that_makes_numbers_of_some(both: World) -> None:
+    for given in ("2025", " 2025 ", "1e3", "2025-01-01 10:00", "", "soon", 2025, 1.5, None, b"x"):
+        for test in (*_TESTS.replace("1e301", "'3'").format("seen", "?1").split(", "),
+                     "seen IN (?1, 'soon')", "seen BETWEEN '1' AND ?1", "NOT seen > ?1", "?1 < seen", "?1 >= seen",
+                     "seen NOT IN (?1)", "(seen, id) < (?1, 5)"):  # fmt: skip
+            await both.same(f"SELECT id, {test} FROM meters", given)
+            await both.same(f"SELECT id FROM meters WHERE {test}", given)
