@@ -9,6 +9,9 @@ from cutover.dialect.scope import Context, Source
 from cutover.dialect.typed import Refused, call, cast, helper, identifier
 from cutover.model.table import Column, Table
 
+NEXT = "next key"
+"""Marks an expression that is a key which nobody has."""
+
 
 class AutomaticKeys:
     """Gives the keys of one statement."""
@@ -31,12 +34,18 @@ class AutomaticKeys:
             expressions=[exp.Add(this=most, expression=exp.Literal.number(place))],
             from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),
         )  # fmt: skip
-        return exp.Subquery(this=highest)
+        found = exp.Subquery(this=highest)
+        found.meta[NEXT] = True
+        return found
 
     def next_key_of_rows(self, table: Table) -> exp.Expr | None:
         """The same for each row of a SELECT."""
         highest = self.next_key(table, 0)
-        return exp.Add(this=highest, expression=exp.Window(this=exp.RowNumber())) if highest is not None else None
+        if highest is None:
+            return None
+        found = exp.Add(this=highest, expression=exp.Window(this=exp.RowNumber()))
+        found.meta[NEXT] = True
+        return found
 
     def next_of_sequence(self, table: Table) -> exp.Expr:
         name = self.context.catalog.sequences.get(table.name)

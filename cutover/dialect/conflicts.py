@@ -253,6 +253,7 @@ def _unqualified(node: exp.Expr) -> exp.Expr:
 def caveat(written: Written) -> str:
     """What may be refused although the statement runs, for rows that nobody has seen. Empty if nothing may."""
     rows = written.node.expression
-    if written.twice and rows is not None and not isinstance(rows, exp.Values) and rows.find(exp.Order) is None:
+    selected = isinstance(rows, exp.Select) and rows.args.get("from_") is not None
+    if written.twice and selected and rows.find(exp.Order) is None:
         return "Refused if rows of the SELECT have one key twice, and their order is not known."
     return ""

@@ -240,7 +240,7 @@ class Connections:
 def why_not_unique(error: asyncpg.UniqueViolationError, prepared: Prepared) -> Exception:
     """The error itself; `Conflict` for a REPLACE, which had deleted whoever had its keys, in its own snapshot."""
     assert prepared.translation is not None
-    if prepared.translation.before is not None and overtaken(error, prepared.translation.table):
+    if prepared.translation.clears and overtaken(error, prepared.translation.table):
         return Conflict("The keys that REPLACE had cleared were taken again.")
     return error
 

@@ -13,6 +13,7 @@ import sqlglot
 from sqlglot import exp
 
 from cutover.dialect import functions
+from cutover.dialect.automatic import NEXT
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.comparing import collated, compare
 from cutover.dialect.scope import Scope, Source, table_source
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from cutover.dialect.conflicts import Conflicts
     from cutover.dialect.writes import Written
 
-_GIVEN = "cutover: given"
+_GIVEN, _GONE = "cutover: given", "cutover: gone"
 
 
 class Replacing:
@@ -37,7 +38,7 @@ class Replacing:
     def resolve(self, written: Written, columns: list[Column]) -> None:
         """Give the INSERT its ON CONFLICT, its DELETE beforehand, or both."""
         table = written.table
-        indexes = [index for index in table.unique if not self._is_automatic(table, index, columns)]
+        indexes = [index for index in table.unique if not self._is_automatic(written, index, columns)]
         if not indexes:
             return
         in_place = None if deleting_acts(table, self.conflicts.catalog) else next(filter(_is_plain, indexes), None)
@@ -49,15 +50,48 @@ class Replacing:
                 if not written.apart:
                     raise RowByRow("INSERT OR REPLACE ... SELECT into a table with several unique keys")
                 return
-            written.before = self._clear(written, columns, others, in_place)
+            clearing = self._clear(written, columns, others, in_place)
+            if clearing is not None and any(map(_is_next, self._items(written))):
+                self._clear_within(written, columns, clearing)
+            else:
+                written.before = clearing
+            written.clears = clearing is not None
         if in_place is not None:
             written.node.set("conflict", self._overwrite(table, in_place))
             written.twice = True
 
-    def _is_automatic(self, table: Table, index: UniqueIndex, columns: list[Column]) -> bool:
+    def _is_automatic(self, written: Written, index: UniqueIndex, columns: list[Column]) -> bool:
         """The automatic key is not given, so that nothing can conflict on it."""
-        alias = table.rowid_alias
-        return alias is not None and index.columns == (alias,) and all(column.name != alias for column in columns)
+        alias = written.table.rowid_alias
+        if alias is None or index.columns != (alias,):
+            return False
+        at = next((at for at, column in enumerate(columns) if column.name == alias), None)
+        items = self._items(written)
+        return at is None or (at < len(items) and _is_next(items[at]))
+
+    def _items(self, written: Written) -> list[exp.Expr]:
+        """The values of the only row, or what a SELECT gives for each."""
+        rows = written.node.expression
+        if isinstance(rows, exp.Values):
+            return list(rows.expressions[0].expressions) if len(rows.expressions) == 1 else []
+        return list(rows.expressions) if isinstance(rows, exp.Select) else []
+
+    def _clear_within(self, written: Written, columns: list[Column], clearing: exp.Expr) -> None:
+        """The DELETE within the INSERT itself, whose next key is counted from the rows that go, too."""
+        clearing.set("returning", exp.Returning(expressions=[exp.Literal.number(1)]))
+        cte = exp.CTE(this=clearing, alias=exp.TableAlias(this=identifier(_GONE)))
+        node, items = written.node, self._items(written)
+        before = node.args["with_"].expressions if node.args.get("with_") else []
+        node.set("with_", exp.With(expressions=[*before, cte]))
+        values = [
+            self._value(item, column) if isinstance(item, exp.Var) else item
+            for item, column in zip(items, columns, strict=True)
+        ]
+        gone = exp.Select(
+            expressions=[exp.Count(this=exp.Star())], from_=exp.From(this=exp.Table(this=identifier(_GONE)))
+        )
+        first = exp.GTE(this=exp.Subquery(this=gone), expression=exp.Literal.number(0))
+        node.set("expression", exp.Select(expressions=values, where=exp.Where(this=first)))
 
     def _overwrite(self, table: Table, index: UniqueIndex) -> exp.OnConflict:
         keys = {name for name, (_, collation) in zip(index.columns, index.terms, strict=True) if collation == "BINARY"}
@@ -107,7 +141,7 @@ class Replacing:
     def _is_next(self, given: dict[str, exp.Expr], column: Column, table: Table) -> bool:
         """The next automatic key: nobody has it."""
         item = given.get(column.name)
-        return column.name == table.rowid_alias and (item is None or isinstance(item, exp.Var))
+        return column.name == table.rowid_alias and (item is None or isinstance(item, exp.Var) or _is_next(item))
 
     def _value(self, item: exp.Expr | None, column: Column) -> exp.Expr:
         if item is None or isinstance(item, exp.Var):
@@ -139,6 +173,10 @@ class Replacing:
         if typed.kind is Kind.TEXT:
             return Typed(collated(typed.but(column=None), collation.upper() or "BINARY"), Kind.TEXT)
         return typed.but(column=None)
+
+
+def _is_next(item: exp.Expr) -> bool:
+    return bool(item.meta.get(NEXT))
 
 
 def deleting_acts(table: Table, catalog: Catalog) -> bool:

@@ -72,6 +72,8 @@ class Translation:
     writes: bool
     before: Command | None = None
     """Runs first, in the same transaction."""
+    clears: bool = False
+    """REPLACE: rows with the same keys are deleted before."""
     width: int = 0
     """Columns of the result that are the application's."""
     decoders: tuple[tuple[int, Decoder], ...] = ()
@@ -165,6 +167,7 @@ def translation_of(
         command=command,
         writes=written is not None,
         before=before,
+        clears=written is not None and written.clears,
         width=len(columns),
         decoders=tuple((at, decoder) for at, typed in enumerate(columns) if (decoder := _decoder(typed)) is not None),
         declared=tuple(typed.column.declared if typed.column is not None else None for typed in columns),

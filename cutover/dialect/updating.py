@@ -135,7 +135,7 @@ class UpdateByRow:
         clearing = self._clearing() if self.conflict == "REPLACE" else None
         if clearing is None:
             return written
-        return replace(written, before=alone(clearing, None, Context(self.catalog, kinds)).command)
+        return replace(written, clears=True, before=alone(clearing, None, Context(self.catalog, kinds)).command)
 
     def _is_the_row(self, alias: str) -> exp.Expr:
         tests = [

@@ -15,12 +15,13 @@ CREATE TABLE p (id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INTEGER, r REAL, b BOOL
 CREATE TABLE tag (name TEXT PRIMARY KEY, n INTEGER);
 CREATE TABLE tree (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES tree);
 CREATE TABLE own (id INTEGER PRIMARY KEY, v TEXT);
+CREATE TABLE shelf (id INTEGER PRIMARY KEY, a INTEGER UNIQUE, b INTEGER UNIQUE);
 """
 
 
 @pytest.fixture
 async def both(postgres_url: str) -> AsyncIterator[World]:
-    settings = Settings.model_validate({"tables": {name: {"keys": "sqlite"} for name in ("tree", "own")}})
+    settings = Settings.model_validate({"tables": {name: {"keys": "sqlite"} for name in ("tree", "own", "shelf")}})
     async with world(postgres_url, SCHEMA, settings=settings, store=True) as made:
         yield made
 
@@ -95,3 +96,16 @@ async def test_columns_of_returning_have_their_names(both: World) -> None:
     await both.same("WITH w AS (SELECT 1 AS x) DELETE FROM p WHERE id IN (SELECT x FROM w) RETURNING id, n * 2")
     await both.same("WITH w AS (SELECT 'z' AS x) INSERT INTO \"main\".p (a) SELECT x FROM w RETURNING id, (SELECT 1)")
     await both.same("UPDATE OR IGNORE main.p SET n = 9 RETURNING *, rowid")
+
+
+async def test_a_replaced_row_still_counts_for_the_next_key(both: World) -> None:
+    await both.same("INSERT INTO shelf (a, b) VALUES (1, 1)")
+    for sql in (
+        "REPLACE INTO shelf (a, b) VALUES (5, 1)",
+        "REPLACE INTO shelf (a, b) VALUES (5, 1)",
+        "REPLACE INTO shelf VALUES (NULL, 5, 9)",
+        "REPLACE INTO shelf (a, b) VALUES (9, 1), (9, 2), (10, 2)",
+        "REPLACE INTO shelf (a, b) SELECT a, 70 FROM shelf",
+    ):
+        await both.same(sql)
+        await both.same("SELECT * FROM shelf ORDER BY id")
