@@ -25,16 +25,21 @@ def is_meant(node: exp.Expr) -> bool:
     return isinstance(into, exp.Table) and into.name.lower() == NAME
 
 
+def counted(catalog: Catalog) -> list[tuple[Table, str]]:
+    """The AUTOINCREMENT tables, with their sequences."""
+    named = ((table, catalog.sequences.get(table.name)) for table in catalog.tables.values() if table.autoincrement)
+    return [(table, sequence) for table, sequence in named if sequence]
+
+
 def source(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
     """What stands for it in FROM. `sequence` and `highest` (the highest key there is) are not the application's."""
-    counted = [
+    selects = [
         f"SELECT {_text(table.name)} AS name, pg_sequence_last_value({_text(sequence)}::regclass) AS seq, "
         f"{_text(sequence)} AS sequence, (SELECT max({_quoted(_key(table))}) FROM "
         f"{_quoted(table.target_schema)}.{_quoted(table.target)}) AS highest"
-        for table in catalog.tables.values()
-        if table.autoincrement and (sequence := catalog.sequences.get(table.name))
+        for table, sequence in counted(catalog)
     ] or ["SELECT NULL::text AS name, NULL::bigint AS seq, NULL::text AS sequence, NULL::bigint AS highest"]
-    query = sqlglot.parse_one(" UNION ALL ".join(counted), dialect="postgres")
+    query = sqlglot.parse_one(" UNION ALL ".join(selects), dialect="postgres")
     node = exp.Subquery(this=query, alias=exp.TableAlias(this=identifier(alias)))
     columns = [SourceColumn("name", "name", Kind.TEXT), SourceColumn("seq", "seq", Kind.INT)]
     return node, Source(alias, columns)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from cutover.dialect.assigning import Assigning
-from cutover.dialect.high_marks import NAME, source
+from cutover.dialect.high_marks import NAME, counted, source
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope
 from cutover.dialect.typed import Kind, Refused, helper, identifier
@@ -27,6 +27,11 @@ class HighMarks:
 
     def write(self, node: exp.Expr, conflict: str | None) -> Written:
         """Raises `Refused`."""
+        written = self._written(node, conflict)
+        written.recounts = written.lowered = tuple(name for _, name in counted(self.context.catalog))
+        return written
+
+    def _written(self, node: exp.Expr, conflict: str | None) -> Written:
         if node.args.get("returning") or node.args.get("with_") or node.args.get("from_") or node.args.get("conflict"):
             raise Refused(f"A write to {NAME} with more than WHERE")
         if isinstance(node, exp.Insert):

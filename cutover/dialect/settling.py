@@ -43,6 +43,11 @@ class Standing:
         """Statements under way that draw from it."""
         self.settling: asyncio.Future[None] | None = None
 
+    def forget(self) -> None:
+        """It was set by a write to sqlite_sequence, or that was undone: what it gives next is asked again."""
+        self.settled = False
+        self.explained = self.floor = self.given = None
+
     def drew(self, drawing: Drawing, keys: Sequence[int | None]) -> int | None:
         """An INSERT returned these keys, None for rows that it changed instead. The highest; None if there is none."""
         stored = [key for key in keys if key is not None]
@@ -127,6 +132,8 @@ class Keys:
             return
         if translation.lowered and affected:
             self.unsettle(translation.lowered)
+        for sequence in translation.recounts:
+            self.of(sequence).forget()
         drawing = translation.drawing
         if drawing is not None:
             standing = self.of(drawing.sequence)
@@ -159,6 +166,7 @@ class Giving:
         """Highest keys, of what was not undone."""
         self._touched: set[Standing] = set()
         self._marks: list[dict[Standing, int]] = []
+        self._recounted: set[Standing] = set()
 
     async def before(self, connection: Connection, keys: Keys, prepared: Prepared, *, within: bool) -> None:
         """Have the sequence settled that the statement draws from; to be followed by `around`.
@@ -213,6 +221,10 @@ class Giving:
         if translation.lowered and affected:
             keys.unsettle(translation.lowered)
             self._touched.update(map(keys.of, translation.lowered))
+        for recounted in map(keys.of, translation.recounts):
+            recounted.forget()
+            self._given.pop(recounted, None)
+            self._recounted.add(recounted)
         drawing = translation.drawing
         if drawing is None:
             return
@@ -274,3 +286,5 @@ class Giving:
     def _undone(self) -> None:
         for standing in self._touched:
             standing.settled = False
+        for standing in self._recounted:
+            standing.forget()

@@ -87,6 +87,8 @@ class Translation:
     """The sequence that gives the keys, where the statement gives none."""
     drawing: Drawing | None = None
     """What it does to the sequence that gives keys."""
+    recounts: tuple[str, ...] = ()
+    """Sequences that it sets: a write to sqlite_sequence."""
     lowered: tuple[str, ...] = ()
     """Sequences of tables whose highest row may be gone after it."""
     parts: tuple[Translation, ...] = ()
@@ -175,6 +177,7 @@ def translation_of(
         key_returned=written is not None and written.key_returned,
         automatic=written.automatic if written is not None else None,
         drawing=written.drawing if written is not None else None,
+        recounts=written.recounts if written is not None else (),
         lowered=written.lowered if written is not None else (),
         apart=in_parts if written is not None and _may_be_apart(written) else None,
         refusing=written is not None and written.refusing,

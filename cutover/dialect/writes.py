@@ -39,6 +39,8 @@ class Written:
     """Sequences of tables whose highest row may be gone after it."""
     before: exp.Expr | None = None
     """A statement that has to run first, in the same transaction."""
+    recounts: tuple[str, ...] = ()
+    """The sequences that it sets."""
     clears: bool = False
     """It deletes rows first that have keys of the new one."""
     apart: bool = False

@@ -11,7 +11,7 @@ from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
-CREATE TABLE one (id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT);
+CREATE TABLE one (id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT NOT NULL);
 CREATE TABLE "Two's" (id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT);
 CREATE TABLE plain (id INTEGER PRIMARY KEY, v TEXT);
 """
@@ -69,15 +69,9 @@ async def test_keys_that_are_there_are_not_given_again(both: World) -> None:
 
 async def test_a_rollback_takes_it_back(both: World) -> None:
     await _filled(both)
-    for sql in (
-        "BEGIN",
-        "DELETE FROM one",
-        "DELETE FROM sqlite_sequence",
-        "INSERT INTO one (v) VALUES ('q')",
-        "ROLLBACK",
-    ):
-        both.db.execute(sql)
-        await both.session.execute(Statement(sql))
+    await _on_both(both, "BEGIN", "DELETE FROM one", "DELETE FROM sqlite_sequence")
+    await both.same("INSERT INTO one (v) VALUES ('q')")
+    await _on_both(both, "ROLLBACK")
     await both.same(READ)
     await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
 
@@ -91,3 +85,22 @@ async def test_rows_of_a_dump(both: World) -> None:
     await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
     await both.refused("INSERT INTO sqlite_sequence (seq, name) VALUES (1, 'one')", "other than of")
     await both.refused("UPDATE sqlite_sequence SET name = 'x'", "other than of seq")
+
+
+async def test_what_is_known_of_the_sequence_is_forgotten(both: World) -> None:
+    await _filled(both)
+    await both.same("DELETE FROM one")
+    await both.same("DELETE FROM sqlite_sequence")
+    await both.same_error("INSERT INTO one (v) VALUES (NULL)")
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+    await _on_both(both, "BEGIN", "DELETE FROM one", "DELETE FROM sqlite_sequence")
+    await both.same("INSERT INTO one (v) VALUES ('e') RETURNING id")
+    await _on_both(both, "ROLLBACK")
+    await both.same("INSERT INTO one (v) VALUES ('f') RETURNING id")
+    await both.same("SELECT seq FROM sqlite_sequence WHERE name = 'one'")
+
+
+async def _on_both(both: World, *statements: str) -> None:
+    for sql in statements:
+        both.db.execute(sql)
+        await both.session.execute(Statement(sql))
