@@ -119,6 +119,17 @@ def _readings(reading: Reading | None, count: int) -> tuple[Reading | None, ...]
     return (arms[0] if ahead == 1 else replace(reading, arms=arms[:ahead]), *arms[ahead:])
 
 
+def _turns(arms: list[Query]) -> list[tuple[exp.Expr, exp.Expr]]:
+    """What numbers the rows of a recursion, if its last part tells it: the others have the first round."""
+    numbered: list[tuple[exp.Expr, exp.Expr]] = []
+    for at, arm in enumerate(arms[:-1]):
+        first = exp.Literal.number(at << 24)
+        numbered.append((arm.node, exp.Add(this=exp.Window(this=exp.RowNumber()), expression=first)))
+    if any(arm.node.args.get("distinct") for arm in arms):
+        return []
+    return [*numbered, *arms[-1].turns] if arms[-1].turns else []
+
+
 class Compounds:
     """Rewrites VALUES and compounds of one statement."""
 
@@ -156,13 +167,17 @@ class Compounds:
         if unordered and all_rows:
             readings = _readings(scope.reading, len(written))
         plain = all_rows and unordered
-        arms = [self._arm(one, scope, read, plain=plain) for one, read in zip(written, readings, strict=True)]
+        arms = [
+            self._arm(one, scope, read, plain=plain, repeated=one is written[-1])
+            for one, read in zip(written, readings, strict=True)
+        ]
         if len({len(arm.columns) for arm in arms}) != 1:
             raise Refused("A compound SELECT with arms of different widths")
         query = self._merged(node, scope, written, arms) if not all_rows else None
         if query is None:
             columns = _in_one_kind(arms)
             query = self.queries.made(_chained(chain, arms), columns)
+            query.turns = _turns(arms) if all_rows else []
         query.mixed = _mixes(arms, query.columns)
         order = node.args.get("order")
         places = [self._place(inner(term), written, arms) for term in order.expressions] if order else []
@@ -242,9 +257,13 @@ class Compounds:
                 return projections.index(term)
         raise Refused("ORDER BY of a compound SELECT by this expression")
 
-    def _arm(self, node: exp.Expr, scope: Scope, reading: Reading | None, *, plain: bool = False) -> Query:
+    def _arm(
+        self, node: exp.Expr, scope: Scope, reading: Reading | None, *, plain: bool = False, repeated: bool = False
+    ) -> Query:
         """One SELECT of a compound, which is `plain` if rows go out as they are read."""
-        query = self.queries.query(node, Scope(Scope(scope.parent, ctes=scope.ctes), reading=reading))
+        inside = Scope(Scope(scope.parent, ctes=scope.ctes), reading=reading)
+        inside.turning = scope.turning if repeated else ""
+        query = self.queries.query(node, inside)
         if scope.parent is None and scope.reading is not None and not plain:
             query.columns = [(name, as_sorted(typed)) for name, typed in query.columns]
             query.node.set("expressions", [typed.node for _, typed in query.columns])

@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from cutover.dialect.comparing import bytewise, collated, collation, sortable, value
 from cutover.dialect.expressions import Expressions
+from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null
 from cutover.dialect.unasked import Unasked, once
@@ -67,6 +68,12 @@ class Ordering:
         self.expressions = expressions
         self.unasked = Unasked(self)
 
+    @property
+    def repeated(self) -> tuple[tuple[str, Reading], ...]:
+        """How SQLite reads the repeated parts of recursions."""
+        reading = self.expressions.context.reading
+        return reading.repeated if reading is not None else ()
+
     def ordered(self, term: exp.Expr, typed: Typed) -> exp.Expr:
         """One term, with the direction of `term`."""
         return ordered(term, typed)
@@ -121,7 +128,8 @@ class Ordering:
         """The order in which SQLite reads joined tables unless an index serves it better; None if one has no key."""
         terms: list[exp.Expr] = []
         for source in scope.sources:
-            found = [source.find(name) for name in source.table.key] if source.table is not None else []
+            key = source.table.key if source.table is not None else [source.counted] if source.counted else []
+            found = [source.find(name) for name in key]
             typed = [source.typed(column) for column in found if column]
             if not typed or any(one.kind in (Kind.JSON, Kind.WHOLE) for one in typed):
                 return None

@@ -111,7 +111,9 @@ class Queries:
         if order:
             result.set("order", exp.Order(expressions=order))
         self.ordering.limit(node, result)
-        return Query(result, columns, one_row=grouping is not None and not node.args.get("group"))
+        turn = self.ordering.unasked.turn(node, scope) if scope.turning and grouping is None else None
+        turns: list[tuple[exp.Expr, exp.Expr]] = [(result, turn)] if turn is not None else []
+        return Query(result, columns, turns=turns, one_row=grouping is not None and not node.args.get("group"))
 
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlglot import exp
 
@@ -20,6 +20,9 @@ class Query:
     mixed: bool = False
     """A compound with values of several types and an affinity, which SQLite applies to them all where it stores them:
     not where it is all that a query reads."""
+
+    turns: list[tuple[exp.Expr, exp.Expr]] = field(default_factory=list)
+    """The parts of a recursion, and what numbers the rows of each."""
 
     def aliases(self) -> list[str]:
         """Unique names of the columns on Postgres."""

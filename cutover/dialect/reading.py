@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _STEP = re.compile(
     r"(?:SCAN|SEARCH) (?P<name>.+?)"
@@ -57,6 +57,8 @@ class Reading:
     """It gives the order that windows are computed in, so that nothing is sorted for them."""
     merged: tuple[Reading, ...] = ()
     """Of the SELECTs of a compound with ORDER BY, each of which is sorted."""
+    repeated: tuple[tuple[str, Reading], ...] = ()
+    """Of the outermost: how the repeated part of each recursion is read, by its name."""
 
     @property
     def orders(self) -> bool:
@@ -85,7 +87,13 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
     below: dict[int, list[tuple[int, str]]] = {}
     for number, parent, _, detail in steps:
         below.setdefault(parent, []).append((number, detail))
-    return _level(db, below, 0)
+    repeated = []
+    for number, _, _, detail in steps:
+        query = _QUERY.fullmatch(detail)
+        for step, inner in below.get(number, ()) if query is not None else ():
+            if query is not None and inner == "RECURSIVE STEP":
+                repeated.append((query[1].lower(), _level(db, below, step)))
+    return replace(_level(db, below, 0), repeated=tuple(repeated))
 
 
 def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:

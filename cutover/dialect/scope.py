@@ -23,6 +23,10 @@ LAST_INSERT_ROWID, CHANGES, TOTAL_CHANGES = -1, -2, -3
 """Slots of what the session remembers, for the SQL functions of these names."""
 
 
+TURN = "of:turn"
+"""The column by which the rows of a recursion come in the order in which SQLite finds them."""
+
+
 @dataclass(slots=True)
 class SourceColumn:
     """One column of something in FROM."""
@@ -46,8 +50,8 @@ class SourceColumn:
 
     @property
     def hidden(self) -> bool:
-        """Whether it is a hidden rowid: found by the rowid's names, and never in `*`."""
-        return self.column is not None and self.column.hidden
+        """Whether it is never in `*`: a hidden rowid, found by the rowid's names, and what numbers a recursion."""
+        return self.name == TURN or (self.column is not None and self.column.hidden)
 
 
 @dataclass(slots=True)
@@ -162,6 +166,8 @@ class Scope:
     """There is but one thing in FROM."""
     recursive: bool = False
     """The query is the recursion of a CTE, which Postgres takes in one form alone."""
+    turning: str = ""
+    """The name of the CTE of whose recursion this is the repeated part, where its rows are to be numbered."""
     hoisted: int = 0
     """1: aggregates of this SELECT stand in its subqueries; 2: min() or max() among them."""
     grouping: Grouping | None = None

@@ -154,7 +154,8 @@ class PostgresSession:
                 await holding.doom(busy(fenced.message), raising=False)
             raise
         except StatementError as error:
-            if error.code == "SQLITE_CONSTRAINT" and not isinstance(error, Halfway):
+            failed = error.code in ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH") and shape.kind is StatementKind.WRITE
+            if failed and not isinstance(error, Halfway):
                 self._memory.changes = 0
             raise
         raise AssertionError  # `doom` raises

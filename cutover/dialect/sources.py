@@ -11,7 +11,7 @@ from sqlglot import exp
 from cutover.dialect import comparing, high_marks, json_functions
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
-from cutover.dialect.scope import Scope, Source, SourceColumn, table_source
+from cutover.dialect.scope import TURN, Scope, Source, SourceColumn, table_source
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Kind, Refused, identifier, paren
 from cutover.dialect.whole import compared
@@ -38,7 +38,8 @@ class Sources:
         columns = None if node.db else scope.cte(name)
         if columns is not None:
             target = exp.Table(this=identifier(name.lower()), alias=exp.TableAlias(this=identifier(alias)))
-            return target, Source(alias, [_copied(column) for column in columns])
+            counted = TURN if any(column.name == TURN for column in columns) else ""
+            return target, Source(alias, [_copied(column) for column in columns], counted=counted)
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
             return self.derived(self.queries.view(view, scope.within), alias, alone=scope.alone)
@@ -187,4 +188,4 @@ def _outer(scope: Scope) -> Scope:
 
 
 def _copied(column: SourceColumn) -> SourceColumn:
-    return replace(column, merged=False, json="")
+    return replace(column, merged=column.name == TURN, json="")

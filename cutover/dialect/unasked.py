@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from cutover.dialect import windows
 from cutover.dialect.reading import IndexTerm, Scan
-from cutover.dialect.scope import Scope, Source
+from cutover.dialect.scope import TURN, Scope, Source
 from cutover.dialect.typed import Kind, Refused, Typed
 from cutover.dialect.whole import sorts_alike
 
@@ -57,6 +57,24 @@ class Unasked:
             # Of a row that an outer join lacks there is but one, wherever NULLs would stand.
             terms.append(self.ordering.ordered(_direction(), source.typed(column).but(not_null=True)))
         return terms
+
+    def turn(self, node: exp.Select, scope: Scope) -> exp.Expr | None:
+        """What numbers the rows that a recursion finds: those of a row that was found before come before others."""
+        given = [source for source in scope.sources if source.counted == TURN]
+        if len(scope.sources) < 2 or len(given) != 1 or node.args.get("distinct") or scope.steps:
+            return None
+        found = given[0].find(TURN)
+        assert found is not None
+        before = given[0].typed(found).node
+        readings = [read for name, read in self.ordering.repeated if name == scope.turning]
+        terms: list[exp.Expr] = [exp.Ordered(this=before.copy())]
+        for scan in (readings[0].scans or ()) if len(readings) == 1 else ():
+            named = [one for one in scope.sources if one.is_called(scan.name) and one is not given[0]]
+            terms += (self._scan(named[0], scan) or []) if len(named) == 1 else []
+        rounds = exp.Div(this=before, expression=_ROUND.copy(), typed=True)
+        level = exp.Paren(this=exp.Add(this=rounds, expression=_ONE.copy()))
+        place = exp.Window(this=exp.RowNumber(), order=exp.Order(expressions=terms))
+        return exp.Add(this=exp.Mul(this=level, expression=_ROUND.copy()), expression=place)
 
     def groups(self, node: exp.Select, scope: Scope) -> list[exp.Expr] | None:
         """The order of groups: that of their keys, or of the index that served them."""
@@ -145,6 +163,10 @@ class Unasked:
                 elif downs != (ways or {False}):  # an index that is read backwards gives its ties backwards, too
                     terms = [_reversed(term) for term in terms or []]
         return once([*asked, *windowed, *(terms or [])])[len(asked) :]
+
+
+_ONE, _ROUND = exp.Literal.number(1), exp.Literal.number(1 << 32)
+"""A recursion numbers its rows anew in each round, after those of the round before."""
 
 
 def _sorts(typed: Typed) -> bool:

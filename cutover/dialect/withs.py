@@ -9,8 +9,8 @@ from sqlglot import exp
 from cutover.dialect.comparing import value
 from cutover.dialect.compounds import leftmost, operations
 from cutover.dialect.query import Query, bare_query
-from cutover.dialect.scope import Scope, SourceColumn
-from cutover.dialect.typed import Refused, Typed, identifier
+from cutover.dialect.scope import TURN, Scope, SourceColumn
+from cutover.dialect.typed import Kind, Refused, Typed, identifier
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -49,6 +49,8 @@ class Withs:
             columns = [(called, value(typed)) for called, typed in first.columns]
             known = Query(first.node, renamed(columns, names))
             inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
+            inner.turning = name.lower()
+            inner.ctes[name.lower()].append(_turn())
         if not refers and scope.within is not None and _reads_only(cte, name):
             inner.reading = scope.within
         query = self.queries.query(body, inner)
@@ -58,6 +60,12 @@ class Withs:
         query.named()
         scope.ctes[name.lower()] = query.source_columns()
         aliases = [identifier(alias) for alias in query.aliases()]
+        if query.turns:
+            for part, turn in query.turns:
+                part.append("expressions", exp.Alias(this=turn, alias=identifier(TURN)))
+            if bounds is not None and not _stops_early(cte, bounds):
+                scope.ctes[name.lower()].append(_turn())
+            aliases.append(identifier(TURN))
         table_alias = exp.TableAlias(this=identifier(name.lower()), columns=aliases)
         made = exp.CTE(this=query.node, alias=table_alias)
         if bounds is None or not (bounds.args.get("limit") or bounds.args.get("offset")):
@@ -67,6 +75,20 @@ class Withs:
         self.queries.ordering.limit(bounds, first_rows)
         first_rows.set("with_", exp.With(expressions=[made], recursive=True))
         return exp.CTE(this=first_rows, alias=table_alias.copy())
+
+
+def _turn() -> SourceColumn:
+    return SourceColumn(TURN, TURN, Kind.INT, not_null=True, merged=True)
+
+
+def _stops_early(cte: exp.CTE, bounds: exp.Expr) -> bool:
+    """Whether it may be read no further than LIMIT or EXISTS wants, and have no end: then its rows cannot be sorted.
+
+    They come in order all the same, round by round, as long as nothing is joined to them.
+    """
+    reads = cte.parent_select
+    whole = reads is not None and (reads.parent is None or isinstance(reads.parent, exp.Insert))
+    return not whole or bool(bounds.args.get("limit") or (reads is not None and reads.args.get("limit")))
 
 
 def _names(node: exp.Expr, name: str) -> bool:

@@ -17,12 +17,18 @@ CREATE TABLE u (x TEXT PRIMARY KEY, y INTEGER) WITHOUT ROWID;
 CREATE TABLE m (id INTEGER PRIMARY KEY, n DECIMAL(10, 2), e INTEGER);
 CREATE INDEX me ON m (e DESC);
 CREATE TABLE w (p, q, r INTEGER);
+CREATE TABLE way (a INTEGER, b INTEGER, long INTEGER);
+CREATE INDEX ways ON way (a, long);
 """
+
+FOUND = "WITH RECURSIVE met(x, d) AS (SELECT 1, 0 UNION ALL SELECT b, d + 1 FROM way JOIN met ON a = x WHERE d < 4)"
+"""A recursion over a join: SQLite takes one row after the other, and finds others in the order of the index."""
 
 DATA = (
     "INSERT INTO t VALUES (5, 3, 'x', 1.5), (1, 2, 'y', 2), (9, 2, 'x', NULL), (3, NULL, 'A', 0.5), (4, 3, NULL, 1.5)",
     "INSERT INTO u VALUES ('q', 2), ('a', 3), ('m', 2)",
     "INSERT INTO w VALUES (1, 'z', 3), (1.0, 'b', 3), ('1', x'00', 1), (NULL, 2, 2), (2, 2, 9)",
+    "INSERT INTO way VALUES (1, 2, 3), (1, 3, 1), (2, 4, 1), (3, 4, 2), (4, 5, 1), (2, 5, 7)",
     "INSERT INTO m VALUES (4, 2.5, 1), (3, 2.5, 2), (2, 0, 1), (1, -1, 2), (5, NULL, 1)",
     "UPDATE t SET d = 9 WHERE id = 1",
     "UPDATE w SET r = 7 WHERE r = 1",
@@ -80,6 +86,12 @@ STATEMENTS = [
     "SELECT b, c FROM t UNION SELECT y, y FROM u ORDER BY 2",
     "SELECT c, b FROM t UNION SELECT y, y FROM u ORDER BY 1 DESC LIMIT 5",
     "SELECT * FROM (SELECT b FROM t UNION SELECT y FROM u)",
+    f"{FOUND} SELECT * FROM met",
+    f"{FOUND} SELECT x FROM met LIMIT 3",
+    f"{FOUND} SELECT met.*, row_number() OVER () FROM met",
+    f"{FOUND} SELECT d, group_concat(x) FROM met GROUP BY d",
+    f"{FOUND} SELECT group_concat(x) FROM met",
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT 3 - x FROM c, way WHERE b = 3) SELECT x FROM c LIMIT 4",
     "SELECT b, id FROM t UNION ALL SELECT y, x FROM u ORDER BY 1",
     "SELECT c, b FROM t UNION ALL SELECT x, y FROM u UNION ALL SELECT 'x', 0 ORDER BY 1",
     "SELECT b, d FROM t UNION ALL SELECT y, 0 FROM u ORDER BY 1 DESC LIMIT 4",
