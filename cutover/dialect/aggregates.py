@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from cutover.dialect import functions, json_functions, merging, numbers, windows
+from cutover.dialect.calls import arguments_of, owner_of
 from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.frames import frame
@@ -123,7 +124,7 @@ class Aggregates:
 
     def _call(self, node: exp.Anonymous, scope: Scope, *, in_window: bool) -> _Call:
         name = str(node.this).removeprefix(FUNCTION_PREFIX)
-        arguments, distinct, order = _arguments(node)
+        arguments, distinct, order = arguments_of(node)
         if name == "count" and (not arguments or isinstance(arguments[0], exp.Star)):
             return _Call(call("COUNT", exp.Star()), Kind.INT, not_null=True)
         if in_window and owner_of(node, scope) is not scope:
@@ -234,22 +235,6 @@ def _offset(name: str, typed: Typed) -> exp.Expr:
     return helper("offset_of", offset.node, lowest)
 
 
-def owner_of(node: exp.Anonymous, scope: Scope) -> Scope:
-    """The SELECT that an aggregate is one of: an outer one, if its arguments name columns of that one alone."""
-    columns = [
-        column
-        for argument in _arguments(node)[0]
-        for column in argument.walk(prune=lambda inner: isinstance(inner, exp.Query))
-        if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star)
-    ]
-    at: Scope | None = scope
-    while at is not None and columns:
-        if any(at.columns(column.name, column.table) or column.name.lower() in at.aliases for column in columns):
-            return at
-        at = at.parent
-    return scope
-
-
 def _joined_once(subject: Typed, order: list[exp.Expr]) -> _Call:
     """group_concat(DISTINCT ...): its values are told apart by their texts."""
     if subject.kind is Kind.TEXT and collation(subject) != "BINARY":
@@ -287,15 +272,3 @@ _plain = {Kind.DYNAMIC: _same, Kind.BLOB: _plain_blob, Kind.TEXT: _plain_text}
 
 def _or_zero(node: exp.Expr) -> exp.Expr:
     return exp.Coalesce(this=node, expressions=[cast(exp.Literal.number(0), "DOUBLE PRECISION")])
-
-
-def _arguments(node: exp.Anonymous) -> tuple[list[exp.Expr], bool, list[exp.Expr]]:
-    """Arguments, whether they are DISTINCT, and the terms of an ORDER BY among them."""
-    arguments = list(node.expressions)
-    order: list[exp.Expr] = []
-    if arguments and isinstance(arguments[-1], exp.Order):
-        order = list(arguments[-1].expressions)
-        arguments[-1] = arguments[-1].this
-    if arguments and isinstance(arguments[0], exp.Distinct):
-        return [*arguments[0].expressions, *arguments[1:]], True, order
-    return arguments, False, order

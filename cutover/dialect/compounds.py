@@ -15,40 +15,12 @@ from cutover.dialect.ordering import inner, ordered, position
 from cutover.dialect.query import bare_query
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
+from cutover.dialect.trees import keeps_all, leftmost, operations
 from cutover.dialect.typed import NUMERIC_AFFINITIES, SQL_TYPE, Kind, Refused, Typed, cast, identifier
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
     from cutover.dialect.query import Query
-
-
-def leftmost(node: exp.Expr) -> exp.Expr:
-    """The first arm of a compound."""
-    while _is_compound(node):
-        node = node.this
-    return node
-
-
-def operations(node: exp.Expr) -> list[exp.SetOperation]:
-    """The operations of a compound, from left to right."""
-    found: list[exp.SetOperation] = []
-    while _is_compound(node):
-        if isinstance(node, exp.SetOperation):
-            found.append(node)
-        node = node.this
-    return found[::-1]
-
-
-def _is_compound(node: exp.Expr) -> bool:
-    """SQLite has no parentheses around arms; those that there are were added to say that it reads from the left."""
-    return isinstance(node, exp.SetOperation) or (
-        isinstance(node, exp.Subquery) and isinstance(node.this, (exp.SetOperation, exp.Subquery))
-    )
-
-
-def _keeps_all(operation: exp.SetOperation) -> bool:
-    """Whether it is UNION ALL."""
-    return isinstance(operation, exp.Union) and not operation.args.get("distinct", True)
 
 
 def _across(arms: list[Query]) -> list[list[Typed]]:
@@ -158,11 +130,11 @@ class Compounds:
         """Arms brought to one kind a column."""
         first, chain = leftmost(node), operations(node)
         unordered = scope.reading is not None and node.args.get("order") is None
-        if unordered and _keeps_all(chain[-1]):  # rows that were sorted to find equal ones stay before the others
-            sorting = max((at for at, one in enumerate(chain, 1) if not _keeps_all(one)), default=0)
+        if unordered and keeps_all(chain[-1]):  # rows that were sorted to find equal ones stay before the others
+            sorting = max((at for at, one in enumerate(chain, 1) if not keeps_all(one)), default=0)
             first, chain = chain[sorting - 1] if sorting else first, chain[sorting:]
         written = [first, *(one.expression for one in chain)]
-        all_rows = all(map(_keeps_all, chain))
+        all_rows = all(map(keeps_all, chain))
         readings: tuple[Reading | None, ...] = (None,) * len(written)
         if unordered and all_rows:
             readings = _readings(scope.reading, len(written))
@@ -237,7 +209,7 @@ class Compounds:
 
     def _sorted(self, node: exp.SetOperation, places: list[int], width: int) -> list[int]:
         """Have it sorted by the other columns, too. Returns the columns that it is sorted by."""
-        if _keeps_all(operations(node)[-1]):
+        if keeps_all(operations(node)[-1]):
             return places
         others = [place for place in range(width) if place not in places]
         asked = node.args["order"].expressions if places else []

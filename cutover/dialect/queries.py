@@ -9,7 +9,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions, windows
-from cutover.dialect.aggregates import Aggregates, owner_of
+from cutover.dialect.aggregates import Aggregates
+from cutover.dialect.calls import owner_of
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct

@@ -35,3 +35,32 @@ def conjuncts(node: exp.Expr) -> list[exp.Expr]:
     if not isinstance(node, exp.And):
         return [node]
     return [inner for part in flatten(node) for inner in conjuncts(part)]
+
+
+def leftmost(node: exp.Expr) -> exp.Expr:
+    """The first arm of a compound."""
+    while _is_compound(node):
+        node = node.this
+    return node
+
+
+def operations(node: exp.Expr) -> list[exp.SetOperation]:
+    """The operations of a compound, from left to right."""
+    found: list[exp.SetOperation] = []
+    while _is_compound(node):
+        if isinstance(node, exp.SetOperation):
+            found.append(node)
+        node = node.this
+    return found[::-1]
+
+
+def _is_compound(node: exp.Expr) -> bool:
+    """SQLite has no parentheses around arms; those that there are were added to say that it reads from the left."""
+    return isinstance(node, exp.SetOperation) or (
+        isinstance(node, exp.Subquery) and isinstance(node.this, (exp.SetOperation, exp.Subquery))
+    )
+
+
+def keeps_all(operation: exp.SetOperation) -> bool:
+    """Whether it is UNION ALL."""
+    return isinstance(operation, exp.Union) and not operation.args.get("distinct", True)

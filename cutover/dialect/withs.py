@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.comparing import value
-from cutover.dialect.compounds import leftmost, operations
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.scope import TURN, Scope, SourceColumn
+from cutover.dialect.trees import leftmost, operations
 from cutover.dialect.typed import Kind, Refused, Typed, identifier
 
 if TYPE_CHECKING:

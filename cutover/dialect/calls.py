@@ -1,0 +1,35 @@
+"""A call of an aggregate function as it is written: its arguments, and which SELECT it is one of."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cutover.dialect.scope import Scope
+
+
+def owner_of(node: exp.Anonymous, scope: Scope) -> Scope:
+    """The SELECT that an aggregate is one of: an outer one, if its arguments name columns of that one alone."""
+    columns = [
+        column
+        for argument in arguments_of(node)[0]
+        for column in argument.walk(prune=lambda inner: isinstance(inner, exp.Query))
+        if isinstance(column, exp.Column) and not isinstance(column.this, exp.Star)
+    ]
+    at: Scope | None = scope
+    while at is not None and columns:
+        if any(at.columns(column.name, column.table) or column.name.lower() in at.aliases for column in columns):
+            return at
+        at = at.parent
+    return scope
+
+
+def arguments_of(node: exp.Anonymous) -> tuple[list[exp.Expr], bool, list[exp.Expr]]:
+    """Arguments, whether they are DISTINCT, and the terms of an ORDER BY among them."""
+    arguments = list(node.expressions)
+    order: list[exp.Expr] = []
+    if arguments and isinstance(arguments[-1], exp.Order):
+        order = list(arguments[-1].expressions)
+        arguments[-1] = arguments[-1].this
+    if arguments and isinstance(arguments[0], exp.Distinct):
+        return [*arguments[0].expressions, *arguments[1:]], True, order
+    return arguments, False, order
