@@ -45,8 +45,8 @@ async def translate_ahead(dialect: Dialect, statement: Statement) -> None:
             translator = dialect.translator
             try:
                 translator.learn(statement.sql, bound, await _elsewhere(dialect, statement.sql, bound))
-            except Spelled as spelled:
-                dialect.learn(spelled)
+            except Spelled:
+                dialect.learn()
 
 
 async def _elsewhere(dialect: Dialect, sql: str, bound: Sequence[SqlValue]) -> Translation:

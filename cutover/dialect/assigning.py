@@ -58,7 +58,7 @@ class Assigning:
                 return None
             return argument(self.context, typed.slot, column)
         if typed.is_constant:
-            return constant(typed.constant, column)
+            return constant(self.context, typed.constant, column)
         kind = column_kind(column)
         if kind is Kind.WHOLE and not (typed.kind is Kind.WHOLE and typed.column == column):
             made = computed(typed, column)

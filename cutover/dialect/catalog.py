@@ -26,6 +26,8 @@ class Catalog:
     """Table name → the sequence of its automatic key on Postgres, None where it has none."""
     reading: Reader = field(default=lambda _: None, compare=False)
     """How SQLite would read for a statement."""
+    learned: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict, compare=False)
+    """What values say of formats that are not known (`spelling.Learned`)."""
 
     @classmethod
     def of(
@@ -34,10 +36,17 @@ class Catalog:
         ddl: Iterable[str] = (),
         sequences: Mapping[str, str | None] | None = None,
         reading: Reader = lambda _: None,
+        learned: dict[tuple[str, str], tuple[str, str]] | None = None,
     ) -> Catalog:
         """A catalog of mapped tables, with the views found among the CREATE statements of `ddl`."""
         views = dict(filter(None, map(_view, ddl)))
-        return cls({table.name.lower(): table for table in tables}, views, sequences or {}, reading)
+        return cls(
+            {table.name.lower(): table for table in tables},
+            views,
+            sequences or {},
+            reading,
+            {} if learned is None else learned,
+        )
 
     def counts(self, table: Table) -> bool:
         """Whether the statement itself gives automatic keys: one more than the highest."""

@@ -14,7 +14,7 @@ from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.orphans import orphans_query
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.settling import Keys
-from cutover.dialect.spelling import Learned, Spelled, note, with_learned
+from cutover.dialect.spelling import Learned, Spelled, with_learned
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation
 from cutover.dialect.translator import Translator
@@ -156,7 +156,7 @@ class Dialect:
     def load(self, tables: Tables, ddl: Sequence[str], sequences: Mapping[str, str | None]) -> None:
         """Take over a schema that was read."""
         tables, copy = with_learned(tables, self.learned), SchemaCopy(ddl)
-        self._take(tables, ddl, copy, Catalog.of(tables, ddl, sequences, copy.reading))
+        self._take(tables, ddl, copy, Catalog.of(tables, ddl, sequences, copy.reading, self.learned))
 
     def _take(self, tables: Tables, ddl: Sequence[str], copy: SchemaCopy, catalog: Catalog) -> None:
         self._checked.clear()
@@ -223,13 +223,11 @@ class Dialect:
         while True:
             try:
                 return self.translator.translate(self._instead(sql), arguments)
-            except Spelled as spelled:
-                self.learn(spelled)
+            except Spelled:
+                self.learn()
 
-    def learn(self, spelled: Spelled) -> None:
-        """Go by what a value says of its column's format. Raises `spelled` if that leads nowhere."""
-        if not note(self.learned, self.tables, spelled):
-            raise spelled
+    def learn(self) -> None:
+        """Go by what values said of formats, for what is translated from here on."""
         known = self._known
         self.load(self.tables, self.ddl, self.catalog.sequences)
         self._known = known

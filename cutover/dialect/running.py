@@ -102,8 +102,8 @@ def prepare(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
         translation = dialect.translate(statement.sql, bound)
         try:
             return _with_arguments(checked, translation, bound, memory, want_rows=statement.want_rows)
-        except Spelled as spelled:
-            dialect.learn(spelled)
+        except Spelled:
+            dialect.learn()
 
 
 def _with_arguments(

@@ -6,6 +6,7 @@ that as it was written says what the column's format is, if there is one that gi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from cutover.dialect.typed import Refused
@@ -24,16 +25,33 @@ class Spelled(Refused):
 
     def __init__(self, column: Column, name: str) -> None:
         super().__init__(f"A value of column {column.name} that is written as {name}")
-        self.column, self.format = column, name
 
 
-def look(column: Column, value: SqlValue) -> None:
-    """Raise `Spelled` if the value, as SQLite would store it, says more of the column's format than is known."""
-    if column.exact or not is_open(column) or value is None or _comes_back(column, value):
+def where(tables: Iterable[Table], column: Column) -> tuple[str, str] | None:
+    """The table and column that a value may say something of; None where the format is known, or is no matter."""
+    if column.exact or not is_open(column):
+        return None
+    return next(((table.name, column.name) for table in tables if any(one is column for one in table.columns)), None)
+
+
+def look(learned: Learned, place: tuple[str, str], column: Column, value: SqlValue) -> None:
+    """Note what the value, as SQLite would store it, says of its column's format; the first that says something counts.
+
+    Raises `Spelled` if that is another format than the one that was taken for it.
+    """
+    if value is None or place in learned:
         return
-    name = detect(column, [value])
-    if name and _comes_back(replace(column, format=name), value):
+    name, taken = detect(column, [value]), codec_for(column).format
+    if _comes_back(column, value):
+        if name and not name.endswith(_SIX):
+            learned[place] = (column.target_type, taken)
+    elif name and _comes_back(replace(column, format=name), value):
+        learned[place] = (column.target_type, name)
         raise Spelled(column, name)
+
+
+_SIX = ":SS.ffffff"
+"""A fraction of six digits does not tell whether there are always six, or none where it is zero."""
 
 
 def _comes_back(column: Column, value: SqlValue) -> bool:
@@ -45,22 +63,12 @@ def _comes_back(column: Column, value: SqlValue) -> bool:
     return type(back) is type(value) and back == value
 
 
-def note(learned: Learned, tables: Tables, spelled: Spelled) -> bool:
-    """Add to `learned` what a value said; False if that is known, or of no table there is."""
-    for table in tables:
-        if any(column is spelled.column for column in table.columns):
-            where = table.name, spelled.column.name
-            if where in learned:
-                return False
-            learned[where] = (spelled.column.target_type, spelled.format)
-            return True
-    return False
-
-
 def unknown(learned: Learned, tables: Tables) -> Learned:
-    """What was learned of columns that these tables say nothing of."""
-    still = {(table.name, column.name) for table in tables for column in table.columns if is_open(column)}
-    return {where: what for where, what in learned.items() if where in still}
+    """What was learned of columns that these tables say nothing of, but for those that are as they were taken to be."""
+    still = {(table.name, column.name): column for table in tables for column in table.columns if is_open(column)}
+    return {
+        place: what for place, what in learned.items() if place in still and codec_for(still[place]).format != what[1]
+    }
 
 
 def with_learned(tables: Tables, learned: Learned) -> Tables:

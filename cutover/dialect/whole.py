@@ -11,13 +11,12 @@ from sqlglot import exp
 
 from cutover.dialect.comparing import SWAPPED, number_of
 from cutover.dialect.scope import Context
-from cutover.dialect.spelling import look
+from cutover.dialect.spelling import look, where
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed, binary, cast, null, paren
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column
 from cutover.model.values import SqlValue
 from cutover.schema.codecs import Codec, base_of, codec_for
-from cutover.schema.formats import is_open
 
 _PLAIN = (exp.EQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 
@@ -48,21 +47,23 @@ def _by_text(typed: Typed) -> bool:
 def argument(context: Context, slot: int, column: Column) -> exp.Expr:
     """A parameter as a value of the column, encoded by its codec after SQLite's affinity."""
     codec = codec_for(column)
-    unknown = is_open(column)
+    learned, place = context.catalog.learned, where(context.catalog.tables.values(), column)
 
     def encode(value: SqlValue) -> object:
         stored = as_stored(column, value)
-        if unknown:
-            look(column, stored)
+        if place is not None:
+            look(learned, place, column, stored)
         return codec.to_target(stored)
 
     return _native(context.use(slot, codec.sql_type, encode), codec)
 
 
-def constant(value: SqlValue, column: Column) -> exp.Expr:
+def constant(context: Context, value: SqlValue, column: Column) -> exp.Expr:
     """A literal as a value of the column. Raises `Refused` for one that the column cannot hold."""
     codec, stored = codec_for(column), as_stored(column, value)
-    look(column, stored)
+    place = where(context.catalog.tables.values(), column)
+    if place is not None:
+        look(context.catalog.learned, place, column, stored)
     try:
         there = codec.to_target(stored)
     except Unrepresentable as error:

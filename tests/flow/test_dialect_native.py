@@ -201,8 +201,8 @@ async def test_the_first_value_says_how_its_column_is_spelled(postgres_url: str)
 
 
 async def test_a_literal_says_it_too_and_schema_changes_keep_it(both: World) -> None:
-    await both.on_postgres("DELETE FROM visits")
-    both.on_sqlite("DELETE FROM visits")
+    await both.same("DELETE FROM visits")
+    both.executor.dialect.learned.clear()
     await both.same("INSERT INTO visits (id, at) VALUES (1, '2024-01-02T03:04:05.000Z')")
     both.executor.dialect.forget()
     await both.same("INSERT INTO visits (id, at) VALUES (2, ?) RETURNING at", "2024-01-02T03:04:05.120Z")
@@ -214,3 +214,11 @@ async def test_a_literal_says_it_too_and_schema_changes_keep_it(both: World) -> 
     both.executor.dialect.forget()
     await both.same(f"INSERT INTO visits (id, day, at) VALUES {many}")  # long enough for a thread of its own
     await both.same("SELECT * FROM visits ORDER BY id")
+
+
+async def test_a_later_value_does_not_change_how_the_others_are_spelled(things: World) -> None:
+    await things.on_postgres("UPDATE things SET token = ?, done = ? WHERE id = 2", TOKEN.upper(), 1)
+    await things.on_postgres("UPDATE things SET doc = ?, at = ? WHERE id = 3", '{"a": [2]}', "07:00")
+    found = await things.on_postgres("SELECT token, doc, at FROM things WHERE id = 1")
+    assert found.rows == [(TOKEN, '{"a":[1,"x"]}', "10:00:00")]
+    assert things.executor.learned() == {}
