@@ -43,7 +43,7 @@ def value(typed: Typed) -> Typed:
             return typed.but(node=number, kind=Kind.DYNAMIC, column=None)
         return typed.but(node=_document(typed), kind=Kind.TEXT, column=None)
     if typed.kind is Kind.WHOLE and typed.column is not None:
-        shown = codec_for(typed.column).shown
+        shown = codec_for(typed.column).shown or _OF_DOMAINS.get(base_of(typed.column))
         if shown is not None:
             return typed.but(node=_spelled(shown[1], typed.node), kind=_SHOWN[shown[0]], column=None)
         raise Refused(f"An expression over column {typed.column.name} of type {typed.column.target_type}")
@@ -57,6 +57,17 @@ def _document(typed: Typed) -> exp.Expr:
     return written if printed else helper("json_text", written)
 
 
+_OF_DOMAINS = {
+    "text": ("text", "{0}::text"),
+    "character varying": ("text", "{0}::text"),
+    "smallint": ("integer", "{0}::bigint"),
+    "integer": ("integer", "{0}::bigint"),
+    "bigint": ("integer", "{0}::bigint"),
+    "boolean": ("integer", "{0}::integer::bigint"),
+    "json": ("text", "{0}::text"),
+    "jsonb": ("text", "cutover.json_text({0}::text)"),
+}
+"""Domains are known by their base alone: as `Codec.shown`."""
 _SHOWN = {"text": Kind.TEXT, "integer": Kind.INT, "real": Kind.REAL, "number": Kind.NUM, "blob": Kind.BLOB}
 
 

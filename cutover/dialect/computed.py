@@ -18,7 +18,8 @@ _MOMENTS = {
     "timestamp with time zone": "timestamptz_strict",
     "time without time zone": "time_strict",
 }
-_WORDS = frozenset({"enum", "citext", "name"})
+_WORDS = frozenset({"enum", "citext", "name", "text", "character varying"})
+_INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 
 def computed(typed: Typed, column: Column) -> exp.Expr | None:
@@ -32,16 +33,20 @@ def computed(typed: Typed, column: Column) -> exp.Expr | None:
     if name.name == "real":
         number = _real(typed)
         return None if number is None else helper("single_strict", number)
+    if name.name in _INTEGERS:  # of a domain
+        return _cast(helper("int_strict", typed.node), column) if typed.kind in (*NUMBERS, Kind.TEXT) else None
     if name.name in _MOMENTS:
         return _moment(typed, column, name)
     if name.name == "uuid":
         return _uuid(typed)
+    if name.name == "boolean" and typed.kind in NUMBERS:
+        return _cast(helper("bool_strict", typed.node), column)
     if name.name == "boolean" and _is_text(typed):
         words = [exp.Literal.string(word) for word in PAIRS[codec_for(column).format]]
         return helper("word_strict", _text(typed), *words)
     if column.affinity != "TEXT" or not _is_text(typed):
         return None
-    if name.name == "character" and name.limit is not None:
+    if name.name in ("character", "character varying") and name.limit is not None:
         return _cast(helper("char_strict", _text(typed), exp.Literal.number(name.limit)), column)
     return _cast(_text(typed), column) if name.name in _WORDS else None
 

@@ -222,3 +222,27 @@ async def test_a_later_value_does_not_change_how_the_others_are_spelled(things: 
     found = await things.on_postgres("SELECT token, doc, at FROM things WHERE id = 1")
     assert found.rows == [(TOKEN, '{"a":[1,"x"]}', "10:00:00")]
     assert things.executor.learned() == {}
+
+
+async def test_domains_are_what_they_are_based_on(postgres_url: str) -> None:
+    schema = "CREATE TABLE people (id INTEGER PRIMARY KEY, mail TEXT, age INTEGER, doc TEXT, on_ BOOLEAN, code TEXT)"
+    target = """
+        CREATE DOMAIN mail AS text CHECK (value LIKE '%@%'); CREATE DOMAIN age AS integer CHECK (value > 0);
+        CREATE DOMAIN doc AS jsonb; CREATE DOMAIN flag AS boolean; CREATE DOMAIN code AS varchar(3);
+        CREATE TABLE people (id bigint PRIMARY KEY, mail mail, age age, doc doc, on_ flag, code code);
+    """
+    async with world(postgres_url, schema, target=target) as both:
+        await both.same("INSERT INTO people VALUES (1, 'a@x', 5, '{\"k\":1}', 1, 'abc'), (2, 'b@x', 6, '[]', 0, NULL)")
+        for sql in (
+            "SELECT mail || '!', upper(mail), age + 1, age * 2.5, on_ + 1, NOT on_, code || 1 FROM people ORDER BY id",
+            "SELECT json_extract(doc, '$.k'), length(doc) FROM people ORDER BY id",
+            "SELECT max(mail), sum(age), count(DISTINCT on_) FROM people WHERE on_ OR mail LIKE 'B%'",
+            "SELECT age, count(*) FROM people GROUP BY age ORDER BY age DESC",
+            "UPDATE people SET mail = lower(mail) || 'z', age = age + 1, on_ = 1 - on_ RETURNING *",
+            "UPDATE people SET code = substr(code, 2), age = coalesce(age, 1) RETURNING code",
+        ):
+            await both.same(sql)
+        for sql in ("mail = upper(id)", "age = age - 10", "on_ = on_ + 2", "code = mail || code"):
+            with pytest.raises(StatementError):
+                await both.on_postgres(f"UPDATE people SET {sql} WHERE id = 1")
+        await both.same("SELECT * FROM people ORDER BY id")
