@@ -6,13 +6,11 @@ No step is remembered. What was done shows in the schemas, and what is half done
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from cutover.crashpoints import crash_point
 from cutover.errors import StoreError, StoreUnavailable
-from cutover.logs import get_logger
 from cutover.model.control import StoreName
-from cutover.model.table import Table
 from cutover.schema.evolution import Evolution, Step, TableChange
 from cutover.schema.evolve_postgres import evolve_postgres, missing_columns
 from cutover.schema.evolve_sqlite import evolve_sqlite
@@ -20,49 +18,16 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.objects_wanted import SchemaObject, in_turn, missing, read_objects, told
 from cutover.schema.plan import map_with_data
-from cutover.schema.postgres_schema import PostgresSchema
-from cutover.schema.recorded import Record, Recorded, differing
-from cutover.schema.sqlite_schema import SqliteSchema, quoted
+from cutover.schema.recorded import Recorded
+from cutover.schema.sqlite_schema import quoted
+from cutover.serve.followed import Followed, Records
 from cutover.settings import Settings
 from cutover.stores.postgres.errors import PostgresRefused
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
 
-_log = get_logger("serve")
-
-
 _PASSES = 5
 """Renames, then columns, then constraints; what is not done by then waits for the next look."""
-
-
-@dataclass
-class Followed:
-    """Where following has come to."""
-
-    source: SqliteSchema
-    target: PostgresSchema
-    mapping: Mapping
-    record: Record | None
-    stopped: dict[str, str] = field(default_factory=dict)
-    """Tables with a change that was not carried over, and why."""
-    waiting: set[str] = field(default_factory=set)
-    """Tables with constraints that rows stand in the way of, for now."""
-    held_up: set[str] = field(default_factory=set)
-    """Those of them that wait since just now."""
-    created: set[str] = field(default_factory=set)
-    """Tables that Postgres has since just now: they are copied from the start."""
-    done: list[str] = field(default_factory=list)
-    findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
-
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """Those that fit on both sides."""
-        standing = {table.name for table in self.target.tables}
-        return tuple(t for t in self.mapping.tables if t.name not in self.stopped and t.target in standing)
-
-    def to_create(self, mapping: Mapping) -> list[str]:
-        """Tables that Postgres lacks."""
-        return [table.name for table in mapping.tables if self.target.table(table.target) is None]
 
 
 class Follower:
@@ -75,10 +40,7 @@ class Follower:
         self._sqlite = sqlite
         self._postgres = postgres
         self._copied = copied
-        self._loaded: tuple[str, Record] = "", Record()
-        """The record as it was last read or written, as text and as what it says: reading it is dear."""
-        self._made = set[str]()
-        """Tables that were created before there was a place to record it: at the very first start."""
+        self._records = Records(sqlite, postgres)
         self._waited = set[str]()
         """Constraints that rows stood in the way of. Where they still do once all is copied, it is said and left."""
 
@@ -90,7 +52,7 @@ class Follower:
         """Both schemas and the mapping, nothing changed."""
         source = await self._sqlite.read_schema()
         target = await self._postgres.read_schema(self._settings.postgres.schema_)
-        return Followed(source, target, map_tables(source, target, self._settings), await self._load())
+        return Followed(source, target, map_tables(source, target, self._settings), await self._records.load())
 
     async def follow(self, primary: StoreName) -> Followed:
         """Have the shadow altered until both sides fit or nothing more can be done, and record what is mapped."""
@@ -107,7 +69,7 @@ class Follower:
             for _ in range(_PASSES):
                 if not await self._to_sqlite(state):
                     break
-        await self._keep(state, before, primary)
+        await self._records.keep(state, before, primary)
         if primary == "sqlite":
             await self._postgres.settled(await self._postgres.wanted())
         return state
@@ -118,18 +80,6 @@ class Follower:
         if not changes:
             return []
         return [f"{each.kind} {each.name}" for each in missing(await self._sqlite.survey(read_objects), changes)]
-
-    async def _load(self) -> Record | None:
-        text = await self._postgres.recorded()
-        if not text:
-            return None
-        try:
-            if text != self._loaded[0]:
-                self._loaded = text, Record.load(text)
-            return self._loaded[1]
-        except ValueError as error:
-            _log.warning(f"What was mapped before is not known: {error}.")
-            return None
 
     async def _read_again(self, state: Followed) -> None:
         now = await self.look()
@@ -189,7 +139,7 @@ class Follower:
             for name in names:
                 state.stopped[name] = f"It could not be created on Postgres: {error}"
             return False
-        self._made |= set(names)
+        self._records.made |= set(names)
         if state.record is not None:
             state.done += [f"Table {name} is created on Postgres." for name in names]
             await self._note_created(state, mapping, names)
@@ -222,7 +172,7 @@ class Follower:
             return
         names = {each.name.lower() for each in todo if each.kind == "table"}
         state.record = state.record.without(names)
-        await self._record(state.record)
+        await self._records.write(state.record)
         await self._sqlite.forget_progress([each.name for each in todo if each.kind == "table"])
         crash_point("follow.front.noted")
         for some in in_turn(todo):
@@ -247,7 +197,7 @@ class Follower:
                 else:
                     state.stopped[each.name] = message
             return
-        self._made |= {each.name for each in some if each.kind == "table" and each.sql}
+        self._records.made |= {each.name for each in some if each.kind == "table" and each.sql}
         state.done += [told(each) for each in some]
 
     def _name_missing(self, state: Followed, todo: Sequence[SchemaObject]) -> None:
@@ -338,33 +288,3 @@ class Follower:
             schema = quoted(self._settings.postgres.schema_)
             await self._postgres.alter(f"{schema}.{quoted(known.table.target if known else change.table)}", statements)
         crash_point("follow.altered")
-
-    async def _keep(self, state: Followed, before: Record | None, primary: StoreName) -> None:
-        """Have changed tables copied again, and record what is mapped now: in this order, for a kill in between."""
-        tables = state.tables
-        record = state.record or Record()
-        # A constraint that waits is tried again when all is copied, so that must not look done already.
-        changed = {*differing(state.record, tables), *state.held_up, *state.created}
-        if changed:
-            shadow = self._postgres if primary == "sqlite" else self._sqlite
-            await shadow.forget_progress(sorted(changed))
-            crash_point("follow.forgotten")
-        for table in tables:
-            known = record.of(table.name)
-            own, there = state.source.table(table.name), state.target.table(table.target)
-            assert own is not None
-            assert there is not None
-            carried = known.sqlite if known is not None and table.name in state.waiting else own
-            made = table.name in self._made or (known is not None and known.made)
-            record = record.having(Recorded(table, carried, there, made))
-        if primary == "sqlite" or before is None:
-            taken = {each.table.target for each in record.tables}
-            record = replace(record, beside=tuple(t.name for t in state.target.tables if t.name not in taken))
-        if record != before:
-            await self._record(record)
-            crash_point("follow.recorded")
-
-    async def _record(self, record: Record) -> None:
-        text = record.dump()
-        await self._postgres.record(text)
-        self._loaded = text, record

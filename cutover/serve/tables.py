@@ -11,7 +11,8 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import map_tables
 from cutover.schema.objects_wanted import pragmas
 from cutover.schema.sqlite_schema import SqliteSchema
-from cutover.serve.following import Followed, Follower
+from cutover.serve.followed import Followed
+from cutover.serve.following import Follower
 from cutover.serve.spelling import Spelling
 from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore

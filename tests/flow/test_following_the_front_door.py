@@ -12,7 +12,8 @@ import pytest
 from cutover.model.control import StoreName
 from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_schema import PostgresSchema
-from cutover.serve.following import Followed, Follower
+from cutover.serve.followed import Followed
+from cutover.serve.following import Follower
 from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.postgres.wanted import want

@@ -1,0 +1,105 @@
+"""Where following a schema has come to, and the record of what is mapped, which stands on Postgres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from cutover.crashpoints import crash_point
+from cutover.logs import get_logger
+from cutover.model.control import StoreName
+from cutover.model.table import Table
+from cutover.schema.findings import Finding
+from cutover.schema.mapping import Mapping
+from cutover.schema.postgres_schema import PostgresSchema
+from cutover.schema.recorded import Record, Recorded, differing
+from cutover.schema.sqlite_schema import SqliteSchema
+from cutover.stores.postgres.store import PostgresStore
+from cutover.stores.sqlite.store import SqliteStore
+
+_log = get_logger("serve")
+
+
+@dataclass
+class Followed:
+    """Where following has come to."""
+
+    source: SqliteSchema
+    target: PostgresSchema
+    mapping: Mapping
+    record: Record | None
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Tables with a change that was not carried over, and why."""
+    waiting: set[str] = field(default_factory=set)
+    """Tables with constraints that rows stand in the way of, for now."""
+    held_up: set[str] = field(default_factory=set)
+    """Those of them that wait since just now."""
+    created: set[str] = field(default_factory=set)
+    """Tables that Postgres has since just now: they are copied from the start."""
+    done: list[str] = field(default_factory=list)
+    findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Those that fit on both sides."""
+        standing = {table.name for table in self.target.tables}
+        return tuple(t for t in self.mapping.tables if t.name not in self.stopped and t.target in standing)
+
+    def to_create(self, mapping: Mapping) -> list[str]:
+        """Tables that Postgres lacks."""
+        return [table.name for table in mapping.tables if self.target.table(table.target) is None]
+
+
+class Records:
+    """What was mapped, as it was last recorded."""
+
+    def __init__(self, sqlite: SqliteStore, postgres: PostgresStore) -> None:
+        self._sqlite = sqlite
+        self._postgres = postgres
+        self._loaded: tuple[str, Record] = "", Record()
+        """As it was last read or written, as text and as what it says: reading it is dear."""
+        self.made = set[str]()
+        """Tables that were created before there was a place to record it: at the very first start."""
+
+    async def load(self) -> Record | None:
+        """The record; None where there is none, or none that can be read."""
+        text = await self._postgres.recorded()
+        if not text:
+            return None
+        try:
+            if text != self._loaded[0]:
+                self._loaded = text, Record.load(text)
+            return self._loaded[1]
+        except ValueError as error:
+            _log.warning(f"What was mapped before is not known: {error}.")
+            return None
+
+    async def keep(self, state: Followed, before: Record | None, primary: StoreName) -> None:
+        """Have changed tables copied again, and record what is mapped now: in this order, for a kill in between."""
+        tables = state.tables
+        record = state.record or Record()
+        # A constraint that waits is tried again when all is copied, so that must not look done already.
+        changed = {*differing(state.record, tables), *state.held_up, *state.created}
+        if changed:
+            shadow = self._postgres if primary == "sqlite" else self._sqlite
+            await shadow.forget_progress(sorted(changed))
+            crash_point("follow.forgotten")
+        for table in tables:
+            known = record.of(table.name)
+            own, there = state.source.table(table.name), state.target.table(table.target)
+            assert own is not None
+            assert there is not None
+            carried = known.sqlite if known is not None and table.name in state.waiting else own
+            made = table.name in self.made or (known is not None and known.made)
+            record = record.having(Recorded(table, carried, there, made))
+        if primary == "sqlite" or before is None:
+            taken = {each.table.target for each in record.tables}
+            record = replace(record, beside=tuple(t.name for t in state.target.tables if t.name not in taken))
+        if record != before:
+            await self.write(record)
+            crash_point("follow.recorded")
+
+    async def write(self, record: Record) -> None:
+        """Replace it."""
+        text = record.dump()
+        await self._postgres.record(text)
+        self._loaded = text, record
