@@ -146,6 +146,10 @@ class StatementError(CutoverError):
         return self.with_traceback(None)
 
 
+class Defect(StatementError):
+    """Something of ours is wrong in looking at one statement: it was not run, and its stream goes on."""
+
+
 class SwitchRefused(CutoverError):
     """A promotion, demotion or finish was refused before it began. Nothing changed."""
 

@@ -19,6 +19,7 @@ from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation
 from cutover.dialect.translator import Translator
 from cutover.dialect.typed import Refused
+from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.table import Tables
 from cutover.model.values import SqlValue
@@ -30,6 +31,7 @@ from cutover.schema.recorded import same_rows
 from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
 from cutover.schema.sqltext import StatementKind, inspect, refusal
 from cutover.settings import Settings
+from cutover.stores.defects import defect
 from cutover.stores.postgres.wanted import wanted
 
 _STANDS = 256
@@ -186,6 +188,14 @@ class Dialect:
         return known
 
     def _check(self, sql: str) -> Checked:
+        try:
+            return self._found(sql)
+        except CutoverError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a defect of ours
+            raise defect(error) from None
+
+    def _found(self, sql: str) -> Checked:
         shape = inspect(sql)
         refused = refusal(shape)
         if refused:

@@ -15,7 +15,7 @@ from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.translation import Translation
 from cutover.dialect.trial import foreign_keys_rest, try_write
 from cutover.dialect.typed import Refused
-from cutover.errors import StatementError, StoreUnavailable
+from cutover.errors import Defect, StatementError, StoreUnavailable
 from cutover.model.statement import Statement, Timed
 from cutover.schema.arguments import bind
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
@@ -37,6 +37,9 @@ class Rehearsed:
     status: Literal["ready", "refused", "failing", "invalid"]
     translation: str | None = None
     reason: str | None = None
+
+
+_DEFECT = Rehearsed("failing", reason="its translation met a defect; see the log")
 
 
 def _translate(dialect: Dialect, sql: str, sample: Statement | None) -> tuple[Translation, str]:
@@ -77,6 +80,8 @@ class Rehearsal:
             checked = dialect.check(sql)
         except Refused as refused:
             return Rehearsed("refused", reason=refused.message)
+        except Defect:
+            return _DEFECT
         except StatementError as error:
             return Rehearsed("invalid", reason=error.message)
         if checked.local:
@@ -85,6 +90,8 @@ class Rehearsal:
             with suppress(StatementError):  # told by what follows, which may know better arguments
                 await translate_ahead(dialect, sample or Statement(sql))
             translation, caveat = _translate(dialect, sql, sample)
+        except Defect:
+            return _DEFECT
         except StatementError as refused:
             return Rehearsed("refused", reason=refused.message)
         rows = translation.by_row.rows.command if translation.by_row is not None else None

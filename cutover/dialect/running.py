@@ -16,13 +16,14 @@ from cutover.dialect.settling import Giving
 from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import KINDS, Command, Translation
 from cutover.dialect.typed import Refused
-from cutover.errors import StatementError, Unrepresentable
+from cutover.errors import CutoverError, StatementError, Unrepresentable
 from cutover.model.sizes import answer_size, too_large
 from cutover.model.statement import Statement, StatementResult
 from cutover.model.table import Table
 from cutover.model.values import Row, SqlValue
 from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect
+from cutover.stores.defects import defect
 from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
@@ -94,6 +95,15 @@ class Prepared:
 
 def prepare(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
     """Check, bind, translate and encode. Raises `StatementError`; nothing was sent then."""
+    try:
+        return _prepared(dialect, statement, memory)
+    except CutoverError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a defect of ours
+        raise defect(error) from None
+
+
+def _prepared(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
     checked = dialect.check(statement.sql)
     bound = bind(inspect(statement.sql), statement)
     if checked.local:

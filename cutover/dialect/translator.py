@@ -15,7 +15,9 @@ from cutover.dialect.scope import Context
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed
 from cutover.dialect.writes import Written
+from cutover.errors import StatementError
 from cutover.model.values import SqlValue
+from cutover.stores.defects import defect
 
 _DEPTH = 6000
 """Of Python's calls: enough for what SQLite's parser accepts, which are some 90 parentheses within each other."""
@@ -75,6 +77,8 @@ class Translator:
             _rewrite(sql, context)
         except Refused:  # with NULL arguments; others may do
             return {}
+        except Exception:  # noqa: BLE001  # translating tells it
+            return {}
         return context.hints
 
 
@@ -86,6 +90,10 @@ def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
         return _translated(sql, catalog, kinds)
     except RecursionError:
         raise Refused("An expression nested this deeply") from None
+    except StatementError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a defect of ours
+        raise defect(error) from None
 
 
 def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 
 from cutover.model.statement import Description
 from cutover.schema.sqltext import StatementKind, inspect, only_statement, refusal
+from cutover.stores.defects import defect
 from cutover.stores.sqlite.authorizer import begin_application, end_application
 from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.running import explained
@@ -74,9 +75,13 @@ def describe(db: sqlite3.Connection, copy: SchemaCopy, sql: str) -> Description:
         finally:
             end_application()
     has_columns = shape.kind is StatementKind.READ or shape.returning
+    try:
+        columns = copy.columns(only_statement(sql)) if has_columns else ()
+    except Exception as error:  # noqa: BLE001  # a defect of ours
+        raise defect(error) from None
     return Description(
         params=shape.params,
-        columns=copy.columns(only_statement(sql)) if has_columns else (),
+        columns=columns,
         is_explain=shape.explain,
         is_readonly=shape.kind in _READONLY,
     )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from cutover.model.statement import ResultColumn
 from cutover.schema.objects_wanted import memory
 from cutover.schema.sqltext import Shape, inspect
-from cutover.schema.sqltokens import tokens
+from cutover.schema.sqltokens import Token, tokens
 from cutover.stores.sqlite.authorizer import begin_application, end_application, guard
 
 _STEPS = 100  # of a thousand instructions each: nothing runs long on empty tables, except on purpose
@@ -136,15 +136,21 @@ def returned(sql: str) -> str:
         if depth == 0:
             run.append(token)
     words = [token.text.upper() if token.type == "word" else "" for token in run]
-    place = next(at for at, word in enumerate(words) if word in _INTO)
-    place = words.index(_INTO[words[place]], place) + 1
+    verb = next(at for at, word in enumerate(words) if word in _INTO and not _names_cte(run, at))
+    place = words.index(_INTO[words[verb]], verb) + 1
     if words[place] == "OR":
         place += 2
     named = run[place : place + 3] if run[place + 1].type == "dot" else run[place : place + 1]
     at = max(place for place, word in enumerate(words) if word == "RETURNING")
     end = next((token.at for token, word in zip(run[at:], words[at:], strict=True) if word in ("ORDER", "LIMIT")), None)
     clause = sql[run[at].at + len("RETURNING") : end].rstrip().rstrip(";")
-    return f"SELECT {clause}\nFROM {''.join(token.text for token in named)}"
+    return f"{sql[: run[verb].at]}SELECT {clause}\nFROM {''.join(token.text for token in named)}"
+
+
+def _names_cte(run: Sequence[Token], at: int) -> bool:
+    """Whether a word is the name that WITH gives: REPLACE may be one."""
+    before = run[at - 1].text.upper() if at else ""
+    return before in ("WITH", "RECURSIVE", ",")
 
 
 def without_parameters(sql: str) -> str:
