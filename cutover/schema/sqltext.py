@@ -13,8 +13,9 @@ from functools import lru_cache
 from cutover.errors import StatementError
 from cutover.schema import pragmas
 from cutover.schema.longtexts import LongTexts
+from cutover.schema.memories import is_memory
 from cutover.schema.plain import plain_select
-from cutover.schema.sqltokens import Token, statements, tokens
+from cutover.schema.sqltokens import Token, statements
 
 
 class StatementKind(StrEnum):
@@ -103,7 +104,6 @@ _NAMING = frozenset(_VERBS.values()) - {StatementKind.READ, StatementKind.COMMIT
 COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
 """Verbs of statements that change a number of rows."""
 _DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
-_MEMORIES = ("LAST_INSERT_ROWID", "CHANGES", "TOTAL_CHANGES")
 
 
 _ON = ("1", "on", "yes", "true")
@@ -195,40 +195,11 @@ def parameters(run: list[Token]) -> tuple[str | None, ...] | None:
     return tuple(names.get(number) for number in range(1, highest + 1))
 
 
-def remembered(sql: str, last_insert_rowid: int, changes: int, total_changes: int) -> str:
-    """The text with last_insert_rowid(), changes() and total_changes() replaced by these numbers.
-
-    For a statement that is to run on a connection which has another past than its stream. A call that is a result
-    column of its own keeps its name.
-    """
-    values = dict(zip(_MEMORIES, (last_insert_rowid, changes, total_changes), strict=True))
-    run = list(tokens(sql))
-    pieces: list[str] = []
-    done = depth = 0
-    for at in range(len(run) - 2):
-        depth += (run[at].type == "open") - (run[at].type == "close")
-        if not _is_memory(run, at):
-            continue
-        end = run[at + 2].at + 1
-        call = sql[run[at].at : end]
-        pieces += [sql[done : run[at].at], str(values[run[at].text.upper()])]
-        if _is_result_column(run, at, depth):
-            pieces.append(f' AS "{call}"')
-        done = end
-    return "".join([*pieces, sql[done:]])
-
-
-def _is_result_column(run: list[Token], at: int, depth: int) -> bool:
-    before = run[at - 1].text.upper() if at else ""
-    after = run[at + 3].text.upper() if at + 3 < len(run) else ";"
-    return before in ("SELECT", ",") and after in (",", "FROM", ";") and (depth == 0 or before == "SELECT")
-
-
 def _remembers(run: list[Token], kind: StatementKind) -> bool:
     """Whether the statement asks for its stream's past when it runs. What it defines may ask for it later."""
     if kind is StatementKind.DDL and not _creates_from_query(run):
         return False
-    return any(_is_memory(run, at) for at in range(len(run) - 2))
+    return any(is_memory(run, at) for at in range(len(run) - 2))
 
 
 def _creates_from_query(run: list[Token]) -> bool:
@@ -241,11 +212,6 @@ def _creates_from_query(run: list[Token]) -> bool:
         if depth == 0 and _is(token, "AS"):
             return True
     return False
-
-
-def _is_memory(run: list[Token], at: int) -> bool:
-    name, opened, closed = run[at : at + 3]
-    return name.type == "word" and opened.type == "open" and closed.type == "close" and name.text.upper() in _MEMORIES
 
 
 def _words(run: list[Token]) -> str:

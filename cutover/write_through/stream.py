@@ -10,7 +10,8 @@ from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.sizes import too_large
 from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
 from cutover.schema.batches import Route, route, writes
-from cutover.schema.sqltext import LONG, StatementKind, inspect, remembered
+from cutover.schema.memories import remembered
+from cutover.schema.sqltext import LONG, StatementKind, inspect
 from cutover.stores.base import Pieces, Session, WholePieces
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.limits import MANY, cut, demand_few, demand_reading, demand_short, look_through

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutover.schema.longtexts import OF_EACH, LongTexts
-from cutover.schema.sqltext import StatementKind, classify, inspect, remembered, split
+from cutover.schema.memories import remembered
+from cutover.schema.sqltext import StatementKind, classify, inspect, split
 from cutover.schema.sqltokens import tokens
 
 TRIGGER = "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 END; DELETE FROM b; END"
@@ -131,9 +132,40 @@ def test_the_streams_own_past_takes_the_place_of_the_connections() -> None:
     )
     cursor = db.execute(sql)
     assert cursor.fetchall() == [(7, 3, "changes()", 9)]
-    assert [column[0] for column in cursor.description] == ["last_insert_rowid()", "2 + 1", "x", "total_changes()"]
+    assert [column[0] for column in cursor.description] == [
+        "last_insert_rowid()",
+        "changes() + 1",
+        "x",
+        "total_changes()",
+    ]
     assert inspect("INSERT INTO t VALUES (last_insert_rowid())").remembers
     assert remembered("INSERT INTO t VALUES (1, last_insert_rowid(), 2)", 7, 2, 9) == "INSERT INTO t VALUES (1, 7, 2)"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT last_insert_rowid() IS NOT NULL, coalesce ( changes(),  0 ), changes()>0 -- so",
+        "SELECT changes() /* of */ + 1 /* so */, changes() /* many */ FROM t",
+        "SELECT DISTINCT changes() n, changes() AS m, (changes()) 'o', changes() + 1 \"p\"",
+        "SELECT DISTINCT CASE changes() WHEN 0 THEN 1 END, CASE changes() WHEN 0 THEN 1 END o",
+        "SELECT changes() IS NULL, changes() COLLATE nocase, changes() LIKE a FROM t",
+        "SELECT -changes() > t.a, changes() = x'00' FROM t",
+        'SELECT changes() IS NOT DISTINCT FROM 3, changes() || "a" AS b FROM t WHERE a < changes()',
+        "SELECT * FROM (SELECT changes() > 0, max(1, changes()), a FROM t)",
+        "SELECT (SELECT 1 + total_changes()), (a, 1) IN (SELECT changes(), 2 LIMIT 0) IS NULL FROM t",
+        "SELECT changes() + ? UNION SELECT last_insert_rowid() + 5 ORDER BY 1;",
+        "WITH c AS (SELECT changes() + 1) SELECT *, changes() % 2 FROM c",
+        "SELECT sum(a) FILTER (WHERE changes() = 0) OVER w FROM t WINDOW w AS (ORDER BY a)",
+    ],
+)
+def test_columns_that_ask_for_the_past_are_named_as_they_are_written(sql: str) -> None:
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE TABLE t (a INTEGER)")
+    given = (1,) * len(inspect(sql).params)
+    one, two = db.execute(sql, given), db.execute(remembered(sql, 0, 0, 0), given)
+    assert [column[0] for column in two.description] == [column[0] for column in one.description]
+    assert two.fetchall() == one.fetchall()
 
 
 @pytest.mark.parametrize(
