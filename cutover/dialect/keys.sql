@@ -2,13 +2,13 @@
 -- AUTOINCREMENT gave. Forward at any time; back only if nobody else can have drawn what it would give again: it stands
 -- no further than `explained` (NULL: not known), and no transaction is open that draws from it or writes the table.
 -- The table is locked for that moment, in a subtransaction that is undone; what `setval` does is not.
--- Answers where the sequence stands; NULL if it has to be tried again.
+-- Answers where the sequence stands, NULL if it has to be tried again; and whether others have drawn from it.
 CREATE OR REPLACE FUNCTION cutover.settle(
-    sequence text, relation text, key text, given bigint, explained bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE
+    sequence text, relation text, key text, given bigint, explained bigint, OUT stands bigint, OUT by_others boolean)
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     rules pg_sequence;
-    stands bigint;
     top bigint;
     done boolean := false;
     highest text := format('SELECT max(%1$s) FROM %2$s WHERE %1$s <= $1', key, relation);
@@ -18,18 +18,21 @@ DECLARE
     busy boolean;
 BEGIN
     SELECT * INTO rules FROM pg_sequence WHERE seqrelid = sequence::regclass;
+    by_others := false;
     stands := coalesce(pg_sequence_last_value(sequence::regclass), rules.seqmin - 1);
     IF rules.seqincrement <> 1 OR rules.seqcache <> 1 OR stands >= rules.seqmax THEN
-        RETURN stands;
+        RETURN;
     END IF;
     EXECUTE highest INTO top USING rules.seqmax - 1;
     top := greatest(top, given, rules.seqmin - 1);
     IF top > stands THEN
         PERFORM cutover.advance(sequence, top);
-        RETURN pg_sequence_last_value(sequence::regclass);
+        stands := pg_sequence_last_value(sequence::regclass);
+        RETURN;
     END IF;
-    IF top = stands OR stands > explained THEN
-        RETURN stands;
+    by_others := coalesce(stands > explained, false);
+    IF top = stands OR by_others THEN
+        RETURN;
     END IF;
     BEGIN
         EXECUTE format('SELECT ' || locks, relation, 'ShareUpdateExclusiveLock') INTO busy;
@@ -45,8 +48,13 @@ BEGIN
         END IF;
         done := NOT busy;
         RAISE EXCEPTION USING ERRCODE = 'CUT00';
-    EXCEPTION WHEN SQLSTATE 'CUT00' OR lock_not_available OR insufficient_privilege THEN
-        NULL;
+    EXCEPTION
+        WHEN SQLSTATE 'CUT00' OR lock_not_available THEN
+            NULL;
+        WHEN insufficient_privilege THEN -- no better the next time
+            done := true;
     END;
-    RETURN CASE WHEN done THEN stands END;
+    IF NOT done THEN
+        stands := NULL;
+    END IF;
 END $$;

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cutover.dialect.drawing import Drawing
     from cutover.dialect.running import Connection, Prepared
 
-_SETTLE = "SELECT cutover.settle($1, $2, $3, $4, $5)"
+_SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"
 _NEVER_BACK = -(1 << 63)
 
 
@@ -198,16 +198,16 @@ class Giving:
         standing.settling = asyncio.get_running_loop().create_future()
         try:
             if within:
-                stands = await connection.fetchval(_SETTLE, *asked)
+                found = await connection.fetchrow(_SETTLE, *asked)
             else:  # which sees each time what was committed until then
                 async with connection.transaction(isolation="read_committed"):
-                    stands = await connection.fetchval(_SETTLE, *asked)
+                    found = await connection.fetchrow(_SETTLE, *asked)
         finally:
             standing.settling.set_result(None)
             standing.settling = None
-        if stands is None:
+        if found is None or (stands := found["stands"]) is None:
             return
-        if standing.explained is not None and stands > standing.explained:
+        if found["by_others"] and standing.explained is not None:
             standing.floor = stands
         standing.settled, standing.explained = True, stands
         if standing.given is None:
