@@ -111,7 +111,7 @@ class Keys:
         if drawing is None or drawing.rows == 0:
             return True
         standing = self.of(drawing.sequence)
-        return standing.settled or standing.running > 0
+        return standing.settled or (standing.running > 0 and standing.settling is None)
 
     def enter(self, prepared: Prepared) -> None:
         """A statement begins; to be followed by `leave`."""

@@ -182,7 +182,7 @@ async def test_a_number_that_others_took_by_hand_is_not_given_again(postgres_url
 
 
 async def test_a_row_that_is_repeated_in_a_transaction_keeps_what_was_done_before(postgres_url: str) -> None:
-    """A statement that Postgres refuses at first is run in another way; one that fails behind it undoes itself."""
+    """What Postgres refuses at first is run in another way; a statement that fails behind it undoes itself alone."""
     async with world(postgres_url, _SCHEMA) as made:
         await made.same("BEGIN")
         await made.same("INSERT INTO auto (name) VALUES ('i'), ('i') ON CONFLICT (name) DO UPDATE SET size = 2")
