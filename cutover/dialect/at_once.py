@@ -13,7 +13,8 @@ from cutover.dialect.ahead import LONG
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, discard
 from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome
-from cutover.dialect.groups import Groups, Member, Queue, Writing, outcome_of
+from cutover.dialect.groups import Groups, Queue
+from cutover.dialect.members import Member, Writing, outcome_of
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
 from cutover.dialect.running import Memory, Prepared, limit_of, prepare
 from cutover.errors import Fenced, StatementError

@@ -12,23 +12,21 @@ What Postgres refuses undoes the whole transaction, whosever fault it was: then 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from cutover import clock
 from cutover.dialect.connections import DRIVER_ERRORS, Connections, discard
-from cutover.dialect.dialect import Dialect
-from cutover.dialect.direct import Answering, Driven, LongWay, Outcomes, messages
+from cutover.dialect.direct import Driven, Outcomes, messages
 from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome
+from cutover.dialect.members import Member
 from cutover.dialect.metering import meter_of
-from cutover.dialect.running import Memory, Prepared, finished, result_of
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.running import Connection, Prepared
 
 _SECONDS, _SECONDS_WRITING = 0.02, 0.2
 """That a group may take, by what its statements took so far: slow ones run side by side instead. Of a write most is
@@ -146,97 +144,6 @@ class Queue:
             member.go_alone()
 
 
-class Member(Answering):
-    """One statement that waits for others or is under way with them: the future of what comes of it.
-
-    Cancelled, it is not executed, or nobody learns of it; a write that was sent comes to its end before.
-    """
-
-    def __init__(self, prepared: Prepared, write: Writing | None) -> None:
-        super().__init__()
-        self.prepared = prepared
-        self._write = write
-        self._sent = False
-
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401  # asyncio's signature
-        """As asyncio has it."""
-        if self._sent and self._write is not None:
-            return self.cancel_later()
-        cancelled = super().cancel(msg)
-        if cancelled and self._write is not None and not self.followed:
-            self._write.left()
-            self._write = None
-        return cancelled
-
-    def send(self) -> Sequence[Any]:
-        """Its arguments, which are sent now."""
-        self._sent = True
-        return self.prepared.arguments
-
-    @property
-    def writes(self) -> bool:
-        """Whether something happens if it is executed once more."""
-        return self._write is not None
-
-    def found(self, records: Sequence[asyncpg.Record], dialect: Dialect) -> None:
-        """These rows came of it."""
-        outcome = outcome_of(records, f" {len(records)}", self.prepared, dialect)
-        if outcome is not None:
-            self.answer([outcome])
-        elif self.writes:
-            self.answer([BatchResult([None], [unknown_outcome()])])
-        else:
-            self.go_alone()
-
-    def answer(self, outcomes: Outcomes) -> None:
-        """It has come to its end."""
-        if self._write is not None:
-            self._write.ended()
-            self._write = None
-        if not self.done():
-            self.settle(outcomes)
-
-    def go_alone(self) -> None:
-        """Nothing of it was executed."""
-        if self._write is not None:
-            self._write.undone()
-        write, self._write, self._sent = self._write, None, False
-        if write is not None:
-            write.left()
-            self.go_on_as(write.long_way())
-        elif not self.done():
-            self.settle([])
-
-
-class Writing:
-    """What belongs to a write that is under way."""
-
-    __slots__ = ("_began", "_keys", "_prepared", "_took", "_turns", "long_way")
-
-    def __init__(
-        self, prepared: Prepared, connections: Connections, long_way: LongWay, took: Callable[[float], None]
-    ) -> None:
-        """It has entered its turn. `took` is called with the seconds, if it comes to its end on the short way."""
-        self._prepared, self._turns, self._keys = prepared, connections.turns, connections.dialect.keys
-        self.long_way = long_way
-        self._took, self._began = took, clock.monotonic()
-        self._keys.enter(prepared)
-
-    def left(self) -> None:
-        """It is under way no more, at least not on the short way."""
-        self._keys.leave(self._prepared)
-        self._turns.leave()
-
-    def undone(self) -> None:
-        """It may have drawn keys in vain."""
-        self._keys.failed(self._prepared)
-
-    def ended(self) -> None:
-        """It goes no other way."""
-        self.left()
-        self._took(clock.monotonic() - self._began)
-
-
 class _Group:
     """Members that are sent together."""
 
@@ -319,18 +226,3 @@ class _Group:
                 member.go_alone()
             else:
                 member.answer([BatchResult([None], [unknown_outcome()])])
-
-
-def outcome_of(
-    records: Sequence[asyncpg.Record], status: str, prepared: Prepared, dialect: Dialect
-) -> BatchResult | None:
-    """What a statement that stands alone has come to; None if nobody can read what Postgres says."""
-    assert prepared.translation is not None
-    try:
-        result = finished(result_of(records, status, prepared, prepared.translation), prepared, dialect, Memory())
-    except (StatementError, *DRIVER_ERRORS) as unread:
-        dialect.keys.failed(prepared)
-        failure = translate_failure(unread, dialect.catalog)
-        return BatchResult([None], [failure.alone()]) if isinstance(failure, StatementError) else None
-    dialect.keys.done(prepared, result.affected)
-    return BatchResult([result], [None])

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cutover.dialect.groups import Member
+from cutover.dialect.members import Member
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, StatementResult, Step
 from tests.flow.dialect_world import World, typed_rows, world
