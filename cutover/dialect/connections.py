@@ -76,6 +76,8 @@ class Connections:
             raise busy("PostgreSQL cannot be reached, or all its connections are in use.") from None
         try:
             if self._serializable is None or self._serializable[0] is not pool:
+                if self._serializable is not None:
+                    self.dialect.reopened()
                 level = await connection.fetchval("SHOW default_transaction_isolation")
                 self._serializable = (pool, level == "serializable")
             if not self.dialect.is_current:

@@ -115,6 +115,10 @@ class Dialect:
         """The schema changed: it is read again before the next statement."""
         self._known = None
 
+    def reopened(self) -> None:
+        """Connections are to another server, or to the same one after it had gone: what was seen there may not hold."""
+        self._known = self._seen = None
+
     async def look(self, connection: AnyConnection) -> Seen:
         """Postgres's own schema as this connection sees it now. Nobody else can change what a transaction sees."""
         assert self.settings is not None
