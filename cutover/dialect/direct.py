@@ -103,6 +103,8 @@ async def ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tup
 class Answering(asyncio.Future[Outcomes]):
     """What comes of a statement that is under way without a task; it may go on as another future."""
 
+    __slots__ = ("_followed", "_unwanted")
+
     def __init__(self) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self._unwanted = False
@@ -156,6 +158,8 @@ class Driven(Answering, Generic[T]):
     end in any way, with its result or its error; what it returns is this future's result. If that can be called, it
     makes the future that this one goes on as.
     """
+
+    __slots__ = ("_awaited", "_end", "_patient", "_work")
 
     def __init__(
         self,

@@ -23,6 +23,8 @@ class Member(Answering):
     Cancelled, it is not executed, or nobody learns of it; a write that was sent comes to its end before.
     """
 
+    __slots__ = ("_sent", "_write", "prepared")
+
     def __init__(self, prepared: Prepared, write: Writing | None) -> None:
         super().__init__()
         self.prepared = prepared
