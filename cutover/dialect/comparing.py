@@ -27,7 +27,9 @@ from cutover.dialect.typed import (
 from cutover.schema.codecs import base_of, codec_for
 from cutover.schema.codecs.documents import SPACED
 
-_NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
+_LONG = 4000
+"""Characters of a text that Python would not make an integer of."""
 _RANK = {Kind.TEXT: 2, Kind.BLOB: 3}
 _EQUALITY = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
 SWAPPED = {exp.LT: exp.GT, exp.GT: exp.LT, exp.LTE: exp.GTE, exp.GTE: exp.LTE}
@@ -104,11 +106,10 @@ def number_of(constant: str) -> int | float | None:
     """The number that numeric affinity makes of a text, None if it stays text."""
     if not _NUMBER.fullmatch(constant):
         return None
-    try:
+    if constant.strip().lstrip("+-").isdigit() and len(constant) < _LONG and -(1 << 63) <= int(constant) < 1 << 63:
         return int(constant)
-    except ValueError:
-        real = float(constant)
-        return int(real) if real.is_integer() and abs(real) < 1 << 53 else real
+    real = float(constant)
+    return int(real) if real.is_integer() and abs(real) < 1 << 53 else real
 
 
 def shared_affinity(left: Typed, right: Typed) -> str | None:
@@ -276,7 +277,10 @@ def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose:
             return _number_with_text(op, right, left, loose=loose)
         return _number_with_text(SWAPPED[op], right, left, loose=loose)
     name = "aff_int" if left.kind is Kind.INT and op in (exp.EQ, exp.NullSafeEQ) else "aff"
-    plain = binary(op, left.node, helper(name, right.node))
+    if left.kind is Kind.REAL:
+        plain = _real_with_text(op, left, right)
+    else:
+        plain = binary(op, left.node, helper(name, right.node))
     if op is exp.EQ and loose:
         return plain
     if op is exp.NullSafeEQ or op is exp.NullSafeNEQ:
@@ -294,6 +298,16 @@ def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose:
     )
     not_number = exp.And(this=exp.Paren(this=known), expression=_is_null(helper("aff", right.node.copy())))
     return exp.Case(ifs=[exp.If(this=not_number, true=greater)], default=plain)
+
+
+def _real_with_text(op: type[exp.Binary], real: Typed, written: Typed) -> exp.Expr:
+    """Compared exactly, and beside that as doubles, which an index serves."""
+    exact = binary(op, helper("num", real.node), helper("aff", written.node))
+    nearly = {exp.EQ: exp.EQ, exp.LT: exp.LTE, exp.LTE: exp.LTE, exp.GT: exp.GTE, exp.GTE: exp.GTE}.get(op)
+    if nearly is None:
+        return exact
+    double = cast(helper("aff", written.node.copy()), "DOUBLE PRECISION")
+    return exp.Paren(this=exp.And(this=binary(nearly, real.node.copy(), double), expression=exact))
 
 
 def _is_null(node: exp.Expr) -> exp.Expr:

@@ -86,8 +86,8 @@ CREATE OR REPLACE FUNCTION cutover.aff(x text) RETURNS numeric LANGUAGE sql IMMU
 RETURN CASE WHEN x ~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$' THEN cutover.tonum(x) END;
 
 CREATE OR REPLACE FUNCTION cutover.aff_int(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN cutover.aff(x) = trunc(cutover.aff(x)) AND abs(cutover.aff(x)) < 9223372036854775807
-    THEN cutover.aff(x)::bigint END;
+RETURN CASE WHEN cutover.aff(x) = trunc(cutover.aff(x))
+    AND cutover.aff(x) BETWEEN -9223372036854775808 AND 9223372036854775807 THEN cutover.aff(x)::bigint END;
 
 CREATE OR REPLACE FUNCTION cutover.type_of(x numeric) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x IS NULL THEN 'null'

@@ -1,17 +1,19 @@
 -- Values on their way into columns.
 
 -- What a column can hold, or an error: nothing is rounded silently.
+-- Of reals, SQLite makes integers of those that are whole and nearer to zero than the ends of 64 bits.
 CREATE OR REPLACE FUNCTION cutover.int_strict(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN x = trunc(x) THEN x::bigint
+RETURN CASE WHEN x = trunc(x) AND (scale(x) = 0 OR abs(x) < 9223372036854775807) THEN x::bigint
     ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL', x::text) END;
 
 CREATE OR REPLACE FUNCTION cutover.int_strict(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN x = trunc(x) THEN x::bigint
+RETURN CASE WHEN x = trunc(x) AND abs(x) < 9223372036854775808 THEN x::bigint
     ELSE cutover.misfit('a real in a column of integers cannot be stored on PostgreSQL', x::text) END;
 
 CREATE OR REPLACE FUNCTION cutover.int_strict(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN cutover.aff_int(x) IS NOT NULL THEN cutover.aff_int(x)
-    ELSE cutover.misfit('a text in a column of integers cannot be stored on PostgreSQL', x::text) END;
+RETURN CASE WHEN cutover.aff(x) IS NULL
+    THEN cutover.misfit('a text in a column of integers cannot be stored on PostgreSQL', x)
+    ELSE cutover.int_strict(cutover.aff(x)) END;
 
 CREATE OR REPLACE FUNCTION cutover.number_strict(x text) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.aff(x)

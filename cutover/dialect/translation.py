@@ -22,12 +22,12 @@ from cutover.dialect.marking import HighMarks
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Use, number_parameters
 from cutover.dialect.tokens import prepare
-from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
 from cutover.model.table import Table
 from cutover.model.values import Row, SqlValue
-from cutover.schema.codecs import codec_for, scalars
+from cutover.schema.codecs import Foreign, base_of, codec_for, scalars
 
 Decoder = Callable[[Any], SqlValue]
 
@@ -220,6 +220,17 @@ def _real(value: float) -> SqlValue:
     return None if math.isnan(value) else value
 
 
+@dataclass(frozen=True, slots=True)
+class _Nearest:
+    """Reads a numeric as an expression over it would be: where SQLite has no such number, as the real next to it."""
+
+    to_source: Decoder
+
+    def __call__(self, value: str) -> SqlValue:
+        held = self.to_source(value)
+        return _real(float(value)) if type(held) is Foreign else held
+
+
 def _numeric(value: Decimal) -> SqlValue:
     if value.is_nan():
         return None
@@ -243,7 +254,9 @@ _DECODERS: dict[Kind, Decoder] = {
 
 def _decoder(typed: Typed) -> Decoder | None:
     if typed.kind in (Kind.JSON, Kind.WHOLE) and typed.column is not None:
-        return codec_for(typed.column).to_source
+        codec = codec_for(typed.column)
+        is_number = base_of(typed.column) == "numeric" and typed.column.affinity in NUMERIC_AFFINITIES
+        return _Nearest(codec.to_source) if is_number else codec.to_source
     if typed.kind is Kind.JSON:
         return _json_text
     if typed.kind is Kind.WHOLE:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from cutover.errors import StatementError
 from tests.flow.dialect_world import World, world
 
 EDGE = 1 << 53
@@ -104,3 +105,50 @@ async def test_texts_in_a_column_that_makes_numbers_of_some(both: World) -> None
                      "seen NOT IN (?1)", "(seen, id) < (?1, 5)"):  # fmt: skip
             await both.same(f"SELECT id, {test} FROM meters", given)
             await both.same(f"SELECT id FROM meters WHERE {test}", given)
+
+
+ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY, total DECIMAL(30,10), fee NUMERIC, n INTEGER, r REAL);"
+TARGET = """CREATE TABLE orders (id bigint PRIMARY KEY, total numeric(40,10), fee numeric, n bigint,
+ r double precision);"""
+LONG = ["123456789012345678901", "9223372036854775808", "-9223372036854779809", "9223372036854775807",
+        "9223372036854775807.0", "12345678901234567890.5", "1e25", "0.1000000000000000055", "7.0", " 8 "]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", [TARGET, ""])
+async def test_a_text_of_many_digits_becomes_the_number_that_sqlite_makes_of_it(postgres_url: str, target: str) -> None:
+    async with world(postgres_url, ORDERS, target=target, data=["INSERT INTO orders (id) VALUES (1)"]) as both:
+        for text in LONG:
+            columns = ("total", "fee", "r")
+            for column in columns:
+                returning = f"RETURNING {column}, typeof({column})"
+                await both.same(f"UPDATE orders SET {column} = ? {returning}", text)
+                await both.same(
+                    f"SELECT {column}, typeof({column}), {column} || '' FROM orders WHERE {column} = ?", text
+                )
+                await both.same(f"UPDATE orders SET {column} = '{text}' {returning}")
+                await both.same(f"SELECT {column} FROM orders WHERE {column} = '{text}'")
+                await both.same(f"UPDATE orders SET {column} = trim(?) {returning}", text)
+
+
+async def test_a_text_of_the_highest_integer_is_one(both: World) -> None:
+    for text in ("9223372036854775807", "-9223372036854775808", "+12", " 7.0 "):
+        await both.same("UPDATE meters SET ticks = ? WHERE id = 4 RETURNING ticks", text)
+        await both.same(f"UPDATE meters SET ticks = '{text}' WHERE id = 4 RETURNING ticks")
+        await both.same("SELECT id FROM meters WHERE ticks = ?", text)
+        await both.same("UPDATE meters SET ticks = trim(?) WHERE id = 4 RETURNING ticks", text)
+
+
+async def test_a_numeric_that_no_real_is_reads_as_the_real_next_to_it(postgres_url: str) -> None:
+    async with world(postgres_url, ORDERS, target=TARGET, data=["INSERT INTO orders (id) VALUES (1)"]) as both:
+        for native, read in (("123456789012345678901", 1.2345678901234568e20), ("1.00000000000000000000001", 1.0)):
+            await both.pool.execute(f"UPDATE orders SET fee = {native}")
+            assert (await both.on_postgres("SELECT fee FROM orders")).rows == [(read,)]
+            assert (await both.on_postgres("UPDATE orders SET n = 1 RETURNING fee")).rows == [(read,)]
+
+
+async def test_an_answer_to_a_write_that_cannot_be_read_says_so(postgres_url: str) -> None:
+    target = TARGET.replace("fee numeric", "fee date")
+    async with world(postgres_url, ORDERS, target=target, data=["INSERT INTO orders (id) VALUES (1)"]) as both:
+        await both.pool.execute("UPDATE orders SET fee = 'infinity'")
+        with pytest.raises(StatementError, match="a value that SQLite has not"):
+            await both.on_postgres("UPDATE orders SET n = 1 RETURNING fee")
