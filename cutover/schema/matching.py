@@ -100,8 +100,11 @@ def _takes_rowid(match: Match, *, born: bool) -> bool:
 def _create(
     match: Match, column: SqliteColumn, chosen: ColumnSettings, histogram: Histogram | None, *, born: bool
 ) -> None:
+    in_key = column.name in (*match.settings.key, *match.source.primary_key) or any(
+        column.name in index.columns for index in match.source.unique
+    )
     try:
-        kind = normal_type(chosen.type) if chosen.type else choose_type(column, histogram, born=born)
+        kind = normal_type(chosen.type) if chosen.type else choose_type(column, histogram, born=born, in_key=in_key)
     except SchemaError as error:
         match.blocks("type_undecided", error.message.removeprefix("Column : "), error.hint, column=column.name)
         return

@@ -50,16 +50,19 @@ def normal_type(written: str) -> str:
     return normal
 
 
-def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool = False) -> str:
+def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool = False, in_key: bool = False) -> str:
     """The type that keeps what the column holds (design: affinity-faithful, not "nice" Postgres types).
 
     A firm affinity (INTEGER, TEXT, REAL) decides; otherwise the data do, and where there are none, the declared name.
     With `born` the table is made on Postgres, where no data will ever say it: a column that may hold anything is then
-    one that can. Raises `SchemaError` if neither settles it.
+    one that can. `in_key`: rows are told apart by it, for which `numeric` does not do. Raises `SchemaError` if neither
+    settles it.
     """
     if not is_soft(column.affinity):
         return _TYPE_OF_AFFINITY[column.affinity]
     classes = histogram.classes if histogram else ()
+    if column.affinity == "NUMERIC" and not in_key and _will_be_mixed(column.declared.upper(), classes):
+        return "numeric"
     if len(classes) == 1:
         return _TYPE_OF_CLASS[classes[0]]
     if classes == ("integer", "real") and column.affinity == "NUMERIC":
@@ -79,6 +82,17 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool
             hint='Set its type in the configuration: bigint, "double precision", text or bytea.',
         )
     return by_name
+
+
+def _will_be_mixed(declared: str, classes: tuple[str, ...]) -> bool:
+    """Whether a column of NUMERIC affinity that holds one kind of numbers may get the other: SQLite makes an integer of
+    every real that is whole, and a name such as DECIMAL(10,2) says that there will be fractions."""
+    return classes == ("real",) or (classes == ("integer",) and _fractions(declared))
+
+
+def _fractions(declared: str) -> bool:
+    name, _, limits = declared.partition("(")
+    return name.strip() in ("DECIMAL", "NUMERIC") and limits.rstrip(") ").partition(",")[2].strip() not in ("", "0")
 
 
 def _by_name(declared: str) -> str | None:

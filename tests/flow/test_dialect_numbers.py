@@ -152,3 +152,9 @@ async def test_an_answer_to_a_write_that_cannot_be_read_says_so(postgres_url: st
         await both.pool.execute("UPDATE orders SET fee = 'infinity'")
         with pytest.raises(StatementError, match="a value that SQLite has not"):
             await both.on_postgres("UPDATE orders SET n = 1 RETURNING fee")
+
+
+async def test_a_decimal_column_holds_integers_and_reals(both: World) -> None:
+    for given in (7, 7.0, "7", "7.0", 7.5, -3):
+        await both.same("UPDATE meters SET price = ? WHERE id = 4 RETURNING price, typeof(price), price / 2", given)
+        await both.same("SELECT price, typeof(price), price / 2, price || '' FROM meters WHERE price = ?", given)

@@ -87,9 +87,9 @@ def test_a_type_that_says_nothing_is_decided_by_the_data_or_the_configuration(de
     schema = source(f"CREATE TABLE t (id TEXT PRIMARY KEY, a {declared})")
     assert codes(map_tables(schema, None, Settings())) == [("t", "a", "type_undecided")]
     assert map_tables(schema, None, Settings()).tables == ()
-    for histogram, kind in (
-        (Histogram(null=3, integer=1), "bigint"),
-        (Histogram(real=1), "double precision"),
+    for histogram, kind in (  # of whole reals SQLite makes integers, and two decimals are no integers
+        (Histogram(null=3, integer=1), "numeric" if declared == "DECIMAL(10,2)" else "bigint"),
+        (Histogram(real=1), "numeric" if declared else "double precision"),
         (Histogram(text=1), "text"),
         (Histogram(blob=1), "bytea"),
     ):
@@ -105,6 +105,12 @@ def test_a_type_that_says_nothing_is_decided_by_the_data_or_the_configuration(de
         assert codes(numbers) == [("t", "a", "type_undecided")]
     chosen = map_tables(schema, None, settings(t={"columns": {"a": {"type": "VARCHAR( 7 )"}}}))
     assert one(chosen).columns[1].target_type == "character varying(7)"
+
+
+@pytest.mark.parametrize("key", ["a DECIMAL(10,2) PRIMARY KEY", "id INTEGER PRIMARY KEY, a DECIMAL(10,2) UNIQUE"])
+def test_a_key_of_reals_alone_stays_one(key: str) -> None:
+    mapping = map_tables(source(f"CREATE TABLE t ({key})"), None, Settings(), {("t", "a"): Histogram(real=1)})
+    assert one(mapping).columns[-1].target_type == "double precision"
 
 
 @pytest.mark.parametrize("kind", ["money", "tsvector", "bit(3)", "xml", "oid", "geometry", "tsvector[]"])
