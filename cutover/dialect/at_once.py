@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cutover.dialect.ahead import LONG
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, discard
 from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
-from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome
+from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome, unread_outcome
 from cutover.dialect.groups import Groups, Queue
 from cutover.dialect.members import Member, Writing, outcome_of
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
@@ -198,7 +198,7 @@ class _Writing(_Ending):
         return found
 
     def _unread(self) -> Outcomes | LongWay:
-        return [BatchResult([None], [unknown_outcome()])]
+        return [BatchResult([None], [unread_outcome()])]
 
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
         if isinstance(failure, Conflict) or isinstance(error, (*REPEATABLE, STALE[0])):  # it was undone

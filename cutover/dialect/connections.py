@@ -21,6 +21,7 @@ from cutover.dialect.failures import (
     overtaken,
     translate_failure,
     unknown_outcome,
+    unread_outcome,
 )
 from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, prepare, run
@@ -187,7 +188,7 @@ class Connections:
                 discard(connection)
             await abandon(connection)
             if isinstance(failure, Unreadable) and prepared.translation.writes and bare:  # committed, very probably
-                failure = unknown_outcome()
+                failure = unread_outcome()
             raise failure from None
 
     async def _in(self, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool) -> StatementResult:

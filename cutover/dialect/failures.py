@@ -141,6 +141,14 @@ def unknown_outcome() -> StatementError:
     )
 
 
+def unread_outcome() -> StatementError:
+    """A write was answered, by something that cannot be read."""
+    return StatementError(
+        "PostgreSQL's answer has a value that SQLite has not. Read again to see whether the statement was executed.",
+        "OUTCOME_UNKNOWN",
+    )
+
+
 def _of_constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> StatementError:
     if state == "23502" and _is_automatic(error, catalog):
         return StatementError(_MISMATCH, "SQLITE_MISMATCH")

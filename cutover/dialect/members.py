@@ -11,7 +11,7 @@ from cutover import clock
 from cutover.dialect.connections import DRIVER_ERRORS, Connections
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.direct import Answering, LongWay, Outcomes
-from cutover.dialect.failures import translate_failure, unknown_outcome
+from cutover.dialect.failures import translate_failure, unread_outcome
 from cutover.dialect.running import Memory, Prepared, finished, result_of
 from cutover.errors import StatementError
 from cutover.model.statement import BatchResult
@@ -57,7 +57,7 @@ class Member(Answering):
         if outcome is not None:
             self.answer([outcome])
         elif self.writes:
-            self.answer([BatchResult([None], [unknown_outcome()])])
+            self.answer([BatchResult([None], [unread_outcome()])])
         else:
             self.go_alone()
 
