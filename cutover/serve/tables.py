@@ -13,6 +13,7 @@ from cutover.schema.objects_wanted import pragmas
 from cutover.schema.sqlite_schema import SqliteSchema
 from cutover.serve.followed import Followed
 from cutover.serve.following import Follower
+from cutover.serve.gone import forget_gone
 from cutover.serve.spelling import Spelling
 from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore
@@ -57,6 +58,8 @@ class Mapper:
         """Read both schemas, with `create` carry changes over to the shadow, and give both stores the mapping."""
         primary = self._situation.pair.source.name
         state = await (self._follower.follow(primary) if create else self._follower.look())
+        if create:
+            await forget_gone(state, primary, self._situation.pair.target)
         self._note(state)
         self.ddl = (*_statements(state.source), *await self._sqlite.survey(pragmas))
         self.stopped, self.waiting, self.done = bool(state.stopped), bool(state.waiting), state.done

@@ -238,6 +238,9 @@ class Store(Protocol):
         """Backfill progress by table name; tables never begun are absent."""
         ...
 
+    async def forget_quarantine(self, tables: Sequence[str]) -> None:
+        """Take everything of tables that are gone out of quarantine."""
+
     async def forget_progress(self, tables: Sequence[str]) -> None:
         """Have these tables copied again from the start."""
         ...

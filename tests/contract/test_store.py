@@ -428,6 +428,15 @@ async def test_a_deleted_row_leaves_quarantine(shadow: Store) -> None:
     assert await shadow.quarantined() == []
 
 
+async def test_of_a_table_that_is_gone_nothing_stays_in_quarantine(shadow: Store) -> None:
+    await apply(shadow, PEOPLE, [("a", "x", None)])
+    await apply(shadow, PEOPLE, [("b", "x", None)])
+    await shadow.forget_quarantine(["others"])
+    assert len(await shadow.quarantined()) == 1
+    await shadow.forget_quarantine(["people", "others"])
+    assert await shadow.quarantined() == []
+
+
 async def test_a_cascade_of_the_shadow_does_not_act(shadow: Store, world: World) -> None:
     await apply(shadow, PEOPLE, [("a", "a", None)])
     await apply(shadow, ITEMS, [(1, "a", None, None, None)])

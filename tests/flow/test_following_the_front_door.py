@@ -14,6 +14,7 @@ from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.serve.followed import Followed
 from cutover.serve.following import Follower
+from cutover.serve.gone import forget_gone
 from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.postgres.wanted import want
@@ -35,6 +36,7 @@ class World:
 
     path: str
     url: str
+    sqlite: SqliteStore
     postgres: PostgresStore
     follower: Follower
 
@@ -63,7 +65,7 @@ async def world(path: str, url: str, *statements: str) -> AsyncIterator[World]:
         async with ready(url, SHADOW, ddl=(), tables=()) as postgres:
             follower = Follower(Settings(), sqlite, postgres, lambda _: True)
             await follower.follow(AS_SHADOW)
-            yield World(path, url, postgres, follower)
+            yield World(path, url, sqlite, postgres, follower)
     finally:
         await sqlite.close()
 
@@ -86,6 +88,33 @@ async def test_an_index_that_rows_stand_in_the_way_of_comes_when_they_are_gone(
         assert state.waiting == set()
         assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't_a'") == text
         assert await found.follower.uncarried() == []
+
+
+async def test_what_is_in_quarantine_of_a_table_goes_when_the_primary_has_it_no_more(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    async with world(sqlite_path, postgres_url, PLAIN, "CREATE TABLE u(id INTEGER PRIMARY KEY)") as found:
+        sqlite = found.sqlite
+        held = "INSERT INTO _cutover_quarantine VALUES ('t', '[]', 'no room', 1), ('u', '[]', 'no room', 1)"
+        make(sqlite_path, held)
+        await forget_gone(await found.follow(), AS_PRIMARY, sqlite)
+        assert len(await sqlite.quarantined()) == 2
+        await found.changed(on_postgres="DROP TABLE t")
+        await forget_gone(await found.follow(), AS_PRIMARY, sqlite)
+        assert [row.table for row in await sqlite.quarantined()] == ["u"]
+
+
+async def test_what_is_in_quarantine_on_postgres_goes_with_a_table_of_sqlite(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    async with world(sqlite_path, postgres_url, PLAIN, "CREATE TABLE u(id INTEGER PRIMARY KEY)") as found:
+        await found.changed(
+            on_postgres="INSERT INTO cutover.quarantine (table_name, key, reason) "
+            "VALUES ('t', '[]', 'no room'), ('u', '[]', 'no room')"
+        )
+        make(sqlite_path, "DROP TABLE t")
+        await forget_gone(await found.follower.follow(AS_SHADOW), AS_SHADOW, found.postgres)
+        assert [row.table for row in await found.postgres.quarantined()] == ["u"]
 
 
 async def test_a_column_that_came_and_went_through_the_front_door_is_gone_on_sqlite(

@@ -48,6 +48,11 @@ async def test_what_sqlite_cannot_hold_gates_the_demotion_and_heals(service: Ser
         return not (await service.status())["mirror"]["quarantined_rows"]
 
     await until(healed, "the row out of quarantine")
+    await service.rows("CREATE TABLE brief (id INTEGER PRIMARY KEY, v REAL)")
+    await postgres_rows(postgres_url, "INSERT INTO brief VALUES (1, 'NaN') RETURNING 1")
+    await until(quarantined, "the row of the new table in quarantine")
+    await service.rows("DROP TABLE brief")
+    await until(healed, "what was in quarantine of the table that is gone")
     await settled(service)
     await service.verified()
     code, body = await service.switch("demote")

@@ -251,8 +251,15 @@ async def forget_progress(link: Link, tables: Sequence[str]) -> None:
     await link.execute("DELETE FROM cutover.backfill WHERE table_name = ANY($1::text[])", list(tables))
 
 
+async def forget_quarantine(link: Link, tables: Sequence[str]) -> None:
+    """Take everything of these tables out of quarantine."""
+    await link.execute("DELETE FROM cutover.quarantine WHERE table_name = ANY($1::text[])", list(tables))
+
+
 async def quarantined(link: Link) -> list[Quarantined]:
-    """All rows in quarantine."""
+    """All rows in quarantine; none where nothing was installed yet."""
+    if await link.value("SELECT to_regclass('cutover.quarantine') IS NULL"):
+        return []
     rows = await link.fetch(
         """
         SELECT table_name, key, reason, extract(epoch FROM since)::float8 AS since

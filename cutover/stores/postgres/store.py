@@ -308,6 +308,11 @@ class PostgresStore:
         async with self._link() as link:
             return await controls.progress(link)
 
+    async def forget_quarantine(self, tables: Sequence[str]) -> None:
+        """Nothing is left of these tables."""
+        async with self._link() as link:
+            await controls.forget_quarantine(link, tables)
+
     async def forget_progress(self, tables: Sequence[str]) -> None:
         """Have tables copied again."""
         async with self._link() as link:

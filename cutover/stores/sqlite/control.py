@@ -243,6 +243,11 @@ def drop_progress(connection: sqlite3.Connection, tables: Sequence[str]) -> None
     connection.executemany("DELETE FROM _cutover_backfill WHERE table_name = ?", [(name,) for name in tables])
 
 
+def drop_quarantine(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
+    """Take everything of these tables out of quarantine."""
+    connection.executemany("DELETE FROM _cutover_quarantine WHERE table_name = ?", [(name,) for name in tables])
+
+
 def read_quarantine(connection: sqlite3.Connection) -> list[Quarantined]:
     """Rows in quarantine, oldest first."""
     if not exists(connection, "_cutover_quarantine"):

@@ -331,6 +331,10 @@ class SqliteStore:
         """Backfill progress."""
         return await self._look(control.read_progress, "reading progress")
 
+    async def forget_quarantine(self, tables: Sequence[str]) -> None:
+        """Nothing is left of these tables."""
+        await self._keep(lambda c: control.drop_quarantine(c, tables), "forgetting what was in quarantine")
+
     async def forget_progress(self, tables: Sequence[str]) -> None:
         """Have these copied again."""
         await self._keep(lambda c: control.drop_progress(c, tables), "forgetting progress")
