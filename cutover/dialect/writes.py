@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from sqlglot import exp
 
@@ -19,6 +21,8 @@ from cutover.dialect.returned import as_kept, in_order, own_key
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.model.table import Column, Table
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -113,11 +117,12 @@ class Writes:
         own_key(node, table)
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
-        columns = (
+        told = (
             [column_named(table, name.name) for name in listed]
             if listed
             else [column for column in table.columns if not column.hidden]
         )
+        columns = list(dict.fromkeys(told))
         conflicts = conflict is not None or node.args.get("conflict") is not None
         self.context.nulls_matter = conflict is not None
         self._replacing = conflict == "REPLACE"
@@ -132,9 +137,9 @@ class Writes:
             columns, values = self.keys.with_key(table, [], exp.Values(expressions=[exp.Tuple()]))
             values = values if columns else None
         elif isinstance(body, exp.Values):
-            columns, values = self.keys.with_key(table, columns, self._rows(body, table, columns, scope))
+            columns, values = self.keys.with_key(table, columns, self._rows(body, table, told, scope))
         else:
-            values = self._selected(body, table, columns, scope, conflicts=conflicts)
+            values = self._selected(body, table, columns, told, scope, conflicts=conflicts)
         names = [identifier(column.target) for column in columns]
         into = exp.Schema(this=target, expressions=names) if names else target
         result = exp.Insert(this=into, expression=values, with_=with_clause)
@@ -165,7 +170,7 @@ class Writes:
                 raise Refused(f"INSERT of {len(items)} values for {len(columns)} columns")
             values = [
                 self._value(self.queries.expressions.typed(item, Scope(ctes=scope.ctes)), table, column, place)
-                for item, column in zip(items, columns, strict=True)
+                for item, column in _once_each(table, items, columns)
             ]
             rows.append(exp.Tuple(expressions=values))
         return exp.Values(expressions=rows)
@@ -187,15 +192,22 @@ class Writes:
         return self.assigning.assign(typed, column)
 
     def _selected(
-        self, body: exp.Expr, table: Table, columns: list[Column], scope: Scope, *, conflicts: bool
+        self,
+        body: exp.Expr,
+        table: Table,
+        columns: list[Column],
+        told: list[Column],
+        scope: Scope,
+        *,
+        conflicts: bool,
     ) -> exp.Expr:
         query = self.queries.query(body, Scope(Scope(ctes=scope.ctes), reading=self.context.reading)).named()
-        if len(query.columns) != len(columns):
-            raise Refused(f"INSERT of {len(query.columns)} values for {len(columns)} columns")
-        for (_, typed), column in zip(query.columns, columns, strict=True):
+        if len(query.columns) != len(told):
+            raise Refused(f"INSERT of {len(query.columns)} values for {len(told)} columns")
+        for (_, typed), column in _once_each(table, query.columns, told):
             refuse_null_key(typed, column, table, self.context)
         derived, source = self.queries.sources.derived(query, "selected", alone=True)
-        plain = query.source_columns()
+        plain = [one for one, _ in _once_each(table, query.source_columns(), told)]
         values = [
             self._value(source.typed(one), table, column, listed=False)
             for one, column in zip(plain, columns, strict=True)
@@ -268,6 +280,15 @@ class Writes:
         self._returning(node, scope, written, key=False)
         in_order(written, self.queries.ordering.scan(scope))
         return written
+
+
+def _once_each(table: Table, values: Sequence[T], columns: Sequence[Column]) -> list[tuple[T, Column]]:
+    """Each column once, with the first of its values; an automatic key with its last. So SQLite does."""
+    found: dict[Column, T] = {}
+    for value, column in zip(values, columns, strict=True):
+        if column not in found or column.name == table.rowid_alias:
+            found[column] = value
+    return [(value, column) for column, value in found.items()]
 
 
 def _assigns(node: exp.Update, table: Table) -> bool:

@@ -178,6 +178,16 @@ async def test_or_rollback_ends_the_transaction(both: World) -> None:
         await both.same("SELECT * FROM one")
 
 
+async def test_a_column_that_is_named_twice(both: World) -> None:
+    for sql in (
+        "INSERT INTO plain (k, h, k, h) VALUES ('a', 'x', 'b', 'y'), ('c', 'z', 'd', 'w') RETURNING *",
+        "INSERT INTO must (m, id, m, id) SELECT k || 'm', 9, h, NULL FROM plain ORDER BY k",
+        "INSERT INTO must (id, id, m) VALUES (NULL, 50, 'q') RETURNING id",
+        "SELECT * FROM must",
+    ):
+        await both.same(sql)
+
+
 ODD = """
 CREATE TABLE d (id INTEGER PRIMARY KEY, n INT DEFAULT 7.89, w DATETIME);
 CREATE TABLE t (id INTEGER PRIMARY KEY, b INTEGER, c TEXT);
