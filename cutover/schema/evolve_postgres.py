@@ -106,6 +106,11 @@ class _Planner:
         if known is None or known.table.target != there.name:
             return  # adopted as it is: nobody changed it under us
         pairing = Pairing(table, there, known, settings_of(table.name, self.settings), self.fresh.get(table.name))
+        if _has_another_key(pairing, known):
+            sentence = f"Table {table.name} has another key; {there.name} is made anew, and copied again."
+            step = Step(sentence, f"DROP TABLE {quoted(self.target.name)}.{quoted(there.name)}")
+            self.changes.append(TableChange(table.name, (step,)))
+            return
         steps = tuple(self._columns(pairing))
         soft = () if steps else tuple(self._rest(pairing, known))
         if steps or soft:
@@ -185,3 +190,16 @@ class _Planner:
         parent = self.fresh.get(self._parent(key))
         named = self._name_of(parent) if parent else key.parent
         return found.parent == named and found.columns == tuple(pairing.target_name(name) for name in key.columns)
+
+
+def _has_another_key(pairing: Pairing, known: Recorded) -> bool:
+    """Whether a table that cutover created has rows that the key of today does not tell apart."""
+    fresh = pairing.fresh
+    if not known.made or fresh is None or set(fresh.key) == set(known.table.key):
+        return False
+    renames = pairing.renames()
+    names = {renames.get(column.name, column.target) for column in fresh.key_columns}
+    return not any(
+        index.unique and index.valid and index.immediate and index.partial is None and set(index.columns) == names
+        for index in pairing.there.indexes
+    )

@@ -19,7 +19,7 @@ from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.postgres.wanted import want
 from cutover.stores.sqlite.store import SqliteStore
-from tests.support.postgres import SHADOW, ready
+from tests.support.postgres import SHADOW, native, ready
 from tests.support.sqlite_world import PRIMARY, make, one
 
 AS_SHADOW: StoreName = "sqlite"
@@ -88,6 +88,38 @@ async def test_an_index_that_rows_stand_in_the_way_of_comes_when_they_are_gone(
         assert state.waiting == set()
         assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't_a'") == text
         assert await found.follower.uncarried() == []
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        ["DROP TABLE t", "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT)"],
+        ["CREATE TABLE new_t(a TEXT, b INT, id INTEGER PRIMARY KEY)", "INSERT INTO new_t(a, b) SELECT a, b FROM t",
+         "DROP TABLE t", "ALTER TABLE new_t RENAME TO t"],
+        ["DROP TABLE t", "CREATE TABLE t(a TEXT, b INT)"],
+        ["ALTER TABLE t RENAME COLUMN a TO c"],
+    ],
+)  # fmt: skip
+async def test_a_table_with_another_key_is_made_anew_on_postgres(
+    sqlite_path: str, postgres_url: str, again: list[str]
+) -> None:
+    schema = "CREATE TABLE t(a TEXT NOT NULL, b INT NOT NULL, PRIMARY KEY(a, b))"
+    async with world(sqlite_path, postgres_url, schema) as found:
+        await found.changed(on_postgres="INSERT INTO t VALUES ('x', 1)")
+        make(sqlite_path, *again)
+        state = await found.follower.follow(AS_SHADOW)
+        assert state.stopped == {}
+        assert [table.name for table in state.tables] == ["t"]
+        there = state.target.table("t")
+        assert there is not None
+        (table,) = state.tables
+        assert any(
+            index.unique and set(index.columns) == {one.target for one in table.key_columns} for index in there.indexes
+        )
+        async with native(postgres_url) as connection:
+            rows = await connection.fetchval("SELECT count(*) FROM t")
+        assert rows == int("RENAME COLUMN" in again[0]), "a key that only has another name keeps its rows"
+        assert (await found.follower.follow(AS_SHADOW)).done == []
 
 
 async def test_what_is_in_quarantine_of_a_table_goes_when_the_primary_has_it_no_more(
