@@ -26,6 +26,9 @@ _OVERFLOW = "integer overflow"
 _MISMATCH = "datatype mismatch"
 """The same, of what is no integer for an INTEGER PRIMARY KEY."""
 
+_NARROW = re.compile(r"(?:^|type )(smallint|integer|real|numeric)\b")
+"""In what Postgres says of a number out of range: a type that holds less than SQLite's columns do."""
+
 _BY_STATE = {
     "57014": ("interrupted", "SQLITE_INTERRUPT"),
     "55P03": ("database is locked", "SQLITE_BUSY"),
@@ -86,7 +89,7 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
     if state.startswith("23"):
         return _of_constraint(error, state, catalog)
     if state in _BY_STATE:
-        text, code = (message, "SQLITE_UNKNOWN") if message == _OVERFLOW else _BY_STATE[state]
+        text, code = _by_state(state, message)
         return StatementError(text or message, code, retry=code == "SQLITE_BUSY")
     if state == "0A000" and message.startswith("FULL JOIN"):
         return StatementError(
@@ -100,6 +103,19 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
         own = message if state == "22P02" and message.endswith("PostgreSQL") else f"a value does not fit ({state})"
         return StatementError(f"datatype mismatch: {own}", "SQLITE_MISMATCH")
     return StatementError(f"PostgreSQL: {message} ({state})", "SQLITE_UNKNOWN")
+
+
+def _by_state(state: str, message: str) -> tuple[str, str]:
+    """Text and code of a failure that is known by its state."""
+    if message == _OVERFLOW:
+        return message, "SQLITE_UNKNOWN"
+    text, code = _BY_STATE[state]
+    if state == "22003" and (narrow := _NARROW.search(message)):
+        text = (
+            f"a number is too large for PostgreSQL's type {narrow[1]}, which holds less than SQLite's; "
+            "where a column has it, ALTER TABLE ... ALTER COLUMN ... TYPE on PostgreSQL makes room"
+        )
+    return text, code
 
 
 def _of_client(error: BaseException) -> CutoverError:

@@ -185,7 +185,7 @@ REFUSED = ("iif(",)
 LOUD = (
     "LIKE or GLOB on a blob",
     "NUL character",
-    "too large for PostgreSQL, where SQLite would go on with a real",
+    "too large for PostgreSQL",
     "quote() of a real with more than 15 digits",
     "printf() with more digits than a real has",
 )

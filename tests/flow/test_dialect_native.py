@@ -246,3 +246,18 @@ async def test_domains_are_what_they_are_based_on(postgres_url: str) -> None:
             with pytest.raises(StatementError):
                 await both.on_postgres(f"UPDATE people SET {sql} WHERE id = 1")
         await both.same("SELECT * FROM people ORDER BY id")
+
+
+async def test_what_a_narrower_type_cannot_hold_is_told_by_the_type(postgres_url: str) -> None:
+    schema = "CREATE TABLE stock (id INTEGER PRIMARY KEY, n INTEGER, small INTEGER, price DECIMAL(5,2))"
+    target = "CREATE TABLE stock (id bigint PRIMARY KEY, n integer, small smallint, price numeric(5,2))"
+    async with world(postgres_url, schema, target=target, data=("INSERT INTO stock VALUES (1, 5, 5, 5)",)) as both:
+        for sql, kind in (
+            ("n = n + 2147483647", "integer"),
+            ("n = 3000000000", "integer"),
+            ("small = n * 32767", "smallint"),
+            ("price = price * 1000", "numeric"),
+        ):
+            with pytest.raises(StatementError, match=f"type {kind}") as told:
+                await both.on_postgres(f"UPDATE stock SET {sql}")
+            assert told.value.code == "SQLITE_MISMATCH"
