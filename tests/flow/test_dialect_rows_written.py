@@ -72,7 +72,7 @@ async def test_rows_that_refer_to_later_rows(both: World) -> None:
 async def test_null_in_a_key_is_refused(both: World) -> None:
     await both.refused("INSERT INTO tag VALUES (NULL, 1)", "NULL in the key name of table tag")
     await both.refused("INSERT INTO tag (n) VALUES (1)", "NULL in the key name of table tag")
-    with pytest.raises(StatementError, match="NULL in (a|the) key") as refused:
+    with pytest.raises(StatementError, match=r"NULL in (a|the) key") as refused:
         await both.on_postgres("INSERT INTO tag VALUES (?, 1)", None)
     assert refused.value.code == "SQL_NOT_TRANSLATABLE"
 
