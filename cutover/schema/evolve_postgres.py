@@ -193,13 +193,19 @@ class _Planner:
 
 
 def _has_another_key(pairing: Pairing, known: Recorded) -> bool:
-    """Whether a table that cutover created has rows that the key of today does not tell apart."""
+    """Whether a table that cutover created has rows that the key of today does not tell apart, or the key of before
+    keeps out what there may be now."""
     fresh = pairing.fresh
-    if not known.made or fresh is None or set(fresh.key) == set(known.table.key):
+    if (
+        not known.made
+        or fresh is None
+        or known.sqlite.sql == pairing.source.sql
+        or set(fresh.key) == set(known.table.key)
+    ):
         return False
     renames = pairing.renames()
     names = {renames.get(column.name, column.target) for column in fresh.key_columns}
-    return not any(
-        index.unique and index.valid and index.immediate and index.partial is None and set(index.columns) == names
-        for index in pairing.there.indexes
-    )
+    unique = [
+        each for each in pairing.there.indexes if each.unique and each.valid and each.immediate and not each.partial
+    ]
+    return not any(set(index.columns) == names for index in [each for each in unique if each.primary] or unique)

@@ -89,6 +89,21 @@ async def test_columns_and_tables_come_and_go_under_sqlite_as_primary(service: S
     assert await columns(postgres_url, "items") == ["id", "n", "note", "words"]
     assert await postgres_rows(postgres_url, "SELECT 1 FROM pg_indexes WHERE indexname = 'items_note'") == [(1,)]
 
+    make(
+        service.sqlite,
+        "CREATE TABLE new_tags(id INTEGER, name TEXT NOT NULL PRIMARY KEY, item TEXT)",
+        "INSERT INTO new_tags SELECT * FROM tags",
+        "INSERT INTO new_tags VALUES (1, 'blue', NULL)",
+        "DROP TABLE tags",
+        "ALTER TABLE new_tags RENAME TO tags",
+    )
+
+    async def with_another_key() -> bool:
+        return await postgres_rows(postgres_url, "SELECT id, name FROM tags ORDER BY name") == [(1, "blue"), (1, "red")]
+
+    await service.explained(until(with_another_key, "the rows of the table that has another key"))
+    await followed(service)
+
 
 DJANGO = """
 PRAGMA foreign_keys = OFF;
