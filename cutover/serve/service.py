@@ -103,6 +103,8 @@ class Service:
         settings, metrics = self.settings, self.metrics
         timeout = settings.front.transaction_timeout
         origin = Member(self.sqlite, self.executor)
+        self._learning = asyncio.Event()
+        """Set when something may be known of how columns are spelled."""
         self.translating = PostgresExecutor(
             self.postgres,
             lambda: self.parts.situation.tables,
@@ -229,7 +231,13 @@ class Service:
         """Run every service until `stop`; the first that fails ends them all, with its cause."""
         parts = self.parts
         watch = CaptureWatch(self._watched, self._mend, again=self._mend_again)
-        parts.mirror.on_schema_change = watch.poke
+
+        def on_schema_change() -> None:
+            watch.poke()
+            self._learning.set()
+
+        parts.mirror.on_schema_change = on_schema_change
+        parts.mirror.outdated = self._has_learned
         self.translating.tell(watch.told)
         services: list[Callable[[], Coroutine[None, None, None]]] = [
             parts.mirror.run,
@@ -295,7 +303,9 @@ class Service:
     async def _learn_formats(self) -> None:
         """Columns that were empty when they were mapped have data now: rows that were held back may fit in."""
         while True:
-            await asyncio.sleep(_LEARN_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._learning.wait(), _LEARN_SECONDS)
+            self._learning.clear()
             pair = self.parts.situation.pair
             if self._watched() is None:
                 continue
@@ -311,6 +321,9 @@ class Service:
                 _log.debug(f"Formats could not be learned: {error}")
             except Exception:  # noqa: BLE001  # loop must live
                 _log.exception("Learning formats met an error it does not know; it tries again.")
+
+    def _has_learned(self) -> bool:
+        return self.parts.situation.pair.primary is not self.parts.origin and bool(self.translating.learned())
 
     async def _keep_formats(self) -> None:
         """What the front door's writes to Postgres said of columns that were empty holds for the way back, too."""

@@ -80,6 +80,8 @@ class Mirror:
         """Told when a store is away or its fence was breached; whoever listens stops and starts the mirror again."""
         self.on_schema_change: Callable[[], None] = lambda: None
         """Told when a table is not what it was mapped as; whoever listens maps anew and starts the mirror again."""
+        self.outdated: Callable[[], bool] = lambda: False
+        """Whether something was learned of the tables that their mapping does not know yet: it is mapped first."""
         self.on_copy_again: Callable[[], None] = lambda: None
         """Told when tables are to be copied again: what was verified of them counts no more."""
         self._settings = settings
@@ -359,6 +361,8 @@ class Mirror:
             if clock.monotonic() - self._passed_at >= self._settings.trim_after:
                 await self._trim_passed()
             return Turn()
+        if self.outdated():  # asked behind the snapshot: it knows of whatever that shows
+            raise SchemaChanged("The first values of a column said how it is spelled; the tables are mapped anew.")
         crash_point("mirror.before_apply")
         await source.sync()
         if pending.whole:
