@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from cutover import __version__
@@ -32,6 +33,7 @@ from cutover.promote.phases import Event, after
 from cutover.promote.recovery import Attachment, mend_capture
 from cutover.promote.switch import Switch
 from cutover.serve.doors import Doors
+from cutover.serve.learning import Learning
 from cutover.serve.replaced import demand_in_charge, demand_same_file, file_of
 from cutover.serve.statement_log import Names, StatementLog
 from cutover.serve.tables import Mapper
@@ -50,8 +52,6 @@ _log = get_logger("serve")
 _ASK_SECONDS = 2.0
 """How long a start waits for Postgres to say whether the SQLite file is an old copy; the recovery asks again later."""
 _CLOSE_SECONDS = 10.0
-_LEARN_SECONDS = 5.0
-"""Between two looks at columns of whose format nothing is known yet."""
 _AGAIN_SECONDS = 5.0
 """Between two attempts to carry over what could not be."""
 
@@ -103,8 +103,6 @@ class Service:
         settings, metrics = self.settings, self.metrics
         timeout = settings.front.transaction_timeout
         origin = Member(self.sqlite, self.executor)
-        self._learning = asyncio.Event()
-        """Set when something may be known of how columns are spelled."""
         self.translating = PostgresExecutor(
             self.postgres,
             lambda: self.parts.situation.tables,
@@ -231,13 +229,14 @@ class Service:
         """Run every service until `stop`; the first that fails ends them all, with its cause."""
         parts = self.parts
         watch = CaptureWatch(self._watched, self._mend, again=self._mend_again)
+        learning = Learning(parts, self.mapper, self.sqlite, self.translating, self._mend)
 
         def on_schema_change() -> None:
             watch.poke()
-            self._learning.set()
+            learning.hurry()
 
         parts.mirror.on_schema_change = on_schema_change
-        parts.mirror.outdated = self._has_learned
+        parts.mirror.outdated = learning.has_learned
         self.translating.tell(watch.told)
         services: list[Callable[[], Coroutine[None, None, None]]] = [
             parts.mirror.run,
@@ -247,7 +246,7 @@ class Service:
             self._rehearse,
             self._replay_reads,
             self._replay_writes,
-            self._learn_formats,
+            partial(learning.run, self._watched),
             self._keep_records,
         ]
         async with asyncio.TaskGroup() as group:
@@ -299,38 +298,6 @@ class Service:
                     parts.mirror.pause()
             if self.mapper.done:
                 await parts.trail.write("schema.followed", SERVICE, steps=self.mapper.done)
-
-    async def _learn_formats(self) -> None:
-        """Columns that were empty when they were mapped have data now: rows that were held back may fit in."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._learning.wait(), _LEARN_SECONDS)
-            self._learning.clear()
-            pair = self.parts.situation.pair
-            if self._watched() is None:
-                continue
-            try:
-                if pair.primary is not self.parts.origin:
-                    await self._keep_formats()
-                    continue
-                names = await self.mapper.spelling.learned()
-                if names:
-                    await pair.target.forget_progress(names)
-                    await self._mend()
-            except (CutoverError, OSError, TimeoutError) as error:
-                _log.debug(f"Formats could not be learned: {error}")
-            except Exception:  # noqa: BLE001  # loop must live
-                _log.exception("Learning formats met an error it does not know; it tries again.")
-
-    def _has_learned(self) -> bool:
-        return self.parts.situation.pair.primary is not self.parts.origin and bool(self.translating.learned())
-
-    async def _keep_formats(self) -> None:
-        """What the front door's writes to Postgres said of columns that were empty holds for the way back, too."""
-        fresh = self.translating.learned()
-        if fresh:
-            await self.sqlite.record_formats(fresh)
-            await self._mend()
 
     async def _rehearse(self) -> None:
         await self.parts.statements.run(self._rehearsable)

@@ -1,0 +1,74 @@
+"""How columns spell their values, learned while the service runs: of columns that had none when they were mapped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from cutover.dialect.executor import PostgresExecutor
+from cutover.errors import CutoverError
+from cutover.logs import get_logger
+from cutover.promote.parts import Parts
+from cutover.serve.tables import Mapper
+from cutover.stores.sqlite.store import SqliteStore
+
+_log = get_logger("serve")
+_SECONDS = 5.0
+"""Between two looks at columns that have no value yet."""
+
+
+class Learning:
+    """While SQLite is primary its rows tell; while Postgres is, what the front door writes to it."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        mapper: Mapper,
+        sqlite: SqliteStore,
+        translating: PostgresExecutor,
+        mend: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`mend`: map anew, and make capture whole."""
+        self._parts, self._mapper, self._sqlite, self._translating = parts, mapper, sqlite, translating
+        self._mend = mend
+        self._told = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Look at once."""
+        self._told.set()
+
+    def has_learned(self) -> bool:
+        """Whether the mapping does not know yet what the front door's writes to Postgres said. Nothing is carried to
+        SQLite until it does: what was carried before would be spelled in another way for good."""
+        primary = self._parts.situation.pair.primary
+        return primary is not self._parts.origin and bool(self._translating.learned())
+
+    async def run(self, ready: Callable[[], object]) -> None:
+        """Learn until cancelled, while `ready` says something."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _SECONDS)
+            self._told.clear()
+            if ready() is None:
+                continue
+            try:
+                await self._look()
+            except (CutoverError, OSError, TimeoutError) as error:
+                _log.debug(f"Formats could not be learned: {error}")
+            except Exception:  # noqa: BLE001  # loop must live
+                _log.exception("Learning formats met an error it does not know; it tries again.")
+
+    async def _look(self) -> None:
+        """Rows that were held back may fit in now."""
+        pair = self._parts.situation.pair
+        if pair.primary is not self._parts.origin:
+            fresh = self._translating.learned()
+            if fresh:
+                await self._sqlite.record_formats(fresh)
+                await self._mend()
+            return
+        names = await self._mapper.spelling.learned()
+        if names:
+            await pair.target.forget_progress(names)
+            await self._mend()
