@@ -86,6 +86,8 @@ class Assigning:
             case Kind.INT:
                 return helper("int_strict", typed.node)
             case Kind.REAL:
+                if typed.kind is Kind.INT and column.affinity in ("INTEGER", "NUMERIC"):
+                    return helper("whole_strict", typed.node)
                 direct = typed.kind is Kind.INT
                 return cast(typed.node, "DOUBLE PRECISION") if direct else helper("real_strict", typed.node)
             case Kind.TEXT:

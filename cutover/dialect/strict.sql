@@ -42,6 +42,14 @@ CREATE OR REPLACE FUNCTION cutover.real_strict(x numeric) RETURNS double precisi
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN x::double precision;
 
+-- Where SQLite would keep the integer: one that no real is would be another value.
+CREATE OR REPLACE FUNCTION cutover.whole_strict(x bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x BETWEEN -9007199254740992 AND 9007199254740992 THEN x::double precision
+    WHEN x BETWEEN -9223372036854774784 AND 9223372036854774784 AND x::double precision::bigint = x
+        THEN x::double precision
+    ELSE cutover.misfit('an integer in a column of reals cannot be stored on PostgreSQL', x::text)::double precision END;
+
 CREATE OR REPLACE FUNCTION cutover.real_strict(x text) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN cutover.aff(x) IS NOT NULL THEN cutover.aff(x)::double precision

@@ -192,3 +192,21 @@ async def test_comparisons_with_native_types_use_their_indexes(postgres_url: str
         for condition in ("made > ? AND made <= ?", "made BETWEEN ? AND ?", "price = ?", "price IN (?, ?)"):
             lines = await both.executor.plan(f"SELECT id FROM sales WHERE {condition}")
             assert any("using sales_" in line for line in lines), (condition, lines)
+
+
+async def test_an_integer_that_no_real_is_does_not_become_one(postgres_url: str) -> None:
+    target = "CREATE TABLE prices (id bigint PRIMARY KEY, price double precision)"
+    async with world(
+        postgres_url, "CREATE TABLE prices (id INTEGER PRIMARY KEY, price NUMERIC)", target=target
+    ) as made:
+        insert = "INSERT INTO prices VALUES (?, ?)"
+        for key, price in enumerate((1 << 53, -(1 << 53), (1 << 53) + 2, 7, 0.5, None)):
+            await made.on_postgres(insert, key, price)
+        for price in ((1 << 53) + 1, -(1 << 53) - 1, (1 << 63) - 1):
+            with pytest.raises(StatementError) as refused:
+                await made.on_postgres(insert, 9, price)
+            assert refused.value.code == "SQLITE_MISMATCH"
+        with pytest.raises(StatementError):
+            await made.on_postgres("UPDATE prices SET price = id + 9007199254740993")
+        rows = (await made.on_postgres("SELECT price FROM prices ORDER BY id")).rows
+        assert [row[0] for row in rows] == [float(1 << 53), -float(1 << 53), float((1 << 53) + 2), 7.0, 0.5, None]
