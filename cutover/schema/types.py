@@ -10,6 +10,9 @@ from cutover.schema.codecs import codec_for, scalars
 from cutover.schema.codecs.names import printed
 from cutover.schema.sqlite_schema import SqliteColumn
 
+NOTHING_YET = "it holds nothing yet"
+"""What is said of a column that only its values will tell the type of."""
+
 _TYPE_OF_CLASS = {"integer": "bigint", "real": "double precision", "text": "text", "blob": "bytea"}
 _TYPE_OF_AFFINITY = {"INTEGER": "bigint", "TEXT": "text", "REAL": "double precision"}
 
@@ -78,7 +81,7 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool
     if by_name is None:
         what = f"the declared type {column.declared}" if column.declared else "a column without a declared type"
         raise SchemaError(
-            f"{what} does not say what it holds" + ("" if histogram is None else ", and it holds nothing yet"),
+            f"{what} does not say what it holds" + ("" if histogram is None else f", and {NOTHING_YET}"),
             hint='Set its type in the configuration: bigint, "double precision", text or bytea.',
         )
     return by_name

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from cutover import clock
 from cutover.dialect.executor import PostgresExecutor
 from cutover.errors import CutoverError
 from cutover.logs import get_logger
 from cutover.promote.parts import Parts
+from cutover.schema.sqlite_schema import quoted
 from cutover.serve.tables import Mapper
 from cutover.stores.sqlite.store import SqliteStore
 
 _log = get_logger("serve")
 _SECONDS = 5.0
 """Between two looks at columns that have no value yet."""
+_SECONDS_MOST = 300.0
 
 
 class Learning:
@@ -33,6 +37,7 @@ class Learning:
         self._parts, self._mapper, self._sqlite, self._translating = parts, mapper, sqlite, translating
         self._mend = mend
         self._told = asyncio.Event()
+        self._next, self._rest = 0.0, _SECONDS
 
     def hurry(self) -> None:
         """Look at once."""
@@ -71,4 +76,22 @@ class Learning:
         names = await self._mapper.spelling.learned()
         if names:
             await pair.target.forget_progress(names)
+        if names or await self._first_rows():
             await self._mend()
+
+    async def _first_rows(self) -> bool:
+        """Whether it is time to ask tables again that were empty and have rows now. NULLs say nothing, so it may be in
+        vain: then the next time is later."""
+        if not self._mapper.empty:
+            self._rest = _SECONDS
+            return False
+        if clock.monotonic() < self._next or not await self._sqlite.survey(self._has_first_rows):
+            return False
+        self._next = clock.monotonic() + self._rest
+        self._rest = min(2 * self._rest, _SECONDS_MOST)
+        return True
+
+    def _has_first_rows(self, connection: sqlite3.Connection) -> bool:
+        return any(
+            connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1").fetchone() for name in self._mapper.empty
+        )

@@ -12,7 +12,7 @@ from cutover.audit import read_records
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from tests.support.checks import postgres_rows, settled
 from tests.support.servers import fresh_database, own_server
-from tests.support.service import Service, create
+from tests.support.service import Service, create, until
 
 ROWS = [(1, 1.25), (2, 2.5)]
 
@@ -81,3 +81,22 @@ async def test_a_start_has_nothing_to_repair(tmp_path: Path, postgres_url: str) 
         assert await service.stop() == 0
     records = read_records(service.folder / "state" / "audit.jsonl")
     assert "capture.repaired" not in [record["action"] for record in records]
+
+
+async def test_a_table_that_was_empty_is_made_when_it_has_rows(tmp_path: Path, postgres_url: str) -> None:
+    more = "CREATE TABLE pairs (a TEXT, b TEXT, v, PRIMARY KEY (a, b)) WITHOUT ROWID;"
+    service = Service(tmp_path, prices(tmp_path, more), postgres_url)
+    try:
+        await service.start()
+        await service.up()
+        assert (await service.sql("INSERT INTO pairs VALUES ('a', 'b', NULL), ('a', 'c', 'x')"))["type"] == "ok"
+
+        async def made() -> bool:
+            gates = {gate["name"]: gate["ok"] for gate in (await service.status())["gates"]}
+            return bool(gates["target_ready"])
+
+        await until(made, "the table is not made")
+        await settled(service)
+        assert await postgres_rows(postgres_url, "SELECT v FROM pairs ORDER BY b") == [(None,), ("x",)]
+    finally:
+        await service.stop()
