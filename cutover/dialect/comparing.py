@@ -290,13 +290,13 @@ def _number_with_text(op: type[exp.Binary], left: Typed, right: Typed, *, loose:
             expression=binary(exp.EQ, _is_null(converted.copy()), _is_null(right.node.copy())),
         )
         return exp.Paren(this=same) if op is exp.NullSafeEQ else exp.Not(this=exp.Paren(this=same))
-    # A text that is no number is greater than every number.
+    # A text that is no number is greater than every number; one that is no integer equals none.
     greater = exp.Boolean(this=op in (exp.LT, exp.LTE, exp.NEQ))
     known = exp.And(
         this=exp.Not(this=_is_null(left.node.copy())),
         expression=exp.Not(this=_is_null(right.node.copy())),
     )
-    not_number = exp.And(this=exp.Paren(this=known), expression=_is_null(helper("aff", right.node.copy())))
+    not_number = exp.And(this=exp.Paren(this=known), expression=_is_null(helper(name, right.node.copy())))
     return exp.Case(ifs=[exp.If(this=not_number, true=greater)], default=plain)
 
 

@@ -18,7 +18,7 @@ from cutover.dialect.plans import plan_of
 from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
-from cutover.dialect.spelling import Learned, unknown
+from cutover.dialect.spelling import Learned, differing, unknown
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, StatementResult, Step, holds
@@ -74,6 +74,11 @@ class PostgresExecutor:
     def learned(self) -> Learned:
         """What statements have said of the formats of columns, and the mapping does not know."""
         return unknown(self.dialect.learned, self._tables())
+
+    @property
+    def learned_otherwise(self) -> bool:
+        """Whether some of it is not what the mapping takes for it."""
+        return differing(self.dialect.learned, self._tables())
 
     def session(self, *, read_only: bool = False) -> PostgresSession:
         """A new session; it borrows a connection when it needs one."""

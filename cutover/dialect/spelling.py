@@ -14,7 +14,7 @@ from cutover.errors import SchemaError, Unrepresentable
 from cutover.model.table import Column, Table, Tables
 from cutover.model.values import SqlValue
 from cutover.schema.codecs import codec_for
-from cutover.schema.formats import detect, fits, is_open
+from cutover.schema.formats import detect, fits, unsaid
 
 Learned = dict[tuple[str, str], tuple[str, str]]
 """(type on Postgres, format) by table and column."""
@@ -29,7 +29,7 @@ class Spelled(Refused):
 
 def where(tables: Iterable[Table], column: Column) -> tuple[str, str] | None:
     """The table and column that a value may say something of; None where the format is known, or is no matter."""
-    if column.exact or not is_open(column):
+    if column.exact or not unsaid(column):
         return None
     return next(((table.name, column.name) for table in tables if any(one is column for one in table.columns)), None)
 
@@ -64,11 +64,15 @@ def _comes_back(column: Column, value: SqlValue) -> bool:
 
 
 def unknown(learned: Learned, tables: Tables) -> Learned:
-    """What was learned of columns that these tables say nothing of, but for those that are as they were taken to be."""
-    still = {(table.name, column.name): column for table in tables for column in table.columns if is_open(column)}
-    return {
-        place: what for place, what in learned.items() if place in still and codec_for(still[place]).format != what[1]
-    }
+    """What was learned of columns that these tables say nothing of."""
+    still = {(table.name, column.name) for table in tables for column in table.columns if unsaid(column)}
+    return {place: what for place, what in learned.items() if place in still and what[1]}
+
+
+def differing(learned: Learned, tables: Tables) -> bool:
+    """Whether some of it is another format than these tables go by."""
+    columns = {(table.name, column.name): column for table in tables for column in table.columns}
+    return any(codec_for(columns[place]).format != name for place, (_, name) in unknown(learned, tables).items())
 
 
 def with_learned(tables: Tables, learned: Learned) -> Tables:
@@ -81,7 +85,7 @@ def _with(table: Table, learned: Learned) -> Table:
     columns = []
     for column in table.columns:
         kind, name = learned.get((table.name, column.name), ("", ""))
-        known = name and kind == column.target_type and is_open(column) and fits(column, name)
-        columns.append(replace(column, format=name) if known else column)
+        known = name and kind == column.target_type and unsaid(column) and fits(column, name)
+        columns.append(replace(column, format=name, assumed=False) if known else column)
         changed = changed or bool(known)
     return replace(table, columns=tuple(columns)) if changed else table

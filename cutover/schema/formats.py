@@ -132,6 +132,11 @@ def is_open(column: Column) -> bool:
     return not column.format and base_of(column) in _DETECTORS
 
 
+def unsaid(column: Column) -> bool:
+    """Whether no value of the column has said how it is spelled, though it has a format that one could say."""
+    return column.assumed or is_open(column)
+
+
 def _alike(tables: Iterable[Table]) -> dict[tuple[str, str], str]:
     """One application spells its times in one way: the format that most columns of a declared type have."""
     votes: dict[tuple[str, str], Counter[str]] = {}
@@ -148,7 +153,8 @@ def _kind(column: Column) -> tuple[str, str]:
 
 def _assumed(column: Column, alike: Mapping[tuple[str, str], str]) -> Column:
     name = alike.get(_kind(column), "")
-    return replace(column, format=name) if name and not column.format and fits(column, name) else column
+    assumed = name and is_open(column) and fits(column, name)
+    return replace(column, format=name, assumed=True) if assumed else column
 
 
 def fits(column: Column, name: str) -> bool:

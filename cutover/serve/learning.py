@@ -38,6 +38,7 @@ class Learning:
         self._mend = mend
         self._told = asyncio.Event()
         self._next, self._rest = 0.0, _SECONDS
+        self._kept: set[tuple[str, str]] = set()
 
     def hurry(self) -> None:
         """Look at once."""
@@ -47,7 +48,7 @@ class Learning:
         """Whether the mapping does not know yet what the front door's writes to Postgres said. Nothing is carried to
         SQLite until it does: what was carried before would be spelled in another way for good."""
         primary = self._parts.situation.pair.primary
-        return primary is not self._parts.origin and bool(self._translating.learned())
+        return primary is not self._parts.origin and self._translating.learned_otherwise
 
     async def run(self, ready: Callable[[], object]) -> None:
         """Learn until cancelled, while `ready` says something."""
@@ -68,9 +69,11 @@ class Learning:
         """Rows that were held back may fit in now."""
         pair = self._parts.situation.pair
         if pair.primary is not self._parts.origin:
-            fresh = self._translating.learned()
-            if fresh:
-                await self._sqlite.record_formats(fresh)
+            learned = self._translating.learned()
+            if learned.keys() - self._kept:
+                await self._sqlite.record_formats(learned)
+                self._kept |= learned.keys()
+            if self._translating.learned_otherwise:
                 await self._mend()
             return
         names = await self._mapper.spelling.learned()

@@ -158,3 +158,10 @@ async def test_a_decimal_column_holds_integers_and_reals(both: World) -> None:
     for given in (7, 7.0, "7", "7.0", 7.5, -3):
         await both.same("UPDATE meters SET price = ? WHERE id = 4 RETURNING price, typeof(price), price / 2", given)
         await both.same("SELECT price, typeof(price), price / 2, price || '' FROM meters WHERE price = ?", given)
+
+
+@pytest.mark.parametrize("text", ["5.5", "9223372036854775808", "abc", "", "5", "5.0"])
+async def test_a_text_that_is_no_integer_is_unequal_to_all_of_them(both: World, text: str) -> None:
+    for test in ("ticks = ?", "ticks <> ?", "NOT (ticks = ?)", "ticks IN (?, 7)", "ticks NOT IN (?, 7)", "ticks IS ?"):
+        await both.same(f"SELECT id, {test} FROM meters ORDER BY id", text)
+        await both.same(f"SELECT id FROM meters WHERE {test} ORDER BY id", text)
