@@ -36,6 +36,18 @@ class Kept:
     """What differed when it was replayed last."""
 
 
+_LOST = Kept(
+    id="lost",
+    sql="(statements of before)",
+    writes=False,
+    status="failing",
+    reason="rehearsal.json is damaged, so what it said is not known; `cutover rehearse --forget` lets it go",
+    count=0,
+    differs=None,
+)
+"""In place of what cannot be read: the gate is not to open because a file was lost."""
+
+
 def name_of(shape: str) -> str:
     """Tells statements apart and nothing more: a shape may have a value in double quotes."""
     return sha256(shape.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -122,7 +134,7 @@ class Remembered:
             return
         except (OSError, ValueError, TypeError, KeyError) as error:
             _log.warning(f"What was rehearsed before the service was started is not known: {path} is damaged ({error})")
-            return
+            kept = [_LOST]
         self._of = {one.id: one for one in kept}
 
 

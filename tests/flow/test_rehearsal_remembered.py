@@ -81,7 +81,13 @@ async def test_a_difference_outlasts_a_restart(both: World, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", json.dumps({"form": 0}), '{"form": 1, "schema": "", "statements": [{}]}']
 )
-def test_a_damaged_file_is_passed_over(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_opens_no_gate(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rehearsal.json"
     path.write_text(text)
-    assert len(Remembered(path)) == 0
+    remembered = Remembered(path)
+    assert [(one.status, "damaged" in str(one.reason)) for one in remembered] == [("failing", True)]
+    kept = remembered.text(())
+    assert kept is not None
+    remembered.write(kept)
+    assert len(Remembered(path)) == 1
+    assert remembered.forget() == 1
