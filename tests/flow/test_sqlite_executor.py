@@ -94,6 +94,33 @@ async def test_results_of_single_statements(executor: SqliteExecutor) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("sql", "affected", "left"),
+    [
+        ("DELETE FROM sqlite_sequence", 1, {}),
+        ("DELETE FROM SQLite_Sequence WHERE seq > 0 RETURNING name", 1, {}),
+        ("UPDATE sqlite_sequence SET seq = 0", 1, {"theirs": 0}),
+        ("UPDATE sqlite_sequence SET seq = 7 WHERE name = 'theirs'", 1, {"theirs": 7}),
+        ("INSERT INTO sqlite_sequence (name, seq) VALUES ('other', 3)", 1, {"theirs": 2, "other": 3}),
+    ],
+)
+async def test_the_counters_of_cutovers_own_tables_are_nobodys(
+    sqlite_path: str, executor: SqliteExecutor, sql: str, affected: int, left: dict[str, int]
+) -> None:
+    setup = sqlite3.connect(sqlite_path)
+    for name in ("theirs", "_cutover_test"):
+        setup.execute(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY AUTOINCREMENT)")
+        setup.execute(f"INSERT INTO {name} VALUES (1), (2)")
+    setup.commit()
+    result = (await executor.run(one(sql))).results[0]
+    assert result is not None
+    assert result.affected == affected
+    counters = dict(setup.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+    setup.close()
+    assert {name: seq for name, seq in counters.items() if not name.startswith("_cutover")} == left
+    assert counters["_cutover_test"] == 2
+
+
 async def test_want_rows_false_still_runs_to_the_end(executor: SqliteExecutor) -> None:
     statement = Statement("INSERT INTO t(a) VALUES ('a'), ('b'), ('c') RETURNING a", want_rows=False)
     result = (await executor.run([Step(statement)])).results[0]

@@ -33,6 +33,8 @@ _INPUT_ERRORS = ("no such column", "no such function", "wrong number of argument
 
 FENCE_MARK = "cutover: "
 _SAVEPOINT = "_cutover_statement"
+_COUNTING = "_cutover_counting"
+_COUNTERS = r"SELECT name, seq FROM sqlite_sequence WHERE name LIKE '\_cutover\_%' ESCAPE '\'"
 _TRIES = 20
 """Of preparing a statement."""
 
@@ -44,6 +46,45 @@ def run_statement(db: sqlite3.Connection, statement: Statement, types: DeclaredT
     A statement that fails leaves nothing of itself behind, except where its own OR FAIL says so.
     """
     shape = inspect(statement.sql)
+    if _may_write_counters(statement.sql):
+        return _sparing_counters(db, statement, shape, types)
+    return _run_any(db, statement, shape, types)
+
+
+@lru_cache(maxsize=4096)
+def _may_write_counters(sql: str) -> bool:
+    """Whether it may write what SQLite remembers for AUTOINCREMENT, which no authorizer can tell by rows."""
+    return "sqlite_sequence" in sql.lower() and inspect(sql).kind is StatementKind.WRITE
+
+
+def _sparing_counters(
+    db: sqlite3.Connection, statement: Statement, shape: Shape, types: DeclaredTypes | None
+) -> StatementResult:
+    """The numbers of cutover's own tables stay what they are, and are counted for nobody: a log that began at 1 again
+    would give a number twice."""
+    try:
+        own = db.execute(_COUNTERS).fetchall()
+    except sqlite3.OperationalError:  # there is no such table, as the statement will say
+        return _run_any(db, statement, shape, types)
+    db.execute(f"SAVEPOINT {_COUNTING}")
+    try:
+        result = _run_any(db, statement, shape, types)
+        touched = [row for row in own if row not in db.execute(_COUNTERS).fetchall()]
+        for name, seq in touched:
+            db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+            db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, seq))
+    except BaseException:
+        if db.in_transaction:
+            db.execute(f"ROLLBACK TO {_COUNTING}")
+            db.execute(f"RELEASE {_COUNTING}")
+        raise
+    db.execute(f"RELEASE {_COUNTING}")
+    return replace(result, affected=result.affected - len(touched))
+
+
+def _run_any(
+    db: sqlite3.Connection, statement: Statement, shape: Shape, types: DeclaredTypes | None
+) -> StatementResult:
     if shape.simple:
         return _change(db, statement.sql, shape, bind(shape, statement))
     refused = refusal(shape)
