@@ -29,6 +29,8 @@ class Drawing:
     autoincrement: bool
     rows: int | None
     """How many rows get an automatic key; None: as many as a SELECT gives."""
+    gives: bool
+    """Some rows have keys of their own, which the sequence is moved past, also where the statement fails then."""
     skips: bool
     """It has a conflict clause: some rows may not be stored though a key was drawn for them."""
 
@@ -47,12 +49,14 @@ def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, ski
         return None
     at = next((place for place, column in enumerate(columns) if column.name == table.rowid_alias), None)
     rows: int | None = 1
+    gives = at is not None
     if isinstance(values, exp.Values):
         rows = sum(1 for row in values.expressions if at is None or _draws(row.expressions[at]))
+        gives = 1 < len(values.expressions) > rows  # a single row that fails has moved nothing
     elif values is not None:
         rows = None if at is None or _draws(values.expressions[at]) else 0
     name = next(column.target for column in table.columns if column.name == table.rowid_alias)
-    return Drawing(sequence, target(table), quote(name), table.autoincrement, rows, skips)
+    return Drawing(sequence, target(table), quote(name), table.autoincrement, rows, gives, skips)
 
 
 def _draws(value: exp.Expr) -> bool:

@@ -81,7 +81,7 @@ class Standing:
     def missed(self, drawing: Drawing) -> None:
         """Keys may have been drawn in vain."""
         self.settled = False
-        if drawing.rows is None or self.explained is None:
+        if drawing.rows is None or drawing.gives or self.explained is None:
             self.explained = None
         else:
             self.explained += drawing.rows

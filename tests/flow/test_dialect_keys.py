@@ -189,3 +189,22 @@ async def test_a_row_that_is_repeated_in_a_transaction_keeps_what_was_done_befor
         await made.same_error("INSERT INTO auto (name, size) VALUES ('j', NULL)")
         await made.same("COMMIT")
         await made.same("SELECT * FROM auto")
+
+
+@pytest.mark.parametrize("table", ["plain", "auto"])
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "INSERT INTO {0} (id, name) VALUES (30, 'x'), (1, 'y')",
+        "INSERT OR ROLLBACK INTO {0} (id, name) VALUES (30, 'x'), (31, 'a')",
+        "INSERT INTO {0} (id, name) SELECT 30, 'x' UNION ALL SELECT 1, 'y'",
+    ],
+)
+async def test_a_key_that_was_given_in_vain_moves_nothing(postgres_url: str, table: str, failing: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same(f"INSERT INTO {table} (name) VALUES ('a')")
+        await made.same_error(failing.format(table))
+        await made.same(f"INSERT INTO {table} (name) VALUES ('b') RETURNING id")
+        await made.same_error(failing.format(table))
+        await made.same(f"INSERT INTO {table} (name) VALUES ('d') RETURNING id")
+        await made.same(f"SELECT id FROM {table} ORDER BY id")
