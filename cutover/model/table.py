@@ -34,12 +34,12 @@ class Column:
     """The values of an enum."""
     format: str = ""
     """How SQLite's values are spelled, for the way back; empty where nothing is known."""
-    assumed: bool = False
-    """Its format is that of other columns that are declared alike: no value of its own has said it."""
     exact: bool = False
     """Part of the key: only values in exactly the column's format are mirrored."""
     hidden: bool = False
     """The rowid of a SQLite table that has no other key: statements see it by its names only."""
+    assumed: bool = False
+    """Its format is that of other columns that are declared alike: no value of its own has said it."""
 
 
 @dataclass(frozen=True)
