@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cutover.dialect.ahead import LONG
-from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, discard
+from cutover.dialect.connections import REPEATABLE, Connections, failure_of
 from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
-from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome, unread_outcome
+from cutover.dialect.failures import Conflict, unknown_outcome, unread_outcome
 from cutover.dialect.groups import Groups, Queue
 from cutover.dialect.members import Member, Writing, outcome_of
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
@@ -116,7 +116,7 @@ class _Ending:
 
     def __call__(self, answer: Answer | None, error: BaseException | None) -> Outcomes | LongWay:
         """Called once. Raises what is not the driver's."""
-        failure = None if error is None else self._failure(error)
+        failure = None if error is None else failure_of(error, self._connection, self._dialect)
         self._connections.put_back(self._connection)
         if self._queue is not None:
             self._queue.end(self._began)
@@ -124,19 +124,10 @@ class _Ending:
             outcome = outcome_of(answer[0], answer[1].decode(), self._prepared, self._dialect)
             return self._unread() if outcome is None else [outcome]
         assert error is not None
-        if failure is None:
-            self._dialect.keys.failed(self._prepared)
-            raise error
         self._dialect.keys.failed(self._prepared)
+        if failure is None:
+            raise error
         return self._failed(error, failure)
-
-    def _failure(self, error: BaseException) -> Exception | None:
-        if not isinstance(error, (StatementError, *DRIVER_ERRORS, TimeoutError)):
-            return None
-        failure = translate_failure(error, self._dialect.catalog)
-        if isinstance(failure, Lost):
-            discard(self._connection)
-        return failure
 
     def _unread(self) -> Outcomes | LongWay:
         raise NotImplementedError

@@ -254,6 +254,16 @@ def discard(connection: Connection) -> None:
         connection.terminate()
 
 
+def failure_of(error: BaseException, connection: Connection, dialect: Dialect) -> CutoverError | None:
+    """What an error on a connection means, which is dropped if it broke; None for one that is not the driver's."""
+    if not isinstance(error, (StatementError, *DRIVER_ERRORS, TimeoutError)):
+        return None
+    failure = translate_failure(error, dialect.catalog)
+    if isinstance(failure, Lost):
+        discard(connection)
+    return failure
+
+
 async def abandon(connection: Connection) -> None:
     """ROLLBACK if a transaction is open and that is still possible."""
     try:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from cutover import clock
-from cutover.dialect.connections import DRIVER_ERRORS, Connections, discard
+from cutover.dialect.connections import Connections, failure_of
 from cutover.dialect.direct import Driven, Outcomes, messages
-from cutover.dialect.failures import Conflict, Lost, translate_failure, unknown_outcome
+from cutover.dialect.failures import Conflict, unknown_outcome
 from cutover.dialect.members import Member
 from cutover.dialect.metering import meter_of
 from cutover.errors import Fenced, StatementError
@@ -174,7 +174,7 @@ class _Group:
     def _ended(self, records: list[asyncpg.Record] | None, error: BaseException | None) -> Outcomes:
         """Called once. There is no outcome of a group, only of its members."""
         too_large = self._meter.end() is not None
-        failure = None if error is None else self._failure(error)
+        failure = None if error is None else failure_of(error, self._connection, self._connections.dialect) or error
         if too_large:
             self._settling = asyncio.ensure_future(self._settle())
         else:
@@ -197,14 +197,6 @@ class _Group:
             await self._meter.settled()
         finally:
             self._connections.put_back(self._connection)
-
-    def _failure(self, error: BaseException) -> BaseException:
-        if not isinstance(error, (StatementError, *DRIVER_ERRORS, TimeoutError)):
-            return error
-        failure = translate_failure(error, self._connections.dialect.catalog)
-        if isinstance(failure, Lost):
-            discard(self._connection)
-        return failure
 
     def _answer(self, records: list[asyncpg.Record]) -> None:
         """Give each member its rows: those with its tag, which come one member after the other."""
