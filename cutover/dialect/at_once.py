@@ -9,14 +9,13 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cutover.dialect.ahead import LONG
 from cutover.dialect.connections import REPEATABLE, Connections, failure_of
 from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, unknown_outcome, unread_outcome
 from cutover.dialect.groups import Groups, Queue
 from cutover.dialect.members import Member, Writing, outcome_of
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
-from cutover.dialect.running import Memory, Prepared, limit_of, prepare
+from cutover.dialect.running import Prepared, limit_of
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, Statement
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 def begin_read(groups: Groups, statement: Statement) -> asyncio.Future[Outcomes] | None:
     """The query under way; None if it has to go the long way. No outcome: the long way has to be tried after all."""
     connections = groups.connections
-    prepared = _prepared(connections, statement, writes=False)
+    prepared = groups.ready.prepared(statement, writes=False) if connections.isolates else None
     if prepared is None:
         return None
     queue = groups.of(prepared)
@@ -47,7 +46,7 @@ def begin_write(
     Cancelling takes nothing back: it is cancelled when it has come to its end. `took` is told the seconds that it took.
     """
     connections = groups.connections
-    prepared = _prepared(connections, statement, writes=True)
+    prepared = groups.ready.prepared(statement, writes=True) if connections.isolates else None
     if prepared is None or not connections.turns.enter():
         return None
     queue = groups.of(prepared)
@@ -58,23 +57,6 @@ def begin_write(
     if begun is None:
         write.left()
     return begun
-
-
-def _prepared(connections: Connections, statement: Statement, *, writes: bool) -> Prepared | None:
-    if not connections.isolates or (writes and connections.dialect.changes(statement.sql)):
-        return None
-    if len(statement.sql) > LONG:
-        return None
-    try:
-        prepared = prepare(connections.dialect, statement, Memory())
-    except StatementError:  # told by the long way
-        return None
-    translation = prepared.translation
-    if prepared.answered is not None or translation is None or translation.writes is not writes or prepared.several:
-        return None
-    if writes and (prepared.may_be_undone or not connections.dialect.keys.ready(translation.drawing)):
-        return None
-    return prepared
 
 
 def _begun(

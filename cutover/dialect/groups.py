@@ -22,6 +22,7 @@ from cutover.dialect.direct import Driven, Outcomes, messages
 from cutover.dialect.failures import Conflict, unknown_outcome
 from cutover.dialect.members import Member
 from cutover.dialect.metering import meter_of
+from cutover.dialect.ready import Ready
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult
 
@@ -44,6 +45,7 @@ class Groups:
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
+        self.ready = Ready(connections.dialect)
         self._queues: dict[str, Queue] = {}
 
     def of(self, prepared: Prepared) -> Queue | None:

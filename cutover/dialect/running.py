@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -18,7 +18,7 @@ from cutover.dialect.translation import KINDS, Command, Translation
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError, Unrepresentable
 from cutover.model.sizes import answer_size, too_large
-from cutover.model.statement import Statement, StatementResult
+from cutover.model.statement import ResultColumn, Statement, StatementResult
 from cutover.model.table import Table
 from cutover.model.values import Row, SqlValue
 from cutover.schema.arguments import bind
@@ -69,16 +69,18 @@ class Prepared:
 
     checked: Checked
     translation: Translation | None
-    arguments: list[Any] = field(default_factory=list)
-    before: list[Any] = field(default_factory=list)
+    arguments: Sequence[Any] = ()
+    before: Sequence[Any] = ()
     answered: StatementResult | None = None
     want_rows: bool = True
-    keys: list[int | None] = field(default_factory=list)
+    keys: Sequence[int | None] = ()
     """The automatic keys that it returned, when it has run; None for a row that was changed instead."""
     bound: Sequence[SqlValue] = ()
     """The statement's arguments, where it is run a row at a time."""
     again: Callable[[], Prepared] | None = None
     """The same in parts, where that may help."""
+    columns: list[ResultColumn] | None = None
+    """The answer's, if they were looked up before; whoever gets them leaves them as they are."""
 
     @property
     def may_be_undone(self) -> bool:
@@ -129,7 +131,7 @@ def _with_arguments(
         checked,
         translation,
         _encoded(translation.command, bound, memory),
-        _encoded(before, bound, memory) if before is not None else [],
+        _encoded(before, bound, memory) if before is not None else (),
         want_rows=want_rows,
         again=(lambda: prepared(apart())) if apart is not None else None,
     )
@@ -258,7 +260,7 @@ def finished(result: StatementResult, prepared: Prepared, dialect: Dialect, memo
     """With its columns and size, and remembered if it wrote. Raises `StatementError` for a read that is too large."""
     translation = prepared.translation
     assert translation is not None
-    result.columns = dialect.columns(prepared.checked, translation)
+    result.columns = prepared.columns or dialect.columns(prepared.checked, translation)
     if translation.writes:
         memory.note(result)
         if translation.key_returned and result.last_insert_rowid is None:
@@ -307,13 +309,13 @@ def result_of(
 
 def rows_of(records: Sequence[asyncpg.Record], translation: Translation) -> list[Row]:
     """Rows in SQLite's values."""
+    width, decoders = translation.width, translation.decoders
+    if not decoders:
+        return [tuple(record)[:width] for record in records]
     rows: list[Row] = []
     for record in records:
-        if not translation.decoders and len(record) == translation.width:
-            rows.append(tuple(record))
-            continue
-        values = list(record)[: translation.width]
-        for at, decode in translation.decoders:
+        values = list(record)[:width]
+        for at, decode in decoders:
             if values[at] is not None:
                 values[at] = decode(values[at])
         rows.append(tuple(values))

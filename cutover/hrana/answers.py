@@ -55,8 +55,8 @@ def write_result(result: StatementResult) -> Json:
     """A StmtResult."""
     rowid = result.last_insert_rowid
     return {
-        "cols": write_columns(result.columns) if result.columns else [],
-        "rows": [write_row(row) for row in result.rows] if result.rows else [],
+        "cols": [{"name": column.name, "decltype": column.decltype} for column in result.columns],
+        "rows": [[_WRITERS[type(value)](value) for value in row] for row in result.rows],
         "affected_row_count": result.affected,
         "last_insert_rowid": None if rowid is None else str(rowid),
     }
@@ -72,7 +72,11 @@ def write_batch(result: BatchResult) -> Json:
 
 def is_large(outcome: BatchResult) -> bool:
     """Whether it has so many rows that they are written on another thread, which others' requests interrupt."""
-    return sum([result.size for result in outcome.results if result is not None]) > _LARGE
+    size = 0
+    for result in outcome.results:
+        if result is not None:
+            size += result.size
+    return size > _LARGE
 
 
 async def write_outcome(outcome: StatementResult | BatchResult) -> Json:

@@ -66,7 +66,7 @@ def read_value(found: object) -> SqlValue:
     """A Value. Raises `ProtocolError`."""
     value = found if isinstance(found, dict) else object_of(found, "A value")
     kind = value.get("type")
-    reader = _READERS.get(kind) if isinstance(kind, str) else None
+    reader = READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
         raise ProtocolError(f"A value has the unknown type {str(kind)[:40]!r}.")
     return reader(value)
@@ -136,7 +136,7 @@ def _blob_value(value: Json) -> bytes:
         raise ProtocolError("A blob value must be base64 in the standard alphabet.") from None
 
 
-_READERS: dict[str, Callable[[Json], SqlValue]] = {
+READERS: dict[str, Callable[[Json], SqlValue]] = {
     "text": _text_value,
     "integer": _integer_value,
     "null": lambda _: None,

@@ -19,10 +19,11 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from cutover import clock, tracing
+from cutover.hrana.alike import Alike
 from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
 from cutover.hrana.heads import Head, read_head
-from cutover.hrana.messages import Pipeline, read_pipeline
+from cutover.hrana.messages import Pipeline
 from cutover.hrana.patience import Watched
 from cutover.hrana.replies import ORIGIN, Reply, full, late, refusal
 from cutover.write_through import Begun
@@ -46,6 +47,7 @@ class Lanes:
     def __init__(self, front: Front, taker: Taker) -> None:
         self.front = front
         self.taker = taker
+        self.alike = Alike()
         self.open: set[Lane] = set()
         self.closing = False
         self.gone = asyncio.Event()
@@ -225,7 +227,7 @@ class Lane(asyncio.Protocol):
         self._began = clock.monotonic()
         try:
             guest = front.admit(head.headers, self._address)
-            pipeline = read_pipeline(body, head.version, front.settings.max_requests)
+            pipeline = self._lanes.alike.read(body, head.version, front.settings.max_requests)
             begun = None if tracing.carried(head.headers) else front.begin(pipeline, guest)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             copy_context().run(self._refuse, head, error)
