@@ -196,7 +196,7 @@ async def world(
             yield made
 
 
-async def until(condition: Callable[[], object], timeout: float = 20.0) -> None:
+async def until(condition: Callable[[], object], timeout: float = 60.0) -> None:
     """Wait until the condition holds."""
     async with asyncio.timeout(timeout):
         while not condition():

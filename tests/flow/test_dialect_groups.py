@@ -39,7 +39,7 @@ async def held(both: World, table: str) -> AsyncIterator[None]:
 
 async def waiting(both: World, number: int) -> list[int]:
     """The servers' processes that wait for a lock, as soon as there are so many."""
-    async with asyncio.timeout(20), both.pool.acquire() as native:
+    async with asyncio.timeout(60), both.pool.acquire() as native:
         while True:
             rows = await native.fetch(
                 "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) "
@@ -186,7 +186,7 @@ async def test_reads_of_a_group_whose_answer_is_lost_go_the_long_way(both: World
     async with held(both, "items"):
         reads = [read(both, BY_N, n) for n in (1, 2, 1)]
         await lost(both)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert [await each for each in reads] == [[], [], []]
 
 
@@ -195,7 +195,7 @@ async def test_nobody_knows_of_writes_whose_answer_is_lost(both: World) -> None:
     async with held(both, "notes"):
         writes = [write(both, INSERT, body) for body in "abc"]
         await lost(both)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             found = [told(await each) for each in writes]
     assert [one.code for one in found if isinstance(one, StatementError)] == ["OUTCOME_UNKNOWN"] * 3
     assert await rows(both, BODIES) == ["w", "x", "y"]
@@ -207,7 +207,7 @@ async def test_a_stop_interrupts_a_group(both: World) -> None:
         writes = [write(both, INSERT, body) for body in "abc"]
         await waiting(both, 2)
         both.executor.hurry()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             found = [told(await each) for each in writes]
     assert [one.code for one in found if isinstance(one, StatementError)] == ["SQLITE_INTERRUPT"] * 3
     assert await rows(both, BODIES) == ["w", "x", "y"]

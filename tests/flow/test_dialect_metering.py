@@ -93,7 +93,7 @@ async def test_an_interrupt_is_told_as_one(both: World) -> None:
     async with both.pool.acquire() as native, native.transaction():
         await native.execute("LOCK TABLE notes IN ACCESS EXCLUSIVE MODE")
         running = asyncio.ensure_future(both.executor.run((Step(Statement("SELECT * FROM notes")),)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await native.fetch(
                 "SELECT pg_cancel_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid) "
                 "WHERE NOT granted AND datname = current_database()"

@@ -44,7 +44,7 @@ async def test_a_statement_that_runs_is_ended_in_a_hurry(both: World) -> None:
     endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
     running = asyncio.create_task(both.executor.run([Step(Statement(endless))]))
     connections = both.executor._connections
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with connections.lend() as watching:
             while not await watching.fetchval(RUNNING):
                 await asyncio.sleep(0.01)

@@ -39,7 +39,7 @@ async def rehearsed(both: World, *statements: str) -> StatementRegistry:
     for sql in statements:
         registry.seen(Statement(sql))
     task = asyncio.create_task(registry.run(lambda: both.executor))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while registry.summary()["unseen"]:
             await asyncio.sleep(0.01)
     task.cancel()
@@ -53,7 +53,7 @@ async def test_arguments_count_by_the_class_they_were_seen_with(both: World) -> 
     registry = StatementRegistry(Metrics("test"))
     registry.seen(Statement(sql, ("2024-02-29",)))
     task = asyncio.create_task(registry.run(lambda: both.executor))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while registry.summary()["unseen"]:
             await asyncio.sleep(0.01)
     task.cancel()
@@ -72,7 +72,7 @@ async def test_arguments_of_another_class_are_rehearsed_again(both: World) -> No
         for value, other in ((1, True), ("x", True), (None, True), (1.5, True), (2, False), ("y", False)):
             registry.seen(Statement(sql, (value,)))
             assert registry.summary()["unseen"] == other
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while registry.summary()["unseen"]:
                     await asyncio.sleep(0.01)
             assert registry.summary()["ready"] == 1
@@ -197,7 +197,7 @@ async def test_a_schema_change_has_all_rehearsed_again(both: World, monkeypatch:
     registry.seen(Statement("SELECT id FROM users"))
     task = asyncio.create_task(registry.run(lambda: both.executor))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not registry.summary()["ready"]:
                 await asyncio.sleep(0.01)
             left = tuple(table for table in both.tables if table.name != "users")

@@ -275,7 +275,7 @@ async def test_a_role_without_superuser_rights_applies_too(postgres_url: str) ->
 
 
 async def _until_validated(app: asyncpg.Connection) -> None:
-    deadline = monotonic() + 10
+    deadline = monotonic() + 60
     while not await app.fetchval("SELECT bool_and(convalidated) FROM pg_constraint WHERE conrelid = 'items'::regclass"):
         assert monotonic() < deadline
         await asyncio.sleep(0.02)

@@ -215,13 +215,13 @@ async def test_a_table_that_leaves_the_mapping_is_left_alone(postgres_url: str) 
 async def test_waiting_for_a_change(postgres_url: str) -> None:
     async with ready(postgres_url, PRIMARY) as store:
         assert not await store.wait_for_change(0.12)
-        waiting = asyncio.create_task(store.wait_for_change(20))
+        waiting = asyncio.create_task(store.wait_for_change(60))
         await run(postgres_url, "INSERT INTO pairs VALUES (1, 'x', NULL)")
-        assert await asyncio.wait_for(waiting, 5)
+        assert await asyncio.wait_for(waiting, 30)
         await trim(store, 1)
-        waiting = asyncio.create_task(store.wait_for_change(20))
+        waiting = asyncio.create_task(store.wait_for_change(60))
         store.wake()
-        assert await asyncio.wait_for(waiting, 5)
+        assert await asyncio.wait_for(waiting, 30)
 
 
 async def test_a_large_trim_clears_up_behind_itself(postgres_url: str) -> None:

@@ -62,12 +62,12 @@ async def test_a_snapshot_older_than_the_fence_does_not_pass_it(postgres_url: st
 async def test_the_fence_waits_for_writers_in_short_turns(postgres_url: str) -> None:
     async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as slow, native(postgres_url) as other:
         await slow.execute("SET application_name = 'slow writer'; BEGIN; INSERT INTO people VALUES ('s', 's', NULL)")
-        fencing = asyncio.create_task(store.fence(DEMOTING, 20))
+        fencing = asyncio.create_task(store.fence(DEMOTING, 60))
         for n in range(20):  # others go on between the attempts
-            await asyncio.wait_for(other.execute(f"INSERT INTO pairs VALUES ({n}, 'x', NULL)"), 5)
+            await asyncio.wait_for(other.execute(f"INSERT INTO pairs VALUES ({n}, 'x', NULL)"), 30)
         assert not fencing.done()
         await slow.execute("COMMIT")
-        await asyncio.wait_for(fencing, 10)
+        await asyncio.wait_for(fencing, 30)
         assert (await store.lag())[0] == 21
 
 
@@ -77,7 +77,7 @@ async def test_a_fence_that_cannot_be_had_names_who_is_in_the_way(postgres_url: 
         began = monotonic()
         with pytest.raises(FenceTimeout, match=f"pid {slow.get_server_pid()} .slow writer, .*idle in transaction"):
             await store.fence(DEMOTING, 0.5)
-        assert monotonic() - began < 2
+        assert monotonic() - began < 10
         assert await control(store) == PRIMARY
         await slow.execute("COMMIT")
         await run(postgres_url, "INSERT INTO people VALUES ('after', 'a', NULL)")
@@ -210,14 +210,14 @@ async def test_a_tombstone_ends_a_commit_that_hangs(postgres_url: str) -> None:
         await app.execute("BEGIN; LOCK TABLE people IN SHARE MODE")
         hanging = asyncio.create_task(store.receive(PRIMARY, "s1", 60))
         async with native(postgres_url) as watcher:
-            deadline = monotonic() + 10
+            deadline = monotonic() + 60
             while not await watcher.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'",
                 switch_name("s1"),
             ):
                 assert monotonic() < deadline
                 await asyncio.sleep(0.01)
-        assert await asyncio.wait_for(store.tombstone("s1"), 10) is Outcome.ABORTED
+        assert await asyncio.wait_for(store.tombstone("s1"), 60) is Outcome.ABORTED
         with pytest.raises(StoreError):
             await hanging
         await app.execute("COMMIT")
@@ -230,7 +230,7 @@ async def test_a_tombstone_wins_over_a_commit_that_holds_its_row(postgres_url: s
         await store.prepare("s1")
         await frozen.execute(f"SET application_name = '{switch_name('s1')}'; BEGIN")
         await frozen.execute("UPDATE cutover.switches SET outcome = 'committed' WHERE switch_id = 's1'")
-        assert await asyncio.wait_for(store.tombstone("s1"), 10) is Outcome.ABORTED
+        assert await asyncio.wait_for(store.tombstone("s1"), 60) is Outcome.ABORTED
         assert await store.tombstone("s1") is Outcome.ABORTED
 
 

@@ -53,7 +53,7 @@ class Tried:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Replay; there may be no room for it at once, if the service itself writes to SQLite."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.writes.replay(self.executor)
             while not condition():
                 await asyncio.sleep(0.02)

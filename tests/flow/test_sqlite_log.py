@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from contextlib import nullcontext
 
 import pytest
@@ -251,7 +250,8 @@ async def test_too_many_entries_are_not_passed_over(sqlite_path: str) -> None:
             assert not store.pass_over(await snapshot.pending())
 
 
-async def test_another_processs_commit_is_noticed_at_once(sqlite_path: str) -> None:
+async def test_another_processs_commit_is_noticed_at_once(sqlite_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutover.stores.sqlite.watch._BACKSTOP", 120.0)
     make(sqlite_path, "CREATE TABLE t (k INTEGER PRIMARY KEY)")
     async with served(sqlite_path, PRIMARY) as (store, _):
         with direct(sqlite_path) as application:
@@ -259,6 +259,4 @@ async def test_another_processs_commit_is_noticed_at_once(sqlite_path: str) -> N
                 while await store.wait_for_change(0.2):
                     pass
                 application.execute("INSERT INTO t DEFAULT VALUES")
-                began = time.monotonic()
-                assert await store.wait_for_change(5)
-                assert time.monotonic() - began < 0.9  # before the backstop of a second could have helped
+                assert await store.wait_for_change(60)  # before the backstop could have helped

@@ -36,7 +36,7 @@ async def test_the_fence_waits_no_longer_than_it_may_and_names_who_holds_it(sqli
             began = time.monotonic()
             with pytest.raises(FenceTimeout, match=f"pid {process.pid}"):
                 await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 0.3)
-            assert 0.25 < time.monotonic() - began < 3
+            assert 0.25 < time.monotonic() - began < 10
             assert process.pid in [pid for pid, _ in store.holders()]
             assert await store.control() == PRIMARY
             process.communicate(b"\n")

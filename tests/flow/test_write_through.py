@@ -72,7 +72,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -295,7 +295,7 @@ async def test_hazard_13_the_fence_of_a_demotion_waits_no_longer_than_it_may(pos
         began = monotonic()
         with pytest.raises(FenceTimeout):
             await store.fence(DEMOTING, 0.4)
-        assert monotonic() - began < 3
+        assert monotonic() - began < 10
         await app.execute("COMMIT")
         await store.fence(DEMOTING, 5)
         assert await store.control() == DEMOTING

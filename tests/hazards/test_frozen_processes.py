@@ -47,7 +47,7 @@ async def test_hazard_05_a_frozen_commit_is_ended_or_ends_by_itself(postgres_url
             await until(lambda: _blocked(watcher, switch_name("s1")), "a commit that waits for its locks")
             process.send_signal(signal.SIGSTOP)
             if tombstone_first:
-                assert await asyncio.wait_for(store.tombstone("s1"), 10) is Outcome.ABORTED
+                assert await asyncio.wait_for(store.tombstone("s1"), 60) is Outcome.ABORTED
                 await app.execute("COMMIT")
             else:  # it was sent as one call, so nothing of it needs its sender any more
                 await app.execute("COMMIT")
@@ -88,8 +88,8 @@ async def test_hazard_07_a_takeover_ends_an_applier_frozen_on_postgres(postgres_
             assert await said(process) == "applied"
             process.send_signal(signal.SIGSTOP)
             began = monotonic()
-            await asyncio.wait_for(store.take_over(2), 10)
-            assert monotonic() - began < 5
+            await asyncio.wait_for(store.take_over(2), 60)
+            assert monotonic() - began < 20
             async with store.applier(2, 1, 1) as applier:
                 await applier.apply(PEOPLE, [("a", "new", None)], [])
             process.send_signal(signal.SIGCONT)

@@ -161,7 +161,7 @@ async def test_an_open_transaction_has_its_grace_while_others_wait(service: Serv
             await phase(service, under_way)
             waiting = asyncio.create_task(other.execute(INSERT, f"{verb}-3", 1, None))
             await holding(service, 1)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):  # less than the grace
                 assert await Stream(service, session).rows("SELECT count(*) FROM items WHERE n < 0") == [[0]]
             assert await open_one.execute(INSERT, f"{verb}-2", 1, None) == ""
             assert not switching.done()
