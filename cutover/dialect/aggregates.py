@@ -178,9 +178,11 @@ class Aggregates:
             case "sum":
                 return self._sum(subject, build)
             case "avg":
-                return _Call(build("AVG", numbers.real(subject).node), Kind.REAL)
+                return _Call(build(self._summing("AVG"), numbers.real(subject).node), Kind.REAL)
             case "total":
-                return _Call(build("SUM", numbers.real(subject).node), Kind.REAL, _or_zero, not_null=True)
+                wide = self.expressions.context.wide  # infinities may come to NULL, too
+                summed = build("cutover.wide_total" if wide else self._summing("SUM"), numbers.real(subject).node)
+                return _Call(summed, Kind.REAL, _same if wide else _or_zero, not_null=not wide)
             case "min" | "max":
                 made = self._extreme(name, subject, build)
                 made.json = "mixed" if subject.json else ""
@@ -204,7 +206,13 @@ class Aggregates:
             case Kind.INT:
                 return _Call(build("SUM", inner.node), Kind.INT, _int_sum)
             case _:
-                return _Call(build("SUM", inner.node), inner.kind)
+                return _Call(build(self._summing("SUM"), inner.node), inner.kind)
+
+    def _summing(self, name: str) -> str:
+        """SUM or AVG of reals, which only the one of our own lets become infinite."""
+        context = self.expressions.context
+        context.may_widen = True
+        return f"cutover.wide_{name.lower()}" if context.wide else name
 
     def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
         name_of, node = collation(subject), subject.node

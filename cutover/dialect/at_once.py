@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cutover.dialect.connections import REPEATABLE, Connections, failure_of
+from cutover.dialect.connections import REPEATABLE, Connections, failure_of, may_widen
 from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, unknown_outcome, unread_outcome
 from cutover.dialect.groups import Groups, Queue
@@ -144,7 +144,11 @@ class _Reading(_Ending):
         return []
 
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
-        if isinstance(failure, StatementError) and not isinstance(error, STALE):
+        if (
+            isinstance(failure, StatementError)
+            and not may_widen(self._prepared, error)
+            and not isinstance(error, STALE)
+        ):
             return [BatchResult([None], [failure.alone()])]
         return []
 

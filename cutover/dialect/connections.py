@@ -18,6 +18,7 @@ from cutover.dialect.failures import (
     Lost,
     Unreadable,
     busy,
+    is_overflow,
     overtaken,
     translate_failure,
     unknown_outcome,
@@ -40,7 +41,13 @@ BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 ATTEMPTS = 12
 """How often a transaction of ours is tried when it meets others; the last pause is about half a second."""
 _ACQUIRE = 5.0
-REPEATABLE = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.CardinalityViolationError, Uneven)
+REPEATABLE = (
+    asyncpg.UniqueViolationError,
+    asyncpg.CheckViolationError,
+    asyncpg.CardinalityViolationError,
+    asyncpg.NumericValueOutOfRangeError,
+    Uneven,
+)
 """Errors behind which the statement may be run in another way."""
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
 
@@ -208,6 +215,8 @@ class Connections:
     async def instead(self, connection: Connection, prepared: Prepared, error: Exception) -> Prepared:
         """What to run after this error, which undid the statement. Raises what is to be told if there is nothing."""
         assert prepared.translation is not None
+        if isinstance(error, asyncpg.NumericValueOutOfRangeError):
+            return wider(prepared, error)
         if isinstance(error, (asyncpg.CardinalityViolationError, Uneven)):
             if prepared.again is None:
                 raise error
@@ -238,6 +247,23 @@ class Connections:
             sequence,
         )
         return True
+
+
+def may_widen(prepared: Prepared, error: BaseException) -> bool:
+    """Whether a number met an end at which SQLite goes on."""
+    if not isinstance(error, asyncpg.NumericValueOutOfRangeError) or prepared.translation is None:
+        return False
+    return prepared.translation.wider is not None and not is_overflow(error)
+
+
+def wider(prepared: Prepared, error: Exception) -> Prepared:
+    """The statement with numbers that go on where this one met their end. Raises `error` where nothing is gained."""
+    if prepared.wider is None or not may_widen(prepared, error):
+        raise error
+    try:
+        return prepared.wider()
+    except StatementError:  # what it is made of then has no translation
+        raise error from None
 
 
 def why_not_unique(error: asyncpg.UniqueViolationError, prepared: Prepared) -> Exception:

@@ -138,6 +138,11 @@ def _of_client(error: BaseException) -> CutoverError:
     )
 
 
+def is_overflow(error: BaseException) -> bool:
+    """Whether SQLite, too, ends here."""
+    return str(getattr(error, "message", "")) == _OVERFLOW
+
+
 def overtaken(error: asyncpg.UniqueViolationError, table: Table | None) -> bool:
     """Whether a key that a REPLACE had cleared was taken again, by somebody who wrote at the same time."""
     columns = _unique_columns(str(getattr(error, "detail", "") or ""), table)

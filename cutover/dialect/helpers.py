@@ -19,6 +19,7 @@ _FILES = (
     "texts.sql",
     "dynamic.sql",
     "mathematics.sql",
+    "wide.sql",
     "formats.sql",
     "dates.sql",
     "json.sql",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from cutover.dialect.comparing import dynamic, text, value
+from cutover.dialect.scope import Context
 from cutover.dialect.typed import (
     NUMBERS,
     Kind,
@@ -59,7 +60,7 @@ _OF_EITHER = {exp.Add: "add", exp.Sub: "sub", exp.Mul: "mul", exp.Div: "div"}
 """Operators on what may be integers or reals: which, is known only when it is computed."""
 
 
-def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
+def arithmetic(op: type[exp.Binary], left: Typed, right: Typed, context: Context) -> Typed:
     """`left op right`: division by zero is NULL, % is of integers."""
     if op is exp.Mod:
         return _remainder(left, right)
@@ -69,6 +70,10 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
     left, right = number(left), number(right)
     kinds = {left.kind, right.kind}
     kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
+    if kind is not Kind.NUM:
+        context.may_widen = True
+        if context.wide:
+            return _wide(op, left, right, kind)
     if kind is Kind.NUM:
         return Typed(helper(_OF_EITHER[op], left.node, right.node), kind)
     if op is exp.Div:
@@ -81,6 +86,16 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed) -> Typed:
     if isinstance(first, exp.Paren) and type(first.this) is op and left.kind is kind:
         first = first.this  # a + b + c: no parentheses within parentheses, a thousand deep
     return Typed(exp.Paren(this=op(this=first, expression=paren(right.node))), kind, not_null=not_null)
+
+
+def _wide(op: type[exp.Binary], left: Typed, right: Typed, kind: Kind) -> Typed:
+    """Integers become a real where 64 bits do not hold the result, reals become infinite."""
+    if kind is Kind.REAL:
+        return Typed(helper(f"wide_{_OF_EITHER[op]}", real(left).node, real(right).node), kind)
+    one, two = (cast(each.node, "NUMERIC") for each in (left, right))
+    return Typed(
+        helper(_OF_EITHER[op], one, two), Kind.NUM, not_null=left.not_null and right.not_null and op is not exp.Div
+    )
 
 
 def _beyond(op: type[exp.Binary], left: Typed, right: Typed) -> Typed | None:

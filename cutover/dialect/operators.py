@@ -8,7 +8,7 @@ from cutover.dialect import comparing, numbers
 from cutover.dialect.predicates import Predicates
 from cutover.dialect.scope import Scope
 from cutover.dialect.trees import flatten
-from cutover.dialect.typed import Kind, Typed, binary, helper, literal, null, paren
+from cutover.dialect.typed import Kind, Typed, binary, cast, helper, literal, null, paren
 
 ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod)
 
@@ -33,7 +33,7 @@ class Operators(Predicates):
         result = self.typed(node, scope)
         for link in reversed(chain):
             assert isinstance(link, exp.Binary)
-            result = numbers.arithmetic(type(link), result, self.typed(link.expression, scope))
+            result = numbers.arithmetic(type(link), result, self.typed(link.expression, scope), self.context)
         return result
 
     def number(self, node: exp.Expr, scope: Scope) -> Typed:
@@ -51,6 +51,10 @@ class Operators(Predicates):
         if inner.kind is Kind.REAL:  # SQLite has no negative zero
             zero = literal(0.0).node
             return Typed(exp.Paren(this=exp.Sub(this=zero, expression=paren(inner.node))), Kind.REAL)
+        if inner.kind is Kind.INT:
+            self.context.may_widen = True
+            if self.context.wide:
+                inner = inner.but(node=cast(inner.node, "NUMERIC"), kind=Kind.NUM)
         if inner.kind is Kind.NUM:
             return Typed(helper("neg", inner.node), Kind.NUM, not_null=inner.not_null)
         return Typed(exp.Paren(this=exp.Neg(this=paren(inner.node))), inner.kind, not_null=inner.not_null)

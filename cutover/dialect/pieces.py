@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, as_statement_error, discard
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, as_statement_error, discard, wider
 from cutover.dialect.failures import Lost, translate_failure
 from cutover.dialect.running import Memory, Prepared, prepare, rows_of
 from cutover.errors import StatementError
@@ -41,6 +41,7 @@ class PostgresPieces:
         self._cursor: Any = None
         self._prepared: Prepared | None = None
         self._fetch = _FIRST
+        self._given = False
 
     async def if_small(self) -> BatchResult | None:
         """The whole result, unless it is large; then its beginning is kept for `more`."""
@@ -99,7 +100,7 @@ class PostgresPieces:
         return [Piece(number, begins=columns)]
 
     async def _open(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> None:
-        self._fetch = _FIRST
+        self._fetch, self._given = _FIRST, False
         for again in (True, False):
             await connection.execute(f"{BEGIN} READ ONLY")
             try:
@@ -111,11 +112,25 @@ class PostgresPieces:
             else:
                 return
 
+    async def _first(self) -> list[asyncpg.Record]:
+        """The first rows. Numbers may turn out to need more room as long as none was given."""
+        assert self._prepared is not None
+        try:
+            return list(await self._cursor.fetch(self._fetch))
+        except asyncpg.NumericValueOutOfRangeError as error:
+            assert self._connection is not None
+            other = self._prepared = wider(self._prepared, error)
+            assert other.translation is not None
+            await self._connection.execute("ROLLBACK")
+            await self._open(self._connection, other.translation.command.sql, other.arguments)
+            return list(await self._cursor.fetch(self._fetch))
+
     async def _next(self, number: int) -> list[Piece]:
         assert self._prepared is not None
         assert self._prepared.translation is not None
         try:
-            records = await self._cursor.fetch(self._fetch)
+            records = await self._cursor.fetch(self._fetch) if self._given else await self._first()
+            self._given = True
             ends = StatementResult() if len(records) < self._fetch else None
             if ends is not None and self._connection is not None:
                 await self._connection.execute("COMMIT")

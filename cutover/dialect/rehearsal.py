@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import asyncpg
+
 from cutover import clock
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_statement_error
+from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_statement_error, wider
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
 from cutover.dialect.running import Memory, prepare, run
@@ -118,10 +120,15 @@ class Rehearsal:
             try:
                 await connection.execute(
                     f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'; "
-                    f"SET LOCAL statement_timeout = {int(seconds * 1000)}"
+                    f"SET LOCAL statement_timeout = {int(seconds * 1000)}; SAVEPOINT asked"
                 )
                 began = clock.monotonic()
-                return Timed(await run(connection, prepared, dialect, memory), clock.monotonic() - began)
+                try:
+                    result = await run(connection, prepared, dialect, memory)
+                except asyncpg.NumericValueOutOfRangeError as error:
+                    await connection.execute("ROLLBACK TO asked")
+                    result = await run(connection, wider(prepared, error), dialect, memory)
+                return Timed(result, clock.monotonic() - began)
             except (*DRIVER_ERRORS, TimeoutError) as error:
                 raise as_statement_error(translate_failure(error, dialect.catalog)) from None
             finally:

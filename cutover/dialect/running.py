@@ -81,6 +81,8 @@ class Prepared:
     """The same in parts, where that may help."""
     columns: list[ResultColumn] | None = None
     """The answer's, if they were looked up before; whoever gets them leaves them as they are."""
+    wider: Callable[[], Prepared] | None = None
+    """The same with numbers that go on where 64 bits or a double end."""
 
     @property
     def may_be_undone(self) -> bool:
@@ -126,7 +128,7 @@ def _with_arguments(
 
     if translation.parts or translation.by_row is not None:
         return Prepared(checked, translation, bound=bound, want_rows=want_rows)
-    before, apart = translation.before, translation.apart
+    before, apart, wider = translation.before, translation.apart, translation.wider
     return Prepared(
         checked,
         translation,
@@ -134,6 +136,7 @@ def _with_arguments(
         _encoded(before, bound, memory) if before is not None else (),
         want_rows=want_rows,
         again=(lambda: prepared(apart())) if apart is not None else None,
+        wider=(lambda: prepared(wider())) if wider is not None else None,
     )
 
 

@@ -234,6 +234,10 @@ class Context:
     """COLLATE is written somewhere in the statement."""
     by_row: bool = False
     """The statement is for one row of several, and may fail for it alone."""
+    wide: bool = False
+    """Numbers go on where 64 bits or a double end. It is how a statement is tried again that met such an end."""
+    may_widen: bool = False
+    """There is arithmetic that may meet one."""
     nulls_matter: bool = False
     """The statement means something else for a NULL argument (OR IGNORE, OR REPLACE), so there are no hints."""
 

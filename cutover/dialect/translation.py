@@ -95,6 +95,8 @@ class Translation:
     """Run one after the other in place of `command`, in one transaction: a statement for each row of VALUES."""
     apart: Callable[[], Translation] | None = None
     """The same a row at a time, for what Postgres refuses in one command: a row that is met twice, or a CHECK."""
+    wider: Callable[[], Translation] | None = None
+    """The same with numbers that go on where 64 bits or a double end, as SQLite's do."""
     sparing: str = ""
     """IGNORE or FAIL: of rows that are run one at a time, one that fails is passed over, or keeps those before it."""
     by_row: ByRow | None = None
@@ -155,8 +157,9 @@ def translation_of(
     tree: exp.Expr,
     context: Context,
     in_parts: Callable[[], Translation] | None = None,
+    wider: Callable[[], Translation] | None = None,
 ) -> Translation:
-    """The tree printed. `in_parts`: the same with a statement for each row of VALUES."""
+    """The tree printed. `in_parts`: the same with a statement for each row of VALUES; `wider`: with wide arithmetic."""
     if written is not None and written.apart and in_parts is not None:
         return in_parts()
     command = _command(tree, context)
@@ -180,6 +183,7 @@ def translation_of(
         recounts=written.recounts if written is not None else (),
         lowered=written.lowered if written is not None else (),
         apart=in_parts if written is not None and _may_be_apart(written) else None,
+        wider=wider if context.may_widen and not context.wide else None,
         refusing=written is not None and written.refusing,
         caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",
         never_null=tuple(context.never_null.items()),

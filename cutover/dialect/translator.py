@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from sqlglot import exp
 
@@ -96,17 +97,21 @@ def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
         raise defect(error) from None
 
 
-def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
-    context = Context(catalog, kinds)
+def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind], *, wide: bool = False) -> Translation:
+    context = Context(catalog, kinds, wide=wide)
 
     def apart() -> Translation:
         return by_row(sql, catalog, kinds)
+
+    @cache
+    def wider() -> Translation:
+        return _translated(sql, catalog, kinds, wide=True)
 
     try:
         written, columns, tree = _rewrite(sql, context)
     except RowByRow:
         return apart()
-    return translation_of(written, columns, tree, context, apart)
+    return translation_of(written, columns, tree, context, apart, wider)
 
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

@@ -1,0 +1,92 @@
+"""Where 64 bits or a double end SQLite goes on: integers become reals, reals become infinite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cutover.model.statement import Statement, Step
+from tests.flow.dialect_world import World, world
+
+MOST, LEAST = (1 << 63) - 1, -(1 << 63)
+SCHEMA = "CREATE TABLE n (id INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT);"
+DATA = (
+    f"INSERT INTO n VALUES (1, {MOST}, 1e308, 'a'), (2, {LEAST}, -1e308, 'b'), (3, 7, 1e-200, '9223372036854775807'),"
+    " (4, 3037000500, 1e300, 'c'), (5, NULL, NULL, NULL), (6, 0, 0.0, '')",
+)
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+EXPRESSIONS = [
+    "i + 1", "i - 1", "i * i", "i * 2 / 2", "i / -1", "-i", "1 - i", "i + i - i", "i * 31 + 7", "i + i % 7",
+    "typeof(i * i)", "r * 10", "r * r", "r + r", "r - -r", "r / 1e-10", "r / -1e-10", "r * 10 - r * 10",
+    "r * 10 IS NULL", "i * r", "t + 1", "CASE WHEN i * 2 > 0 THEN 'more' ELSE 'less' END", "i * i > 5",
+    "i + 1 = 9223372036854775808.0", "i + 1 BETWEEN 1 AND 9", "coalesce(i * i, 'x')", "abs(i / 2) * 4",
+    "CAST(i * 2 AS INTEGER)", "CAST(i * 2 AS TEXT)", "i * 2 || 'x'", "max(i * 2, r)",
+]  # fmt: skip
+
+
+async def test_expressions(both: World) -> None:
+    for expression in EXPRESSIONS:
+        await both.same(f"SELECT id, {expression} FROM n ORDER BY id")
+
+
+QUERIES = [
+    "SELECT sum(r), avg(r), total(r) FROM n WHERE r > 0 AND id = 1 OR r = 1e308",
+    "SELECT sum(r * 10), avg(r * 10), total(r * 10), max(r * 10) FROM n",
+    "SELECT sum(a.r), avg(a.r), total(a.r) FROM n AS a, n AS b WHERE a.id = 1",
+    "SELECT b.id, avg(a.r), total(a.r) FROM n AS a, n AS b, n AS c WHERE a.id = 1 GROUP BY b.id ORDER BY b.id",
+    "SELECT sum(i * 2), avg(i * 2) FROM n",
+    "SELECT id FROM n WHERE i * 2 > 100 ORDER BY i * 2, id",
+    "SELECT id FROM n WHERE i = 9223372036854775806 + ?1 AND i + ?1 > 0",
+    "SELECT i * 2 FROM n UNION SELECT r FROM n ORDER BY 1",
+    "SELECT DISTINCT i * i FROM n ORDER BY 1",
+    "SELECT id, sum(r * 10) OVER (ORDER BY id) FROM n ORDER BY id",
+    "WITH RECURSIVE c (k, x) AS (SELECT 1, 3 UNION ALL SELECT k + 1, x * 10 FROM c WHERE k < 25) SELECT k, x FROM c",
+    "SELECT ?1 + 9223372036854775807, -9223372036854775807 - ?1 - ?1",
+]
+
+
+async def test_queries(both: World) -> None:
+    for sql in QUERIES:
+        await both.same(sql, *[1][: sql.count("?1")])
+
+
+async def test_sqlites_own_ends_stay(both: World) -> None:
+    await both.same_error("SELECT sum(i) FROM n WHERE id IN (1, 4)")
+    await both.same_error("SELECT abs(i) FROM n WHERE id = 2")
+    await both.same_error("SELECT i * 2, abs(i) FROM n WHERE id = 2")
+
+
+async def test_a_write_that_goes_beyond(both: World) -> None:
+    await both.same("UPDATE n SET r = i * 2.0 + r, t = i + 1 WHERE id = 1 RETURNING r, t")
+    await both.same("UPDATE n SET t = 'big' WHERE i + i > 100 RETURNING id")
+    await both.same("INSERT INTO n (r, t) SELECT i * 2, i * 2 FROM n WHERE id < 3")
+    await both.same("SELECT * FROM n ORDER BY id")
+
+
+async def test_a_whole_number_of_a_column_that_would_become_a_real_is_an_error(both: World) -> None:
+    before = (await both.on_postgres("SELECT i FROM n ORDER BY id")).rows
+    with pytest.raises(Exception, match="datatype mismatch"):
+        await both.on_postgres("UPDATE n SET i = i + 1 WHERE id = 1")
+    assert (await both.on_postgres("SELECT i FROM n ORDER BY id")).rows == before
+
+
+async def test_in_a_transaction_and_in_pieces(both: World) -> None:
+    await both.session.execute(Statement("BEGIN"))
+    await both.on_postgres("UPDATE n SET t = 'kept' WHERE id = 3")
+    assert (await both.on_postgres("SELECT i + 1 FROM n WHERE id = 1")).rows == [(float(1 << 63),)]
+    await both.session.execute(Statement("COMMIT"))
+    assert (await both.on_postgres("SELECT t FROM n WHERE id = 3")).rows == [("kept",)]
+    step = Step(Statement("SELECT id, i * 2 FROM n ORDER BY id"))
+    read = await both.executor.read_pieces([step])
+    expected = both.on_sqlite(step.statement.sql)
+    assert getattr(read, "results", None) is not None
+    assert read.results[0].rows == expected.rows  # type: ignore[union-attr]  # asserted above
+    assert (await both.executor.run([step])).results[0].rows == expected.rows  # type: ignore[union-attr]  # has rows
