@@ -16,8 +16,8 @@ from cutover.dialect.asked import counted_rows, rehearse_texts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.folds import Fold, Folds, Group, Sample, classes_of
 from cutover.dialect.rehearsal import Rehearsed
-from cutover.dialect.remembered import Kept, Remembered, name_of, row_of
-from cutover.dialect.schema_trials import SchemaTrials
+from cutover.dialect.remembered import Kept, Remembered, change_row_of, name_of, row_of
+from cutover.dialect.schema_trials import SchemaTrials, refused_again
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.errors import CutoverError, StoreUnavailable
@@ -92,13 +92,18 @@ class StatementRegistry:
         """A text that is not remembered. One that is new is replayed, whatever the sample."""
         kind = classify(statement.sql)
         if kind is StatementKind.DDL and self.changes is not None and self.changes.seen(statement.sql):
+            self.remembered.change_came_again(statement.sql)
             self._new.set()
         if kind not in _KINDS:
             return None
         group, new = self._folds.find(statement, writes=kind is StatementKind.WRITE)
         if group is not None and new:
-            self.remembered.came_again(group.fold.shape)
             group.fold.rate = self._rates[group.fold.writes]
+            kept, shadow = self.remembered.came_again(group.fold.shape), self._shadow(group.fold)
+            if kept is not None:
+                group.fold.count += kept.count
+                if shadow is not None:
+                    shadow.verdicts.go_on_from(group.fold.shape, kept, replayed=group.fold.rate > 0)
             if group.fold.rate:
                 self._offer(group.fold, statement)
             self._new.set()
@@ -106,8 +111,11 @@ class StatementRegistry:
             self._new.set()
         return group
 
+    def _shadow(self, fold: Fold) -> ShadowReads | ShadowWrites | None:
+        return self.writes if fold.writes else self.reads
+
     def _offer(self, fold: Fold, statement: Statement) -> None:
-        shadow = self.writes if fold.writes else self.reads
+        shadow = self._shadow(fold)
         if shadow is not None:
             shadow.offer(statement)
 
@@ -136,7 +144,8 @@ class StatementRegistry:
 
     async def _write(self) -> None:
         self._kept_at = clock.monotonic()
-        text = self.remembered.text(self._kept(fold) for fold in self._folds)
+        changes = self.changes.kept(self.known) if self.changes is not None else ()
+        text = self.remembered.text((self._kept(fold) for fold in self._folds), changes)
         if text is not None:
             await asyncio.to_thread(self.remembered.write, text)
 
@@ -149,7 +158,7 @@ class StatementRegistry:
         return forgotten
 
     def _kept(self, fold: Fold) -> Kept:
-        shadow = self.writes if fold.writes else self.reads
+        shadow = self._shadow(fold)
         verdicts = (shadow.verdicts.of_shape(fold.shape) if shadow is not None else None) or {}
         return Kept(
             id=name_of(fold.shape),
@@ -159,6 +168,9 @@ class StatementRegistry:
             reason=fingerprint(fold.reason or "", self.known) if fold.status in ("refused", "failing") else None,
             count=fold.count,
             differs=verdicts.get("differs"),
+            match=verdicts.get("match", 0),
+            mismatch=verdicts.get("mismatch", 0),
+            inconclusive=verdicts.get("inconclusive", 0),
         )
 
     def _is_outdated(self) -> bool:
@@ -228,12 +240,14 @@ class StatementRegistry:
             "invalid": statuses["invalid"],
             "beyond_limit": self._folds.beyond,
             "partly": sum(fold.unrehearsed > 0 for fold in self._folds),
-            "changes_refused": self.changes.refused if self.changes is not None else 0,
+            "changes_refused": (self.changes.refused if self.changes is not None else 0)
+            + sum(refused_again(one.status, again=one.again) for one in self.remembered.changes),
         }
 
     def schema_changes(self) -> list[dict[str, Any]]:
         """One object a schema change that was seen: what Postgres would be told if it were primary."""
-        return self.changes.rows() if self.changes is not None else []
+        since = self.changes.rows() if self.changes is not None else []
+        return [*map(change_row_of, self.remembered.changes), *since]
 
     def shadow_reads(self) -> dict[str, int]:
         """Replays by what came of them, and how many texts differ as of now (`differing`)."""
@@ -245,7 +259,9 @@ class StatementRegistry:
 
     def _summary(self, shadow: ShadowReads | ShadowWrites | None, *, writes: bool) -> dict[str, int]:
         found = shadow.verdicts.summary() if shadow is not None else dict(_NO_VERDICTS)
-        return found | {"differing": found["differing"] + self.remembered.differing(writes=writes)}
+        before = self.remembered.replays(writes=writes)
+        counts = {verdict: count + before[verdict] for verdict, count in found.items()}
+        return counts | {"differing": found["differing"] + self.remembered.differing(writes=writes)}
 
     async def ask(self, texts: Sequence[str]) -> dict[str, Any]:
         """Rehearse statements that need not have been seen; they are not remembered. Raises `StoreUnavailable`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -34,6 +35,24 @@ class Kept:
     count: int
     differs: str | None
     """What differed when it was replayed last."""
+    match: int = 0
+    mismatch: int = 0
+    inconclusive: int = 0
+    """Its replays, by what came of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptChange:
+    """One schema change."""
+
+    id: str
+    sql: str
+    """With `?` in place of each literal."""
+    status: str
+    reason: str | None
+    count: int
+    again: bool
+    """Whether it may come again."""
 
 
 _LOST = Kept(
@@ -64,6 +83,7 @@ class Remembered:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._of: dict[str, Kept] = {}
+        self._changes: dict[str, KeptChange] = {}
         self._schema = ""
         self._written = ""
         if path is not None:
@@ -75,14 +95,30 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._of)
 
+    @property
+    def changes(self) -> tuple[KeptChange, ...]:
+        """Schema changes that did not come again yet."""
+        return tuple(self._changes.values())
+
+    def replays(self, *, writes: bool) -> Counter[str]:
+        """What came of the replays of those that were not sent again yet."""
+        found: Counter[str] = Counter()
+        for one in self._of.values():
+            if one.writes is writes:
+                found.update(match=one.match, mismatch=one.mismatch, inconclusive=one.inconclusive)
+        return found
+
     def differing(self, *, writes: bool) -> int:
         """How many differed when they were replayed last."""
         return sum(one.differs is not None and one.writes is writes for one in self._of.values())
 
-    def came_again(self, shape: str) -> None:
-        """What was found before is found anew from now on."""
-        if self._of:
-            self._of.pop(name_of(shape), None)
+    def came_again(self, shape: str) -> Kept | None:
+        """What was found before is found anew from now on. What that was, if the statement was sent before."""
+        return self._of.pop(name_of(shape), None) if self._of else None
+
+    def change_came_again(self, sql: str) -> None:
+        """The same of a schema change."""
+        self._changes.pop(name_of(sql), None)
 
     def settle(self, ddl: Sequence[str]) -> None:
         """Forget what was ready, where it was so with another schema. What was not is to be seen again."""
@@ -95,16 +131,20 @@ class Remembered:
 
     def forget(self) -> int:
         """Let none of them count any more. How many there were."""
-        forgotten = len(self._of)
+        forgotten = len(self._of) + len(self._changes)
         self._of.clear()
+        self._changes.clear()
         return forgotten
 
-    def text(self, seen: Iterable[Kept]) -> str | None:
+    def text(self, seen: Iterable[Kept], changes: Iterable[KeptChange] = ()) -> str | None:
         """What is to be written, with what was seen since; None if nothing is, or if that is there already."""
         if self._path is None:
             return None
         kept = [asdict(one) for one in (*self._of.values(), *seen)]
-        made = json.dumps({"form": _FORM, "schema": self._schema, "statements": kept}, ensure_ascii=True)
+        changed = [asdict(one) for one in (*self._changes.values(), *changes)]
+        made = json.dumps(
+            {"form": _FORM, "schema": self._schema, "statements": kept, "changes": changed}, ensure_ascii=True
+        )
         return None if made == self._written else made
 
     def write(self, text: str) -> None:
@@ -127,35 +167,47 @@ class Remembered:
             if found["form"] != _FORM:
                 raise ValueError("it is of another form")
             kept = [Kept(**one) for one in found["statements"]]
-            if any(one.status not in _STATUSES for one in kept):
+            changes = [KeptChange(**one) for one in found.get("changes", ())]
+            if not {one.status for one in kept} | {one.status for one in changes} <= set(_STATUSES):
                 raise ValueError("it has a status that is none")
             self._schema = str(found["schema"])
         except FileNotFoundError:
             return
         except (OSError, ValueError, TypeError, KeyError) as error:
             _log.warning(f"What was rehearsed before the service was started is not known: {path} is damaged ({error})")
-            kept = [_LOST]
+            kept, changes = [_LOST], []
         self._of = {one.id: one for one in kept}
+        self._changes = {one.id: one for one in changes}
 
 
 def row_of(one: Kept) -> dict[str, Any]:
     """For `GET /v1/statements`, beside those that were seen since."""
-    told = f"Found before the service was started again{f': {one.reason}' if one.reason else '.'}"
-    differs: dict[str, Any] | None = None
-    if one.differs is not None:
-        differs = {"match": 0, "mismatch": 0, "inconclusive": 0, "latest": None, "reason": None, "differs": one.differs}
-        differs |= {"sqlite_seconds": 0.0, "postgres_seconds": 0.0, "ratio": None}
+    replayed: dict[str, Any] | None = None
+    if one.differs is not None or one.match + one.mismatch + one.inconclusive:
+        replayed = {"match": one.match, "mismatch": one.mismatch, "inconclusive": one.inconclusive}
+        replayed |= {"latest": None, "reason": None, "differs": one.differs}
+        replayed |= {"sqlite_seconds": 0.0, "postgres_seconds": 0.0, "ratio": None}
     return {
         "sql": one.sql,
         "translation": None,
         "status": one.status,
-        "reason": told,
+        "reason": _told(one.reason),
         "count": one.count,
         "texts": 0,
         "unrehearsed": 0,
-        "shadow_reads": None if one.writes else differs,
-        "shadow_writes": differs if one.writes else None,
+        "shadow_reads": None if one.writes else replayed,
+        "shadow_writes": replayed if one.writes else None,
     }
+
+
+def change_row_of(one: KeptChange) -> dict[str, Any]:
+    """For the schema changes of `GET /v1/statements`."""
+    found = {"status": one.status, "translation": None, "reason": _told(one.reason)}
+    return {"sql": one.sql, "count": one.count} | found
+
+
+def _told(reason: str | None) -> str:
+    return f"Found before the service was started again{f': {reason}' if reason else '.'}"
 
 
 def _private(path: str, flags: int) -> int:

@@ -15,10 +15,12 @@ from cutover.dialect.ddl import Change, Plan, change_of
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.rehearsal import Rehearsed
+from cutover.dialect.remembered import KeptChange, name_of
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
 from cutover.logs import get_logger
 from cutover.model.table import Tables
+from cutover.schema.fingerprint import fingerprint
 from cutover.schema.mapping import map_tables
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.sqltext import inspect
@@ -38,6 +40,10 @@ class _Seen:
     """The schema as it was mapped when it came first."""
     count: int = 1
     found: Rehearsed | None = None
+
+    def may_come_again(self, sql: str) -> bool:
+        """Whether it is one that does, as far as is known."""
+        return self.count > 1 or _REPEATABLE.search(sql) is not None
 
 
 class SchemaTrials:
@@ -79,15 +85,32 @@ class SchemaTrials:
         """Those that Postgres would refuse and that may come again: SQLite makes no such change twice, unless it is
         told that it may have been made (IF NOT EXISTS), or was undone in between."""
         return sum(
-            one.found is not None
-            and one.found.status in _REFUSED
-            and (one.count > 1 or _REPEATABLE.search(sql) is not None)
+            one.found is not None and refused_again(one.found.status, again=one.may_come_again(sql))
             for sql, one in self._seen.items()
         )
+
+    def kept(self, known: Callable[[str], bool]) -> list[KeptChange]:
+        """What is to be known of them after a restart, without the values in them. `known`: see `fingerprint`."""
+        return [
+            KeptChange(
+                id=name_of(sql),
+                sql=fingerprint(sql, known),
+                status=one.found.status if one.found is not None else "unseen",
+                reason=fingerprint(one.found.reason, known) if one.found is not None and one.found.reason else None,
+                count=one.count,
+                again=one.may_come_again(sql),
+            )
+            for sql, one in self._seen.items()
+        ]
 
     def rows(self) -> list[dict[str, Any]]:
         """One object a schema change."""
         return [{"sql": sql, "count": one.count} | told(one.found) for sql, one in self._seen.items()]
+
+
+def refused_again(status: str, *, again: bool) -> bool:
+    """Whether Postgres would refuse what is to be expected."""
+    return again and status in _REFUSED
 
 
 def told(found: Rehearsed | None) -> dict[str, Any]:

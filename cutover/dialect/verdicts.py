@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
+from cutover.dialect.remembered import Kept
 from cutover.dialect.replay import Found, Verdict
 from cutover.dialect.tallies import Tallies
 from cutover.logs import get_logger
@@ -51,6 +52,24 @@ class Verdicts:
             self.differing.pop(statement.sql, None)
             if tally.differs is not None and not any(_shape(sql) == shape for sql in self.differing):
                 tally.differs = None
+
+    def go_on_from(self, shape: str, kept: Kept, *, replayed: bool) -> None:
+        """With what had come of such texts before the service was started.
+
+        `replayed`: they are from now on, too. So what differed does until it matches.
+        """
+        counts: dict[Verdict, int] = {
+            "match": kept.match,
+            "mismatch": kept.mismatch,
+            "inconclusive": kept.inconclusive,
+        }
+        if not replayed and not any(counts.values()):
+            return
+        tally = self._tallies[shape]
+        tally.differs = kept.differs if replayed else None
+        for verdict, count in counts.items():
+            setattr(tally, verdict, getattr(tally, verdict) + count)
+            self._counts[verdict] += count
 
     def summary(self) -> dict[str, int]:
         """Replays by what came of them, and how many texts differ as of now."""

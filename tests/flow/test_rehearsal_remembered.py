@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Never
 
 import pytest
 
 from cutover.dialect.readiness import StatementRegistry
 from cutover.dialect.remembered import Kept, Remembered
+from cutover.dialect.replay import Found
+from cutover.dialect.schema_trials import SchemaTrials
+from cutover.dialect.shadow_reads import ShadowReads
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
 from tests.flow.dialect_world import World, world
@@ -25,9 +29,19 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         yield made
 
 
-async def started(both: World, path: Path, *sql: str) -> StatementRegistry:
-    """A registry after a start, with everything rehearsed that came since."""
-    registry = StatementRegistry(Metrics("test"), remembered=Remembered(path))
+def nothing() -> Never:
+    raise AssertionError("nothing is replayed here")
+
+
+async def started(both: World, path: Path, *sql: str, reads: float = 0.0) -> StatementRegistry:
+    """A registry after a start, with everything rehearsed that came since. `reads`: share that would be replayed."""
+    metrics = Metrics("test")
+    registry = StatementRegistry(
+        metrics,
+        remembered=Remembered(path),
+        reads=ShadowReads(metrics, nothing, reads),
+        changes=SchemaTrials(lambda: both.executor.dialect.ddl),
+    )
     registry.known = {"n"}.__contains__
     registry._executor = lambda: both.executor
     for text in sql:
@@ -76,6 +90,41 @@ async def test_a_difference_outlasts_a_restart(both: World, tmp_path: Path) -> N
     assert (again.shadow_reads()["differing"], again.shadow_writes()["differing"]) == (1, 0)
     (row,) = again.rows()
     assert row["shadow_reads"]["differs"] == "Row 1, column a: differs."
+
+
+async def test_counts_of_replays_go_on(both: World, tmp_path: Path) -> None:
+    path = tmp_path / "rehearsal.json"
+    first = await started(both, path, READY, reads=1.0)
+    assert first.reads is not None
+    for found in (Found("match"), Found("mismatch", "Row 1, column n: differs."), Found("inconclusive")):
+        first.reads.verdicts.note(Statement(READY), found)
+    await first.keep()
+    assert "whispered" not in path.read_text()
+    expected = {"match": 1, "mismatch": 1, "inconclusive": 1, "differing": 1}
+    for sent in ((), (READY,)):  # before the statement comes again, and behind that
+        again = await started(both, path, *sent, reads=1.0)
+        assert again.shadow_reads() == expected
+        (row,) = again.rows()
+        assert row["count"] == 1 + len(sent)
+        assert (row["shadow_reads"]["match"], row["shadow_reads"]["differs"]) == (1, "Row 1, column n: differs.")
+    assert again.reads is not None
+    again.reads.verdicts.note(Statement(READY), Found("match"))
+    assert again.shadow_reads() == expected | {"match": 2, "differing": 0}
+
+
+async def test_schema_changes_that_were_seen_are_kept(both: World, tmp_path: Path) -> None:
+    path = tmp_path / "rehearsal.json"
+    refused = "CREATE TRIGGER IF NOT EXISTS t AFTER INSERT ON users BEGIN SELECT 'whispered'; END"
+    before = await started(both, path, refused, "CREATE TABLE more (a TEXT DEFAULT 'whispered')")
+    assert before.summary()["changes_refused"] == 1
+    assert "whispered" not in path.read_text()
+    again = await started(both, path)
+    assert again.summary()["changes_refused"] == 1
+    assert [(row["status"], row["count"]) for row in again.schema_changes()] == [("refused", 1), ("ready", 1)]
+    assert "TRIGGER" in again.schema_changes()[0]["reason"]
+    assert len((await started(both, path, refused)).schema_changes()) == 2, "not twice"
+    assert await again.forget() == 2
+    assert again.summary()["changes_refused"] == 0
 
 
 @pytest.mark.parametrize(
