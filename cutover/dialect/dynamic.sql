@@ -130,32 +130,32 @@ RETURN CASE jsonb_typeof(x) WHEN 'object'
     THEN cutover.misfit('LIKE or GLOB on a blob is not possible on PostgreSQL', x::text)::text ELSE cutover.txt(x) END;
 
 -- A value of any storage class on its way into a column of numbers.
-CREATE OR REPLACE FUNCTION cutover.int_strict(x jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.int_strict(x jsonb) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.int_strict((x #>> '{}')::numeric)
     WHEN 'string' THEN cutover.int_strict(x #>> '{}')
     ELSE cutover.misfit('a blob in a column of integers cannot be stored on PostgreSQL', x::text) END;
 
-CREATE OR REPLACE FUNCTION cutover.key_strict(x jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.key_strict(x jsonb) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.key_strict((x #>> '{}')::numeric)
     WHEN 'string' THEN cutover.key_strict(x #>> '{}')
     ELSE cutover.misfit('datatype mismatch', x::text) END;
 
-CREATE OR REPLACE FUNCTION cutover.real_strict(x jsonb) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.real_strict(x jsonb) RETURNS double precision LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.real_strict((x #>> '{}')::numeric)
     WHEN 'string' THEN cutover.real_strict(x #>> '{}')
     ELSE cutover.misfit('a blob in a column of reals cannot be stored on PostgreSQL', x::text)::double precision END;
 
-CREATE OR REPLACE FUNCTION cutover.bool_strict(x jsonb) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.bool_strict(x jsonb) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.bool_strict(x::numeric)
     WHEN 'string' THEN cutover.bool_strict(x #>> '{}')
     ELSE cutover.misfit('a blob in a boolean column cannot be stored on PostgreSQL', x::text) = 0 END;
 
 -- And into one of texts or blobs.
-CREATE OR REPLACE FUNCTION cutover.text_strict(x jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.text_strict(x jsonb) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN jsonb_typeof(x) <> 'object' THEN cutover.txt(x)
     ELSE cutover.misfit('a blob in a column of texts cannot be stored on PostgreSQL', x::text)::text END;
 
-CREATE OR REPLACE FUNCTION cutover.blob_strict(x jsonb) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.blob_strict(x jsonb) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN jsonb_typeof(x) = 'object' THEN cutover.plain_blob(x)
     ELSE convert_to(cutover.misfit('a text or a number in a column of blobs cannot be stored on PostgreSQL', x::text)::text, 'UTF8')
     END;

@@ -219,6 +219,6 @@ BEGIN
 END $$;
 
 -- A value of any storage class on its way into a NUMERIC column.
-CREATE OR REPLACE FUNCTION cutover.number_strict(x jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION cutover.number_strict(x jsonb) RETURNS numeric LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN jsonb_typeof(x) <> 'object' AND cutover.aff(x) IS NOT NULL THEN cutover.whole(cutover.aff(x))
     ELSE cutover.misfit('a blob in a column of numbers, or a text, cannot be stored on PostgreSQL', x::text)::numeric END;

@@ -51,7 +51,8 @@ CREATE OR REPLACE FUNCTION cutover.wide_step(state double precision[], x double 
 LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN x IS NULL THEN state ELSE ARRAY[cutover.wide_plus(state[1], x), state[2] + 1] END;
 
-CREATE OR REPLACE FUNCTION cutover.wide_mean(state double precision[]) RETURNS double precision LANGUAGE sql IMMUTABLE STRICT
+CREATE OR REPLACE FUNCTION cutover.wide_mean(state double precision[]) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN nullif(state[1] / nullif(state[2], 0), 'NaN');
 
 CREATE OR REPLACE AGGREGATE cutover.wide_avg(x double precision) (

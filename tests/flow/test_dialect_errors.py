@@ -106,3 +106,13 @@ async def test_statement_timeout_leaves_the_session_usable(both: World) -> None:
     assert stopped.value.code == "SQLITE_INTERRUPT"
     await both.session.sequence("COMMIT")
     assert (await both.on_postgres("SELECT count(*) FROM authors WHERE name = 'kept'")).rows == [(1,)]
+
+
+async def test_a_value_that_no_row_is_given_is_no_error(both: World) -> None:
+    for value in ("many", 1.5, "12.5"):
+        for where in ("id = 77", "name = ?2 AND age > 5", "age IN (SELECT 5 WHERE 0)"):
+            more = ("nobody",) if "?2" in where else ()
+            assert (await both.same(f"UPDATE authors SET age = ?1 WHERE {where}", value, *more)).affected == 0
+    with pytest.raises(StatementError, match="a text in a column of integers"):
+        await both.on_postgres("UPDATE authors SET age = ? WHERE id = 1", "many")
+    await both.same("UPDATE authors SET id = ? WHERE id = 77", "x")
