@@ -237,7 +237,7 @@ def _offset(name: str, typed: Typed) -> exp.Expr:
     if isinstance(constant, int) and (0 < constant < 1 << 31 or (constant == -1 and name != "nth_value")):
         return cast(typed.node, "INTEGER")  # one row the other way is always held
     if typed.kind not in (Kind.INT, Kind.REAL):
-        raise Refused(f"{name}() with a computed offset that may be no integer")
+        raise Refused(f"{name}() with a computed offset that may be no integer", "CAST the offset AS INTEGER.")
     lowest = exp.Literal.number(1 if name == "nth_value" else 0)
     offset = typed if typed.kind is Kind.REAL else numbers.integer(typed)
     return helper("offset_of", offset.node, lowest)
@@ -246,9 +246,12 @@ def _offset(name: str, typed: Typed) -> exp.Expr:
 def _joined_once(subject: Typed, order: list[exp.Expr]) -> _Call:
     """group_concat(DISTINCT ...): its values are told apart by their texts."""
     if subject.kind is Kind.TEXT and collation(subject) != "BINARY":
-        raise Refused("group_concat(DISTINCT ...) with a collation")
+        raise Refused(
+            "group_concat(DISTINCT ...) with a collation",
+            "Take the values from a subquery: SELECT group_concat(x) FROM (SELECT DISTINCT ...).",
+        )
     if subject.kind is Kind.DYNAMIC or _differs(subject):
-        raise Refused("group_concat(DISTINCT ...) of values of several types")
+        raise Refused("group_concat(DISTINCT ...) of values of several types", "CAST the values AS TEXT.")
     node = text(subject).node
     node = exp.Order(this=node, expressions=order) if order else node
     return _Call(call("array_agg", node), Kind.TEXT, _joined)

@@ -56,14 +56,16 @@ def _left(run: list[Token], end: int) -> int:
         if before is not None and before.type == "word" and before.text.upper() not in _NOT_CALLED:
             at -= 1
             if before.text.upper() in ("OVER", "FILTER"):
-                raise Refused("-> after OVER or FILTER without parentheses")
+                raise Refused(
+                    "-> after OVER or FILTER without parentheses", "Put parentheses around what stands before it."
+                )
     elif run[at].type == "word" and run[at].text.upper() == "END":
-        raise Refused("-> after CASE without parentheses")
+        raise Refused("-> after CASE without parentheses", "Put parentheses around CASE.")
     while at > 1 and run[at - 1].type == "dot":
         at -= 2
     before = run[at - 1] if at else None
     if before is not None and (before.text in ("~", "|") or before.text.upper() == "COLLATE" or _is_unary(run, at - 1)):
-        raise Refused("-> beside another operator without parentheses")
+        raise Refused("-> beside another operator without parentheses", "Put parentheses around it.")
     return at
 
 
@@ -92,7 +94,7 @@ def _right(run: list[Token], at: int) -> int:
     while at < len(run) and run[at].text in ("-", "+", "~") and not _arrow(run, at):
         at += 1
     if at < len(run) and run[at].type == "word" and run[at].text.upper() == "CASE":
-        raise Refused("-> before CASE without parentheses")
+        raise Refused("-> before CASE without parentheses", "Put parentheses around CASE.")
     depth = 0
     while at < len(run):
         depth += (run[at].type == "open") - (run[at].type == "close")

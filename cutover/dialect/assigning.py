@@ -17,6 +17,7 @@ from cutover.dialect.typed import (
     cast,
     helper,
     literal,
+    named,
     paren,
 )
 from cutover.dialect.whole import argument, constant
@@ -24,6 +25,8 @@ from cutover.errors import Unrepresentable
 from cutover.model.table import Column
 
 _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
+
+_GIVE = "Give a value of the column's own type, as its other rows have."
 
 
 class Assigning:
@@ -64,7 +67,9 @@ class Assigning:
             made = computed(typed, column)
             if made is not None:
                 return made
-            raise Refused(f"A computed value for column {column.name} of type {column.target_type}")
+            raise Refused(
+                f"A computed value for column {column.name} of type {column.target_type}", "Give it as an argument."
+            )
         if kind is Kind.WHOLE or typed.kind is kind is Kind.JSON or typed.kind is kind is Kind.BOOL:
             return typed.node
         return None
@@ -81,7 +86,7 @@ class Assigning:
         if typed.kind is Kind.DYNAMIC and (kind is Kind.BLOB or (kind is Kind.TEXT and column.affinity == "TEXT")):
             return helper("blob_strict" if kind is Kind.BLOB else "text_strict", typed.node)
         if Kind.BLOB in (typed.kind, kind):
-            raise Refused(f"A {typed.kind} for column {column.name} of type {column.target_type}")
+            raise Refused(f"{named(typed.kind)} for column {column.name} of type {column.target_type}", _GIVE)
         match kind:
             case Kind.INT:
                 return helper("int_strict", typed.node)
@@ -97,7 +102,7 @@ class Assigning:
             case Kind.JSON:
                 return cast(text(typed).node, column.target_type)
             case _:
-                raise Refused(f"A {typed.kind} for column {column.name} of type {column.target_type}")
+                raise Refused(f"{named(typed.kind)} for column {column.name} of type {column.target_type}", _GIVE)
 
     def _without_sign(self, typed: Typed) -> exp.Expr:
         """Columns of SQLite know no negative zero: it becomes zero."""
@@ -140,11 +145,12 @@ class Assigning:
         else:
             misfit = False
         if misfit:
-            raise Refused(f"The default of column {column.name}, which Postgres cannot hold,")
+            what = f"The default of column {column.name}, which Postgres cannot hold,"
+            raise Refused(what, "Give the column a value in the INSERT.")
 
     def _kept_text(self, typed: Typed, column: Column) -> exp.Expr:
         """A text column without TEXT affinity would hold a number as a number, which Postgres cannot."""
-        raise Refused(f"A {typed.kind} for column {column.name}, which holds text,")
+        raise Refused(f"{named(typed.kind)} for column {column.name}, which holds text,", _GIVE)
 
 
 def _as_it_is(column: Column) -> bool:
@@ -157,12 +163,13 @@ def _number_in(typed: Typed, kind: Kind, column: Column) -> Typed:
     if kind not in (Kind.INT, Kind.REAL) or typed.kind is kind:
         return typed
     if _as_it_is(column):
-        raise Refused(f"A {typed.kind} for column {column.name}, which has no declared type and holds {kind} alone,")
+        what = f"{named(typed.kind)} for column {column.name}, which has no declared type and holds {kind} alone,"
+        raise Refused(what, _GIVE)
     if not isinstance(typed.constant, str):
         return typed
     number = number_of(typed.constant)
     if number is None:
-        raise Refused(f"The text for column {column.name} of type {column.target_type}")
+        raise Refused(f"The text for column {column.name} of type {column.target_type}", _GIVE)
     return literal(number)
 
 

@@ -88,4 +88,4 @@ def column_named(table: Table, name: str) -> Column:
             return column
     if lower in ROWID_NAMES and table.rowid_alias is not None:
         return column_named(table, table.rowid_alias)
-    raise Refused(f"Column {name} of table {table.name}, which is not mirrored,")
+    raise Refused(f"Column {name} of table {table.name}, which is not mirrored,", "`cutover plan` tells why.")

@@ -57,7 +57,7 @@ class Catalog:
         try:
             return self.tables[name.lower()]
         except KeyError:
-            raise Refused(f"Table {name}, which is not mirrored,") from None
+            raise Refused(f"Table {name}, which is not mirrored,", "`cutover plan` tells why.") from None
 
 
 def _view(statement: str) -> tuple[str, str] | None:

@@ -227,7 +227,10 @@ class Compounds:
             projections = [one.this if isinstance(one, exp.Alias) else one for one in select.expressions]
             if term in projections and not any(isinstance(one, exp.Star) for one in projections):
                 return projections.index(term)
-        raise Refused("ORDER BY of a compound SELECT by this expression")
+        raise Refused(
+            "ORDER BY of a compound SELECT by this expression",
+            "Order by the number or the name of a column, or select from it and order that.",
+        )
 
     def _arm(
         self, node: exp.Expr, scope: Scope, reading: Reading | None, *, plain: bool = False, repeated: bool = False

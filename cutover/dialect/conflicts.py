@@ -74,7 +74,7 @@ class Conflicts:
         clause = node.args.get("conflict")
         if clause is not None:
             if conflict is not None:
-                raise Refused(f"INSERT OR {conflict} with ON CONFLICT")
+                raise Refused(f"INSERT OR {conflict} with ON CONFLICT", "Leave one of the two out.")
             written.node.set("conflict", self._written(clause, written, scope))
         elif conflict == "IGNORE":
             written.node.set("conflict", exp.OnConflict(action=exp.Var(this="DO NOTHING")))
@@ -127,7 +127,10 @@ class Conflicts:
 
     def _only_key(self, table: Table) -> list[exp.Expr]:
         if len(table.unique) != 1:
-            raise Refused("ON CONFLICT DO UPDATE without a target, on a table with several unique keys,")
+            raise Refused(
+                "ON CONFLICT DO UPDATE without a target, on a table with several unique keys,",
+                "Name the columns of the key: ON CONFLICT (...).",
+            )
         return self.terms(table, table.unique[0])
 
     def terms(self, table: Table, index: UniqueIndex) -> list[exp.Expr]:
@@ -232,7 +235,7 @@ def _named(table: Table, name: str) -> Column:
             return column
     if name.lower() in ROWID_NAMES and table.rowid_alias is not None:
         return _named(table, table.rowid_alias)
-    raise Refused(f"Column {name} of table {table.name}, which is not mirrored,")
+    raise Refused(f"Column {name} of table {table.name}, which is not mirrored,", "`cutover plan` tells why.")
 
 
 def _collation_of(name: str, table: Table) -> str:

@@ -23,6 +23,12 @@ from cutover.schema.sqltokens import tokens
 from cutover.settings import Settings
 from cutover.stores.sqlite.running import explained
 
+_BY_HAND = {
+    "TRIGGER": "Make it on PostgreSQL, in its own language; what it writes there is captured, too.",
+    "VIRTUAL": "PostgreSQL has no like of it; its full text search takes other statements.",
+}
+"""What to do about objects that have no translation."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -62,7 +68,7 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
     words = [token.text.upper() for token in tokens(sql) if token.type == "word"][:3]
     for kind in ("TRIGGER", "VIRTUAL"):
         if kind in words[1:2]:
-            raise Refused(f"{words[0]} {kind} while PostgreSQL is primary")
+            raise Refused(f"{words[0]} {kind} while PostgreSQL is primary", _BY_HAND[kind])
     db = memory(ddl)
     try:
         before, was = read_sqlite_schema(db), read_objects(db)
@@ -125,7 +131,7 @@ class Plan:
     def _mapped(self, name: str) -> Table:
         found = next((table for table in self.tables if table.name.lower() == name.lower()), None)
         if found is None:
-            raise Refused(f"A change of table {name}, which is not mirrored,")
+            raise Refused(f"A change of table {name}, which is not mirrored,", "`cutover plan` tells why.")
         return found
 
     def _alter(self, table: Table, clause: str) -> None:

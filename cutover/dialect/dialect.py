@@ -211,10 +211,15 @@ class Dialect:
             self.copy.answer(sql, ())  # which says where a parent has no such key
             return Checked(description, local=False, instead=orphans_query(sql, self.ddl, self.tables))
         if "pragma_foreign_key_check" in sql.lower():
-            raise Refused("The function pragma_foreign_key_check, unlike the PRAGMA,")
+            raise Refused(
+                "The function pragma_foreign_key_check, unlike the PRAGMA,",
+                "PRAGMA foreign_key_check answers the same.",
+            )
         of_schema = shape.kind is StatementKind.READ and prepare(sql, frozenset()).tables_of_schema
         if of_schema and self.copy.reads_data(sql, len(shape.params)):
-            raise Refused("A query of the schema and of data at once")
+            raise Refused(
+                "A query of the schema and of data at once", "Ask sqlite_master and the tables in two statements."
+            )
         local = shape.verb in ("PRAGMA", "EXPLAIN") or of_schema
         return Checked(description, local)
 

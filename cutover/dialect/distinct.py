@@ -33,7 +33,10 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     if keys and (read is not None or not plain):
         scan = read if read is not None else queries.ordering.scan(scope)
         if scan is None or (scope.grouping is not None and read is None):
-            raise Refused("DISTINCT with a collation over more than tables")
+            raise Refused(
+                "DISTINCT with a collation over more than tables",
+                "GROUP BY the columns COLLATE BINARY, or leave COLLATE out.",
+            )
         result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
         result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
     query = Query(result, list(columns))

@@ -129,7 +129,7 @@ class Expressions(Operators):
 
     def _column(self, node: exp.Expr, scope: Scope) -> Typed:
         if isinstance(node.this, exp.Star):
-            raise Refused("A star inside an expression")
+            raise Refused("A star inside an expression", "Name the columns.")
         name, qualifier = node.name, str(node.args["table"].name) if node.args.get("table") else ""
         at: Scope | None = scope
         unnamed = False
@@ -144,7 +144,7 @@ class Expressions(Operators):
             at = at.parent
         if not qualifier and not unnamed and isinstance(node.this, exp.Identifier) and node.this.quoted:
             return literal(name)
-        raise Refused(f"Column {name}, which is not mirrored,")
+        raise Refused(f"Column {name}, which is not mirrored,", "`cutover plan` tells why.")
 
     def of_source(self, source: Source, column: SourceColumn, scope: Scope) -> Typed:
         """A column of something in FROM."""
@@ -160,7 +160,10 @@ class Expressions(Operators):
                 spelled = exp.Distinct(expressions=[cast(typed.node.copy(), "TEXT")])
                 test = helper("one_spelling", call("count", spelled))
                 return typed.but(node=exp.Case(ifs=[exp.If(this=test, true=typed.node)]))
-            raise Refused("A column beside several calls of min() and max() that is not grouped by")
+            raise Refused(
+                "A column beside several calls of min() and max() that is not grouped by",
+                "Take the column of the row in a subquery with ORDER BY ... LIMIT 1.",
+            )
         order = None
         if grouping.extreme is not None:
             argument, is_max = grouping.extreme

@@ -46,7 +46,7 @@ def _printf(_: Expressions, arguments: list[Typed]) -> Typed:
         return Typed(exp.Null(), Kind.NULL)
     written = arguments[0].constant
     if not isinstance(written, str):
-        raise Refused("printf() with a format that is not written out")
+        raise Refused("printf() with a format that is not written out", "Write the format as a literal.")
     given = iter(arguments[1:])
     parts: list[exp.Expr] = []
     at = 0
@@ -83,7 +83,7 @@ def _places(piece: re.Match[str], given: object) -> int | None:
         return int(piece["places"] or 0) if piece["places"] is not None else None
     number = next(given, literal(0)).constant  # type: ignore[call-overload]  # an iterator
     if not isinstance(number, int) or abs(number) > _MOST_GIVEN:
-        raise Refused("printf() with a computed precision")
+        raise Refused("printf() with a computed precision", "Write the precision as a number.")
     return abs(number)
 
 

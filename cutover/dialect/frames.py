@@ -48,7 +48,7 @@ def _as_number(offset: Typed) -> Typed:
 def _distance(offset: Typed, order: list[Typed], word: str) -> exp.Expr:
     """How far the only term of ORDER BY may be away, in that term's own type."""
     if len(order) != 1 or order[0].kind not in _NUMBERS:
-        raise Refused("RANGE with an offset over what is no number")
+        raise Refused("RANGE with an offset over what is no number", "Order by a number, as julianday() of a text.")
     if offset.kind not in _NUMBERS or (order[0].kind is Kind.INT and offset.kind is not Kind.INT):
         raise Refused(f"RANGE with an offset of another type, {offset.kind},")
     distance = numbers.real(offset).node if order[0].kind is Kind.REAL else numbers.converted(offset, order[0].kind)

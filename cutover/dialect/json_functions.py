@@ -31,16 +31,22 @@ ROWS = {
 def as_json(typed: Typed) -> exp.Expr:
     """The expression as a part of JSON: JSON is taken as it is, every other value is written as one."""
     if typed.json == "mixed":
-        raise Refused("A choice between JSON and other values inside of other JSON")
+        raise Refused(
+            "A choice between JSON and other values inside of other JSON",
+            "Make each of them JSON, by json() or json_quote().",
+        )
     if typed.json == "sure":
         return exp.Coalesce(this=typed.node, expressions=[exp.Literal.string("null")])
     if typed.json == "found":
         if not isinstance(typed.node, exp.Anonymous):
-            raise Refused("What json_extract() found, inside of other JSON, from a subquery")
+            raise Refused(
+                "What json_extract() found, inside of other JSON, from a subquery",
+                "Put json() around it, or call it where it is put in.",
+            )
         return helper("json_of_node", helper("json_at", *typed.node.expressions))
     if typed.json == "part":
         if not isinstance(typed.node, exp.Column):
-            raise Refused("What json_each() found, inside of other JSON, from a subquery")
+            raise Refused("What json_each() found, inside of other JSON, from a subquery", "Put json() around it.")
         kind = exp.Column(this=identifier("type"), table=typed.node.args["table"].copy())
         return helper("json_of_part", typed.node, kind)
     plain = value(typed)
@@ -93,7 +99,7 @@ def _node(typed: Typed) -> exp.Expr:
 
 def _texts(arguments: list[Typed]) -> list[exp.Expr]:
     if any(argument.kind is Kind.BLOB for argument in arguments):
-        raise Refused("JSON in a blob")
+        raise Refused("JSON in a blob", "CAST it AS TEXT.")
     return [_node(text(argument)) for argument in arguments]
 
 

@@ -17,7 +17,7 @@ def without_limit(node: exp.Expr, catalog: Catalog, sql: str) -> exp.Expr:
     if not isinstance(node, (exp.Update, exp.Delete)) or not (node.args.get("limit") or node.args.get("order")):
         return node
     if node.args.get("from_") is not None:
-        raise Refused("UPDATE ... FROM with LIMIT")
+        raise Refused("UPDATE ... FROM with LIMIT", "Choose the rows in WHERE: key IN (SELECT ... LIMIT ...).")
     table = catalog.table(node.this.name)
     names = key_names(table)
     keys: list[exp.Expr] = [exp.Column(this=exp.to_identifier(name, quoted=True)) for name in names]
@@ -52,7 +52,7 @@ def _read_by(table: Table, names: list[str], catalog: Catalog, query: str, *, ne
     known = reading is not None and reading.scans is not None and len(reading.scans) == 1
     if not known or (table.rowid_alias is None and not table.without_rowid):
         if needed:
-            raise Refused("LIMIT without ORDER BY, where only SQLite knows the order of the rows,")
+            raise Refused("LIMIT without ORDER BY, where only SQLite knows the order of the rows,", "Add ORDER BY.")
         return []
     assert reading is not None
     assert reading.scans is not None
@@ -60,7 +60,7 @@ def _read_by(table: Table, names: list[str], catalog: Catalog, query: str, *, ne
     terms: list[exp.Expr] = []
     for term in reading.scans[0].index:
         if own.get(term.column.lower(), "BINARY").upper() != term.collation.upper():
-            raise Refused("LIMIT of rows that are read by an index with a collation of its own")
+            raise Refused("LIMIT of rows that are read by an index with a collation of its own", "Add ORDER BY.")
         terms.append(_ordered(term.column, descending=term.descending))
     return terms + [_ordered(name, descending=False) for name in names]
 

@@ -46,7 +46,7 @@ def row_with_query(queries: Queries, op: type[exp.Binary], left: exp.Tuple, righ
     for one, (_, two) in zip(lefts, query.columns, strict=True):
         same = one.kind is two.kind or comparing.level(one, two) == (one, two)
         if not same or not alike(*comparing.align(one, two)):
-            raise Refused("A comparison of a row with a query of other types")
+            raise Refused("A comparison of a row with a query of other types", "CAST one side.")
     if not query.one_row and query.node.args.get("limit") is None:
         query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
     return op(this=exp.Tuple(expressions=[one.node for one in lefts]), expression=exp.Subquery(this=query.node))

@@ -92,7 +92,9 @@ class Ordering:
         for at, (_, column) in enumerate(columns):
             if column.node == typed.node:
                 return at
-        raise Refused("ORDER BY of DISTINCT rows by what is not in the result")
+        raise Refused(
+            "ORDER BY of DISTINCT rows by what is not in the result", "Select what it is ordered by, or GROUP BY."
+        )
 
     def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
         """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""

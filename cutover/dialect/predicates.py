@@ -52,7 +52,10 @@ class Predicates:
         """A comparison as a boolean. `loose`: NULL may stand for false."""
         assert isinstance(node, exp.Binary)
         if _is_loose(node.expression) or (not isinstance(node, _EQUAL) and _is_loose(node.this)):
-            raise Refused("LIKE, BETWEEN, IN or IS beside a comparison, without parentheses to tell which binds first,")
+            raise Refused(
+                "LIKE, BETWEEN, IN or IS beside a comparison, without parentheses to tell which binds first,",
+                "Put parentheses around one of them.",
+            )
         left, right = unparen(node.this), unparen(node.expression)
         if isinstance(left, exp.Tuple) and isinstance(node.expression, exp.Subquery):
             return row_with_query(self.queries, type(node), left, right, scope)

@@ -202,7 +202,7 @@ class Queries:
         inside = Scope(scope)
         query = self.query(node, inside)
         if len(query.columns) != 1:
-            raise Refused("A subquery with several columns as one value")
+            raise Refused("A subquery with several columns as one value", "Select one column.")
         if not query.one_row and query.node.args.get("limit") is None:
             if isinstance(node, exp.Select):
                 self.ordering.first(node, inside, query.node)

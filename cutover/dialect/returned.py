@@ -74,13 +74,16 @@ def own_key(node: exp.Insert, table: Table) -> None:
     one_row = isinstance(body, exp.Values) and len(body.expressions) == 1
     one_row = one_row or (isinstance(body, exp.Select) and body.args.get("from_") is None)
     if body is not None and not one_row and any(_asked_for(body)):
-        raise Refused("last_insert_rowid() in an INSERT of several rows")
+        raise Refused(
+            "last_insert_rowid() in an INSERT of several rows",
+            "Insert one row after the other, or give the key as an argument.",
+        )
     asked = list(_asked_for(clause)) if clause is not None else []
     if asked and (node.args.get("conflict") is not None or table.rowid_alias is None):
-        raise Refused("last_insert_rowid() in this RETURNING")
+        raise Refused("last_insert_rowid() in this RETURNING", "Return the key itself.")
     for one in asked:
         if one.find_ancestor(exp.Select):
-            raise Refused("last_insert_rowid() in a subquery of RETURNING")
+            raise Refused("last_insert_rowid() in a subquery of RETURNING", "Return the key itself.")
         one.replace(exp.Column(this=identifier(table.rowid_alias or "")))
 
 

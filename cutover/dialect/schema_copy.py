@@ -107,7 +107,9 @@ class SchemaCopy:
         create, drop = _IF_NOT_EXISTS.match(sql), _IF_EXISTS.match(sql)
         if create is not None:
             return self._exists(_name(create))
-        return drop is not None and not self._exists(_name(drop))
+        if drop is None or _name(drop).lower().startswith("sqlite_"):  # which SQLite drops for nobody
+            return False
+        return not self._exists(_name(drop))
 
     def _exists(self, name: str) -> bool:
         row = self._db.execute("SELECT 1 FROM sqlite_master WHERE lower(name) = lower(?)", (name,)).fetchone()

@@ -60,7 +60,10 @@ def sparing(conflict: str | None, written: Translation) -> str:
 def at_most_one(rows: list[Row]) -> list[Row]:
     """`rows`, which have no order. Raises `Refused` where one would be needed."""
     if len(rows) > 1:
-        raise Refused("What depends on the order of rows that only SQLite knows")
+        raise Refused(
+            "What depends on the order of rows that only SQLite knows",
+            "Add ORDER BY, or send a statement for each row.",
+        )
     return rows
 
 

@@ -111,7 +111,7 @@ def _glob(_: Expressions, arguments: list[Typed]) -> Typed:
 def _like(_: Expressions, arguments: list[Typed]) -> Typed:
     escape = arguments[2].constant if len(arguments) > 2 else ""
     if not isinstance(escape, str) or len(escape) != len(arguments) - 2:
-        raise Refused("like() with an escape that is not one character written out")
+        raise Refused("like() with an escape that is not one character written out", "Write it as a literal.")
     return Typed(predicates.liked(arguments[1], arguments[0], exp.Literal.string(escape)), Kind.BOOL)
 
 

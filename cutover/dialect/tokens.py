@@ -43,7 +43,7 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     """
     run = [token for token in tokens(sql) if token.type != "semi"]
     if _depth(run) > _DEEPEST:
-        raise Refused("An expression nested this deeply")
+        raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.")
     conflict, run = _take_conflict(run)
     run = _compound_values(_named_plus(named_arrows(_plain_casts(run))))
     numbering = _Numbering()

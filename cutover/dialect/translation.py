@@ -121,7 +121,10 @@ def parse(sql: str) -> tuple[exp.Expr, str | None]:
     try:
         parsed = sqlglot.parse(prepared.text, dialect="sqlite")
     except SqlglotError:
-        raise Refused("The syntax of the statement") from None
+        raise Refused(
+            "The syntax of the statement",
+            "SQLite takes it, and the parser of the translation does not: write it in another way, and tell of it.",
+        ) from None
     if len(parsed) != 1 or parsed[0] is None:
         raise Refused("The statement")
     return parsed[0], prepared.conflict

@@ -90,7 +90,7 @@ def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
     try:
         return _translated(sql, catalog, kinds)
     except RecursionError:
-        raise Refused("An expression nested this deeply") from None
+        raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.") from None
     except StatementError:
         raise
     except Exception as error:  # noqa: BLE001  # a defect of ours
@@ -123,7 +123,7 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
             context.reading = context.catalog.reading(sql)
         return rewrite(parsed, conflict, context)
     except RecursionError:
-        raise Refused("An expression nested this deeply") from None
+        raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.") from None
 
 
 def _gives_rows(parsed: exp.Expr) -> bool:

@@ -34,6 +34,25 @@ class Kind(StrEnum):
     """A column of another Postgres type: read and written by its codec, and nothing else."""
 
 
+_NAMES = {
+    Kind.INT: "An integer",
+    Kind.REAL: "A real",
+    Kind.NUM: "A number",
+    Kind.TEXT: "A text",
+    Kind.BLOB: "A blob",
+    Kind.BOOL: "A truth value",
+    Kind.NULL: "NULL",
+    Kind.JSON: "A document of JSON",
+    Kind.DYNAMIC: "A value of one type or another",
+    Kind.WHOLE: "A value of another type",
+}
+
+
+def named(kind: Kind) -> str:
+    """An expression of that kind, at the beginning of a sentence."""
+    return _NAMES[kind]
+
+
 NUMBERS = frozenset({Kind.INT, Kind.REAL, Kind.NUM, Kind.BOOL})
 NUMERIC_AFFINITIES = frozenset({"INTEGER", "REAL", "NUMERIC"})
 
@@ -68,8 +87,10 @@ KIND_OF_TARGET = {
 class Refused(StatementError):
     """A construct that has no faithful translation. The readiness report shows the sentence."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} has no translation for Postgres.", "SQL_NOT_TRANSLATABLE")
+    def __init__(self, what: str, instead: str = "") -> None:
+        """`instead`: a sentence that says what works, or where to look."""
+        told = f"{what} has no translation for Postgres."
+        super().__init__(f"{told} {instead}" if instead else told, "SQL_NOT_TRANSLATABLE")
 
 
 class RowByRow(Refused):

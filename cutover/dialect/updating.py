@@ -48,7 +48,7 @@ class UpdateByRow:
     def translation(self) -> Translation:
         """Raises `Refused`."""
         if self.node.args.get("from_") is not None:
-            raise Refused("UPDATE ... FROM row by row")
+            raise Refused("UPDATE ... FROM row by row", "Take the values by subqueries in SET.")
         several = not is_one_row(self.node, self.table, self.alias.lower())
         if several and any(reads_once(value, self.table, self.alias) for value in self.assigned.values()):
             raise Refused("UPDATE with a subquery that is answered for the first row, in the state that it finds,")
@@ -71,7 +71,9 @@ class UpdateByRow:
         """SQLite computes what a row becomes before others go; and where their going sets off more, it looks at the
         unique keys once more, and finds the row itself."""
         if any(_reads(value, self.table) for value in self.assigned.values()):
-            raise Refused("UPDATE OR REPLACE with a subquery of the same table")
+            raise Refused(
+                "UPDATE OR REPLACE with a subquery of the same table", "Ask first, and give the values as arguments."
+            )
         if deleting_acts(self.table, self.catalog):
             raise Refused("UPDATE OR REPLACE of unique keys, where rows that refer to the table change with it,")
 

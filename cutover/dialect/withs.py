@@ -38,9 +38,12 @@ class Withs:
         bounds: exp.Expr | None = None
         if refers and isinstance(body, exp.SetOperation):
             if body.args.get("order") is not None:
-                raise Refused("ORDER BY in a recursive query")
+                raise Refused("ORDER BY in a recursive query", "Order what is selected from it.")
             if any(_names(arm, name) for arm in [leftmost(body), *(one.expression for one in operations(body)[:-1])]):
-                raise Refused("A recursive query with several recursive parts")
+                raise Refused(
+                    "A recursive query with several recursive parts",
+                    "Make one part of them, with OR or a join with VALUES.",
+                )
             inner.recursive = True
             bounds, body = body, body.copy()
             body.set("limit", None)

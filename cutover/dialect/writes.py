@@ -72,7 +72,7 @@ class Writes:
         if not isinstance(node, exp.Table) or (node.db and node.db.lower() != "main"):
             raise Refused("A write to something other than a table of the main schema")
         if node.name.lower() in self.context.catalog.views:
-            raise Refused(f"A write to the view {node.name}")
+            raise Refused(f"A write to the view {node.name}", "Write to the table that it reads.")
         table = self.context.catalog.table(node.name)
         source = table_source(table, (node.alias or node.name).lower())
         add_generated(source, self.queries.expressions.typed)
@@ -90,7 +90,10 @@ class Writes:
                 isinstance(named.this, exp.Identifier) and self._reads(named, written.table)
                 for named in clause.find_all(exp.Table)
             ):
-                raise Refused("A subquery in RETURNING that reads the table that is written")
+                raise Refused(
+                    "A subquery in RETURNING that reads the table that is written",
+                    "Ask in a statement of its own behind it.",
+                )
             written.returning = self.queries.projections(clause.expressions, scope)
             kept = as_sorted if isinstance(written.node, exp.Delete) else as_kept
             written.returning = [(name, kept(typed)) for name, typed in written.returning]

@@ -70,6 +70,7 @@ async def test_tables_come_change_and_go(ddl: World) -> None:
     [
         "CREATE TABLE parents (x)",
         "DROP TABLE missing",
+        "DROP TABLE IF EXISTS sqlite_master",
         "DROP INDEX missing",
         "ALTER TABLE missing ADD COLUMN x",
         "ALTER TABLE parents ADD COLUMN name TEXT",
