@@ -17,6 +17,7 @@ _STEP = re.compile(
     r"(?: \(.*\))?(?: LEFT-JOIN)?"
 )
 _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")
+_UNMATCHED = re.compile(r"RIGHT-JOIN (.*)")
 _QUERY = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (.*)")
 _BESIDE = re.compile(r"(?:REUSE )?(?:CORRELATED )?(?:LIST|SCALAR) SUBQUERY|BLOOM FILTER|SCAN CONSTANT ROW")
 
@@ -57,6 +58,8 @@ class Reading:
     """It gives the order that windows are computed in, so that nothing is sorted for them."""
     merged: tuple[Reading, ...] = ()
     """Of the SELECTs of a compound with ORDER BY, each of which is sorted."""
+    unmatched: tuple[Scan | None, ...] = ()
+    """How what is on the right of RIGHT and FULL JOIN is read once more, for the rows that nothing was joined to."""
     repeated: tuple[tuple[str, Reading], ...] = ()
     """Of the outermost: how the repeated part of each recursion is read, by its name."""
 
@@ -100,6 +103,7 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
     scans: list[Scan] = []
     sorts: set[str] = set()
     queries: dict[str, int] = {}
+    unmatched: list[Scan | None] = []
     known = True
     for number, detail in below.get(parent, ()):
         sort, step, query = _SORT.fullmatch(detail), _STEP.fullmatch(detail), _QUERY.fullmatch(detail)
@@ -108,6 +112,10 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
         if detail.startswith("MERGE ("):
             return Reading(None, frozenset(), merged=_merged(db, below, number))
         if _BESIDE.match(detail):
+            continue
+        if _UNMATCHED.fullmatch(detail) is not None:
+            again = _level(db, below, number).scans
+            unmatched.append(again[0] if again is not None and len(again) == 1 else None)
             continue
         if sort is not None:
             sorts.add(sort[1])
@@ -121,7 +129,7 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
             known = False
     only = queries.get(scans[0].name) if len(scans) == 1 else None
     inside = _level(db, below, only) if only is not None else None
-    return Reading(tuple(scans) if known else None, frozenset(sorts), inside)
+    return Reading(tuple(scans) if known else None, frozenset(sorts), inside, unmatched=tuple(unmatched))
 
 
 def _merged(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> tuple[Reading, ...]:

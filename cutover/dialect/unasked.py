@@ -25,8 +25,10 @@ class Unasked:
     def rows(self, scope: Scope) -> list[exp.Expr] | None:
         """The order in which SQLite reads the rows of a SELECT."""
         reading = scope.reading
-        if reading is None or not reading.scans or any(source.side in ("RIGHT", "FULL") for source in scope.sources):
+        if reading is None or not reading.scans:
             return None
+        if reading.unmatched:
+            return self._with_unmatched(scope, reading.scans, reading.unmatched)
         terms: list[exp.Expr] = []
         for scan in reading.scans:
             found = [source for source in scope.sources if source.is_called(scan.name)]
@@ -35,6 +37,28 @@ class Unasked:
                 return None
             terms += read
         return once(terms)
+
+    def _with_unmatched(
+        self, scope: Scope, scans: tuple[Scan, ...], unmatched: tuple[Scan | None, ...]
+    ) -> list[exp.Expr] | None:
+        """RIGHT or FULL JOIN: rows of its right side that nothing was joined to come last, and are read anew."""
+        names, last = [source.name or source.alias for source in scope.sources], scope.sources[-1]
+        again = unmatched[0] if len(unmatched) == 1 else None
+        key = scope.sources[0].table.key if scope.sources[0].table is not None else ()
+        first = scope.sources[0].find(key[0]) if key else None
+        if again is None or first is None or [scan.name for scan in scans] != names or again.name != names[-1]:
+            return None
+        read = [self._scan(source, scan) for source, scan in zip(scope.sources, scans, strict=True)]
+        reread = self._scan(last, again)
+        if reread is None or None in read:
+            return None
+        absent = exp.Is(this=scope.sources[0].typed(first).node, expression=exp.Null())
+        terms: list[exp.Expr] = [exp.Ordered(this=exp.Paren(this=absent))]
+        for part in read[:-1]:
+            terms += part or []
+        if scans[-1].index != again.index:
+            terms += [_where(exp.Not(this=exp.Paren(this=absent.copy())), term) for term in read[-1] or []]
+        return once([*terms, *reread])
 
     def _scan(self, source: Source, scan: Scan) -> list[exp.Expr] | None:
         table = source.table
@@ -204,6 +228,13 @@ def _directions(node: exp.Select) -> list[bool]:
 
 def _direction(*, descending: bool = False) -> exp.Ordered:
     return exp.Ordered(this=exp.Null(), desc=descending, nulls_first=not descending)
+
+
+def _where(test: exp.Expr, term: exp.Expr) -> exp.Expr:
+    """A term of ORDER BY for some of the rows alone."""
+    made = term.copy()
+    made.set("this", exp.Case(ifs=[exp.If(this=test, true=made.this)]))
+    return made
 
 
 def _reversed(term: exp.Expr) -> exp.Expr:
