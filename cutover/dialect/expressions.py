@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect import comparing, functions, json_functions, numbers
 from cutover.dialect.comparing import value
+from cutover.dialect.generated import as_sorted
 from cutover.dialect.operators import ARITHMETIC, Operators
 from cutover.dialect.predicates import Predicates
 from cutover.dialect.scope import Context, Scope, Source, SourceColumn
@@ -137,6 +138,8 @@ class Expressions(Operators):
             found = at.columns(name, qualifier)
             if found:
                 parts = [self.of_source(source, column, at) for source, column in found]
+                if node.meta.get("sorted"):
+                    parts = [as_sorted(part) for part in parts]
                 return parts[0] if len(parts) == 1 else first_of(parts)
             if not qualifier and name.lower() in at.aliases:
                 return self.typed(at.aliases[name.lower()], at)

@@ -15,7 +15,7 @@ from cutover.dialect import functions
 from cutover.dialect.comparing import dynamic, text, value
 from cutover.dialect.numbers import real
 from cutover.dialect.scope import Scope, Source, SourceColumn
-from cutover.dialect.tokens import prepare
+from cutover.dialect.tokens import FUNCTION_PREFIX, prepare
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed, affinity_of, helper, identifier
 from cutover.schema.createsql import read_create_table
 
@@ -57,6 +57,26 @@ def as_sorted(typed: Typed) -> Typed:
     return typed.but(node=helper("as_kept", typed.node), kind=Kind.NUM)
 
 
+def mark_sorted(node: exp.Expr) -> None:
+    """Have the columns `as_sorted` that an expression may give on unchanged."""
+    if isinstance(node, exp.Column):
+        node.meta["sorted"] = True
+    elif isinstance(node, exp.Case):
+        results = [*(branch.args["true"] for branch in node.args["ifs"]), node.args.get("default")]
+        for result in results:
+            if result is not None:
+                mark_sorted(result)
+    elif isinstance(node, (exp.Alias, exp.Paren)):
+        mark_sorted(node.this)
+    elif isinstance(node, exp.Anonymous) and (chosen := _CHOICES.get(str(node.this).removeprefix(FUNCTION_PREFIX))):
+        for argument in node.expressions[chosen - 1 :]:
+            mark_sorted(argument)
+
+
+_CHOICES = {"coalesce": 1, "ifnull": 1, "iif": 2}
+"""Functions that return one of their arguments, from which one on."""
+
+
 @lru_cache(maxsize=512)
 def _read(sql: str) -> tuple[tuple[str, ...], tuple[_Generated, ...]]:
     """All names in order, and the columns that are generated."""
@@ -93,7 +113,8 @@ def _computed(column: _Generated, source: Source, translate: Translate) -> Typed
         there = exp.Not(this=exp.Paren(this=exp.Is(this=present, expression=exp.Null())))
         typed = typed.but(node=exp.Case(ifs=[exp.If(this=there, true=typed.node)]), not_null=False)
     typed = typed.but(affinity=column.affinity, collation=column.collation, explicit=False, plus=False)
-    return typed.but(column=None, constant=None, generated="stored" if column.stored else "virtual")
+    made = ("stored" if column.stored else "virtual") if column.affinity == "REAL" else ""
+    return typed.but(column=None, constant=None, generated=made)
 
 
 def _with_affinity(typed: Typed, column: _Generated) -> Typed:

@@ -15,7 +15,7 @@ from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct
 from cutover.dialect.expressions import Expressions
-from cutover.dialect.generated import as_sorted
+from cutover.dialect.generated import as_sorted, mark_sorted
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
 from cutover.dialect.query import Query, bare_query
@@ -95,13 +95,16 @@ class Queries:
             result.set("where", exp.Where(this=self._filter(node.args["where"].this, scope)))
         grouping = self._grouping(node, scope, result)
         scope.grouping = grouping
+        sorts = scope.parent is None and scope.reading is not None and scope.reading.orders
+        sorts = sorts and grouping is None and not scope.steps
+        for projection in node.expressions if sorts else ():
+            mark_sorted(projection)
         columns = self.projections(node.expressions, scope)
         if scope.hoisted and (grouping is None or scope.hoisted > 1):
             scope.grouping = grouping = grouping or Grouping()
             grouping.several = grouping.several or scope.hoisted > 1
             columns = self.projections(node.expressions, scope)
-        sorts = scope.parent is None and scope.reading is not None and scope.reading.orders
-        if sorts and grouping is None and not scope.steps:
+        if sorts and grouping is None:
             columns = [(name, as_sorted(typed)) for name, typed in columns]
         result.set("expressions", [typed.node for _, typed in columns])
         if node.args.get("having"):

@@ -120,7 +120,7 @@ class Typed:
     """Whether JSON that is made of it takes the text for JSON: "sure", "found" (by json_extract: if object or array),
     "part" (of json_each: if its column `type` says so), "mixed" (nobody knows before it is run)."""
     generated: str = ""
-    """A generated column: "virtual" or "stored"."""
+    """A generated column of REAL affinity: "virtual" or "stored"."""
 
     def but(self, **changes: object) -> Typed:
         """A copy with some fields changed."""

@@ -11,7 +11,8 @@ CREATE TABLE g (a INTEGER PRIMARY KEY, b INTEGER, c TEXT,
 CREATE TABLE k (a INTEGER, b INT, c TEXT COLLATE NOCASE, d INT AS (abs(b)), e AS (d * 10), f TEXT AS (a),
   g TEXT AS (c || '-' || coalesce(b, 0)) STORED, h INTEGER AS (a / 2.0));
 CREATE INDEX kd ON k (d);
-CREATE TABLE m (id INTEGER PRIMARY KEY, n INTEGER, q REAL, r REAL AS (n * 2) VIRTUAL, s REAL AS (n + 1) STORED);
+CREATE TABLE m (id INTEGER PRIMARY KEY, n INTEGER, q REAL, r REAL AS (n * 2) VIRTUAL, s REAL AS (n + 1) STORED,
+  t AS (q * 2));
 """
 
 STATEMENTS = [
@@ -36,6 +37,8 @@ REALS = [
     "INSERT INTO m (id, n) VALUES (1, 7) ON CONFLICT DO UPDATE SET n = 9 RETURNING r, s, q",
     "SELECT r, s FROM m ORDER BY n DESC",
     "SELECT r, s FROM m ORDER BY id DESC",
+    "SELECT coalesce(r, 0), ifnull(r, n), CASE WHEN n > 1 THEN r ELSE q END, iif(n, r, s), r + 0 FROM m ORDER BY n",
+    "SELECT t, q FROM m ORDER BY n DESC",
     "SELECT r + 1, r || '' FROM (SELECT r FROM m ORDER BY n DESC LIMIT 5)",
     "SELECT s FROM m UNION SELECT r FROM m",
     "SELECT r FROM m UNION ALL SELECT s FROM m ORDER BY 1",
