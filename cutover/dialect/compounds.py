@@ -118,12 +118,14 @@ class Compounds:
         alias = exp.TableAlias(this=identifier("listed"), columns=[identifier(name) for name in names])
         source = exp.Values(expressions=tuples, alias=alias)
         projections = [exp.Column(this=identifier(name)) for name in names]
+        telling = [next((one.collation for one in each if one.collation), None) for each in zip(*rows, strict=True)]
         columns: list[tuple[str | None, Typed]] = [
-            (name, Typed(projection, kind))
-            for name, projection, (kind, _) in zip(names, projections, unified, strict=True)
+            (name, Typed(projection, kind, collation=called, explicit=called is not None))
+            for name, projection, (kind, _), called in zip(names, projections, unified, telling, strict=True)
         ]
         query = self.queries.made(exp.Select(expressions=projections, from_=exp.From(this=source)), columns)
         query.one_row = len(rows) == 1
+        query.ends = [one.collation for one in rows[0]], [one.collation for one in rows[-1]]
         return query
 
     def compound(self, node: exp.SetOperation, scope: Scope) -> Query:
@@ -145,6 +147,7 @@ class Compounds:
         ]
         if len({len(arm.columns) for arm in arms}) != 1:
             raise Refused("A compound SELECT with arms of different widths")
+        ends = arms[0].collations(0), arms[-1].collations(1)
         query = self._merged(node, scope, written, arms) if not all_rows else None
         if query is None:
             columns = _in_one_kind(arms)
@@ -157,10 +160,12 @@ class Compounds:
             places = self._sorted(node, places, len(query.columns))
         if not places:
             self.queries.ordering.limit(node, query.node)
-            return query
-        if all_rows and scope.reading is not None:
-            query = self._numbered(node, scope, written, arms, places) or query
-        return self.ordered(node, query, places)
+        else:
+            if all_rows and scope.reading is not None:
+                query = self._numbered(node, scope, written, arms, places) or query
+            query = self.ordered(node, query, places)
+        query.ends = ends
+        return query
 
     def _numbered(
         self, node: exp.SetOperation, scope: Scope, written: list[exp.Expr], arms: list[Query], places: list[int]

@@ -26,8 +26,8 @@ def in_query(queries: Queries, node: exp.Expr, scope: Scope) -> exp.Expr:
         raise Refused("IN with another number of columns than the query has")
     names = [f"c{at}" for at in range(len(subjects))]
     pairs = [
-        _member(one, typed.but(node=exp.Column(this=identifier(name)), slot=None, constant=None))
-        for one, name, (_, typed) in zip(subjects, names, query.columns, strict=True)
+        _member(one, typed.but(node=exp.Column(this=identifier(name)), slot=None, constant=None, collation=by))
+        for one, name, (_, typed), by in zip(subjects, names, query.columns, query.collations(1), strict=True)
     ]
     lefts, rights = [left for left, _ in pairs], [right for _, right in pairs]
     if any(not isinstance(right, exp.Column) for right in rights):

@@ -57,6 +57,8 @@ class Predicates:
                 "Put parentheses around one of them.",
             )
         left, right = unparen(node.this), unparen(node.expression)
+        if isinstance(node, (exp.NullSafeEQ, exp.NullSafeNEQ)) and _truth(right) is not None:
+            return self.is_(node, scope).node
         if isinstance(left, exp.Tuple) and isinstance(node.expression, exp.Subquery):
             return row_with_query(self.queries, type(node), left, right, scope)
         if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):
@@ -127,9 +129,10 @@ class Predicates:
             operand = null(Kind.TEXT) if inner.kind is Kind.NULL else paren(inner.node)
             self.context.hint(inner.slot, Kind.TEXT)
             return Typed(negated(node, exp.Is(this=operand, expression=exp.Null())), Kind.BOOL)
-        if isinstance(node.expression, exp.Boolean):
-            truth = paren(self.condition(node.this, scope))
-            return Typed(negated(node, exp.Is(this=truth, expression=node.expression.copy())), Kind.BOOL)
+        asked = _truth(node.expression)
+        if asked is not None:
+            test: exp.Expr = exp.Is(this=paren(self.condition(node.this, scope)), expression=asked.copy())
+            return Typed(negated(node, exp.Not(this=test) if isinstance(node, exp.NullSafeNEQ) else test), Kind.BOOL)
         left, right = self.typed(node.this, scope), self.typed(node.expression, scope)
         return Typed(negated(node, self._compared(exp.NullSafeEQ, left, right, loose=False)), Kind.BOOL)
 
@@ -211,6 +214,14 @@ class Predicates:
         if comparing.collation(subject) == "BINARY":
             test = _within_prefix(test, subject, pattern, "*?[")
         return Typed(negated(node, test), Kind.BOOL)
+
+
+def _truth(node: exp.Expr) -> exp.Boolean | None:
+    """TRUE or FALSE behind IS; neither parentheses nor COLLATE make a number of it."""
+    node = unparen(node)
+    while isinstance(node, exp.Collate):
+        node = unparen(node.this)
+    return node if isinstance(node, exp.Boolean) else None
 
 
 def _is_loose(node: exp.Expr) -> bool:

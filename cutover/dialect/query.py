@@ -21,6 +21,9 @@ class Query:
     """A compound with values of several types and an affinity, which SQLite applies to them all where it stores them:
     not where it is all that a query reads."""
 
+    ends: tuple[list[str | None], list[str | None]] | None = None
+    """The collations of a compound's first and last arm, or of the first and last row of VALUES."""
+
     turns: list[tuple[exp.Expr, exp.Expr]] = field(default_factory=list)
     """The parts of a recursion, and what numbers the rows of each."""
 
@@ -34,20 +37,28 @@ class Query:
 
     def source_columns(self) -> list[SourceColumn]:
         """The columns as others see them in FROM."""
+        collations = self.collations(0)
         return [
             SourceColumn(
                 name or alias,
                 alias,
                 typed.kind,
                 typed.affinity,
-                typed.collation,
+                collation,
                 typed.not_null,
                 typed.column if typed.kind is not Kind.BOOL else None,
                 json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries
                 real=self.mixed and typed.kind is Kind.NUM and typed.affinity == "REAL",
             )
-            for (name, typed), alias in zip(self.columns, self.aliases(), strict=True)
+            for (name, typed), alias, collation in zip(self.columns, self.aliases(), collations, strict=True)
         ]
+
+    def collations(self, end: int) -> list[str | None]:
+        """The collation of each column as others see it, whatever the arms of a compound are merged by.
+
+        In FROM (0) it is that of the first arm, to IN (1) that of the last.
+        """
+        return [typed.collation for _, typed in self.columns] if self.ends is None else self.ends[end]
 
     def named(self) -> Query:
         """With its column names written into the SQL, so that others can refer to them."""

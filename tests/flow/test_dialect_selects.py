@@ -109,6 +109,25 @@ async def test_groups(both: World) -> None:
     await all_same(both, GROUPS)
 
 
+COLLATIONS = [
+    "SELECT * FROM (SELECT 'A' AS t UNION ALL SELECT m FROM b) WHERE t = 'b'",
+    "SELECT * FROM (SELECT 'A' AS t UNION SELECT m FROM b) WHERE t = 'd'",
+    "SELECT * FROM (SELECT m AS t FROM b UNION ALL SELECT 'A') WHERE t = 'a'",
+    "WITH s (t) AS (SELECT n FROM a UNION ALL SELECT m FROM b) SELECT t, count(*) FROM s GROUP BY t ORDER BY t",
+    "SELECT n FROM a WHERE n || '' IN (SELECT 'A' COLLATE NOCASE UNION SELECT 'B')",
+    "SELECT n FROM a WHERE n || '' IN (SELECT 'A' UNION SELECT 'B' COLLATE NOCASE)",
+    "SELECT * FROM (VALUES ('A'), ('a' COLLATE NOCASE)) WHERE column1 = 'a'",
+    "SELECT * FROM (VALUES ('A' COLLATE NOCASE), ('a')) WHERE column1 = 'a'",
+    "VALUES ('A'), ('a' COLLATE NOCASE) UNION VALUES ('b'), ('B')",
+    "SELECT id FROM a WHERE x - 1.5 IS TRUE COLLATE NOCASE",
+    "SELECT 0.5 IS (TRUE), 0.5 IS NOT TRUE COLLATE NOCASE, NULL IS NOT (FALSE COLLATE BINARY), 2 IS (NOT TRUE)",
+]
+
+
+async def test_where_a_collation_is_seen(both: World) -> None:
+    await all_same(both, COLLATIONS)
+
+
 REFUSED = [
     "WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT n + 1 FROM r WHERE n < 3 UNION SELECT n + 2 FROM r WHERE n < 3) "
     "SELECT * FROM r",
