@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cutover.dialect.arrows import named_arrows
+from cutover.dialect.commas import joined_commas
 from cutover.dialect.typed import Refused, affinity_of
 from cutover.schema.sqltokens import Token, tokens
 
@@ -45,7 +46,7 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     if _depth(run) > _DEEPEST:
         raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.")
     conflict, run = _take_conflict(run)
-    run = _compound_values(_named_plus(named_arrows(_plain_casts(run))))
+    run = joined_commas(_compound_values(_named_plus(named_arrows(_plain_casts(run)))))
     numbering = _Numbering()
     parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
     lower = sql.lower()

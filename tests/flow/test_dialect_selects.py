@@ -68,6 +68,10 @@ JOINS = [
     "SELECT * FROM a AS t JOIN (SELECT id, count(*) AS n FROM b GROUP BY id) AS u ON u.id = t.id",
     "SELECT b.* FROM a RIGHT JOIN b USING (x)",
     "SELECT a.*, x FROM a FULL JOIN b USING (x)",
+    "SELECT * FROM a, b ON a.x = b.x WHERE a.id IN (1, 2)",
+    "SELECT * FROM a, b AS z USING (id), c ON c.x = z.x",
+    "SELECT a.id, b.id FROM a LEFT JOIN (b, c ON c.x = b.x) ON a.x = b.x",
+    "SELECT max(id, 2) FROM (SELECT a.id FROM a, b ON b.id = a.id), c ON 1",
 ]
 
 
