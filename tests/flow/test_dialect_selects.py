@@ -71,7 +71,7 @@ JOINS = [
     "SELECT * FROM a, b ON a.x = b.x WHERE a.id IN (1, 2)",
     "SELECT * FROM a, b AS z USING (id), c ON c.x = z.x",
     "SELECT a.id, b.id FROM a LEFT JOIN (b, c ON c.x = b.x) ON a.x = b.x",
-    "SELECT max(id, 2) FROM (SELECT a.id FROM a, b ON b.id = a.id), c ON 1",
+    "SELECT max(s.id, 2) FROM (SELECT a.id FROM a, b ON b.id = a.id) AS s, c ON 1",
 ]
 
 
