@@ -155,7 +155,7 @@ class Compounds:
             query.turns = _turns(arms) if all_rows else []
         query.mixed = _mixes(arms, query.columns)
         order = node.args.get("order")
-        places = [self._place(inner(term), written, arms) for term in order.expressions] if order else []
+        places = [self.place(inner(term), written, arms) for term in order.expressions] if order else []
         if not all_rows and (unordered or order):  # to find rows that are equal, SQLite sorts by all columns
             places = self._sorted(node, places, len(query.columns))
         if not places:
@@ -222,7 +222,7 @@ class Compounds:
         node.set("order", exp.Order(expressions=[*asked, *added]))
         return [*places, *others]
 
-    def _place(self, term: exp.Expr, written: list[exp.Expr], arms: list[Query]) -> int:
+    def place(self, term: exp.Expr, written: list[exp.Expr], arms: list[Query]) -> int:
         """The column that a term of ORDER BY means: by number, by name in any arm, or by its expression."""
         term = term.this if isinstance(term, exp.Collate) else term
         for select, arm in zip(written, arms, strict=True):

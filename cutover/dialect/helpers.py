@@ -25,6 +25,7 @@ _FILES = (
     "json.sql",
     "json_table.sql",
     "json_edit.sql",
+    "queue.sql",
 )
 
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from cutover.dialect import functions, queued, windows
 from cutover.dialect.comparing import value
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.scope import TURN, Scope, SourceColumn
+from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.trees import leftmost, operations
-from cutover.dialect.typed import Kind, Refused, Typed, identifier
+from cutover.dialect.typed import Refused, Typed, identifier
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -36,14 +38,14 @@ class Withs:
         body = bare_query(cte.this)
         refers = _names(body, name)
         bounds: exp.Expr | None = None
-        if refers and isinstance(body, exp.SetOperation):
-            if body.args.get("order") is not None:
-                raise Refused("ORDER BY in a recursive query", "Order what is selected from it.")
-            if any(_names(arm, name) for arm in [leftmost(body), *(one.expression for one in operations(body)[:-1])]):
-                raise Refused(
-                    "A recursive query with several recursive parts",
-                    "Make one part of them, with OR or a join with VALUES.",
-                )
+        made: Query | None = None
+        if refers and isinstance(body, exp.SetOperation) and _is_idle_order(cte, name, body):
+            body = body.copy()
+            body.set("order", None)
+        if refers and isinstance(body, exp.SetOperation) and _is_queued(body, name):
+            bounds = body
+            made = queued.queued(self.queries, name, names, body, scope)
+        elif refers and isinstance(body, exp.SetOperation):
             inner.recursive = True
             bounds, body = body, body.copy()
             body.set("limit", None)
@@ -53,10 +55,10 @@ class Withs:
             known = Query(first.node, renamed(columns, names))
             inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
             inner.turning = name.lower()
-            inner.ctes[name.lower()].append(_turn())
+            inner.ctes[name.lower()].append(queued.turn())
         if not refers and scope.within is not None and _reads_only(cte, name):
             inner.reading = scope.within
-        query = self.queries.query(body, inner)
+        query = made or self.queries.query(body, inner)
         if query.mixed and not _reads_only(cte, name):
             raise Refused("A compound SELECT in WITH whose arms have values of several types in one column")
         query.columns = renamed(query.columns, names)
@@ -67,21 +69,45 @@ class Withs:
             for part, turn in query.turns:
                 part.append("expressions", exp.Alias(this=turn, alias=identifier(TURN)))
             if bounds is not None and not _stops_early(cte, bounds):
-                scope.ctes[name.lower()].append(_turn())
+                scope.ctes[name.lower()].append(queued.turn())
             aliases.append(identifier(TURN))
         table_alias = exp.TableAlias(this=identifier(name.lower()), columns=aliases)
-        made = exp.CTE(this=query.node, alias=table_alias)
+        read = exp.CTE(this=query.node, alias=table_alias)
         if bounds is None or not (bounds.args.get("limit") or bounds.args.get("offset")):
-            return made
+            return read
         # Postgres has no LIMIT within a recursion, but stops one of which it needs no more rows.
         first_rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=exp.Table(this=identifier(name.lower()))))
         self.queries.ordering.limit(bounds, first_rows)
-        first_rows.set("with_", exp.With(expressions=[made], recursive=True))
+        first_rows.set("with_", exp.With(expressions=[read], recursive=True))
         return exp.CTE(this=first_rows, alias=table_alias.copy())
 
 
-def _turn() -> SourceColumn:
-    return SourceColumn(TURN, TURN, Kind.INT, not_null=True, merged=True)
+def _is_queued(body: exp.SetOperation, name: str) -> bool:
+    """Whether it takes a queue: ORDER BY, or several parts that are repeated, of which Postgres knows but one."""
+    ahead = [leftmost(body), *(one.expression for one in operations(body)[:-1])]
+    return body.args.get("order") is not None or any(_names(arm, name) for arm in ahead)
+
+
+def _is_idle_order(cte: exp.CTE, name: str, body: exp.SetOperation) -> bool:
+    """Whether SQLite leaves out the ORDER BY of a recursion: where it is read with others, or is sorted again."""
+    own = {id(table) for table in cte.find_all(exp.Table)}
+    root = cte.root()
+    read = next((one for one in root.find_all(exp.Table) if _means(one, name) and id(one) not in own), None)
+    select = read.parent_select if read is not None else None
+    if body.args.get("order") is None or body.args.get("limit") or select is None:
+        return False
+    if any(str(one.this) not in _ANY_ORDER for one in select.find_all(exp.Anonymous) if functions.is_aggregate(one)):
+        return False
+    joined = bool(select.args.get("joins")) or bool(select.args["from_"].this.args.get("joins"))
+    return (joined or select.args.get("order") is not None) and not windows.has_own(select)
+
+
+_ANY_ORDER = frozenset(f"{FUNCTION_PREFIX}{name}" for name in ("count", "sum", "min", "max", "avg", "total"))
+"""Aggregates that do not show in which order rows came."""
+
+
+def _means(table: exp.Table, name: str) -> bool:
+    return table.name.lower() == name.lower()
 
 
 def _stops_early(cte: exp.CTE, bounds: exp.Expr) -> bool:
@@ -96,7 +122,7 @@ def _stops_early(cte: exp.CTE, bounds: exp.Expr) -> bool:
 
 def _names(node: exp.Expr, name: str) -> bool:
     """Whether a query reads something of that name."""
-    return any(table.name.lower() == name.lower() for table in node.find_all(exp.Table))
+    return any(_means(table, name) for table in node.find_all(exp.Table))
 
 
 def renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:
