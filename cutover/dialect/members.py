@@ -12,9 +12,10 @@ from cutover.dialect.connections import DRIVER_ERRORS, Connections
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.direct import Answering, LongWay, Outcomes
 from cutover.dialect.failures import translate_failure, unread_outcome
-from cutover.dialect.running import Memory, Prepared, finished, result_of
+from cutover.dialect.running import Memory, Prepared, finished, result_of, rows_of
 from cutover.errors import StatementError
-from cutover.model.statement import BatchResult
+from cutover.model.sizes import answer_size, too_large
+from cutover.model.statement import BatchResult, StatementResult
 
 
 class Member(Answering):
@@ -115,6 +116,8 @@ def outcome_of(
 ) -> BatchResult | None:
     """What a statement that stands alone has come to; None if nobody can read what Postgres says."""
     assert prepared.translation is not None
+    if prepared.columns is not None and not prepared.translation.writes:
+        return _read(records, prepared, dialect)
     try:
         result = finished(result_of(records, status, prepared, prepared.translation), prepared, dialect, Memory())
     except (StatementError, *DRIVER_ERRORS) as unread:
@@ -123,3 +126,18 @@ def outcome_of(
         return BatchResult([None], [failure.alone()]) if isinstance(failure, StatementError) else None
     dialect.keys.done(prepared, result.affected)
     return BatchResult([result], [None])
+
+
+def _read(records: Sequence[asyncpg.Record], prepared: Prepared, dialect: Dialect) -> BatchResult | None:
+    """The same for a query, in as few steps as there can be."""
+    assert prepared.translation is not None
+    assert prepared.columns is not None
+    try:
+        rows = rows_of(records, prepared.translation) if prepared.want_rows and prepared.translation.width else []
+    except (StatementError, *DRIVER_ERRORS) as unread:
+        failure = translate_failure(unread, dialect.catalog)
+        return BatchResult([None], [failure.alone()]) if isinstance(failure, StatementError) else None
+    size = answer_size(rows)
+    if size > dialect.max_response_bytes:
+        return BatchResult([None], [too_large(dialect.max_response_bytes).alone()])
+    return BatchResult([StatementResult(prepared.columns, rows, size=size)], [None])

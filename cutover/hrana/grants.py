@@ -24,9 +24,9 @@ OPEN = Grant("")
 """Of a door without a lock."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Guest:
-    """Who asks: let in for what, and from where."""
+    """Who asks: let in for what, and from where. One is made for each request, which one that is frozen would slow."""
 
     grant: Grant
     address: str
