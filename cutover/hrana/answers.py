@@ -55,8 +55,8 @@ def write_result(result: StatementResult) -> Json:
     """A StmtResult."""
     rowid = result.last_insert_rowid
     return {
-        "cols": [{"name": column.name, "decltype": column.decltype} for column in result.columns],
-        "rows": [[_WRITERS[type(value)](value) for value in row] for row in result.rows],
+        "cols": write_columns(result.columns),
+        "rows": [write_row(row) for row in result.rows],
         "affected_row_count": result.affected,
         "last_insert_rowid": None if rowid is None else str(rowid),
     }
