@@ -15,6 +15,14 @@ from tests.support.service import Service, create
 
 TOKEN = "a-token-of-the-tests"
 """The door asks for one, so every scenario shows that its client sends it."""
+ENVIRONMENT = {
+    "CUTOVER_FRONT_TOKENS": TOKEN,
+    "CUTOVER_SERVICE_LOG_LEVEL": "warning",
+    # On a busy machine a client comes late to its own transaction; the limits have tests of their own.
+    "CUTOVER_FRONT_TRANSACTION_TIMEOUT": "60s",
+    "CUTOVER_FRONT_STREAM_IDLE_TIMEOUT": "60s",
+    "CUTOVER_SQLITE_BUSY_TIMEOUT": "60s",
+}
 CHOSEN = os.environ.get("CUTOVER_TEST_PRIMARY", "")
 
 
@@ -49,7 +57,7 @@ async def door(
     create(str(folder / "app.db"), "PRAGMA journal_mode = WAL")
     async with fresh_database(postgres_server) as postgres:
         service = Service(folder, str(folder / "app.db"), postgres)
-        await service.start(environment={"CUTOVER_FRONT_TOKENS": TOKEN, "CUTOVER_SERVICE_LOG_LEVEL": "warning"})
+        await service.start(environment=ENVIRONMENT)
         try:
             await service.up()
             if request.param == "postgres":
