@@ -133,11 +133,7 @@ class _Reading(_Ending):
         return lambda: asyncio.ensure_future(self._refused(meter, refused))
 
     async def _refused(self, meter: Meter, refused: AnswerTooLarge) -> Outcomes:
-        """The connection is lent to nobody while a cancellation is on its way."""
-        try:
-            await meter.settled()
-        finally:
-            self._connections.put_back(self._connection)
+        await self._connections.put_back_after(meter.settled(), self._connection)
         return [BatchResult([None], [refused.told])]
 
     def _unread(self) -> Outcomes | LongWay:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -120,6 +120,13 @@ class Connections:
             self._giving.add(giving)
             giving.add_done_callback(self._giving.discard)
 
+    async def put_back_after(self, settled: Awaitable[None], connection: Connection) -> None:
+        """The connection is lent to nobody while a cancellation is on its way to it."""
+        try:
+            await settled
+        finally:
+            self.put_back(connection)
+
     async def interrupt(self) -> None:
         """Have what runs on lent connections end with SQLITE_INTERRUPT. Nothing if no connection is left to ask by."""
         with suppress(StatementError, *DRIVER_ERRORS):
@@ -190,9 +197,7 @@ class Connections:
                 other = await self.instead(connection, prepared, error)
                 return await self._in(connection, other, memory, bare=bare and not other.several)
         except Exception as error:  # noqa: BLE001  # also a defect of ours
-            failure = translate_failure(error, self.dialect.catalog)
-            if isinstance(failure, Lost):
-                discard(connection)
+            failure = failure_of(error, connection, self.dialect) or translate_failure(error, self.dialect.catalog)
             await abandon(connection)
             if isinstance(failure, Unreadable) and prepared.translation.writes and bare:  # committed, very probably
                 failure = unread_outcome()

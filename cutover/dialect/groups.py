@@ -178,7 +178,9 @@ class _Group:
         too_large = self._meter.end() is not None
         failure = None if error is None else failure_of(error, self._connection, self._connections.dialect) or error
         if too_large:
-            self._settling = asyncio.ensure_future(self._settle())
+            self._settling = asyncio.ensure_future(
+                self._connections.put_back_after(self._meter.settled(), self._connection)
+            )
         else:
             self._connections.put_back(self._connection)
         if failure is not None or too_large:
@@ -192,13 +194,6 @@ class _Group:
         elif records is not None:
             self._answer(records)
         return []
-
-    async def _settle(self) -> None:
-        """The connection is lent to nobody while a cancellation is on its way."""
-        try:
-            await self._meter.settled()
-        finally:
-            self._connections.put_back(self._connection)
 
     def _answer(self, records: list[asyncpg.Record]) -> None:
         """Give each member its rows: those with its tag, which come one member after the other."""
