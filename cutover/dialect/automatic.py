@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlglot import exp
 
 from cutover.dialect.catalog import ROWID_NAMES
+from cutover.dialect.drawing import unnumbered
 from cutover.dialect.scope import Context, Source
 from cutover.dialect.typed import Refused, call, cast, helper, identifier
 from cutover.model.table import Column, Table
+
+if TYPE_CHECKING:
+    from cutover.dialect.writes import Written
 
 NEXT = "next key"
 """Marks an expression that is a key which nobody has."""
@@ -63,8 +69,19 @@ class AutomaticKeys:
             row.append("expressions", self.next_key(table, place))
         return [*columns, column_named(table, table.rowid_alias)], values
 
-    def only_inserted(self, result: exp.Insert, source: Source) -> None:
-        """The key of a row that DO UPDATE changed is not the last that was inserted. Only such rows have an xmax."""
+    def only_inserted(self, written: Written, source: Source) -> None:
+        """The key of a row that DO UPDATE changed is not the last that was inserted. Only such rows have an xmax.
+
+        Where Postgres has no key to return it is anything.
+        """
+        result = written.node
+        if unnumbered(written.table):
+            returning = result.args.get("returning") or exp.Returning(expressions=[])
+            returning.append("expressions", exp.Literal.number(1))
+            result.set("returning", returning)
+            written.key_returned = True
+        if not written.key_returned:
+            return
         returned = result.args["returning"].expressions
         born = cast(exp.Column(this=exp.to_identifier("xmax"), table=identifier(source.alias)), "TEXT")
         test = exp.EQ(this=born, expression=exp.Literal.string("0"))

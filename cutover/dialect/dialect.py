@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.helpers import AnyConnection, install_helpers
+from cutover.dialect.numbering import KeysAndNumbers
 from cutover.dialect.orphans import orphans_query
 from cutover.dialect.schema_copy import SchemaCopy
-from cutover.dialect.settling import Keys
 from cutover.dialect.spelling import Learned, Spelled, with_learned
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation
@@ -83,7 +83,7 @@ class Dialect:
         """The generation that a transaction changed, where this is its own."""
         self.catalog = Catalog({})
         self.translator = Translator(self.catalog)
-        self.keys = Keys()
+        self.keys = KeysAndNumbers()
         self.translating = asyncio.Lock()
         """Held while a long text is translated on another thread."""
         self._copy: SchemaCopy | None = None
@@ -108,7 +108,7 @@ class Dialect:
             tables = self.mapped(_schema_of(ddl), (await self.look(connection)).schema)
         sequences, stands = await _sequences(connection, tables, stands=len(tables) <= _STANDS)
         self.load(tables, ddl, sequences)
-        self.keys = Keys(stands)
+        self.keys = KeysAndNumbers(stands, self.keys.numbers)
         self._known = given
 
     def forget(self) -> None:
@@ -139,6 +139,7 @@ class Dialect:
     async def changed(self, connection: AnyConnection, tables: Tables, ddl: Sequence[str], seen: Seen) -> Dialect:
         """What holds in a transaction that changed the schema, for itself alone."""
         own = Dialect(lambda: tables, lambda: ddl, 256, settings=self.settings)
+        own.keys = KeysAndNumbers(numbers=self.keys.numbers)
         own.max_response_bytes = self.max_response_bytes
         own.learned = self.learned
         own.load(tables, ddl, (await _sequences(connection, tables, stands=False))[0])

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from cutover.dialect.writes import Written
 
 
+UNNUMBERED = "rowid of "
+"""Begins the name under which the rows of a table are counted that have no number on Postgres (`numbering`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Finds a row that was inserted: a query, whose arguments are those of the INSERT at these places."""
+
+    sql: str
+    places: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """An INSERT into a table whose automatic keys come from a sequence."""
@@ -33,6 +45,10 @@ class Drawing:
     """Some rows have keys of their own, which the sequence is moved past, also where the statement fails then."""
     skips: bool
     """It has a conflict clause: some rows may not be stored though a key was drawn for them."""
+    clears: bool = False
+    """REPLACE: whatever it meets goes, so that each row is a new one. Said of rows that are counted only."""
+    checks: tuple[Check, ...] = ()
+    """By which rows are found that are counted only; none: they are not."""
 
     @property
     def by_rows(self) -> bool:
@@ -65,12 +81,20 @@ def _draws(value: exp.Expr) -> bool:
     return any(str(call.this) == "nextval" for call in value.find_all(exp.Anonymous))
 
 
+def unnumbered(table: Table) -> bool:
+    """Whether rows have a hidden rowid on SQLite, and nothing like it on Postgres."""
+    return table.rowid_alias is None and not table.without_rowid
+
+
 def lowered(catalog: Catalog, table: Table, *, moved: bool = False) -> tuple[str, ...]:
     """The sequences of tables whose highest row may be gone once rows of `table` are deleted or, if `moved`, get other
-    keys: its own, and those of tables that a foreign key deletes from. Deletions do not matter to AUTOINCREMENT.
+    keys: its own, and those of tables that a foreign key deletes from. Deletions do not matter to AUTOINCREMENT. Of
+    tables without one, the names under which their rows are counted.
     """
     found: dict[str, None] = {}
     for each in _reached(catalog, table):
+        if unnumbered(each) and not moved:
+            found[UNNUMBERED + each.sql] = None
         sequence = catalog.sequences.get(each.name)
         if sequence is not None and not catalog.counts(each) and (moved or not each.autoincrement):
             found[sequence] = None

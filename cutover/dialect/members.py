@@ -119,12 +119,16 @@ def outcome_of(
     if prepared.columns is not None and not prepared.translation.writes:
         return _read(records, prepared, dialect)
     try:
-        result = finished(result_of(records, status, prepared, prepared.translation), prepared, dialect, Memory())
+        result = result_of(records, status, prepared, prepared.translation)
     except (StatementError, *DRIVER_ERRORS) as unread:
         dialect.keys.failed(prepared)
         failure = translate_failure(unread, dialect.catalog)
         return BatchResult([None], [failure.alone()]) if isinstance(failure, StatementError) else None
     dialect.keys.done(prepared, result.affected)
+    try:
+        finished(result, prepared, dialect, Memory())
+    except StatementError as too_large:
+        return BatchResult([None], [too_large.alone()])
     return BatchResult([result], [None])
 
 

@@ -10,6 +10,7 @@ import asyncpg
 
 from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
+from cutover.dialect.drawing import UNNUMBERED
 from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.settling import Giving
@@ -75,6 +76,8 @@ class Prepared:
     want_rows: bool = True
     keys: Sequence[int | None] = ()
     """The automatic keys that it returned, when it has run; None for a row that was changed instead."""
+    numbered: int | None = None
+    """The number of the last row that it inserted, where Postgres does not give it."""
     bound: Sequence[SqlValue] = ()
     """The statement's arguments, where it is run a row at a time."""
     again: Callable[[], Prepared] | None = None
@@ -89,6 +92,12 @@ class Prepared:
         """Whether it may turn out that it has to be done in another way."""
         drawing = self.translation.drawing if self.translation is not None else None
         return drawing is not None and drawing.by_rows
+
+    @property
+    def numbers(self) -> bool:
+        """Whether it inserts rows that are counted only."""
+        drawing = self.translation.drawing if self.translation is not None else None
+        return drawing is not None and drawing.sequence.startswith(UNNUMBERED)
 
     @property
     def several(self) -> bool:
@@ -210,6 +219,8 @@ async def _row_by_row(
             with giving.around(dialect.keys, part, spared=_SPARED if word == "IGNORE" else ()):
                 one = await (_sparing if word else _once)(connection, part, translation)
                 giving.after(dialect.keys, part, one.affected)
+                if part.numbered is not None:
+                    one.last_insert_rowid = part.numbered
         except _SPARED as error:
             if word == "FAIL":
                 memory.note(result)
@@ -265,8 +276,10 @@ def finished(result: StatementResult, prepared: Prepared, dialect: Dialect, memo
     assert translation is not None
     result.columns = prepared.columns or dialect.columns(prepared.checked, translation)
     if translation.writes:
+        if prepared.numbers:
+            result.last_insert_rowid = prepared.numbered or result.last_insert_rowid
         memory.note(result)
-        if translation.key_returned and result.last_insert_rowid is None:
+        if (translation.key_returned or prepared.numbers) and result.last_insert_rowid is None:
             result.last_insert_rowid = memory.last_insert_rowid
     result.size = answer_size(result.rows)
     if result.size > dialect.max_response_bytes and not translation.writes:
@@ -304,7 +317,8 @@ def result_of(
     result = StatementResult(affected=len(records) if translation.writes else 0)
     if translation.key_returned and records:
         prepared.keys = keys = [record[translation.width] for record in records]
-        result.last_insert_rowid = next((key for key in reversed(keys) if key is not None), None)
+        if not prepared.numbers:
+            result.last_insert_rowid = next((key for key in reversed(keys) if key is not None), None)
     if prepared.want_rows and translation.width:
         result.rows = rows_of(records, translation)
     return result

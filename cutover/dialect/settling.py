@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from cutover.dialect.drawing import UNNUMBERED
+
 if TYPE_CHECKING:
     from cutover.dialect.drawing import Drawing
     from cutover.dialect.running import Connection, Prepared
@@ -60,6 +62,30 @@ class Standing:
             self.explained = top
         return top
 
+    def stored(self, drawing: Drawing, prepared: Prepared, affected: int) -> int | None:  # noqa: ARG002  # for numbers
+        """An INSERT is done, which changed so many rows. The highest key that it gave; None if there is none."""
+        return self.drew(drawing, prepared.keys)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing is to be gained by settling it."""
+        return False
+
+    async def find(self, connection: Connection, drawing: Drawing, *, within: bool) -> None:
+        """Settle what no sequence gives."""
+        raise NotImplementedError
+
+    def mark(self) -> int:
+        """To be given to `undone`."""
+        return 0
+
+    def kept(self) -> None:
+        """What was done is committed."""
+
+    def undone(self, since: int | None) -> None:  # noqa: ARG002  # for numbers
+        """Keys were given in vain since then; None: since some time."""
+        self.settled = False
+
     def uneven(self, drawing: Drawing, keys: Sequence[int | None]) -> bool:
         """Whether rows behind one that was not stored have got other keys than SQLite gives them."""
         if not (drawing.by_rows and self.settled and self.explained is not None and self.running == 1):
@@ -103,15 +129,19 @@ class Keys:
         """What is known of a sequence."""
         found = self._standings.get(sequence)
         if found is None:
-            found = self._standings[sequence] = Standing(None)
+            found = self._standings[sequence] = self.new(sequence)
         return found
+
+    def new(self, sequence: str) -> Standing:  # noqa: ARG002  # for others
+        """What is known of one of which nothing is known."""
+        return Standing(None)
 
     def ready(self, drawing: Drawing | None) -> bool:
         """Whether the statement needs no sequence, or one that is settled, or will not be while others draw from it."""
         if drawing is None or drawing.rows == 0:
             return True
         standing = self.of(drawing.sequence)
-        return standing.settled or (standing.running > 0 and standing.settling is None)
+        return standing.settled or (standing.running > 0 and standing.settling is None) or standing.crowded
 
     def enter(self, prepared: Prepared) -> None:
         """A statement begins; to be followed by `leave`."""
@@ -137,7 +167,7 @@ class Keys:
         drawing = translation.drawing
         if drawing is not None:
             standing = self.of(drawing.sequence)
-            top = standing.drew(drawing, prepared.keys)
+            top = standing.stored(drawing, prepared, affected)
             if top is not None:
                 standing.gave(top)
 
@@ -164,7 +194,8 @@ class Giving:
     def __init__(self) -> None:
         self._given: dict[Standing, int] = {}
         """Highest keys, of what was not undone."""
-        self._touched: set[Standing] = set()
+        self._touched: dict[Standing, int] = {}
+        """With how far they had come before."""
         self._marks: list[dict[Standing, int]] = []
         self._recounted: set[Standing] = set()
 
@@ -181,7 +212,11 @@ class Giving:
         try:
             while standing.settling is not None:
                 await asyncio.shield(standing.settling)
-            if not standing.settled and drawing.rows != 0 and standing.running == 1:
+            if standing.settled or drawing.rows == 0 or standing.running > 1 or standing.crowded:
+                return
+            if drawing.sequence.startswith(UNNUMBERED):
+                await standing.find(connection, drawing, within=within)
+            else:
                 await self._settle(connection, standing, drawing, within=within)
         except BaseException:
             keys.leave(prepared)
@@ -220,7 +255,8 @@ class Giving:
             return
         if translation.lowered and affected:
             keys.unsettle(translation.lowered)
-            self._touched.update(map(keys.of, translation.lowered))
+            for lowered in map(keys.of, translation.lowered):
+                self._touched.setdefault(lowered, lowered.mark())
         for recounted in map(keys.of, translation.recounts):
             recounted.forget()
             self._given.pop(recounted, None)
@@ -231,8 +267,8 @@ class Giving:
         standing = keys.of(drawing.sequence)
         if standing.uneven(drawing, prepared.keys):
             raise Uneven
-        self._touched.add(standing)
-        top = standing.drew(drawing, prepared.keys)
+        self._touched.setdefault(standing, standing.mark())
+        top = standing.stored(drawing, prepared, affected)
         if top is not None:
             self._given[standing] = max(top, self._given.get(standing, top))
 
@@ -260,7 +296,7 @@ class Giving:
 
     def rollback_to(self, at: int) -> None:
         """ROLLBACK TO the savepoint at this place."""
-        self._undone()
+        self._undone(wholly=False)
         self._given = dict(self._marks[at])
         del self._marks[at + 1 :]
 
@@ -268,6 +304,8 @@ class Giving:
         """COMMIT."""
         for standing, key in self._given.items():
             standing.gave(key)
+        for standing in self._touched:
+            standing.kept()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -281,10 +319,10 @@ class Giving:
 
     def rolled_back(self) -> None:
         """ROLLBACK, or nobody knows."""
-        self._undone()
+        self._undone(wholly=True)
 
-    def _undone(self) -> None:
-        for standing in self._touched:
-            standing.settled = False
+    def _undone(self, *, wholly: bool) -> None:
+        for standing, since in self._touched.items():
+            standing.undone(since if wholly else None)
         for standing in self._recounted:
             standing.forget()

@@ -19,6 +19,7 @@ from cutover.dialect.conflicts import caveat
 from cutover.dialect.drawing import Drawing
 from cutover.dialect.high_marks import is_meant
 from cutover.dialect.marking import HighMarks
+from cutover.dialect.numbering import with_checks
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Use, number_parameters
 from cutover.dialect.tokens import prepare
@@ -165,7 +166,11 @@ def translation_of(
     """The tree printed. `in_parts`: the same with a statement for each row of VALUES; `wider`: with wide arithmetic."""
     if written is not None and written.apart and in_parts is not None:
         return in_parts()
+    lookups = [_command(lookup, context) for lookup in written.lookups] if written is not None else []
     command = _command(tree, context)
+    drawing = written.drawing if written is not None else None
+    if drawing is not None and lookups:
+        drawing = with_checks(drawing, lookups, command.uses)
     chance, clock = "cutover.random" in command.sql, "'now'" in command.sql.lower()
     before = None
     if written is not None and written.before is not None:
@@ -182,7 +187,7 @@ def translation_of(
         table=written.table if written is not None else None,
         key_returned=written is not None and written.key_returned,
         automatic=written.automatic if written is not None else None,
-        drawing=written.drawing if written is not None else None,
+        drawing=drawing,
         recounts=written.recounts if written is not None else (),
         lowered=written.lowered if written is not None else (),
         apart=in_parts if written is not None and _may_be_apart(written) else None,

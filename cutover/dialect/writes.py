@@ -12,10 +12,11 @@ from cutover.dialect.assigning import Assigning
 from cutover.dialect.automatic import AutomaticKeys, column_named
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
-from cutover.dialect.drawing import Drawing, drawing_of, lowered
+from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, unnumbered
 from cutover.dialect.generated import add_generated, as_sorted
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
+from cutover.dialect.numbering import number_rows
 from cutover.dialect.queries import Queries
 from cutover.dialect.returned import as_kept, in_order, own_key
 from cutover.dialect.scope import Context, Scope, Source, table_source
@@ -39,6 +40,8 @@ class Written:
     """The sequence that gives the keys, where the statement gives none."""
     drawing: Drawing | None = None
     """What it does to the sequence that gives keys."""
+    lookups: Sequence[exp.Select] = field(default_factory=list)
+    """Queries that find its rows, where they are counted only."""
     lowered: tuple[str, ...] = ()
     """Sequences of tables whose highest row may be gone after it."""
     before: exp.Expr | None = None
@@ -152,13 +155,16 @@ class Writes:
         written.several = isinstance(values, exp.Values) and len(values.expressions) > 1
         if table.rowid_alias is not None and self.context.catalog.counts(table):
             count_apart(written, columns, conflicts=conflicts, given=explicit)
-        written.drawing = drawing_of(self.context.catalog, written, columns, skips=conflicts)
+        if unnumbered(table):
+            number_rows(written, columns, clears=conflict == "REPLACE")
+        else:
+            written.drawing = drawing_of(self.context.catalog, written, columns, skips=conflicts)
         if conflict == "REPLACE":
             written.lowered = lowered(self.context.catalog, table)
         self.conflicts.resolve(node, conflict, written, columns, scope)
         self._returning(node, scope, written, key=True)
-        if written.key_returned and conflict != "REPLACE" and written.twice:
-            self.keys.only_inserted(result, source)
+        if conflict != "REPLACE" and written.twice:
+            self.keys.only_inserted(written, source)
         if written.key_returned and (explicit or self.context.catalog.counts(table)):
             self.keys.advance(table, result)
         if written.key_returned and not explicit:
@@ -259,8 +265,10 @@ class Writes:
         if from_ is not None:
             one_match(result, scope.sources)
         written = Written(result, table)
-        if table.rowid_alias is not None and _assigns(node, table):
+        if table.rowid_alias is not None and _assigns(node, table, {table.rowid_alias}):
             written.lowered = lowered(self.context.catalog, table, moved=True)
+        if unnumbered(table) and _assigns(node, table, set(table.key)):
+            written.recounts = written.lowered = (UNNUMBERED + table.sql,)
         self._returning(node, Scope(sources=[source], ctes=scope.ctes), written, key=False)
         if from_ is None:
             in_order(written, self.queries.ordering.scan(scope))
@@ -294,10 +302,10 @@ def _once_each(table: Table, values: Sequence[T], columns: Sequence[Column]) -> 
     return [(value, column) for column, value in found.items()]
 
 
-def _assigns(node: exp.Update, table: Table) -> bool:
-    """Whether SET gives the automatic key."""
+def _assigns(node: exp.Update, table: Table, names: set[str]) -> bool:
+    """Whether SET gives one of these columns."""
     for setting in node.expressions:
         for named in setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this]:
-            if column_named(table, named.name).name == table.rowid_alias:
+            if column_named(table, named.name).name in names:
                 return True
     return False
