@@ -136,9 +136,12 @@ class _Queue:
         if self.distinct:
             fresh = helper("queue_unseen", _column(_SEEN, _STATE), fresh)
         passed = exp.Select(expressions=[exp.Alias(this=fresh, alias=identifier("fresh"))])
-        left = call("jsonb_delete", _column(_QUEUE, _STATE), exp.Literal.number(0))
-        both = call("jsonb_concat", left, _column("fresh", "passed"))
-        state = [self._sorted(both), exp.Add(this=_column(TURN, _STATE), expression=exp.Literal.number(1))]
+        left: exp.Expr = call("jsonb_delete", _column(_QUEUE, _STATE), exp.Literal.number(0))
+        both: exp.Expr = call("jsonb_concat", left, _column("fresh", "passed"))
+        if self.terms:  # most rows of a tree are leaves, behind which the queue is sorted already
+            nothing = exp.EQ(this=_column("fresh", "passed"), expression=_empty())
+            both = exp.Case(ifs=[exp.If(this=nothing, true=left.copy())], default=self._sorted(both))
+        state = [both, exp.Add(this=_column(TURN, _STATE), expression=exp.Literal.number(1))]
         if self.distinct:
             state.append(call("jsonb_concat", _column(_SEEN, _STATE), _column("fresh", "passed")))
         joins = [exp.Join(this=one, kind="CROSS") for one in (given, _derived(passed, "passed", lateral=True))]
