@@ -250,6 +250,12 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema)
             parent = by_name.get(parent_own.name) if parent_own is not None else None
             if parent is None or not (key.parent.lower() in created or own.name in altered):
                 continue
+            wanted = set(key.parent_columns)
+            unique = wanted == set(parent.key) or any(
+                not index.partial and set(index.columns) == wanted for index in parent.unique
+            )
+            if not unique or len(key.columns) != len(key.parent_columns):
+                raise Refused(f"The foreign key of {own.name} to columns of {parent.name} that are not its key")
             names = {column.name.lower(): column.target for column in by_name[own.name].columns}
             mine = tuple(names.get(name.lower(), name) for name in key.columns)
             if there is not None and any(

@@ -308,3 +308,11 @@ async def test_columns_that_only_an_empty_table_may_get(ddl: World) -> None:
     ddl.on_sqlite(late)  # the driver shows columns of a query that SQLite makes for itself here
     await ddl.on_postgres(late)
     await ddl.same("SELECT * FROM children")
+
+
+async def test_a_parent_that_comes_later_needs_the_key_that_was_referred_to(ddl: World) -> None:
+    for sql in ("CREATE TABLE one(p TEXT REFERENCES later(b))", "CREATE TABLE two(p INTEGER REFERENCES last)"):
+        await ddl.same(sql)
+    await ddl.same("CREATE TABLE later(a INTEGER, b TEXT UNIQUE)")
+    with pytest.raises(Refused, match="foreign key of two to columns of last that are not its key"):
+        await ddl.on_postgres("CREATE TABLE last(a INTEGER, b TEXT)")
