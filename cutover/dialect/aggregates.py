@@ -132,7 +132,7 @@ class Aggregates:
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
         by_row = name in _IN_ROW_ORDER or (name in ("min", "max") and typed and _differs(typed[0]))
-        if by_row and not (order or distinct or in_window):
+        if by_row and not (order or in_window or (distinct and name not in _IN_ROW_ORDER)):
             ordering = self.expressions.queries.ordering.unasked.in_window(scope, [])
         if name in _RANKS or name in _SHARES:
             return _Call(call(name), {**_RANKS, **_SHARES}[name], not_null=True)

@@ -73,6 +73,8 @@ STATEMENTS = [
     "SELECT b, count(*), rank() OVER (ORDER BY count(*)) FROM t GROUP BY b",
     "SELECT r, p FROM (SELECT p, r, row_number() OVER (PARTITION BY r) AS n FROM w) WHERE n = 1",
     "SELECT b, group_concat(c) FROM t GROUP BY b",
+    "SELECT b, group_concat(DISTINCT c) FROM t GROUP BY b",
+    "SELECT group_concat(DISTINCT d), json_group_array(DISTINCT c) FROM t WHERE c > ''",
     "SELECT r, group_concat(r) OVER (ORDER BY r) FROM w",
     "SELECT d, rank() OVER (ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) FROM t",
     "SELECT DISTINCT c, sum(b) FROM t GROUP BY lower(c) LIMIT 2 OFFSET 1",
