@@ -217,16 +217,22 @@ def _one_by_one(query: exp.Select) -> bool:
     by_number = order is not None and any(isinstance(term.this, exp.Literal) for term in order.expressions)
     stars = any(isinstance(one, exp.Star) or one.is_star for one in query.expressions)
     calls = any(str(call.this) == "fn_random" for call in query.find_all(exp.Anonymous))
-    summed = [any(map(functions.is_aggregate, one.find_all(exp.Anonymous))) for one in query.expressions]
-    if any(summed) and not all(summed):  # the other columns come from the row with the extreme
+    loose = [one for one in query.expressions if not _is_summed(one) and one.find(exp.Column)]
+    if loose and any(map(_is_summed, query.expressions)):  # these columns come from the row with the extreme
         return False
     return not (by_number or stars or calls or query.args.get("distinct"))
 
 
 def _only(query: exp.Select, at: int) -> exp.Select:
     chosen = query.copy()
+    if any(map(_is_summed, query.expressions)) and not query.args.get("group") and not query.args.get("having"):
+        chosen.set("having", sqlglot.parse_one("SELECT 1 HAVING fn_count(*) >= 0", dialect="sqlite").args["having"])
     chosen.set("expressions", [chosen.expressions[at]])
     return chosen
+
+
+def _is_summed(node: exp.Expr) -> bool:
+    return any(map(functions.is_aggregate, node.find_all(exp.Anonymous)))
 
 
 def _named(table: Table, name: str) -> Column:
