@@ -47,11 +47,13 @@ class SourceColumn:
     """What is an integer there is read as a real."""
     computed: Callable[[], Typed] | None = None
     """What it stands for, if it is generated."""
+    given: bool = False
+    """An argument of a table-valued function, which is a column of it."""
 
     @property
     def hidden(self) -> bool:
-        """Whether it is never in `*`: a hidden rowid, found by the rowid's names, and what numbers a recursion."""
-        return self.name == TURN or (self.column is not None and self.column.hidden)
+        """Whether it is never in `*`: a hidden rowid, found by its names, an argument, what numbers a recursion."""
+        return self.name == TURN or self.given or (self.column is not None and self.column.hidden)
 
 
 @dataclass(slots=True)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from cutover.dialect import comparing, high_marks, json_functions
+from cutover.dialect.comparing import text
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
 from cutover.dialect.scope import TURN, Scope, Source, SourceColumn, table_source
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.typed import Kind, Refused, identifier, paren
+from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
 from cutover.dialect.whole import compared
 
 if TYPE_CHECKING:
@@ -68,7 +70,12 @@ class Sources:
             SourceColumn(column, column, kind, json="part" if column == "value" else "")
             for column, kind in json_functions.ROWS.items()
         ]
-        return target, Source(alias, columns, counted="id")
+        source = Source(alias, columns, counted="id")
+        for column, typed in zip(("json", "root"), [*map(text, arguments), literal("$")], strict=False):
+            columns.append(
+                SourceColumn(column, column, Kind.TEXT, computed=partial(_argument, typed, source), given=True)
+            )
+        return target, source
 
     def derived(self, query: Query, alias: str, *, alone: bool = False) -> tuple[exp.Expr, Source]:
         """A query in FROM, its columns named from outside; `alone`: nothing else stands there."""
@@ -181,6 +188,15 @@ class Sources:
         for source in right:
             source.using |= {name.lower() for name in names if source.find(name)}
         return exp.and_(*tests)
+
+
+def _argument(typed: Typed, source: Source) -> Typed:
+    """What a table-valued function was called with, in a row of it."""
+    node = typed.node.copy()
+    if source.nullable:
+        present = exp.Column(this=identifier(source.counted), table=identifier(source.alias))
+        node = exp.Case(ifs=[exp.If(this=exp.Not(this=exp.Is(this=present, expression=exp.Null())), true=node)])
+    return Typed(node, Kind.TEXT, collation="BINARY")
 
 
 def _outer(scope: Scope) -> Scope:
