@@ -16,6 +16,8 @@ from cutover.stores.postgres.names import quote, target
 if TYPE_CHECKING:
     from cutover.dialect.writes import Written
 
+_REFERS = re.compile(r"\bREFERENCES\b", re.IGNORECASE)
+
 
 UNNUMBERED = "rowid of "
 """Begins the name under which the rows of a table are counted that have no number on Postgres (`numbering`)."""
@@ -68,7 +70,10 @@ def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, ski
     gives = at is not None
     if isinstance(values, exp.Values):
         rows = sum(1 for row in values.expressions if at is None or _draws(row.expressions[at]))
-        gives = 1 < len(values.expressions) > rows  # a single row that fails has moved nothing
+        # A single row that fails has moved nothing, unless it is by a foreign key, which is checked behind it.
+        gives = rows < len(values.expressions) and (
+            len(values.expressions) > 1 or _REFERS.search(table.sql) is not None
+        )
     elif values is not None:
         rows = None if at is None or _draws(values.expressions[at]) else 0
     name = next(column.target for column in table.columns if column.name == table.rowid_alias)

@@ -208,3 +208,14 @@ async def test_a_key_that_was_given_in_vain_moves_nothing(postgres_url: str, tab
         await made.same_error(failing.format(table))
         await made.same(f"INSERT INTO {table} (name) VALUES ('d') RETURNING id")
         await made.same(f"SELECT id FROM {table} ORDER BY id")
+
+
+async def test_nor_does_one_whose_row_a_foreign_key_refuses(postgres_url: str) -> None:
+    schema = """CREATE TABLE parents (id INTEGER PRIMARY KEY);
+    CREATE TABLE plain (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id));
+    CREATE TABLE auto (id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER REFERENCES parents (id));"""
+    async with world(postgres_url, schema) as made:
+        for table in ("plain", "auto"):
+            await made.same(f"INSERT INTO {table} (parent) VALUES (NULL)")
+            await made.same_error(f"INSERT INTO {table} (id, parent) VALUES (30, 9)")
+            await made.same(f"INSERT INTO {table} (parent) VALUES (NULL) RETURNING id")
