@@ -12,6 +12,7 @@ from cutover.dialect.calls import arguments_of, owner_of
 from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.frames import frame
+from cutover.dialect.ordering import sort_key
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null
@@ -109,10 +110,8 @@ class Aggregates:
 
     def window(self, window: exp.Window, scope: Scope) -> exp.Window:
         """What stands in OVER (...), without what it is computed of."""
-        partition = []
-        for term in window.args.get("partition_by") or []:
-            typed = self.expressions.typed(term, scope)
-            partition.append(collated(typed, collation(typed)) if typed.kind is Kind.TEXT else typed.node)
+        parts = window.args.get("partition_by") or []
+        partition = [sort_key(self.expressions.typed(term, scope)) for term in parts]  # they come in its order, too
         order = window.args.get("order")
         terms = [self.expressions.queries.ordering.term(term, scope) for term in order.expressions] if order else []
         keys = [self.expressions.typed(term.this, scope) for term in order.expressions] if order else []

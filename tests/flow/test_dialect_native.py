@@ -261,3 +261,9 @@ async def test_what_a_narrower_type_cannot_hold_is_told_by_the_type(postgres_url
             with pytest.raises(StatementError, match=f"type {kind}") as told:
                 await both.on_postgres(f"UPDATE stock SET {sql}")
             assert told.value.code == "SQLITE_MISMATCH"
+
+
+async def test_rows_leave_a_window_in_the_order_of_texts(both: World) -> None:
+    for column in ("mood", "token", "at", "seen"):
+        sql = f"SELECT id, row_number() OVER (PARTITION BY {column} ORDER BY id) FROM visits"
+        await both.same(sql, ordered=True)
