@@ -57,8 +57,7 @@ async def promoted(service: Service, **environment: str) -> None:
     await service.start(environment=environment)
     await service.up()
     await service.verified()
-    code, body = await service.switch("promote")
-    assert code == 200, body
+    await service.switched("promote")
     await service.up("promoted")
 
 

@@ -55,8 +55,7 @@ async def test_what_sqlite_cannot_hold_gates_the_demotion_and_heals(service: Ser
     await until(healed, "what was in quarantine of the table that is gone")
     await settled(service)
     await service.verified()
-    code, body = await service.switch("demote")
-    assert code == 200, body
+    body = await service.switched("demote")
     assert await service.rows("SELECT v FROM pairs WHERE a = 'a'") == [[1.5]]
     await check_promises(service, postgres_url, [])
 
@@ -82,8 +81,7 @@ async def test_a_service_that_slept_through_a_switch_wakes_up_harmless(
         await second.start()
         await second.up()
         await second.verified()
-        code, body = await second.switch("promote")
-        assert code == 200, body
+        await second.switched("promote")
         assert (await second.sql(ADD, "by-the-second"))["type"] == "ok"
         await settled(second)
     finally:

@@ -18,8 +18,7 @@ async def test_promote_and_demote_under_load_lose_nothing(service: Service, post
         async with FrontWriter(service, "one") as one, FrontWriter(service, "two") as two:
             await until(lambda: len(one.acknowledged) > 20, "writes")
             assert (await service.verified())["drift_rows"] == 0
-            code, body = await service.switch("promote")
-            assert code == 200, body
+            body = await service.switched("promote")
             assert body["result"] == "promoted"
             assert body["primary"] == "postgres"
             assert body["epoch"] == 2
@@ -31,8 +30,7 @@ async def test_promote_and_demote_under_load_lose_nothing(service: Service, post
             assert "postgres" in direct.fenced[-1]
             assert "2" in direct.fenced[-1]
             assert (await service.verified())["drift_rows"] == 0
-            code, body = await service.switch("demote")
-            assert code == 200, body
+            body = await service.switched("demote")
             assert body["primary"] == "sqlite"
             assert body["epoch"] == 3
             count = len(two.acknowledged)
@@ -48,8 +46,7 @@ async def test_a_native_writer_after_the_promotion_is_carried_back(service: Serv
     await service.start()
     await service.up()
     await service.verified()
-    code, body = await service.switch("promote")
-    assert code == 200, body
+    await service.switched("promote")
     await postgres_rows(postgres_url, "INSERT INTO items VALUES ('native', 7, 'ü') RETURNING id")
     await until(lambda: sqlite_rows(service.sqlite, "SELECT n FROM items WHERE id = 'native'") == [(7,)], "the row")
     await postgres_rows(postgres_url, "DELETE FROM items WHERE id = 'native' RETURNING id")
