@@ -232,7 +232,13 @@ listen = "127.0.0.1:{self.admin_port}"
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), DEADLINE)
+        code = await self.explained(until(self._ended, "the end of the service after SIGTERM"))
+        return int(code[0])
+
+    def _ended(self) -> tuple[int] | None:
+        """The exit code, if there is one."""
+        code = None if self.process is None else self.process.returncode
+        return None if code is None else (code,)
 
     async def kill(self) -> None:
         """SIGKILL."""
