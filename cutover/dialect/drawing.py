@@ -47,6 +47,8 @@ class Drawing:
     """Some rows have keys of their own, which the sequence is moved past, also where the statement fails then."""
     skips: bool
     """It has a conflict clause: some rows may not be stored though a key was drawn for them."""
+    counted: bool = False
+    """No sequence gives keys: rows are counted only."""
     clears: bool = False
     """REPLACE: whatever it meets goes, so that each row is a new one. Said of rows that are counted only."""
     checks: tuple[Check, ...] = ()

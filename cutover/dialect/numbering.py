@@ -72,14 +72,18 @@ class Number(Standing):
     def stored(self, drawing: Drawing, prepared: Prepared, affected: int) -> int | None:
         """An INSERT is done: number its rows."""
         if self.running > 1:
-            self._company = clock.monotonic()
-        if self._last is None:
-            return None
+            self._crowd(prepared, affected)
+        elif self._last is not None:
+            self._count(drawing, prepared, affected)
+        return None
+
+    def _count(self, drawing: Drawing, prepared: Prepared, affected: int) -> None:
+        assert self._last is not None
         keys, checks = prepared.keys, drawing.checks
         born = [key is not None for key in keys] if keys else [True] * len(checks)
         count = sum(born) if keys else drawing.rows if drawing.clears and drawing.rows is not None else affected
         if not count:
-            return None
+            return
         if len(born) == len(checks) and sum(born) == count:
             for check in (check for check, new in zip(checks, born, strict=True) if new):
                 self._last += 1
@@ -90,7 +94,13 @@ class Number(Standing):
         while len(self._recent) > _REMEMBERED:
             self._base = max(self._base, self._recent.popleft().number)
         prepared.numbered = self._last
-        return None
+
+    def _crowd(self, prepared: Prepared, affected: int) -> None:
+        """Others write to it as well: which rows are there is not known any more, only how many came."""
+        self._company = clock.monotonic()
+        if self._last is not None:
+            self._last = self._base = prepared.numbered = self._last + affected
+            self._recent.clear()
 
     def _append(self, sql: str, arguments: Sequence[Any]) -> None:
         assert self._last is not None
@@ -179,7 +189,9 @@ def number_rows(written: Written, columns: Sequence[Column], *, clears: bool) ->
     table, values = written.table, written.node.expression
     rows = len(values.expressions) if isinstance(values, exp.Values) else 1 if values is None else None
     name, relation = UNNUMBERED + table.sql, target(table)
-    written.drawing = Drawing(name, relation, "", False, rows, False, False, clears=clears)  # as named there
+    written.drawing = Drawing(
+        name, relation, "", False, rows, False, False, counted=True, clears=clears
+    )  # as named there
     written.lookups = _lookups(table, columns, values)
 
 

@@ -10,7 +10,6 @@ import asyncpg
 
 from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
-from cutover.dialect.drawing import UNNUMBERED
 from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.settling import Giving
@@ -97,7 +96,7 @@ class Prepared:
     def numbers(self) -> bool:
         """Whether it inserts rows that are counted only."""
         drawing = self.translation.drawing if self.translation is not None else None
-        return drawing is not None and drawing.sequence.startswith(UNNUMBERED)
+        return drawing is not None and drawing.counted
 
     @property
     def several(self) -> bool:

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cutover.dialect.drawing import UNNUMBERED
-
 if TYPE_CHECKING:
     from cutover.dialect.drawing import Drawing
     from cutover.dialect.running import Connection, Prepared
@@ -214,7 +212,7 @@ class Giving:
                 await asyncio.shield(standing.settling)
             if standing.settled or drawing.rows == 0 or standing.running > 1 or standing.crowded:
                 return
-            if drawing.sequence.startswith(UNNUMBERED):
+            if drawing.counted:
                 await standing.find(connection, drawing, within=within)
             else:
                 await self._settle(connection, standing, drawing, within=within)

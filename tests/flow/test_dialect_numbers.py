@@ -1,92 +1,167 @@
-"""last_insert_rowid() of tables whose rows Postgres does not number."""
+"""Numbers where integers and reals meet: beyond 2^53 a real stands between integers, and SQLite compares exactly."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator
 
 import pytest
 
 from cutover.errors import StatementError
-from cutover.model.statement import StatementResult
-from cutover.model.values import SqlValue
 from tests.flow.dialect_world import World, world
 
-_SCHEMA = """
-CREATE TABLE word (name TEXT PRIMARY KEY, size INTEGER);
-CREATE TABLE pair (a INTEGER, b TEXT, note TEXT CHECK (note <> 'no'), PRIMARY KEY (a, b));
-CREATE TABLE mail (address TEXT NOT NULL UNIQUE, name TEXT, PRIMARY KEY (address, name));
-CREATE TABLE bare (name TEXT PRIMARY KEY, size INTEGER) WITHOUT ROWID;
-CREATE TABLE line (id INTEGER PRIMARY KEY, word TEXT REFERENCES word ON DELETE CASCADE);
-CREATE TABLE leaf (id TEXT PRIMARY KEY, word TEXT REFERENCES word ON DELETE CASCADE);
+EDGE = 1 << 53
+SCHEMA = """
+CREATE TABLE meters (id INTEGER PRIMARY KEY, serial BIGINT UNIQUE, ticks INT, level REAL, price NUMERIC, seen DATETIME);
+CREATE TABLE probes (id INTEGER PRIMARY KEY, weight REAL, serial BIGINT);
 """
-_TOLD = "SELECT last_insert_rowid(), changes()"
+DATA = (
+    f"INSERT INTO meters VALUES ({EDGE + 1}, {EDGE + 1}, 1, {EDGE}.0, 1.5, '2024-05-01'),"
+    f" ({EDGE}, {EDGE}, 2, 2.5, 2, '2025-01-01 10:00'), (3, 9223372036854775807, 3, 9223372036854775807, 3.25, ''),"
+    " (4, -9223372036854775808, 4, -1e300, 0.5, NULL), (5, 1152921504606846976, 5, 1152921504606846976, 9, 'soon'),"
+    " (6, NULL, NULL, NULL, NULL, '1999-12-31')",
+    f"INSERT INTO probes VALUES (1, {EDGE}.0, {EDGE + 1}), (2, 1152921504606846976, 1152921504606846977), (3, 3.0, 3),"
+    " (4, 9223372036854775807, 9223372036854775807)",
+)
+
+REALS = [float(EDGE), 3.0, 2.5, -2.5, 1e300, -1e300, 9223372036854775808.0, -9223372036854775808.0,
+         1152921504606846976.0, float("inf"), float("-inf"), -0.0]  # fmt: skip
+INTEGERS = [EDGE + 1, EDGE, 3, 9223372036854775807, -9223372036854775808, 1152921504606846977, 1152921504606846976]
 
 
-async def _both(made: World, sql: str, *args: SqlValue) -> None:
-    """The statement on both, and what a client is told of it."""
-    sqlite, postgres = _outcome(None), _outcome(None)
-    with suppress(StatementError):
-        sqlite = _outcome(made.on_sqlite(sql, *args))
-    with suppress(StatementError):
-        postgres = _outcome(await made.on_postgres(sql, *args))
-    assert (postgres, (await made.on_postgres(_TOLD)).rows) == (sqlite, made.on_sqlite(_TOLD).rows), sql
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
 
 
-def _outcome(result: StatementResult | None) -> object:
-    return None if result is None else (result.rows, result.affected)
+_TESTS = (
+    "{0} = {1}, {0} <> {1}, {0} < {1}, {0} <= {1}, {0} > {1}, {0} >= {1}, {0} IS {1}, {0} IN ({1}), "
+    "{0} BETWEEN {1} AND 1e301"
+)
 
 
-def _script(chance: random.Random) -> Iterator[str]:
-    """Statements alone and in transactions, which insert, replace, change and delete."""
-    opened, saved = False, False
-    for _ in range(50):
-        if chance.random() < 0.2:
-            if opened:
-                opened, saved = False, False
-                yield chance.choice(("COMMIT", "ROLLBACK"))
-            else:
-                opened = True
-                yield "BEGIN"
-        elif opened and chance.random() < 0.2:
-            yield "ROLLBACK TO s" if saved else "SAVEPOINT s"
-            saved = True
-        else:
-            yield _write(chance)
-    if opened:
-        yield "COMMIT"
+@pytest.mark.parametrize(("column", "values"), [("serial", REALS), ("level", INTEGERS), ("id", REALS)])
+async def test_an_argument_of_the_other_kind_is_compared_exactly(
+    both: World, column: str, values: list[float | int]
+) -> None:
+    tests = [*_TESTS.format(column, "?1").split(", "), f"{column} IN (?1, 7)"]
+    for value in values:
+        await both.same(f"SELECT id, {', '.join(tests)} FROM meters", value)
+        more = f"NOT {column} IN (?1, 7)", f"?1 >= {column}", f"NOT ?1 = {column}", f"({column}, 1) = (?1, 1)"
+        for test in [*tests, *more]:
+            await both.same(f"SELECT id FROM meters WHERE {test}", value)
 
 
-def _write(chance: random.Random) -> str:
-    name, other = (f"'{chance.choice('abcdefg')}'" for _ in range(2))
-    number = chance.randrange(3)
-    return chance.choice(
-        (
-            f"INSERT INTO word VALUES ({name}, {number})",
-            f"INSERT INTO word VALUES ({name}, 1), ({other}, 2) ON CONFLICT DO NOTHING",
-            f"INSERT OR IGNORE INTO word VALUES ({name}, 7)",
-            f"INSERT OR REPLACE INTO word (name) VALUES ({name})",
-            f"INSERT INTO word VALUES ({name}, 1) ON CONFLICT (name) DO UPDATE SET size = 9",
-            f"INSERT INTO word VALUES ({name}, 1), ({other}, 1) ON CONFLICT (name) DO UPDATE SET size = 8 RETURNING 1",
-            f"INSERT INTO leaf VALUES ({name}, {other})",
-            f"INSERT INTO pair VALUES ({number}, {name}, 'x')",
-            f"INSERT INTO pair VALUES ({number}, {name}, 'no')",
-            f"INSERT INTO pair (b, a) VALUES ({name}, {number}) ON CONFLICT DO NOTHING",
-            f"INSERT INTO mail VALUES ({name}, {other}) ON CONFLICT DO NOTHING",
-            f"INSERT INTO bare VALUES ({name}, 1)",
-            f"INSERT INTO line (word) VALUES ({name})",
-            f"DELETE FROM word WHERE name = {name}",
-            f"DELETE FROM pair WHERE a = {number}",
-            f"DELETE FROM mail WHERE address = {name}",
-            "DELETE FROM word",
-            f"UPDATE word SET size = 5 WHERE name = {name}",
-        )
-    )
+@pytest.mark.parametrize(("column", "values"), [("serial", REALS[:-3]), ("level", INTEGERS)])
+async def test_so_is_a_literal(both: World, column: str, values: list[float | int]) -> None:
+    for value in values:
+        tests = _TESTS.format(column, repr(value)).split(", ")
+        await both.same(f"SELECT id, {', '.join(tests)}, {column} IN ({value!r}, 7) FROM meters")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 114])
-async def test_a_client_that_is_alone_is_told_sqlites_numbers(postgres_url: str, seed: int) -> None:
-    async with world(postgres_url, _SCHEMA) as made:
-        for sql in _script(random.Random(seed)):  # no secret
-            await _both(made, sql)
+COLUMNS = [
+    "SELECT p.id, m.id FROM probes AS p JOIN meters AS m ON m.serial = p.weight",
+    "SELECT p.id, m.id FROM probes AS p JOIN meters AS m ON m.serial > p.weight",
+    "SELECT id, serial = weight, serial > weight, serial <= weight, weight IS serial, weight <> serial FROM probes",
+    "SELECT id FROM meters WHERE serial IN (SELECT weight FROM probes)",
+    "SELECT id FROM probes WHERE weight IN (SELECT serial FROM meters)",
+    "SELECT id FROM probes WHERE weight NOT IN (SELECT serial FROM meters WHERE serial IS NOT NULL)",
+    "SELECT id, typeof(max(serial, weight)), typeof(min(serial, weight)), max(serial, weight) FROM probes",
+    "SELECT id, CASE serial WHEN weight THEN 1 ELSE 2 END, nullif(serial, weight) FROM probes",
+    "SELECT id FROM probes WHERE serial BETWEEN weight AND weight",
+    "SELECT id FROM probes WHERE (serial, id) > (weight, id)",
+    "SELECT id FROM probes WHERE abs(serial) = abs(weight)",
+    "SELECT id FROM probes WHERE serial + 0 = weight AND serial + 0.0 = weight",
+    "SELECT id FROM meters WHERE serial = '9007199254740992.0'",
+]
+
+
+async def test_columns_and_expressions_too(both: World) -> None:
+    for sql in COLUMNS:
+        await both.same(sql)
+
+
+async def test_writes_find_their_rows_exactly(both: World) -> None:
+    assert (await both.same("UPDATE meters SET ticks = ticks + 10 WHERE id = ?", float(EDGE))).affected == 1
+    assert (await both.same("DELETE FROM meters WHERE serial = ? AND id > 5", float(EDGE + 2))).affected == 0
+    assert (await both.same("DELETE FROM meters WHERE serial = ?", float(EDGE))).affected == 1
+
+
+async def test_an_index_serves_the_argument_of_the_other_kind(both: World) -> None:
+    async with both.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        for where in ("serial = ?", "serial < ?", "serial BETWEEN ? AND 100", "serial IN (?)", "serial = 7.0"):
+            sql = f"SELECT id FROM meters WHERE {where}"
+            made = both.executor.dialect.translate(sql, [5.0] * where.count("?"))
+            given = made.command.arguments([5.0], lambda _: 0)
+            plan = await connection.fetch(f"EXPLAIN {made.command.sql}", *given)
+            assert "Index Cond" in "\n".join(row[0] for row in plan), (where, plan)
+
+
+async def test_texts_in_a_column_that_makes_numbers_of_some(both: World) -> None:
+    for given in ("2025", " 2025 ", "1e3", "2025-01-01 10:00", "", "soon", 2025, 1.5, None, b"x"):
+        for test in (*_TESTS.replace("1e301", "'3'").format("seen", "?1").split(", "),
+                     "seen IN (?1, 'soon')", "seen BETWEEN '1' AND ?1", "NOT seen > ?1", "?1 < seen", "?1 >= seen",
+                     "seen NOT IN (?1)", "(seen, id) < (?1, 5)"):  # fmt: skip
+            await both.same(f"SELECT id, {test} FROM meters", given)
+            await both.same(f"SELECT id FROM meters WHERE {test}", given)
+
+
+ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY, total DECIMAL(30,10), fee NUMERIC, n INTEGER, r REAL);"
+TARGET = """CREATE TABLE orders (id bigint PRIMARY KEY, total numeric(40,10), fee numeric, n bigint,
+ r double precision);"""
+LONG = ["123456789012345678901", "9223372036854775808", "-9223372036854779809", "9223372036854775807",
+        "9223372036854775807.0", "12345678901234567890.5", "1e25", "0.1000000000000000055", "7.0", " 8 "]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", [TARGET, ""])
+async def test_a_text_of_many_digits_becomes_the_number_that_sqlite_makes_of_it(postgres_url: str, target: str) -> None:
+    async with world(postgres_url, ORDERS, target=target, data=["INSERT INTO orders (id) VALUES (1)"]) as both:
+        for text in LONG:
+            columns = ("total", "fee", "r")
+            for column in columns:
+                returning = f"RETURNING {column}, typeof({column})"
+                await both.same(f"UPDATE orders SET {column} = ? {returning}", text)
+                await both.same(
+                    f"SELECT {column}, typeof({column}), {column} || '' FROM orders WHERE {column} = ?", text
+                )
+                await both.same(f"UPDATE orders SET {column} = '{text}' {returning}")
+                await both.same(f"SELECT {column} FROM orders WHERE {column} = '{text}'")
+                await both.same(f"UPDATE orders SET {column} = trim(?) {returning}", text)
+
+
+async def test_a_text_of_the_highest_integer_is_one(both: World) -> None:
+    for text in ("9223372036854775807", "-9223372036854775808", "+12", " 7.0 "):
+        await both.same("UPDATE meters SET ticks = ? WHERE id = 4 RETURNING ticks", text)
+        await both.same(f"UPDATE meters SET ticks = '{text}' WHERE id = 4 RETURNING ticks")
+        await both.same("SELECT id FROM meters WHERE ticks = ?", text)
+        await both.same("UPDATE meters SET ticks = trim(?) WHERE id = 4 RETURNING ticks", text)
+
+
+async def test_a_numeric_that_no_real_is_reads_as_the_real_next_to_it(postgres_url: str) -> None:
+    async with world(postgres_url, ORDERS, target=TARGET, data=["INSERT INTO orders (id) VALUES (1)"]) as both:
+        for native, read in (("123456789012345678901", 1.2345678901234568e20), ("1.00000000000000000000001", 1.0)):
+            await both.pool.execute(f"UPDATE orders SET fee = {native}")
+            assert (await both.on_postgres("SELECT fee FROM orders")).rows == [(read,)]
+            assert (await both.on_postgres("UPDATE orders SET n = 1 RETURNING fee")).rows == [(read,)]
+
+
+async def test_an_answer_to_a_write_that_cannot_be_read_says_so(postgres_url: str) -> None:
+    target = TARGET.replace("fee numeric", "fee date")
+    async with world(postgres_url, ORDERS, target=target, data=["INSERT INTO orders (id) VALUES (1)"]) as both:
+        await both.pool.execute("UPDATE orders SET fee = 'infinity'")
+        with pytest.raises(StatementError, match="a value that SQLite has not"):
+            await both.on_postgres("UPDATE orders SET n = 1 RETURNING fee")
+
+
+async def test_a_decimal_column_holds_integers_and_reals(both: World) -> None:
+    for given in (7, 7.0, "7", "7.0", 7.5, -3):
+        await both.same("UPDATE meters SET price = ? WHERE id = 4 RETURNING price, typeof(price), price / 2", given)
+        await both.same("SELECT price, typeof(price), price / 2, price || '' FROM meters WHERE price = ?", given)
+
+
+@pytest.mark.parametrize("text", ["5.5", "9223372036854775808", "abc", "", "5", "5.0"])
+async def test_a_text_that_is_no_integer_is_unequal_to_all_of_them(both: World, text: str) -> None:
+    for test in ("ticks = ?", "ticks <> ?", "NOT (ticks = ?)", "ticks IN (?, 7)", "ticks NOT IN (?, 7)", "ticks IS ?"):
+        await both.same(f"SELECT id, {test} FROM meters ORDER BY id", text)
+        await both.same(f"SELECT id FROM meters WHERE {test} ORDER BY id", text)
