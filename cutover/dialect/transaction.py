@@ -19,6 +19,7 @@ from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.patience import in_short_tries
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.settling import Giving
+from cutover.dialect.unchecked import demand_no_action, told
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.schema.arguments import bind
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _UNCHECKED = """
 SELECT set_config('session_replication_role', 'replica', true)
 WHERE pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"""
-"""PRAGMA foreign_keys = OFF. Without the privilege Postgres goes on checking, and says so when a key is violated."""
+"""PRAGMA foreign_keys = OFF. Without the privilege Postgres goes on with them: see `unchecked`."""
 _DEFERRED = "SET CONSTRAINTS ALL DEFERRED"
 """PRAGMA defer_foreign_keys = ON. What is not DEFERRABLE, as keys of adopted tables, is checked with each statement."""
 _GUARD = '"cutover: statement"'
@@ -53,6 +54,8 @@ class Transaction:
         """SAVEPOINT outside of a transaction opened it, so releasing the outermost one commits."""
         self._guarded = False
         self._dirty = True
+        self._acting = False
+        """Foreign keys were switched off, and Postgres goes on with them."""
 
     @property
     def is_open(self) -> bool:
@@ -73,8 +76,7 @@ class Transaction:
         connection = await connections.acquire()
         try:
             await connection.execute(f"{BEGIN} READ ONLY" if read_only else BEGIN)
-            if not foreign_keys:
-                await connection.fetch(_UNCHECKED)
+            acting = not foreign_keys and not await connection.fetch(_UNCHECKED)
             if deferring:
                 await connection.execute(_DEFERRED)
         except DRIVER_ERRORS as error:
@@ -82,6 +84,7 @@ class Transaction:
             raise translate_failure(error, connections.dialect.catalog) from None
         made = cls(connections, connection, by_savepoint=by_savepoint)
         made.foreign_keys = foreign_keys
+        made._acting = acting
         return made
 
     async def run(self, statement: Statement, memory: Memory) -> StatementResult:
@@ -97,6 +100,8 @@ class Transaction:
         translation = prepared.translation
         if prepared.answered is not None or translation is None:
             return prepared.answered or StatementResult()
+        if self._acting and translation.writes:
+            demand_no_action(statement.sql, translation, dialect.catalog)
         try:
             await self._guard()
             self.writing = self.writing or translation.writes
@@ -262,7 +267,7 @@ class Transaction:
         failure = translate_failure(error, self.dialect.catalog)
         if isinstance(failure, Lost):
             discard(self.connection)
-        return failure
+        return told(failure) if self._acting else failure
 
     def _find(self, name: str) -> int:
         for at in range(len(self._savepoints) - 1, -1, -1):
