@@ -26,6 +26,8 @@ _SECONDS = 0.25
 _MOST = 1 << 20
 """Bytes that the answer may take."""
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_UNFIT = ("SQLITE_MISMATCH", "SQLITE_TOOBIG")
+"""Of a value that a column on Postgres cannot hold."""
 _LAST_KEY = (1 << 63) - 1
 _SKIPPING = re.compile(r"\bignore\b|\bon\s+conflict\b", re.IGNORECASE)
 
@@ -93,8 +95,10 @@ class ReplayedWrites:
             return Found("inconclusive", str(reason))
         if there is None:
             return None
-        if isinstance(there, StatementError) and there.code in NOT_THERE:
+        if isinstance(there, StatementError) and there.code in NO_VERDICT:
             return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
+        if isinstance(there, StatementError) and there.code in NOT_THERE and not isinstance(here, StatementError):
+            return Found("mismatch", f"With these values or rows it is refused: {there.message}", tried.seconds, took)
         differs = _difference(here, there, keys=_gives_keys(statement, table))
         if differs is None:
             return Found("match", None, tried.seconds, took)
@@ -117,6 +121,8 @@ class ReplayedWrites:
             return "What it does may be another thing at each execution."
         if tried.backwards is not None and _difference(tried.answer, tried.backwards, keys=True) is not None:
             return "It depends on the order in which rows are read, which it leaves open."
+        if code_of(there) in _UNFIT:  # whatever rows there are
+            return None
         return await excuse_of_shadow(self._pair, self._executor.dialect, statement)
 
 

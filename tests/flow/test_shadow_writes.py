@@ -143,6 +143,29 @@ async def test_what_is_left_open_is_no_mismatch(both: Tried) -> None:
     assert told == "inconclusive: Not answered on Postgres (SQL_NOT_TRANSLATABLE)."
 
 
+async def test_what_only_rows_or_values_show_is_a_mismatch(both: Tried) -> None:
+    await both.executor.rehearsal.ready()
+    for sql, args, told in (
+        ("INSERT INTO pets SELECT nullif(name, 'bob'), id FROM people", (), "refused: NULL in the key name"),
+        ("UPDATE bare SET b = ? WHERE a = 'x' OR b IS NULL", (1.5,), ""),  # no row is there to be given it
+        ("INSERT INTO bare VALUES ('x', ?)", (1.5,), "SQLite answers a change, Postgres SQLITE_MISMATCH."),
+        ("INSERT INTO people (name, n) VALUES (?, 4)", ("a\0b",), "SQLite answers a change, Postgres SQLITE_MISMATCH."),
+    ):
+        assert (await both.executor.rehearsal.rehearse(sql, Statement(sql, args))).status == "ready"
+        verdict = await both.verdict(sql, *args)
+        assert verdict.startswith("mismatch: " if told else "match"), (sql, verdict)
+        assert told in verdict
+
+
+async def test_rows_in_quarantine_are_no_excuse_for_a_value_that_no_column_holds(both: Tried) -> None:
+    with closing(sqlite3.connect(both.world.sqlite.path)) as db, db:
+        db.execute("INSERT INTO bare VALUES ('kept back', 1.5)")
+    told = await both.verdict("DELETE FROM bare")
+    assert told == "inconclusive: Rows of bare are in quarantine, so the shadow does not have them."
+    told = await both.verdict("INSERT INTO bare VALUES ('x', ?)", 2.5)
+    assert told == "mismatch: SQLite answers a change, Postgres SQLITE_MISMATCH."
+
+
 async def test_a_write_that_differs_is_found_and_clears_when_it_is_mended(both: Tried) -> None:
     sql = "UPDATE people SET n = n + 1 WHERE name < 'c'"
     connection = await asyncpg.connect(both.url)
