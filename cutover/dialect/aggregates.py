@@ -201,7 +201,8 @@ class Aggregates:
         inner = numbers.number(subject)
         match inner.kind:
             case Kind.NUM:
-                return _Call(build("cutover.sum_of", inner.node), Kind.NUM, summed=inner.node)
+                node = helper("summand", inner.node)
+                return _Call(build("cutover.sum_of", node), Kind.NUM, summed=node)
             case Kind.INT:
                 return _Call(build("SUM", inner.node), Kind.INT, _int_sum)
             case _:

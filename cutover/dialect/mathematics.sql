@@ -165,6 +165,10 @@ CREATE OR REPLACE FUNCTION cutover.summand(x jsonb) RETURNS numeric LANGUAGE sql
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN (x #>> '{}')::numeric
     WHEN 'object' THEN cutover.summand(cutover.plain_blob(x)) ELSE cutover.summand(x #>> '{}') END;
 
+-- Not STRICT, so that it becomes part of the query: a numeric without decimals that 64 bits do not hold is a real.
+CREATE OR REPLACE FUNCTION cutover.summand(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN scale(x) = 0 THEN cutover.within(x) ELSE x END;
+
 CREATE OR REPLACE FUNCTION cutover.int_sum(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x::bigint ELSE cutover.overflow(x) END;
 

@@ -10,7 +10,7 @@ from cutover.dialect.comparing import bytewise, collated, collation, sortable, v
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
-from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null
+from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null, paren
 from cutover.dialect.unasked import Unasked, once
 from cutover.dialect.whole import sorts_alike
 
@@ -159,8 +159,12 @@ class Ordering:
             bound = call("NULLIF", call("GREATEST", typed.node, lowest), lowest.copy())
             result.set("limit", exp.Limit(expression=bound))
         if offset is not None:
-            typed = self._whole(offset.expression)
-            bound = call("GREATEST", typed.node, cast(exp.Literal.number(0), "BIGINT"))
+            none = cast(exp.Literal.number(0), "BIGINT")
+            given = self._whole(offset.expression).node
+            if limit is not None and isinstance(given, exp.Anonymous):  # what is no offset does not matter to LIMIT 0
+                empty = exp.EQ(this=paren(self._whole(limit.expression).node), expression=none.copy())
+                given = exp.Case(ifs=[exp.If(this=empty, true=none.copy())], default=given)
+            bound = call("GREATEST", given, none)
             result.set("offset", exp.Offset(expression=bound))
 
     def _whole(self, node: exp.Expr) -> Typed:

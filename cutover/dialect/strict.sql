@@ -143,19 +143,19 @@ RETURN ways = 1 OR cutover.misfit('UPDATE of a row by several rows of FROM is no
 CREATE OR REPLACE FUNCTION cutover.one_spelling(spellings bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN spellings <= 1 OR cutover.misfit('a choice among equal numbers of a group is not possible on PostgreSQL', spellings::text) = 0;
 
--- What LIMIT and OFFSET are given: a whole number, or a text that is spelled as one.
-CREATE OR REPLACE FUNCTION cutover.bound(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- What LIMIT and OFFSET are given: a whole number, or a text that is spelled as one. STABLE as those above.
+CREATE OR REPLACE FUNCTION cutover.bound(x numeric) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN x = trunc(x) THEN x::bigint
     ELSE cutover.misfit('datatype mismatch', x::text) END;
 
-CREATE OR REPLACE FUNCTION cutover.bound(x double precision) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE OR REPLACE FUNCTION cutover.bound(x double precision) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN cutover.bound(x::numeric);
 
-CREATE OR REPLACE FUNCTION cutover.bound(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE OR REPLACE FUNCTION cutover.bound(x text) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN cutover.bound(cutover.aff(x));
 
-CREATE OR REPLACE FUNCTION cutover.bound(x bytea) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE OR REPLACE FUNCTION cutover.bound(x bytea) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN cutover.bound(NULL::numeric);
 
-CREATE OR REPLACE FUNCTION cutover.bound(x jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE OR REPLACE FUNCTION cutover.bound(x jsonb) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN cutover.bound(CASE jsonb_typeof(x) WHEN 'number' THEN (x #>> '{}')::numeric WHEN 'string' THEN cutover.aff(x #>> '{}') END);

@@ -11,8 +11,19 @@ from cutover.dialect.helpers import install_helpers
 
 MOVING = {"advance", "recount", "settle"}  # a sequence
 VOLATILE = {*MOVING, "random", "randomblob"}
-STABLE = {"date", "datetime", "moment_of", "moment_given", "modified", "julianday", "strftime", "time", "unixepoch"}
-"""They know 'now', which is the same for a whole statement."""
+STABLE = {
+    "bound",
+    "date",
+    "datetime",
+    "moment_of",
+    "moment_given",
+    "modified",
+    "julianday",
+    "strftime",
+    "time",
+    "unixepoch",
+}
+"""They know 'now', which is the same for a whole statement; or refuse an OFFSET, which may not matter."""
 REFUSING = "_strict"
 """Ends the names of those that refuse a value: stable, for they must not do so before there is a row to be given it."""
 CATCHING = {"wide_sub", "wide_step", "wide_sum", "wide_total", "wide_avg"}

@@ -10,7 +10,8 @@ from cutover.model.statement import Statement, Step
 from tests.flow.dialect_world import World, world
 
 MOST, LEAST = (1 << 63) - 1, -(1 << 63)
-SCHEMA = "CREATE TABLE n (id INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT);"
+SCHEMA = """CREATE TABLE n (id INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT);
+CREATE TABLE sales (id INTEGER PRIMARY KEY, price NUMERIC);"""
 DATA = (
     f"INSERT INTO n VALUES (1, {MOST}, 1e308, 'a'), (2, {LEAST}, -1e308, 'b'), (3, 7, 1e-200, '9223372036854775807'),"
     " (4, 3037000500, 1e300, 'c'), (5, NULL, NULL, NULL), (6, 0, 0.0, '')",
@@ -90,3 +91,19 @@ async def test_in_a_transaction_and_in_pieces(both: World) -> None:
     assert getattr(read, "results", None) is not None
     assert read.results[0].rows == expected.rows  # type: ignore[union-attr]  # asserted above
     assert (await both.executor.run([step])).results[0].rows == expected.rows  # type: ignore[union-attr]  # has rows
+
+
+async def test_a_sum_of_whole_reals_that_no_integer_holds(both: World) -> None:
+    await both.same("INSERT INTO sales VALUES (1, 1e300), (2, 5), (3, 0.5), (4, NULL)")
+    for what in ("sum(price)", "avg(price)", "total(price)", "sum(DISTINCT price)", "sum(price) FILTER (WHERE id < 3)"):
+        await both.same(f"SELECT {what} FROM sales")
+        await both.same(f"SELECT {what} FROM sales WHERE id = 1")
+    await both.same("SELECT id, sum(price) OVER (ORDER BY id) FROM sales ORDER BY id")
+
+
+async def test_of_no_rows_it_does_not_matter_which_are_passed_over(both: World) -> None:
+    for limit, offset in ((0, None), (0, "x"), (0, 1.5), (2, "1"), (-1, 1)):
+        await both.same("SELECT id FROM n ORDER BY id LIMIT ? OFFSET ?", limit, offset)
+    await both.same("SELECT id FROM n LIMIT 0 OFFSET NULL")
+    for offset in (None, "x", 1.5):
+        await both.same_error("SELECT id FROM n ORDER BY id LIMIT ? OFFSET ?", 1, offset)
