@@ -11,7 +11,7 @@ from sqlglot import exp
 from cutover.dialect.catalog import ROWID_NAMES, Catalog, column_kind
 from cutover.dialect.comparing import value
 from cutover.dialect.reading import Reading
-from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, identifier
+from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, helper, identifier
 from cutover.model.table import Column, Table
 from cutover.model.values import SqlValue
 from cutover.schema.codecs import base_of
@@ -111,6 +111,9 @@ class Source:
             column=column.column,
             json=column.json,
         )
+        if column.kind is Kind.REAL and column.column is not None and column.affinity in ("NUMERIC", "INTEGER"):
+            # SQLite keeps whole numbers of such a column as integers, whatever Postgres makes of them.
+            made = made.but(node=helper("whole", helper("num", made.node)), kind=Kind.NUM)
         # json knows neither equality nor order.
         is_text = column.kind is Kind.JSON and column.column is not None and base_of(column.column) == "json"
         return value(made) if is_text else made

@@ -210,3 +210,21 @@ async def test_an_integer_that_no_real_is_does_not_become_one(postgres_url: str)
             await made.on_postgres("UPDATE prices SET price = id + 9007199254740993")
         rows = (await made.on_postgres("SELECT price FROM prices ORDER BY id")).rows
         assert [row[0] for row in rows] == [float(1 << 53), -float(1 << 53), float((1 << 53) + 2), 7.0, 0.5, None]
+
+
+DOUBLES = "CREATE TABLE {}(id {} PRIMARY KEY, price {}, n {}, r double precision)"
+
+
+async def test_doubles_for_columns_that_hold_integers_too(postgres_url: str) -> None:
+    schema = f"{DOUBLES.format('p', 'INTEGER', 'NUMERIC', 'INTEGER')};"
+    target = f"{DOUBLES.format('p', 'bigint', 'double precision', 'double precision')};"
+    async with world(postgres_url, schema, target=target, store=True) as doubles:
+        for sql in (
+            "INSERT INTO p VALUES (1, 7, 7, 7), (2, 2.5, 3, 2.5), (3, NULL, NULL, NULL), (4, 9.0, -0.0, 9)",
+            "SELECT *, price / 2, n / 2, r / 2, typeof(price), price || '' FROM p ORDER BY id",
+            "SELECT id FROM p WHERE price >= 2.5 AND n IN (3, 7.0) ORDER BY price DESC",
+            "SELECT price, count(*), sum(n), max(r) FROM p GROUP BY price",
+            "SELECT x FROM (SELECT price AS x FROM p UNION SELECT r FROM p) ORDER BY x",
+            "UPDATE p SET price = price + 1, n = n * 2 WHERE price IS NOT NULL RETURNING *",
+        ):
+            await doubles.same(sql)
