@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from cutover.model.table import Column, Table
+from cutover.schema.codecs import scalars
 from cutover.schema.createsql import read_create_table
 from cutover.schema.defaults import translate_default
 from cutover.schema.findings import Finding
@@ -191,6 +192,8 @@ def _term(sql: str, collation: str, descending: bool, name: str | None, columns:
         raise Untranslatable(sql)
     if column is not None and column.target_type.startswith(_WITHOUT_ORDER):
         raise Untranslatable(sql)
+    if column is not None and column.target_type == scalars.NAME and collation != "BINARY":
+        raise Untranslatable(sql)  # it tells texts apart that SQLite takes for equal
     text = quoted(column.target) if column else f"({translate(sql, columns, condition=False)})"
     is_text = column is None or column.target_type.startswith(_TEXTUAL)
     if is_text and collation == "NOCASE":

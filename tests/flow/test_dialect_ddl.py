@@ -316,3 +316,11 @@ async def test_a_parent_that_comes_later_needs_the_key_that_was_referred_to(ddl:
     await ddl.same("CREATE TABLE later(a INTEGER, b TEXT UNIQUE)")
     with pytest.raises(Refused, match="foreign key of two to columns of last that are not its key"):
         await ddl.on_postgres("CREATE TABLE last(a INTEGER, b TEXT)")
+
+
+async def test_a_unique_index_that_postgres_would_take_for_less_is_refused(ddl: World) -> None:
+    with pytest.raises(Refused, match=r"unique index .* has no sure equivalent"):
+        await ddl.on_postgres("CREATE TABLE names(a PRIMARY KEY COLLATE NOCASE)")
+    await ddl.same("CREATE TABLE names(a UNIQUE, b TEXT UNIQUE COLLATE NOCASE)")
+    await ddl.same("INSERT INTO names VALUES ('a', 'a'), ('A', NULL)")
+    await ddl.same_error("INSERT INTO names VALUES ('b', 'A')")
