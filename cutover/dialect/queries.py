@@ -84,10 +84,10 @@ class Queries:
     # -- SELECT ------------------------------------------------------------------------------------------------------
 
     def _select(self, node: exp.Select, scope: Scope) -> Query:
-        from_, joins = self.sources.from_clause(node, scope)
         for projection in node.expressions:
             if isinstance(projection, exp.Alias):
                 scope.aliases.setdefault(projection.alias.lower(), projection.this)
+        from_, joins = self.sources.from_clause(node, scope)
         scope.named = windows.definitions(node)
         scope.steps, scope.again = windows.steps(node, scope.named)
         result = exp.Select(from_=from_, joins=joins)

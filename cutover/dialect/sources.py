@@ -96,8 +96,13 @@ class Sources:
         if clause is None:
             return None, []
         scope.alone = not (node.args.get("joins") or clause.this.args.get("joins"))
+        # A column of whatever stands in FROM comes before an alias of the same name.
+        aliases, scope.aliases = scope.aliases, {}
         target, joins = self._joined(clause.this, scope)
-        return exp.From(this=target), joins + [self._join(join, scope) for join in node.args.get("joins") or []]
+        others = node.args.get("joins") or []
+        joins += [self._join(join, scope, aliases if join is others[-1] else {}) for join in others]
+        scope.aliases = aliases
+        return exp.From(this=target), joins
 
     def _joined(self, node: exp.Expr, scope: Scope) -> tuple[exp.Expr, list[exp.Join]]:
         """One thing in FROM with the joins that the parser hung on it."""
@@ -146,10 +151,11 @@ class Sources:
             made[1].name = ""
         return made
 
-    def _join(self, join: exp.Join, scope: Scope) -> exp.Join:
+    def _join(self, join: exp.Join, scope: Scope, aliases: dict[str, exp.Expr] | None = None) -> exp.Join:
         side, method = join.side.upper(), join.method.upper()
         earlier = len(scope.sources)
         target = self._source(join.this, scope)
+        scope.aliases = aliases or {}
         before, right = Scope(sources=scope.sources[:earlier]), scope.sources[earlier:]
         using = [name.name for name in join.args.get("using") or []]
         if method == "NATURAL":

@@ -69,6 +69,7 @@ JOINS = [
     "SELECT b.* FROM a RIGHT JOIN b USING (x)",
     "SELECT a.*, x FROM a FULL JOIN b USING (x)",
     "SELECT * FROM a, b ON a.x = b.x WHERE a.id IN (1, 2)",
+    "SELECT a.id, a.x + 1 AS more, b.m FROM a LEFT JOIN b ON b.id = more",
     "SELECT * FROM a, b AS z USING (id), c ON c.x = z.x",
     "SELECT a.id, b.id FROM a LEFT JOIN (b, c ON c.x = b.x) ON a.x = b.x",
     "SELECT max(s.id, 2) FROM (SELECT a.id FROM a, b ON b.id = a.id) AS s, c ON 1",
