@@ -116,6 +116,7 @@ SAME = [
     "SELECT CAST(i AS TEXT) = 1, CAST(s AS INTEGER) = '10', i || '' = 1 FROM t ORDER BY id",
     "SELECT count(*) FILTER (WHERE i > 1), sum(i) FILTER (WHERE s LIKE 'a%') FROM t",
     "SELECT (SELECT sum(t.i)) FROM t",
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5 ORDER BY 1 DESC) SELECT i FROM n",
     "SELECT id, (SELECT count(t.i) FROM u) FROM t GROUP BY id",
     "SELECT id, sum(i) OVER w, count(*) OVER (PARTITION BY c ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT "
     "ROW) FROM t WINDOW w AS (ORDER BY id) ORDER BY id",
@@ -129,7 +130,6 @@ async def test_the_same_rows(both: World) -> None:
 REFUSED = [
     "SELECT (SELECT max(i) FROM u WHERE u.t_id = t.i) FROM t",
     "SELECT i FROM t WHERE i IN (SELECT 'a' FROM u UNION SELECT w FROM u)",
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5 ORDER BY 1 DESC) SELECT i FROM n",
     "SELECT s LIKE 'A%', k LIKE 'a%', i LIKE '1%', r LIKE '2.5', s LIKE NULL, s GLOB 'a*', c GLOB '[ab]' FROM "
     "t WHERE id > 1 ORDER BY id",
     "SELECT count(*) FROM sqlite_schema, t",
