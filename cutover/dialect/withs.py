@@ -11,7 +11,7 @@ from cutover.dialect.comparing import value
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.scope import TURN, Scope, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.trees import leftmost, operations
+from cutover.dialect.trees import keeps_all, leftmost, operations
 from cutover.dialect.typed import Refused, Typed, identifier
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Withs:
         if refers and isinstance(body, exp.SetOperation) and _is_idle_order(cte, name, body):
             body = body.copy()
             body.set("order", None)
-        if refers and isinstance(body, exp.SetOperation) and _is_queued(body, name):
+        if refers and isinstance(body, exp.SetOperation) and _is_queued(cte, body, name):
             bounds = body
             made = queued.queued(self.queries, name, names, body, scope)
         elif refers and isinstance(body, exp.SetOperation):
@@ -82,10 +82,24 @@ class Withs:
         return exp.CTE(this=first_rows, alias=table_alias.copy())
 
 
-def _is_queued(body: exp.SetOperation, name: str) -> bool:
-    """Whether it takes a queue: ORDER BY, or several parts that are repeated, of which Postgres knows but one."""
-    ahead = [leftmost(body), *(one.expression for one in operations(body)[:-1])]
-    return body.args.get("order") is not None or any(_names(arm, name) for arm in ahead)
+def _is_queued(cte: exp.CTE, body: exp.SetOperation, name: str) -> bool:
+    """Whether it takes a queue: ORDER BY, or several parts that are repeated, of which Postgres knows but one.
+
+    Also where LIMIT takes the first rows of a UNION over a join, which Postgres finds in another order.
+    """
+    chain = operations(body)
+    ahead = [leftmost(body), *(one.expression for one in chain[:-1])]
+    if body.args.get("order") is not None or any(_names(arm, name) for arm in ahead):
+        return True
+    read, last = cte.parent_select, chain[-1].expression
+    outside = read is not None and read.args.get("limit") is not None and read.args.get("order") is None
+    cut = body.args.get("limit") is not None or outside
+    return cut and not keeps_all(chain[-1]) and isinstance(last, exp.Select) and _joins(last)
+
+
+def _joins(select: exp.Expr) -> bool:
+    clause = select.args.get("from_")
+    return bool(select.args.get("joins")) or (clause is not None and bool(clause.this.args.get("joins")))
 
 
 def _is_idle_order(cte: exp.CTE, name: str, body: exp.SetOperation) -> bool:
@@ -98,8 +112,7 @@ def _is_idle_order(cte: exp.CTE, name: str, body: exp.SetOperation) -> bool:
         return False
     if any(str(one.this) not in _ANY_ORDER for one in select.find_all(exp.Anonymous) if functions.is_aggregate(one)):
         return False
-    joined = bool(select.args.get("joins")) or bool(select.args["from_"].this.args.get("joins"))
-    return (joined or select.args.get("order") is not None) and not windows.has_own(select)
+    return (_joins(select) or select.args.get("order") is not None) and not windows.has_own(select)
 
 
 _ANY_ORDER = frozenset(f"{FUNCTION_PREFIX}{name}" for name in ("count", "sum", "min", "max", "avg", "total"))
