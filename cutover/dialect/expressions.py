@@ -206,6 +206,9 @@ class Expressions(Operators):
         for branch in node.args["ifs"]:
             if node.this is None:
                 tests.append(self.condition(branch.this, scope, loose=True))
+            elif isinstance(node.this, exp.Tuple):
+                test = exp.EQ(this=node.this.copy(), expression=branch.this)
+                tests.append(self.condition(test, scope, loose=True))
             else:
                 subject = self.typed(node.this, scope)
                 tests.append(comparing.compare(exp.EQ, subject, self.typed(branch.this, scope), loose=True))

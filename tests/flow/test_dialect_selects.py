@@ -105,6 +105,7 @@ async def test_natural_joins_do_not_share_hidden_rowids(postgres_url: str) -> No
 
 
 GROUPS = [
+    "SELECT id, CASE (id, n) WHEN (1, 'a') THEN 'one' WHEN (2, NULL) THEN 'no' WHEN (2, 'b') THEN 'two' END FROM a",
     "SELECT max(DISTINCT - x) FROM a",
     "SELECT n, min(DISTINCT x + 1) FROM a",
 ]
