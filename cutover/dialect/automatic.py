@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -52,6 +54,24 @@ class AutomaticKeys:
         found = exp.Add(this=highest, expression=exp.Window(this=exp.RowNumber()))
         found.meta[NEXT] = True
         return found
+
+    def without_key(self, table: Table, columns: list[Column], values: list[exp.Expr]) -> list[exp.Expr]:
+        """What a SELECT gives for other columns, if the automatic keys are told to the statement."""
+        if self.context.keys_slot is None:
+            return values
+        kept = [pair for pair in zip(columns, values, strict=True) if pair[0].name != table.rowid_alias]
+        columns[:] = [column for column, _ in kept]
+        return [value for _, value in kept]
+
+    def tell(self, written: Written) -> None:
+        """Give the rows of a SELECT the keys that were told for them, if any were."""
+        slot, rows, table = self.context.keys_slot, written.node.expression, written.table
+        if slot is None or written.drawing is None or table.rowid_alias is None:
+            return
+        keys = self.context.use(slot, "bigint[]", json.loads)
+        rows.append("expressions", helper("key_at", keys, exp.Window(this=exp.RowNumber())))
+        written.node.this.append("expressions", identifier(column_named(table, table.rowid_alias).target))
+        written.drawing = replace(written.drawing, rows=0, gives=True)
 
     def next_of_sequence(self, table: Table) -> exp.Expr:
         name = self.context.catalog.sequences.get(table.name)

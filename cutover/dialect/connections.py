@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -24,13 +24,15 @@ from cutover.dialect.failures import (
     unknown_outcome,
     unread_outcome,
 )
+from cutover.dialect.giving import Giving
 from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, prepare, run
-from cutover.dialect.settling import Giving, Uneven
+from cutover.dialect.settling import Uneven
 from cutover.dialect.translation import Translation
 from cutover.dialect.turns import Turns
 from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
+from cutover.model.table import Table
 from cutover.schema.sqltext import StatementKind, inspect
 
 if TYPE_CHECKING:
@@ -195,7 +197,8 @@ class Connections:
             except REPEATABLE as error:
                 await abandon(connection)
                 other = await self.instead(connection, prepared, error)
-                return await self._in(connection, other, memory, bare=bare and not other.several)
+                with meeting_none(other):
+                    return await self._in(connection, other, memory, bare=bare and not other.several)
         except Exception as error:  # noqa: BLE001  # also a defect of ours
             failure = failure_of(error, connection, self.dialect) or translate_failure(error, self.dialect.catalog)
             await abandon(connection)
@@ -222,6 +225,8 @@ class Connections:
         assert prepared.translation is not None
         if isinstance(error, asyncpg.NumericValueOutOfRangeError):
             return wider(prepared, error)
+        if isinstance(error, Uneven) and prepared.keyed is not None:
+            return prepared.keyed(error.wanted)
         if isinstance(error, (asyncpg.CardinalityViolationError, Uneven)):
             if prepared.again is None:
                 raise error
@@ -239,11 +244,9 @@ class Connections:
     async def caught_up(self, connection: Connection, translation: Translation, error: Exception) -> bool:
         """Whether an automatic key met a row that came without the sequence, and the sequence is past it now."""
         table, sequence = translation.table, translation.automatic
-        if table is None or sequence is None or "Key (" not in str(getattr(error, "detail", "")):
+        if table is None or sequence is None or not is_of_key(error, table):
             return False
         target = next(column.target for column in table.columns if column.name == table.rowid_alias)
-        if f"Key ({target})=" not in str(getattr(error, "detail", "")).replace('"', ""):
-            return False
         quoted = [part.replace('"', '""') for part in (target, table.target_schema, table.target)]
         await connection.execute(
             # Not the key at the sequence's very end: what is to be passed is below it.
@@ -277,6 +280,27 @@ def why_not_unique(error: asyncpg.UniqueViolationError, prepared: Prepared) -> E
     if prepared.translation.clears and overtaken(error, prepared.translation.table):
         return Conflict("The keys that REPLACE had cleared were taken again.")
     return error
+
+
+@contextmanager
+def meeting_none(prepared: Prepared) -> Iterator[None]:
+    """A statement that is run in another way. `Conflict` if an automatic key meets a row that came meanwhile, which
+    the transaction does not see."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        translation = prepared.translation
+        if translation is not None and translation.automatic is not None and is_of_key(error, translation.table):
+            raise Conflict("An automatic key met a row that the transaction does not see.") from None
+        raise
+
+
+def is_of_key(error: Exception, table: Table | None) -> bool:
+    """Whether it is the automatic key that somebody has already."""
+    if table is None or table.rowid_alias is None:
+        return False
+    target = next(column.target for column in table.columns if column.name == table.rowid_alias)
+    return f"Key ({target})=" in str(getattr(error, "detail", "")).replace('"', "")
 
 
 def discard(connection: Connection) -> None:

@@ -58,7 +58,10 @@ class Drawing:
     def by_rows(self) -> bool:
         """Whether SQLite gives the next row the key that was drawn for one that is not stored, as it does without
         AUTOINCREMENT."""
-        return self.skips and not self.autoincrement and self.rows is not None and self.rows > 1
+        if self.counted:
+            return False
+        several = not self.gives if self.rows is None else self.rows > 1
+        return several and self.skips and not self.autoincrement
 
 
 def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, skips: bool) -> Drawing | None:
@@ -78,6 +81,7 @@ def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, ski
         )
     elif values is not None:
         rows = None if at is None or _draws(values.expressions[at]) else 0
+        gives = at is not None and not _is_draw(values.expressions[at])
     name = next(column.target for column in table.columns if column.name == table.rowid_alias)
     return Drawing(sequence, target(table), quote(name), table.autoincrement, rows, gives, skips)
 
@@ -86,6 +90,10 @@ def _draws(value: exp.Expr) -> bool:
     if isinstance(value, exp.Var):
         return value.name.upper() == "DEFAULT"
     return any(str(call.this) == "nextval" for call in value.find_all(exp.Anonymous))
+
+
+def _is_draw(value: exp.Expr) -> bool:
+    return str(value.this) == "nextval"
 
 
 def unnumbered(table: Table) -> bool:

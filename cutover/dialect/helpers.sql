@@ -114,6 +114,10 @@ BEGIN
     RETURN mark;
 END $$;
 
+-- The key of the row at this place; those behind the last that is stored would have the key behind its own.
+CREATE OR REPLACE FUNCTION cutover.key_at(keys bigint[], place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(keys[place], keys[cardinality(keys)] + 1);
+
 -- Move a sequence past a key that was given, so that automatic keys do not meet it. Never moves it back, nor to its
 -- end: one row with the highest key there is would leave no automatic key for the others.
 CREATE OR REPLACE FUNCTION cutover.advance(sequence text, id bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE

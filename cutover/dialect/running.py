@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ import asyncpg
 from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
 from cutover.dialect.failures import Halfway, translate_failure
+from cutover.dialect.giving import Giving
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
-from cutover.dialect.settling import Giving
 from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import KINDS, Command, Translation
 from cutover.dialect.typed import Refused
@@ -85,6 +86,8 @@ class Prepared:
     """The answer's, if they were looked up before; whoever gets them leaves them as they are."""
     wider: Callable[[], Prepared] | None = None
     """The same with numbers that go on where 64 bits or a double end."""
+    keyed: Callable[[list[int]], Prepared] | None = None
+    """The same with these automatic keys."""
 
     @property
     def may_be_undone(self) -> bool:
@@ -131,12 +134,12 @@ def _prepared(dialect: Dialect, statement: Statement, memory: Memory) -> Prepare
 def _with_arguments(
     checked: Checked, translation: Translation, bound: Sequence[SqlValue], memory: Memory, *, want_rows: bool
 ) -> Prepared:
-    def prepared(one: Translation) -> Prepared:
-        return _with_arguments(checked, one, bound, memory, want_rows=want_rows)
+    def prepared(one: Translation, *more: SqlValue) -> Prepared:
+        return _with_arguments(checked, one, [*bound, *more], memory, want_rows=want_rows)
 
     if translation.parts or translation.by_row is not None:
         return Prepared(checked, translation, bound=bound, want_rows=want_rows)
-    before, apart, wider = translation.before, translation.apart, translation.wider
+    before, apart, wider, keyed = translation.before, translation.apart, translation.wider, translation.keyed
     return Prepared(
         checked,
         translation,
@@ -145,6 +148,7 @@ def _with_arguments(
         want_rows=want_rows,
         again=(lambda: prepared(apart())) if apart is not None else None,
         wider=(lambda: prepared(wider())) if wider is not None else None,
+        keyed=(lambda keys: prepared(keyed(), json.dumps(keys))) if keyed is not None else None,
     )
 
 

@@ -243,6 +243,8 @@ class Context:
     """Numbers go on where 64 bits or a double end. It is how a statement is tried again that met such an end."""
     may_widen: bool = False
     """There is arithmetic that may meet one."""
+    keys_slot: int | None = None
+    """Where the argument stands that gives the automatic keys of the rows of a SELECT; None: the sequence does."""
     nulls_matter: bool = False
     """The statement means something else for a NULL argument (OR IGNORE, OR REPLACE), so there are no hints."""
 

@@ -9,32 +9,45 @@ right before it is drawn from again. What is known of it is kept in memory, so a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cutover.dialect.drawing import Drawing
+    from cutover.dialect.giving import Giving
     from cutover.dialect.running import Connection, Prepared
 
-_SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"
-_NEVER_BACK = -(1 << 63)
+
+MOMENTS = itertools.count()
+"""In their order."""
 
 
 class Uneven(Exception):
-    """Keys were drawn for rows that were not stored, and rows behind them have higher keys than SQLite gives."""
+    """Keys were drawn for rows that were not stored, and rows behind them have higher keys than SQLite gives.
+
+    `wanted`: what SQLite gives to the rows for which a key was drawn, in their order; one that is not stored has the
+    key that goes to the next one.
+    """
+
+    def __init__(self, wanted: list[int]) -> None:
+        super().__init__()
+        self.wanted = wanted
 
 
 class Standing:
     """What is known of one sequence."""
 
-    __slots__ = ("explained", "floor", "given", "running", "settled", "settling")
+    __slots__ = ("explained", "floor", "given", "running", "settled", "settling", "unsure")
 
     def __init__(self, explained: int | None) -> None:
         self.settled = False
         """Whether it gives next what SQLite would."""
         self.explained = explained
         """As far as it can have come by what was done here. Where it stands further, others draw from it as well."""
+        self.unsure: Giving | int | None = None
+        """Whose statement it was, and that of nobody else here, that left `explained` unknown; a number of `MOMENTS`
+        once that is committed or undone. It went then no further than the sequence stands when it is asked."""
         self.floor: int | None = None
         """What others drew is not given again, whether or not they stored it."""
         self.given: int | None = None
@@ -46,7 +59,7 @@ class Standing:
     def forget(self) -> None:
         """It was set by a write to sqlite_sequence, or that was undone: what it gives next is asked again."""
         self.settled = False
-        self.explained = self.floor = self.given = None
+        self.explained = self.floor = self.given = self.unsure = None
 
     def drew(self, drawing: Drawing, keys: Sequence[int | None]) -> int | None:
         """An INSERT returned these keys, None for rows that it changed instead. The highest; None if there is none."""
@@ -84,12 +97,20 @@ class Standing:
         """Keys were given in vain since then; None: since some time."""
         self.settled = False
 
-    def uneven(self, drawing: Drawing, keys: Sequence[int | None]) -> bool:
-        """Whether rows behind one that was not stored have got other keys than SQLite gives them."""
+    def even(self, drawing: Drawing, keys: Sequence[int | None]) -> None:
+        """Raises `Uneven` where rows behind one that was not stored have got other keys than SQLite gives them."""
         if not (drawing.by_rows and self.settled and self.explained is not None and self.running == 1):
-            return False
+            return
         stored = [key for key in keys if key is not None]
-        return stored != list(range(self.explained + 1, self.explained + 1 + len(stored)))
+        first = self.explained + 1
+        if stored == list(range(first, first + len(stored))):
+            return
+        kept, wanted = set(stored), []
+        following = first
+        for drawn in range(first, max(stored) + 1):
+            wanted.append(following)
+            following += drawn in kept
+        raise Uneven(wanted)
 
     def _skipped(self, drawing: Drawing, stored: Sequence[int]) -> int | None:
         """Some rows took no key, or nobody knows. With AUTOINCREMENT SQLite counts those as well."""
@@ -97,10 +118,21 @@ class Standing:
             self.missed(drawing)
             return None
         if drawing.rows is None or self.explained is None:
-            self.given, self.settled = None, False
+            self.explained, self.settled = None, False
             return max(stored, default=None)
         self.explained += drawing.rows
         return self.explained
+
+    def doubt(self, *, known: bool, by: Giving | None = None) -> None:
+        """A statement drew from it. `known`: how far it had come was known until then, or whose doing the rest is."""
+        if not known or self.explained is not None or self.running > 1:
+            self.unsure = None
+        else:
+            self.unsure = by or next(MOMENTS)
+
+    def uncounted(self, drawing: Drawing) -> bool:
+        """Whether AUTOINCREMENT went on, and nobody knows how far."""
+        return drawing.autoincrement and drawing.skips and self.explained is None
 
     def missed(self, drawing: Drawing) -> None:
         """Keys may have been drawn in vain."""
@@ -145,7 +177,10 @@ class Keys:
         """A statement begins; to be followed by `leave`."""
         drawing = prepared.translation.drawing if prepared.translation is not None else None
         if drawing is not None:
-            self.of(drawing.sequence).running += 1
+            standing = self.of(drawing.sequence)
+            standing.running += 1
+            if standing.running > 1:
+                standing.unsure = None
 
     def leave(self, prepared: Prepared) -> None:
         """It has come to its end."""
@@ -165,15 +200,22 @@ class Keys:
         drawing = translation.drawing
         if drawing is not None:
             standing = self.of(drawing.sequence)
+            known = standing.explained is not None
             top = standing.stored(drawing, prepared, affected)
+            standing.doubt(known=known)
             if top is not None:
                 standing.gave(top)
+            if standing.uncounted(drawing):
+                standing.given = None
 
     def failed(self, prepared: Prepared) -> None:
         """A statement failed, and was undone."""
         drawing = prepared.translation.drawing if prepared.translation is not None else None
         if drawing is not None:
-            self.of(drawing.sequence).missed(drawing)
+            standing = self.of(drawing.sequence)
+            known = standing.explained is not None
+            standing.missed(drawing)
+            standing.doubt(known=known)
 
     def unsettle(self, sequences: Sequence[str]) -> None:
         """The highest rows of their tables may be gone."""
@@ -184,143 +226,3 @@ class Keys:
         """Anything may have become of what was done."""
         for standing in self._standings.values():
             standing.settled = False
-
-
-class Giving:
-    """The keys that one transaction gives."""
-
-    def __init__(self) -> None:
-        self._given: dict[Standing, int] = {}
-        """Highest keys, of what was not undone."""
-        self._touched: dict[Standing, int] = {}
-        """With how far they had come before."""
-        self._marks: list[dict[Standing, int]] = []
-        self._recounted: set[Standing] = set()
-
-    async def before(self, connection: Connection, keys: Keys, prepared: Prepared, *, within: bool) -> None:
-        """Have the sequence settled that the statement draws from; to be followed by `around`.
-
-        `within`: the transaction is open on the connection. Raises what the driver raises.
-        """
-        drawing = prepared.translation.drawing if prepared.translation is not None else None
-        if drawing is None:
-            return
-        standing = keys.of(drawing.sequence)
-        keys.enter(prepared)
-        try:
-            while standing.settling is not None:
-                await asyncio.shield(standing.settling)
-            if standing.settled or drawing.rows == 0 or standing.running > 1 or standing.crowded:
-                return
-            if drawing.counted:
-                await standing.find(connection, drawing, within=within)
-            else:
-                await self._settle(connection, standing, drawing, within=within)
-        except BaseException:
-            keys.leave(prepared)
-            raise
-
-    async def _settle(self, connection: Connection, standing: Standing, drawing: Drawing, *, within: bool) -> None:
-        given = standing.floor
-        if drawing.autoincrement and standing.given is not None:
-            given = max(standing.given, self._given.get(standing, 0), given or 0)
-        explained = standing.explained
-        if (drawing.autoincrement and standing.given is None) or (within and explained is None):
-            explained = _NEVER_BACK  # what was given before, or committed since the transaction began, is not known
-        asked: tuple[Any, ...] = (drawing.sequence, drawing.relation, drawing.column, given, explained)
-        standing.settling = asyncio.get_running_loop().create_future()
-        try:
-            if within:
-                found = await connection.fetchrow(_SETTLE, *asked)
-            else:  # which sees each time what was committed until then
-                async with connection.transaction(isolation="read_committed"):
-                    found = await connection.fetchrow(_SETTLE, *asked)
-        finally:
-            standing.settling.set_result(None)
-            standing.settling = None
-        if found is None or (stands := found["stands"]) is None:
-            return
-        if found["by_others"] and standing.explained is not None:
-            standing.floor = stands
-        standing.settled, standing.explained = True, stands
-        if standing.given is None:
-            standing.given = stands
-
-    def after(self, keys: Keys, prepared: Prepared, affected: int) -> None:
-        """The statement was done. Raises `Uneven` if it is better undone, and done row by row."""
-        translation = prepared.translation
-        if translation is None:
-            return
-        if translation.lowered and affected:
-            keys.unsettle(translation.lowered)
-            for lowered in map(keys.of, translation.lowered):
-                self._touched.setdefault(lowered, lowered.mark())
-        for recounted in map(keys.of, translation.recounts):
-            recounted.forget()
-            self._given.pop(recounted, None)
-            self._recounted.add(recounted)
-        drawing = translation.drawing
-        if drawing is None:
-            return
-        standing = keys.of(drawing.sequence)
-        if standing.uneven(drawing, prepared.keys):
-            raise Uneven
-        self._touched.setdefault(standing, standing.mark())
-        top = standing.stored(drawing, prepared, affected)
-        if top is not None:
-            self._given[standing] = max(top, self._given.get(standing, top))
-
-    @contextmanager
-    def around(self, keys: Keys, prepared: Prepared, *, spared: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """The statement, which is undone if it fails. `spared`: errors of a row that is passed over then."""
-        try:
-            yield
-        except spared:
-            self.after(keys, prepared, 0)
-            raise
-        except BaseException:
-            keys.failed(prepared)
-            raise
-        finally:
-            keys.leave(prepared)
-
-    def savepoint(self) -> None:
-        """SAVEPOINT."""
-        self._marks.append(dict(self._given))
-
-    def release(self, at: int) -> None:
-        """RELEASE of a savepoint, which is the one at this place."""
-        del self._marks[at:]
-
-    def rollback_to(self, at: int) -> None:
-        """ROLLBACK TO the savepoint at this place."""
-        self._undone(wholly=False)
-        self._given = dict(self._marks[at])
-        del self._marks[at + 1 :]
-
-    def committed(self) -> None:
-        """COMMIT."""
-        for standing, key in self._given.items():
-            standing.gave(key)
-        for standing in self._touched:
-            standing.kept()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """The whole transaction."""
-        try:
-            yield
-        except BaseException:
-            self.rolled_back()
-            raise
-        self.committed()
-
-    def rolled_back(self) -> None:
-        """ROLLBACK, or nobody knows."""
-        self._undone(wholly=True)
-
-    def _undone(self, *, wholly: bool) -> None:
-        for standing, since in self._touched.items():
-            standing.undone(since if wholly else None)
-        for standing in self._recounted:
-            standing.forget()

@@ -14,11 +14,11 @@ import asyncpg
 from cutover.crashpoints import crash_point
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.changing import change_schema, overtaken_change
-from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard, meeting_none
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
+from cutover.dialect.giving import Giving
 from cutover.dialect.patience import in_short_tries
 from cutover.dialect.running import Memory, prepare, run
-from cutover.dialect.settling import Giving
 from cutover.dialect.unchecked import demand_no_action, told
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -114,7 +114,8 @@ class Transaction:
                 await self._undo()
                 prepared = await self._connections.instead(self.connection, prepared, error)
             self._dirty = self._dirty or translation.writes
-            return await run(self.connection, prepared, dialect, memory, self._giving)
+            with meeting_none(prepared):
+                return await run(self.connection, prepared, dialect, memory, self._giving)
         except Halfway:
             raise
         except Exception as error:  # noqa: BLE001  # also a defect of ours, behind which the transaction goes on

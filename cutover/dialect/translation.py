@@ -98,6 +98,8 @@ class Translation:
     """The same a row at a time, for what Postgres refuses in one command: a row that is met twice, or a CHECK."""
     wider: Callable[[], Translation] | None = None
     """The same with numbers that go on where 64 bits or a double end, as SQLite's do."""
+    keyed: Callable[[], Translation] | None = None
+    """The same with the automatic keys given by one more argument, a JSON array."""
     sparing: str = ""
     """IGNORE or FAIL: of rows that are run one at a time, one that fails is passed over, or keeps those before it."""
     by_row: ByRow | None = None
@@ -162,8 +164,10 @@ def translation_of(
     context: Context,
     in_parts: Callable[[], Translation] | None = None,
     wider: Callable[[], Translation] | None = None,
+    keyed: Callable[[], Translation] | None = None,
 ) -> Translation:
-    """The tree printed. `in_parts`: the same with a statement for each row of VALUES; `wider`: with wide arithmetic."""
+    """The tree printed. `in_parts`: the same with a statement for each row of VALUES; `wider`: with wide arithmetic;
+    `keyed`: with the keys given."""
     if written is not None and written.apart and in_parts is not None:
         return in_parts()
     lookups = [_command(lookup, context) for lookup in written.lookups] if written is not None else []
@@ -192,6 +196,7 @@ def translation_of(
         lowered=written.lowered if written is not None else (),
         apart=in_parts if written is not None and _may_be_apart(written) else None,
         wider=wider if context.may_widen and not context.wide else None,
+        keyed=keyed if written is not None and _may_be_keyed(written) else None,
         refusing=written is not None and written.refusing,
         caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",
         never_null=tuple(context.never_null.items()),
@@ -201,6 +206,10 @@ def translation_of(
 
 def _may_be_apart(written: Written) -> bool:
     return written.twice or written.refusing or (written.drawing is not None and written.drawing.by_rows)
+
+
+def _may_be_keyed(written: Written) -> bool:
+    return written.drawing is not None and written.drawing.by_rows and written.drawing.rows is None
 
 
 def _command(tree: exp.Expr, context: Context) -> Command:

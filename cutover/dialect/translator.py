@@ -107,11 +107,16 @@ def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind], *, wide: bool
     def wider() -> Translation:
         return _translated(sql, catalog, kinds, wide=True)
 
+    @cache
+    def keyed() -> Translation:
+        told = Context(catalog, [*kinds, Kind.TEXT], keys_slot=len(kinds), wide=wide)
+        return translation_of(*_rewrite(sql, told), told)
+
     try:
         written, columns, tree = _rewrite(sql, context)
     except RowByRow:
         return apart()
-    return translation_of(written, columns, tree, context, apart, wider)
+    return translation_of(written, columns, tree, context, apart, wider, keyed)
 
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

@@ -138,6 +138,7 @@ class Writes:
                 refuse_null_key(None, column, table)
         body = node.expression
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
+        explicit = explicit and self.context.keys_slot is None
         values: exp.Expr | None
         if body is None:
             columns, values = self.keys.with_key(table, [], exp.Values(expressions=[exp.Tuple()]))
@@ -162,6 +163,7 @@ class Writes:
         if conflict == "REPLACE":
             written.lowered = lowered(self.context.catalog, table)
         self.conflicts.resolve(node, conflict, written, columns, scope)
+        self.keys.tell(written)
         self._returning(node, scope, written, key=True)
         if conflict != "REPLACE" and written.twice:
             self.keys.only_inserted(written, source)
@@ -226,6 +228,7 @@ class Writes:
             if automatic is not None:
                 columns.append(column_named(table, table.rowid_alias))
                 values.append(automatic)
+        values = self.keys.without_key(table, columns, values)
         rows = exp.Select(expressions=values, from_=exp.From(this=derived))
         highest = self.keys.next_key(table, 0) if table.rowid_alias is not None else None
         for at, (one, column) in enumerate(zip(plain, columns, strict=False)):

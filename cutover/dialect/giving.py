@@ -1,0 +1,193 @@
+"""The automatic keys that one transaction gives, and what becomes of them when it, or a part of it, is undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from cutover.dialect.settling import MOMENTS
+
+if TYPE_CHECKING:
+    from cutover.dialect.drawing import Drawing
+    from cutover.dialect.running import Connection, Prepared
+    from cutover.dialect.settling import Keys, Standing
+
+_SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"
+_NEVER_BACK = -(1 << 63)
+
+
+class Giving:
+    """The keys that one transaction gives."""
+
+    def __init__(self) -> None:
+        self._began = next(MOMENTS)
+        self._given: dict[Standing, int] = {}
+        """Highest keys, of what was not undone."""
+        self._touched: dict[Standing, int] = {}
+        """With how far they had come before."""
+        self._uncounted: set[Standing] = set()
+        """Which AUTOINCREMENT has gone on since, nobody knows how far; nor was that undone."""
+        self._marks: list[tuple[dict[Standing, int], set[Standing]]] = []
+        self._recounted: set[Standing] = set()
+
+    async def before(self, connection: Connection, keys: Keys, prepared: Prepared, *, within: bool) -> None:
+        """Have the sequence settled that the statement draws from; to be followed by `around`.
+
+        `within`: the transaction is open on the connection. Raises what the driver raises.
+        """
+        drawing = prepared.translation.drawing if prepared.translation is not None else None
+        if drawing is None:
+            return
+        standing = keys.of(drawing.sequence)
+        keys.enter(prepared)
+        if not self._explains(standing):
+            standing.unsure = None
+        try:
+            while standing.settling is not None:
+                await asyncio.shield(standing.settling)
+            if standing.settled or drawing.rows == 0 or standing.running > 1 or standing.crowded:
+                return
+            if drawing.counted:
+                await standing.find(connection, drawing, within=within)
+            else:
+                await self._settle(connection, standing, drawing, within=within)
+        except BaseException:
+            keys.leave(prepared)
+            raise
+
+    async def _settle(self, connection: Connection, standing: Standing, drawing: Drawing, *, within: bool) -> None:
+        given = standing.floor
+        if drawing.autoincrement and standing.given is not None:
+            given = max(standing.given, self._given.get(standing, 0), given or 0)
+        explained = standing.explained
+        if drawing.autoincrement and (standing.given is None or standing in self._uncounted):
+            explained = _NEVER_BACK  # what was given before is not known
+        elif within and explained is None and not self._explains(standing):
+            explained = _NEVER_BACK  # nor what was committed since the transaction began
+        asked: tuple[Any, ...] = (drawing.sequence, drawing.relation, drawing.column, given, explained)
+        standing.settling = asyncio.get_running_loop().create_future()
+        try:
+            if within:
+                found = await connection.fetchrow(_SETTLE, *asked)
+            else:  # which sees each time what was committed until then
+                async with connection.transaction(isolation="read_committed"):
+                    found = await connection.fetchrow(_SETTLE, *asked)
+        finally:
+            standing.settling.set_result(None)
+            standing.settling = None
+        if found is None or (stands := found["stands"]) is None:
+            return
+        if found["by_others"] and standing.explained is not None:
+            standing.floor = stands
+        standing.settled, standing.explained = True, stands
+        if standing in self._uncounted:
+            self._uncounted.discard(standing)
+            self._given[standing] = stands
+        elif standing.given is None:
+            standing.given = stands
+
+    def after(self, keys: Keys, prepared: Prepared, affected: int) -> None:
+        """The statement was done. Raises `Uneven` if it is better undone, and done row by row."""
+        translation = prepared.translation
+        if translation is None:
+            return
+        if translation.lowered and affected:
+            keys.unsettle(translation.lowered)
+            for lowered in map(keys.of, translation.lowered):
+                self._touched.setdefault(lowered, lowered.mark())
+        for recounted in map(keys.of, translation.recounts):
+            recounted.forget()
+            self._given.pop(recounted, None)
+            self._recounted.add(recounted)
+        drawing = translation.drawing
+        if drawing is None:
+            return
+        standing = keys.of(drawing.sequence)
+        standing.even(drawing, prepared.keys)
+        with self._asking(standing):
+            top = standing.stored(drawing, prepared, affected)
+        if top is not None:
+            self._given[standing] = max(top, self._given.get(standing, top))
+        if standing.uncounted(drawing):
+            self._uncounted.add(standing)
+
+    @contextmanager
+    def around(self, keys: Keys, prepared: Prepared, *, spared: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """The statement, which is undone if it fails. `spared`: errors of a row that is passed over then."""
+        try:
+            yield
+        except spared:
+            self.after(keys, prepared, 0)
+            raise
+        except BaseException:
+            drawing = prepared.translation.drawing if prepared.translation is not None else None
+            with self._asking(keys.of(drawing.sequence)) if drawing is not None else nullcontext():
+                keys.failed(prepared)
+            raise
+        finally:
+            keys.leave(prepared)
+
+    @contextmanager
+    def _asking(self, standing: Standing) -> Iterator[None]:
+        """What a statement of ours does to it."""
+        known = standing.explained is not None or self._explains(standing)
+        self._touched.setdefault(standing, standing.mark())
+        yield
+        standing.doubt(known=known, by=self)
+
+    def _explains(self, standing: Standing) -> bool:
+        """Whether all that was drawn since `explained` was known was so by us, or before we began."""
+        return standing.unsure is self or (isinstance(standing.unsure, int) and standing.unsure < self._began)
+
+    def savepoint(self) -> None:
+        """SAVEPOINT."""
+        self._marks.append((dict(self._given), set(self._uncounted)))
+
+    def release(self, at: int) -> None:
+        """RELEASE of a savepoint, which is the one at this place."""
+        del self._marks[at:]
+
+    def rollback_to(self, at: int) -> None:
+        """ROLLBACK TO the savepoint at this place."""
+        self._undone(wholly=False)
+        given, uncounted = self._marks[at]
+        self._given, self._uncounted = dict(given), set(uncounted)
+        del self._marks[at + 1 :]
+
+    def committed(self) -> None:
+        """COMMIT."""
+        for standing, key in self._given.items():
+            standing.gave(key)
+        for standing in self._touched:
+            standing.kept()
+        for standing in self._uncounted:
+            standing.given = None
+        self._over()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """The whole transaction."""
+        try:
+            yield
+        except BaseException:
+            self.rolled_back()
+            raise
+        self.committed()
+
+    def rolled_back(self) -> None:
+        """ROLLBACK, or nobody knows."""
+        self._undone(wholly=True)
+        self._over()
+
+    def _over(self) -> None:
+        for standing in self._touched:
+            if standing.unsure is self:
+                standing.unsure = next(MOMENTS)
+
+    def _undone(self, *, wholly: bool) -> None:
+        for standing, since in self._touched.items():
+            standing.undone(since if wholly else None)
+        for standing in self._recounted:
+            standing.forget()
