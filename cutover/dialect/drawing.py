@@ -86,6 +86,12 @@ def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, ski
     return Drawing(sequence, target(table), quote(name), table.autoincrement, rows, gives, skips)
 
 
+def drawing_one(table: Table, sequence: str) -> Drawing:
+    """One row more."""
+    name = next(column.target for column in table.columns if column.name == table.rowid_alias)
+    return Drawing(sequence, target(table), quote(name), table.autoincrement, rows=1, gives=False, skips=False)
+
+
 def _draws(value: exp.Expr) -> bool:
     if isinstance(value, exp.Var):
         return value.name.upper() == "DEFAULT"

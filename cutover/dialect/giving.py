@@ -30,15 +30,21 @@ class Giving:
         self._uncounted: set[Standing] = set()
         """Which AUTOINCREMENT has gone on since, nobody knows how far; nor was that undone."""
         self._marks: list[tuple[dict[Standing, int], set[Standing]]] = []
-        self._recounted: set[Standing] = set()
+        self._recounted: dict[Standing, int | None] = {}
+        """With what had been given and committed before."""
 
     async def before(self, connection: Connection, keys: Keys, prepared: Prepared, *, within: bool) -> None:
         """Have the sequence settled that the statement draws from; to be followed by `around`.
 
         `within`: the transaction is open on the connection. Raises what the driver raises.
         """
-        drawing = prepared.translation.drawing if prepared.translation is not None else None
+        translation = prepared.translation
+        drawing = translation.drawing if translation is not None else None
         if drawing is None:
+            for one in translation.marked if translation is not None else ():
+                standing = keys.of(one.sequence)
+                if not standing.settled and standing.running == 0 and standing.settling is None:
+                    await self._settle(connection, standing, one, within=within)
             return
         standing = keys.of(drawing.sequence)
         keys.enter(prepared)
@@ -98,9 +104,9 @@ class Giving:
             for lowered in map(keys.of, translation.lowered):
                 self._touched.setdefault(lowered, lowered.mark())
         for recounted in map(keys.of, translation.recounts):
+            self._recounted.setdefault(recounted, recounted.given)
             recounted.forget()
             self._given.pop(recounted, None)
-            self._recounted.add(recounted)
         drawing = translation.drawing
         if drawing is None:
             return
@@ -189,5 +195,7 @@ class Giving:
     def _undone(self, *, wholly: bool) -> None:
         for standing, since in self._touched.items():
             standing.undone(since if wholly else None)
-        for standing in self._recounted:
+        for standing, given in self._recounted.items():
             standing.forget()
+            if wholly:
+                standing.given = given

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from cutover.dialect.assigning import Assigning
+from cutover.dialect.drawing import drawing_one
 from cutover.dialect.high_marks import NAME, counted, source
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope
@@ -28,7 +29,8 @@ class HighMarks:
     def write(self, node: exp.Expr, conflict: str | None) -> Written:
         """Raises `Refused`."""
         written = self._written(node, conflict)
-        written.recounts = written.lowered = tuple(name for _, name in counted(self.context.catalog))
+        written.marked = tuple(drawing_one(*each) for each in counted(self.context.catalog))
+        written.recounts = written.lowered = tuple(one.sequence for one in written.marked)
         return written
 
     def _written(self, node: exp.Expr, conflict: str | None) -> Written:

@@ -91,9 +91,11 @@ class Prepared:
 
     @property
     def may_be_undone(self) -> bool:
-        """Whether it may turn out that it has to be done in another way."""
-        drawing = self.translation.drawing if self.translation is not None else None
-        return drawing is not None and drawing.by_rows
+        """Whether it may turn out that it has to be done in another way, or something has to be done before it."""
+        if self.translation is None:
+            return False
+        drawing = self.translation.drawing
+        return bool(self.translation.marked) or (drawing is not None and drawing.by_rows)
 
     @property
     def numbers(self) -> bool:

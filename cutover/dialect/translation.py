@@ -90,6 +90,8 @@ class Translation:
     """What it does to the sequence that gives keys."""
     recounts: tuple[str, ...] = ()
     """Sequences that it sets: a write to sqlite_sequence."""
+    marked: tuple[Drawing, ...] = ()
+    """What would draw from those that have to be where SQLite's counters are before it."""
     lowered: tuple[str, ...] = ()
     """Sequences of tables whose highest row may be gone after it."""
     parts: tuple[Translation, ...] = ()
@@ -193,6 +195,7 @@ def translation_of(
         automatic=written.automatic if written is not None else None,
         drawing=drawing,
         recounts=written.recounts if written is not None else (),
+        marked=written.marked if written is not None else (),
         lowered=written.lowered if written is not None else (),
         apart=in_parts if written is not None and _may_be_apart(written) else None,
         wider=wider if context.may_widen and not context.wide else None,

@@ -48,6 +48,8 @@ class Written:
     """A statement that has to run first, in the same transaction."""
     recounts: tuple[str, ...] = ()
     """The sequences that it sets."""
+    marked: tuple[Drawing, ...] = ()
+    """What would draw from those that have to be where SQLite's counters are before it."""
     clears: bool = False
     """It deletes rows first that have keys of the new one."""
     apart: bool = False

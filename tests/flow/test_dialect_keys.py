@@ -262,3 +262,25 @@ async def test_rows_of_a_query_that_are_not_stored_take_no_key_from_those_behind
                 ):
                     if sql is not None:
                         await made.same(sql)
+
+
+async def test_a_write_to_sqlite_sequence_leaves_no_hole_in_other_tables(postgres_url: str) -> None:
+    other = "CREATE TABLE other (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);"
+    async with world(postgres_url, _SCHEMA + other) as made:
+        for begin, end in ((None, None), ("BEGIN", "COMMIT"), ("BEGIN", "ROLLBACK")):
+            for sql in (
+                begin,
+                "INSERT INTO auto (name) VALUES ('a'), ('b')",
+                "INSERT INTO other (name) VALUES ('a'), ('b')",
+                "INSERT INTO auto (name) VALUES ('c'), ('a')",
+                "DELETE FROM other",
+                "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'other'",
+                "INSERT INTO auto (name) VALUES ('d') RETURNING id",
+                "INSERT INTO other (name) VALUES ('d') RETURNING id",
+                end,
+                "INSERT INTO auto (name) VALUES ('e') RETURNING id",
+                "INSERT INTO other (name) VALUES ('e') RETURNING id",
+                "DELETE FROM auto",
+            ):
+                if sql is not None:
+                    await (made.same_error if "('c'), ('a')" in sql else made.same)(sql)
