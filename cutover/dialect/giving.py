@@ -53,7 +53,7 @@ class Giving:
         try:
             while standing.settling is not None:
                 await asyncio.shield(standing.settling)
-            if standing.settled or drawing.rows == 0 or standing.running > 1 or standing.crowded:
+            if standing.settled or standing.spared(drawing) or standing.running > 1 or standing.crowded:
                 return
             if drawing.counted:
                 await standing.find(connection, drawing, within=within)

@@ -50,7 +50,7 @@ class Standing:
         once that is committed or undone. It went then no further than the sequence stands when it is asked."""
         self.floor: int | None = None
         """What others drew is not given again, whether or not they stored it."""
-        self.given: int | None = None
+        self.given = explained
         """AUTOINCREMENT: the highest key that was given and committed."""
         self.running = 0
         """Statements under way that draw from it."""
@@ -130,6 +130,10 @@ class Standing:
         else:
             self.unsure = by or next(MOMENTS)
 
+    def spared(self, drawing: Drawing) -> bool:
+        """Whether nothing is drawn, nor moved from where AUTOINCREMENT stands and nobody knows."""
+        return drawing.rows == 0 and (self.given is not None or not drawing.autoincrement)
+
     def uncounted(self, drawing: Drawing) -> bool:
         """Whether AUTOINCREMENT went on, and nobody knows how far."""
         return drawing.autoincrement and drawing.skips and self.explained is None
@@ -168,10 +172,15 @@ class Keys:
 
     def ready(self, drawing: Drawing | None) -> bool:
         """Whether the statement needs no sequence, or one that is settled, or will not be while others draw from it."""
-        if drawing is None or drawing.rows == 0:
+        if drawing is None:
             return True
         standing = self.of(drawing.sequence)
-        return standing.settled or (standing.running > 0 and standing.settling is None) or standing.crowded
+        return (
+            standing.settled
+            or standing.spared(drawing)
+            or (standing.running > 0 and standing.settling is None)
+            or standing.crowded
+        )
 
     def enter(self, prepared: Prepared) -> None:
         """A statement begins; to be followed by `leave`."""

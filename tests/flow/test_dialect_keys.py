@@ -217,6 +217,17 @@ async def test_a_key_that_was_given_in_vain_moves_nothing(postgres_url: str, tab
         await made.same(f"SELECT id FROM {table} ORDER BY id")
 
 
+async def test_nor_does_one_before_any_key_was_drawn(postgres_url: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        for table in ("plain", "auto"):
+            await made.same(f"INSERT INTO {table} (id, name) VALUES (13, 'a')")
+            await made.same_error(f"INSERT INTO {table} (id, name) VALUES (38, 'i'), (13, 'd')")
+            await made.same(f"INSERT INTO {table} (name) VALUES ('j') RETURNING id")
+            await made.same(f"INSERT OR IGNORE INTO {table} (name) SELECT name FROM {table}")
+            await made.same_error(f"INSERT INTO {table} (id, name) VALUES (38, 'i'), (13, 'd')")
+            await made.same(f"INSERT INTO {table} (name) VALUES ('k') RETURNING id")
+
+
 async def test_nor_does_one_whose_row_a_foreign_key_refuses(postgres_url: str) -> None:
     schema = """CREATE TABLE parents (id INTEGER PRIMARY KEY);
     CREATE TABLE plain (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id));
