@@ -295,3 +295,19 @@ async def test_a_write_to_sqlite_sequence_leaves_no_hole_in_other_tables(postgre
             ):
                 if sql is not None:
                     await (made.same_error if "('c'), ('a')" in sql else made.same)(sql)
+
+
+@pytest.mark.parametrize("table", ["plain", "auto"])
+async def test_a_key_that_an_upsert_moved_is_gone_on_from(postgres_url: str, table: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same(f"INSERT INTO {table} VALUES (1, 'a', 1), (2, 'b', 1), (5, 'c', 1)")
+        await made.same(f"INSERT INTO {table} (name) VALUES ('b') ON CONFLICT (name) DO UPDATE SET id = 50")
+        await made.same(f"INSERT INTO {table} (name) VALUES ('d') RETURNING id")
+        moving = f"INSERT INTO {table} (id, name) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET (size, id) = (2, ?1)"
+        await made.same(moving, 90, "d")
+        await made.same(f"INSERT INTO {table} (name) VALUES ('e') RETURNING id")
+        await made.same("BEGIN")
+        await made.same(moving, 60, "e")
+        await made.same(f"INSERT INTO {table} (name) VALUES ('f'), ('g') RETURNING id")
+        await made.same("ROLLBACK")
+        await made.same(f"INSERT INTO {table} (name) VALUES ('h') RETURNING id")
