@@ -84,6 +84,7 @@ class Dialect:
         self.catalog = Catalog({})
         self.translator = Translator(self.catalog)
         self.keys = KeysAndNumbers()
+        self._keys_moved = False
         self.translating = asyncio.Lock()
         """Held while a long text is translated on another thread."""
         self._copy: SchemaCopy | None = None
@@ -91,13 +92,17 @@ class Dialect:
     @property
     def is_current(self) -> bool:
         """Whether the mapping is still the one that was read."""
-        return self._known is not None and self._known is self._tables()
+        return self._known is not None and self._known is self._tables() and not self._keys_moved
 
     async def renew(self, connection: AnyConnection) -> None:
         """Read the schema again if it changed: once per mapping, not per statement. Installs the helper functions."""
         if self.is_current:
             return
         given = tables = self._tables()
+        if self._known is given:
+            await self._read_keys(connection)
+            return
+        self._keys_moved = False
         ddl = tuple(self._ddl())
         await install_helpers(connection)
         if self.settings is not None and (changes := await wanted(connection)):
@@ -110,6 +115,19 @@ class Dialect:
         self.load(tables, ddl, sequences)
         self.keys = KeysAndNumbers(stands, self.keys.numbers)
         self._known = given
+
+    async def _read_keys(self, connection: AnyConnection) -> None:
+        self._keys_moved = False  # before it is read: they may move again meanwhile
+        try:
+            _, stands = await _sequences(connection, self.tables, stands=len(self.tables) <= _STANDS)
+        except BaseException:
+            self._keys_moved = True
+            raise
+        self.keys = KeysAndNumbers(stands, self.keys.numbers)
+
+    def keys_moved(self) -> None:
+        """Sequences were set, and rows written, by others than statements: where they stand is read again."""
+        self._keys_moved = True
 
     def forget(self) -> None:
         """The schema changed: it is read again before the next statement."""

@@ -60,6 +60,7 @@ class PostgresExecutor:
         self._tables = tables
         self.dialect = Dialect(tables, ddl, settings=settings)
         self.dialect.max_response_bytes = max_response_bytes or sys.maxsize
+        store.on_received = self.dialect.keys_moved
         self._connections = Connections(store, self.dialect)
         self._groups = Groups(self._connections)
         self.rehearsal = Rehearsal(self._connections)

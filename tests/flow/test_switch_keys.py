@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
+from cutover.dialect.executor import PostgresExecutor
+from cutover.metrics import Metrics
+from cutover.model.statement import Statement, StatementResult, Step
 from cutover.model.table import Column, Table
 from cutover.stores.postgres.store import PostgresStore
 from tests.support.postgres import DEMOTING, PRIMARY, SHADOW, native, ready, run
@@ -101,6 +104,26 @@ async def test_postgres_goes_on_above_what_was_given_elsewhere(postgres_url: str
         await promote(store, {"counted": 100, "plain": 7, "small": END, "gone": 9})
         keys = [await next_key(postgres_url, table.name) for table in TABLES]
         assert keys == [101, 51, 1]
+
+
+async def test_what_was_known_of_sequences_before_a_switch_is_asked_again(postgres_url: str) -> None:
+    async with ready(postgres_url, SHADOW, ddl=DDL, tables=TABLES) as store:
+        ddl = ("CREATE TABLE plain (id INTEGER PRIMARY KEY, v INTEGER)",)
+        tables = (PLAIN,)
+        executor = PostgresExecutor(store, lambda: tables, lambda: ddl, Metrics("test"), transaction_timeout=30)
+
+        async def answer(sql: str) -> object:
+            result = (await executor.run([Step(Statement(sql))])).results[0]
+            assert isinstance(result, StatementResult)
+            return result.rows[0][0]
+
+        assert await answer("SELECT count(*) FROM plain") == 0
+        await run(postgres_url, "SELECT setval('plain_id_seq', 117)")
+        async with store.applier(1, 1, 1) as applier:
+            await applier.apply(PLAIN, [(10, None)], [])
+        await promote(store)
+        assert await answer("INSERT INTO plain (v) VALUES (1) RETURNING id") == 11
+        await executor.close()
 
 
 @pytest.mark.parametrize("row_stays", [True, False])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -74,6 +74,8 @@ class PostgresStore:
         """The schema as it was last read; of the next reading, only what is written anew since then."""
         self._held: Tables = ()
         self._version = "not connected yet"
+        self.on_received: Callable[[], None] = lambda: None
+        """Told when a promotion has set the sequences of automatic keys, or may have."""
         self._opened = False
         self._validation: asyncio.Task[None] | None = None
 
@@ -349,8 +351,11 @@ class PostgresStore:
         self, control: Control, switch_id: str, timeout: float, *, floors: Mapping[str, int] | None = None
     ) -> None:
         """The commit point of a promotion."""
-        async with self._link() as link:
-            await switch.receive(link, self._mapped, control, switch_id, timeout, floors or {})
+        try:
+            async with self._link() as link:
+                await switch.receive(link, self._mapped, control, switch_id, timeout, floors or {})
+        finally:  # it may have committed though the answer was lost
+            self.on_received()
         self._validate_later()
 
     async def settle(self, control: Control) -> None:
