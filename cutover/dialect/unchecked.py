@@ -41,7 +41,8 @@ def told(failure: CutoverError) -> CutoverError:
 def _acts(table: Table, catalog: Catalog, event: str) -> bool:
     name = re.escape(table.name)
     acts = re.compile(
-        rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+{event}\s+(?:CASCADE|SET)\b', re.IGNORECASE
+        rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])\s*(?:\([^)]*\))?[^,]*?\bON\s+{event}\s+(?:CASCADE|SET)\b',
+        re.IGNORECASE,
     )
     return any(acts.search(child.sql.replace("(", " ( ")) for child in catalog.tables.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -14,6 +15,8 @@ from tests.flow.dialect_world import World, world
 
 SCHEMA = """
 CREATE TABLE parents (id INTEGER PRIMARY KEY, code TEXT UNIQUE, n INTEGER);
+CREATE TABLE pairs (a INTEGER, b INTEGER, PRIMARY KEY (a, b));
+CREATE TABLE singles (a INTEGER, b INTEGER, FOREIGN KEY (a, b) REFERENCES pairs (a, b) ON UPDATE SET NULL ON DELETE CASCADE);
 CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id) ON DELETE CASCADE,
                        code TEXT REFERENCES parents (code) ON UPDATE CASCADE);
 """
@@ -35,10 +38,11 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
     role = "plain_" + postgres_url.rpartition("test_")[2][:8]
     connection = await asyncpg.connect(postgres_url)
     try:
-        await connection.execute(f"CREATE ROLE {role} LOGIN; GRANT CREATE ON SCHEMA public TO {role}")
+        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'; GRANT CREATE ON SCHEMA public TO {role}")
         database = await connection.fetchval("SELECT format('%I', current_database())")
         await connection.execute(f"GRANT CREATE ON DATABASE {database} TO {role}")
-        theirs = postgres_url.replace("postgres@", f"{role}@", 1)
+        place = urlsplit(postgres_url)
+        theirs = place._replace(netloc=f"{role}:{role}@{place.netloc.rpartition('@')[2]}").geturl()
         async with world(theirs, SCHEMA, settings=Settings(), data=DATA, store=True) as made:
             yield made
     finally:
@@ -53,6 +57,8 @@ async def test_a_key_that_would_act_is_refused(both: World) -> None:
         "REPLACE INTO parents VALUES (1, 'a', 5)",
         "UPDATE parents SET code = 'c' WHERE id = 1",
         "UPDATE parents SET n = 1, (n, code) = (2, 'x')",
+        "DELETE FROM pairs",
+        "UPDATE pairs SET b = 3",
     ):
         await both.refused(sql, r"under PRAGMA foreign_keys = OFF.* GRANT SET ON PARAMETER")
     await both.same("UPDATE parents SET n = n + 1")
