@@ -16,7 +16,8 @@ from tests.flow.dialect_world import World, world
 SCHEMA = """
 CREATE TABLE parents (id INTEGER PRIMARY KEY, code TEXT UNIQUE, n INTEGER);
 CREATE TABLE pairs (a INTEGER, b INTEGER, PRIMARY KEY (a, b));
-CREATE TABLE singles (a INTEGER, b INTEGER, FOREIGN KEY (a, b) REFERENCES pairs (a, b) ON UPDATE SET NULL ON DELETE CASCADE);
+CREATE TABLE singles (a INTEGER, b INTEGER,
+                      FOREIGN KEY (a, b) REFERENCES pairs (a, b) ON UPDATE SET NULL ON DELETE CASCADE);
 CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents (id) ON DELETE CASCADE,
                        code TEXT REFERENCES parents (code) ON UPDATE CASCADE);
 """
