@@ -141,6 +141,8 @@ def evaluate(facts: GateFacts) -> list[Gate]:
     broken = [f"{name}: {detail}" for name, ok, detail in facts.invariants if not ok]
     sequences = [check for check in facts.target if check[0].startswith("sequence")]
     rest = [check for check in facts.target if not check[0].startswith("sequence")]
+    # What the source's own keys come from is of no matter to the way back, whose switch sets it.
+    reverse = [check for check in facts.reverse if not check[0].startswith("sequence")]
     results: dict[str, tuple[bool, str]] = {
         "backfill_complete": (not facts.to_copy, f"to copy: {', '.join(facts.to_copy)}" if facts.to_copy else "done"),
         "mirror_running": (running, facts.mirror_error or f"mirror is {facts.mirror_state}"),
@@ -152,7 +154,7 @@ def evaluate(facts: GateFacts) -> list[Gate]:
         "shadow_reads_match": _shadow_reads(facts),
         "target_ready": _all(rest, "ready"),
         "sequences_ready": _all(sequences, "no sequences"),
-        "reverse_ready": _all(facts.reverse, "ready"),
+        "reverse_ready": _all(reverse, "ready"),
         "backup": facts.backup,
     }
     if facts.unreachable:

@@ -200,3 +200,12 @@ def test_high_water_survives_and_refuses_an_old_copy(tmp_path) -> None:
     path.write_text("{")
     with pytest.raises(ConfigurationError, match="damaged"):
         read_high_water(path)
+
+
+def test_the_primarys_own_sequences_do_not_hold_up_the_way_back() -> None:
+    def ready(*reverse: tuple[str, bool, str]) -> bool:
+        return next(gate.ok for gate in evaluate(GateFacts(reverse=reverse)) if gate.name == "reverse_ready")
+
+    ended = ("sequences", False, "public.plain_id_seq is at its end")
+    assert ready(ended, ("version", True, ""))
+    assert not ready(ended, ("version", False, "too old"))
