@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"
 _NEVER_BACK = -(1 << 63)
+_LAST = (1 << 63) - 1
 
 
 class Giving:
@@ -72,7 +73,8 @@ class Giving:
             explained = _NEVER_BACK  # what was given before is not known
         elif within and explained is None and not self._explains(standing):
             explained = _NEVER_BACK  # nor what was committed since the transaction began
-        asked: tuple[Any, ...] = (drawing.sequence, drawing.relation, drawing.column, given, explained)
+        marks = (mark if mark is None else min(mark, _LAST) for mark in (given, explained))
+        asked: tuple[Any, ...] = (drawing.sequence, drawing.relation, drawing.column, *marks)
         standing.settling = asyncio.get_running_loop().create_future()
         try:
             if within:

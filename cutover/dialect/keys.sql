@@ -1,6 +1,6 @@
 -- Have a sequence go on where SQLite would: above the highest row there is, and above `given`, the highest key that
 -- AUTOINCREMENT gave. Forward at any time; back only if nobody else can have drawn what it would give again: it stands
--- no further than `explained` (NULL: not known), and no transaction is open that draws from it or writes the table.
+-- no further than `explained` (NULL: not known), or at its end, and no transaction is open that draws from it or writes the table.
 -- The table is locked for that moment, in a subtransaction that is undone; what `setval` does is not.
 -- Answers where the sequence stands, NULL if it has to be tried again; and whether others have drawn from it.
 CREATE OR REPLACE FUNCTION cutover.settle(
@@ -20,15 +20,21 @@ BEGIN
     SELECT * INTO rules FROM pg_sequence WHERE seqrelid = sequence::regclass;
     by_others := false;
     stands := coalesce(pg_sequence_last_value(sequence::regclass), rules.seqmin - 1);
-    IF rules.seqincrement <> 1 OR rules.seqcache <> 1 OR stands >= rules.seqmax THEN
+    IF rules.seqincrement <> 1 OR rules.seqcache <> 1 THEN
         RETURN;
     END IF;
     EXECUTE highest INTO top USING rules.seqmax - 1;
+    IF stands >= rules.seqmax AND top = rules.seqmax - 1 THEN
+        EXECUTE highest INTO top USING rules.seqmax; -- if that is there, nothing is left
+    END IF;
     top := greatest(top, given, rules.seqmin - 1);
     IF top > stands THEN
         PERFORM cutover.advance(sequence, top);
         stands := pg_sequence_last_value(sequence::regclass);
         RETURN;
+    END IF;
+    IF stands >= rules.seqmax AND explained >= 0 THEN
+        explained := stands; -- whoever drew the last key: there is none behind it that could be given again
     END IF;
     by_others := coalesce(stands > explained, false);
     IF top = stands OR by_others THEN

@@ -311,3 +311,22 @@ async def test_a_key_that_an_upsert_moved_is_gone_on_from(postgres_url: str, tab
         await made.same(f"INSERT INTO {table} (name) VALUES ('f'), ('g') RETURNING id")
         await made.same("ROLLBACK")
         await made.same(f"INSERT INTO {table} (name) VALUES ('h') RETURNING id")
+
+
+async def test_a_sequence_at_its_end_goes_on_where_its_rows_end(postgres_url: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same("INSERT INTO plain (name) VALUES ('a')")
+        await made.same("INSERT INTO plain (id, name) VALUES (9223372036854775806, 'b')")
+        await made.same("INSERT INTO plain (name) VALUES ('c') RETURNING id")
+        for _ in range(2):  # where SQLite looks for a key that is free
+            with pytest.raises(StatementError) as ended:
+                await made.on_postgres("INSERT INTO plain (name) VALUES ('x')")
+            assert ended.value.code == "SQLITE_FULL"
+        await made.same("DELETE FROM plain WHERE id > 100")
+        await made.same("INSERT INTO plain (name) VALUES ('d') RETURNING id")
+        await made.same("INSERT INTO plain (id, name) VALUES (9223372036854775807, 'e')")
+        await made.same("DELETE FROM plain WHERE id > 100")
+        await made.same("INSERT INTO plain (name) VALUES ('f'), ('g') RETURNING id")
+        await made.pool.execute("SELECT setval('plain_id_seq', 9223372036854775807)")
+        await made.same("DELETE FROM plain WHERE name = 'g'")
+        await made.same("INSERT OR IGNORE INTO plain (name) VALUES ('a'), ('h') RETURNING id")
