@@ -114,7 +114,8 @@ class AutomaticKeys:
         if not sequence:
             return
         returned = result.args["returning"].expressions
-        returned[-1] = helper("advance", exp.Literal.string(sequence), returned[-1])
+        advance = "advance_to_end" if table.autoincrement else "advance"
+        returned[-1] = helper(advance, exp.Literal.string(sequence), returned[-1])
         result.args["returning"].set("expressions", returned)
 
 

@@ -134,3 +134,13 @@ BEGIN
     END IF;
     RETURN id;
 END $$;
+
+-- The same for AUTOINCREMENT, which gives nothing any more once the last key there is was given.
+CREATE OR REPLACE FUNCTION cutover.advance_to_end(sequence text, id bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_sequence WHERE seqrelid = sequence::regclass AND seqincrement > 0 AND id = seqmax) THEN
+        RETURN setval(sequence::regclass, id);
+    END IF;
+    RETURN cutover.advance(sequence, id);
+END $$;

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from cutover.errors import StatementError
-from cutover.model.statement import Statement, Step
+from cutover.model.statement import Statement, StatementResult, Step
 from tests.flow.dialect_world import World, world
 
 _SCHEMA = """
@@ -330,3 +330,29 @@ async def test_a_sequence_at_its_end_goes_on_where_its_rows_end(postgres_url: st
         await made.pool.execute("SELECT setval('plain_id_seq', 9223372036854775807)")
         await made.same("DELETE FROM plain WHERE name = 'g'")
         await made.same("INSERT OR IGNORE INTO plain (name) VALUES ('a'), ('h') RETURNING id")
+
+
+async def test_autoincrement_gives_nothing_once_the_last_key_was_given(postgres_url: str) -> None:
+    async def used_up(made: World) -> None:
+        for run in (made.on_sqlite, made.on_postgres):
+            with pytest.raises(StatementError) as ended:
+                found = run("INSERT INTO auto (name) VALUES ('d')")
+                if not isinstance(found, StatementResult):
+                    await found
+            assert ended.value.code == "SQLITE_FULL"
+
+    async with world(postgres_url, _SCHEMA) as made:
+        for key in (9223372036854775806, 9223372036854775807):
+            await made.same("INSERT INTO auto (name) VALUES ('a') RETURNING id")
+            for end in ("ROLLBACK", "COMMIT"):
+                await made.same("BEGIN")
+                await made.same("INSERT INTO auto (id, name) VALUES (?, 'b')", key)
+                await made.same(end)
+                if end == "ROLLBACK" or key % 2 == 0:
+                    await made.same("INSERT INTO auto (name) VALUES ('c') RETURNING id")
+                await made.same("DELETE FROM auto")
+            for _ in range(2):
+                await used_up(made)
+            made.executor.dialect.keys_moved()  # as behind a restart
+            await used_up(made)
+            await made.same("DELETE FROM sqlite_sequence")
