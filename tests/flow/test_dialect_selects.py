@@ -141,6 +141,17 @@ REFUSED = [
 ]
 
 
+LONG = [
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 20000) SELECT max(x) AS m, count(*) FROM c",
+    "WITH RECURSIVE d(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM d WHERE x < 300) "
+    "SELECT count(*) AS total, 1 AS total, a.x FROM d a JOIN d b ON a.x < b.x -- many",
+]
+
+
+async def test_columns_have_their_names_however_long_a_statement_runs(both: World) -> None:
+    await all_same(both, LONG)
+
+
 async def test_what_has_no_translation_is_refused_by_name(both: World) -> None:
     for sql in REFUSED:
         both.on_sqlite(sql)

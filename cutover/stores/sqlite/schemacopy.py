@@ -48,6 +48,8 @@ class SchemaCopy:
         query = returned(sql) if shape.returning else sql
         with self._lock:
             names = self._names(query, None)
+            if names is None and self._left < 0:  # it would run long even on empty tables
+                names = _unmarked(self._names(f"SELECT * FROM ({query}\n) LIMIT 0", None))
             if names is None:
                 names = self._names(query, 0)  # LIMIT and OFFSET take no NULL
         if names is None:
@@ -126,6 +128,17 @@ def schema_statements(db: sqlite3.Connection) -> list[str]:
 
 _INTO = {"INSERT": "INTO", "REPLACE": "INTO", "DELETE": "FROM", "UPDATE": "UPDATE"}
 """Before the name of the table, by verb."""
+
+
+def _unmarked(names: list[str] | None) -> list[str] | None:
+    """The names of a subquery's columns, of which SQLite marks one that was there before: `name:1`."""
+    if names is None:
+        return None
+    found: list[str] = []
+    for name in names:
+        plain, _, mark = name.rpartition(":")
+        found.append(plain if mark.isdigit() and plain in found else name)
+    return found
 
 
 def returned(sql: str) -> str:
