@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from cutover.errors import StatementError
-from cutover.model.statement import Statement, StatementResult, Step
+from cutover.model.statement import Statement, Step
 from tests.flow.dialect_world import World, world
 
 _SCHEMA = """
@@ -334,12 +334,12 @@ async def test_a_sequence_at_its_end_goes_on_where_its_rows_end(postgres_url: st
 
 async def test_autoincrement_gives_nothing_once_the_last_key_was_given(postgres_url: str) -> None:
     async def used_up(made: World) -> None:
-        for run in (made.on_sqlite, made.on_postgres):
-            with pytest.raises(StatementError) as ended:
-                found = run("INSERT INTO auto (name) VALUES ('d')")
-                if not isinstance(found, StatementResult):
-                    await found
-            assert ended.value.code == "SQLITE_FULL"
+        insert = "INSERT INTO auto (name) VALUES ('d')"
+        with pytest.raises(StatementError) as full:
+            made.on_sqlite(insert)
+        with pytest.raises(StatementError) as ended:
+            await made.on_postgres(insert)
+        assert full.value.code == ended.value.code == "SQLITE_FULL"
 
     async with world(postgres_url, _SCHEMA) as made:
         for key in (9223372036854775806, 9223372036854775807):

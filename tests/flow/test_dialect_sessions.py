@@ -142,14 +142,15 @@ async def test_a_sequence_that_fell_behind_catches_up(both: World) -> None:
 
 async def test_a_key_at_the_end_of_the_numbers_stops_no_other(both: World) -> None:
     end = 2**63 - 1
-    assert (await both.on_postgres("INSERT INTO notes VALUES (?, 'end'), (7, 'x')", end)).affected == 2
-    assert (await both.on_postgres("INSERT INTO notes (body) VALUES ('a')")).last_insert_rowid == 8
+    insert = "INSERT INTO accounts (owner, balance) VALUES (?, 0)"
+    assert (await both.on_postgres("INSERT INTO accounts VALUES (?, 'end', 0), (7, 'x', 0)", end)).affected == 2
+    assert (await both.on_postgres(insert, "first")).last_insert_rowid == 8
     async with both.pool.acquire() as native:
-        await native.execute("INSERT INTO notes (id, body) VALUES (9, 'native')")
-    assert (await both.on_postgres("INSERT INTO notes (body) VALUES ('b')")).last_insert_rowid == 10
-    await both.on_postgres("INSERT INTO notes VALUES (?, 'almost')", end - 1)
+        await native.execute("INSERT INTO accounts (id, owner, balance) VALUES (9, 'native', 0)")
+    assert (await both.on_postgres(insert, "second")).last_insert_rowid == 10
+    await both.on_postgres("INSERT INTO accounts VALUES (?, 'almost', 0)", end - 1)
     with pytest.raises(StatementError, match=r"automatic keys .* used up") as caught:
-        await both.on_postgres("INSERT INTO notes (body) VALUES ('c')")
+        await both.on_postgres(insert, "third")
     assert caught.value.code == "SQLITE_FULL"
 
 
