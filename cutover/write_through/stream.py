@@ -281,8 +281,13 @@ class Stream:
                 self._affected = outcome.affected
                 self._total += outcome.affected
                 self._last_rowid = outcome.last_insert_rowid or self._last_rowid
+                if shape.verb in _INSERTS:  # which may have changed a row, or passed it over
+                    outcome.last_insert_rowid = self._last_rowid
             elif shape.pragma == "foreign_keys" and shape.kind is StatementKind.STATE and not self.in_transaction:
                 self._sticky = not shape.default
+
+
+_INSERTS = ("INSERT", "REPLACE")
 
 
 def is_lone_write(steps: Sequence[Step]) -> bool:

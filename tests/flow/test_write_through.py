@@ -344,6 +344,10 @@ async def test_a_streams_past_is_its_own(stage: Stage) -> None:
     assert codes(result) == [None, None]
     assert (await mine.execute(Statement("SELECT min(id) FROM parent"))).rows == [(7,)]
     assert (await mine.execute(Statement("SELECT last_insert_rowid()"))).rows == [(7,)]
+    ignored = await mine.execute(Statement("INSERT OR IGNORE INTO parent VALUES (7)"))
+    assert (ignored.affected, ignored.last_insert_rowid) == (0, 7)
+    changed = await mine.execute(Statement("INSERT INTO parent VALUES (100) ON CONFLICT DO UPDATE SET id = 101"))
+    assert (changed.affected, changed.last_insert_rowid) == (1, 7)
 
 
 async def test_foreign_keys_belong_to_the_stream(stage: Stage) -> None:
