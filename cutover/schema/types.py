@@ -11,6 +11,7 @@ from cutover.schema.codecs.names import printed
 from cutover.schema.sqlite_schema import SqliteColumn
 
 NOTHING_YET = "it holds nothing yet"
+SEVERAL_KINDS = "holds several kinds of value"
 """What is said of a column that only its values will tell the type of."""
 
 _TYPE_OF_CLASS = {"integer": "bigint", "real": "double precision", "text": "text", "blob": "bytea"}
@@ -72,7 +73,7 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool
         return "numeric"  # SQLite keeps whole numbers of such a column as integers, and so does the codec
     if classes:
         raise SchemaError(
-            f"holds several kinds of value ({histogram}), and no Postgres type gives all of them back unchanged",
+            f"{SEVERAL_KINDS} ({histogram}), and no Postgres type gives all of them back unchanged",
             hint=_hint_for_mixed(classes),
         )
     by_name = _by_name(column.declared.upper())

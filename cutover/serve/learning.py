@@ -79,22 +79,22 @@ class Learning:
         names = await self._mapper.spelling.learned()
         if names:
             await pair.target.forget_progress(names)
-        if names or await self._first_rows():
+        if names or await self._rows_may_tell():
             await self._mend()
 
-    async def _first_rows(self) -> bool:
-        """Whether it is time to ask tables again that were empty and have rows now. NULLs say nothing, so it may be in
-        vain: then the next time is later."""
-        if not self._mapper.empty:
+    async def _rows_may_tell(self) -> bool:
+        """Whether it is time to ask tables again whose types only rows can tell. NULLs say nothing, and values of
+        several kinds may stay as they are, so it may be in vain: then the next time is later."""
+        if not self._mapper.undecided:
             self._rest = _SECONDS
             return False
-        if clock.monotonic() < self._next or not await self._sqlite.survey(self._has_first_rows):
+        if clock.monotonic() < self._next or not await self._sqlite.survey(self._has_rows):
             return False
         self._next = clock.monotonic() + self._rest
         self._rest = min(2 * self._rest, _SECONDS_MOST)
         return True
 
-    def _has_first_rows(self, connection: sqlite3.Connection) -> bool:
+    def _has_rows(self, connection: sqlite3.Connection) -> bool:
         return any(
-            connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1").fetchone() for name in self._mapper.empty
+            connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1").fetchone() for name in self._mapper.undecided
         )

@@ -11,7 +11,7 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import map_tables
 from cutover.schema.objects_wanted import pragmas
 from cutover.schema.sqlite_schema import SqliteSchema
-from cutover.schema.types import NOTHING_YET
+from cutover.schema.types import NOTHING_YET, SEVERAL_KINDS
 from cutover.serve.followed import Followed
 from cutover.serve.following import Follower
 from cutover.serve.gone import forget_gone
@@ -36,8 +36,8 @@ class Mapper:
         """Whether a constraint waits for rows that are being copied."""
         self.done: list[str] = []
         """What was last changed on the shadow, one sentence each."""
-        self.empty: tuple[str, ...] = ()
-        """Tables that wait for their first rows to say of what types they are."""
+        self.undecided: tuple[str, ...] = ()
+        """Tables that wait for rows to say of what types they are: their first ones, or those that are of several."""
         self._settings = settings
         self._sqlite = sqlite
         self._postgres = postgres
@@ -98,7 +98,8 @@ class Mapper:
         for finding in state.findings.values():
             if finding.severity == "warns":
                 _log.warning(_sentence(finding))
-        self.empty = tuple(name for name, reason in stopped.items() if NOTHING_YET in reason)
+        by_rows = (NOTHING_YET, SEVERAL_KINDS)
+        self.undecided = tuple(name for name, reason in stopped.items() if any(why in reason for why in by_rows))
         self._situation.blocking = blocking
         self._situation.stopped = {name: reason for name, reason in stopped.items() if name}
 

@@ -90,13 +90,38 @@ async def test_a_table_that_was_empty_is_made_when_it_has_rows(tmp_path: Path, p
         await service.start()
         await service.up()
         assert (await service.sql("INSERT INTO pairs VALUES ('a', 'b', NULL), ('a', 'c', 'x')"))["type"] == "ok"
-
-        async def made() -> bool:
-            gates = {gate["name"]: gate["ok"] for gate in (await service.status())["gates"]}
-            return bool(gates["target_ready"])
-
-        await until(made, "the table is not made")
+        await ready(service)
         await settled(service)
         assert await postgres_rows(postgres_url, "SELECT v FROM pairs ORDER BY b") == [(None,), ("x",)]
     finally:
         await service.stop()
+
+
+async def test_a_table_comes_back_when_its_values_are_of_one_kind(tmp_path: Path, postgres_url: str) -> None:
+    more = "CREATE TABLE loose (id INTEGER PRIMARY KEY, v); INSERT INTO loose VALUES (1, 1), (2, 'x');"
+    service = Service(tmp_path, prices(tmp_path, more), postgres_url)
+    try:
+        await service.start()
+
+        async def stopped() -> bool:
+            gates = {gate["name"]: gate["detail"] for gate in (await service.status())["gates"]}
+            return "several kinds of value" in gates["target_ready"]
+
+        await service.answering()
+        await until(stopped, "a reason")
+        assert (await service.sql("UPDATE loose SET v = 2 WHERE id = 2"))["type"] == "ok"
+        await ready(service)
+        await settled(service)
+        assert await postgres_rows(postgres_url, "SELECT v FROM loose ORDER BY id") == [(1,), (2,)]
+    finally:
+        await service.stop()
+
+
+async def ready(service: Service) -> None:
+    """Wait until every table is mapped."""
+
+    async def made() -> bool:
+        gates = {gate["name"]: gate["ok"] for gate in (await service.status())["gates"]}
+        return bool(gates["target_ready"])
+
+    await until(made, "every table mapped")
