@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from cutover.dialect.executor import PostgresExecutor
@@ -29,7 +28,6 @@ _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _UNFIT = ("SQLITE_MISMATCH", "SQLITE_TOOBIG")
 """Of a value that a column on Postgres cannot hold."""
 _LAST_KEY = (1 << 63) - 1
-_SKIPPING = re.compile(r"\bignore\b|\bon\s+conflict\b", re.IGNORECASE)
 
 
 class ReplayedWrites:
@@ -99,7 +97,7 @@ class ReplayedWrites:
             return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
         if isinstance(there, StatementError) and there.code in NOT_THERE and not isinstance(here, StatementError):
             return Found("mismatch", f"With these values or rows it is refused: {there.message}", tried.seconds, took)
-        differs = _difference(here, there, keys=_gives_keys(statement, table))
+        differs = _difference(here, there, keys=table.rowid_alias is not None)
         if differs is None:
             return Found("match", None, tried.seconds, took)
         excuse = await self._excuse(statement, tried, there, table)
@@ -131,11 +129,6 @@ def _untried(error: StatementError) -> Found:
     if error.code in NOT_THERE:
         return Found("inconclusive", f"Not answered on Postgres ({error.code}).")
     return Found("match")
-
-
-def _gives_keys(statement: Statement, table: Table) -> bool:
-    """Whether the last key is the same on both. Rows that are passed over take one on Postgres."""
-    return table.rowid_alias is not None and not _SKIPPING.search(statement.sql)
 
 
 def _difference(here: Answer, there: Answer, *, keys: bool) -> str | None:

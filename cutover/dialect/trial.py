@@ -7,6 +7,7 @@ within a transaction goes with it.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -15,7 +16,10 @@ from cutover import clock
 from cutover.dialect import high_marks
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, abandon, as_statement_error
+from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import translate_failure
+from cutover.dialect.giving import Giving
+from cutover.dialect.numbering import KeysAndNumbers
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.model.statement import Statement, StatementResult, Timed
 from cutover.model.table import Table
@@ -83,10 +87,13 @@ async def try_write(
                 raise NotTried("It sets sequences, which are locked until the end.")
             if await connection.fetchval(_ACTING, target(table), list(TRIGGERS)):
                 raise NotTried("What it writes has triggers of its own on Postgres, and what they do might stay.")
+            own = copy(dialect)  # what becomes of sequences here is nobody else's
             if inspect(statement.sql).verb in ("INSERT", "REPLACE"):
-                await _spare(connection, table, dialect.catalog.sequences.get(table.name), last)
+                automatic = dialect.catalog.sequences.get(table.name)
+                await _spare(connection, table, automatic, last)
+                own.keys = KeysAndNumbers({} if automatic is None else {automatic: last})
             began = clock.monotonic()
-            return Timed(await _made(connections, connection, prepared, memory), clock.monotonic() - began)
+            return Timed(await _made(connections, connection, prepared, memory, own), clock.monotonic() - began)
         except (*DRIVER_ERRORS, TimeoutError) as error:
             raise as_statement_error(translate_failure(error, dialect.catalog)) from None
         finally:
@@ -111,12 +118,12 @@ async def _spare(connection: Connection, table: Table, automatic: str | None, la
 
 
 async def _made(
-    connections: Connections, connection: Connection, prepared: Prepared, memory: Memory
+    connections: Connections, connection: Connection, prepared: Prepared, memory: Memory, dialect: Dialect
 ) -> StatementResult:
     await connection.execute("SAVEPOINT made")
     try:
-        return await run(connection, prepared, connections.dialect, memory)
+        return await run(connection, prepared, dialect, memory, Giving())
     except REPEATABLE as error:
         await connection.execute("ROLLBACK TO made")
         other = await connections.instead(connection, prepared, error)
-        return await run(connection, other, connections.dialect, memory)
+        return await run(connection, other, dialect, memory, Giving())

@@ -111,6 +111,14 @@ async def test_writes_are_compared_and_nothing_stays(both: Tried) -> None:
         ("DELETE FROM people WHERE id = 7", ()),
         ("INSERT INTO pets VALUES ('tom', 7) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner", ()),
         ("INSERT OR REPLACE INTO people VALUES (9, 'ann', 5)", ()),
+        ("INSERT OR REPLACE INTO people (name, n) VALUES ('bob', 9), ('new', 7)", ()),
+        ("INSERT OR FAIL INTO people (name) VALUES ('z1'), ('z2')", ()),
+        (
+            "INSERT INTO people (name, n) VALUES ('ann', 1), ('n', 2), ('cy', 3), ('n', 5) "
+            "ON CONFLICT (name) DO UPDATE SET n = n + excluded.n RETURNING id, name, n",
+            (),
+        ),
+        ("INSERT OR IGNORE INTO people (name) SELECT 'ann' UNION ALL SELECT 'k1' UNION ALL SELECT 'k2'", ()),
         ("INSERT INTO people VALUES (1, 'again', 1)", ()),  # both refuse it
         ("UPDATE people SET n = 1000", ()),
         ("INSERT INTO pets VALUES ('lost', 8)", ()),
@@ -123,7 +131,7 @@ async def test_writes_are_compared_and_nothing_stays(both: Tried) -> None:
         both.writes.offer(Statement(sql))
     await both.until(lambda: all(both.total(sql) for sql in texts))
     assert await both.everything() == before
-    assert both.writes.verdicts.summary() == {"match": 18, "mismatch": 0, "inconclusive": 0, "differing": 0}
+    assert both.writes.verdicts.summary() == {"match": 22, "mismatch": 0, "inconclusive": 0, "differing": 0}
 
 
 async def test_what_is_left_open_is_no_mismatch(both: Tried) -> None:
