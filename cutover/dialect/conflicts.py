@@ -12,6 +12,7 @@ from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.comparing import collated
 from cutover.dialect.counting import refuse_null_key
+from cutover.dialect.drawing import lowered
 from cutover.dialect.halfway import reads_once
 from cutover.dialect.queries import Queries
 from cutover.dialect.replacing import Replacing
@@ -106,6 +107,10 @@ class Conflicts:
         for column in both.sources[1].columns:
             column.merged = True
         result.set("expressions", self.assignments(clause.expressions, table, both))
+        if _moves(clause, table):
+            if several and written.drawing is not None and written.drawing.rows != 0:
+                raise RowByRow("DO UPDATE of keys of several rows beside automatic ones")
+            written.lowered = lowered(self.catalog, table, moved=True)
         if clause.args.get("where") is not None:
             condition = self.queries.expressions.condition(clause.args["where"].this, both, loose=True)
             result.set("where", exp.Where(this=condition))
@@ -196,6 +201,24 @@ def _as_type(item: exp.Expr, column: Column) -> exp.Expr:
 def _reads(node: exp.Expr, table: Table) -> bool:
     """Whether a subquery in `node` reads the table itself."""
     return any(inner.name.lower() == table.name.lower() for inner in node.find_all(exp.Table))
+
+
+def _moves(clause: exp.OnConflict, table: Table) -> bool:
+    """Whether DO UPDATE may give a row another automatic key than it has."""
+    if table.rowid_alias is None:
+        return False
+    names = ROWID_NAMES - {column.name.lower() for column in table.columns} | {table.rowid_alias.lower()}
+    met = [key.this if isinstance(key, exp.Ordered) else key for key in clause.args.get("conflict_keys") or []]
+    by_key = len(met) == 1 and isinstance(met[0], exp.Column) and met[0].name.lower() in names
+    for node in clause.expressions:
+        for name, item in pairs(node):
+            if name.lower() not in names:
+                continue
+            if not isinstance(item, exp.Column) or item.name.lower() not in names:
+                return True
+            if item.table.lower() == "excluded" and not by_key:
+                return True
+    return False
 
 
 def pairs(node: exp.Expr) -> list[tuple[str, exp.Expr]]:

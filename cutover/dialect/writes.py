@@ -164,7 +164,6 @@ class Writes:
             written.drawing = drawing_of(self.context.catalog, written, columns, skips=conflicts)
         if conflict == "REPLACE":
             written.lowered = lowered(self.context.catalog, table)
-        self._moved(node.args.get("conflict"), written)
         self.conflicts.resolve(node, conflict, written, columns, scope)
         self.keys.tell(written)
         self._returning(node, scope, written, key=True)
@@ -271,18 +270,14 @@ class Writes:
         if from_ is not None:
             one_match(result, scope.sources)
         written = Written(result, table)
-        self._moved(node, written)
+        if table.rowid_alias is not None and _assigns(node, table, {table.rowid_alias}):
+            written.lowered = lowered(self.context.catalog, table, moved=True)
         if unnumbered(table) and _assigns(node, table, set(table.key)):
             written.recounts = written.lowered = (UNNUMBERED + table.sql,)
         self._returning(node, Scope(sources=[source], ctes=scope.ctes), written, key=False)
         if from_ is None:
             in_order(written, self.queries.ordering.scan(scope))
         return written
-
-    def _moved(self, setting: exp.Update | exp.OnConflict | None, written: Written) -> None:
-        table = written.table
-        if setting is not None and table.rowid_alias is not None and _assigns(setting, table, {table.rowid_alias}):
-            written.lowered = lowered(self.context.catalog, table, moved=True)
 
     def assignments(self, nodes: list[exp.Expr], table: Table, scope: Scope) -> list[exp.Expr]:
         """SET: of several assignments of one column the last counts."""
@@ -312,7 +307,7 @@ def _once_each(table: Table, values: Sequence[T], columns: Sequence[Column]) -> 
     return [(value, column) for column, value in found.items()]
 
 
-def _assigns(node: exp.Update | exp.OnConflict, table: Table, names: set[str]) -> bool:
+def _assigns(node: exp.Update, table: Table, names: set[str]) -> bool:
     """Whether SET gives one of these columns."""
     for setting in node.expressions:
         for named in setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this]:

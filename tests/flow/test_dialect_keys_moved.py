@@ -1,0 +1,85 @@
+"""Automatic keys behind those that an upsert moved, and at the end of the numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+_SCHEMA = """
+CREATE TABLE plain (id INTEGER PRIMARY KEY, name TEXT UNIQUE, size INTEGER);
+CREATE TABLE auto (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, size INTEGER);
+"""
+_FILLED = [
+    f"INSERT INTO {table} (id, name) VALUES (1, 'a'), (2, 'b'), (5, 'c'), (9, 'd')" for table in ("plain", "auto")
+]
+_MOVES = (
+    "INSERT INTO {0} (name) VALUES ('b') ON CONFLICT (name) DO UPDATE SET id = 50",
+    "INSERT INTO {0} (id, name) VALUES (33, 'c') ON CONFLICT (name) DO UPDATE SET id = excluded.id",
+    "INSERT INTO {0} (name) VALUES ('d') ON CONFLICT (name) DO UPDATE SET id = 3",
+    "INSERT INTO {0} (name) VALUES ('e'), ('b'), ('f') ON CONFLICT (name) DO UPDATE SET id = 50",
+    "INSERT INTO {0} (name) SELECT name FROM (SELECT 'e' AS name UNION ALL SELECT 'b' UNION ALL SELECT 'f') "
+    "WHERE true ORDER BY name DESC ON CONFLICT (name) DO UPDATE SET (size, rowid) = (7, 50)",
+)
+
+
+@pytest.mark.parametrize("table", ["plain", "auto"])
+async def test_an_upsert_that_moves_a_key(postgres_url: str, table: str) -> None:
+    async with world(postgres_url, _SCHEMA, data=_FILLED) as made:
+        for begin, end in (("", ""), ("BEGIN", "COMMIT"), ("BEGIN", "ROLLBACK")):
+            for move in _MOVES:
+                for sql in (
+                    begin,
+                    move.format(table),
+                    f"INSERT INTO {table} (name) VALUES ('y') RETURNING id",
+                    end,
+                    f"INSERT INTO {table} (name) VALUES ('z') RETURNING id",
+                    f"SELECT * FROM {table} ORDER BY id",
+                    f"DELETE FROM {table}",
+                    f"DELETE FROM sqlite_sequence WHERE name = '{table}'",
+                    next(filled for filled in _FILLED if table in filled),
+                ):
+                    if sql:
+                        await made.same(sql)
+
+
+_END = 2**63 - 1
+_TO_THE_END = (
+    (f"INSERT INTO {{0}} (id) VALUES ({_END - 1})", "INSERT INTO {0} (name) VALUES ('x') RETURNING id"),
+    (f"INSERT INTO {{0}} (id) VALUES ({_END})",),
+    (f"INSERT INTO {{0}} (id) SELECT {_END}",),
+)
+_ONE_MORE = "INSERT INTO {0} (name) VALUES ('y') RETURNING id"
+
+
+@pytest.mark.parametrize("table", ["plain", "auto"])
+@pytest.mark.parametrize("end", ["", "COMMIT", "ROLLBACK"])
+async def test_the_last_key_of_all_is_no_end_but_to_autoincrement(postgres_url: str, table: str, end: str) -> None:
+    async with world(postgres_url, _SCHEMA, data=_FILLED) as made:
+        for to_the_end in _TO_THE_END:
+            emptied = f"DELETE FROM {table} WHERE id > 9"
+            for sql in ("BEGIN" if end else "", *to_the_end, emptied, end):
+                if sql:
+                    await made.same(sql.format(table))
+            again = (
+                _ONE_MORE,
+                "INSERT OR IGNORE INTO {0} (name) SELECT name FROM (SELECT 'y' AS name UNION ALL SELECT 'z') "
+                "WHERE true ORDER BY name RETURNING id",
+                _ONE_MORE.replace("'y'", "'w'"),
+            )
+            for sql in again:
+                if table == "auto" and end != "ROLLBACK":
+                    await _used_up(made, sql.format(table))
+                else:
+                    await made.same(sql.format(table))
+            for sql in (emptied, f"DELETE FROM sqlite_sequence WHERE name = '{table}'", _ONE_MORE, emptied):
+                await made.same(sql.format(table))
+
+
+async def _used_up(made: World, sql: str) -> None:
+    with pytest.raises(StatementError, match="disk is full"):
+        made.on_sqlite(sql)
+    with pytest.raises(StatementError, match="used up") as failed:
+        await made.on_postgres(sql)
+    assert failed.value.code == "SQLITE_FULL"
