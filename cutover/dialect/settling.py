@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOMENTS = itertools.count()
 """In their order."""
+_LAST = 2**63 - 1
 
 
 class Uneven(Exception):
@@ -67,7 +68,9 @@ class Standing:
         if drawing.skips and (drawing.rows is None or len(stored) < drawing.rows):
             return self._skipped(drawing, stored)
         top = max(stored, default=None)
-        if top is not None and self.explained is not None and top > self.explained:
+        if top == _LAST and drawing.rows != len(stored) and not drawing.autoincrement:
+            self.settled, self.explained = False, None  # such a key moves nothing, if it was given
+        elif top is not None and self.explained is not None and top > self.explained:
             if drawing.rows == len(stored) and self.running <= 1 and stored[0] > self.explained + 1:
                 self.floor = stored[0] - 1
             self.explained = top
@@ -104,6 +107,9 @@ class Standing:
         stored = [key for key in keys if key is not None]
         first = self.explained + 1
         if stored == list(range(first, first + len(stored))):
+            return
+        if min(stored, default=first) < first:  # a key was given that is too high to move it
+            self.settled, self.explained = False, None
             return
         kept, wanted = set(stored), []
         following = first

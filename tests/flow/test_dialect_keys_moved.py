@@ -83,3 +83,17 @@ async def _used_up(made: World, sql: str) -> None:
     with pytest.raises(StatementError, match="used up") as failed:
         await made.on_postgres(sql)
     assert failed.value.code == "SQLITE_FULL"
+
+
+async def test_the_others_go_on_beside_the_last_key_of_all(postgres_url: str) -> None:
+    """Where SQLite would pick at random."""
+    async with world(postgres_url, _SCHEMA, data=_FILLED) as made:
+        await made.same("INSERT INTO plain (name) VALUES ('x')")
+        for given, keys in (
+            ("SELECT name FROM auto WHERE id < 3 UNION SELECT 'o' ORDER BY name", [11]),
+            ("VALUES ('a'), ('m'), ('n')", [12, 13]),
+        ):
+            await made.on_postgres(f"DELETE FROM plain WHERE id = {_END}")
+            await made.on_postgres(f"INSERT INTO plain (id) VALUES ({_END})")
+            found = await made.on_postgres(f"INSERT OR IGNORE INTO plain (name) {given} RETURNING id")
+            assert [row[0] for row in found.rows] == keys
