@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -164,6 +165,14 @@ class Dialect:
         own.generation = self.generation + 1
         own._seen = seen
         own._began = self.generation if self._began is None else self._began
+        return own
+
+    def aside(self, stands: Mapping[str, int | None]) -> Dialect:
+        """The same with keys of its own, to run one statement that is undone. `stands`: sequences that were set."""
+        own = copy(self)
+        own.keys = KeysAndNumbers(stands)
+        for sequence in stands:
+            own.keys.of(sequence).settled = True
         return own
 
     def adopt(self, own: Dialect) -> None:

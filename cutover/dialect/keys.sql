@@ -40,6 +40,13 @@ BEGIN
     IF top = stands OR by_others THEN
         RETURN;
     END IF;
+    IF EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = sequence::regclass
+        AND l.pid = pg_backend_pid() AND l.mode = 'ShareRowExclusiveLock') -- set anew in this transaction, for it alone
+    THEN
+        PERFORM setval(sequence::regclass, greatest(top, rules.seqmin), top >= rules.seqmin);
+        stands := top;
+        RETURN;
+    END IF;
     BEGIN
         EXECUTE format('SELECT ' || locks, relation, 'ShareUpdateExclusiveLock') INTO busy;
         PERFORM set_config('lock_timeout', CASE WHEN busy THEN '200ms' ELSE '2ms' END, true); -- a vacuum goes on soon

@@ -7,7 +7,8 @@ within a transaction goes with it.
 
 from __future__ import annotations
 
-from copy import copy
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -19,7 +20,6 @@ from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, 
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import translate_failure
 from cutover.dialect.giving import Giving
-from cutover.dialect.numbering import KeysAndNumbers
 from cutover.dialect.running import Memory, Prepared, prepare, run
 from cutover.model.statement import Statement, StatementResult, Timed
 from cutover.model.table import Table
@@ -70,7 +70,7 @@ async def try_write(
 
     `last`: the key after which SQLite gives the next one to the table. Raises `StatementError`, or `NotTried`.
     """
-    dialect, memory = connections.dialect, Memory()
+    dialect, memory, verb = connections.dialect, Memory(), inspect(statement.sql).verb
     async with connections.lend() as connection:
         await translate_ahead(dialect, statement)
         prepared = prepare(dialect, statement, memory)
@@ -87,13 +87,9 @@ async def try_write(
                 raise NotTried("It sets sequences, which are locked until the end.")
             if await connection.fetchval(_ACTING, target(table), list(TRIGGERS)):
                 raise NotTried("What it writes has triggers of its own on Postgres, and what they do might stay.")
-            own = copy(dialect)  # what becomes of sequences here is nobody else's
-            if inspect(statement.sql).verb in ("INSERT", "REPLACE"):
-                automatic = dialect.catalog.sequences.get(table.name)
-                await _spare(connection, table, automatic, last)
-                own.keys = KeysAndNumbers({} if automatic is None else {automatic: last})
             began = clock.monotonic()
-            return Timed(await _made(connections, connection, prepared, memory, own), clock.monotonic() - began)
+            once = partial(_once, dialect, connection, memory, last, spares=verb in ("INSERT", "REPLACE"))
+            return Timed(await _made(connections, connection, prepared, once), clock.monotonic() - began)
         except (*DRIVER_ERRORS, TimeoutError) as error:
             raise as_statement_error(translate_failure(error, dialect.catalog)) from None
         finally:
@@ -106,6 +102,34 @@ async def foreign_keys_rest(connections: Connections) -> bool:
         return bool(await connection.fetchval(_WITHOUT_KEYS))
 
 
+async def _made(
+    connections: Connections,
+    connection: Connection,
+    prepared: Prepared,
+    once: Callable[[Prepared], Awaitable[StatementResult]],
+) -> StatementResult:
+    await connection.execute("SAVEPOINT made")
+    try:
+        return await once(prepared)
+    except REPEATABLE as error:
+        await connection.execute("ROLLBACK TO made")
+        return await once(await connections.instead(connection, prepared, error))
+
+
+async def _once(
+    dialect: Dialect, connection: Connection, memory: Memory, last: int | None, prepared: Prepared, *, spares: bool
+) -> StatementResult:
+    """With keys of its own: what the executor knows of them is not undone with it."""
+    translation = prepared.translation
+    assert translation is not None
+    assert translation.table is not None
+    automatic = dialect.catalog.sequences.get(translation.table.name)
+    if spares:
+        await _spare(connection, translation.table, automatic, last)
+    own = dialect.aside({automatic: last} if automatic is not None else {})
+    return await run(connection, prepared, own, memory, None if prepared.numbers else Giving())
+
+
 async def _spare(connection: Connection, table: Table, automatic: str | None, last: int | None) -> None:
     """Have the table's sequences stand where the switch would set them, in this transaction alone."""
     for (sequence,) in await connection.fetch(_SEQUENCES, target(table)):
@@ -115,15 +139,3 @@ async def _spare(connection: Connection, table: Table, automatic: str | None, la
             raise NotTried(f"The sequence {sequence} belongs to another role, and would be moved.") from None
     if automatic is not None and last is not None and last > 0:
         await connection.execute(f"SELECT setval({literal(automatic)}, {last})")
-
-
-async def _made(
-    connections: Connections, connection: Connection, prepared: Prepared, memory: Memory, dialect: Dialect
-) -> StatementResult:
-    await connection.execute("SAVEPOINT made")
-    try:
-        return await run(connection, prepared, dialect, memory, Giving())
-    except REPEATABLE as error:
-        await connection.execute("ROLLBACK TO made")
-        other = await connections.instead(connection, prepared, error)
-        return await run(connection, other, dialect, memory, Giving())

@@ -9,7 +9,7 @@ import pytest
 
 from cutover.dialect.helpers import install_helpers
 
-MOVING = {"advance", "recount", "settle"}  # a sequence
+MOVING = {"advance", "advance_to_end", "recount", "settle"}  # a sequence
 VOLATILE = {*MOVING, "random", "randomblob"}
 STABLE = {
     "bound",

@@ -119,6 +119,7 @@ async def test_writes_are_compared_and_nothing_stays(both: Tried) -> None:
             (),
         ),
         ("INSERT OR IGNORE INTO people (name) SELECT 'ann' UNION ALL SELECT 'k1' UNION ALL SELECT 'k2'", ()),
+        ("INSERT OR IGNORE INTO numbered (id, a) VALUES (1, 1), (1, 2), (NULL, 3) RETURNING id", ()),
         ("INSERT INTO people VALUES (1, 'again', 1)", ()),  # both refuse it
         ("UPDATE people SET n = 1000", ()),
         ("INSERT INTO pets VALUES ('lost', 8)", ()),
@@ -131,7 +132,23 @@ async def test_writes_are_compared_and_nothing_stays(both: Tried) -> None:
         both.writes.offer(Statement(sql))
     await both.until(lambda: all(both.total(sql) for sql in texts))
     assert await both.everything() == before
-    assert both.writes.verdicts.summary() == {"match": 22, "mismatch": 0, "inconclusive": 0, "differing": 0}
+    assert both.writes.verdicts.summary() == {"match": 23, "mismatch": 0, "inconclusive": 0, "differing": 0}
+
+
+async def test_keys_are_those_of_a_primary_also_beside_writers_of_the_table(both: Tried) -> None:
+    """Such as the mirror: they hold locks, though they draw no key."""
+    writer = await asyncpg.connect(both.url)
+    try:
+        await writer.execute("BEGIN; LOCK TABLE people IN ROW EXCLUSIVE MODE")
+        for sql in (
+            "INSERT INTO people (name) VALUES ('ann'), ('dan'), ('bob'), ('eve') "
+            "ON CONFLICT (name) DO UPDATE SET n = n + 1 RETURNING id, name",
+            "INSERT OR IGNORE INTO people (name) SELECT 'ann' UNION SELECT 'dan' ORDER BY 1 RETURNING id",
+            "INSERT OR REPLACE INTO people (name, n) VALUES ('bob', 9), ('eve', 7) RETURNING id",
+        ):
+            assert await both.verdict(sql) == "match", sql
+    finally:
+        await writer.close()
 
 
 async def test_what_is_left_open_is_no_mismatch(both: Tried) -> None:
