@@ -288,6 +288,7 @@ async def test_streams_of_a_socket_are_bounded(hall: Hall) -> None:
         assert json.loads((await socket.receive()).data)["type"] == "response_ok"
 
 
+@pytest.mark.parametrize("hall", [{"stream_idle_timeout": 30}], indirect=True, ids=["patient"])
 async def test_batons_that_are_forged_or_come_again(hall: Hall) -> None:
     async def ask(baton: object, *requests: dict[str, object]) -> tuple[int, object]:
         body = {"baton": baton, "requests": requests}
