@@ -11,8 +11,9 @@ from cutover.schema.codecs.names import printed
 from cutover.schema.sqlite_schema import SqliteColumn
 
 NOTHING_YET = "it holds nothing yet"
-SEVERAL_KINDS = "holds several kinds of value"
 """What is said of a column that only its values will tell the type of."""
+SEVERAL_KINDS = "holds several kinds of value"
+"""The same of one whose values tell of more than one."""
 
 _TYPE_OF_CLASS = {"integer": "bigint", "real": "double precision", "text": "text", "blob": "bytea"}
 _TYPE_OF_AFFINITY = {"INTEGER": "bigint", "TEXT": "text", "REAL": "double precision"}

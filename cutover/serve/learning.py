@@ -17,9 +17,12 @@ from cutover.serve.tables import Mapper
 from cutover.stores.sqlite.store import SqliteStore
 
 _log = get_logger("serve")
+_KINDS = ("integer", "real", "text", "blob")
 _SECONDS = 5.0
 """Between two looks at columns that have no value yet."""
 _SECONDS_MOST = 300.0
+_SHARE = 20
+"""Of the time that it takes to look at columns with several kinds of values: for so long the next look waits."""
 
 
 class Learning:
@@ -38,6 +41,8 @@ class Learning:
         self._mend = mend
         self._told = asyncio.Event()
         self._next, self._rest = 0.0, _SECONDS
+        self._next_kinds = 0.0
+        self._seen: dict[tuple[str, str], set[str]] = {}
         self._kept: set[tuple[str, str]] = set()
 
     def hurry(self) -> None:
@@ -79,22 +84,40 @@ class Learning:
         names = await self._mapper.spelling.learned()
         if names:
             await pair.target.forget_progress(names)
-        if names or await self._rows_may_tell():
+        if names or await self._first_rows() or await self._other_kinds():
             await self._mend()
 
-    async def _rows_may_tell(self) -> bool:
-        """Whether it is time to ask tables again whose types only rows can tell. NULLs say nothing, and values of
-        several kinds may stay as they are, so it may be in vain: then the next time is later."""
-        if not self._mapper.undecided:
+    async def _first_rows(self) -> bool:
+        """Whether it is time to ask tables again that were empty and have rows now. NULLs say nothing, so it may be in
+        vain: then the next time is later."""
+        if not self._mapper.empty:
             self._rest = _SECONDS
             return False
-        if clock.monotonic() < self._next or not await self._sqlite.survey(self._has_rows):
+        if clock.monotonic() < self._next or not await self._sqlite.survey(self._has_first_rows):
             return False
         self._next = clock.monotonic() + self._rest
         self._rest = min(2 * self._rest, _SECONDS_MOST)
         return True
 
-    def _has_rows(self, connection: sqlite3.Connection) -> bool:
+    def _has_first_rows(self, connection: sqlite3.Connection) -> bool:
         return any(
-            connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1").fetchone() for name in self._mapper.undecided
+            connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1").fetchone() for name in self._mapper.empty
         )
+
+    async def _other_kinds(self) -> bool:
+        """Whether a column that had several kinds of values has others now, or fewer."""
+        if not self._mapper.mixed or clock.monotonic() < self._next_kinds:
+            return False
+        began = clock.monotonic()
+        seen = await self._sqlite.survey(self._kinds)
+        ended = clock.monotonic()
+        self._next_kinds = ended + _SHARE * (ended - began)
+        differs, self._seen = seen != self._seen, seen
+        return differs
+
+    def _kinds(self, connection: sqlite3.Connection) -> dict[tuple[str, str], set[str]]:
+        found = {}
+        for table, column in self._mapper.mixed:
+            has = f"SELECT 1 FROM {quoted(table)} WHERE typeof({quoted(column)}) = ? LIMIT 1"
+            found[table, column] = {kind for kind in _KINDS if connection.execute(has, (kind,)).fetchone()}
+        return found

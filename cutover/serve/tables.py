@@ -36,8 +36,10 @@ class Mapper:
         """Whether a constraint waits for rows that are being copied."""
         self.done: list[str] = []
         """What was last changed on the shadow, one sentence each."""
-        self.undecided: tuple[str, ...] = ()
-        """Tables that wait for rows to say of what types they are: their first ones, or those that are of several."""
+        self.empty: tuple[str, ...] = ()
+        """Tables that wait for their first rows to say of what types they are."""
+        self.mixed: tuple[tuple[str, str], ...] = ()
+        """Columns that hold more kinds of values than one type takes, with their tables before them."""
         self._settings = settings
         self._sqlite = sqlite
         self._postgres = postgres
@@ -98,8 +100,10 @@ class Mapper:
         for finding in state.findings.values():
             if finding.severity == "warns":
                 _log.warning(_sentence(finding))
-        by_rows = (NOTHING_YET, SEVERAL_KINDS)
-        self.undecided = tuple(name for name, reason in stopped.items() if any(why in reason for why in by_rows))
+        self.empty = tuple(name for name, reason in stopped.items() if NOTHING_YET in reason)
+        told = (*state.findings.values(), *state.mapping.blocking)
+        places = {(found.table, found.column) for found in told if SEVERAL_KINDS in found.message}
+        self.mixed = tuple(sorted(place for place in places if all(place)))
         self._situation.blocking = blocking
         self._situation.stopped = {name: reason for name, reason in stopped.items() if name}
 

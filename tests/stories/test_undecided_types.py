@@ -98,21 +98,23 @@ async def test_a_table_that_was_empty_is_made_when_it_has_rows(tmp_path: Path, p
 
 
 async def test_a_table_comes_back_when_its_values_are_of_one_kind(tmp_path: Path, postgres_url: str) -> None:
-    more = "CREATE TABLE loose (id INTEGER PRIMARY KEY, v); INSERT INTO loose VALUES (1, 1), (2, 'x');"
+    more = "CREATE TABLE loose (id INTEGER PRIMARY KEY, v); INSERT INTO loose VALUES (1, 1), (2, 'x'), (3, 0.5);"
     service = Service(tmp_path, prices(tmp_path, more), postgres_url)
     try:
         await service.start()
 
-        async def stopped() -> bool:
+        async def stopped(kinds: str) -> bool:
             gates = {gate["name"]: gate["detail"] for gate in (await service.status())["gates"]}
-            return "several kinds of value" in gates["target_ready"]
+            return f"several kinds of value ({kinds})" in gates["target_ready"]
 
         await service.answering()
-        await until(stopped, "a reason")
+        await until(lambda: stopped("1 integer, 1 real, 1 text"), "a reason")
         assert (await service.sql("UPDATE loose SET v = 2 WHERE id = 2"))["type"] == "ok"
+        await until(lambda: stopped("2 integer, 1 real"), "the reason as it is now")
+        assert (await service.sql("UPDATE loose SET v = 3 WHERE id = 3"))["type"] == "ok"
         await ready(service)
         await settled(service)
-        assert await postgres_rows(postgres_url, "SELECT v FROM loose ORDER BY id") == [(1,), (2,)]
+        assert await postgres_rows(postgres_url, "SELECT v FROM loose ORDER BY id") == [(1,), (2,), (3,)]
     finally:
         await service.stop()
 
