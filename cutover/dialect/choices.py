@@ -84,7 +84,10 @@ def _typeof(_: Expressions, arguments: list[Typed]) -> Typed:
     if inner.kind in (Kind.NUM, Kind.DYNAMIC):
         return Typed(helper("type_of", inner.node), Kind.TEXT, not_null=True)
     name = {Kind.INT: "integer", Kind.BOOL: "integer", Kind.REAL: "real", Kind.TEXT: "text"}
-    is_null = exp.Is(this=paren(node_of(inner)), expression=exp.Null())
+    given = node_of(inner)
+    if inner.kind is Kind.REAL and inner.column is None:  # computed, perhaps of infinite numbers: NaN is NULL there
+        given = helper("no_nan", given)
+    is_null = exp.Is(this=paren(given), expression=exp.Null())
     written = exp.Literal.string(name.get(inner.kind, "blob"))
     case = exp.Case(ifs=[exp.If(this=is_null, true=exp.Literal.string("null"))], default=written)
     return Typed(exp.Paren(this=case), Kind.TEXT, not_null=True)

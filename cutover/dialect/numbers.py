@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from sqlglot import exp
@@ -72,7 +73,7 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed, context: Context
     kind = Kind.INT if kinds == {Kind.INT} else (Kind.REAL if Kind.REAL in kinds else Kind.NUM)
     if kind is not Kind.NUM:
         context.may_widen = True
-        if context.wide:
+        if context.wide or (kind is Kind.REAL and _is_infinite(left, right)):  # whose NaN is NULL
             return _wide(op, left, right, kind)
     if kind is Kind.NUM:
         return Typed(helper(_OF_EITHER[op], left.node, right.node), kind)
@@ -86,6 +87,11 @@ def arithmetic(op: type[exp.Binary], left: Typed, right: Typed, context: Context
     if isinstance(first, exp.Paren) and type(first.this) is op and left.kind is kind:
         first = first.this  # a + b + c: no parentheses within parentheses, a thousand deep
     return Typed(exp.Paren(this=op(this=first, expression=paren(right.node))), kind, not_null=not_null)
+
+
+def _is_infinite(*sides: Typed) -> bool:
+    """Whether one is written out, such as 9e999."""
+    return any(isinstance(side.constant, float) and math.isinf(side.constant) for side in sides)
 
 
 def _wide(op: type[exp.Binary], left: Typed, right: Typed, kind: Kind) -> Typed:

@@ -101,6 +101,12 @@ async def test_a_sum_of_whole_reals_that_no_integer_holds(both: World) -> None:
     await both.same("SELECT id, sum(price) OVER (ORDER BY id) FROM sales ORDER BY id")
 
 
+async def test_what_infinite_numbers_make_undefined_is_null(both: World) -> None:
+    await both.same("INSERT INTO sales VALUES (1, 0.5)")
+    await both.same("SELECT typeof(-0.0 * 9e999), typeof(9e999 - 9e999), typeof(1.5), -0.0 * 9e999 IS NULL")
+    await both.same("SELECT typeof(price * 0.0 * 9e999), coalesce(price * 0.0 * 9e999, 5), typeof(price) FROM sales")
+
+
 async def test_of_no_rows_it_does_not_matter_which_are_passed_over(both: World) -> None:
     for limit, offset in ((0, None), (0, "x"), (0, 1.5), (2, "1"), (-1, 1)):
         await both.same("SELECT id FROM n ORDER BY id LIMIT ? OFFSET ?", limit, offset)
