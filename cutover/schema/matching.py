@@ -13,7 +13,7 @@ from cutover.schema.codecs import FITTING, base_of, codec_for
 from cutover.schema.findings import Finding
 from cutover.schema.postgres_schema import PostgresColumn, PostgresTable
 from cutover.schema.sqlite_schema import ROWID, SqliteColumn, SqliteTable
-from cutover.schema.types import Histogram, choose_type, normal_type
+from cutover.schema.types import Histogram, alike, choose_type, normal_type
 from cutover.settings import ColumnSettings, TableSettings
 
 _ROWID_KEY = (
@@ -69,7 +69,8 @@ class Match:
 def match_columns(match: Match, histograms: Histograms, *, born: bool = False) -> None:
     """Fill `match.columns`: from the target where it exists, else by what the source holds."""
     given = {name.lower(): each for name, each in match.settings.columns.items()}
-    for column in match.source.columns:
+    held = [(each, histograms.get((match.source.name, each.name))) for each in match.source.columns]
+    for column, histogram in held:
         chosen = given.get(column.name.lower(), ColumnSettings())
         if column.hidden and not _takes_rowid(match, born=born):
             continue
@@ -80,7 +81,7 @@ def match_columns(match: Match, histograms: Histograms, *, born: bool = False) -
         elif column.generated:
             continue
         else:
-            _create(match, column, chosen, histograms.get((match.source.name, column.name)), born=born)
+            _create(match, column, chosen, alike(column, histogram, held), born=born)
     if match.target is not None:
         _unmatched(match, match.target)
 

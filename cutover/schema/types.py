@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cutover.errors import SchemaError
@@ -87,6 +88,18 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool
             hint='Set its type in the configuration: bigint, "double precision", text or bytea.',
         )
     return by_name
+
+
+def alike(
+    column: SqliteColumn, histogram: Histogram | None, others: Iterable[tuple[SqliteColumn, Histogram | None]]
+) -> Histogram | None:
+    """What is known of a column of times that holds nothing yet: what `others` of the same declared type hold, if
+    that is integers throughout. Otherwise its own, since text would hold whatever the name promises."""
+    declared = column.declared.upper()
+    if (histogram and histogram.classes) or not ("DATE" in declared or "TIME" in declared):
+        return histogram
+    same = [other for each, other in others if other and other.classes and each.declared.upper() == declared]
+    return same[0] if same and all(other.classes == ("integer",) for other in same) else histogram
 
 
 def _will_be_mixed(declared: str, classes: tuple[str, ...]) -> bool:

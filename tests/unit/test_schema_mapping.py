@@ -107,6 +107,29 @@ def test_a_type_that_says_nothing_is_decided_by_the_data_or_the_configuration(de
     assert one(chosen).columns[1].target_type == "character varying(7)"
 
 
+@pytest.mark.parametrize(
+    ("made", "gone"),
+    [
+        (Histogram(integer=2), "bigint"),
+        (Histogram(text=2), "text"),
+        (Histogram(integer=1, real=1), "text"),
+        (Histogram(null=2), "text"),
+        (None, "text"),
+    ],
+)
+def test_an_empty_column_of_times_is_taken_to_hold_what_its_like_in_the_table_hold(
+    made: Histogram | None, gone: str
+) -> None:
+    schema = source("CREATE TABLE t (id INTEGER PRIMARY KEY, made datetime, gone DATETIME, born DATE, note JSON)")
+    histograms = {("t", "gone"): Histogram(null=2)} | ({("t", "made"): made} if made else {})
+    types = [column.target_type for column in one(map_tables(schema, None, Settings(), histograms)).columns]
+    assert types[2:] == [gone, "text", "text"]
+    own = {("t", "made"): Histogram(integer=2), ("t", "gone"): Histogram(text=1)}
+    assert one(map_tables(schema, None, Settings(), own)).columns[2].target_type == "text"
+    chosen = settings(t={"columns": {"gone": {"type": "timestamptz"}}})
+    assert one(map_tables(schema, None, chosen, histograms)).columns[2].target_type == "timestamp with time zone"
+
+
 @pytest.mark.parametrize("key", ["a DECIMAL(10,2) PRIMARY KEY", "id INTEGER PRIMARY KEY, a DECIMAL(10,2) UNIQUE"])
 def test_a_key_of_reals_alone_stays_one(key: str) -> None:
     mapping = map_tables(source(f"CREATE TABLE t ({key})"), None, Settings(), {("t", "a"): Histogram(real=1)})
