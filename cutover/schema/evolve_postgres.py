@@ -145,7 +145,8 @@ class _Planner:
 
     def _rest(self, pairing: Pairing, known: Recorded) -> Iterator[Step]:
         """What changed of the table beside its columns, since that was last carried over."""
-        if known.sqlite.sql == pairing.source.sql and known.sqlite.indexes == pairing.source.indexes:
+        own, was = pairing.source, known.sqlite
+        if was.sql == own.sql and was.indexes == own.indexes and set(was.foreign_keys) == set(own.foreign_keys):
             return
         taken = {*self.target.others, *(table.name for table in self.target.tables)}
         rest = Rest(pairing, known, Ddl(taken=taken), f"{quoted(self.target.name)}.{quoted(pairing.there.name)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from cutover.crashpoints import crash_point
@@ -12,7 +13,7 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.recorded import Record, Recorded, differing
-from cutover.schema.sqlite_schema import SqliteSchema
+from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
 
@@ -88,8 +89,10 @@ class Records:
             own, there = state.source.table(table.name), state.target.table(table.target)
             assert own is not None
             assert there is not None
-            carried = known.sqlite if known is not None and table.name in state.waiting else own
             made = table.name in self.made or (known is not None and known.made)
+            carried = linked(own, tables) if made else own
+            if known is not None and table.name in state.waiting:
+                carried = known.sqlite
             record = record.having(Recorded(table, carried, there, made))
         if primary == "sqlite" or before is None:
             taken = {each.table.target for each in record.tables}
@@ -103,3 +106,9 @@ class Records:
         text = record.dump()
         await self._postgres.record(text)
         self._loaded = text, record
+
+
+def linked(table: SqliteTable, mapped: Iterable[Table]) -> SqliteTable:
+    """What was carried over of a table that cutover made: not yet its foreign keys to tables that Postgres lacks."""
+    names = {each.name.lower() for each in mapped}
+    return replace(table, foreign_keys=tuple(key for key in table.foreign_keys if key.parent.lower() in names))

@@ -20,7 +20,7 @@ from cutover.schema.objects_wanted import SchemaObject, in_turn, missing, read_o
 from cutover.schema.plan import map_with_data
 from cutover.schema.recorded import Recorded
 from cutover.schema.sqlite_schema import quoted
-from cutover.serve.followed import Followed, Records
+from cutover.serve.followed import Followed, Records, linked
 from cutover.settings import Settings
 from cutover.stores.postgres.errors import PostgresRefused
 from cutover.stores.postgres.store import PostgresStore
@@ -151,7 +151,7 @@ class Follower:
         for table in mapping.tables:
             own, there = state.source.table(table.name), now.table(table.target)
             if table.name in names and own is not None and there is not None and state.record is not None:
-                state.record = state.record.having(Recorded(table, own, there, made=True))
+                state.record = state.record.having(Recorded(table, linked(own, mapping.tables), there, made=True))
                 state.created.add(table.name)
 
     # -- SQLite is the shadow ----------------------------------------------------------------------------------------

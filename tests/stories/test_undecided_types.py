@@ -127,3 +127,38 @@ async def ready(service: Service) -> None:
         return bool(gates["target_ready"])
 
     await until(made, "every table mapped")
+
+
+async def test_a_foreign_key_comes_with_the_table_that_it_points_to(tmp_path: Path, postgres_url: str) -> None:
+    more = """
+        CREATE TABLE authors (id INTEGER PRIMARY KEY, balance NUMERIC);
+        CREATE TABLE books (id INTEGER PRIMARY KEY, author INTEGER REFERENCES authors (id) ON DELETE CASCADE);
+    """
+    service = Service(tmp_path, prices(tmp_path, more), postgres_url)
+    try:
+        await service.start()
+        await service.answering()
+
+        async def alone() -> bool:
+            tables = {table["name"]: table["backfill"]["state"] for table in (await service.status())["tables"]}
+            return tables.get("books") == "done"
+
+        await until(alone, "books without authors")
+        for sql in ("INSERT INTO authors VALUES (1, 2.5), (2, 3)", "INSERT INTO books VALUES (1, 1), (2, 2)"):
+            assert (await service.sql(sql))["type"] == "ok"
+        await ready(service)
+
+        async def there() -> bool:
+            return await postgres_rows(postgres_url, KEYS) == [("authors",)]
+
+        await until(there, "the foreign key")
+        await settled(service)
+        await service.verified()
+        await service.switched("promote")
+        assert (await service.sql("DELETE FROM authors WHERE id = 1"))["type"] == "ok"
+        assert await postgres_rows(postgres_url, "SELECT id FROM books") == [(2,)]
+    finally:
+        await service.stop()
+
+
+KEYS = "SELECT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f' AND conrelid = 'books'::regclass"
