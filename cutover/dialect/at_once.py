@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cutover.dialect.connections import REPEATABLE, Connections, failure_of, may_widen
-from cutover.dialect.direct import STALE, Answer, Driven, LongWay, Outcomes, message
+from cutover.dialect.direct import OUTDATED, STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, unknown_outcome, unread_outcome
 from cutover.dialect.groups import Groups, Queue
 from cutover.dialect.members import Member, Writing, outcome_of
@@ -77,10 +77,13 @@ def _begun(
 class _Ending:
     """Gives the connection back, and says what came of the statement."""
 
-    __slots__ = ("_began", "_connection", "_connections", "_dialect", "_meter", "_prepared", "_queue")
+    __slots__ = (
+        *("_began", "_connection", "_connections", "_dialect", "_generation", "_meter", "_prepared", "_queue"),
+    )
 
     _connection: Connection
     _began: float
+    _generation: int
 
     def __init__(self, connections: Connections, prepared: Prepared, queue: Queue | None) -> None:
         self._connections, self._prepared, self._queue = connections, prepared, queue
@@ -90,6 +93,7 @@ class _Ending:
     def begin(self, connection: Connection, most: int | None) -> None:
         """It is sent on this connection. `most`: bytes that the answer may have."""
         self._connection = connection
+        self._generation = self._dialect.generation
         if self._queue is not None:
             self._began = self._queue.begin()
         if most is not None:
@@ -103,6 +107,8 @@ class _Ending:
         if self._queue is not None:
             self._queue.end(self._began)
         if answer is not None:
+            if self._outdated():
+                return self._unread()
             outcome = outcome_of(answer[0], answer[1].decode(), self._prepared, self._dialect)
             return self._unread() if outcome is None else [outcome]
         assert error is not None
@@ -110,6 +116,10 @@ class _Ending:
         if failure is None:
             raise error
         return self._failed(error, failure)
+
+    def _outdated(self) -> bool:
+        """Whether the answer may be that of another schema, and can be asked for again."""
+        return False
 
     def _unread(self) -> Outcomes | LongWay:
         raise NotImplementedError
@@ -136,6 +146,9 @@ class _Reading(_Ending):
         await self._connections.put_back_after(meter.settled(), self._connection)
         return [BatchResult([None], [refused.told])]
 
+    def _outdated(self) -> bool:
+        return not self._dialect.unchanged(self._generation)
+
     def _unread(self) -> Outcomes | LongWay:
         return []
 
@@ -143,7 +156,7 @@ class _Reading(_Ending):
         if (
             isinstance(failure, StatementError)
             and not may_widen(self._prepared, error)
-            and not isinstance(error, STALE)
+            and not isinstance(error, (*STALE, *OUTDATED))
         ):
             return [BatchResult([None], [failure.alone()])]
         return []
@@ -174,7 +187,7 @@ class _Writing(_Ending):
         return [BatchResult([None], [unread_outcome()])]
 
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
-        if isinstance(failure, Conflict) or isinstance(error, (*REPEATABLE, STALE[0])):  # it was undone
+        if isinstance(failure, Conflict) or isinstance(error, (*REPEATABLE, STALE[0], *OUTDATED)):  # it was undone
             return self._write.long_way
         if isinstance(failure, Fenced):
             return [failure]

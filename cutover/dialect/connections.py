@@ -12,6 +12,7 @@ import asyncpg
 
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.dialect import Dialect
+from cutover.dialect.direct import OUTDATED
 from cutover.dialect.failures import (
     Conflict,
     Halfway,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 ATTEMPTS = 12
 """How often a transaction of ours is tried when it meets others; the last pause is about half a second."""
+_OUTGROWN = 3
+"""How often a statement is tried that may have met a change of the schema."""
 _ACQUIRE = 5.0
 REPEATABLE = (
     asyncpg.UniqueViolationError,
@@ -52,6 +55,14 @@ REPEATABLE = (
 )
 """Errors behind which the statement may be run in another way."""
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
+
+
+class Outgrown(Exception):
+    """Postgres says something to a statement that it would say if the schema had changed since it was translated."""
+
+    def __init__(self, told: StatementError) -> None:
+        super().__init__(told.message)
+        self.told = told
 
 
 class Connections:
@@ -159,26 +170,41 @@ class Connections:
 
         Raises `StatementError`, or `Fenced`; OUTCOME_UNKNOWN only if a write was sent and the answer was lost.
         """
-        if not self.dialect.is_current:
-            async with self.lend():
-                pass
-        await translate_ahead(self.dialect, statement)
-        prepared = prepare(self.dialect, statement, memory)
-        if prepared.answered is not None or prepared.translation is None:
-            return prepared.answered or StatementResult()
+        outgrown = 0
         for attempt in range(ATTEMPTS):
+            prepared, generation = await self._prepared(statement, memory)
+            if prepared.answered is not None or prepared.translation is None:
+                return prepared.answered or StatementResult()
             try:
                 if not attempt and not prepared.translation.writes:
-                    return await self._attempt(prepared, memory)
-                await pause(attempt)
-                async with self.turns.place(attempt, writes=prepared.translation.writes):
-                    return await self._attempt(prepared, memory)
+                    result = await self._attempt(prepared, memory)
+                else:
+                    await pause(attempt)
+                    async with self.turns.place(attempt, writes=prepared.translation.writes):
+                        result = await self._attempt(prepared, memory)
+                if prepared.translation.writes or self.dialect.unchanged(generation):
+                    return result
             except Conflict:
                 continue
+            except Outgrown as error:
+                outgrown += 1
+                if outgrown == _OUTGROWN:
+                    raise error.told from None
+            except StatementError:
+                if prepared.translation.writes or self.dialect.unchanged(generation):
+                    raise
             except Lost:
                 if prepared.translation.writes:
                     raise unknown_outcome() from None
         raise busy("the statement met others each time it was tried.")
+
+    async def _prepared(self, statement: Statement, memory: Memory) -> tuple[Prepared, int]:
+        """The statement, and the generation of the schema that it is translated for."""
+        if not self.dialect.is_current:
+            async with self.lend():
+                pass
+        await translate_ahead(self.dialect, statement)
+        return prepare(self.dialect, statement, memory), self.dialect.generation
 
     async def _attempt(self, prepared: Prepared, memory: Memory) -> StatementResult:
         connection = await self.acquire()
@@ -202,6 +228,8 @@ class Connections:
         except Exception as error:  # noqa: BLE001  # also a defect of ours
             failure = failure_of(error, connection, self.dialect) or translate_failure(error, self.dialect.catalog)
             await abandon(connection)
+            if isinstance(error, OUTDATED) and isinstance(failure, StatementError):
+                raise Outgrown(failure) from None
             if isinstance(failure, Unreadable) and prepared.translation.writes and bare:  # committed, very probably
                 failure = unread_outcome()
             raise failure from None

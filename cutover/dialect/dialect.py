@@ -78,6 +78,8 @@ class Dialect:
         """Formats that the mapping does not know yet."""
         self.generation = 0
         """Counts the schemas that were loaded."""
+        self.committing = 0
+        """Transactions that changed the schema, and whose COMMIT was sent and has no answer yet."""
         self._seen: Seen | None = None
         """What was last read of Postgres's schema, committed or not: it is asked each time whether it still holds."""
         self._began: int | None = None
@@ -129,6 +131,10 @@ class Dialect:
     def keys_moved(self) -> None:
         """Sequences were set, and rows written, by others than statements: where they stand is read again."""
         self._keys_moved = True
+
+    def unchanged(self, generation: int) -> bool:
+        """Whether what was sent at that generation has met no other schema than the one that it was translated for."""
+        return self.generation == generation and self.committing == 0 and self.is_current
 
     def forget(self) -> None:
         """The schema changed: it is read again before the next statement."""

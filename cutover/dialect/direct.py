@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 STALE = (asyncpg.InvalidCachedStatementError, OutdatedSchemaCacheError)
 """The statement was prepared before a table, or a type, changed."""
 
+OUTDATED = (
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.DatatypeMismatchError,
+    asyncpg.InternalServerError,
+)
+"""What Postgres may say to a statement that was translated for another schema, since it waited for a change of it."""
+
 T = TypeVar("T")
 
 Answer = tuple[list[asyncpg.Record], bytes, bool]

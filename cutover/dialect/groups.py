@@ -154,6 +154,7 @@ class _Group:
         self._members = members
         self._meter = meter_of(connection)
         self._began = queue.begin()
+        self._generation = connections.dialect.generation
 
     def send(self, sql: str) -> None:
         """The driver prepares the text where the connection does not have it."""
@@ -191,9 +192,16 @@ class _Group:
                 member.go_alone()
         elif failure is not None:
             self._fail(failure)
+        elif self._outdated():
+            for member in self._members:
+                member.go_alone()
         elif records is not None:
             self._answer(records)
         return []
+
+    def _outdated(self) -> bool:
+        """Whether these are queries, and the answers may be those of another schema."""
+        return not self._members[0].writes and not self._connections.dialect.unchanged(self._generation)
 
     def _answer(self, records: list[asyncpg.Record]) -> None:
         """Give each member its rows: those with its tag, which come one member after the other."""

@@ -199,6 +199,14 @@ class Transaction:
         After a deferred foreign key that fails, a `StatementError`, the transaction is still open, as on SQLite.
         """
         crash_point("translated.before_commit")
+        changes, shared = self.dialect is not self._connections.dialect, self._connections.dialect
+        shared.committing += changes
+        try:
+            await self._commit()
+        finally:
+            shared.committing -= changes
+
+    async def _commit(self) -> None:
         try:
             status = await self._talk(self._commit_text())
         except StatementError:

@@ -1,0 +1,79 @@
+"""Statements that meet a change of the schema: what they are told is that of one schema, never of two, and no error."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cutover.model.statement import BatchResult, Statement, Step
+from tests.flow.dialect_world import World, world
+
+SCHEMA = "CREATE TABLE sw (id INTEGER PRIMARY KEY, v INTEGER); CREATE TABLE acc (id INTEGER PRIMARY KEY, n INTEGER)"
+DATA = ("INSERT INTO sw VALUES (5, 7)", "INSERT INTO acc VALUES (1, 1)")
+ANEW = [
+    (
+        "BEGIN",
+        "DROP TABLE sw",
+        f"CREATE TABLE sw (id INTEGER PRIMARY KEY, v {kind})",
+        "INSERT INTO sw VALUES (5, 7)",
+        "COMMIT",
+    )
+    for kind in ("TEXT", "REAL", "INTEGER")
+]
+ALTERED = [
+    (sql,)
+    for sql in (
+        "ALTER TABLE acc ADD COLUMN d TEXT DEFAULT 'x'",
+        "ALTER TABLE acc RENAME COLUMN d TO e",
+        "ALTER TABLE acc DROP COLUMN e",
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sql", "answers"),
+    [
+        (ANEW, "SELECT v, typeof(v) FROM sw WHERE id = ?", {((7, "integer"),), (("7", "text"),), ((7.0, "real"),)}),
+        (ANEW, "SELECT sum(v), typeof(sum(v)) FROM sw WHERE id = ?", {((7, "integer"),), ((7.0, "real"),)}),
+        (ALTERED, "SELECT * FROM acc WHERE id + 4 = ?", {((1, 1),), ((1, 1, "x"),)}),
+    ],
+    ids=["value", "sum", "star"],
+)
+async def test_reads_beside_a_change(
+    postgres_url: str, changes: list[tuple[str, ...]], sql: str, answers: set[object]
+) -> None:
+    async with world(postgres_url, SCHEMA, data=DATA, store=True) as both:
+        over = False
+
+        async def read() -> None:
+            while not over:
+                found = await both.executor.run([Step(Statement(sql, (5,)))])
+                seen.append(answer_of(found))
+
+        seen: list[object] = []
+        readers = [asyncio.create_task(read()) for _ in range(4)]
+        try:
+            for _ in range(3):
+                for change in changes:
+                    await change_schema(both, change)
+        finally:
+            over = True
+        await asyncio.gather(*readers)
+        assert seen
+        assert not [one for one in seen if not any(one == each and repr(one) == repr(each) for each in answers)]
+
+
+def answer_of(found: BatchResult) -> object:
+    """The rows, or the error."""
+    return found.errors[0] if found.results[0] is None else tuple(found.results[0].rows)
+
+
+async def change_schema(both: World, change: tuple[str, ...]) -> None:
+    """In a transaction of its own, which waits for readers."""
+    session = both.executor.session()
+    try:
+        for sql in change:
+            await session.execute(Statement(sql))
+    finally:
+        await session.close()
