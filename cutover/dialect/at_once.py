@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def begin_read(groups: Groups, statement: Statement) -> asyncio.Future[Outcomes] | None:
     """The query under way; None if it has to go the long way. No outcome: the long way has to be tried after all."""
     connections = groups.connections
-    prepared = groups.ready.prepared(statement, writes=False) if connections.isolates else None
+    prepared = groups.prepared(statement, writes=False)
     if prepared is None:
         return None
     queue = groups.of(prepared)
@@ -46,7 +46,7 @@ def begin_write(
     Cancelling takes nothing back: it is cancelled when it has come to its end. `took` is told the seconds that it took.
     """
     connections = groups.connections
-    prepared = groups.ready.prepared(statement, writes=True) if connections.isolates else None
+    prepared = groups.prepared(statement, writes=True)
     if prepared is None or not connections.turns.enter():
         return None
     queue = groups.of(prepared)
@@ -78,7 +78,14 @@ class _Ending:
     """Gives the connection back, and says what came of the statement."""
 
     __slots__ = (
-        *("_began", "_connection", "_connections", "_dialect", "_generation", "_meter", "_prepared", "_queue"),
+        "_began",
+        "_connection",
+        "_connections",
+        "_dialect",
+        "_generation",
+        "_meter",
+        "_prepared",
+        "_queue",
     )
 
     _connection: Connection

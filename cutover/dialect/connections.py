@@ -187,7 +187,7 @@ class Connections:
             except Conflict:
                 continue
             except Outgrown as error:
-                outgrown += 1
+                outgrown += self.dialect.unchanged(generation)  # else a change is known, and its end may take a while
                 if outgrown == _OUTGROWN:
                     raise error.told from None
             except StatementError:

@@ -24,7 +24,7 @@ from cutover.dialect.members import Member
 from cutover.dialect.metering import meter_of
 from cutover.dialect.ready import Ready
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import BatchResult
+from cutover.model.statement import BatchResult, Statement
 
 if TYPE_CHECKING:
     from cutover.dialect.running import Connection, Prepared
@@ -45,8 +45,12 @@ class Groups:
 
     def __init__(self, connections: Connections) -> None:
         self.connections = connections
-        self.ready = Ready(connections.dialect)
+        self._ready = Ready(connections.dialect)
         self._queues: dict[str, Queue] = {}
+
+    def prepared(self, statement: Statement, *, writes: bool) -> Prepared | None:
+        """As `Ready.prepared`; None also where no connection can be sent a statement as it is."""
+        return self._ready.prepared(statement, writes=writes) if self.connections.isolates else None
 
     def of(self, prepared: Prepared) -> Queue | None:
         """Those with the text of this one; None if it has to go alone in any case."""

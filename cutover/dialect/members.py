@@ -122,13 +122,12 @@ def outcome_of(
         result = result_of(records, status, prepared, prepared.translation)
     except (StatementError, *DRIVER_ERRORS) as unread:
         dialect.keys.failed(prepared)
-        failure = translate_failure(unread, dialect.catalog)
-        return BatchResult([None], [failure.alone()]) if isinstance(failure, StatementError) else None
+        return _unread(unread, dialect)
     dialect.keys.done(prepared, result.affected)
     try:
         finished(result, prepared, dialect, Memory())
-    except StatementError as too_large:
-        return BatchResult([None], [too_large.alone()])
+    except StatementError as refused:
+        return BatchResult([None], [refused.alone()])
     return BatchResult([result], [None])
 
 
@@ -139,9 +138,14 @@ def _read(records: Sequence[asyncpg.Record], prepared: Prepared, dialect: Dialec
     try:
         rows = rows_of(records, prepared.translation) if prepared.want_rows and prepared.translation.width else []
     except (StatementError, *DRIVER_ERRORS) as unread:
-        failure = translate_failure(unread, dialect.catalog)
-        return BatchResult([None], [failure.alone()]) if isinstance(failure, StatementError) else None
+        return _unread(unread, dialect)
     size = answer_size(rows)
     if size > dialect.max_response_bytes:
         return BatchResult([None], [too_large(dialect.max_response_bytes).alone()])
     return BatchResult([StatementResult(prepared.columns, rows, size=size)], [None])
+
+
+def _unread(error: Exception, dialect: Dialect) -> BatchResult | None:
+    """What is told of an answer that could not be read; None if that is nothing."""
+    failure = translate_failure(error, dialect.catalog)
+    return BatchResult([None], [failure.alone()]) if isinstance(failure, StatementError) else None

@@ -11,8 +11,8 @@ from math import inf
 from cutover import clock, tracing
 from cutover.errors import StatementError
 from cutover.hrana.access import Access
-from cutover.hrana.answers import is_large, write_json, write_outcome, write_result
-from cutover.hrana.fields import Json, read_json
+from cutover.hrana.answers import is_large, write_json, write_outcome
+from cutover.hrana.fields import read_json
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_statement, resolved
 from cutover.hrana.patience import Waiting, Watch
@@ -158,11 +158,8 @@ class Front:
 
 def _alone(pipeline: Pipeline, outcome: BatchResult | StatementError) -> Reply:
     """The answer to one statement and the close of its stream."""
-    if isinstance(outcome, BatchResult) and outcome.results[0] is not None:
-        first: Json = {"type": "ok", "response": {"type": "execute", "result": write_result(outcome.results[0])}}
-    else:
-        first = result_of(outcome_of(pipeline.requests[0], outcome))
-    return Reply(write_json({"baton": None, "base_url": None, "results": (first, _CLOSED)}), requests=2)
+    results = [result_of(outcome_of(pipeline.requests[0], outcome)), _CLOSED]
+    return Reply(write_json({"baton": None, "base_url": None, "results": results}), requests=2)
 
 
 def _level(status: int, *, slow: bool) -> Callable[..., object]:
