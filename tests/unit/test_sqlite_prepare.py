@@ -10,7 +10,9 @@ import pytest
 
 from cutover.errors import StatementError
 from cutover.model.statement import Statement
+from cutover.stores.sqlite.describe import describe
 from cutover.stores.sqlite.running import run_statement
+from cutover.stores.sqlite.schemacopy import SchemaCopy
 
 
 @pytest.mark.parametrize("changes", [1, 2, 5])
@@ -33,3 +35,27 @@ def test_what_is_wrong_is_told_and_not_that_the_schema_changed(tmp_path: Path, c
         assert failed.value.code == "SQL_INPUT_ERROR"
         assert "no such column: nope" in failed.value.message
         assert not left
+
+
+def test_a_wrong_statement_without_a_table_behind_a_schema_change(tmp_path: Path) -> None:
+    """SQLite 3.40 forgets the schema it knew, reads no other, and says so each time."""
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as asking, closing(sqlite3.connect(path)) as other:
+        asking.execute("PRAGMA journal_mode = WAL")
+        asking.execute("SELECT * FROM sqlite_master")
+        other.execute("CREATE TABLE made (a)")
+        with pytest.raises(StatementError) as failed:
+            run_statement(asking, Statement("SELECT foobar"))
+        assert (failed.value.code, failed.value.message) == ("SQL_INPUT_ERROR", "no such column: foobar (at offset 7)")
+
+
+def test_describing_a_wrong_statement_behind_a_schema_change(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as asking, closing(sqlite3.connect(path)) as other:
+        asking.execute("PRAGMA journal_mode = WAL")
+        asking.execute("SELECT * FROM sqlite_master")
+        with closing(SchemaCopy([])) as copy:
+            other.execute("CREATE TABLE made (a)")
+            with pytest.raises(StatementError) as failed:
+                describe(asking, copy, "SELECT foobar")
+        assert (failed.value.code, failed.value.message) == ("SQL_INPUT_ERROR", "no such column: foobar (at offset 7)")

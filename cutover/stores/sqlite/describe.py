@@ -15,7 +15,7 @@ from cutover.schema.sqltext import StatementKind, inspect, only_statement, refus
 from cutover.stores.defects import defect
 from cutover.stores.sqlite.authorizer import begin_application, end_application
 from cutover.stores.sqlite.connection import compiled_anew
-from cutover.stores.sqlite.running import explained
+from cutover.stores.sqlite.running import begun, explained
 from cutover.stores.sqlite.schemacopy import SchemaCopies, SchemaCopy, schema_statements
 
 _READONLY = (
@@ -69,7 +69,7 @@ def describe(db: sqlite3.Connection, copy: SchemaCopy, sql: str) -> Description:
     if not shape.explain and shape.kind not in (StatementKind.BEGIN_READ, StatementKind.STATE):
         begin_application()
         try:
-            db.execute(compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(shape.params)).fetchall()
+            begun(db, compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(shape.params)).fetchall()
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
             raise explained(error, db, sql) from None
         finally:

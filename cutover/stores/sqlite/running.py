@@ -166,7 +166,7 @@ def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
     begin_statement()
     begin_application()
     try:
-        cursor = _begun(db, sql, for_driver(shape, values))
+        cursor = begun(db, sql, for_driver(shape, values))
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         if _only_for_a_semicolon(error, sql):
             return _change(db, only_statement(sql), shape, values)
@@ -176,14 +176,19 @@ def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
     return _counted(db, cursor, shape, StatementResult())
 
 
-def _begun(db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[str, SqlValue]) -> sqlite3.Cursor:
-    """Execute, and once more where the schema changes meanwhile: preparing a statement, SQLite tries only twice."""
+def begun(db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[str, SqlValue]) -> sqlite3.Cursor:
+    """Execute, and once more where the schema changes meanwhile: preparing a statement, SQLite tries only twice.
+
+    A wrong statement without a table has it forget the schema it knew and not read another, so each further try
+    would find it changed: it is read between two tries.
+    """
     for _ in range(_TRIES):
         try:
             return db.execute(sql, values)
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_SCHEMA:
                 raise
+        read_schema(db)
     return db.execute(sql, values)
 
 
@@ -247,7 +252,7 @@ def _run(
     _see_schema(db, shape)
     begin_application()
     try:
-        cursor = _begun(db, compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
+        cursor = begun(db, compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
         description = cursor.description
         if description is not None:
             _take(cursor, result, want_rows)
@@ -277,7 +282,12 @@ def _take(cursor: sqlite3.Cursor, result: StatementResult, want_rows: bool) -> N
 def _see_schema(db: sqlite3.Connection, shape: Shape) -> None:
     """A PRAGMA may answer from the schema that its connection saw last: of an index that is new, nothing."""
     if shape.verb == "PRAGMA" and shape.kind is StatementKind.READ:
-        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        read_schema(db)
+
+
+def read_schema(db: sqlite3.Connection) -> None:
+    """Have the connection know the schema as it is now."""
+    db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
 
 
 def open_query(
@@ -293,7 +303,7 @@ def open_query(
     _see_schema(db, shape)
     begin_application()
     try:
-        cursor = _begun(db, compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
+        cursor = begun(db, compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         if _only_for_a_semicolon(error, sql):
             return open_query(db, replace(statement, sql=only_statement(sql)), types)
