@@ -16,6 +16,9 @@ StorageType = Literal["null", "integer", "real", "text", "blob"]
 _TYPES: dict[type, StorageType] = {type(None): "null", int: "integer", float: "real", str: "text", bytes: "blob"}
 _RANKS = {"null": 0, "integer": 1, "real": 1, "text": 2, "blob": 3}
 
+_TOLD_BY_EQUALITY = frozenset((type(None), int, str, bytes))
+"""Types of which two values are the same if they are equal."""
+
 Difference = tuple[DriftKind, tuple[str, ...]]
 """The kind, and the columns that differ (none for missing and extra)."""
 
@@ -62,6 +65,10 @@ def difference(table: Table, codecs: Sequence[Codec], primary: Row | None, shado
         if primary is shadow:
             return None
         return (DriftKind.MISSING if shadow is None else DriftKind.EXTRA), ()
+    if primary == shadow:
+        kinds = list(map(type, primary))
+        if kinds == list(map(type, shadow)) and _TOLD_BY_EQUALITY.issuperset(kinds):
+            return None  # as almost all are, found in a fraction of the time
     unlike = [
         index
         for index, (mine, theirs, codec) in enumerate(zip(primary, shadow, codecs, strict=True))

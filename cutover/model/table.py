@@ -106,7 +106,7 @@ class Table:
 
     def key_of(self, row: Row) -> Key:
         """The key of `row`."""
-        return tuple(row[index] for index in self.key_indexes)
+        return tuple([row[index] for index in self.key_indexes])
 
 
 Tables = tuple[Table, ...]

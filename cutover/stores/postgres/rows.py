@@ -53,9 +53,8 @@ class Rows:
 
     def key_there(self, key: Key) -> tuple[object, ...]:
         """Postgres's values of a key. Raises `Unrepresentable`; a NULL in a key matches nothing."""
-        return tuple(
-            None if value is None else codec.to_target(value) for value, codec in zip(key, self.key_codecs, strict=True)
-        )
+        pairs = zip(key, self.key_codecs, strict=True)
+        return tuple([None if value is None else codec.to_target(value) for value, codec in pairs])
 
     @cached_property
     def encoders(self) -> tuple[Encode, ...]:

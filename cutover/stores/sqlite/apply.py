@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain, groupby
 
 from cutover.clock import wall
 from cutover.errors import Unrepresentable
@@ -23,7 +25,8 @@ from cutover.schema.codecs import Codec, Foreign, codecs_for
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.control import put_progress
 from cutover.stores.sqlite.keys import TypedKey, decode_key, encode_key, match, typed, within
-from cutover.stores.sqlite.snapshot import column_list, read_range, read_row
+from cutover.stores.sqlite.lookup import column_list, parts, rows_of
+from cutover.stores.sqlite.snapshot import read_range
 
 _ROW_FAILURES = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeEncodeError, Unrepresentable)
 """What one row can be guilty of. Anything else (disk full, I/O) fails the whole batch."""
@@ -43,12 +46,15 @@ class Writing:
     def apply(self, table: Table, upserts: Sequence[Row], deletes: Iterable[Key]) -> Applied:
         """`Applier.apply`."""
         deleted = sum(self._delete(table, key) for key in deletes)
-        rows = {typed(table.key_of(row)): row for row in upserts}
-        for key in rows:
-            self._failed.pop((table.name, key), None)
-        changed = [(row, found) for row in rows.values() if not self._same(table, row, found := self._find(table, row))]
+        rows = {typed(key): (key, row) for key, row in zip(map(table.key_of, upserts), upserts, strict=True)}
+        if self._failed:
+            for typed_key in rows:
+                self._failed.pop((table.name, typed_key), None)
+        keys = [key for key, _ in rows.values()]
+        standing = zip(rows.values(), rows_of(self._connection, table, keys), strict=True)
+        changed = [(row, found) for (_, row), found in standing if not self._same(table, row, found)]
         failures = self._write_together(table, changed) if changed else []
-        self._release(table, [table.key_of(row) for row in rows.values()])
+        self._release(table, keys)
         for row, reason in failures:
             self._quarantine(table, table.key_of(row), reason)
             self._failed[table.name, typed(table.key_of(row))] = (table, row)
@@ -79,15 +85,6 @@ class Writing:
         put_progress(self._connection, progress)
 
     # -- rows ------------------------------------------------------------------------------------------------------
-
-    def _find(self, table: Table, row: Row) -> Row | None:
-        where, parameters = self._locate(table, table.key_of(row))
-        sql = self._text(("find", table.name, where), lambda: _select(table, where))
-        try:
-            found: Row | None = self._connection.execute(sql, parameters).fetchone()
-        except sqlite3.OperationalError:  # text that is not UTF-8, which only a breach can have left here
-            return read_row(self._connection, table, table.key_of(row))
-        return found
 
     def _text(self, what: tuple[object, ...], build: Callable[[], str]) -> str:
         text = self._texts.get(what)
@@ -145,13 +142,19 @@ class Writing:
         return [(row, reason) for row, _ in changed if (reason := self._write_alone(table, row))]
 
     def _write_all(self, table: Table, changed: Sequence[tuple[Row, Row | None]]) -> None:
-        for row, found in changed:
-            self._write(table, row, found)
+        """In their order, since one may take what another one has to give up first."""
+        self._demand_kept(table, [row for row, _ in changed])
+        for new, group in groupby(changed, key=lambda pair: pair[1] is None):
+            rows = [row for row, _ in group]
+            if new:
+                self._insert(table, rows)
+            else:
+                self._update(table, rows)
 
     def _write_alone(self, table: Table, row: Row) -> str:
         """Insert one row; returns why it does not fit, empty if it does."""
         try:
-            self._in_savepoint(lambda: self._write(table, row, None))
+            self._in_savepoint(lambda: self._write_all(table, [(row, None)]))
         except _ROW_FAILURES as error:
             return str(error)
         return ""
@@ -167,20 +170,29 @@ class Writing:
             raise
         self._connection.execute("RELEASE cutover_rows")
 
-    def _write(self, table: Table, row: Row, found: Row | None) -> None:
-        for column, value in zip(table.columns, row, strict=True):
-            if type(value) is Foreign:
-                raise Unrepresentable(f"{column.name}: {value.reason}")
-            if altered(column, value):
-                raise Unrepresentable(
-                    f"{column.name}: a column declared {column.declared!r} would store this value as another one"
-                )
-        if found is None:
-            self._connection.execute(self._text(("insert", table.name), lambda: _insert(table)), row)
-            return
-        where, parameters = self._locate(table, table.key_of(row))
-        sql = self._text(("update", table.name, where), lambda: _update(table, where))
-        self._connection.execute(sql, (*row, *parameters))
+    def _demand_kept(self, table: Table, rows: Sequence[Row]) -> None:
+        """Raises `Unrepresentable` for a value that its column would not store as it is."""
+        for column, values in zip(table.columns, zip(*rows, strict=True), strict=True):
+            if _ALWAYS_KEPT[column.affinity].issuperset(map(type, values)):
+                continue
+            for value in values:
+                if type(value) is Foreign:
+                    raise Unrepresentable(f"{column.name}: {value.reason}")
+                if altered(column, value):
+                    raise Unrepresentable(
+                        f"{column.name}: a column declared {column.declared!r} would store this value as another one"
+                    )
+
+    def _insert(self, table: Table, rows: Sequence[Row]) -> None:
+        for part in parts(self._connection, rows, len(table.columns)):
+            sql = self._text(("insert", table.name, len(part)), partial(_insert, table, len(part)))
+            self._connection.execute(sql, tuple(chain.from_iterable(part)))
+
+    def _update(self, table: Table, rows: Sequence[Row]) -> None:
+        for row in rows:
+            where, parameters = self._locate(table, table.key_of(row))
+            sql = self._text(("update", table.name, where), partial(_update, table, where))
+            self._connection.execute(sql, (*row, *parameters))
 
     def _delete(self, table: Table, key: Key) -> int:
         self._failed.pop((table.name, typed(key)), None)
@@ -218,13 +230,9 @@ class Writing:
         )
 
 
-def _select(table: Table, where: str) -> str:
-    return f"SELECT {column_list(table)} FROM {quoted(table.name)} WHERE {where}"
-
-
-def _insert(table: Table) -> str:
-    marks = ", ".join("?" * len(table.columns))
-    return f"INSERT INTO {quoted(table.name)} ({column_list(table)}) VALUES ({marks})"
+def _insert(table: Table, count: int) -> str:
+    marks = f"({', '.join('?' * len(table.columns))})"
+    return f"INSERT INTO {quoted(table.name)} ({column_list(table)}) VALUES {', '.join([marks] * count)}"
 
 
 def _update(table: Table, where: str) -> str:
@@ -232,6 +240,14 @@ def _update(table: Table, where: str) -> str:
     return f"UPDATE {quoted(table.name)} SET {settings} WHERE {where}"
 
 
+_ALWAYS_KEPT: dict[str, frozenset[type]] = {
+    "TEXT": frozenset((str, bytes, type(None))),
+    "BLOB": frozenset((int, str, bytes, type(None))),
+    "INTEGER": frozenset((int, bytes, type(None))),
+    "NUMERIC": frozenset((int, bytes, type(None))),
+    "REAL": frozenset((bytes, type(None))),
+}
+"""By affinity, types whose values are stored as they are, whichever they are."""
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t\n\v\f\r]*", re.ASCII)
 
 

@@ -11,13 +11,13 @@ from cutover.model.values import Key, SqlValue
 from cutover.schema.codecs import Foreign
 from cutover.schema.sqlite_schema import quoted
 
-TypedKey = tuple[tuple[str, SqlValue], ...]
+TypedKey = tuple[object, ...]
 """A key in which 1 and 1.0 are different, as they are to us and are not to Python."""
 
 
 def typed(key: Key) -> TypedKey:
     """A hashable identity by type and value."""
-    return tuple((type(value).__name__, value) for value in key)
+    return (*map(type, key), *key)
 
 
 def encode_key(key: Key) -> str:

@@ -16,8 +16,9 @@ from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import LogToken, passed, read_pending
 from cutover.stores.sqlite.connection import Connection, fetch, leniently, settled, sparingly, speaking
 from cutover.stores.sqlite.control import exists
-from cutover.stores.sqlite.keys import binary, bounds, key_order, match, typed
+from cutover.stores.sqlite.keys import binary, bounds, key_order, typed
 from cutover.stores.sqlite.limit import Limit
+from cutover.stores.sqlite.lookup import column_list, read_row, rows_of
 from cutover.stores.sqlite.running import run_statement
 from cutover.stores.sqlite.scan import TableScan
 from cutover.stores.sqlite.triggers import LOG
@@ -92,12 +93,8 @@ class SqliteSnapshot:
         """Rows by key."""
 
         def work(connection: sqlite3.Connection) -> dict[Key, Row]:
-            found = {}
-            for key in keys:
-                row = read_row(connection, table, key)
-                if row is not None:
-                    found[key] = row
-            return found
+            found = zip(keys, rows_of(connection, table, keys), strict=True)
+            return {key: row for key, row in found if row is not None}
 
         return await self._run(work, f"reading rows of {table.name}")
 
@@ -190,13 +187,6 @@ class SqliteSnapshot:
                 return await settled(self._connection.run(lambda c: try_writes(c, statements, seconds, most)))
 
 
-def read_row(connection: sqlite3.Connection, table: Table, key: Key) -> Row | None:
-    """The row with exactly this key."""
-    where, parameters = match(table, key)
-    rows = fetch(connection, f"SELECT {column_list(table)} FROM {quoted(table.name)} WHERE {where}", parameters)
-    return rows[0] if rows else None
-
-
 def read_range(
     connection: sqlite3.Connection, table: Table, after: Key | None, upto: Key | None, tail: str = ""
 ) -> list[Row]:
@@ -234,11 +224,6 @@ def take(cursor: sqlite3.Cursor, rows: int, size: int, *, one_by_one: bool) -> t
         taken = size_of(chunk)
         held, fetch = held + taken, 1 if one_by_one else next_fetch(len(chunk), taken)
     return found, True
-
-
-def column_list(table: Table, prefix: str = "") -> str:
-    """The table's columns, quoted."""
-    return ", ".join(prefix + quoted(column.name) for column in table.columns)
 
 
 class ChangedRows:
