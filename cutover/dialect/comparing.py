@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 
-import sqlglot
 from sqlglot import exp
 
+from cutover.dialect.shown import document, shown
 from cutover.dialect.typed import (
     NUMBERS,
     NUMERIC_AFFINITIES,
@@ -24,8 +23,6 @@ from cutover.dialect.typed import (
     null,
     paren,
 )
-from cutover.schema.codecs import base_of, codec_for
-from cutover.schema.codecs.documents import SPACED
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
 _LONG = 4000
@@ -41,55 +38,18 @@ def value(typed: Typed) -> Typed:
         return typed.but(node=cast(cast(typed.node, "INTEGER"), "BIGINT"), kind=Kind.INT, column=None)
     if typed.kind is Kind.JSON:
         if typed.column is not None and typed.column.affinity == "NUMERIC":  # JSON that is a number is one on SQLite
-            number = helper("as_numeric", helper("dyn", _document(typed)))
+            number = helper("as_numeric", helper("dyn", document(typed)))
             return typed.but(node=number, kind=Kind.DYNAMIC, column=None)
-        return typed.but(node=_document(typed), kind=Kind.TEXT, column=None)
+        return typed.but(node=document(typed), kind=Kind.TEXT, column=None)
     if typed.kind is Kind.WHOLE and typed.column is not None:
-        shown = codec_for(typed.column).shown or _OF_DOMAINS.get(base_of(typed.column))
-        if shown is not None:
-            return typed.but(node=_spelled(shown[1], typed.node), kind=_SHOWN[shown[0]], column=None)
-        raise Refused(f"An expression over column {typed.column.name} of type {typed.column.target_type}")
+        return shown(typed, typed.column)
     return typed
-
-
-def _document(typed: Typed) -> exp.Expr:
-    """JSON as the text that it is on SQLite: the type json keeps it, that of jsonb has blanks where its format has."""
-    written = cast(typed.node, "TEXT")
-    printed = typed.column is not None and (base_of(typed.column) == "json" or codec_for(typed.column).format == SPACED)
-    return written if printed else helper("json_text", written)
-
-
-_OF_DOMAINS = {
-    "text": ("text", "{0}::text"),
-    "character varying": ("text", "{0}::text"),
-    "smallint": ("integer", "{0}::bigint"),
-    "integer": ("integer", "{0}::bigint"),
-    "bigint": ("integer", "{0}::bigint"),
-    "boolean": ("integer", "{0}::integer::bigint"),
-    "json": ("text", "{0}::text"),
-    "jsonb": ("text", "cutover.json_text({0}::text)"),
-}
-"""Domains are known by their base alone: as `Codec.shown`."""
-_SHOWN = {"text": Kind.TEXT, "integer": Kind.INT, "real": Kind.REAL, "number": Kind.NUM, "blob": Kind.BLOB}
-
-
-def _spelled(sql: str, node: exp.Expr) -> exp.Expr:
-    """A codec's SQL of a value, over `node`."""
-    made = exp.Paren(this=_codec_sql(sql).copy())
-    for place in list(made.find_all(exp.Column)):
-        place.replace(paren(node.copy()))
-    return made
-
-
-@cache
-def _codec_sql(sql: str) -> exp.Expr:
-    return sqlglot.parse_one(sql.format("held"), dialect="postgres")
 
 
 def text(typed: Typed) -> Typed:
     """The expression as text, as `||` and TEXT affinity see it."""
     if typed.kind is Kind.JSON:
-        return typed.but(node=_document(typed), kind=Kind.TEXT, column=None)
+        return typed.but(node=document(typed), kind=Kind.TEXT, column=None)
     typed = value(typed)
     if typed.kind in (Kind.TEXT, Kind.NULL):
         return typed

@@ -14,12 +14,12 @@ import structlog
 from cutover import clock
 from cutover.dialect.asked import counted_rows, rehearse_texts
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.folds import Fold, Folds, Group, Sample, classes_of
-from cutover.dialect.rehearsal import Rehearsed
+from cutover.dialect.folds import Fold, Folds, Group, classes_of
 from cutover.dialect.remembered import Kept, Remembered, change_row_of, name_of, row_of
 from cutover.dialect.schema_trials import SchemaTrials, refused_again
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
+from cutover.dialect.trying import look_at, rehearse_fold
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
@@ -194,32 +194,15 @@ class StatementRegistry:
                 for fold in pending:  # what was found with another schema holds no longer, even if this is cut short
                     fold.status = "unseen"
                 for fold in pending:
-                    await self._rehearse(executor, fold)
+                    await rehearse_fold(executor, fold)
                 while self._folds.spots:
-                    await self._look_at(executor, self._folds.spots.popleft())
+                    await look_at(executor, self._folds.spots.popleft())
             except CutoverError as error:
                 _log.info("The rehearsal waits for Postgres", reason=error.message)
                 return False
             finally:
                 self._count()
             return True
-
-    async def _rehearse(self, executor: PostgresExecutor, fold: Fold) -> None:
-        """What has come with others meanwhile has its turn again."""
-        generation = executor.dialect.generation
-        for sample in fold.samples():
-            if sample.generation != generation:
-                sample.found = await _tried(executor, sample)
-                sample.generation = generation
-        fold.judge(generation)
-
-    async def _look_at(self, executor: PostgresExecutor, spot: Group) -> None:
-        """A text whose fold is known. If it is not ready, it is rehearsed with the fold from now on."""
-        for sample in spot.samples.values():
-            found = await _tried(executor, sample)
-            if found.status in ("refused", "failing") and spot.fold.status not in ("refused", "failing"):
-                spot.fold.groups[sample.sql] = spot
-                await self._rehearse(executor, spot.fold)
 
     def _count(self) -> None:
         statuses = self._statuses()
@@ -294,14 +277,3 @@ class StatementRegistry:
         ]
         rows += [row_of(one) for one in self.remembered]
         return sorted(rows, key=lambda row: (_ORDER[str(row["status"])], -int(row["count"])))
-
-
-async def _tried(executor: PostgresExecutor, sample: Sample) -> Rehearsed:
-    """Raises `StoreUnavailable`, or `StatementError` if Postgres is away."""
-    try:
-        return await executor.rehearsal.rehearse(sample.sql, sample.statement)
-    except CutoverError:
-        raise
-    except Exception:  # noqa: BLE001  # a defect of ours
-        _log.exception("A statement could not be rehearsed")
-        return Rehearsed("failing", reason="its translation met a defect; see the log")
