@@ -21,12 +21,11 @@ from cutover.dialect.typed import (
     paren,
 )
 from cutover.dialect.whole import argument, constant
+from cutover.dialect.widening import GIVE, Unheld, Whole, Worded, is_wide
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column
 
 _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
-
-_GIVE = "Give a value of the column's own type, as its other rows have."
 
 
 class Assigning:
@@ -82,14 +81,14 @@ class Assigning:
         if typed.kind is kind:
             return self._without_sign(typed) if kind is Kind.REAL else typed.node
         if kind is Kind.DYNAMIC:
-            return dynamic(typed)
+            return _any(typed, column)
         if typed.kind is Kind.DYNAMIC and (kind is Kind.BLOB or (kind is Kind.TEXT and column.affinity == "TEXT")):
             return helper("blob_strict" if kind is Kind.BLOB else "text_strict", typed.node)
         if Kind.BLOB in (typed.kind, kind):
-            raise Refused(f"{named(typed.kind)} for column {column.name} of type {column.target_type}", _GIVE)
+            raise Refused(f"{named(typed.kind)} for column {column.name} of type {column.target_type}", GIVE)
         match kind:
             case Kind.INT:
-                return helper("int_strict", typed.node)
+                return helper("int_strict", self._whole(typed, column))
             case Kind.REAL:
                 if typed.kind is Kind.INT and column.affinity in ("INTEGER", "NUMERIC"):
                     return helper("whole_strict", typed.node)
@@ -102,7 +101,14 @@ class Assigning:
             case Kind.JSON:
                 return cast(text(typed).node, column.target_type)
             case _:
-                raise Refused(f"{named(typed.kind)} for column {column.name} of type {column.target_type}", _GIVE)
+                raise Refused(f"{named(typed.kind)} for column {column.name} of type {column.target_type}", GIVE)
+
+    def _whole(self, typed: Typed, column: Column) -> exp.Expr:
+        """A number or a text for a column of integers."""
+        if typed.slot is None or not is_wide(column):
+            return typed.node
+        native = "TEXT" if typed.kind is Kind.TEXT else "DOUBLE PRECISION"
+        return self.context.use(typed.slot, native, Whole(column))
 
     def _without_sign(self, typed: Typed) -> exp.Expr:
         """Columns of SQLite know no negative zero: it becomes zero."""
@@ -115,7 +121,7 @@ class Assigning:
     def _no_number(self, typed: Typed, column: Column) -> exp.Expr:
         """SQLite would make a number of a text that is spelled as one; a text column on Postgres cannot."""
         if typed.slot is not None:
-            return self.context.use(typed.slot, "TEXT", no_number)
+            return self.context.use(typed.slot, "TEXT", Worded(column) if is_wide(column) else no_number)
         if isinstance(typed.constant, str) and number_of(typed.constant) is not None:
             return self._kept_text(typed, column)
         if typed.is_constant or (typed.column is not None and typed.affinity in NUMERIC_AFFINITIES):
@@ -150,7 +156,15 @@ class Assigning:
 
     def _kept_text(self, typed: Typed, column: Column) -> exp.Expr:
         """A text column without TEXT affinity would hold a number as a number, which Postgres cannot."""
-        raise Refused(f"{named(typed.kind)} for column {column.name}, which holds text,", _GIVE)
+        what = f"{named(typed.kind)} for column {column.name}, which holds text,"
+        if is_wide(column):
+            raise Unheld(what, column, typed.constant, slot=typed.slot, integer=typed.kind is Kind.INT)
+        raise Refused(what, GIVE)
+
+
+def _any(typed: Typed, column: Column) -> exp.Expr:
+    held = dynamic(typed)
+    return helper("kept", held) if column.affinity in NUMERIC_AFFINITIES else held
 
 
 def _as_it_is(column: Column) -> bool:
@@ -164,12 +178,12 @@ def _number_in(typed: Typed, kind: Kind, column: Column) -> Typed:
         return typed
     if _as_it_is(column):
         what = f"{named(typed.kind)} for column {column.name}, which has no declared type and holds {kind} alone,"
-        raise Refused(what, _GIVE)
+        raise Refused(what, GIVE)
     if not isinstance(typed.constant, str):
         return typed
     number = number_of(typed.constant)
     if number is None:
-        raise Refused(f"The text for column {column.name} of type {column.target_type}", _GIVE)
+        raise Refused(f"The text for column {column.name} of type {column.target_type}", GIVE)
     return literal(number)
 
 

@@ -9,9 +9,10 @@ import asyncpg
 
 from cutover.dialect.added import demand_addable
 from cutover.dialect.ddl import Change, Plan, change_of, missing_foreign_keys
-from cutover.dialect.dialect import Dialect
+from cutover.dialect.dialect import Dialect, schema_of
 from cutover.dialect.failures import Conflict
 from cutover.dialect.typed import Refused
+from cutover.dialect.widening import Unheld, widen
 from cutover.errors import Fenced
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
@@ -69,6 +70,23 @@ async def change_schema(
     await _capture(link, [table for table in tables if table.name in changed])
     await want(link, change.changes)
     return await dialect.changed(connection, tables, change.ddl, seen), change
+
+
+async def widen_column(
+    connection: Connection, dialect: Dialect, told: Unheld, bound: Sequence[SqlValue]
+) -> tuple[Dialect, Table]:
+    """Have the column take such values. Returns what holds after it. Raises as `change_schema`; `told` if it cannot."""
+    if dialect.settings is None:
+        raise told
+    link = Lent(connection)
+    await _demand_primary(link)
+    table = await widen(connection, dialect.catalog, told, bound)
+    seen = await read_again(link.raw, dialect.settings.postgres.schema_, await dialect.look(connection))
+    tables = dialect.mapped(schema_of(dialect.ddl), seen.schema)
+    if all(each.name != table.name for each in tables):
+        raise told
+    await _capture(link, [each for each in tables if each.name == table.name])
+    return await dialect.changed(connection, tables, dialect.ddl, seen), table
 
 
 def overtaken_change(error: Exception) -> Conflict | None:

@@ -113,7 +113,7 @@ class Dialect:
             if missing(objects, changes):
                 ddl = texts(changed_by(objects, changes))
             # Also where nothing is missing: the mapping may be that of a moment when the two did not fit.
-            tables = self.mapped(_schema_of(ddl), (await self.look(connection)).schema)
+            tables = self.mapped(schema_of(ddl), (await self.look(connection)).schema)
         sequences, stands = await _sequences(connection, tables, stands=len(tables) <= _STANDS)
         self.load(tables, ddl, sequences)
         self.keys = KeysAndNumbers(stands, self.keys.numbers)
@@ -302,7 +302,8 @@ class Dialect:
         return [ResultColumn(f"column{at + 1}", declared[at]) for at in range(translation.width)]
 
 
-def _schema_of(ddl: Sequence[str]) -> SqliteSchema:
+def schema_of(ddl: Sequence[str]) -> SqliteSchema:
+    """What SQLite makes of these CREATE statements."""
     db = memory(ddl)
     try:
         return read_sqlite_schema(db)

@@ -56,6 +56,11 @@ RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.tonum(x) ELSE cutover.who
 CREATE OR REPLACE FUNCTION cutover.as_numeric(x jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'string' THEN coalesce(to_jsonb(cutover.aff(x #>> '{}')), x) ELSE x END;
 
+-- As a column of NUMERIC affinity keeps it: a real that is whole becomes an integer as well.
+CREATE OR REPLACE FUNCTION cutover.kept(x jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(cutover.as_numeric(x)) WHEN 'number'
+    THEN to_jsonb(cutover.whole(cutover.tonum(cutover.as_numeric(x)))) ELSE x END;
+
 CREATE OR REPLACE FUNCTION cutover.as_text(x jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN to_jsonb(cutover.txt(x)) ELSE x END;
 

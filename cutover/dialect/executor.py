@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cutover import clock
@@ -19,6 +20,7 @@ from cutover.dialect.rehearsal import Rehearsal
 from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
 from cutover.dialect.spelling import Learned, differing, unknown
+from cutover.dialect.widening import Unheld
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, StatementResult, Step, holds
@@ -177,7 +179,8 @@ class PostgresExecutor:
 
     async def _alone(self, statement: Statement, memory: Memory) -> StatementResult:
         if not await self._connections.changes(statement.sql):
-            return await self._connections.alone(statement, memory)
+            with suppress(Unheld):  # which takes a transaction
+                return await self._connections.alone(statement, memory)
         session = self.session()
         try:
             return await session.execute(statement)

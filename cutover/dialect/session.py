@@ -10,6 +10,7 @@ from cutover.dialect.holding import Holding
 from cutover.dialect.running import Memory
 from cutover.dialect.tokens import prepare
 from cutover.dialect.transaction import Transaction
+from cutover.dialect.widening import Unheld
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, Description, Ok, ResultColumn, Statement, StatementResult, Step, holds
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal, split
@@ -193,7 +194,10 @@ class PostgresSession:
             holding.deferring = self._memory.deferring = False
             if not holding.foreign_keys or await self._connections.changes(statement.sql):
                 return await self._one(statement)
-            return await self._connections.alone(statement, self._memory)
+            try:
+                return await self._connections.alone(statement, self._memory)
+            except Unheld:
+                return await self._one(statement)
         return StatementResult()
 
     async def _one(self, statement: Statement) -> StatementResult:

@@ -6,28 +6,33 @@ only after a statement that wrote, together with the release of the last one, in
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
 from cutover.crashpoints import crash_point
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.changing import change_schema, overtaken_change
+from cutover.dialect.changing import change_schema, overtaken_change, widen_column
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard, meeting_none
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.patience import in_short_tries
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.unchecked import demand_no_action, told
+from cutover.dialect.widening import Unheld
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect, refusal
 
 if TYPE_CHECKING:
+    from cutover.dialect.ddl import Change
     from cutover.dialect.dialect import Dialect
-    from cutover.dialect.running import Connection
+    from cutover.dialect.running import Connection, Prepared
+
+T = TypeVar("T")
 
 _UNCHECKED = """
 SELECT set_config('session_replication_role', 'replica', true)
@@ -94,10 +99,8 @@ class Transaction:
         return await self._run(statement, memory)
 
     async def _run(self, statement: Statement, memory: Memory) -> StatementResult:
-        dialect = self.dialect
-        await translate_ahead(dialect, statement)
-        prepared = prepare(dialect, statement, memory)
-        translation = prepared.translation
+        prepared = await self._prepared(statement, memory)
+        dialect, translation = self.dialect, prepared.translation
         if prepared.answered is not None or translation is None:
             return prepared.answered or StatementResult()
         if self._acting and translation.writes:
@@ -124,24 +127,45 @@ class Transaction:
                 await self._talk(self._undo_text())
             raise failure from None
 
+    async def _prepared(self, statement: Statement, memory: Memory) -> Prepared:
+        """The statement for the schema as it is, or as it becomes when columns are widened for its values."""
+        while True:
+            await translate_ahead(self.dialect, statement)
+            try:
+                return prepare(self.dialect, statement, memory)
+            except Unheld as told:
+                await self._widen(told, statement)
+
+    async def _widen(self, told: Unheld, statement: Statement) -> None:
+        before, bound = self.dialect, bind(inspect(statement.sql), statement)
+        await self._changing(lambda: widen_column(self.connection, before, told, bound))
+
     async def _change(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement that changes the schema: for this transaction alone, until it commits."""
-        shape, before = inspect(statement.sql), self.dialect
+        shape, before, checked = inspect(statement.sql), self.dialect, self.foreign_keys
         refused = refusal(shape)
         if refused:
             raise refused
+        arguments = bind(shape, statement)
+        await self._changing(
+            lambda: change_schema(self.connection, before, statement.sql, arguments, foreign_keys=checked),
+            lambda change: self._filled(change, statement, memory),
+        )
+        return StatementResult()
+
+    async def _changing(
+        self,
+        change: Callable[[], Awaitable[tuple[Dialect, T]]],
+        then: Callable[[T], Awaitable[None]] | None = None,
+    ) -> None:
+        """Go by the schema that `change` makes, which is undone as a whole where it fails."""
+        before = self.dialect
         await self._guard()
         self.writing = self._dirty = True
         try:
-            arguments, checked = bind(shape, statement), self.foreign_keys
-            self.dialect, change = await in_short_tries(
-                self.connection,
-                before.tables,
-                lambda: change_schema(self.connection, before, statement.sql, arguments, foreign_keys=checked),
-                self._undo,
-            )
-            if change.query and change.created:
-                await self._fill(change.created[0].name, change.query, statement, memory)
+            self.dialect, made = await in_short_tries(self.connection, before.tables, change, self._undo)
+            if then is not None:
+                await then(made)
         except CutoverError as told:
             self.dialect = before
             if not isinstance(told, (Conflict, Lost, Fenced)):
@@ -153,7 +177,10 @@ class Transaction:
             if isinstance(failure, StatementError):
                 await self._talk(f"ROLLBACK TO SAVEPOINT {_GUARD}")
             raise failure from None
-        return StatementResult()
+
+    async def _filled(self, change: Change, statement: Statement, memory: Memory) -> None:
+        if change.query and change.created:
+            await self._fill(change.created[0].name, change.query, statement, memory)
 
     async def _fill(self, table: str, query: str, statement: Statement, memory: Memory) -> None:
         """CREATE TABLE ... AS: the rows. SQLite does not count them as changes."""

@@ -1,0 +1,119 @@
+"""A column whose type was guessed from its name gets one that holds what an application puts there.
+
+A `datetime` of SQLite's holds texts or numbers, whichever come. Where such a column was made while it held nothing it
+is text on Postgres, since most are. The first number that comes decides otherwise: as long as there is no value yet
+the column becomes one of integers; one that holds values gets the type for all of them (`scalars.NAME`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from cutover.dialect.typed import NUMERIC_AFFINITIES, Refused
+from cutover.dialect.whole import as_stored
+from cutover.model.values import SqlValue
+from cutover.schema.codecs import scalars
+from cutover.schema.types import is_soft
+from cutover.stores.postgres.names import quote, target
+
+if TYPE_CHECKING:
+    from cutover.dialect.catalog import Catalog
+    from cutover.dialect.running import Connection
+    from cutover.model.table import Column, Table
+
+GIVE = "Give a value of the column's own type, as its other rows have."
+_WIDENED = "cutover: as its values are"
+"""The comment on a column of which the type was changed here: it may be changed again."""
+_STANDS = """
+SELECT col_description(attrelid, attnum) = $3 AS widened, attcollation = 'pg_catalog."C"'::regcollation AS bytewise,
+    pg_get_expr(adbin, adrelid) AS filled
+FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
+WHERE attrelid = $1::text::regclass AND attname = $2"""
+
+
+class Unheld(Refused):
+    """A value of a kind that the column does not hold, though it could if it were of another type."""
+
+    def __init__(
+        self,
+        what: str,
+        column: Column,
+        value: SqlValue = None,
+        *,
+        slot: int | None = None,
+        integer: bool = False,
+    ) -> None:
+        """`value`, where it is known, or the `slot` of the parameter that it comes in, or else whether it is computed
+        as an `integer`."""
+        super().__init__(what, GIVE)
+        self.column, self.value, self.slot, self._integer = column, value, slot, integer
+
+    def of_integers(self, bound: Sequence[SqlValue]) -> bool:
+        """Whether it is stored as an integer, in a statement with these arguments."""
+        value = self.value if self.slot is None else bound[self.slot]
+        return self._integer if value is None else isinstance(as_stored(self.column, value), int)
+
+
+def is_wide(column: Column) -> bool:
+    """Whether SQLite would take texts and numbers alike, and the column's name alone says what it is here."""
+    return is_soft(column.affinity) and column.affinity in NUMERIC_AFFINITIES and not column.exact
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Encodes a number or a text for a column of integers that may have to be widened for it."""
+
+    column: Column
+
+    def __call__(self, value: SqlValue) -> SqlValue:
+        if type(as_stored(self.column, value)) is not int:
+            what = f"{'A text' if isinstance(value, str) else 'A real'} for column {self.column.name} of integers"
+            raise Unheld(what, self.column, value)
+        return value
+
+
+@dataclass(frozen=True)
+class Worded:
+    """Encodes a text for a column of texts that may have to be widened if SQLite makes a number of it."""
+
+    column: Column
+
+    def __call__(self, value: SqlValue) -> SqlValue:
+        if not isinstance(as_stored(self.column, value), str):
+            raise Unheld(f"A number for column {self.column.name}, which holds text,", self.column, value)
+        return value
+
+
+async def widen(connection: Connection, catalog: Catalog, told: Unheld, bound: Sequence[SqlValue]) -> Table:
+    """Give the column a type that holds the value of a statement with these arguments; returns its table.
+
+    Raises `told` where the type is not cutover's to choose, or something depends on it.
+    """
+    table = next((each for each in catalog.tables.values() if any(one is told.column for one in each.columns)), None)
+    if table is None or told.column.name in table.key:
+        raise told
+    place, name = target(table), quote(told.column.target)
+    there = await connection.fetchrow(_STANDS, place, told.column.target, _WIDENED)
+    if there is None or not (there["widened"] or there["bytewise"]):
+        raise told
+    empty = not await connection.fetchval(f"SELECT EXISTS (SELECT FROM {place} WHERE {name} IS NOT NULL)")
+    if empty and there["filled"] is None and told.of_integers(bound):
+        kind, using = "bigint", "NULL"
+    else:
+        kind, using = scalars.NAME, f"to_jsonb({name})"
+        await connection.execute(scalars.CREATE)
+    try:
+        await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} DROP DEFAULT")
+        await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} TYPE {kind} USING {using}")
+        if there["filled"] is not None:
+            await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} SET DEFAULT to_jsonb({there['filled']})")
+        await connection.execute(f"COMMENT ON COLUMN {place}.{name} IS '{_WIDENED}'")
+    except (asyncpg.FeatureNotSupportedError, asyncpg.DatatypeMismatchError, asyncpg.UndefinedFunctionError):
+        raise told from None  # a key, a check, an index or a view goes by the old type
+    except asyncpg.InsufficientPrivilegeError:
+        raise told from None
+    return table

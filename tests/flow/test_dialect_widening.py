@@ -1,0 +1,111 @@
+"""Columns of dates, JSON and the like take texts and numbers alike, as SQLite's do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME, made DATETIME DEFAULT CURRENT_TIMESTAMP, meta JSON, b DATE);
+CREATE INDEX t_at ON t (at)"""
+NOW = 1700000000123
+
+
+@pytest_asyncio.fixture
+async def dates(postgres_url: str) -> AsyncIterator[World]:
+    """A table without rows, whose columns say by their names alone what they hold."""
+    async with world(postgres_url, SCHEMA, store=True) as made:
+        yield made
+
+
+async def kind_of(one: World, column: str, table: str = "t") -> str:
+    """The column's type on Postgres."""
+    sql = "SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2"
+    return str(await one.pool.fetchval(sql, table, column))
+
+
+async def test_the_first_number_makes_an_empty_column_one_of_integers(dates: World) -> None:
+    await dates.same("INSERT INTO t (at) VALUES (NULL)")
+    for value in (NOW, float(NOW), NOW + 1):
+        await dates.same("INSERT INTO t (at) VALUES (?) RETURNING id, at, typeof(at)", value)
+    await dates.same("UPDATE t SET b = 17 WHERE id = 2")
+    assert [await kind_of(dates, name) for name in ("at", "b", "made")] == ["bigint", "bigint", "text"]
+    await dates.same("SELECT id, at, b, typeof(b) FROM t WHERE at >= ? ORDER BY at DESC, id", float(NOW))
+
+
+async def test_then_it_takes_whatever_else_comes(dates: World) -> None:
+    for value in (NOW, "2024-05-06 07:08:09", 0.5, None, "12", "1e3", "x", b"\x00", 3.0):
+        await dates.same("INSERT INTO t (at, made) VALUES (?, '2020-01-01') RETURNING at, typeof(at)", value)
+    assert await kind_of(dates, "at") == "cutover.value"
+    for sql in (
+        "SELECT id, at, typeof(at) FROM t ORDER BY at, id",
+        "SELECT id FROM t WHERE at > 12 ORDER BY id",
+        "SELECT id FROM t WHERE at = '12' ORDER BY id",
+        "SELECT id FROM t WHERE at BETWEEN '2024-01-01' AND '2024-12-31' ORDER BY id",
+        "SELECT id, date(at), strftime('%Y', at) FROM t WHERE typeof(at) = 'text' ORDER BY id",
+        "SELECT max(at), min(at), count(at) FROM t",
+        "SELECT at, count(*) FROM t GROUP BY at ORDER BY at",
+        "UPDATE t SET at = at WHERE id > 1",
+        "UPDATE t SET at = substr('2024', 1, 3) || '5' WHERE id = 2",
+        "UPDATE t SET at = id * 1.0 WHERE id = 3",
+        "SELECT id, at, typeof(at) FROM t ORDER BY id",
+        "DELETE FROM t WHERE at = 2025",
+    ):
+        await dates.same(sql)
+
+
+async def test_a_default_that_is_a_text_stays(dates: World) -> None:
+    await dates.same("INSERT INTO t (made) VALUES (?)", NOW)
+    await dates.on_postgres("INSERT INTO t (id) VALUES (7)")
+    found = await dates.on_postgres("SELECT made LIKE '20__-__-__ __:__:__', typeof(made) FROM t WHERE id = 7")
+    assert found.rows == [(1, "text")]
+    await dates.same("SELECT made, typeof(made) FROM t WHERE id = 1")
+
+
+async def test_json_that_is_a_number_is_one(dates: World) -> None:
+    for value in ('{"a": 1}', "5", "1.50", "true", "null", '"x"'):
+        await dates.same("INSERT INTO t (meta, made) VALUES (?, NULL)", value)
+    await dates.same("SELECT meta, typeof(meta), json_type(meta) FROM t ORDER BY id")
+    await dates.same("SELECT json_extract(meta, '$.a'), meta ->> '$.a' FROM t ORDER BY id")
+
+
+async def test_within_a_transaction_it_is_undone_with_it(dates: World) -> None:
+    for sql in (
+        "BEGIN",
+        "INSERT INTO t (at) VALUES (5)",
+        "SELECT at, typeof(at) FROM t",
+        "SAVEPOINT s",
+        "UPDATE t SET b = 5",
+        "ROLLBACK TO s",
+        "UPDATE t SET b = 'x'",
+        "ROLLBACK",
+    ):
+        await dates.same(sql)
+    assert [await kind_of(dates, name) for name in ("at", "b")] == ["text", "text"]
+    for sql in ("INSERT INTO t (at, made) VALUES ('2020-01-01', 1)", "SELECT at, made, typeof(made) FROM t"):
+        await dates.same(sql)
+
+
+async def test_rows_of_a_query_decide_as_well(dates: World) -> None:
+    await dates.same("INSERT INTO t (at, made) VALUES (1, 'x'), (2, 'y')")
+    for sql in (
+        "CREATE TABLE n (id INTEGER PRIMARY KEY, at DATETIME, made DATETIME)",
+        "INSERT INTO n SELECT id, at, made FROM t",
+        "SELECT * FROM n ORDER BY id",
+    ):
+        await dates.same(sql)
+    assert [await kind_of(dates, name, "n") for name in ("at", "made")] == ["bigint", "text"]
+
+
+async def test_a_column_of_the_applications_own_stays_as_it_is(postgres_url: str) -> None:
+    own = "CREATE TABLE t (id bigint PRIMARY KEY, at text)"
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME)", target=own) as both:
+        await both.refused("INSERT INTO t VALUES (1, 5)", "An integer for column at, which holds text")
+        with pytest.raises(StatementError, match="A number for column at"):
+            await both.on_postgres("INSERT INTO t VALUES (1, ?)", "5")
+        assert await kind_of(both, "at") == "text"
