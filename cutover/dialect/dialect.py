@@ -116,7 +116,7 @@ class Dialect:
             tables = self.mapped(schema_of(ddl), (await self.look(connection)).schema)
         sequences, stands = await _sequences(connection, tables, stands=len(tables) <= _STANDS)
         self.load(tables, ddl, sequences)
-        self.keys = KeysAndNumbers(stands, self.keys.numbers)
+        self.keys = self.keys.following(stands)
         self._known = given
 
     async def _read_keys(self, connection: AnyConnection) -> None:
@@ -164,10 +164,12 @@ class Dialect:
     async def changed(self, connection: AnyConnection, tables: Tables, ddl: Sequence[str], seen: Seen) -> Dialect:
         """What holds in a transaction that changed the schema, for itself alone."""
         own = Dialect(lambda: tables, lambda: ddl, 256, settings=self.settings)
-        own.keys = KeysAndNumbers(numbers=self.keys.numbers)
         own.max_response_bytes = self.max_response_bytes
         own.learned = self.learned
-        own.load(tables, ddl, (await _sequences(connection, tables, stands=False))[0])
+        sequences, _ = await _sequences(connection, tables, stands=False)
+        own.load(tables, ddl, sequences)
+        # By name: no statement drops a sequence and makes another one.
+        own.keys = self.keys.within({*filter(None, sequences.values())} & {*self.catalog.sequences.values()})
         own.generation = self.generation + 1
         own._seen = seen
         own._began = self.generation if self._began is None else self._began

@@ -23,7 +23,7 @@ from cutover.model.table import Column, Table
 from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cutover.dialect.running import Connection, Prepared
     from cutover.dialect.scope import Use
@@ -176,6 +176,18 @@ class KeysAndNumbers(Keys):
         for number in self.numbers.values():
             number.settled = False
             number.forget()  # the queries that find rows may not hold any more
+
+    def following(self, stands: Mapping[str, int | None]) -> KeysAndNumbers:
+        """Those of a schema that was read anew. Of a sequence that stands where it was left, what was known holds."""
+        fresh = KeysAndNumbers(stands, self.numbers)
+        fresh.share(self, (name for name, last in stands.items() if self.knows(name, last)))
+        return fresh
+
+    def within(self, kept: Iterable[str]) -> KeysAndNumbers:
+        """Those of a transaction that changed the schema: the same for the sequences that were there before."""
+        own = KeysAndNumbers(numbers=self.numbers)
+        own.share(self, kept)
+        return own
 
     def new(self, sequence: str) -> Standing:
         """As `Keys.new`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -171,6 +171,15 @@ class Keys:
         if found is None:
             found = self._standings[sequence] = self.new(sequence)
         return found
+
+    def knows(self, sequence: str, last: int | None) -> bool:
+        """Whether it is known how this was the last number that the sequence gave."""
+        found = self._standings.get(sequence)
+        return found is not None and last is not None and found.explained == last
+
+    def share(self, other: Keys, sequences: Iterable[str]) -> None:
+        """What is known of these is one for both."""
+        self._standings |= {name: known for name in sequences if (known := other._standings.get(name)) is not None}
 
     def new(self, sequence: str) -> Standing:  # noqa: ARG002  # for others
         """What is known of one of which nothing is known."""

@@ -113,6 +113,26 @@ async def test_the_keys_are_those_of_sqlite(postgres_url: str, seed: int) -> Non
                     assert found == wanted, "\n".join(done)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_schema_change_leaves_the_keys_as_they_are(postgres_url: str, seed: int) -> None:
+    """What was given in vain before it is known behind it, whether the schema is read anew or not."""
+    chance = random.Random(seed)  # no secret
+    async with world(postgres_url, _SCHEMA, store=True) as made:
+        done = []
+        for at, sql in enumerate(_script(chance)):
+            changes = chance.random() < 0.2
+            extra = (f"CREATE TABLE more{at} (id INTEGER PRIMARY KEY)", f"ALTER TABLE child ADD COLUMN more{at} TEXT")
+            for one in (chance.choice(extra), sql) if changes else (sql,):
+                await _both(made, one)
+                done.append(one)
+            if changes and not made.session.in_transaction:
+                made.executor.dialect.forget()
+            for table in ("plain", "auto"):
+                wanted = made.on_sqlite(f"SELECT rowid, name FROM {table} ORDER BY rowid").rows
+                found = (await made.on_postgres(f"SELECT rowid, name FROM {table} ORDER BY rowid")).rows
+                assert found == wanted, "\n".join(done)
+
+
 async def _counted(made: World, sql: str) -> None:
     """Run by itself, as applications of the front door do; whatever becomes of it is no matter of keys."""
     try:
