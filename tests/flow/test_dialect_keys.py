@@ -318,6 +318,25 @@ async def test_a_write_to_sqlite_sequence_leaves_no_hole_in_other_tables(postgre
 
 
 @pytest.mark.parametrize("table", ["plain", "auto"])
+async def test_keys_that_were_undone_are_given_again_though_the_schema_was_read_meanwhile(
+    postgres_url: str, table: str
+) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        insert = f"INSERT INTO {table} (name) VALUES (NULL), (NULL) RETURNING id"
+        for at, changes in enumerate(([], ["INSERT INTO bare VALUES ('x', 1)"], ["CREATE TABLE more (id INTEGER)"])):
+            for kept in (insert, "BEGIN", insert, "SAVEPOINT s", insert, "ROLLBACK TO s"):
+                await made.same(kept)
+            made.executor.dialect.forget()
+            await made.same(insert)
+            made.executor.dialect.forget()
+            await made.same("ROLLBACK")
+            for change in changes:
+                await made.same(change.replace("more", f"more_{at}"))
+            await made.same(insert)
+            await made.same(f"DELETE FROM {table} WHERE id = last_insert_rowid()")
+
+
+@pytest.mark.parametrize("table", ["plain", "auto"])
 async def test_a_key_that_an_upsert_moved_is_gone_on_from(postgres_url: str, table: str) -> None:
     async with world(postgres_url, _SCHEMA) as made:
         await made.same(f"INSERT INTO {table} VALUES (1, 'a', 1), (2, 'b', 1), (5, 'c', 1)")
