@@ -13,7 +13,7 @@ from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.logs import get_logger
 from cutover.model.table import Table
-from cutover.schema.createsql import read_create_table
+from cutover.schema.createsql import read_create_table, unquote
 from cutover.schema.sqltokens import tokens
 
 _log = get_logger("front")
@@ -208,8 +208,14 @@ def _check(constraint: str, table: Table | None) -> str | None:
         stem = "_".join([table.target, *(columns if len(columns) == 1 else []), "check"])
         number = seen[stem] = seen.get(stem, -1) + 1
         if constraint == name or (constraint == f"{stem}{number or ''}"):
-            return name or text
+            return name or _named_by(text)
     return None
+
+
+def _named_by(text: str) -> str:
+    """What SQLite calls a CHECK without a name: its text, or the name in quotes that this begins with."""
+    first = next(iter(tokens(text)), None)
+    return unquote(first.text) if first is not None and first.type in ("quoted", "string") else text
 
 
 def _table(error: asyncpg.PostgresError, catalog: Catalog) -> Table | None:

@@ -109,14 +109,14 @@ class Unasked:
         if whole and not reading.sorts and node.args.get("order") is None:
             return self.rows(scope)  # each row is a group
         written = list(zip(group.expressions, _directions(node), strict=True))
-        index = reading.scans[0].index if reading.scans else ()
-        if "GROUP BY" not in reading.sorts and any(scan.index for scan in reading.scans or ()):
-            keys = scope.sources[0].table.key if len(scope.sources) == 1 and scope.sources[0].table else ()
-            index += tuple(IndexTerm(name, descending=False, collation="") for name in keys)
-            served = _by_index(group.expressions, index)
-            if served is None or (node.args.get("order") and any(down for _, down in served)):
+        scans = reading.scans or ()
+        if "GROUP BY" not in reading.sorts and scans:
+            served = _served([ordinal(term, node.expressions) for term in group.expressions], scope, scans)
+            if (served is None and any(scan.index for scan in scans)) or (
+                node.args.get("order") and any(down for _, down in served or ())
+            ):
                 return None
-            written = served
+            written = served or written
         terms = []
         for term, down in written:
             typed = self.ordering.expressions.typed(ordinal(term, node.expressions), scope)
@@ -209,13 +209,32 @@ def ordinal(term: exp.Expr, projections: list[exp.Expr]) -> exp.Expr:
     return term
 
 
-def _by_index(terms: list[exp.Expr], index: tuple[IndexTerm, ...]) -> list[tuple[exp.Expr, bool]] | None:
-    """The terms of GROUP BY as an index has them, with its directions; None if it does not begin with them."""
-    named = {term.name.lower(): term for term in terms if isinstance(term, exp.Column)}
-    parts = index[: len(terms)]
-    if len(named) != len(terms) or {part.column.lower() for part in parts} != set(named):
-        return None
-    return [(named[part.column.lower()], part.descending) for part in parts]
+def _served(terms: list[exp.Expr], scope: Scope, scans: tuple[Scan, ...]) -> list[tuple[exp.Expr, bool]] | None:
+    """The terms of GROUP BY by which the groups come, each with whether downwards, where nothing is sorted for them:
+    those that rows are read by. None: not known."""
+    grouped: dict[tuple[int, str], exp.Expr] = {}
+    for term in terms:
+        named = scope.columns(term.name, term.table) if isinstance(term, exp.Column) else []
+        if len(named) == 1:
+            grouped[id(named[0][0]), named[0][1].name.lower()] = term
+    served: list[tuple[exp.Expr, bool]] = []
+    for scan in scans:
+        sources = [source for source in scope.sources if source.is_called(scan.name)]
+        if len(sources) != 1 or sources[0].table is None:
+            break
+        keys = [IndexTerm(name, descending=False, collation="") for name in sources[0].table.key]
+        seen = set()
+        for part in (*scan.index, *keys):
+            name = part.column.lower()
+            if name in seen:
+                continue
+            found = grouped.get((id(sources[0]), name))
+            if found is None:
+                return served or None
+            seen.add(name)
+            served.append((found, part.descending))
+        # From here on each row of it is another group, whatever else of it is named.
+    return served or None
 
 
 def _directions(node: exp.Select) -> list[bool]:

@@ -59,7 +59,7 @@ class Ddl:
         lines += self._checks(table, source.checks, columns)
         body = ",\n".join(f"    {line}" for line in lines)
         self.tables.append(f"CREATE TABLE {_qualified(table)} (\n{body}\n)")
-        for index in source.indexes:
+        for index in sorted(source.indexes, key=_made_by):  # Postgres asks the one first that was made first
             if not _is_key(index, table):
                 self._index(table, index, columns)
 
@@ -204,6 +204,12 @@ def _term(sql: str, collation: str, descending: bool, name: str | None, columns:
         raise Untranslatable(sql)
     nulls = "" if column is not None and column.not_null else (" NULLS LAST" if descending else " NULLS FIRST")
     return text + (" DESC" if descending else "") + nulls
+
+
+def _made_by(index: SqliteIndex) -> int:
+    """Sorts by the order in which SQLite asks the unique constraints of a new row: those of a table backwards."""
+    number = index.name.rpartition("_")[2]
+    return -int(number) if index.origin != "c" and number.isdigit() else 0
 
 
 def _is_key(index: SqliteIndex, table: Table) -> bool:

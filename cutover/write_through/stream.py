@@ -280,7 +280,8 @@ class Stream:
             if shape.kind is StatementKind.WRITE:
                 self._affected = outcome.affected
                 self._total += outcome.affected
-                self._last_rowid = outcome.last_insert_rowid or self._last_rowid
+                if outcome.last_insert_rowid is not None:
+                    self._last_rowid = outcome.last_insert_rowid
                 if shape.verb in _INSERTS:  # which may have changed a row, or passed it over
                     outcome.last_insert_rowid = self._last_rowid
             elif shape.pragma == "foreign_keys" and shape.kind is StatementKind.STATE and not self.in_transaction:

@@ -51,6 +51,24 @@ async def test_the_same_error(both: World, sql: str, args: tuple[str | int | Non
     await both.same_error(sql, *args)
 
 
+async def test_a_check_is_called_as_sqlite_calls_it(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE t (a INTEGER CHECK ("a" >= 0), b INTEGER CHECK ( `b"x` > 0 AND b > 0), c INTEGER CHECK (c > 0),
+                    d TEXT CHECK ('it''s' < d), e INTEGER CONSTRAINT named CHECK ("e" > 0), f INTEGER CHECK (("f") > 0),
+                    [b"x] INTEGER, CHECK ([a] < 100));
+    """
+    async with world(postgres_url, schema) as made:
+        for column, value in (("a", -1), ("b", 0), ("c", 0), ("d", "a"), ("e", 0), ("f", 0), ("a", 100)):
+            await made.same_error(f"INSERT INTO t ({column}) VALUES (?)", value)
+
+
+async def test_of_two_unique_constraints_the_same_is_named(postgres_url: str) -> None:
+    schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER UNIQUE, b INTEGER UNIQUE, c INTEGER, UNIQUE (a, c));"
+    async with world(postgres_url, schema, data=["INSERT INTO t VALUES (1, 1, 1, 1), (2, 2, 2, 2)"]) as made:
+        for row in ("1, 1, 1, 1", "3, 1, 2, 1", "3, 1, 2, 3", "3, 3, 2, 3", "3, 1, 3, 2"):
+            await made.same_error(f"INSERT INTO t VALUES ({row})")
+
+
 @pytest.mark.parametrize(
     ("sql", "args", "code"),
     [

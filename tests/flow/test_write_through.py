@@ -348,6 +348,9 @@ async def test_a_streams_past_is_its_own(stage: Stage) -> None:
     assert (ignored.affected, ignored.last_insert_rowid) == (0, 7)
     changed = await mine.execute(Statement("INSERT INTO parent VALUES (100) ON CONFLICT DO UPDATE SET id = 101"))
     assert (changed.affected, changed.last_insert_rowid) == (1, 7)
+    zero = await mine.execute(Statement("INSERT INTO parent VALUES (0)"))
+    assert (zero.affected, zero.last_insert_rowid) == (1, 0)
+    assert (await mine.execute(Statement("SELECT last_insert_rowid()"))).rows == [(0,)]
 
 
 async def test_foreign_keys_belong_to_the_stream(stage: Stage) -> None:

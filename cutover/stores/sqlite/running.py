@@ -195,8 +195,8 @@ def begun(db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[
 def _counted(db: sqlite3.Connection, cursor: sqlite3.Cursor, shape: Shape, result: StatementResult) -> StatementResult:
     affected = cursor.rowcount
     result.affected = affected if affected >= 0 else db.execute("SELECT changes()").fetchone()[0]
-    if shape.verb in ("INSERT", "REPLACE"):
-        result.last_insert_rowid = cursor.lastrowid if result.affected else 0
+    if shape.verb in ("INSERT", "REPLACE") and result.affected:
+        result.last_insert_rowid = cursor.lastrowid
     return result
 
 
