@@ -23,6 +23,7 @@ from cutover.dialect.numbering import with_checks
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Use, number_parameters
 from cutover.dialect.tokens import prepare
+from cutover.dialect.trees import plain_numbers
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
@@ -132,6 +133,7 @@ def parse(sql: str) -> tuple[exp.Expr, str | None]:
         ) from None
     if len(parsed) != 1 or parsed[0] is None:
         raise Refused("The statement")
+    plain_numbers(parsed[0])
     return parsed[0], prepared.conflict
 
 

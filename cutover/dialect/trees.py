@@ -15,6 +15,17 @@ def unparen(node: exp.Expr) -> exp.Expr:
     return node
 
 
+def plain_numbers(tree: exp.Expr) -> None:
+    """Have ORDER BY and GROUP BY say `2` where they say `+2` or `(2)`: to SQLite that is the second column as well."""
+    for clause in tree.find_all(exp.Order, exp.Group):
+        for term in clause.expressions:
+            whole = inner = term.this if isinstance(term, exp.Ordered) else term
+            while isinstance(inner, exp.Paren) or (isinstance(inner, exp.Anonymous) and str(inner.this) == "fn_plus"):
+                inner = inner.this if isinstance(inner, exp.Paren) else inner.expressions[0]
+            if inner is not whole and isinstance(inner, exp.Literal) and inner.is_int:
+                whole.replace(inner)
+
+
 def flatten(node: exp.Expr) -> list[exp.Expr]:
     """The operands of a chain of one operator, without recursion."""
     operands: list[exp.Expr] = []

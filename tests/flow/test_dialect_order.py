@@ -35,6 +35,10 @@ DATA = (
 )
 
 STATEMENTS = [
+    "SELECT a, b FROM way ORDER BY +2, (1)",
+    "SELECT a, b, count(*) FROM way GROUP BY +2",
+    "SELECT b FROM way GROUP BY (1) ORDER BY (+1) DESC",
+    "SELECT a FROM way UNION ALL SELECT b FROM way ORDER BY +1",
     "SELECT * FROM t",
     "SELECT * FROM t WHERE b IN (3, 2)",
     "SELECT * FROM t WHERE b > 1 LIMIT 2",
