@@ -201,7 +201,8 @@ def _check(constraint: str, table: Table | None) -> str | None:
     if table is None:
         return None
     told, seen = read_create_table(table.sql), dict[str, int]()
-    targets = {column.name.lower(): column.target for column in table.columns}
+    targets = {name: name for name, column in told.columns.items() if column.generated}
+    targets |= {column.name.lower(): column.target for column in table.columns}
     for name, text in zip(told.check_names, told.checks, strict=True):
         words = {token.text.strip('"`[]').lower() for token in tokens(text) if token.type in ("word", "quoted")}
         columns = [targets[word] for word in words if word in targets]

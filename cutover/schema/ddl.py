@@ -107,7 +107,9 @@ class Ddl:
             self._left_out(table, "generated column", column.generated, column=column.name)
             return
         collation = ' COLLATE "C"' if kind == "text" else ""
-        yield f"{quoted(column.name)} {computed.target_type}{collation} GENERATED ALWAYS AS ({expression}) STORED"
+        not_null = " NOT NULL" if column.not_null else ""
+        made = f"GENERATED ALWAYS AS ({expression}) STORED{not_null}"
+        yield f"{quoted(column.name)} {computed.target_type}{collation} {made}"
 
     def _checks(self, table: Table, checks: tuple[str, ...], columns: dict[str, Column]) -> Iterator[str]:
         for check in checks:

@@ -298,6 +298,7 @@ async def test_columns_that_only_an_empty_table_may_get(ddl: World) -> None:
         "worse INT NOT NULL DEFAULT NULL",
         "sum INT DEFAULT (1 + 1)",
         "kin INT DEFAULT 1 REFERENCES parents(id)",
+        "sum INT AS (id + 1) STORED",
     )
     for column in added:
         await ddl.same_error(f"ALTER TABLE parents ADD COLUMN {column}")
@@ -308,6 +309,15 @@ async def test_columns_that_only_an_empty_table_may_get(ddl: World) -> None:
     ddl.on_sqlite(late)  # the driver shows columns of a query that SQLite makes for itself here
     await ddl.on_postgres(late)
     await ddl.same("SELECT * FROM children")
+
+
+async def test_a_generated_column_may_be_not_null(ddl: World) -> None:
+    await ddl.same("CREATE TABLE made(a INT, b INT AS (a + 1), c INT NOT NULL AS (a + 2), CHECK (b < 100))")
+    for value in ("NULL", "1000"):
+        await ddl.same_error(f"INSERT INTO made VALUES ({value})")
+    await ddl.same("INSERT INTO made VALUES (1)")
+    await ddl.same_error("UPDATE made SET a = NULL")
+    await ddl.same("SELECT * FROM made")
 
 
 async def test_a_parent_that_comes_later_needs_the_key_that_was_referred_to(ddl: World) -> None:
