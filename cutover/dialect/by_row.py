@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.limiting import without_limit
+from cutover.dialect.own_clauses import of_update, word_of_rows
 from cutover.dialect.scope import Context
 from cutover.dialect.steps import alone, at_most_one, row_by_row, sparing
 from cutover.dialect.translation import Translation, parse, rewrite, translation_of
@@ -26,9 +27,12 @@ def by_row(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
     if isinstance(parsed, exp.Update):
         limited = without_limit(parsed, catalog, sql)
         assert isinstance(limited, exp.Update)
+        conflict = conflict or of_update(limited, catalog.table(limited.this.name))
         return UpdateByRow(limited, conflict, catalog, kinds, sql).translation()
     if not isinstance(parsed, exp.Insert) or parsed.expression is None:
         raise Refused("The statement row by row")
+    into = parsed.this.this if isinstance(parsed.this, exp.Schema) else parsed.this
+    conflict = conflict or word_of_rows(catalog.table(into.name))
     if isinstance(parsed.expression, exp.Values) and not _asks(parsed.expression):
         return _in_parts(parsed, conflict, catalog, kinds)
     return _of_query(parsed, conflict, catalog, kinds, sql)

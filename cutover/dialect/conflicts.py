@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -14,6 +15,7 @@ from cutover.dialect.comparing import collated
 from cutover.dialect.counting import refuse_null_key
 from cutover.dialect.drawing import lowered
 from cutover.dialect.halfway import reads_once
+from cutover.dialect.own_inserts import by_own
 from cutover.dialect.queries import Queries
 from cutover.dialect.replacing import Replacing
 from cutover.dialect.scope import Scope, table_source
@@ -62,9 +64,18 @@ class Conflicts:
         ]
 
     def resolve(
-        self, node: exp.Insert, conflict: str | None, written: Written, columns: list[Column], scope: Scope
+        self,
+        node: exp.Insert,
+        conflict: str | None,
+        written: Written,
+        columns: list[Column],
+        scope: Scope,
+        *,
+        own: bool = False,
     ) -> None:
-        """Give the INSERT its ON CONFLICT."""
+        """Give the INSERT its ON CONFLICT; `own`: the table's constraints have theirs."""
+        if own:
+            by_own(self, node, written, columns)
         if conflict == "FAIL":
             values = written.node.expression
             if written.several or not (values is None or isinstance(values, exp.Values)):
@@ -73,17 +84,28 @@ class Conflicts:
         if conflict == "ROLLBACK":  # the session sees to it
             conflict = None
         clause = node.args.get("conflict")
+        if clause is not None and conflict is not None:
+            self._beside(clause, conflict, written, columns)
         if clause is not None:
-            if conflict is not None:
-                raise Refused(f"INSERT OR {conflict} with ON CONFLICT", "Leave one of the two out.")
             written.node.set("conflict", self._written(clause, written, scope))
         elif conflict == "IGNORE":
             written.node.set("conflict", exp.OnConflict(action=exp.Var(this="DO NOTHING")))
-            written.refusing = True
-            if not self.queries.context.by_row:
-                self._drop_nulls(written, columns)
         elif conflict == "REPLACE":
             Replacing(self).resolve(written, columns)
+        if conflict == "IGNORE":
+            written.refusing = True
+            if not self.queries.context.by_row:
+                self.drop_nulls(written, columns)
+
+    def _beside(self, clause: exp.OnConflict, conflict: str, written: Written, columns: list[Column]) -> None:
+        """OR IGNORE beside ON CONFLICT is for the constraints that the clause does not mean. Raises `Refused`."""
+        replacing = Replacing(self)
+        met = [index for index in written.table.unique if not replacing.is_automatic(written, index, columns)]
+        if conflict == "IGNORE" and "UPDATE" not in str(clause.args["action"].this):
+            clause.set("conflict_keys", None)
+            clause.set("index_predicate", None)
+        elif conflict != "IGNORE" or len(met) > 1:
+            raise Refused(f"INSERT OR {conflict} with ON CONFLICT", "Leave one of the two out.")
 
     def _written(self, clause: exp.OnConflict, written: Written, scope: Scope) -> exp.OnConflict:
         table = written.table
@@ -151,16 +173,18 @@ class Conflicts:
         optional = not column.not_null or column.default is not None or column.name == table.rowid_alias
         return not optional and all(column.name != one.name for one in columns)
 
-    def _drop_nulls(self, written: Written, columns: list[Column]) -> None:
+    def drop_nulls(self, written: Written, columns: list[Column], skipped: Sequence[Column] | None = None) -> None:
         """OR IGNORE skips rows with NULL in a NOT NULL column; Postgres would fail."""
         rows = written.node.expression
-        if any(self._is_left_out(written.table, column, columns) for column in written.table.columns):
+        skipped = written.table.columns if skipped is None else skipped
+        if any(self._is_left_out(written.table, column, columns) for column in skipped):
             if not columns:
                 raise Refused("INSERT OR IGNORE ... DEFAULT VALUES without a default for a NOT NULL column")
             nothing = exp.Select(expressions=[_as_type(exp.Null(), one) for one in columns])
             written.node.set("expression", nothing.where(exp.Boolean(this=False)))
             return
-        must = [at for at, column in enumerate(columns) if column.not_null and column.name != written.table.rowid_alias]
+        must = [at for at, one in enumerate(columns) if one in skipped and one.not_null]
+        must = [at for at in must if columns[at].name != written.table.rowid_alias]
         if rows is None or not must:
             return
         if isinstance(rows, exp.Values):

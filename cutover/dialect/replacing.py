@@ -20,12 +20,15 @@ from cutover.dialect.scope import Scope, Source, table_source
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, RowByRow, Typed, identifier, paren
 from cutover.model.table import Column, Table, UniqueIndex
+from cutover.schema.codecs import base_of, scalars
 
 if TYPE_CHECKING:
     from cutover.dialect.conflicts import Conflicts
     from cutover.dialect.writes import Written
 
 _GIVEN, _GONE = "cutover: given", "cutover: gone"
+_LOOSE = (scalars.NAME, "numeric", "double precision")
+"""Types with values that are equal without being the same, such as 1 and 1.0: a key of one is overwritten, too."""
 
 
 class Replacing:
@@ -38,7 +41,7 @@ class Replacing:
     def resolve(self, written: Written, columns: list[Column]) -> None:
         """Give the INSERT its ON CONFLICT, its DELETE beforehand, or both."""
         table = written.table
-        indexes = [index for index in table.unique if not self._is_automatic(written, index, columns)]
+        indexes = [index for index in table.unique if not self.is_automatic(written, index, columns)]
         if not indexes:
             return
         in_place = None if deleting_acts(table, self.conflicts.catalog) else next(filter(_is_plain, indexes), None)
@@ -60,14 +63,14 @@ class Replacing:
             written.node.set("conflict", self._overwrite(table, in_place))
             written.twice = True
 
-    def _is_automatic(self, written: Written, index: UniqueIndex, columns: list[Column]) -> bool:
+    def is_automatic(self, written: Written, index: UniqueIndex, columns: list[Column]) -> bool:
         """The automatic key is not given, so that nothing can conflict on it."""
         alias = written.table.rowid_alias
         if alias is None or index.columns != (alias,):
             return False
         at = next((at for at, column in enumerate(columns) if column.name == alias), None)
         items = self._items(written)
-        return at is None or (at < len(items) and _is_next(items[at]))
+        return at is None or (at < len(items) and (isinstance(items[at], exp.Var) or _is_next(items[at])))
 
     def _items(self, written: Written) -> list[exp.Expr]:
         """The values of the only row, or what a SELECT gives for each."""
@@ -94,8 +97,10 @@ class Replacing:
         node.set("expression", exp.Select(expressions=values, where=exp.Where(this=first)))
 
     def _overwrite(self, table: Table, index: UniqueIndex) -> exp.OnConflict:
-        keys = {name for name, (_, collation) in zip(index.columns, index.terms, strict=True) if collation == "BINARY"}
-        rest = [column for column in table.columns if column.name not in keys] or list(table.columns)
+        terms = zip(index.columns, index.terms, strict=True)
+        bytewise = {name for name, (_, collation) in terms if collation == "BINARY"}
+        given = [column for column in table.columns if column.name not in bytewise or base_of(column) in _LOOSE]
+        rest = given or list(table.columns)
         setting = [
             exp.EQ(
                 this=exp.Column(this=identifier(column.target)),

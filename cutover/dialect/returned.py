@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.comparing import value
+from cutover.dialect.numbers import real
+from cutover.dialect.trees import unparen
 from cutover.dialect.typed import Kind, Refused, Typed, helper, identifier
 from cutover.model.table import Table
 from cutover.schema.codecs import codec_for
@@ -44,13 +46,29 @@ def in_order(written: Written, read: list[exp.Expr] | None) -> None:
 
 def as_kept(typed: Typed) -> Typed:
     """A column of reals that was just written: SQLite keeps whole ones as integers, and returns them so."""
-    if not (isinstance(typed.node, exp.Column) or typed.generated):
+    if not _is_column(typed):
         return typed
     if typed.kind is Kind.WHOLE and typed.column is not None and (codec_for(typed.column).shown or "")[:1] == ("real",):
         typed = value(typed)
     if typed.kind is not Kind.REAL:
         return typed
     return typed.but(node=helper("as_kept", typed.node), kind=Kind.NUM)
+
+
+def as_first(typed: Typed) -> Typed:
+    """A column of a table whose first column is of REAL affinity: SQLite takes that for the affinity of each column
+    that is returned, so that integers come out as reals."""
+    if not _is_column(typed) or typed.plus:
+        return as_kept(typed)
+    if typed.kind is Kind.WHOLE:
+        typed = value(typed)
+    if typed.kind is Kind.DYNAMIC:
+        raise Refused("RETURNING of a column without a type, of a table whose first column is REAL,")
+    return real(typed) if typed.kind in (Kind.INT, Kind.BOOL, Kind.NUM) else typed
+
+
+def _is_column(typed: Typed) -> bool:
+    return isinstance(unparen(typed.node), exp.Column) or bool(typed.generated)
 
 
 def _changes(change: exp.Expr, read: list[exp.Expr]) -> bool:

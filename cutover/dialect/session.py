@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.failures import Conflict, Halfway, Lost, busy
 from cutover.dialect.holding import Holding
+from cutover.dialect.own_clauses import rolls_back
 from cutover.dialect.running import Memory
 from cutover.dialect.tokens import prepare
 from cutover.dialect.transaction import Transaction
@@ -216,8 +217,10 @@ class PostgresSession:
         try:
             result = await transaction.run(statement, self._memory)
         except StatementError as error:
-            if error.code == "SQLITE_CONSTRAINT" and prepare(statement.sql, frozenset()).conflict == "ROLLBACK":
-                await self._holding.end()
+            if error.code == "SQLITE_CONSTRAINT":
+                word = prepare(statement.sql, frozenset()).conflict
+                if word == "ROLLBACK" or (word is None and rolls_back(error.message, transaction.dialect.tables)):
+                    await self._holding.end()
             raise
         self._holding.watch()
         return result

@@ -22,7 +22,7 @@ Each = Callable[[tuple[Kind, ...]], Translation]
 def alone(single: exp.Expr, conflict: str | None, context: Context) -> Translation:
     """The statement for one row, which may fail as it will. Raises `Refused`."""
     context.by_row = True
-    written, columns, tree = rewrite(single, None if conflict == "FAIL" else conflict, context)
+    written, columns, tree = rewrite(single, "ABORT" if conflict == "FAIL" else conflict, context)
     return translation_of(written, columns, tree, context)
 
 

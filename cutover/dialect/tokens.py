@@ -32,7 +32,7 @@ class Prepared:
     text: str
     """For the parser: parameters are `:p0`, `:p1` ... by SQLite's number less one; comments are gone."""
     conflict: str | None = None
-    """The word after OR in INSERT OR x, other than ABORT, which is the default."""
+    """The word after OR in INSERT OR x. ABORT is the default where no constraint says otherwise."""
     tables_of_schema: bool = False
     """Names sqlite_master or a pragma function: a question about the schema, not about data."""
 
@@ -244,8 +244,7 @@ def _take_conflict(run: list[Token]) -> tuple[str | None, list[Token]]:
         if word == "REPLACE" and following == "INTO":
             return "REPLACE", [*run[:at], run[at]._replace(text="INSERT"), *run[at + 1 :]]
         if word in ("INSERT", "UPDATE") and following == "OR":
-            clause = _word(run, at + 2)
-            return (None if clause == "ABORT" else clause), [*run[: at + 1], *run[at + 3 :]]
+            return _word(run, at + 2), [*run[: at + 1], *run[at + 3 :]]
         if word in ("SELECT", "DELETE", "UPDATE", "INSERT"):
             break
     return None, run

@@ -17,8 +17,9 @@ from cutover.dialect.generated import add_generated, as_sorted
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
 from cutover.dialect.numbering import number_rows
+from cutover.dialect.own_clauses import by_default, has_replacing, of_update, own_clauses
 from cutover.dialect.queries import Queries
-from cutover.dialect.returned import as_kept, in_order, own_key
+from cutover.dialect.returned import as_first, as_kept, in_order, own_key
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.model.table import Column, Table
@@ -72,6 +73,7 @@ class Writes:
         self.keys = AutomaticKeys(context)
         self.conflicts = Conflicts(self.queries, self.assigning)
         self._replacing = False
+        self._by_default: list[str] = []
 
     def _target(self, node: exp.Expr) -> tuple[Table, Source, exp.Table]:
         if not isinstance(node, exp.Table) or (node.db and node.db.lower() != "main"):
@@ -89,7 +91,7 @@ class Writes:
         return table, source, target
 
     def _returning(self, node: exp.Expr, scope: Scope, written: Written, *, key: bool) -> None:
-        clause = node.args.get("returning")
+        clause, deleting = node.args.get("returning"), isinstance(written.node, exp.Delete)
         if clause is not None:
             if any(
                 isinstance(named.this, exp.Identifier) and self._reads(named, written.table)
@@ -100,7 +102,8 @@ class Writes:
                     "Ask in a statement of its own behind it.",
                 )
             written.returning = self.queries.projections(clause.expressions, scope)
-            kept = as_sorted if isinstance(written.node, exp.Delete) else as_kept
+            first = next(column for column in scope.sources[0].columns if not column.hidden)
+            kept = as_first if first.affinity == "REAL" else as_sorted if deleting else as_kept
             written.returning = [(name, kept(typed)) for name, typed in written.returning]
         nodes = [typed.node for _, typed in written.returning]
         if key and written.table.rowid_alias is not None:
@@ -131,9 +134,13 @@ class Writes:
             else [column for column in table.columns if not column.hidden]
         )
         columns = list(dict.fromkeys(told))
-        conflicts = conflict is not None or node.args.get("conflict") is not None
-        self.context.nulls_matter = conflict is not None
+        own = conflict is None and bool(own_clauses(table.sql))
+        conflict = None if conflict == "ABORT" else conflict
+        conflicts = conflict is not None or node.args.get("conflict") is not None or own
+        self.context.nulls_matter = conflict is not None or own
+        self._by_default = by_default(table) if own else []
         self._replacing = conflict == "REPLACE"
+        replaces = self._replacing or (own and node.args.get("conflict") is None and has_replacing(table))
         for column in table.columns:
             if node.expression is None or column not in columns:
                 self.assigning.left_out(column)
@@ -159,15 +166,15 @@ class Writes:
         if table.rowid_alias is not None and self.context.catalog.counts(table):
             count_apart(written, columns, conflicts=conflicts, given=explicit)
         if unnumbered(table):
-            number_rows(written, columns, clears=conflict == "REPLACE")
+            number_rows(written, columns, clears=replaces)
         else:
             written.drawing = drawing_of(self.context.catalog, written, columns, skips=conflicts)
-        if conflict == "REPLACE":
+        if replaces:
             written.lowered = lowered(self.context.catalog, table)
-        self.conflicts.resolve(node, conflict, written, columns, scope)
+        self.conflicts.resolve(node, conflict, written, columns, scope, own=own)
         self.keys.tell(written)
         self._returning(node, scope, written, key=True)
-        if conflict != "REPLACE" and written.twice:
+        if not replaces and written.twice:
             self.keys.only_inserted(written, source)
         if written.key_returned and (explicit or self.context.catalog.counts(table)):
             self.keys.advance(table, result)
@@ -200,9 +207,13 @@ class Writes:
                 automatic = self.keys.next_key(table, place) or self.keys.next_of_sequence(table)
                 return call("coalesce", self.assigning.assign_key(typed, column), automatic)
             return self.assigning.assign_key(typed, column)
-        if listed and self._replacing and typed.kind is Kind.NULL and column.not_null and column.default is not None:
+        replacing = (self._replacing or column.name in self._by_default) and column.default is not None
+        if listed and replacing and typed.kind is Kind.NULL and column.not_null:
             return exp.Var(this="DEFAULT")
-        return self.assigning.assign(typed, column)
+        given = self.assigning.assign(typed, column)
+        if replacing and column.not_null and not (typed.is_constant or typed.slot is not None or typed.not_null):
+            return call("coalesce", given, self.conflicts.default(column))
+        return given
 
     def _selected(
         self,
@@ -248,6 +259,8 @@ class Writes:
         """UPDATE, with FROM; `conflict` is the word after OR."""
         table, source, target = self._target(node.this)
         refuse_halfway(node, table, source.alias)
+        if not self.context.by_row:
+            conflict = conflict or of_update(node, table)
         if conflict in ("IGNORE", "REPLACE", "FAIL"):
             refuse_conflicts(node, table, source.alias, conflict)
         scope = Scope(sources=[source])

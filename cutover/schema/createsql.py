@@ -24,10 +24,22 @@ def unquote(text: str) -> str:
     return text[1:-1] if text[:1] == "[" else text
 
 
+@dataclass(frozen=True, slots=True)
+class OwnClause:
+    """ON CONFLICT of one constraint."""
+
+    kind: str
+    """`key` for UNIQUE and PRIMARY KEY, `null` for NOT NULL; SQLite gives no heed to that of a CHECK."""
+    columns: tuple[str, ...]
+    """In lower case."""
+    action: str
+
+
 @dataclass
 class ColumnText:
     """What CREATE TABLE says of one column beyond the pragmas."""
 
+    name: str = ""
     collation: str = "BINARY"
     generated: str = ""
     """The expression of a generated column, without its parentheses."""
@@ -45,13 +57,14 @@ class TableText:
     """The name of each of them, empty for one without."""
     deferred: list[bool] = field(default_factory=list)
     """For each foreign key in the order of the text: whether it is DEFERRABLE INITIALLY DEFERRED."""
-    conflict: list[str] = field(default_factory=list)
+    clauses: list[OwnClause] = field(default_factory=list)
     """ON CONFLICT clauses of constraints other than ABORT."""
     autoincrement: bool = False
     without_rowid: bool = False
     strict: bool = False
 
 
+_KINDS = {"PRIMARY": "key", "UNIQUE": "key", "NOT": "null", "CHECK": "", "FOREIGN": ""}
 _TABLE_CONSTRAINTS = frozenset({"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"})
 
 
@@ -65,7 +78,8 @@ def read_create_table(sql: str) -> TableText:
         if keyword(segment[0]) in _TABLE_CONSTRAINTS:
             _read_constraints(sql, segment, table, ColumnText())
         else:
-            column = table.columns[unquote(segment[0].text).lower()] = ColumnText()
+            name = unquote(segment[0].text).lower()
+            column = table.columns[name] = ColumnText(name)
             _read_constraints(sql, segment[1:], table, column)
     options = [keyword(token) for token in words[closing + 1 :]]
     table.strict = "STRICT" in options
@@ -124,6 +138,7 @@ def _segments(words: Sequence[Token]) -> Iterator[list[Token]]:
 
 def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column: ColumnText) -> None:
     """Walk constraints of a column or table. Commas between table constraints are optional in SQLite."""
+    table.clauses += _clauses(words, column.name)
     index = 0
     while index < len(words):
         token = words[index]
@@ -152,8 +167,25 @@ def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column
             continue
         if keyword(token) == "AUTOINCREMENT":
             table.autoincrement = True
-        elif keyword(token) == "CONFLICT" and following is not None and keyword(following) != "ABORT":
-            table.conflict.append(keyword(following))
+        index += 1
+
+
+def _clauses(words: Sequence[Token], column: str) -> Iterator[OwnClause]:
+    """ON CONFLICT clauses among the constraints of a column, or of the table if that is empty."""
+    kind, index = "", 0
+    columns: tuple[str, ...] = (column,)
+    while index < len(words):
+        word = keyword(words[index])
+        if words[index].text == "(":
+            inner, index = words[index + 1 : _closing(words, index)], _closing(words, index)
+            if kind and not column:
+                columns = tuple(unquote(segment[0].text).lower() for segment in _segments(inner))
+        elif word in ("CONSTRAINT", "DEFAULT", "COLLATE", "REFERENCES"):  # a name or a value follows
+            index += int(index + 1 < len(words) and words[index + 1].text != "(")
+        elif word in _KINDS:
+            kind = _KINDS[word]
+        elif word == "CONFLICT" and kind and index + 1 < len(words) and keyword(words[index + 1]) != "ABORT":
+            yield OwnClause(kind, columns, keyword(words[index + 1]))
         index += 1
 
 

@@ -110,7 +110,8 @@ def _of_table(table: SqliteTable) -> Iterator[Finding]:
         yield Finding(
             "warns",
             "constraint_conflict",
-            f"A constraint has ON CONFLICT {', '.join(sorted(set(table.conflict)))}, which Postgres does not know.",
+            f"A constraint has ON CONFLICT {', '.join(sorted(set(table.conflict)))}, which Postgres does not know:"
+            " what comes through the front door goes by it, what is written natively fails.",
             "Put the clause into the statements (INSERT OR ...).",
             table.name,
         )

@@ -261,7 +261,7 @@ class _Reader:
             indexes=indexes,
             foreign_keys=self._foreign_keys(name, text.deferred),
             checks=tuple(text.checks),
-            conflict=tuple(text.conflict),
+            conflict=tuple(clause.action for clause in text.clauses),
             sql=sql,
         )
 

@@ -56,6 +56,21 @@ async def test_generated_columns_are_read(postgres_url: str) -> None:
             await both.same_error(sql)
 
 
+async def test_the_first_column_decides_what_returning_makes_of_numbers(postgres_url: str) -> None:
+    """To SQLite each column that is returned has the affinity of the first: integers are reals if that is REAL."""
+    columns = "x REAL, g REAL AS (x - x), y REAL, h AS (x + y) STORED, n NUMERIC, t TEXT, i INTEGER"
+    async with world(postgres_url, f"CREATE TABLE f ({columns}); CREATE TABLE l (k INTEGER, {columns})") as both:
+        for table in ("f", "l"):
+            for sql in (
+                f"INSERT INTO {table} (x, y, n, t, i) VALUES (5, 6.0, 7, '8', 3) RETURNING *",
+                f"INSERT INTO {table} (x, y, n, t) VALUES (5, 6.0, 7.5, 'a') RETURNING x, (y), g, h, n, t, rowid",
+                f"UPDATE {table} SET x = x + 1 RETURNING *",
+                f"UPDATE {table} SET x = x + 1 RETURNING g, h, g + 0, h + 0, +x, abs(x), i, (i), +i",
+                f"DELETE FROM {table} RETURNING *",
+            ):
+                await both.same(sql)
+
+
 async def test_update_from_changes_a_row_in_one_way(postgres_url: str) -> None:
     schema = """
     CREATE TABLE t (id INTEGER PRIMARY KEY, k INTEGER, s TEXT);

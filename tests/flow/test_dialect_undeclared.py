@@ -62,6 +62,12 @@ async def test_a_column_that_holds_one_class_takes_no_other(postgres_url: str) -
             await both.same(f"SELECT id, a, typeof(a), c, typeof(c) FROM kept WHERE {asked}")
 
 
+async def test_replace_takes_the_key_as_it_is_written(postgres_url: str) -> None:
+    async with world(postgres_url, "CREATE TABLE k (a PRIMARY KEY, b)", data=("INSERT INTO k VALUES (5, 1)",)) as both:
+        for sql in ("REPLACE INTO k VALUES (5.0, 2)", "REPLACE INTO k VALUES ('5', 3)", "SELECT * FROM k ORDER BY b"):
+            await both.same(sql)
+
+
 async def test_any_value_goes_into_a_column_that_holds_it(postgres_url: str) -> None:
     schema = "CREATE TABLE d (a, b, c); CREATE TABLE s (i INTEGER, r REAL, t TEXT, n NUMERIC, z BLOB)"
     async with world(postgres_url, schema) as both:

@@ -62,7 +62,8 @@ def test_text_for_the_parser(sql: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "conflict"),
     [("REPLACE INTO t VALUES (1)", "REPLACE"), ("INSERT OR IGNORE INTO t VALUES (1)", "IGNORE"),
-     ("INSERT OR ABORT INTO t VALUES (1)", None), ("WITH a AS (VALUES (1)) INSERT OR REPLACE INTO t SELECT 1", None)],
+     ("INSERT OR ABORT INTO t VALUES (1)", "ABORT"),
+     ("WITH a AS (VALUES (1)) INSERT OR REPLACE INTO t SELECT 1", None)],
 )  # fmt: skip
 def test_conflict_words(sql: str, conflict: str | None) -> None:
     if sql.startswith("WITH"):
