@@ -73,6 +73,8 @@ def _moment(argument: Typed) -> exp.Expr:
 
 
 def _strftime(_: Expressions, arguments: list[Typed]) -> Typed:
+    if not arguments:
+        return Typed(exp.Null(), Kind.NULL)
     given = [node_of(text(arguments[0])), *map(_moment, arguments[1:])]
     return Typed(helper("strftime", *given, *([exp.Literal.string("now")] if len(given) == 1 else [])), Kind.TEXT)
 

@@ -115,9 +115,10 @@ class Queries:
         if order:
             result.set("order", exp.Order(expressions=order))
         self.ordering.limit(node, result)
+        one_row = not scope.sources if grouping is None else not node.args.get("group")
         turn = self.ordering.unasked.turn(node, scope) if scope.turning and grouping is None else None
         turns: list[tuple[exp.Expr, exp.Expr]] = [(result, turn)] if turn is not None else []
-        return Query(result, columns, turns=turns, one_row=grouping is not None and not node.args.get("group"))
+        return Query(result, columns, turns=turns, one_row=one_row)
 
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)

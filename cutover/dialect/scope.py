@@ -75,6 +75,8 @@ class Source:
 
     counted: str = ""
     """The column that numbers the rows as they are read, where there is no table."""
+    one_row: bool = False
+    """A query that gives no more than one row."""
     unnamed: bool = False
     """Has columns that only SQLite can name, by the text of their expressions."""
 

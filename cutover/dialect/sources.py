@@ -88,7 +88,7 @@ class Sources:
         names = [identifier(name) for name in query.aliases()]
         node = exp.Subquery(this=query.node, alias=exp.TableAlias(this=identifier(alias), columns=names))
         unnamed = any(name is None for name, _ in query.columns)
-        return node, Source(alias, query.source_columns(), unnamed=unnamed)
+        return node, Source(alias, query.source_columns(), one_row=query.one_row, unnamed=unnamed)
 
     def from_clause(self, node: exp.Expr, scope: Scope) -> tuple[exp.From | None, list[exp.Join]]:
         """FROM and JOINs of a SELECT (or of UPDATE ... FROM). Fills `scope.sources`."""

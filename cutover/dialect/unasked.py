@@ -33,10 +33,12 @@ class Unasked:
         for scan in reading.scans:
             found = [source for source in scope.sources if source.is_called(scan.name)]
             read = self._scan(found[0], scan) if len(found) == 1 else None
-            if read is None:
-                return None
+            if read is None and _has_one_row(scan, found, scope):
+                continue
+            if read is None:  # what is within it may come in any order, what is around it not
+                break
             terms += read
-        return once(terms)
+        return once(terms) or None
 
     def _with_unmatched(
         self, scope: Scope, scans: tuple[Scan, ...], unmatched: tuple[Scan | None, ...]
@@ -191,6 +193,13 @@ class Unasked:
 
 _ONE, _ROUND = exp.Literal.number(1), exp.Literal.number(1 << 32)
 """A recursion numbers its rows anew in each round, after those of the round before."""
+
+
+def _has_one_row(scan: Scan, found: list[Source], scope: Scope) -> bool:
+    """Whether a loop is that of a subquery that gives one row. SQLite numbers those without a name."""
+    if scan.name.startswith("(subquery-"):
+        found = [source for source in scope.sources if source.table is None]
+    return bool(found) and all(source.one_row for source in found)
 
 
 def _sorts(typed: Typed) -> bool:

@@ -35,6 +35,10 @@ DATA = (
 )
 
 STATEMENTS = [
+    "SELECT * FROM t LEFT JOIN (SELECT 3 AS b, 9 AS q) AS one USING (b)",
+    "SELECT * FROM t NATURAL LEFT JOIN (SELECT 3 AS b, 9 AS q)",
+    "SELECT t.id, most FROM (SELECT max(y) AS most FROM u), t WHERE t.b <= most",
+    "SELECT t.id, one.x FROM t LEFT JOIN (SELECT DISTINCT x, y FROM u) AS one ON one.y = t.b AND one.x > 'm'",
     "SELECT a, b FROM way ORDER BY +2, (1)",
     "SELECT a, b, count(*) FROM way GROUP BY +2",
     "SELECT b FROM way GROUP BY (1) ORDER BY (+1) DESC",
