@@ -27,6 +27,7 @@ from cutover.model.table import Column
 
 _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
 
+_GIVE_ONE = "Give the column a value in the INSERT."
 
 class Assigning:
     """Converts values of one statement to columns."""
@@ -133,6 +134,8 @@ class Assigning:
         written = column.default
         if written is None:
             return
+        if column.default_lacks and written.strip("() ").upper() != "NULL":
+            raise Refused(f"The default of column {column.name}, which Postgres has not,", _GIVE_ONE)
         kind, number = column_kind(column), number_of(written)
         whole = isinstance(number, int)
         quoted_is_text = _as_it_is(column)
@@ -152,7 +155,7 @@ class Assigning:
             misfit = False
         if misfit:
             what = f"The default of column {column.name}, which Postgres cannot hold,"
-            raise Refused(what, "Give the column a value in the INSERT.")
+            raise Refused(what, _GIVE_ONE)
 
     def _kept_text(self, typed: Typed, column: Column) -> exp.Expr:
         """A text column without TEXT affinity would hold a number as a number, which Postgres cannot."""

@@ -25,6 +25,8 @@ class Column:
     not_null: bool = False
     default: str | None = None
     """SQL text of the default, as SQLite reports it."""
+    default_lacks: bool = False
+    """The target has no default in its place."""
     collation: str = "BINARY"
     target_collation: str | None = None
     """None or "C" where the target compares bytewise; otherwise the collation's name."""

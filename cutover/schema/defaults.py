@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column
@@ -50,6 +51,13 @@ _EPOCHS = {
     **dict.fromkeys(_MILLISECONDS, f"floor(extract(epoch FROM {_MOMENT}) * 1000)::bigint"),
     **dict.fromkeys(_WHOLE_MILLISECONDS, f"floor(extract(epoch FROM {_MOMENT}))::bigint * 1000"),
 }
+_WORDS = (
+    "abs cast char coalesce format hex ifnull iif instr json json_array json_object length lower ltrim max min nullif"
+    " printf quote replace round rtrim substr substring trim typeof unicode upper zeroblob"
+    " and between case else glob in is isnull like not notnull null or then when"
+)
+_SURE = frozenset(_WORDS.split())
+"""Functions that give the same each time, and words that a parenthesis may follow."""
 _TIMES = ("date", "timestamp without time zone", "timestamp with time zone", "time without time zone")
 
 
@@ -66,8 +74,9 @@ def translate_default(sql: str, column: Column) -> str:
         return f"to_char({_NOW}, {literal(_TEXTS[called])})"
     if kind == "int" and called in _EPOCHS:
         return _EPOCHS[called]
-    if kind in ("int", "real", "text", "blob") and (constant := _constant(words, kind)) is not None:
-        return constant
+    with suppress(Untranslatable):
+        if kind in ("int", "real", "text", "blob") and (constant := _constant(words, kind)) is not None:
+            return constant
     if _is_constant(words):
         return _by_codec(sql, column)
     made, result = translate_call(sql)
@@ -106,17 +115,22 @@ def _moment(called: str, kind: str, column: Column) -> str | None:
 
 
 def _is_constant(words: list[Token]) -> bool:
-    bare = words[1:] if words and words[0].text in "+-" else words
-    if len(bare) == 2:
-        return bare[0].text in "xX" and bare[1].type == "string"
-    return len(bare) == 1 and (bare[0].type in ("number", "string", "quoted") or keyword(bare[0]) in ("TRUE", "FALSE"))
+    """Whether it is the same each time: no function but some, and none of the words for the moment."""
+    for at, word in enumerate(words):
+        called = at + 1 < len(words) and words[at + 1].text == "("
+        name = word.text.lower()
+        if word.type == "word" and (name.startswith("current_") or (called and name not in _SURE)):
+            return False
+    return bool(words)
 
 
 def _by_codec(sql: str, column: Column) -> str:
     """A constant that SQLite's own affinity and then the column's codec have made a value of its type."""
     with_default = sqlite3.connect(":memory:")
     try:
-        with_default.execute(f"CREATE TABLE t (k, c {column.affinity.replace('BLOB', '')} DEFAULT ({sql}))")
+        word = keyword(next(tokens(sql)))  # that is a text to SQLite, unless it stands in parentheses
+        text = sql if word and word not in ("NOT", "CASE", "CAST") and len(list(tokens(sql))) == 1 else f"({sql})"
+        with_default.execute(f"CREATE TABLE t (k, c {column.affinity.replace('BLOB', '')} DEFAULT {text})")
         with_default.execute("INSERT INTO t (k) VALUES (1)")
         value = with_default.execute("SELECT c FROM t").fetchone()[0]
         stored = codec_for(column).to_target(value)
@@ -124,6 +138,10 @@ def _by_codec(sql: str, column: Column) -> str:
         raise Untranslatable(sql) from None
     finally:
         with_default.close()
+    if stored is None:
+        return "NULL"
+    if isinstance(stored, bytes):
+        return f"'\\x{stored.hex()}'::bytea"
     if isinstance(stored, bool):
         return "true" if stored else "false"
     return f"{literal(str(stored))}::{column.target_type}"

@@ -137,6 +137,7 @@ def _mapped(column: SqliteColumn, target: PostgresColumn, chosen: ColumnSettings
         target_type=target.type,
         not_null=column.not_null,
         default=column.default,
+        default_lacks=column.default is not None and target.default is None and target.identity == "",
         collation=column.collation,
         target_collation=target.collation,
         base_type=target.base_type,

@@ -188,11 +188,27 @@ async def test_a_column_that_is_named_twice(both: World) -> None:
         await both.same(sql)
 
 
+DEFAULTS = """
+CREATE TABLE made (id INTEGER PRIMARY KEY, a INT DEFAULT (1 + 2), b DEFAULT -'hello', c DEFAULT bare,
+  d TEXT DEFAULT (1.50), e TEXT DEFAULT (lower('ABC') || 'd'), f DEFAULT (json('[1]')),
+  g REAL DEFAULT ('2' + 1), h NUMERIC DEFAULT '3.0', i DEFAULT (NULL),
+  j INT DEFAULT (CASE WHEN 1 THEN 7 / 2 END), k BLOB DEFAULT (CAST('x' AS BLOB)));
+CREATE TABLE lacks (id INTEGER PRIMARY KEY, b BLOB DEFAULT (x'41' || x'42'));
+"""
 ODD = """
 CREATE TABLE d (id INTEGER PRIMARY KEY, n INT DEFAULT 7.89, w DATETIME);
 CREATE TABLE t (id INTEGER PRIMARY KEY, b INTEGER, c TEXT);
 CREATE TABLE o (k TEXT, v INTEGER);
 """
+
+
+async def test_defaults_that_are_computed(postgres_url: str) -> None:
+    async with world(postgres_url, DEFAULTS) as both:
+        await both.same("INSERT INTO made (id) VALUES (1) RETURNING *")
+        await both.same("INSERT INTO made DEFAULT VALUES")
+        await both.same("SELECT * FROM made ORDER BY id")
+        await both.refused("INSERT INTO lacks (id) VALUES (1)", "default of column b, which Postgres has not")
+        await both.same("INSERT INTO lacks VALUES (1, x'00')")
 
 
 async def test_what_would_be_silently_different(postgres_url: str) -> None:
