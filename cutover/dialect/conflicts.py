@@ -87,7 +87,7 @@ class Conflicts:
         if clause is not None and conflict is not None:
             self._beside(clause, conflict, written, columns)
         if clause is not None:
-            written.node.set("conflict", self._written(clause, written, scope))
+            written.node.set("conflict", self._written(clause, written, columns, scope))
         elif conflict == "IGNORE":
             written.node.set("conflict", exp.OnConflict(action=exp.Var(this="DO NOTHING")))
         elif conflict == "REPLACE":
@@ -107,7 +107,9 @@ class Conflicts:
         elif conflict != "IGNORE" or len(met) > 1:
             raise Refused(f"INSERT OR {conflict} with ON CONFLICT", "Leave one of the two out.")
 
-    def _written(self, clause: exp.OnConflict, written: Written, scope: Scope) -> exp.OnConflict:
+    def _written(
+        self, clause: exp.OnConflict, written: Written, columns: list[Column], scope: Scope
+    ) -> exp.OnConflict:
         table = written.table
         action = str(clause.args["action"].this) if clause.args.get("action") is not None else "DO NOTHING"
         keys = [self._target_term(key, table, scope) for key in clause.args.get("conflict_keys") or []]
@@ -124,7 +126,7 @@ class Conflicts:
             once = reads_once(clause, table, table.name)
             raise (Refused if once else RowByRow)("DO UPDATE of several rows with a subquery of the same table")
         if not keys:
-            result.set("conflict_keys", self._only_key(table))
+            result.set("conflict_keys", self._only_key(written, columns))
         both = Scope(sources=[*scope.sources, table_source(table, "excluded")], ctes=scope.ctes)
         for column in both.sources[1].columns:
             column.merged = True
@@ -152,13 +154,15 @@ class Conflicts:
             return node
         return collated(Typed(node, Kind.TEXT), collation)
 
-    def _only_key(self, table: Table) -> list[exp.Expr]:
-        if len(table.unique) != 1:
+    def _only_key(self, written: Written, columns: list[Column]) -> list[exp.Expr]:
+        replacing, table = Replacing(self), written.table
+        met = [index for index in table.unique if not replacing.is_automatic(written, index, columns)]
+        if len(met) != 1:
             raise Refused(
                 "ON CONFLICT DO UPDATE without a target, on a table with several unique keys,",
                 "Name the columns of the key: ON CONFLICT (...).",
             )
-        return self.terms(table, table.unique[0])
+        return self.terms(table, met[0])
 
     def terms(self, table: Table, index: UniqueIndex) -> list[exp.Expr]:
         terms = []

@@ -45,6 +45,10 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     run = [token for token in tokens(sql) if token.type != "semi"]
     if _depth(run) > _DEEPEST:
         raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.")
+    if _upserts(run) > 1:
+        raise Refused(
+            "Several ON CONFLICT clauses in one INSERT", "Send one of them, and look beforehand for the other keys."
+        )
     conflict, run = _take_conflict(run)
     run = joined_commas(_compound_values(_named_plus(named_arrows(_plain_casts(run)))))
     numbering = _Numbering()
@@ -60,6 +64,12 @@ def _depth(run: list[Token]) -> int:
         depth += (token.type == "open") - (token.type == "close")
         deepest = max(deepest, depth)
     return deepest
+
+
+def _upserts(run: list[Token]) -> int:
+    """How many ON CONFLICT clauses an INSERT has: `ON conflict = 1` is the condition of a join."""
+    conflicts = [at for at, token in enumerate(run) if token.type == "word" and token.text.upper() == "CONFLICT"]
+    return sum(_word(run, at - 1) == "ON" and _word(run, at + 1) in ("(", "DO") for at in conflicts)
 
 
 def _joined(parts: list[str], run: list[Token]) -> list[str]:

@@ -44,6 +44,8 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         ("ROLLBACK", ()),
         ("RELEASE no_such_name", ()),
         ("ATTACH 'x' AS y", ()),
+        ("REINDEX no_such_name", ()),
+        ("ANALYZE no_such_name", ()),
         ("SELECT json_extract('{', '$')", ()),
     ],
 )

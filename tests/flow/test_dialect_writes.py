@@ -61,6 +61,20 @@ async def test_a_row_that_is_met_twice(both: World) -> None:
     )
 
 
+async def test_a_key_that_nobody_can_meet_needs_no_target(postgres_url: str) -> None:
+    async with world(postgres_url, "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT UNIQUE, c INT)") as both:
+        for sql in (
+            "INSERT INTO t (b, c) VALUES ('x', 1), ('y', 2), ('x', 3) ON CONFLICT DO UPDATE SET c = c + 10 RETURNING a",
+            "INSERT INTO t VALUES (NULL, 'x', 1) ON CONFLICT DO UPDATE SET c = c + 10 RETURNING *",
+            "INSERT INTO t (b, c) SELECT b, 5 FROM t WHERE true ON CONFLICT DO UPDATE SET c = c + 100",
+            "SELECT * FROM t",
+        ):
+            await both.same(sql)
+        given = "INSERT INTO t VALUES (1, 'x', 1)"
+        await both.refused(f"{given} ON CONFLICT DO UPDATE SET c = 1", "without a target")
+        await both.refused(f"{given} ON CONFLICT (a) DO NOTHING ON CONFLICT (b) DO NOTHING", "Several ON CONFLICT")
+
+
 async def test_ignored_rows(both: World) -> None:
     await both.same("INSERT INTO p (b) VALUES (1)")
     await both.same("INSERT OR IGNORE INTO one (k, v, w) VALUES ('a', 1, 'w'), ('b', 2, NULL), ('A', 3, 'w')")
