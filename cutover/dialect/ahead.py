@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cutover.dialect.reading import Reading
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import Translation
@@ -53,8 +54,14 @@ async def _elsewhere(dialect: Dialect, sql: str, bound: Sequence[SqlValue]) -> T
     catalog, ddl = dialect.catalog, dialect.ddl
 
     def work() -> Translation:
+        thread = threading.get_ident()
         with closing(SchemaCopy(ddl)) as copy:
-            return Translator(replace(catalog, reading=copy.reading), 1).translate(sql, bound)
+
+            def reading(text: str) -> Reading | None:
+                # What the rows show to be needed (wider numbers, one row at a time) comes when this copy is gone.
+                return copy.reading(text) if threading.get_ident() == thread else catalog.reading(text)
+
+            return Translator(replace(catalog, reading=reading), 1).translate(sql, bound)
 
     threads = ThreadPoolExecutor(1, "translating")
     try:

@@ -94,3 +94,12 @@ async def test_a_long_text_is_refused_as_a_short_one_is(both: World, here: list[
         codes.append((type(found) is Refused, found.code))
     assert codes[0] == codes[1]
     assert here == []
+
+
+async def test_what_only_the_rows_show_is_translated_when_they_show_it(both: World) -> None:
+    await both.same("INSERT INTO items (name, n) VALUES ('a', 9223372036854775807), ('b', 2)")
+    long = " OR ".join(["n > 0"] * 100)
+    await both.same(f"SELECT n + 1, name FROM items WHERE {long}", ordered=True)  # a real where 64 bits end
+    await both.same_error(f"SELECT sum(n) FROM items WHERE {long}")
+    await both.same(f"UPDATE OR REPLACE items SET id = id + 1 WHERE {long}")
+    await both.same("SELECT * FROM items ORDER BY id")
