@@ -66,9 +66,9 @@ class Change:
 def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) -> Change:
     """Make the change on a copy. Raises the `StatementError` of SQLite, and `Refused`."""
     words = [token.text.upper() for token in tokens(sql) if token.type == "word"][:3]
-    for kind in ("TRIGGER", "VIRTUAL"):
-        if kind in words[1:2]:
-            raise Refused(f"{words[0]} {kind} while PostgreSQL is primary", _BY_HAND[kind])
+    refused = next((kind for kind in ("TRIGGER", "VIRTUAL") if kind in words[1:2]), "")
+    if refused == "VIRTUAL":  # whose modules SQLite may lack here
+        raise Refused(f"{words[0]} {refused} while PostgreSQL is primary", _BY_HAND[refused])
     db = memory(ddl)
     try:
         before, was = read_sqlite_schema(db), read_objects(db)
@@ -76,6 +76,8 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
             db.execute(sql, tuple(arguments))
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise explained(error, db, sql) from None
+        if refused:
+            raise Refused(f"{words[0]} {refused} while PostgreSQL is primary", _BY_HAND[refused])
         now = read_objects(db)
         made = Change(before, read_sqlite_schema(db), now, changes_between(was, now), _query(sql))
         if not made.query:  # which may have given rows

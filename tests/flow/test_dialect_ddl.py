@@ -334,3 +334,15 @@ async def test_a_unique_index_that_postgres_would_take_for_less_is_refused(ddl: 
     await ddl.same("CREATE TABLE names(a UNIQUE, b TEXT UNIQUE COLLATE NOCASE)")
     await ddl.same("INSERT INTO names VALUES ('a', 'a'), ('A', NULL)")
     await ddl.same_error("INSERT INTO names VALUES ('b', 'A')")
+
+
+async def test_sqlites_own_errors_come_before_any_refusal(ddl: World) -> None:
+    for sql in (
+        "REINDEX nowhere",
+        "ANALYZE nowhere",
+        "DROP TRIGGER nowhere",
+        "CREATE TRIGGER t AFTER INSERT ON nowhere BEGIN SELECT 1; END",
+    ):
+        await ddl.same_error(sql)
+    for sql in ("REINDEX parents", "REINDEX NOCASE", "REINDEX", "DROP TRIGGER IF EXISTS nowhere"):
+        await ddl.same(sql)
