@@ -238,7 +238,10 @@ def _primary_end(run: list[Token], at: int) -> int:
         following = run[at] if at < len(run) else None
         after_name = run[at - 1].type in ("word", "quoted", "dot")
         joined = following is not None and after_name and following.type in ("dot", "open", "string")
-        if depth <= 0 and not joined and run[at - 1].type != "dot":
+        # FILTER (...) and OVER (...) or OVER name belong to the call before them.
+        behind = run[at - 1].type == "close" and _word(run, at) in ("FILTER", "OVER")
+        behind = behind or (_word(run, at - 1) == "OVER" and at > 1 and run[at - 2].type == "close")
+        if depth <= 0 and not joined and not behind and run[at - 1].type != "dot":
             break
     return at
 

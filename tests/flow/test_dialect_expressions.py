@@ -115,6 +115,7 @@ SAME = [
     "SELECT x.y = '2' FROM (SELECT i + 1 AS y FROM t WHERE id = 1) AS x",
     "SELECT CAST(i AS TEXT) = 1, CAST(s AS INTEGER) = '10', i || '' = 1 FROM t ORDER BY id",
     "SELECT count(*) FILTER (WHERE i > 1), sum(i) FILTER (WHERE s LIKE 'a%') FROM t",
+    "SELECT + sum(i) FILTER (WHERE + i > 1) + 1, - + count ( * ) OVER w FROM t GROUP BY i WINDOW w AS ()",
     "SELECT (SELECT sum(t.i)) FROM t",
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5 ORDER BY 1 DESC) SELECT i FROM n",
     "SELECT id, (SELECT count(t.i) FROM u) FROM t GROUP BY id",
