@@ -11,6 +11,7 @@ from cutover.dialect.ordering import Columns, inner
 from cutover.dialect.query import Query
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.unasked import once
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -18,13 +19,7 @@ if TYPE_CHECKING:
 
 def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Select, columns: Columns) -> Query:
     """Equal rows become one: where a collation takes different texts for equal, the first that SQLite reads."""
-    keys = [typed.node.copy() for _, typed in columns]
-    for at, (_, typed) in enumerate(columns):
-        name = collation(typed)
-        if name != "BINARY" and typed.kind is Kind.TEXT:
-            keys[at] = collated(typed.but(node=keys[at]), name)
-        elif name != "BINARY" and typed.kind is Kind.DYNAMIC:
-            raise Refused(f"DISTINCT of such a value with collation {name}")
+    keys = _keys(columns)
     result.set("distinct", exp.Distinct())
     plain = keys == [typed.node for _, typed in columns]
     unasked = queries.ordering.unasked
@@ -40,26 +35,46 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
         result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
         result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
     query = Query(result, list(columns))
-    if keys and read is not None and node.args.get("order") is None:
-        return _first_seen(queries, node, query, read)
     if node.args.get("order") is None:
+        if keys and read is not None:
+            return _sorted(queries, node, query, read)
         queries.ordering.limit(node, result)
         return query
     places = [queries.ordering.place(inner(term), scope, columns) for term in node.args["order"].expressions]
-    return queries.compounds.ordered(node, query, places)
+    known = [place for place in places if place is not None]
+    untold = read is None or bool(scope.steps) or not keys
+    if len(known) == len(places) and (untold or len(set(known)) == len(columns)):
+        return queries.compounds.ordered(node, query, known)
+    if not keys:
+        queries.ordering.limit(node, result)  # one row
+        return query
+    asked = queries.ordering.asked(node, scope, columns)
+    if scope.grouping is None and not scope.steps:
+        read = unasked.served(scope, asked)
+    if read is None or scope.steps:
+        if len(known) == len(places):
+            return queries.compounds.ordered(node, query, known)
+        raise Refused(
+            "ORDER BY of DISTINCT rows by what is not in the result", "Select what it is ordered by, or GROUP BY."
+        )
+    by_key = [exp.Ordered(this=key.copy()) for key in keys]
+    result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
+    result.set("order", exp.Order(expressions=[*by_key, *(term.copy() for term in read)]))
+    return _sorted(queries, node, query, once([*asked, *read]))
 
 
-def _first_seen(queries: Queries, node: exp.Select, query: Query, read: list[exp.Expr]) -> Query:
-    """Rows that differ, in the order in which SQLite first met them."""
+def _sorted(queries: Queries, node: exp.Select, query: Query, terms: list[exp.Expr]) -> Query:
+    """Rows that differ, in the order of what SQLite knew when it first met each."""
     width = len(query.columns)
-    terms = [Typed(term.this.copy(), Kind.NULL) for term in read]
-    query.node.set("expressions", [*query.node.expressions, *(term.node for term in terms)])
-    inner = Query(query.node, [*query.columns, *((None, term) for term in terms)])
-    derived, source = queries.sources.derived(inner, "met")
+    beside = [Typed(term.this.copy(), Kind.NULL) for term in terms]
+    query.node.set("expressions", [*query.node.expressions, *(one.node for one in beside)])
+    derived, source = queries.sources.derived(
+        Query(query.node, [*query.columns, *((None, one) for one in beside)]), "met"
+    )
     typed = [source.typed(column) for column in source.columns]
     order = [
         exp.Ordered(this=one.node, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first"))
-        for term, one in zip(read, typed[width:], strict=True)
+        for term, one in zip(terms, typed[width:], strict=True)
     ]
     result = exp.Select(
         expressions=[one.node for one in typed[:width]],
@@ -69,6 +84,18 @@ def _first_seen(queries: Queries, node: exp.Select, query: Query, read: list[exp
     queries.ordering.limit(node, result)
     names = [name for name, _ in query.columns]
     return Query(result, list(zip(names, typed[:width], strict=True)))
+
+
+def _keys(columns: Columns) -> list[exp.Expr]:
+    """What rows differ by."""
+    keys = [typed.node.copy() for _, typed in columns]
+    for at, (_, typed) in enumerate(columns):
+        name = collation(typed)
+        if name != "BINARY" and typed.kind is Kind.TEXT:
+            keys[at] = collated(typed.but(node=keys[at]), name)
+        elif name != "BINARY" and typed.kind is Kind.DYNAMIC:
+            raise Refused(f"DISTINCT of such a value with collation {name}")
+    return keys
 
 
 def _varies(typed: Typed) -> bool:

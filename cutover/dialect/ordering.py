@@ -82,8 +82,8 @@ class Ordering:
         """A term that is an expression and nothing else (in OVER, in aggregates)."""
         return ordered(term, self.expressions.typed(inner(term), scope))
 
-    def place(self, node: exp.Expr, scope: Scope, columns: Columns) -> int:
-        """The column of the result that a term means, by its number, name or expression."""
+    def place(self, node: exp.Expr, scope: Scope, columns: Columns) -> int | None:
+        """The column of the result that a term means, by its number, name or expression; None if it is not there."""
         node = node.this if isinstance(node, exp.Collate) else node
         place = position(node, columns)
         if place is not None:
@@ -92,23 +92,25 @@ class Ordering:
         for at, (_, column) in enumerate(columns):
             if column.node == typed.node:
                 return at
-        raise Refused(
-            "ORDER BY of DISTINCT rows by what is not in the result", "Select what it is ordered by, or GROUP BY."
-        )
+        return None
 
     def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
         """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""
-        order = node.args.get("order")
-        if order is None:
+        if node.args.get("order") is None:
             return self._unasked(node, scope)
+        terms = self.asked(node, scope, columns)
+        return terms + self.unasked.ties(node, scope, terms)
+
+    def asked(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
+        """The terms of a SELECT's ORDER BY as they are written."""
         terms = []
-        for term in order.expressions:
+        for term in node.args["order"].expressions:
             place = position(inner(term), columns)
             typed = self._typed(inner(term), scope, columns) if place is None else columns[place][1]
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
             terms.append(ordered(term, typed, sort_key(typed.but(node=typed.node.copy()))))
-        return terms + self.unasked.ties(node, scope, terms)
+        return terms
 
     def _unasked(self, node: exp.Select, scope: Scope) -> list[exp.Expr]:
         windowed = self.unasked.by_windows(scope.steps, scope) if scope.reading is not None else []

@@ -29,16 +29,21 @@ class Unasked:
             return None
         if reading.unmatched:
             return self._with_unmatched(scope, reading.scans, reading.unmatched)
-        terms: list[exp.Expr] = []
-        for scan in reading.scans:
+        loops = self._loops(scope, reading.scans)
+        return once([term for loop in loops for term in loop]) or None
+
+    def _loops(self, scope: Scope, scans: tuple[Scan, ...]) -> list[list[exp.Expr]]:
+        """The order in which each loop reads, outermost first."""
+        loops = []
+        for scan in scans:
             found = [source for source in scope.sources if source.is_called(scan.name)]
             read = self._scan(found[0], scan) if len(found) == 1 else None
             if read is None and _has_one_row(scan, found, scope):
                 continue
             if read is None:  # what is within it may come in any order, what is around it not
                 break
-            terms += read
-        return once(terms) or None
+            loops.append(read)
+        return loops
 
     def _with_unmatched(
         self, scope: Scope, scans: tuple[Scan, ...], unmatched: tuple[Scan | None, ...]
@@ -177,18 +182,23 @@ class Unasked:
         elif scope.steps:
             terms = self.behind_windows(scope)
         else:
-            terms = self.rows(scope)
-            downs = {bool(term.args.get("desc")) for term in once(asked)}
-            if not reading.sorts and (len(reading.scans or ()) > 1 or len(downs) > 1):
-                # Which of the loops runs backwards to give that order is not told.
-                terms = None if True in downs else terms
-            elif not reading.sorts and reading.scans:
-                ways = {part.descending for part in reading.scans[0].index}
-                if len(ways) > 1:
-                    terms = None
-                elif downs != (ways or {False}):  # an index that is read backwards gives its ties backwards, too
-                    terms = [_reversed(term) for term in terms or []]
+            terms = self.served(scope, asked)
         return once([*asked, *windowed, *(terms or [])])[len(asked) :]
+
+    def served(self, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr] | None:
+        """The order in which SQLite reads rows of a SELECT with ORDER BY: a loop may run backwards for it."""
+        reading, asked = scope.reading, once(asked)
+        if reading is None or "ORDER BY" in reading.sorts or reading.unmatched or not asked:
+            return self.rows(scope)
+        loops = self._loops(scope, reading.scans or ())
+        if not any(term.this == asked[0].this for loop in loops for term in loop):
+            return None
+        terms = []
+        for loop in loops:
+            pairs = [(term, one) for one in asked for term in loop if term.this == one.this][:1]
+            backwards = any(bool(term.args.get("desc")) != bool(one.args.get("desc")) for term, one in pairs)
+            terms += [_reversed(term) for term in loop] if backwards else loop
+        return once(terms)
 
 
 _ONE, _ROUND = exp.Literal.number(1), exp.Literal.number(1 << 32)
