@@ -17,6 +17,9 @@ from cutover.schema.translate import translate, translate_value
 LONGEST_NAME = 63
 """Bytes of an identifier that Postgres keeps; it cuts longer ones silently."""
 
+MOST_COLUMNS = 32
+"""Of one index on Postgres. More do no harm where it need not be unique: what is left out comes from the rows."""
+
 _TEXTUAL = ("text", "character varying")
 _WITHOUT_ORDER = ("json",)
 _COMPUTED = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text"}
@@ -128,6 +131,10 @@ class Ddl:
         except Untranslatable:
             self._left_out(table, "unique index" if index.unique else "index", _index_text(index))
             return
+        if len(terms) > MOST_COLUMNS and index.unique:
+            self._left_out(table, "unique index", _index_text(index))
+            return
+        terms = terms[:MOST_COLUMNS]
         wanted = index.name if index.origin == "c" else "_".join([table.target, *filter(None, index.columns), "key"])
         name = self._free_name(wanted)
         unique = "UNIQUE " if index.unique else ""

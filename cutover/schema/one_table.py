@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from cutover.model.table import Table
-from cutover.schema.ddl import LONGEST_NAME
+from cutover.schema.ddl import LONGEST_NAME, MOST_COLUMNS
 from cutover.schema.findings import Finding
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns
 from cutover.schema.postgres_schema import PostgresTable
@@ -88,6 +88,9 @@ def _map(asked: Asked, histograms: Histograms) -> Found:
     key = choose_key(match) if match.whole else ()
     if target is None:
         _check_names(match, wanted)
+        if len(key) > MOST_COLUMNS:
+            message = f"The primary key has {len(key)} columns, and Postgres takes {MOST_COLUMNS}."
+            match.blocks("key_too_wide", message, "Give the table a key of fewer columns in SQLite.")
     if not match.whole or not key:
         return Found(None, keyed, tuple(findings))
     table = Table(

@@ -346,3 +346,13 @@ async def test_sqlites_own_errors_come_before_any_refusal(ddl: World) -> None:
         await ddl.same_error(sql)
     for sql in ("REINDEX parents", "REINDEX NOCASE", "REINDEX", "DROP TRIGGER IF EXISTS nowhere"):
         await ddl.same(sql)
+
+
+async def test_an_index_of_more_columns_than_postgres_takes_serves_as_far_as_they_go(ddl: World) -> None:
+    names = ", ".join(f"c{number}" for number in range(33))
+    await ddl.same(f"CREATE TABLE wide ({', '.join(f'c{number} INTEGER' for number in range(33))})")
+    await ddl.same(f"CREATE INDEX widest ON wide ({names})")
+    await ddl.same("INSERT INTO wide (c1, c0, c32) VALUES (2, 1, 3), (1, 1, 2), (1, 1, 1)")
+    await ddl.same("SELECT c0, c1, c32 FROM wide WHERE c0 = 1", ordered=True)
+    await ddl.refused(f"CREATE UNIQUE INDEX unlike ON wide ({names})", "unique index unlike")
+    await ddl.same("DROP INDEX widest")

@@ -282,5 +282,14 @@ def test_the_state_of_autoincrement_is_told(sqlite: sqlite3.Connection) -> None:
 def test_names_and_numbers_of_columns_that_postgres_does_not_take(sqlite: sqlite3.Connection) -> None:
     sqlite.execute("CREATE TABLE t (k INTEGER PRIMARY KEY, xmin INT)")
     sqlite.execute(f"CREATE TABLE wide (k INTEGER PRIMARY KEY, {', '.join(f'c{n} INT' for n in range(1600))})")
-    assert [f[:3] for f in _found(_plan(sqlite))] == [("t", "xmin", "name_reserved"), ("wide", "", "too_many_columns")]
-    assert not _plan(sqlite, t={"columns": {"xmin": {"target": "x_min"}}}, wide={"ignore": True}).blocks
+    names = [f"p{n}" for n in range(33)]
+    sqlite.execute(
+        f"CREATE TABLE keyed ({', '.join(f'{name} INT NOT NULL' for name in names)}, PRIMARY KEY ({', '.join(names)}))"
+    )
+    assert [f[:3] for f in _found(_plan(sqlite))] == [
+        ("keyed", "", "key_too_wide"),
+        ("t", "xmin", "name_reserved"),
+        ("wide", "", "too_many_columns"),
+    ]
+    chosen = {"t": {"columns": {"xmin": {"target": "x_min"}}}, "wide": {"ignore": True}, "keyed": {"ignore": True}}
+    assert not _plan(sqlite, **chosen).blocks
