@@ -99,7 +99,7 @@ class Sources:
         # A column of whatever stands in FROM comes before an alias of the same name.
         aliases, scope.aliases = scope.aliases, {}
         target, joins = self._joined(clause.this, scope)
-        others = node.args.get("joins") or []
+        others = _told_where_known(clause.this, node.args.get("joins") or [])
         joins += [self._join(join, scope, aliases if join is others[-1] else {}) for join in others]
         scope.aliases = aliases
         return exp.From(this=target), joins
@@ -194,6 +194,28 @@ class Sources:
         for source in right:
             source.using |= {name.lower() for name in names if source.find(name)}
         return exp.and_(*tests)
+
+
+def _told_where_known(first: exp.Expr, joins: list[exp.Join]) -> list[exp.Join]:
+    """ON may name what stands further right, where all joins are inner: the condition goes there."""
+    if any(join.side for join in joins):
+        return joins
+    places: dict[str, int] = {}
+    for at, source in enumerate([first, *(join.this for join in joins)]):
+        places.setdefault(source.alias_or_name.lower(), at - 1)
+    moved = list(joins)
+    for at, join in enumerate(joins):
+        condition = moved[at].args.get("on")
+        named = condition.find_all(exp.Column) if condition is not None else ()
+        needed = max((places.get(column.table.lower(), -1) for column in named), default=-1)
+        there = next((to for to in range(needed, len(joins)) if not joins[to].args.get("using")), at)
+        if condition is None or needed <= at or there <= at:
+            continue
+        moved[at], moved[there] = join.copy(), moved[there].copy()
+        moved[at].set("on", None)
+        both = [one for one in (moved[there].args.get("on"), condition.copy()) if one is not None]
+        moved[there].set("on", exp.and_(*both, copy=False))
+    return moved
 
 
 def _argument(typed: Typed, source: Source) -> Typed:

@@ -120,7 +120,8 @@ def _rewritten(run: list[Token], at: int, numbering: _Numbering, functions: froz
     called = at + 1 < len(run) and run[at + 1].type == "open"
     if word in _SPELLED and not called:
         return _SPELLED[word]
-    if called and word.lower() in functions and _word(run, at - 1) not in _NAMES_FOLLOW and not _is_operator(run, at):
+    named = _word(run, at - 1) in _NAMES_FOLLOW and _word(run, at - 2) != "DISTINCT"  # x IS DISTINCT FROM f(y)
+    if called and word.lower() in functions and not named and not _is_operator(run, at):
         return FUNCTION_PREFIX + word.lower()
     return token.text
 
