@@ -251,7 +251,11 @@ def _texts(name: str, subject: Typed, pattern: Typed) -> tuple[Typed, Typed]:
         else comparing.text(side)
         for side in (subject, pattern)
     )
-    return one, two
+    if isinstance(two.constant, str) and len(two.constant.encode()) > _LONGEST_PATTERN:
+        raise StatementError("LIKE or GLOB pattern too complex", "SQLITE_UNKNOWN")
+    return one, two if isinstance(two.constant, str) or two.kind is Kind.NULL else two.but(
+        node=helper("pattern", two.node)
+    )
 
 
 def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) -> exp.Expr:
@@ -271,6 +275,8 @@ def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) ->
 
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _LAST_ASCII = 127
+_LONGEST_PATTERN = 50_000
+"""Bytes, for SQLite."""
 
 
 def _alike_in_list(subject: Typed, items: Sequence[Typed], aligned: Sequence[tuple[Typed, Typed]]) -> exp.Expr:

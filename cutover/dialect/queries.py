@@ -247,6 +247,11 @@ def _own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
     return found
 
 
+def gathers(node: exp.Expr) -> bool:
+    """Whether an expression asks for other rows by an aggregate or a window that is not a subquery's."""
+    return bool(_own_aggregates(node)) or next(windows.own(node), None) is not None
+
+
 def _one_group() -> exp.Expr:
     """What makes all rows one group, and none of no rows."""
     return exp.Subquery(this=exp.Select(expressions=[exp.Literal.number(1)]))

@@ -59,6 +59,15 @@ CREATE OR REPLACE FUNCTION cutover.randomblob(size bigint) RETURNS bytea LANGUAG
 RETURN (SELECT decode(left(string_agg(translate(gen_random_uuid()::text, '-', ''), ''), (2 * greatest(size, 1))::integer), 'hex')
         FROM generate_series(1, (greatest(size, 1) + 15) / 16));
 
+CREATE OR REPLACE FUNCTION cutover.too_complex(x text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = '22032', MESSAGE = 'LIKE or GLOB pattern too complex';
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.pattern(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN octet_length(x) > 50000 THEN cutover.too_complex(x) ELSE x END;
+
 -- GLOB: case matters; *, ?, [set], [^set]. A set that is not closed matches nothing, and so does a range that runs backwards.
 -- The pattern is made apart from the test, so that it is made once if it is constant.
 CREATE OR REPLACE FUNCTION cutover.glob_set(inner_part text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT

@@ -46,7 +46,7 @@ def definitions(node: exp.Select) -> dict[str, exp.Window]:
 def has_own(node: exp.Select) -> bool:
     """Whether a SELECT has windows that are not those of its subqueries."""
     parts = (*node.expressions, node.args.get("order"))
-    return any(True for part in parts if part is not None for _ in _own(part))
+    return any(True for part in parts if part is not None for _ in own(part))
 
 
 def steps(node: exp.Select, named: dict[str, exp.Window]) -> tuple[list[exp.Window], frozenset[int]]:
@@ -56,8 +56,8 @@ def steps(node: exp.Select, named: dict[str, exp.Window]) -> tuple[list[exp.Wind
     """
     order = node.args.get("order")
     sorted_by = [_projection(term, node) for term in order.expressions] if order else []
-    again = [window for part in sorted_by for window in _own(part)]
-    written = [window for part in node.expressions for window in _own(part)]
+    again = [window for part in sorted_by for window in own(part)]
+    written = [window for part in node.expressions for window in own(part)]
     found: list[exp.Window] = [spelled_out(one, named) for one in (written or again)[:1]]
     behind: dict[tuple[object, ...], exp.Window] = {}
     for window in written:
@@ -103,7 +103,8 @@ def step(window: exp.Window) -> tuple[object, ...]:
     return (tuple(window.args.get("partition_by") or []), window.args.get("order"), frame)
 
 
-def _own(node: exp.Expr) -> Iterator[exp.Window]:
+def own(node: exp.Expr) -> Iterator[exp.Window]:
+    """The windows of an expression that are not those of its subqueries."""
     for one in node.walk(bfs=False, prune=lambda inner: isinstance(inner, exp.Query)):
         if isinstance(one, exp.Window):
             yield one

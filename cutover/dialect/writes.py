@@ -18,7 +18,7 @@ from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
 from cutover.dialect.numbering import number_rows
 from cutover.dialect.own_clauses import by_default, has_replacing, of_update, own_clauses
-from cutover.dialect.queries import Queries
+from cutover.dialect.queries import Queries, gathers
 from cutover.dialect.returned import as_first, as_kept, in_order, own_key
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
@@ -258,6 +258,8 @@ class Writes:
     def update(self, node: exp.Update, conflict: str | None = None) -> Written:
         """UPDATE, with FROM; `conflict` is the word after OR."""
         table, source, target = self._target(node.this)
+        if any(gathers(setting.expression) for setting in node.expressions):
+            raise Refused("An aggregate or window function in UPDATE ... FROM", "Take it from a subquery in FROM.")
         refuse_halfway(node, table, source.alias)
         if not self.context.by_row:
             conflict = conflict or of_update(node, table)

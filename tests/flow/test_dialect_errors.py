@@ -47,6 +47,9 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         ("REINDEX no_such_name", ()),
         ("ANALYZE no_such_name", ()),
         ("SELECT json_extract('{', '$')", ()),
+        ("SELECT name LIKE ? FROM authors", ("é" * 25_001,)),
+        ("SELECT name GLOB replace(hex(zeroblob(30000)), '00', 'aa') FROM authors", ()),
+        (f"SELECT count(*) FROM authors WHERE name LIKE '{'a' * 50_001}'", ()),
     ],
 )
 async def test_the_same_error(both: World, sql: str, args: tuple[str | int | None, ...]) -> None:
@@ -79,6 +82,8 @@ async def test_of_two_unique_constraints_the_same_is_named(postgres_url: str) ->
         ("INSERT INTO authors (name) VALUES (?)", ("nul\x00",), "SQLITE_MISMATCH"),
         ("INSERT INTO authors (name, age) VALUES ('x', x'00')", (), "SQL_NOT_TRANSLATABLE"),
         ("SELECT rowid FROM ratings", (), "SQL_NOT_TRANSLATABLE"),
+        ("UPDATE authors SET age = count(*) FROM books", (), "SQL_NOT_TRANSLATABLE"),
+        ("UPDATE authors SET age = row_number() OVER () FROM books", (), "SQL_NOT_TRANSLATABLE"),
     ],
 )
 async def test_what_postgres_cannot_do_is_refused_clearly(
