@@ -162,7 +162,8 @@ class Predicates:
             tests = [exp.EQ(this=node.this.copy(), expression=item) for item in node.expressions]
             return Typed(negated(node, exp.Paren(this=exp.or_(*[self.compare(t, scope) for t in tests]))), Kind.BOOL)
         if not node.expressions:
-            return Typed(negated(node, exp.Boolean(this=False)), Kind.BOOL)
+            # Not a constant, which Postgres does not sort by.
+            return Typed(negated(node, exp.Not(this=exp.Boolean(this=True))), Kind.BOOL, not_null=True)
         subject = self.typed(node.this, scope)
         items = [self.typed(item, scope) for item in node.expressions]
         for item in items:

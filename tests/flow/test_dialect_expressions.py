@@ -117,6 +117,8 @@ SAME = [
     "SELECT count(*) FILTER (WHERE i > 1), sum(i) FILTER (WHERE s LIKE 'a%') FROM t",
     "SELECT t.id FROM t JOIN t AS u ON v.id = u.id AND u.i > 0 JOIN t AS v ON v.id = t.id ORDER BY t.id",
     "SELECT t.id FROM t JOIN t AS u ON v.i = u.i, t AS v ORDER BY t.id, u.id, v.id",
+    "SELECT i IN () AS none, count(*) FROM t GROUP BY 1, i NOT IN () ORDER BY 1, i IN ()",
+    "SELECT DISTINCT s IN (), rank() OVER (ORDER BY i IN ()) FROM t ORDER BY 1",
     "SELECT i IS DISTINCT FROM coalesce(c, 1), s IS NOT DISTINCT FROM upper(s) FROM t ORDER BY id",
     "SELECT + sum(i) FILTER (WHERE + i > 1) + 1, - + count ( * ) OVER w FROM t GROUP BY i WINDOW w AS ()",
     "SELECT (SELECT sum(t.i)) FROM t",
