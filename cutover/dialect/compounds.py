@@ -14,7 +14,7 @@ from cutover.dialect.generated import as_sorted
 from cutover.dialect.ordering import inner, ordered, position
 from cutover.dialect.query import bare_query
 from cutover.dialect.reading import Reading
-from cutover.dialect.scope import Scope
+from cutover.dialect.scope import NUMBER, Scope
 from cutover.dialect.trees import keeps_all, leftmost, operations
 from cutover.dialect.typed import NUMERIC_AFFINITIES, SQL_TYPE, Kind, Refused, Typed, cast, identifier
 
@@ -108,8 +108,8 @@ class Compounds:
     def __init__(self, queries: Queries) -> None:
         self.queries = queries
 
-    def values(self, node: exp.Values, scope: Scope) -> Query:
-        """VALUES as a query; columns are called column1, column2 ..."""
+    def values(self, node: exp.Values, scope: Scope, *, numbered: bool = False) -> Query:
+        """VALUES as a query; columns are called column1, column2 ... `numbered`: with a number for each row."""
         plain = self.queries.expressions.plain
         rows = [[plain(item, scope) for item in row.expressions] for row in node.expressions]
         unified = [numbers.unify(column) for column in zip(*rows, strict=True)]
@@ -117,15 +117,23 @@ class Compounds:
         tuples = [exp.Tuple(expressions=[nodes[row] for _, nodes in unified]) for row in range(len(rows))]
         alias = exp.TableAlias(this=identifier("listed"), columns=[identifier(name) for name in names])
         source = exp.Values(expressions=tuples, alias=alias)
+        if numbered:
+            alias.append("columns", identifier(NUMBER))
+            for at, one in enumerate(tuples):
+                one.append("expressions", exp.Literal.number(at))
         projections = [exp.Column(this=identifier(name)) for name in names]
         telling = [next((one.collation for one in each if one.collation), None) for each in zip(*rows, strict=True)]
         columns: list[tuple[str | None, Typed]] = [
             (name, Typed(projection, kind, collation=called, explicit=called is not None))
             for name, projection, (kind, _), called in zip(names, projections, unified, telling, strict=True)
         ]
+        if numbered:
+            columns.append((NUMBER, Typed(exp.Column(this=identifier(NUMBER)), Kind.INT, not_null=True)))
+            projections.append(exp.Column(this=identifier(NUMBER)))
         query = self.queries.made(exp.Select(expressions=projections, from_=exp.From(this=source)), columns)
         query.one_row = len(rows) == 1
-        query.ends = [one.collation for one in rows[0]], [one.collation for one in rows[-1]]
+        beside = [None] * numbered
+        query.ends = [*(one.collation for one in rows[0]), *beside], [*(one.collation for one in rows[-1]), *beside]
         return query
 
     def compound(self, node: exp.SetOperation, scope: Scope) -> Query:

@@ -19,7 +19,7 @@ from cutover.dialect.generated import as_sorted, mark_sorted
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
 from cutover.dialect.query import Query, bare_query
-from cutover.dialect.reading import Reading
+from cutover.dialect.reading import Reading, Scan
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
@@ -53,6 +53,8 @@ class Queries:
                 scope.reading = scope.reading.behind_windows()
             elif _passes_on(node):
                 scope.within = scope.reading.within()
+            else:
+                scope.merged = scope.reading.scans or ()
         with_clause = self.withs.clause(node, scope)
         if isinstance(node, exp.Select):
             query = self._select(node, scope)
@@ -66,7 +68,7 @@ class Queries:
             query.node.set("with_", with_clause)
         return query
 
-    def view(self, statement: str, reading: Reading | None = None) -> Query:
+    def view(self, statement: str, reading: Reading | None = None, merged: tuple[Scan, ...] = ()) -> Query:
         """The query of a view, from its CREATE VIEW."""
         try:
             parsed = sqlglot.parse_one(prepare(statement, functions.NAMES).text, dialect="sqlite")
@@ -74,7 +76,7 @@ class Queries:
             raise Refused("The syntax of a view") from None
         if not isinstance(parsed, exp.Create):
             raise Refused("The syntax of a view")
-        query = self.query(parsed.expression, Scope(reading=reading)).named()
+        query = self.query(parsed.expression, Scope(reading=reading, merged=merged)).named()
         if isinstance(parsed.this, exp.Schema):
             names = [column.name for column in parsed.this.expressions]
             query.columns = [(name, typed) for name, (_, typed) in zip(names, query.columns, strict=True)]
@@ -118,7 +120,8 @@ class Queries:
         one_row = not scope.sources if grouping is None else not node.args.get("group")
         turn = self.ordering.unasked.turn(node, scope) if scope.turning and grouping is None else None
         turns: list[tuple[exp.Expr, exp.Expr]] = [(result, turn)] if turn is not None else []
-        return Query(result, columns, turns=turns, one_row=one_row)
+        reads = {} if grouping or scope.steps or any(map(node.args.get, _KEPT)) else self.ordering.unasked.merged(scope)
+        return Query(result, columns, turns=turns, one_row=one_row, reads=reads)
 
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)
@@ -217,6 +220,10 @@ class Queries:
             json = "mixed"  # SQLite forgets it where it sorts, and an index may spare it that
         node = exp.Subquery(this=query.node)
         return typed.but(json=json, node=node, not_null=False, constant=None, slot=None, collation=None, plus=False)
+
+
+_KEPT = ("order", "limit", "offset")
+"""What keeps SQLite from merging a query into the one around it, or its order from being that of reading."""
 
 
 def _passes_on(node: exp.Select) -> bool:

@@ -27,6 +27,19 @@ class Query:
     turns: list[tuple[exp.Expr, exp.Expr]] = field(default_factory=list)
     """The parts of a recursion, and what numbers the rows of each."""
 
+    reads: dict[str, list[exp.Expr]] = field(default_factory=dict)
+    """How SQLite reads what stands in FROM, if that is told from outside."""
+    tells: dict[int, tuple[str, exp.Expr]] = field(default_factory=dict)
+    """Which columns tell that: of what, and as which term of ORDER BY."""
+
+    def told(self) -> Query:
+        """With columns behind its own that tell how SQLite reads, where it merges the query into the one around it."""
+        for name, term in [(name, term) for name, read in self.reads.items() for term in read]:
+            self.tells[len(self.columns)] = name, term
+            self.node.append("expressions", term.this.copy())
+            self.columns.append((f"of:{len(self.columns)}", Typed(term.this.copy(), Kind.NULL)))
+        return self
+
     def aliases(self) -> list[str]:
         """Unique names of the columns on Postgres."""
         taken: list[str] = []
@@ -49,8 +62,11 @@ class Query:
                 typed.column if typed.kind is not Kind.BOOL else None,
                 json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries
                 real=self.mixed and typed.kind is Kind.NUM and typed.affinity == "REAL",
+                tells=self.tells.get(at),
             )
-            for (name, typed), alias, collation in zip(self.columns, self.aliases(), collations, strict=True)
+            for at, ((name, typed), alias, collation) in enumerate(
+                zip(self.columns, self.aliases(), collations, strict=True)
+            )
         ]
 
     def collations(self, end: int) -> list[str | None]:

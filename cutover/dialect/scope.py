@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from cutover.dialect.catalog import ROWID_NAMES, Catalog, column_kind
 from cutover.dialect.comparing import value
-from cutover.dialect.reading import Reading
+from cutover.dialect.reading import Reading, Scan
 from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, helper, identifier
 from cutover.model.table import Column, Table
 from cutover.model.values import SqlValue
@@ -25,6 +25,8 @@ LAST_INSERT_ROWID, CHANGES, TOTAL_CHANGES = -1, -2, -3
 
 TURN = "of:turn"
 """The column by which the rows of a recursion come in the order in which SQLite finds them."""
+NUMBER = "of:number"
+"""The column that numbers the rows of VALUES."""
 
 
 @dataclass(slots=True)
@@ -47,13 +49,15 @@ class SourceColumn:
     """What is an integer there is read as a real."""
     computed: Callable[[], Typed] | None = None
     """What it stands for, if it is generated."""
+    tells: tuple[str, exp.Expr] | None = None
+    """What SQLite reads in the order of this column where it merges the query, and the term of ORDER BY."""
     given: bool = False
     """An argument of a table-valued function, which is a column of it."""
 
     @property
     def hidden(self) -> bool:
-        """Whether it is never in `*`: a hidden rowid, found by its names, an argument, what numbers a recursion."""
-        return self.name == TURN or self.given or (self.column is not None and self.column.hidden)
+        """Whether it is never in `*`: a hidden rowid, found by its names, an argument, what tells an order."""
+        return self.name.startswith("of:") or self.given or (self.column is not None and self.column.hidden)
 
 
 @dataclass(slots=True)
@@ -83,6 +87,17 @@ class Source:
     def is_called(self, name: str) -> bool:
         """Whether a qualifier means this source."""
         return (self.alias if self.name is None else self.name) == name.lower()
+
+    def merged(self, name: str) -> list[exp.Expr]:
+        """The order in which SQLite reads what has that name within the query that this is."""
+        terms: list[exp.Expr] = []
+        for column in self.columns:
+            if column.tells is not None and column.tells[0] == name:
+                told, term = exp.Column(this=identifier(column.target), table=identifier(self.alias)), column.tells[1]
+                terms.append(
+                    exp.Ordered(this=told, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first"))
+                )
+        return terms
 
     def find(self, name: str) -> SourceColumn | None:
         """The column of that name."""
@@ -161,6 +176,8 @@ class Scope:
     """Projection aliases and what they stand for, in SQLite's tree."""
     reading: Reading | None = None
     """How SQLite reads the sources, where the order of the rows is the answer's."""
+    merged: tuple[Scan, ...] = ()
+    """What SQLite reads where this query is merged into one whose order of rows is the answer's."""
     within: Reading | None = None
     """The same for the query that is all there is in FROM, if its order becomes that of the rows."""
     named: dict[str, exp.Window] = field(default_factory=dict)

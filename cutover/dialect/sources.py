@@ -13,7 +13,7 @@ from cutover.dialect import comparing, high_marks, json_functions
 from cutover.dialect.comparing import text
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
-from cutover.dialect.scope import TURN, Scope, Source, SourceColumn, table_source
+from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
 from cutover.dialect.whole import compared
@@ -40,11 +40,11 @@ class Sources:
         columns = None if node.db else scope.cte(name)
         if columns is not None:
             target = exp.Table(this=identifier(name.lower()), alias=exp.TableAlias(this=identifier(alias)))
-            counted = TURN if any(column.name == TURN for column in columns) else ""
+            counted = next((column.name for column in columns if column.name in (TURN, NUMBER)), "")
             return target, Source(alias, [_copied(column) for column in columns], counted=counted)
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
-            return self.derived(self.queries.view(view, scope.within), alias, alone=scope.alone)
+            return self.derived(self.queries.view(view, scope.within, scope.merged).told(), alias, alone=scope.alone)
         if name.lower() == high_marks.NAME:
             return high_marks.present(self.queries.context.catalog, alias)
         table = self.queries.context.catalog.table(name)
@@ -140,11 +140,13 @@ class Sources:
             return self.table(node, scope)
         alias = (node.alias or f"subquery_{len(scope.beside) + len(scope.sources)}").lower()
         if isinstance(node, exp.Values):
-            made = self.derived(self.queries.compounds.values(node, Scope(scope.parent, ctes=scope.ctes)), alias)
+            values = self.queries.compounds.values(node, Scope(scope.parent, ctes=scope.ctes), numbered=True)
+            made = self.derived(values, alias)
+            made[1].counted = NUMBER
         elif isinstance(node, exp.Subquery):
             # A subquery in FROM does not see its neighbours.
-            query = self.queries.query(node.this, Scope(_outer(scope), reading=scope.within))
-            made = self.derived(query, alias, alone=scope.alone)
+            inside = Scope(_outer(scope), reading=scope.within, merged=scope.merged)
+            made = self.derived(self.queries.query(node.this, inside).told(), alias, alone=scope.alone)
         else:
             raise Refused(f"{type(node).__name__} in FROM")
         if not node.alias:

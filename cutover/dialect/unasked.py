@@ -36,14 +36,27 @@ class Unasked:
         """The order in which each loop reads, outermost first."""
         loops = []
         for scan in scans:
-            found = [source for source in scope.sources if source.is_called(scan.name)]
-            read = self._scan(found[0], scan) if len(found) == 1 else None
-            if read is None and _has_one_row(scan, found, scope):
+            found = self._named(scope, scan)
+            read = found[0] if len(found) == 1 else None
+            if read is None and _has_one_row(scan, scope):
                 continue
             if read is None:  # what is within it may come in any order, what is around it not
                 break
             loops.append(read)
         return loops
+
+    def _named(self, scope: Scope, scan: Scan) -> list[list[exp.Expr] | None]:
+        """The order in which each thing of that name is read: of FROM, and of the queries merged into this one."""
+        found = [self._scan(source, scan) for source in scope.sources if source.is_called(scan.name)]
+        if scan.name.startswith("(subquery-"):
+            unnamed = [source for source in scope.sources if source.name == "" and source.counted]
+            found += [self._scan(source, scan) for source in unnamed]
+        return [*found, *filter(None, (source.merged(scan.name) for source in scope.sources))]
+
+    def merged(self, scope: Scope) -> dict[str, list[exp.Expr]]:
+        """How SQLite reads the sources of a query that it merges into another."""
+        read = {scan.name: self._named(scope, scan) for scan in scope.merged}
+        return {name: found[0] for name, found in read.items() if len(found) == 1 and found[0]}
 
     def _with_unmatched(
         self, scope: Scope, scans: tuple[Scan, ...], unmatched: tuple[Scan | None, ...]
@@ -205,10 +218,10 @@ _ONE, _ROUND = exp.Literal.number(1), exp.Literal.number(1 << 32)
 """A recursion numbers its rows anew in each round, after those of the round before."""
 
 
-def _has_one_row(scan: Scan, found: list[Source], scope: Scope) -> bool:
+def _has_one_row(scan: Scan, scope: Scope) -> bool:
     """Whether a loop is that of a subquery that gives one row. SQLite numbers those without a name."""
-    if scan.name.startswith("(subquery-"):
-        found = [source for source in scope.sources if source.table is None]
+    numbered = scan.name.startswith("(subquery-")
+    found = [source for source in scope.sources if (source.table is None if numbered else source.is_called(scan.name))]
     return bool(found) and all(source.one_row for source in found)
 
 

@@ -9,7 +9,7 @@ from sqlglot import exp
 from cutover.dialect import functions, queued, windows
 from cutover.dialect.comparing import value
 from cutover.dialect.query import Query, bare_query
-from cutover.dialect.scope import TURN, Scope, SourceColumn
+from cutover.dialect.scope import NUMBER, TURN, Scope, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.trees import keeps_all, leftmost, operations
 from cutover.dialect.typed import Refused, Typed, identifier
@@ -58,11 +58,17 @@ class Withs:
             inner.ctes[name.lower()].append(queued.turn())
         if not refers and scope.within is not None and _reads_only(cte, name):
             inner.reading = scope.within
-        query = made or self.queries.query(body, inner)
+        elif not refers:
+            inner.merged = scope.merged
+        if isinstance(body, exp.Values):
+            query = self.queries.compounds.values(body, inner, numbered=True)
+        else:
+            query = made or self.queries.query(body, inner)
         if query.mixed and not _reads_only(cte, name):
             raise Refused("A compound SELECT in WITH whose arms have values of several types in one column")
-        query.columns = renamed(query.columns, names)
-        query.named()
+        beside = [column for column in query.columns if column[0] == NUMBER]
+        query.columns = [*renamed(query.columns[: len(query.columns) - len(beside)], names), *beside]
+        query.told().named()
         scope.ctes[name.lower()] = query.source_columns()
         aliases = [identifier(alias) for alias in query.aliases()]
         if query.turns:

@@ -19,6 +19,7 @@ CREATE INDEX me ON m (e DESC);
 CREATE TABLE w (p, q, r INTEGER);
 CREATE TABLE way (a INTEGER, b INTEGER, long INTEGER);
 CREATE INDEX ways ON way (a, long);
+CREATE VIEW found AS SELECT id, d, b FROM t WHERE b > 0;
 """
 
 FOUND = "WITH RECURSIVE met(x, d) AS (SELECT 1, 0 UNION ALL SELECT b, d + 1 FROM way JOIN met ON a = x WHERE d < 4)"
@@ -80,6 +81,18 @@ STATEMENTS = [
     "SELECT DISTINCT t.d FROM t JOIN u ON t.b <> u.y ORDER BY u.y, t.c DESC",
     "SELECT DISTINCT count(*) FROM t GROUP BY d ORDER BY max(id) DESC",
     "SELECT DISTINCT 1 FROM t ORDER BY d",
+    "SELECT id FROM found ORDER BY d > 0",
+    "SELECT d, count(*), id FROM found GROUP BY d",
+    "SELECT group_concat(id), count(*), id FROM found",
+    "SELECT DISTINCT d FROM found LIMIT 2",
+    "SELECT f.id, m.id FROM found f JOIN m ON m.e <> f.b LIMIT 7",
+    "SELECT q.id, m.id FROM m LEFT JOIN (SELECT id, b AS e FROM found WHERE d) AS q USING (e) ORDER BY m.n",
+    "WITH q AS (SELECT id, d FROM found) SELECT d, id FROM q ORDER BY d = 1.5",
+    "WITH q AS (SELECT id, d FROM found) SELECT q.*, y FROM q, u LIMIT 5",
+    "WITH q(k, v) AS (VALUES (3, 'c'), (1, 'a'), (2, 'b')) SELECT k, v, y FROM q JOIN u ON y <> k LIMIT 4",
+    "SELECT column1, y FROM (VALUES (3), (1), (2)), u",
+    "SELECT DISTINCT column1 > 1 FROM (VALUES (3), (1), (2)) AS q",
+    "SELECT * FROM (VALUES (3, 'c'), (1, 'a'), (2, 'b')) AS q JOIN t ON column1 >= b ORDER BY t.d",
     "SELECT id FROM t ORDER BY d DESC",
     "SELECT id, c FROM t ORDER BY c DESC, d > 1",
     "SELECT x.id, y.id FROM t x JOIN t y ON y.c = x.c ORDER BY x.c DESC",
