@@ -29,6 +29,7 @@ _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "i
 
 _GIVE_ONE = "Give the column a value in the INSERT."
 
+
 class Assigning:
     """Converts values of one statement to columns."""
 

@@ -107,9 +107,7 @@ class Conflicts:
         elif conflict != "IGNORE" or len(met) > 1:
             raise Refused(f"INSERT OR {conflict} with ON CONFLICT", "Leave one of the two out.")
 
-    def _written(
-        self, clause: exp.OnConflict, written: Written, columns: list[Column], scope: Scope
-    ) -> exp.OnConflict:
+    def _written(self, clause: exp.OnConflict, written: Written, columns: list[Column], scope: Scope) -> exp.OnConflict:
         table = written.table
         action = str(clause.args["action"].this) if clause.args.get("action") is not None else "DO NOTHING"
         keys = [self._target_term(key, table, scope) for key in clause.args.get("conflict_keys") or []]

@@ -271,8 +271,6 @@ class Dialect:
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """The result of a statement that `check` called local."""
         shape = inspect(sql)
-        if shape.verb in ("ANALYZE", "REINDEX"):
-            self.copy.maintain(sql)
         if shape.kind in (StatementKind.DDL, StatementKind.STATE):
             return StatementResult()
         return self.copy.answer(sql, arguments)

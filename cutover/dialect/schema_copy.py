@@ -98,13 +98,6 @@ class SchemaCopy:
             raise _failure(error) from None
         return StatementResult([ResultColumn(column[0]) for column in cursor.description or ()], rows)
 
-    def maintain(self, sql: str) -> None:
-        """ANALYZE and REINDEX, which Postgres sees to. Raises `StatementError` where what they name is missing."""
-        try:
-            self._db.execute(f"EXPLAIN {sql}")
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            raise _failure(error) from None
-
     def is_done(self, sql: str, shape: Shape) -> bool:
         """Whether a DDL statement asks for nothing: IF NOT EXISTS of what exists, or maintenance that Postgres does."""
         if shape.kind is not StatementKind.DDL:
