@@ -94,6 +94,7 @@ class Queries:
         scope.steps, scope.again = windows.steps(node, scope.named)
         result = exp.Select(from_=from_, joins=joins)
         if node.args.get("where"):
+            scope.tests.append(node.args["where"].this)
             result.set("where", exp.Where(this=self._filter(node.args["where"].this, scope)))
         grouping = self._grouping(node, scope, result)
         scope.grouping = grouping

@@ -39,6 +39,8 @@ class Scan:
     """As the statement calls what is read, in lower case."""
     index: tuple[IndexTerm, ...] = ()
     """What it is read by before its key; empty: by its key alone."""
+    ways: tuple[Scan, ...] = ()
+    """It is read several times, once for each part of an OR: rows that were not met before come each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,12 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
         sort, step, query = _SORT.fullmatch(detail), _STEP.fullmatch(detail), _QUERY.fullmatch(detail)
         if detail == "COMPOUND QUERY":
             return Reading((), frozenset(), arms=tuple(_level(db, below, arm) for arm, _ in below.get(number, ())))
+        if detail == "MULTI-INDEX OR":
+            ways = [_level(db, below, way).scans for way, _ in below.get(number, ())]
+            parts = tuple(scans[0] for scans in ways if scans is not None and len(scans) == 1)
+            known = known and len(parts) == len(ways) and len({scan.name for scan in parts}) == 1
+            scans += [Scan(parts[0].name, ways=parts)] if parts else []
+            continue
         if detail.startswith("MERGE ("):
             return Reading(None, frozenset(), merged=_merged(db, below, number))
         if _BESIDE.match(detail):

@@ -169,6 +169,7 @@ class Sources:
             source.side = source.side or side
             source.nullable = source.nullable or side in ("LEFT", "FULL")
         if join.args.get("on") is not None and not using:
+            scope.tests.append(join.args["on"])
             test = self.queries.expressions.condition(join.args["on"], scope, loose=True)
         for source in before.sources:
             source.nullable = source.nullable or side in ("RIGHT", "FULL")

@@ -48,6 +48,14 @@ def conjuncts(node: exp.Expr) -> list[exp.Expr]:
     return [inner for part in flatten(node) for inner in conjuncts(part)]
 
 
+def disjuncts(node: exp.Expr) -> list[exp.Expr]:
+    """What one of has to be true for the condition to be true."""
+    node = unparen(node)
+    if not isinstance(node, exp.Or):
+        return [node]
+    return [inner for part in flatten(node) for inner in disjuncts(part)]
+
+
 def leftmost(node: exp.Expr) -> exp.Expr:
     """The first arm of a compound."""
     while _is_compound(node):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -9,6 +10,7 @@ from sqlglot import exp
 from cutover.dialect import windows
 from cutover.dialect.reading import IndexTerm, Scan
 from cutover.dialect.scope import TURN, Scope, Source
+from cutover.dialect.trees import conjuncts, disjuncts
 from cutover.dialect.typed import Kind, Refused, Typed
 from cutover.dialect.whole import sorts_alike
 
@@ -47,7 +49,8 @@ class Unasked:
 
     def _named(self, scope: Scope, scan: Scan) -> list[list[exp.Expr] | None]:
         """The order in which each thing of that name is read: of FROM, and of the queries merged into this one."""
-        found = [self._scan(source, scan) for source in scope.sources if source.is_called(scan.name)]
+        read = partial(self._ways, scope) if scan.ways else self._scan
+        found = [read(source, scan) for source in scope.sources if source.is_called(scan.name)]
         if scan.name.startswith("(subquery-"):
             unnamed = [source for source in scope.sources if source.name == "" and source.counted]
             found += [self._scan(source, scan) for source in unnamed]
@@ -79,6 +82,28 @@ class Unasked:
         if scans[-1].index != again.index:
             terms += [_where(exp.Not(this=exp.Paren(this=absent.copy())), term) for term in read[-1] or []]
         return once([*terms, *reread])
+
+    def _ways(self, scope: Scope, source: Source, scan: Scan) -> list[exp.Expr] | None:
+        """A table that is read once for each part of an OR: rows come with the first part that is true of them."""
+        tests = [test for tests in scope.tests for test in conjuncts(tests) if isinstance(test, exp.Or)]
+        parts = [part for part in map(disjuncts, tests) if len(part) == len(scan.ways)]
+        if len(parts) != 1:
+            return None
+        grouping, scope.grouping = scope.grouping, None  # these are conditions of each row
+        whether = [self.ordering.expressions.condition(part, scope, loose=True) for part in parts[0]]
+        scope.grouping = grouping
+        number = exp.Case(
+            ifs=[exp.If(this=test, true=exp.Literal.number(at)) for at, test in enumerate(whether)],
+            default=exp.Literal.number(len(whether)),
+        )
+        terms: list[exp.Expr] = [exp.Ordered(this=number)]
+        for at, way in enumerate(scan.ways):
+            read = self._scan(source, way)
+            if read is None or way.ways:
+                return None
+            mine = exp.EQ(this=number.copy(), expression=exp.Literal.number(at))
+            terms += [_where(mine.copy(), term) for term in read]
+        return terms
 
     def _scan(self, source: Source, scan: Scan) -> list[exp.Expr] | None:
         table = source.table
