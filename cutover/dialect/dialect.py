@@ -273,7 +273,11 @@ class Dialect:
         shape = inspect(sql)
         if shape.kind in (StatementKind.DDL, StatementKind.STATE):
             return StatementResult()
-        return self.copy.answer(sql, arguments)
+        result = self.copy.answer(sql, arguments)
+        described = self.check(sql).description.columns if shape.verb == "SELECT" else ()
+        if len(described) == len(result.columns):
+            result.columns = list(described)
+        return result
 
     def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
         """The translation. Raises `StatementError`."""

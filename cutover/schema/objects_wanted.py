@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from cutover.schema.sqlite_schema import quoted
+from cutover.schema.sqlite_schema import SqliteSchema, quoted
 
 _KINDS = ("table", "index", "view", "pragma")
 _READ = (
@@ -89,9 +89,21 @@ def objects_of(statements: Iterable[str]) -> Objects:
         db.close()
 
 
-def pragmas(db: sqlite3.Connection) -> tuple[str, ...]:
-    """Statements that set the numbers of the file's header, where they are not 0."""
-    return tuple(each.sql for each in read_objects(db).values() if each.kind == "pragma")
+def in_order(schema: SqliteSchema, found: Objects) -> tuple[str, ...]:
+    """The statements that make everything in `schema` that SQL of applications can name, in the order in which it was
+    `found` in the database."""
+    made = [SchemaObject("table", each.name, each.name, each.sql) for each in schema.tables]
+    made += [
+        SchemaObject("index", index.name, each.name, index.sql)
+        for each in schema.tables
+        for index in each.indexes
+        if index.sql
+    ]
+    made += [SchemaObject("view", each.name, each.name, each.sql) for each in schema.views]
+    places = {key: place for place, key in enumerate(found)}
+    made.sort(key=lambda each: places.get(each.key, len(places)))
+    numbers = (each for each in found.values() if each.kind == "pragma")
+    return texts({each.key: each for each in (*made, *numbers)})
 
 
 def changes_between(before: Objects, after: Objects) -> list[SchemaObject]:
@@ -109,8 +121,14 @@ def changed_by(objects: Objects, changes: Iterable[SchemaObject]) -> Objects:
 
 
 def texts(objects: Objects) -> tuple[str, ...]:
-    """The statements that make the schema, in an order that works."""
-    return tuple(each.sql for kind in _KINDS for each in objects.values() if each.kind == kind)
+    """The statements that make the schema: in the order of the objects, which SQLite lists them in, an index behind
+    its table."""
+    places = {key: place for place, key in enumerate(objects)}
+
+    def turn(each: SchemaObject) -> tuple[int, bool]:
+        return max(places[each.key], places.get(("table", each.table.lower()), 0)), each.kind == "index"
+
+    return tuple(each.sql for each in sorted(objects.values(), key=turn))
 
 
 def missing(now: Objects, changes: Iterable[SchemaObject]) -> list[SchemaObject]:

@@ -9,8 +9,7 @@ from cutover.model.table import Tables
 from cutover.promote.parts import Situation
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import map_tables
-from cutover.schema.objects_wanted import pragmas
-from cutover.schema.sqlite_schema import SqliteSchema
+from cutover.schema.objects_wanted import in_order, read_objects
 from cutover.schema.types import NOTHING_YET, SEVERAL_KINDS
 from cutover.serve.followed import Followed
 from cutover.serve.following import Follower
@@ -55,7 +54,7 @@ class Mapper:
         """The mapping from SQLite's schema alone, which serves until Postgres was asked."""
         source = await self._sqlite.read_schema()
         mapping = map_tables(source, None, self._settings)
-        self.ddl = (*_statements(source), *await self._sqlite.survey(pragmas))
+        self.ddl = in_order(source, await self._sqlite.survey(read_objects))
         self._sqlite.serve_tables(mapping.tables)
         return mapping.tables
 
@@ -66,7 +65,7 @@ class Mapper:
         if create:
             await forget_gone(state, primary, self._situation.pair.target)
         self._note(state)
-        self.ddl = (*_statements(state.source), *await self._sqlite.survey(pragmas))
+        self.ddl = in_order(state.source, await self._sqlite.survey(read_objects))
         self.stopped, self.waiting, self.done = bool(state.stopped), bool(state.waiting), state.done
         for sentence in state.done:
             _log.info(f"The schema changed: {sentence}")
@@ -112,10 +111,3 @@ def _sentence(finding: Finding) -> str:
     message = finding.message if finding.message.endswith((".", "!", "?")) else f"{finding.message}."
     place = ".".join(filter(None, (finding.table, finding.column)))
     return ": ".join(filter(None, (place, f"{message} {finding.todo}".strip())))
-
-
-def _statements(schema: SqliteSchema) -> tuple[str, ...]:
-    """The CREATE statements of everything that SQL of applications can name."""
-    tables = [table.sql for table in schema.tables]
-    indexes = [index.sql for table in schema.tables for index in table.indexes if index.sql]
-    return (*tables, *indexes, *(view.sql for view in schema.views))

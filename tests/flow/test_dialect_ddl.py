@@ -36,6 +36,28 @@ async def same_schema(one: World) -> None:
     await one.same("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
 
 
+async def test_the_schema_is_listed_in_the_order_in_which_it_was_made(ddl: World) -> None:
+    for sql in (
+        "CREATE TABLE z (a INTEGER, b TEXT CHECK (`b` IN ('x', 'y')), c)",
+        "CREATE UNIQUE INDEX z_z ON z (b)",
+        "CREATE INDEX z_a ON z (a)",
+        "CREATE VIEW v AS SELECT a FROM z",
+        "CREATE TABLE y (a INTEGER)",
+        "CREATE INDEX a_z ON z (b, a)",
+    ):
+        await ddl.same(sql)
+    for sql in (
+        "SELECT type, name FROM sqlite_master",
+        "PRAGMA index_list(z)",
+        "SELECT name FROM pragma_index_list('z')",
+        "SELECT sql FROM sqlite_master WHERE tbl_name = 'z'",
+    ):
+        await ddl.same(sql, ordered=True)
+    found = await ddl.on_postgres("SELECT * FROM sqlite_master")
+    assert [column.decltype for column in found.columns] == ["TEXT", "TEXT", "TEXT", "INT", "TEXT"]
+    await ddl.same_error("INSERT INTO z VALUES (1, 'z', 2)")
+
+
 async def test_tables_come_change_and_go(ddl: World) -> None:
     for sql in (
         "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT DEFAULT 'x' COLLATE NOCASE, c REAL CHECK (c > 0))",
