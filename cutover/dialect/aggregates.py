@@ -173,6 +173,8 @@ class Aggregates:
         match name:
             case "count":
                 node = collated(subject, collation(subject)) if subject.kind is Kind.TEXT else subject.node
+                if distinct and subject.kind is Kind.DYNAMIC and collation(subject) != "BINARY":
+                    node = sort_key(subject)
                 return _Call(build("COUNT", node), Kind.INT, not_null=True)
             case "sum":
                 return self._sum(subject, build)

@@ -175,7 +175,11 @@ class Expressions(Operators):
         orders = [*([order] if order is not None else []), *(read or [])]
         inner: exp.Expr = exp.Order(this=typed.node, expressions=orders) if orders else typed.node
         array = exp.Paren(this=call("array_agg", inner))
-        first = exp.Bracket(this=array, expressions=[exp.Literal.number(1)], offset=1)
+        place: exp.Expr = exp.Literal.number(1)
+        if grouping.extreme is not None and grouping.last:
+            none = exp.EQ(this=call("count", grouping.extreme[0].copy()), expression=exp.Literal.number(0))
+            place = exp.Case(ifs=[exp.If(this=none, true=call("cardinality", array.copy()))], default=place)
+        first = exp.Bracket(this=array, expressions=[place], offset=1)
         return typed.but(node=exp.Paren(this=first), not_null=False)
 
     # -- operators ---------------------------------------------------------------------------------------------------

@@ -178,6 +178,8 @@ class Queries:
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
             key = collated(typed, collation(typed)) if typed.kind is Kind.TEXT else typed.node
+            if typed.kind is Kind.DYNAMIC and collation(typed) != "BINARY":
+                key = sort_key(typed)
             keys.append(key)
             # Of values that are equal without being the same a group shows the first.
             loose = typed.kind is Kind.DYNAMIC or (typed.kind is Kind.NUM and not is_canonical(typed))
@@ -201,6 +203,7 @@ class Queries:
                 passes = self.expressions.condition(around.expression.this, scope, loose=True)
                 key = exp.Case(ifs=[exp.If(this=passes, true=key)])
             grouping.extreme = (key, str(extremes[0].this) == "fn_max")
+            grouping.last = not isinstance(around, exp.Filter)
         return grouping
 
     # -- subqueries in expressions -----------------------------------------------------------------------------------

@@ -161,6 +161,8 @@ class Grouping:
     """There are several calls of min() and max(), and SQLite takes bare columns from the row that it met last."""
     extreme: tuple[exp.Expr, bool] | None = None
     """The argument of the only min() or max(), and whether it is max: bare columns come from that row."""
+    last: bool = False
+    """Where that extreme is NULL, they come from the row that was read last."""
 
 
 @dataclass(slots=True)

@@ -107,6 +107,10 @@ async def test_natural_joins_do_not_share_hidden_rowids(postgres_url: str) -> No
 GROUPS = [
     "SELECT id, CASE (id, n) WHEN (1, 'a') THEN 'one' WHEN (2, NULL) THEN 'no' WHEN (2, 'b') THEN 'two' END FROM a",
     "SELECT max(DISTINCT - x) FROM a",
+    "SELECT n, max(nullif(x, x)) FROM a",
+    "SELECT id % 2, n, min(nullif(x, 2)), (SELECT n) FROM a GROUP BY 1",
+    "SELECT n, max(nullif(x, x)) FILTER (WHERE id > 9) FROM a",
+    "SELECT *, max(x) FROM a WHERE x IS NULL OR x > 2 GROUP BY x",
     "SELECT n, min(DISTINCT x + 1) FROM a",
 ]
 

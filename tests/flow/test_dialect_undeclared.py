@@ -68,6 +68,20 @@ async def test_replace_takes_the_key_as_it_is_written(postgres_url: str) -> None
             await both.same(sql)
 
 
+async def test_a_collation_holds_for_texts_among_values(postgres_url: str) -> None:
+    schema = "CREATE TABLE n (a COLLATE NOCASE, b)"
+    data = ("INSERT INTO n VALUES ('a', 'x'), ('A', 'X'), (1, 2), (1.0, 2.5), ('n', NULL), ('N', NULL), (NULL, 1)",)
+    async with world(postgres_url, schema, data=data) as both:
+        for sql in (
+            "SELECT a, b, count(*) FROM n GROUP BY a",
+            "SELECT a, max(b) FROM n GROUP BY a ORDER BY a DESC",
+            "SELECT count(DISTINCT a), count(DISTINCT b), count(DISTINCT b COLLATE NOCASE) FROM n",
+            "SELECT b COLLATE NOCASE, count(*) FROM n GROUP BY 1",
+            "SELECT upper(a), count(*) FROM n GROUP BY a HAVING a <> 'N'",
+        ):
+            await both.same(sql)
+
+
 async def test_any_value_goes_into_a_column_that_holds_it(postgres_url: str) -> None:
     schema = "CREATE TABLE d (a, b, c); CREATE TABLE s (i INTEGER, r REAL, t TEXT, n NUMERIC, z BLOB)"
     async with world(postgres_url, schema) as both:
