@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 
-from tests.support import scheduling
+from tests.support import scheduling, scratch
 from tests.support.forked import forker
 from tests.support.servers import fresh_database, server
 from tests.support.service import Service
@@ -21,6 +21,12 @@ settings.register_profile(
     "suite", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("suite")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure() -> None:
+    """Before pytest chooses where `tmp_path` is."""
+    scratch.settle()
 
 
 def pytest_xdist_auto_num_workers() -> int | None:

@@ -6,17 +6,14 @@ The numbers are those of docs/hazards.md; `test_hazard_07_...` belongs to number
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from tests.contract.conftest import world
 from tests.stories.conftest import service
-from tests.support.servers import undertaker
+from tests.support.servers import buried
 
 __all__ = ["logical_server", "service", "world"]
 
@@ -34,10 +31,6 @@ _SETTINGS = {
 @pytest.fixture(scope="session")
 def logical_server() -> Iterator[EmbeddedPostgres]:
     """A server with logical decoding, prepared transactions and a lazy WAL writer; tests may kill it."""
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
-    folder = Path(tempfile.mkdtemp(prefix="cutover-hazards-", dir=memory if roomy else None))
-    postgres = EmbeddedPostgres(folder / "postgres", _SETTINGS)
-    with undertaker(postgres, folder):
+    with buried("cutover-hazards-", _SETTINGS) as postgres:
         asyncio.run(postgres.start())
         yield postgres

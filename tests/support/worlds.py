@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from tests.support.ledger import ACCOUNTS, OPENING, Ledger
-from tests.support.servers import database_of, with_database
+from tests.support.servers import database_of, drop_database, make_database, with_database
 from tests.support.service import Service, create, until
 
 LANES = ("one", "two", "three", "direct", "native", "strict", "early", "earlydirect", "earlynative")
@@ -114,27 +114,20 @@ class Worlds:
     async def database(self, template: str = "template0") -> str:
         """URL of a new database."""
         name = f"crash_{uuid.uuid4().hex[:16]}"
-        await self._admin(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        await make_database(self._server, name, template)
         self._databases.append(name)
         return with_database(self._server, name)
 
     async def drop(self, url: str) -> None:
         """Remove a case's database, whoever is still connected."""
         name = database_of(url)
-        await self._admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await drop_database(self._server, name)
         self._databases.remove(name)
 
     async def close(self) -> None:
         """Remove every database that is left."""
         for name in self._databases:
-            await self._admin(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-    async def _admin(self, sql: str) -> None:
-        connection = await asyncpg.connect(self._server, timeout=30)
-        try:
-            await connection.execute(sql)
-        finally:
-            await connection.close()
+            await drop_database(self._server, name)
 
 
 def seed() -> str:

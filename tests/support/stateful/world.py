@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 
+from tests.support.scratch import memory
 from tests.support.servers import fresh_database
 from tests.support.stateful.schema import Row, Schema, Value
 from tests.support.stateful.service import Service
@@ -125,6 +126,5 @@ def world(host: str, server: str, folder: Path, schema: Schema) -> Iterator[Worl
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
     """A folder for one program; in memory where that is possible, since nothing here is about disks."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="cutover-test-", dir=memory if memory.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="cutover-test-", dir=memory()) as folder:
         yield Path(folder)
