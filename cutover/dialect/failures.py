@@ -190,7 +190,7 @@ def _constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> s
         return f"UNIQUE constraint failed: index '{index}'"
     if state == "23502":
         return f"NOT NULL constraint failed: {name}.{_source(str(getattr(error, 'column_name', '')), table)}"
-    if state == "23503":
+    if state in ("23503", "23001"):  # RESTRICT has had a state of its own since PostgreSQL 18
         return "FOREIGN KEY constraint failed"
     constraint = str(getattr(error, "constraint_name", None) or "")
     return f"CHECK constraint failed: {_check(constraint, table) or constraint or name}"

@@ -54,7 +54,7 @@ class Replacing:
                     raise RowByRow("INSERT OR REPLACE ... SELECT into a table with several unique keys")
                 return
             clearing = self._clear(written, columns, others, in_place)
-            if clearing is not None and any(map(_is_next, self._items(written))):
+            if clearing is not None and self._items(written):
                 self._clear_within(written, columns, clearing)
             else:
                 written.before = clearing
@@ -185,10 +185,10 @@ def _is_next(item: exp.Expr) -> bool:
 
 
 def deleting_acts(table: Table, catalog: Catalog) -> bool:
-    """Whether deleting a row of this table changes rows that refer to it."""
+    """Whether deleting a row of this table changes rows that refer to it, or is refused although it comes back."""
     name = re.escape(table.name)
     acts = re.compile(
-        rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+DELETE\s+(?:CASCADE|SET)\b', re.IGNORECASE
+        rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+DELETE\s+(?:CASCADE|SET|RESTRICT)\b', re.IGNORECASE
     )
     return any(acts.search(child.sql.replace("(", " ( ")) for child in catalog.tables.values())
 

@@ -133,9 +133,11 @@ def _untried(error: StatementError) -> Found:
 
 def _difference(here: Answer, there: Answer, *, keys: bool) -> str | None:
     """The first thing that differs in what two writes answer; None if nothing does."""
-    if isinstance(here, StatementError) or isinstance(there, StatementError):
-        if code_of(here) == code_of(there):
+    if isinstance(here, StatementError) and isinstance(there, StatementError) and here.code == there.code:
+        if here.code != "SQLITE_CONSTRAINT" or here.message == there.message:
             return None
+        return f"SQLite says {here.message!r}, Postgres {there.message!r}."  # which applications match on
+    if isinstance(here, StatementError) or isinstance(there, StatementError):
         return f"SQLite answers {code_of(here) or 'a change'}, Postgres {code_of(there) or 'a change'}."
     if here.affected != there.affected:
         return f"{here.affected} rows changed on SQLite, {there.affected} on Postgres."

@@ -28,6 +28,46 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         yield made
 
 
+REFERRED = """
+CREATE TABLE p (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
+CREATE TABLE restricting (q INTEGER REFERENCES p (id) ON DELETE RESTRICT ON UPDATE RESTRICT);
+CREATE TABLE idle (q INTEGER REFERENCES p (id));
+CREATE TABLE cascading (q INTEGER REFERENCES p (id) ON DELETE CASCADE);
+CREATE TABLE nulled (q INTEGER REFERENCES p (id) ON DELETE SET NULL);
+"""
+
+
+async def test_what_foreign_keys_do_to_a_row_that_goes_or_is_replaced(postgres_url: str) -> None:
+    data = (
+        "INSERT INTO p VALUES (1, 'one'), (2, 'two'), (3, 'three'), (4, 'four'), (5, 'five')",
+        *("INSERT INTO restricting VALUES (1)", "INSERT INTO idle VALUES (3)", "INSERT INTO cascading VALUES (4)"),
+        "INSERT INTO nulled VALUES (5)",
+    )
+    async with world(postgres_url, REFERRED, data=data) as both:
+        for wrong in (
+            *(
+                "DELETE FROM p WHERE id = 1",
+                "UPDATE p SET id = 9 WHERE id = 1",
+                "DELETE FROM p WHERE id = 1 RETURNING *",
+            ),
+            *("DELETE FROM p WHERE id = 3", "UPDATE p SET id = 9 WHERE id = 3", "INSERT INTO idle VALUES (99)"),
+            *(
+                "REPLACE INTO p VALUES (1, 'q')",
+                "REPLACE INTO p VALUES (9, 'one')",
+                "REPLACE INTO p VALUES (9, 'three')",
+            ),
+            "INSERT INTO p VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET id = 44",
+            "REPLACE INTO p VALUES (2, 'x'), (1, 'y')",
+        ):
+            assert (await both.same_error(wrong)).message == "FOREIGN KEY constraint failed"
+        for sql in (
+            *("REPLACE INTO p VALUES (3, 'z')", "REPLACE INTO p VALUES (2, 'zz')", "REPLACE INTO p VALUES (4, 'z4')"),
+            *("REPLACE INTO p VALUES (5, 'x'), (3, 'y')", "SELECT * FROM p ORDER BY id"),
+            *("SELECT * FROM restricting", "SELECT * FROM idle", "SELECT * FROM cascading", "SELECT * FROM nulled"),
+        ):
+            await both.same(sql)
+
+
 async def test_replace_evicts_on_every_key(both: World) -> None:
     await both.same("INSERT INTO plain (k, h) VALUES ('a', 'x')")
     await both.same("REPLACE INTO plain (k, h) VALUES ('b', 'X')")

@@ -103,8 +103,7 @@ def test_conflict_targets(translator: Translator) -> None:
 
 def test_a_replace_on_several_keys_deletes_first(translator: Translator) -> None:
     found = translator.translate("REPLACE INTO posts (id, handle) VALUES (?, ?)", (1, "h"))
-    assert found.before is not None
-    assert found.before.sql.startswith('DELETE FROM "public"."articles" USING (VALUES ')
+    assert found.command.sql.startswith('WITH "cutover: gone" AS (DELETE FROM "public"."articles" USING (VALUES ')
     automatic = translator.translate("REPLACE INTO posts (handle) VALUES (?)", ("h",))
     assert automatic.before is None
     assert automatic.automatic == "public.articles_id_seq"
