@@ -1,4 +1,4 @@
-"""One owner, put together from its settings; its life from opening to closing."""
+"""One owner: its life from opening to closing."""
 
 from __future__ import annotations
 
@@ -6,47 +6,24 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
-from cutover import __version__
-from cutover.audit import AuditLog
 from cutover.capture import CaptureWatch
-from cutover.compare.comparator import Comparator
-from cutover.compare.invariants import InvariantCheck
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.readiness import StatementRegistry
-from cutover.dialect.remembered import Remembered
-from cutover.dialect.schema_trials import SchemaTrials
-from cutover.dialect.shadow_reads import ShadowReads
-from cutover.dialect.shadow_writes import ShadowWrites
-from cutover.errors import ConfigurationError, CutoverError, StoreError, StoreUnavailable
+from cutover.errors import ConfigurationError, CutoverError, StoreError
 from cutover.logs import get_logger
-from cutover.metrics import Metrics
 from cutover.model.control import Phase
 from cutover.model.requests import SERVICE
-from cutover.model.table import Table
-from cutover.model.values import Key
 from cutover.promote.opening import open_origin, refuse_behind_destination, take_back
 from cutover.promote.operations import Operations
-from cutover.promote.parts import Parts, Situation, Trail
 from cutover.promote.phases import Event, after
 from cutover.promote.recovery import Attachment, mend_capture
 from cutover.promote.switch import Switch
+from cutover.serve.building import Built
 from cutover.serve.doors import Doors
 from cutover.serve.learning import Learning
 from cutover.serve.replaced import demand_in_charge, demand_same_file, file_of
-from cutover.serve.statement_log import Names, StatementLog
-from cutover.serve.tables import Mapper
-from cutover.settings import Invariant, Settings
-from cutover.shadow.mirror import Mirror
-from cutover.stores.base import Member, Store
-from cutover.stores.pair import Pair
-from cutover.stores.postgres.embedded import EmbeddedPostgres
-from cutover.stores.postgres.store import PostgresStore
-from cutover.stores.sqlite.executor import SqliteExecutor
-from cutover.stores.sqlite.owner import owner_lock_path
-from cutover.stores.sqlite.store import SqliteStore
-from cutover.write_through import WriteThrough
+from cutover.settings import Settings
+from cutover.stores.base import Store
 
 _log = get_logger("serve")
 _ASK_SECONDS = 2.0
@@ -61,134 +38,17 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics(__version__)
-        state = settings.state_dir
-        state.mkdir(parents=True, exist_ok=True)
-        self.sqlite = SqliteStore(
-            str(Path(settings.sqlite.path).absolute()),
-            busy_timeout=settings.sqlite.busy_timeout,
-            readers=settings.sqlite.readers,
-            poll_interval=settings.mirror.poll_interval,
-            owner_lock=owner_lock_path(str(Path(settings.sqlite.path).absolute())),
-        )
-        self.executor = SqliteExecutor(
-            self.sqlite,
-            self.metrics,
-            transaction_timeout=settings.front.transaction_timeout,
-            statement_timeout=settings.sqlite.statement_timeout,
-            max_response_bytes=settings.front.max_response_bytes,
-        )
-        url = settings.postgres.url.get_secret_value()
-        self.embedded = None if url else EmbeddedPostgres(state / "postgres")
-        self.postgres = PostgresStore(
-            url or (self.embedded.url if self.embedded else ""),
-            pool_size=settings.postgres.pool_size,
-            connect_timeout=settings.postgres.connect_timeout,
-            statement_timeout=settings.postgres.statement_timeout,
-            ssl_mode=settings.postgres.ssl_mode if url else "disable",
-            poll_interval=settings.mirror.poll_interval,
-            schema=settings.postgres.schema_,
-        )
-        self.parts = self._build(state)
+        built = Built(settings)
+        self.parts, self.mapper = built.parts, built.mapper
+        self.sqlite, self.executor = built.sqlite, built.executor
+        self.postgres, self.translating = built.postgres, built.translating
+        self.server, self.statement_log = built.server, built.statement_log
         self.switch = Switch(self.parts)
         self.operations = Operations(self.parts, self.switch)
-        self.doors = Doors(settings, self.metrics, self.operations, self.parts.door)
+        self.doors = Doors(settings, self.parts.metrics, self.operations, self.parts.door)
         self.attachment = Attachment(self.parts)
         self.parts.mirror.on_away = self.attachment.lost
         self._asking: asyncio.Task[None] | None = None
-        self._started_postgres = False
-        """Whether the embedded server is ours to stop: a second owner is refused, and must not stop the first one's."""
-
-    def _build(self, state: Path) -> Parts:
-        settings, metrics = self.settings, self.metrics
-        timeout = settings.front.transaction_timeout
-        origin = Member(self.sqlite, self.executor)
-        self.translating = PostgresExecutor(
-            self.postgres,
-            lambda: self.parts.situation.tables,
-            lambda: self.mapper.ddl,
-            metrics,
-            transaction_timeout=timeout,
-            max_response_bytes=settings.front.max_response_bytes,
-            settings=settings,
-        )
-        destination = Member(self.postgres, self.translating)
-        situation = Situation(Pair(origin, destination, 1))
-        self.mapper = Mapper(settings, self.sqlite, self.postgres, situation)
-        self._preparing = asyncio.Lock()
-        mirror, comparator = self._build_shadow(situation)
-        reads = ShadowReads(metrics, mirror.level_copied, settings.compare.shadow_read_sample)
-        writes = ShadowWrites(metrics, mirror.level_copied, settings.compare.shadow_write_sample)
-        statements = StatementRegistry(
-            metrics,
-            reads=reads,
-            writes=writes,
-            changes=SchemaTrials(lambda: self.mapper.ddl),
-            remembered=Remembered(state / "rehearsal.json"),
-        )
-        statements.known = Names(lambda: situation.tables).known
-        door = WriteThrough(
-            origin,
-            epoch=1,
-            metrics=metrics,
-            hold_timeout=settings.front.hold_timeout,
-            max_statement_bytes=settings.front.max_statement_bytes,
-            max_response_bytes=settings.front.max_response_bytes,
-            max_batch_steps=settings.front.max_batch_steps,
-        )
-        door.on_statement = statements.seen
-        door.shapes.known = Names(lambda: situation.tables).known
-        front = settings.front
-        self.statement_log = StatementLog(door, slow=front.slow_statement, verbatim=front.log_statements)
-        log = AuditLog(state / "audit.jsonl")
-        return Parts(
-            settings=settings,
-            metrics=metrics,
-            origin=origin,
-            destination=destination,
-            situation=situation,
-            door=door,
-            mirror=mirror,
-            comparator=comparator,
-            statements=statements,
-            trail=Trail(log, metrics, (self.sqlite, self.postgres)),
-            prepare_destination=self._prepare_destination,
-            map_tables=self.mapper.map_tables,
-            uncarried=self.mapper.uncarried,
-            high_water=state / "high-water.json",
-            backups=state / "backups",
-        )
-
-    def _build_shadow(self, situation: Situation) -> tuple[Mirror, Comparator]:
-        settings, metrics = self.settings, self.metrics
-        comparator: Comparator | None = None
-
-        def applied(table: Table, keys: list[Key]) -> None:
-            if comparator is not None:
-                comparator.applied(table, keys)
-
-        mirror = Mirror(situation.pair, (), settings.mirror, metrics, generation=0, batch=0, on_applied=applied)
-        comparator = Comparator(
-            lambda: situation.pair,
-            lambda: situation.tables,
-            mirror,
-            settings.compare,
-            [_invariant(invariant) for invariant in settings.invariants],
-            metrics,
-        )
-        mirror.on_copy_again = comparator.forget
-        self.mapper.copied = mirror.copied
-        return mirror, comparator
-
-    async def _prepare_destination(self) -> None:
-        if self.embedded is None:
-            return
-        async with self._preparing:
-            try:
-                await self.embedded.start()
-                self._started_postgres = True
-            except (OSError, CutoverError) as error:
-                raise StoreUnavailable(f"The embedded Postgres did not start: {error}") from error
 
     async def open(self) -> None:
         """Everything that must be right before the first request is taken.
@@ -357,8 +217,8 @@ class Service:
             ("Postgres", self.postgres.close),
             ("SQLite", self.sqlite.close),
         ]
-        if self.embedded is not None and self._started_postgres:
-            steps.append(("embedded Postgres", self.embedded.stop))
+        if self.server is not None and self.server.started:
+            steps.append(("embedded Postgres", self.server.stop))
         for name, step in steps:
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
@@ -375,11 +235,3 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=1.0)
-
-
-def _invariant(invariant: Invariant) -> InvariantCheck:
-    queries = {
-        "sqlite": invariant.sql_sqlite or invariant.sql,
-        "postgres": invariant.sql_postgres or invariant.sql,
-    }
-    return InvariantCheck(invariant.name, queries, invariant.expect)
