@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,6 +55,16 @@ class World:
         assert [column.name for column in found.columns] == [column.name for column in expected.columns], sql
         assert found.affected == expected.affected, sql
         return found
+
+    async def all_same(self, statements: Iterable[str], *, ordered: bool | None = None) -> None:
+        """Each statement has the same answer on both; all that do not are told at once."""
+        failures = []
+        for sql in statements:
+            try:
+                await self.same(sql, ordered=ordered)
+            except (AssertionError, StatementError) as error:
+                failures.append(f"{sql}\n    {error}")
+        assert not failures, "\n".join(failures)
 
     async def same_error(self, sql: str, *args: SqlValue) -> StatementError:
         """Both fail, with the same code and text."""

@@ -8,7 +8,6 @@ import pytest
 
 from cutover.errors import StatementError
 from tests.flow.dialect_world import World, world
-from tests.flow.test_dialect_selects import all_same
 
 SCHEMA = """
 CREATE TABLE t (id INTEGER PRIMARY KEY, i INTEGER, r REAL, s TEXT, c TEXT COLLATE NOCASE, b BOOLEAN NOT NULL, k BLOB);
@@ -130,7 +129,7 @@ SAME = [
 
 
 async def test_the_same_rows(both: World) -> None:
-    await all_same(both, SAME)
+    await both.all_same(SAME)
 
 
 REFUSED = [

@@ -55,13 +55,7 @@ STATEMENTS = [
 
 async def test_a_recursion_with_an_order_of_its_own(postgres_url: str) -> None:
     async with world(postgres_url, SCHEMA, data=DATA) as both:
-        failures = []
-        for sql in STATEMENTS:
-            try:
-                await both.same(sql, ordered=True)
-            except (AssertionError, StatementError) as error:
-                failures.append(f"{sql}\n    {error}")
-        assert not failures, "\n".join(failures)
+        await both.all_same(STATEMENTS, ordered=True)
         first = (
             "WITH RECURSIVE c(x) AS (SELECT id FROM part WHERE id = ? UNION ALL SELECT x + ? FROM c ORDER BY 1 LIMIT ?)"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -26,17 +26,6 @@ DATA = (
 async def both(postgres_url: str) -> AsyncIterator[World]:
     async with world(postgres_url, SCHEMA, data=DATA) as made:
         yield made
-
-
-async def all_same(both: World, statements: Sequence[str]) -> None:
-    """Each statement has the same answer on both; all that do not are told at once."""
-    failures = []
-    for sql in statements:
-        try:
-            await both.same(sql)
-        except (AssertionError, StatementError) as error:
-            failures.append(f"{sql}\n    {error}")
-    assert not failures, "\n".join(failures)
 
 
 JOINS = [
@@ -77,7 +66,7 @@ JOINS = [
 
 
 async def test_joins(both: World) -> None:
-    await all_same(both, JOINS)
+    await both.all_same(JOINS)
 
 
 KEYLESS = """
@@ -94,8 +83,7 @@ async def test_natural_joins_do_not_share_hidden_rowids(postgres_url: str) -> No
         "INSERT INTO three VALUES (111, 1111), (444, 4444)",
     )
     async with world(postgres_url, KEYLESS, data=data) as both:
-        await all_same(
-            both,
+        await both.all_same(
             [
                 "SELECT * FROM one NATURAL JOIN two NATURAL LEFT OUTER JOIN three",
                 "SELECT * FROM one NATURAL JOIN two",
@@ -116,7 +104,7 @@ GROUPS = [
 
 
 async def test_groups(both: World) -> None:
-    await all_same(both, GROUPS)
+    await both.all_same(GROUPS)
 
 
 COLLATIONS = [
@@ -135,7 +123,7 @@ COLLATIONS = [
 
 
 async def test_where_a_collation_is_seen(both: World) -> None:
-    await all_same(both, COLLATIONS)
+    await both.all_same(COLLATIONS)
 
 
 REFUSED = [
@@ -153,7 +141,7 @@ LONG = [
 
 
 async def test_columns_have_their_names_however_long_a_statement_runs(both: World) -> None:
-    await all_same(both, LONG)
+    await both.all_same(LONG)
 
 
 async def test_what_has_no_translation_is_refused_by_name(both: World) -> None:

@@ -144,13 +144,7 @@ READS = [
 
 
 async def test_reads(both: World) -> None:
-    failures = []
-    for sql in READS:
-        try:
-            await both.same(sql)
-        except (AssertionError, StatementError) as error:
-            failures.append(f"{sql}\n    {error}")
-    assert not failures, "\n".join(failures)
+    await both.all_same(READS)
 
 
 WRITES: list[tuple[str, tuple[object, ...]]] = [

@@ -7,8 +7,11 @@ every committed state the balances follow from the items, and a lane stands at i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 MOVED = "moved"
 """Body of the items whose transaction also moved a balance."""
@@ -60,6 +63,30 @@ class Ledger:
     def note(self, epoch: int, primary: str, store: str) -> None:
         """A write into `store` was acknowledged while its control row said this."""
         self.accepted.add((epoch, primary, store))
+
+
+class Writer(Ledger):
+    """Writes for as long as it is entered."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._task: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        assert self._task is not None
+        await self._task
+
+    async def _run(self) -> None:
+        """One transaction after the other, until `_stop` is set."""
+        raise NotImplementedError
 
 
 def acknowledged(ledgers: Iterable[Ledger]) -> set[str]:

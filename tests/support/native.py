@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import asyncpg
 
-from tests.support.ledger import MOVED, Ledger, moves
+from tests.support.ledger import MOVED, Writer, moves
 
 Isolation = Literal["read_committed", "serializable"]
 
@@ -29,25 +28,12 @@ class _Unset(asyncpg.Connection):
         return ""
 
 
-class NativeWriter(Ledger):
+class NativeWriter(Writer):
     """One writer with a pool of its own; its connection is renewed every now and then."""
 
     def __init__(self, url: str, name: str, isolation: Isolation = "read_committed", *, rest: float = 0.01) -> None:
         super().__init__(name)
         self.url, self.isolation, self.rest = url, isolation, rest
-        self._task: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        assert self._task is not None
-        await self._task
 
     async def _run(self) -> None:
         options: dict[str, Any] = {"timeout": 10, "command_timeout": 30, "connection_class": _Unset}

@@ -14,32 +14,19 @@ from typing import Self
 
 import aiohttp
 
-from tests.support.ledger import MOVED, Ledger, moves
+from tests.support.ledger import MOVED, Ledger, Writer, moves
 from tests.support.service import Service, hrana_value
 
 NOT_EXECUTED = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_READONLY", "SQLITE_CONSTRAINT"}
 
 
-class FrontWriter(Ledger):
+class FrontWriter(Writer):
     """Inserts numbered items through the front door, one at a time, and moves money between accounts."""
 
     def __init__(self, service: Service, name: str, *, lane: bool = False, rest: float = 0.0) -> None:
         """With `lane` it moves its row in `pairs`, too; `rest` are seconds between two transactions."""
         super().__init__(name)
         self.service, self.lane, self.rest = service, lane, rest
-        self._task: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        assert self._task is not None
-        await self._task
 
     async def _run(self) -> None:
         number = 0
