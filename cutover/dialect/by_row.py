@@ -55,7 +55,7 @@ def _in_parts(parsed: exp.Insert, conflict: str | None, catalog: Catalog, kinds:
     return replace(
         parts[0],
         parts=tuple(parts),
-        sparing=sparing(conflict, parts[0]),
+        sparing=sparing(conflict),
         compared=all(part.compared for part in parts),
     )
 

@@ -45,16 +45,16 @@ def row_by_row(
     written = translate(tuple(typed.kind if typed.kind in _ARGUMENTS else Kind.TEXT for typed in columns))
     return replace(
         written,
-        sparing=sparing(conflict, written),
+        sparing=sparing(conflict),
         by_row=ByRow(rows, accept, _remembered(translate)),
         caveat=" ".join(filter(None, [written.caveat, "" if accepts_all else _ONLY_SQLITE_KNOWS])),
         compared=rows.compared and written.compared,
     )
 
 
-def sparing(conflict: str | None, written: Translation) -> str:
-    """The word after OR, if it makes a row's failure its own. RETURNING has all rows or none, as on SQLite here."""
-    return "" if conflict not in ("IGNORE", "FAIL") or (conflict == "FAIL" and written.width) else conflict
+def sparing(conflict: str | None) -> str:
+    """The word after OR, if it makes a row's failure its own."""
+    return conflict if conflict in ("IGNORE", "FAIL") else ""
 
 
 def at_most_one(rows: list[Row]) -> list[Row]:

@@ -57,6 +57,8 @@ async def test_or_fail_keeps_the_rows_before_the_one_that_fails(both: World) -> 
     )
     await both.same_error("INSERT OR FAIL INTO item (id, n) VALUES (?, ?), (?, ?)", 31, 1, 32, None)
     await both.same("INSERT OR FAIL INTO item (id, n) VALUES (41, 1), (42, 1) RETURNING id, n")
+    await both.same_error("INSERT OR FAIL INTO item (id, sku) VALUES (51, 'new'), (52, 'a'), (53, 'z') RETURNING id")
+    assert (await both.same("SELECT id FROM item WHERE id > 50")).rows == [(51,)]
     await _same_left(both)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 
@@ -234,10 +235,19 @@ def _guarded(
         db.execute(f"RELEASE {_SAVEPOINT}")
     except (sqlite3.Error, StatementError, Fenced) as error:
         if db.in_transaction:
-            db.execute(f"ROLLBACK TO {_SAVEPOINT}")
-            db.execute(f"RELEASE {_SAVEPOINT}")
+            _end_guard(db, of_constraint=isinstance(error, StatementError) and error.code == "SQLITE_CONSTRAINT")
         raise (translate(error) if isinstance(error, sqlite3.Error) else error) from None
     return result
+
+
+def _end_guard(db: sqlite3.Connection, *, of_constraint: bool) -> None:
+    """What a constraint forbids SQLite has undone by itself, as far as the statement's word after OR says."""
+    if of_constraint:
+        with suppress(sqlite3.Error):  # a commit that a deferred foreign key forbids
+            db.execute(f"RELEASE {_SAVEPOINT}")
+            return
+    db.execute(f"ROLLBACK TO {_SAVEPOINT}")
+    db.execute(f"RELEASE {_SAVEPOINT}")
 
 
 def _run(
