@@ -27,7 +27,7 @@ from cutover.dialect.failures import (
 )
 from cutover.dialect.giving import Giving
 from cutover.dialect.lending import Lending
-from cutover.dialect.running import Memory, Prepared, prepare, run
+from cutover.dialect.running import Memory, Prepared, keys_met, prepare, run
 from cutover.dialect.settling import Uneven
 from cutover.dialect.translation import Translation
 from cutover.dialect.turns import Turns
@@ -266,7 +266,8 @@ class Connections:
         if isinstance(error, asyncpg.UniqueViolationError) and not await self.caught_up(
             connection, prepared.translation, error
         ):
-            raise why_not_unique(error, prepared)
+            why = why_not_unique(error, prepared)
+            raise (await keys_met(connection, prepared, self.dialect) or why) if why is error else why
         return prepared
 
     async def caught_up(self, connection: Connection, translation: Translation, error: Exception) -> bool:

@@ -53,7 +53,7 @@ class Replacing:
                 if not written.apart:
                     raise RowByRow("INSERT OR REPLACE ... SELECT into a table with several unique keys")
                 return
-            clearing = self._clear(written, columns, others, in_place)
+            clearing = self.clearing(written, columns, others, in_place)
             if clearing is not None and self._items(written):
                 self._clear_within(written, columns, clearing)
             else:
@@ -112,9 +112,9 @@ class Replacing:
             action=exp.Var(this="DO UPDATE"), conflict_keys=self.conflicts.terms(table, index), expressions=setting
         )
 
-    def _clear(
-        self, written: Written, columns: list[Column], indexes: list[UniqueIndex], in_place: UniqueIndex | None
-    ) -> exp.Expr | None:
+    def clearing(
+        self, written: Written, columns: list[Column], indexes: list[UniqueIndex], in_place: UniqueIndex | None = None
+    ) -> exp.Delete | None:
         """DELETE what conflicts on `indexes`, other than the row that `in_place` finds. None if nothing can."""
         table = written.table
         rows = written.node.expression

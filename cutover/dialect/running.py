@@ -13,6 +13,7 @@ from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
 from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.giving import Giving
+from cutover.dialect.naming import first_met
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import KINDS, Command, Translation
@@ -88,6 +89,8 @@ class Prepared:
     """The same with numbers that go on where 64 bits or a double end."""
     keyed: Callable[[list[int]], Prepared] | None = None
     """The same with these automatic keys."""
+    naming: Callable[[], Prepared | None] | None = None
+    """The query for the unique keys that its row meets."""
 
     @property
     def may_be_undone(self) -> bool:
@@ -139,6 +142,10 @@ def _with_arguments(
     def prepared(one: Translation, *more: SqlValue) -> Prepared:
         return _with_arguments(checked, one, [*bound, *more], memory, want_rows=want_rows)
 
+    def named() -> Prepared | None:
+        query = translation.naming() if translation.naming is not None else None
+        return prepared(query) if query is not None else None
+
     if translation.parts or translation.by_row is not None:
         return Prepared(checked, translation, bound=bound, want_rows=want_rows)
     before, apart, wider, keyed = translation.before, translation.apart, translation.wider, translation.keyed
@@ -150,6 +157,7 @@ def _with_arguments(
         want_rows=want_rows,
         again=(lambda: prepared(apart())) if apart is not None else None,
         wider=(lambda: prepared(wider())) if wider is not None else None,
+        naming=named if translation.naming is not None else None,
         keyed=(lambda keys: prepared(keyed(), json.dumps(keys))) if keyed is not None else None,
     )
 
@@ -187,6 +195,17 @@ async def run(
             result = await _once(connection, prepared, translation)
             giving.after(dialect.keys, prepared, result.affected)
     return finished(result, prepared, dialect, memory)
+
+
+async def keys_met(connection: Connection, prepared: Prepared, dialect: Dialect) -> StatementError | None:
+    """What SQLite says of a row that meets others in unique keys; None where that is not known any more."""
+    query = prepared.naming() if prepared.naming is not None else None
+    if query is None or query.translation is None or prepared.translation is None:
+        return None
+    table = prepared.translation.table
+    assert table is not None
+    found = await _once(connection, query, query.translation)
+    return first_met(table, found.rows[0], lambda: dialect.copy.indexes(table.name))
 
 
 async def _as_one(

@@ -98,6 +98,10 @@ class SchemaCopy:
             raise _failure(error) from None
         return StatementResult([ResultColumn(column[0]) for column in cursor.description or ()], rows)
 
+    def indexes(self, table: str) -> list[str]:
+        """The names of a table's indexes, in the order in which SQLite looks at them."""
+        return [name for (name,) in self._db.execute("SELECT name FROM pragma_index_list(?)", (table,))]
+
     def is_done(self, sql: str, shape: Shape) -> bool:
         """Whether a DDL statement asks for nothing: IF NOT EXISTS of what exists, or maintenance that Postgres does."""
         if shape.kind is not StatementKind.DDL:

@@ -103,6 +103,8 @@ class Translation:
     """The same with numbers that go on where 64 bits or a double end, as SQLite's do."""
     keyed: Callable[[], Translation] | None = None
     """The same with the automatic keys given by one more argument, a JSON array."""
+    naming: Callable[[], Translation | None] | None = None
+    """A query that tells which unique keys its row meets, where there are several."""
     sparing: str = ""
     """IGNORE or FAIL: of rows that are run one at a time, one that fails is passed over, or keeps those before it."""
     by_row: ByRow | None = None
@@ -169,6 +171,7 @@ def translation_of(
     in_parts: Callable[[], Translation] | None = None,
     wider: Callable[[], Translation] | None = None,
     keyed: Callable[[], Translation] | None = None,
+    naming: Callable[[], Translation | None] | None = None,
 ) -> Translation:
     """The tree printed. `in_parts`: the same with a statement for each row of VALUES; `wider`: with wide arithmetic;
     `keyed`: with the keys given."""
@@ -202,6 +205,7 @@ def translation_of(
         apart=in_parts if written is not None and _may_be_apart(written) else None,
         wider=wider if context.may_widen and not context.wide else None,
         keyed=keyed if written is not None and _may_be_keyed(written) else None,
+        naming=naming if written is not None and _has_several_keys(written) else None,
         refusing=written is not None and written.refusing,
         caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",
         never_null=tuple(context.never_null.items()),
@@ -211,6 +215,10 @@ def translation_of(
 
 def _may_be_apart(written: Written) -> bool:
     return written.twice or written.refusing or (written.drawing is not None and written.drawing.by_rows)
+
+
+def _has_several_keys(written: Written) -> bool:
+    return isinstance(written.node, exp.Insert) and len(written.table.unique) > 1
 
 
 def _may_be_keyed(written: Written) -> bool:

@@ -11,6 +11,7 @@ from sqlglot import exp
 from cutover.dialect.by_row import by_row
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.limiting import without_limit
+from cutover.dialect.naming import keys_met
 from cutover.dialect.recent import Recent
 from cutover.dialect.scope import Context
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
@@ -112,11 +113,15 @@ def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind], *, wide: bool
         told = Context(catalog, [*kinds, Kind.TEXT], keys_slot=len(kinds), wide=wide)
         return translation_of(*_rewrite(sql, told), told)
 
+    @cache
+    def naming() -> Translation | None:
+        return keys_met(sql, catalog, kinds)
+
     try:
         written, columns, tree = _rewrite(sql, context)
     except RowByRow:
         return apart()
-    return translation_of(written, columns, tree, context, apart, wider, keyed)
+    return translation_of(written, columns, tree, context, apart, wider, keyed, naming)
 
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

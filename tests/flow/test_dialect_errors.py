@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cutover.errors import StatementError
+from cutover.schema.sqltext import split
 from tests.flow.dialect_world import World, world
 from tests.flow.test_dialect_statements import DATA, SCHEMA
 
@@ -141,3 +142,41 @@ async def test_a_value_that_no_row_is_given_is_no_error(both: World) -> None:
     with pytest.raises(StatementError, match="a text in a column of integers"):
         await both.on_postgres("UPDATE authors SET age = ? WHERE id = 1", "many")
     await both.same("UPDATE authors SET id = ? WHERE id = 77", "x")
+
+
+async def test_the_unique_key_that_sqlite_looks_at_first_is_named(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE k (a INTEGER PRIMARY KEY, b INT UNIQUE, c INT UNIQUE, d TEXT NOT NULL, e INT CHECK (e > 0));
+    CREATE TABLE l (a TEXT NOT NULL PRIMARY KEY, b TEXT UNIQUE COLLATE NOCASE, c INT, UNIQUE (c, b));
+    CREATE TABLE m (a INT PRIMARY KEY, b TEXT UNIQUE, c UNIQUE) WITHOUT ROWID;
+    """
+    async with world(postgres_url, "", store=True) as both:
+        for sql in split(schema):
+            await both.same(sql)
+        for sql in ("INSERT INTO k VALUES (1, 1, 1, 'x', 1)", "INSERT INTO l VALUES ('a', 'b', 1)"):
+            await both.same(sql)
+        await both.on_postgres("INSERT INTO m VALUES (1, 'b', 1)")
+        both.on_sqlite("INSERT INTO m VALUES (1, 'b', 1)")
+        rows = (
+            "(2, 1, 1, 'x', 1)",
+            "(1, 1, 1, 'x', 1)",
+            "(1, 1, 1, NULL, 0)",
+            "(1, 1, 1, 'x', 0)",
+            "(2, 2, 1, 'x', 1)",
+        )
+        for begin in (
+            "",
+            "CREATE UNIQUE INDEX kd ON k (d)",
+            "CREATE UNIQUE INDEX ke ON k (lower(d)) WHERE b > 0",
+            "BEGIN",
+        ):
+            await both.on_postgres(begin or "SELECT 1")
+            both.on_sqlite(begin or "SELECT 1")
+            for row in rows:
+                await both.same_error(f"INSERT INTO k VALUES {row}")
+            await both.same_error("INSERT INTO k (b, c, d) VALUES (?, ?, 'x') RETURNING a", 1, 1)
+        await both.same("COMMIT")
+        for row in ("('a', 'b', 1)", "('x', 'B', 1)", "('x', 'b', 2)"):
+            await both.same_error(f"INSERT INTO l VALUES {row}")
+        for row in ("(1, 'b', 1)", "(2, 'b', 1.0)", "(1, 'b', 2)"):
+            await both.same_error(f"INSERT INTO m VALUES {row}")
