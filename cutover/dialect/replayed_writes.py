@@ -24,6 +24,7 @@ _SECONDS = 0.25
 """That one may take on Postgres, where the mirror waits for the rows that it locks."""
 _MOST = 1 << 20
 """Bytes that the answer may take."""
+_CONSTRAINT = "SQLITE_CONSTRAINT"
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _UNFIT = ("SQLITE_MISMATCH", "SQLITE_TOOBIG")
 """Of a value that a column on Postgres cannot hold."""
@@ -101,11 +102,7 @@ class ReplayedWrites:
         if differs is None:
             return Found("match", None, tried.seconds, took)
         excuse = await self._excuse(statement, tried, there, table)
-        if (
-            excuse is None
-            and code_of(here) == "SQLITE_CONSTRAINT"
-            and await self._executor.rehearsal.foreign_keys_rest()
-        ):
+        if excuse is None and code_of(here) == _CONSTRAINT and await self._executor.rehearsal.foreign_keys_rest():
             excuse = "Foreign keys are put aside on Postgres as long as it is the shadow."
         return (
             Found("inconclusive", excuse, tried.seconds, took)
@@ -134,9 +131,10 @@ def _untried(error: StatementError) -> Found:
 def _difference(here: Answer, there: Answer, *, keys: bool) -> str | None:
     """The first thing that differs in what two writes answer; None if nothing does."""
     if isinstance(here, StatementError) and isinstance(there, StatementError) and here.code == there.code:
-        if here.code != "SQLITE_CONSTRAINT" or here.message == there.message:
+        said = [error.message.partition(":")[0] for error in (here, there)]  # which applications match on
+        if here.code != _CONSTRAINT or said[0] == said[1]:
             return None
-        return f"SQLite says {here.message!r}, Postgres {there.message!r}."  # which applications match on
+        return f"SQLite says {said[0]!r}, Postgres {said[1]!r}."
     if isinstance(here, StatementError) or isinstance(there, StatementError):
         return f"SQLite answers {code_of(here) or 'a change'}, Postgres {code_of(there) or 'a change'}."
     if here.affected != there.affected:
