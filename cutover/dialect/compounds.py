@@ -148,6 +148,8 @@ class Compounds:
         readings: tuple[Reading | None, ...] = (None,) * len(written)
         if unordered and all_rows:
             readings = _readings(scope.reading, len(written))
+        elif scope.turning and len(written) == 2:
+            readings = (self.queries.ordering.begun(scope.turning), None)
         plain = all_rows and unordered
         arms = [
             self._arm(one, scope, read, plain=plain, repeated=one is written[-1])

@@ -74,6 +74,12 @@ class Ordering:
         reading = self.expressions.context.reading
         return reading.repeated if reading is not None else ()
 
+    def begun(self, name: str) -> Reading | None:
+        """How SQLite reads what the recursion of that name begins with."""
+        reading = self.expressions.context.reading
+        found = [read for called, read in reading.begun if called == name] if reading is not None else []
+        return found[0] if len(found) == 1 else None
+
     def ordered(self, term: exp.Expr, typed: Typed) -> exp.Expr:
         """One term, with the direction of `term`."""
         return ordered(term, typed)

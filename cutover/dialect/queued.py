@@ -40,12 +40,18 @@ class _Parts:
     distinct: bool
 
 
-def queued(queries: Queries, name: str, names: Sequence[str], body: exp.SetOperation, scope: Scope) -> Query:
-    """The rows of the recursion `name`, in SQLite's order, numbered. LIMIT is left to others."""
+def queued(
+    queries: Queries, name: str, names: Sequence[str], body: exp.SetOperation, scope: Scope, *, rounds: bool = False
+) -> Query:
+    """The rows of the recursion `name`, in SQLite's order, numbered. LIMIT is left to others.
+
+    `rounds`: the whole queue is taken at once, which is the same where it has no order of its own.
+    """
     parts = _parts(body, name)
-    first = queries.query(parts.initial.copy(), Scope(Scope(scope.parent, ctes=scope.ctes)))
+    begun = queries.ordering.begun(name.lower())
+    first = queries.query(parts.initial.copy(), Scope(Scope(scope.parent, ctes=scope.ctes), reading=begun))
     columns = [(names[at] if names else called, value(typed)) for at, (called, typed) in enumerate(first.columns)]
-    again, whole = _settled(queries, name, columns, parts, scope)
+    again, whole = _settled(queries, name, columns, parts, scope, by_turn=rounds)
     if parts.distinct and any(
         typed.kind is Kind.DYNAMIC or (typed.kind is Kind.TEXT and collation(typed) != "BINARY") for _, typed in whole
     ):
@@ -54,7 +60,7 @@ def queued(queries: Queries, name: str, names: Sequence[str], body: exp.SetOpera
     arms = [first] * parts.ahead + [again] * (len(parts.written) - parts.ahead)
     places = [queries.compounds.place(inner(term), parts.written, arms) for term in order.expressions] if order else []
     terms = list(zip(order.expressions if order else (), places, strict=True))
-    queue = _Queue(whole, terms, parts.distinct)
+    queue = _Queue(whole, terms, parts.distinct, rounds)
     return queue.rows(queue.begin(first), queue.step(name, again))
 
 
@@ -73,7 +79,9 @@ def _parts(body: exp.SetOperation, name: str) -> _Parts:
     return _Parts(initial, repeated, written, ahead, not keeps_all(joining[0]))
 
 
-def _settled(queries: Queries, name: str, columns: Columns, parts: _Parts, scope: Scope) -> tuple[Query, Columns]:
+def _settled(
+    queries: Queries, name: str, columns: Columns, parts: _Parts, scope: Scope, *, by_turn: bool
+) -> tuple[Query, Columns]:
     """The repeated part, and columns of kinds that hold for what it is given as well as for what it gives."""
     readings = [read for called, read in queries.ordering.repeated if called == name.lower()]
     whole = columns
@@ -91,8 +99,19 @@ def _settled(queries: Queries, name: str, columns: Columns, parts: _Parts, scope
             (called, typed.but(not_null=False, column=None)) for (called, _), typed in zip(columns, made, strict=True)
         ]
         if settled:
+            if by_turn:
+                _by_turn(again.node, inside)
             return again, whole
     raise Refused("A recursive query whose values change their types")
+
+
+def _by_turn(node: exp.Expr, scope: Scope) -> None:
+    """What is found for one row comes before what is found for the next."""
+    given = [source.alias for source in scope.sources if source.counted == TURN]
+    if len(given) != 1:
+        raise Refused("A recursive query that reads what it finds twice")
+    read = node.args["order"].expressions if node.args.get("order") else []
+    node.set("order", exp.Order(expressions=[exp.Ordered(this=_column(TURN, given[0])), *read]))
 
 
 def turn() -> SourceColumn:
@@ -108,6 +127,7 @@ class _Queue:
     terms: Sequence[tuple[exp.Expr, int]]
     """Of ORDER BY, and the columns that they mean."""
     distinct: bool
+    rounds: bool = False
 
     def begin(self, query: Query) -> exp.Select:
         """The state with the rows that the recursion begins with."""
@@ -122,13 +142,17 @@ class _Queue:
 
     def step(self, name: str, query: Query) -> exp.Select:
         """The state after the first row was taken, and the repeated part run for it."""
-        item = call("jsonb_array_element", _column(_QUEUE, _STATE), exp.Literal.number(0))
+        item = self._item()
         names = Query(exp.Select(), self.columns).aliases()
         taken = [
             exp.Alias(this=self._read(item.copy(), at), alias=identifier(called)) for at, called in enumerate(names)
         ]
-        taken.append(exp.Alias(this=exp.Literal.number(0), alias=identifier(TURN)))
-        row = exp.CTE(this=exp.Select(expressions=taken), alias=exp.TableAlias(this=identifier(name.lower())))
+        place = _column("place", "rows") if self.rounds else exp.Literal.number(0)
+        taken.append(exp.Alias(this=place, alias=identifier(TURN)))
+        rows = exp.From(this=self._all()) if self.rounds else None
+        row = exp.CTE(
+            this=exp.Select(expressions=taken, from_=rows), alias=exp.TableAlias(this=identifier(name.lower()))
+        )
         found = exp.Select(expressions=[exp.Alias(this=self._collected(query), alias=identifier("found"))])
         found.set("with_", exp.With(expressions=[row]))
         given = _derived(found, "given", lateral=True)
@@ -138,7 +162,9 @@ class _Queue:
         passed = exp.Select(expressions=[exp.Alias(this=fresh, alias=identifier("fresh"))])
         left: exp.Expr = call("jsonb_delete", _column(_QUEUE, _STATE), exp.Literal.number(0))
         both: exp.Expr = call("jsonb_concat", left, _column("fresh", "passed"))
-        if self.terms:  # most rows of a tree are leaves, behind which the queue is sorted already
+        if self.rounds:
+            both = _column("fresh", "passed")
+        elif self.terms:  # most rows of a tree are leaves, behind which the queue is sorted already
             nothing = exp.EQ(this=_column("fresh", "passed"), expression=_empty())
             both = exp.Case(ifs=[exp.If(this=nothing, true=left.copy())], default=self._sorted(both))
         state = [both, exp.Add(this=_column(TURN, _STATE), expression=exp.Literal.number(1))]
@@ -152,13 +178,30 @@ class _Queue:
         names = [_QUEUE, TURN, *([_SEEN] if self.distinct else [])]
         alias = exp.TableAlias(this=identifier(_STATE), columns=[identifier(name) for name in names])
         states = exp.CTE(this=exp.Union(this=begin, expression=step, distinct=False), alias=alias)
-        item = call("jsonb_array_element", _column(_QUEUE, _STATE), exp.Literal.number(0))
+        item, number = self._item(), _column(TURN, _STATE)
         columns = [
             (called, typed.but(node=self._read(item.copy(), at))) for at, (called, typed) in enumerate(self.columns)
         ]
         node = exp.Select(expressions=[typed.node for _, typed in columns], from_=_from_state(), where=_where_any())
         node.set("with_", exp.With(expressions=[states], recursive=True))
-        return Query(node, columns, turns=[(node, _column(TURN, _STATE))])
+        if self.rounds:
+            node.set("joins", [exp.Join(this=self._all(), kind="CROSS")])
+            number = exp.Add(
+                this=exp.Mul(this=number, expression=exp.Literal.number(1 << 32)), expression=_column("place", "rows")
+            )
+        return Query(node, columns, turns=[(node, number)])
+
+    def _item(self) -> exp.Expr:
+        """What is taken from the queue."""
+        if self.rounds:
+            return _column(_ITEM, "rows")
+        return call("jsonb_array_element", _column(_QUEUE, _STATE), exp.Literal.number(0))
+
+    def _all(self) -> exp.Expr:
+        """All rows of the queue."""
+        return exp.Table(
+            this=helper("queue_rows", _column(_QUEUE, _STATE)), alias=exp.TableAlias(this=identifier("rows"))
+        )
 
     def _collected(self, query: Query) -> exp.Expr:
         """All rows of a query as one array, in the order in which they come."""

@@ -19,7 +19,9 @@ _STEP = re.compile(
 _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")
 _UNMATCHED = re.compile(r"RIGHT-JOIN (.*)")
 _QUERY = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (.*)")
-_BESIDE = re.compile(r"(?:REUSE )?(?:CORRELATED )?(?:LIST|SCALAR) SUBQUERY|BLOOM FILTER|SCAN CONSTANT ROW")
+_BESIDE = re.compile(
+    r"(?:REUSE )?(?:CORRELATED )?(?:LIST|SCALAR) SUBQUERY|BLOOM FILTER|SCAN CONSTANT ROW|USING .* FOR IN-OPERATOR"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Reading:
     """How what is on the right of RIGHT and FULL JOIN is read once more, for the rows that nothing was joined to."""
     repeated: tuple[tuple[str, Reading], ...] = ()
     """Of the outermost: how the repeated part of each recursion is read, by its name."""
+    begun: tuple[tuple[str, Reading], ...] = ()
+    """The same for what each recursion begins with."""
 
     @property
     def orders(self) -> bool:
@@ -92,13 +96,13 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
     below: dict[int, list[tuple[int, str]]] = {}
     for number, parent, _, detail in steps:
         below.setdefault(parent, []).append((number, detail))
-    repeated = []
+    parts: dict[str, list[tuple[str, Reading]]] = {"SETUP": [], "RECURSIVE STEP": []}
     for number, _, _, detail in steps:
         query = _QUERY.fullmatch(detail)
         for step, inner in below.get(number, ()) if query is not None else ():
-            if query is not None and inner == "RECURSIVE STEP":
-                repeated.append((query[1].lower(), _level(db, below, step)))
-    return replace(_level(db, below, 0), repeated=tuple(repeated))
+            if query is not None and inner in parts:
+                parts[inner].append((query[1].lower(), _level(db, below, step)))
+    return replace(_level(db, below, 0), repeated=tuple(parts["RECURSIVE STEP"]), begun=tuple(parts["SETUP"]))
 
 
 def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:

@@ -49,7 +49,7 @@ class Unasked:
 
     def _named(self, scope: Scope, scan: Scan) -> list[list[exp.Expr] | None]:
         """The order in which each thing of that name is read: of FROM, and of the queries merged into this one."""
-        read = partial(self._ways, scope) if scan.ways else self._scan
+        read = partial(self._ways, scope, scope.tests) if scan.ways else self._scan
         found = [read(source, scan) for source in scope.sources if source.is_called(scan.name)]
         if scan.name.startswith("(subquery-"):
             unnamed = [source for source in scope.sources if source.name == "" and source.counted]
@@ -83,9 +83,9 @@ class Unasked:
             terms += [_where(exp.Not(this=exp.Paren(this=absent.copy())), term) for term in read[-1] or []]
         return once([*terms, *reread])
 
-    def _ways(self, scope: Scope, source: Source, scan: Scan) -> list[exp.Expr] | None:
+    def _ways(self, scope: Scope, tests: list[exp.Expr], source: Source, scan: Scan) -> list[exp.Expr] | None:
         """A table that is read once for each part of an OR: rows come with the first part that is true of them."""
-        tests = [test for tests in scope.tests for test in conjuncts(tests) if isinstance(test, exp.Or)]
+        tests = [test for tests in tests for test in conjuncts(tests) if isinstance(test, exp.Or)]
         parts = [part for part in map(disjuncts, tests) if len(part) == len(scan.ways)]
         if len(parts) != 1:
             return None
@@ -97,9 +97,9 @@ class Unasked:
             default=exp.Literal.number(len(whether)),
         )
         terms: list[exp.Expr] = [exp.Ordered(this=number)]
-        for at, way in enumerate(scan.ways):
-            read = self._scan(source, way)
-            if read is None or way.ways:
+        for at, (way, part) in enumerate(zip(scan.ways, parts[0], strict=True)):
+            read = self._ways(scope, [part], source, way) if way.ways else self._scan(source, way)
+            if read is None:
                 return None
             mine = exp.EQ(this=number.copy(), expression=exp.Literal.number(at))
             terms += [_where(mine.copy(), term) for term in read]

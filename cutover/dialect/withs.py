@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -42,12 +43,11 @@ class Withs:
         if refers and isinstance(body, exp.SetOperation) and _is_idle_order(cte, name, body):
             body = body.copy()
             body.set("order", None)
-        if refers and isinstance(body, exp.SetOperation) and _is_queued(cte, body, name):
-            bounds = body
-            made = queued.queued(self.queries, name, names, body, scope)
-        elif refers and isinstance(body, exp.SetOperation):
+        if refers and isinstance(body, exp.SetOperation):
+            bounds, made = body, self._by_queue(cte, body, name, names, scope)
+        if bounds is not None and made is None:
             inner.recursive = True
-            bounds, body = body, body.copy()
+            body = bounds.copy()
             body.set("limit", None)
             body.set("offset", None)
             first = self.queries.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
@@ -87,6 +87,17 @@ class Withs:
         first_rows.set("with_", exp.With(expressions=[read], recursive=True))
         return exp.CTE(this=first_rows, alias=table_alias.copy())
 
+    def _by_queue(
+        self, cte: exp.CTE, body: exp.SetOperation, name: str, names: list[str], scope: Scope
+    ) -> Query | None:
+        """The recursion over states of SQLite's queue, where that is what it takes."""
+        if _is_queued(cte, body, name):
+            return queued.queued(self.queries, name, names, body, scope)
+        if _shows_order(cte, body):
+            with suppress(Refused):  # what Postgres finds itself is the same but for its order
+                return queued.queued(self.queries, name, names, body, scope, rounds=True)
+        return None
+
 
 def _is_queued(cte: exp.CTE, body: exp.SetOperation, name: str) -> bool:
     """Whether it takes a queue: ORDER BY, or several parts that are repeated, of which Postgres knows but one.
@@ -101,6 +112,17 @@ def _is_queued(cte: exp.CTE, body: exp.SetOperation, name: str) -> bool:
     outside = read is not None and read.args.get("limit") is not None and read.args.get("order") is None
     cut = body.args.get("limit") is not None or outside
     return cut and not keeps_all(chain[-1]) and isinstance(last, exp.Select) and _joins(last)
+
+
+def _shows_order(cte: exp.CTE, body: exp.SetOperation) -> bool:
+    """Whether the answer shows in which order a UNION over a join finds its rows."""
+    read, last = cte.parent_select, operations(body)[-1]
+    if keeps_all(last) or not isinstance(last.expression, exp.Select) or not _joins(last.expression):
+        return False
+    if not isinstance(read, exp.Select) or read.parent is not None or read.args.get("order") or read.args.get("group"):
+        return False
+    called = {str(one.this) for part in read.expressions for one in part.find_all(exp.Anonymous)}
+    return not called & _ANY_ORDER
 
 
 def _joins(select: exp.Expr) -> bool:

@@ -24,6 +24,9 @@ CREATE VIEW found AS SELECT id, d, b FROM t WHERE b > 0;
 FOUND = "WITH RECURSIVE met(x, d) AS (SELECT 1, 0 UNION ALL SELECT b, d + 1 FROM way JOIN met ON a = x WHERE d < 4)"
 """A recursion over a join: SQLite takes one row after the other, and finds others in the order of the index."""
 
+MET = "WITH RECURSIVE met(x) AS (SELECT 1 UNION SELECT b FROM way JOIN met ON a = x)"
+"""The same without rows that were found before."""
+
 DATA = (
     "INSERT INTO t VALUES (5, 3, 'x', 1.5), (1, 2, 'y', 2), (9, 2, 'x', NULL), (3, NULL, 'A', 0.5), (4, 3, NULL, 1.5)",
     "INSERT INTO u VALUES ('q', 2), ('a', 3), ('m', 2)",
@@ -85,6 +88,14 @@ STATEMENTS = [
     "SELECT d, count(*), id FROM t WHERE c > 'a' OR b = 3 GROUP BY d",
     "SELECT m.id, t.id FROM m LEFT JOIN t ON t.b = m.e OR t.c = m.n",
     "SELECT id FROM t WHERE b > 2 OR c = 'y' ORDER BY d > 1",
+    "SELECT d IN (SELECT b FROM t), id FROM t ORDER BY 1",
+    f"{MET} SELECT * FROM met",
+    f"{MET} SELECT group_concat(x) FROM met WHERE x > 1",
+    f"{MET} SELECT x, long FROM met JOIN way ON a = x",
+    f"{MET} SELECT count(*), max(x) FROM met",
+    "WITH RECURSIVE c(x) AS (SELECT b FROM t UNION SELECT x + 1 FROM c WHERE x < 5) SELECT x FROM c",
+    "WITH RECURSIVE c(x, l) AS (SELECT b, 0 FROM t UNION ALL SELECT x, l + 1 FROM c WHERE l < 2) SELECT * FROM c",
+    "WITH RECURSIVE c(x) AS (SELECT d FROM t UNION SELECT b FROM c JOIN way ON a = x) SELECT x FROM c",
     "SELECT id FROM found ORDER BY d > 0",
     "SELECT d, count(*), id FROM found GROUP BY d",
     "SELECT group_concat(id), count(*), id FROM found",
