@@ -101,7 +101,8 @@ def _takes_rowid(match: Match, *, born: bool) -> bool:
 def _create(
     match: Match, column: SqliteColumn, chosen: ColumnSettings, histogram: Histogram | None, *, born: bool
 ) -> None:
-    in_key = column.name in (*match.settings.key, *match.source.primary_key) or any(
+    referring = (name for key in match.source.foreign_keys for name in key.columns)
+    in_key = column.name in (*match.settings.key, *match.source.primary_key, *referring) or any(
         column.name in index.columns for index in match.source.unique
     )
     try:

@@ -59,7 +59,8 @@ def normal_type(written: str) -> str:
 def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool = False, in_key: bool = False) -> str:
     """The type that keeps what the column holds (design: affinity-faithful, not "nice" Postgres types).
 
-    A firm affinity (INTEGER, TEXT, REAL) decides; otherwise the data do, and where there are none, the declared name.
+    A firm affinity (INTEGER, TEXT, REAL) decides; otherwise the data do, and where there are none, the declared name:
+    DECIMAL and NUMERIC are `numeric`, which holds every number that SQLite may hold there.
     With `born` the table is made on Postgres, where no data will ever say it: a column that may hold anything is then
     one that can. `in_key`: rows are told apart by it, for which `numeric` does not do. Raises `SchemaError` if neither
     settles it.
@@ -79,6 +80,8 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool
             hint=_hint_for_mixed(classes),
         )
     by_name = _by_name(column.declared.upper())
+    if by_name is None and histogram is not None and not in_key and _name_of_numbers(column.declared.upper()):
+        return "numeric"
     if by_name is None and born:
         return "numeric" if column.affinity == "NUMERIC" else scalars.NAME
     if by_name is None:
@@ -104,13 +107,18 @@ def alike(
 
 def _will_be_mixed(declared: str, classes: tuple[str, ...]) -> bool:
     """Whether a column of NUMERIC affinity that holds one kind of numbers may get the other: SQLite makes an integer of
-    every real that is whole, and a name such as DECIMAL(10,2) says that there will be fractions."""
-    return classes == ("real",) or (classes == ("integer",) and _fractions(declared))
+    every real that is whole, and a name such as DECIMAL(10,2) says that there will be fractions. So does one without
+    digits, as ORMs write it."""
+    return classes == ("real",) or (classes == ("integer",) and _name_of_numbers(declared) and _fractions(declared))
+
+
+def _name_of_numbers(declared: str) -> bool:
+    return declared.partition("(")[0].strip() in ("DECIMAL", "NUMERIC")
 
 
 def _fractions(declared: str) -> bool:
-    name, _, limits = declared.partition("(")
-    return name.strip() in ("DECIMAL", "NUMERIC") and limits.rstrip(") ").partition(",")[2].strip() not in ("", "0")
+    limits = declared.partition("(")[2]
+    return not limits or limits.rstrip(") ").partition(",")[2].strip() not in ("", "0")
 
 
 def _by_name(declared: str) -> str | None:

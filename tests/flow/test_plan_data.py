@@ -165,7 +165,7 @@ def test_soft_columns_are_decided_by_what_they_hold(sqlite: sqlite3.Connection) 
     assert not plan.blocks
     (table,) = plan.mapping.tables
     assert [column.target_type for column in table.columns[1:]] == [
-        "text", "numeric", "bigint", "text", "bigint",
+        "text", "numeric", "bigint", "text", "numeric",
     ]  # fmt: skip
     source = read_sqlite_schema(sqlite)
     assert map_with_data(sqlite, source, None, Settings()).tables == plan.mapping.tables

@@ -69,7 +69,7 @@ async def test_what_cannot_be_mirrored_is_said_in_whole_sentences(tmp_path: Path
     create(
         path,
         "PRAGMA journal_mode = WAL; CREATE TABLE items (id TEXT PRIMARY KEY);"
-        "CREATE TABLE prices (id INTEGER PRIMARY KEY, price DECIMAL(10, 2));",
+        "CREATE TABLE prices (id INTEGER PRIMARY KEY, price AMOUNT);",
     )
     service = Service(tmp_path, path, postgres_url, "[tables.gone]\nignore = true\n")
     await service.start()

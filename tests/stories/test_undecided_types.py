@@ -97,6 +97,30 @@ async def test_a_table_that_was_empty_is_made_when_it_has_rows(tmp_path: Path, p
         await service.stop()
 
 
+async def test_empty_columns_of_decimals_do_not_stand_in_the_way(tmp_path: Path, postgres_url: str) -> None:
+    more = "CREATE TABLE bills (id INTEGER PRIMARY KEY, due decimal NOT NULL, paid NUMERIC);"
+    whole = "INSERT INTO bills VALUES (1, 5, NULL), (2, 7, NULL);"
+    service = Service(tmp_path, prices(tmp_path, more + more.replace("bills", "offers") + whole), postgres_url)
+    try:
+        await service.start()
+        await ready(service)
+        await settled(service)
+        await service.verified()
+        await service.switched("promote")
+        for table in ("bills", "offers"):
+            for due, paid in ((9.99, "12.50"), (3.0, 1e21), ("7", 0.1), (2**62, -0.0)):
+                assert (await service.sql(f"INSERT INTO {table} (due, paid) VALUES (?, ?)", due, paid))["type"] == "ok"
+        rows = await service.rows("SELECT due, typeof(due), paid FROM bills ORDER BY id")
+        assert rows[2:] == [[9.99, "real", 12.5], [3, "integer", 1e21], [7, "integer", 0.1], [2**62, "integer", 0]]
+        assert rows[2:] == await service.rows("SELECT due, typeof(due), paid FROM offers ORDER BY id")
+        await settled(service)
+        await service.verified()
+        await service.switched("demote")
+        assert await service.rows("SELECT due, typeof(due), paid FROM bills ORDER BY id") == rows
+    finally:
+        await service.stop()
+
+
 async def test_a_table_comes_back_when_its_values_are_of_one_kind(tmp_path: Path, postgres_url: str) -> None:
     more = "CREATE TABLE loose (id INTEGER PRIMARY KEY, v); INSERT INTO loose VALUES (1, 1), (2, 'x'), (3, 0.5);"
     service = Service(tmp_path, prices(tmp_path, more), postgres_url)
@@ -131,7 +155,7 @@ async def ready(service: Service) -> None:
 
 async def test_a_foreign_key_comes_with_the_table_that_it_points_to(tmp_path: Path, postgres_url: str) -> None:
     more = """
-        CREATE TABLE authors (id INTEGER PRIMARY KEY, balance NUMERIC);
+        CREATE TABLE authors (id INTEGER PRIMARY KEY, balance BALANCE);
         CREATE TABLE books (id INTEGER PRIMARY KEY, author INTEGER REFERENCES authors (id) ON DELETE CASCADE);
     """
     service = Service(tmp_path, prices(tmp_path, more), postgres_url)

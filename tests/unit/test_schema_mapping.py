@@ -88,7 +88,7 @@ def test_a_type_that_says_nothing_is_decided_by_the_data_or_the_configuration(de
     assert codes(map_tables(schema, None, Settings())) == [("t", "a", "type_undecided")]
     assert map_tables(schema, None, Settings()).tables == ()
     for histogram, kind in (  # of whole reals SQLite makes integers, and two decimals are no integers
-        (Histogram(null=3, integer=1), "numeric" if declared == "DECIMAL(10,2)" else "bigint"),
+        (Histogram(null=3, integer=1), "numeric" if declared in ("DECIMAL(10,2)", "NUMERIC") else "bigint"),
         (Histogram(real=1), "numeric" if declared else "double precision"),
         (Histogram(text=1), "text"),
         (Histogram(blob=1), "bytea"),
@@ -128,6 +128,19 @@ def test_an_empty_column_of_times_is_taken_to_hold_what_its_like_in_the_table_ho
     assert one(map_tables(schema, None, Settings(), own)).columns[2].target_type == "text"
     chosen = settings(t={"columns": {"gone": {"type": "timestamptz"}}})
     assert one(map_tables(schema, None, chosen, histograms)).columns[2].target_type == "timestamp with time zone"
+
+
+@pytest.mark.parametrize("declared", ["decimal", "DECIMAL(10, 2)", "Numeric(5)", "NUMERIC"])
+def test_an_empty_column_of_numbers_holds_nothing_up(declared: str) -> None:
+    schema = source(f"CREATE TABLE t (id TEXT PRIMARY KEY, a {declared}, b {declared} UNIQUE)")
+    mapping = map_tables(schema, None, Settings(), {("t", "a"): Histogram(null=2), ("t", "b"): Histogram(null=2)})
+    assert codes(mapping) == [("t", "b", "type_undecided")]  # in keys numeric does not do
+    schema = source(f"CREATE TABLE t (id TEXT PRIMARY KEY, a {declared}, b {declared} REFERENCES s (id))")
+    held = {("t", "a"): Histogram(), ("t", "b"): Histogram(integer=3)}
+    assert [column.target_type for column in one(map_tables(schema, None, Settings(), held)).columns[1:]] == [
+        "numeric",
+        "bigint",
+    ]
 
 
 @pytest.mark.parametrize("key", ["a DECIMAL(10,2) PRIMARY KEY", "id INTEGER PRIMARY KEY, a DECIMAL(10,2) UNIQUE"])
