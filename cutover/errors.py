@@ -135,6 +135,10 @@ class StatementError(CutoverError):
         super().__init__(message)
         self.code = code
         self.retry = retry
+        self.changes = 0
+        """Rows that it changed all the same, before the one that failed (OR FAIL)."""
+        self.last_insert_rowid: int | None = None
+        """Of these, the last that was inserted."""
 
     def alone(self) -> StatementError:
         """This error without what it was raised from, to be kept in a result.

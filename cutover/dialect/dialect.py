@@ -7,7 +7,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from cutover.dialect.catalog import Catalog
@@ -22,7 +22,7 @@ from cutover.dialect.translator import Translator
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
-from cutover.model.table import Tables
+from cutover.model.table import Table, Tables
 from cutover.model.values import SqlValue
 from cutover.schema.mapping import map_tables
 from cutover.schema.objects_wanted import changed_by, memory, missing, objects_of, texts
@@ -157,7 +157,9 @@ class Dialect:
         found = map_tables(source, target, self.settings).tables
         known = {table.name: table for table in self._tables()}
         return tuple(
-            known[table.name] if table.name in known and same_rows(known[table.name], table) else table
+            _with_formats(table, known[table.name])
+            if table.name in known and same_rows(known[table.name], table)
+            else table
             for table in found
         )
 
@@ -308,6 +310,17 @@ class Dialect:
             return list(described)
         declared = translation.declared
         return [ResultColumn(f"column{at + 1}", declared[at]) for at in range(translation.width)]
+
+
+def _with_formats(table: Table, known: Table) -> Table:
+    """What was learned of formats is kept; anything else may be another: a default, a key, WITHOUT ROWID."""
+    if table == known:
+        return known
+    columns = [
+        replace(column, format=before.format, exact=before.exact, assumed=before.assumed)
+        for column, before in zip(table.columns, known.columns, strict=True)
+    ]
+    return replace(table, columns=tuple(columns))
 
 
 def schema_of(ddl: Sequence[str]) -> SqliteSchema:

@@ -159,6 +159,7 @@ class PostgresExecutor:
             return await self._transaction(steps)
         result = BatchResult()
         memory = Memory()
+        memory.recall(steps[0].statement.past)
         wrote = False
         for step in steps:
             outcome: StatementResult | None = None
@@ -169,6 +170,8 @@ class PostgresExecutor:
                     wrote = wrote or inspect(step.statement.sql).kind is not StatementKind.READ
                 except StatementError as failure:
                     error = failure.alone()
+                    if inspect(step.statement.sql).kind is StatementKind.WRITE:
+                        memory.failed(error)
                 except Fenced as fenced:
                     if not wrote:
                         raise

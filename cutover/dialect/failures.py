@@ -12,6 +12,7 @@ from cutover.dialect.metering import AnswerTooLarge
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.logs import get_logger
+from cutover.model.statement import StatementResult
 from cutover.model.table import Table
 from cutover.schema.createsql import read_create_table, unquote
 from cutover.schema.sqltokens import tokens
@@ -62,9 +63,11 @@ class Halfway(StatementError):
     """A row failed, and those before it stay."""
 
     @classmethod
-    def of(cls, failure: CutoverError) -> Halfway:
+    def of(cls, failure: CutoverError, done: StatementResult) -> Halfway:
         """The same failure, after which the transaction goes on with what was done."""
-        return cls(failure.message, failure.code)
+        made = cls(failure.message, failure.code)
+        made.changes, made.last_insert_rowid = done.affected, done.last_insert_rowid
+        return made
 
 
 class Unreadable(StatementError):

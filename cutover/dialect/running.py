@@ -20,7 +20,7 @@ from cutover.dialect.translation import KINDS, Command, Translation
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError, Unrepresentable
 from cutover.model.sizes import answer_size, too_large
-from cutover.model.statement import ResultColumn, Statement, StatementResult
+from cutover.model.statement import Past, ResultColumn, Statement, StatementResult
 from cutover.model.table import Table
 from cutover.model.values import Row, SqlValue
 from cutover.schema.arguments import bind
@@ -42,12 +42,9 @@ _SPARED = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.No
 
 
 @dataclass(slots=True)
-class Memory:
-    """What SQLite remembers for a connection: last_insert_rowid(), changes() and total_changes()."""
+class Memory(Past):
+    """What SQLite remembers for a connection."""
 
-    last_insert_rowid: int = 0
-    changes: int = 0
-    total_changes: int = 0
     deferring: bool = False
     """PRAGMA defer_foreign_keys, for the transaction that is open."""
 
@@ -57,12 +54,12 @@ class Memory:
             return self.last_insert_rowid
         return self.changes if slot == CHANGES else self.total_changes
 
-    def note(self, result: StatementResult) -> None:
-        """Remember a statement that wrote."""
-        self.changes = result.affected
-        self.total_changes += result.affected
-        if result.last_insert_rowid is not None:
-            self.last_insert_rowid = result.last_insert_rowid
+    def recall(self, past: Past | None) -> None:
+        """Go on with the past of the stream whose batch is next."""
+        if past is not None:
+            self.last_insert_rowid, self.changes, self.total_changes = (
+                past.last_insert_rowid, past.changes, past.total_changes,
+            )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -247,8 +244,7 @@ async def _row_by_row(
                     one.last_insert_rowid = part.numbered
         except _SPARED as error:
             if word == "FAIL":
-                memory.note(result)
-                raise Halfway.of(translate_failure(error, dialect.catalog)) from None
+                raise Halfway.of(translate_failure(error, dialect.catalog), result) from None
             if not word:
                 raise
             continue
@@ -303,8 +299,6 @@ def finished(result: StatementResult, prepared: Prepared, dialect: Dialect, memo
         if prepared.numbers:
             result.last_insert_rowid = prepared.numbered or result.last_insert_rowid
         memory.note(result)
-        if (translation.key_returned or prepared.numbers) and result.last_insert_rowid is None:
-            result.last_insert_rowid = memory.last_insert_rowid
     result.size = answer_size(result.rows)
     if result.size > dialect.max_response_bytes and not translation.writes:
         raise too_large(dialect.max_response_bytes)

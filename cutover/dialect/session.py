@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
-from cutover.dialect.failures import Conflict, Halfway, Lost, busy
+from cutover.dialect.failures import Conflict, Lost, busy
 from cutover.dialect.holding import Holding
 from cutover.dialect.own_clauses import rolls_back
 from cutover.dialect.running import Memory
@@ -107,6 +107,7 @@ class PostgresSession:
     async def _batch(self, steps: Sequence[Step], *, fence_raises: bool) -> BatchResult:
         result = BatchResult()
         committed = False
+        self._memory.recall(steps[0].statement.past if steps else None)
         for step in steps:
             outcome: StatementResult | None = None
             error: StatementError | None = None
@@ -156,9 +157,8 @@ class PostgresSession:
                 await holding.doom(busy(fenced.message), raising=False)
             raise
         except StatementError as error:
-            failed = error.code in ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH") and shape.kind is StatementKind.WRITE
-            if failed and not isinstance(error, Halfway):
-                self._memory.changes = 0
+            if shape.kind is StatementKind.WRITE:
+                self._memory.failed(error)
             raise
         raise AssertionError  # `doom` raises
 

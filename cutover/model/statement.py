@@ -8,6 +8,33 @@ from dataclasses import dataclass, field
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.values import Row, SqlValue
 
+_UNDONE = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_FULL")
+"""Errors of a statement that had begun to write: SQLite's changes() is of it, then."""
+
+
+@dataclass(slots=True)
+class Past:
+    """What SQLite remembers for a connection, and here is a stream's own."""
+
+    last_insert_rowid: int = 0
+    changes: int = 0
+    total_changes: int = 0
+
+    def note(self, result: StatementResult) -> None:
+        """A statement wrote."""
+        self._count(result.affected, result.last_insert_rowid)
+
+    def failed(self, error: StatementError) -> None:
+        """A statement failed that would have written."""
+        if error.code in _UNDONE:
+            self._count(error.changes, error.last_insert_rowid)
+
+    def _count(self, changes: int, last_insert_rowid: int | None) -> None:
+        self.changes = changes
+        self.total_changes += changes
+        if last_insert_rowid is not None:
+            self.last_insert_rowid = last_insert_rowid
+
 
 @dataclass(slots=True)
 class Statement:
@@ -18,6 +45,8 @@ class Statement:
     named: tuple[tuple[str, SqlValue], ...] = ()
     """(name with or without its prefix, value)."""
     want_rows: bool = True
+    past: Past | None = None
+    """Of the stream, where the first statement of a batch comes from one whose statements ask for it, or go by it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ def is_memory(run: list[Token], at: int) -> bool:
     return name.type == "word" and opened.type == "open" and closed.type == "close" and name.text.upper() in _MEMORIES
 
 
-def remembered(sql: str, last_insert_rowid: int, changes: int, total_changes: int) -> str:
-    """The text with last_insert_rowid(), changes() and total_changes() replaced by these numbers.
+def remembered(sql: str, last_insert_rowid: int | None, changes: int, total_changes: int) -> str:
+    """The text with last_insert_rowid(), changes() and total_changes() replaced by these numbers; None: left alone.
 
     For a statement that is to run on a connection which has another past than its stream. A result column keeps the
     name that SQLite gives it, which is its text.
@@ -59,8 +59,8 @@ def remembered(sql: str, last_insert_rowid: int, changes: int, total_changes: in
     levels = [_Level()]
     for at, token in enumerate(run):
         level = levels[-1]
-        if at + 2 < len(run) and is_memory(run, at):
-            edits.append(_Edit(token.at, run[at + 2].at + 1, str(values[token.text.upper()])))
+        if at + 2 < len(run) and is_memory(run, at) and (value := values[token.text.upper()]) is not None:
+            edits.append(_Edit(token.at, run[at + 2].at + 1, str(value)))
             level.remembers = level.anything = True
         if token.type == "open":
             levels.append(_Level())

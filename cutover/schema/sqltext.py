@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 
 from cutover.errors import StatementError
 from cutover.schema import pragmas
@@ -71,6 +72,10 @@ class Shape:
     """A query that reads from something."""
     plain: tuple[str, tuple[str, ...]] | None = None
     """(table, columns or "*") of a query whose result columns are nothing but columns of one table."""
+    upserts: bool = False
+    """An INSERT that may change a row in place of inserting one."""
+    into: str = ""
+    """The table of an INSERT, in small letters."""
     simple: bool = False
     """Only changes rows, and gives none: what most writes are."""
 
@@ -101,6 +106,7 @@ _VERBS = {
 }
 _NAMING = frozenset(_VERBS.values()) - {StatementKind.READ, StatementKind.COMMIT}
 """Kinds of statements that may not name what is cutover's."""
+INSERTS = frozenset(("INSERT", "REPLACE"))
 COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
 """Verbs of statements that change a number of rows."""
 _DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
@@ -162,6 +168,8 @@ def _inspect(sql: str) -> Shape:
         default=shape.default,
         tables=shape.kind is StatementKind.READ and any(_is(token, "FROM") for token in run),
         plain=plain_select(run) if shape.verb == "SELECT" else None,
+        upserts=shape.verb in INSERTS and _changes_rows(run),
+        into=_target(run) if shape.verb in INSERTS else "",
         simple=shape.verb in COUNTED and shape.kind is StatementKind.WRITE and not returning and numbered is not None,
     )
 
@@ -212,6 +220,24 @@ def _creates_from_query(run: list[Token]) -> bool:
         if depth == 0 and _is(token, "AS"):
             return True
     return False
+
+
+def _changes_rows(run: list[Token]) -> bool:
+    return any(_is(one, "DO") and _is(two, "UPDATE") for one, two in pairwise(run))
+
+
+def _target(run: list[Token]) -> str:
+    """The name behind INTO, without its database's."""
+    at = next((at for at, token in enumerate(run) if _is(token, "INTO")), len(run)) + 1
+    if at + 2 < len(run) and run[at + 1].type == "dot":
+        at += 2
+    if at >= len(run):
+        return ""
+    name = run[at].text
+    quote = name[:1]
+    if quote in ('"', "`", "'"):
+        return name[1:-1].replace(quote * 2, quote).lower()
+    return name[1:-1].lower() if quote == "[" else name.lower()
 
 
 def _words(run: list[Token]) -> str:

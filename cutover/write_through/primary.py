@@ -11,6 +11,7 @@ from typing import TypeVar
 from cutover import clock
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
+from cutover.schema.sqltext import inspect
 from cutover.stores.base import Executor, Member, Pieces, WholePieces
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.gate import Gate
@@ -121,6 +122,7 @@ class Primary:
             case BatchResult():
                 if not begun.reads:
                     self.member.store.wake()
+                    _fill(begun.steps, outcome)
                 elif self.on_read is not None:
                     self.on_read(begun.steps, outcome)
                 self.shapes.ended(begun.steps, outcome, begun.began, begun.client)
@@ -159,6 +161,13 @@ class Primary:
             else:
                 member.store.wake()
                 return done
+
+
+def _fill(steps: Sequence[Step], outcome: BatchResult) -> None:
+    """An INSERT of no stream that inserted nothing tells what a stream without a past has: 0."""
+    result = outcome.results[0]
+    if result is not None and result.last_insert_rowid is None and inspect(steps[0].statement.sql).into:
+        result.last_insert_rowid = 0
 
 
 def unknown(away: StoreUnavailable) -> StatementError:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from cutover import clock
 from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.sizes import too_large
-from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
+from cutover.model.statement import BatchResult, Description, Ok, Past, Statement, StatementResult, Step
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.memories import remembered
 from cutover.schema.sqltext import LONG, StatementKind, inspect
@@ -33,14 +33,12 @@ class Stream:
     """
 
     __slots__ = (
-        "_affected",
         "_epoch",
-        "_last_rowid",
         "_open",
+        "_past",
         "_primary",
         "_session",
         "_sticky",
-        "_total",
         "client",
         "reader",
         "spent",
@@ -58,7 +56,7 @@ class Stream:
         self._epoch = 0
         self._sticky = False
         self._open = False  # whether the client believes in a transaction; it may have been taken away
-        self._last_rowid = self._affected = self._total = 0
+        self._past = Past()
 
     @property
     def in_transaction(self) -> bool:
@@ -162,6 +160,8 @@ class Stream:
         primary, began = self._primary, clock.monotonic()
         for steps in batches:
             primary.observe(steps)
+        if any(inspect(step.statement.sql).upserts for steps in batches for step in steps):
+            batches = [self._with_past(batches[0]), *batches[1:]]
         try:
             outcomes = await primary.write_all(batches)
         except StatementError as error:
@@ -256,39 +256,43 @@ class Stream:
         return self._session
 
     def _with_memory(self, steps: Sequence[Step]) -> Sequence[Step]:
-        """Put the stream's own past where a statement asks for it, since its statements run on shared connections."""
-        if not any(inspect(step.statement.sql).remembers for step in steps):
+        """Put the stream's own past where a query asks for it, since its statements run on shared connections. Where
+        it goes on in the batch, or within a statement, whoever runs the batch is told it, and goes on with it."""
+        shapes = [inspect(step.statement.sql) for step in steps]
+        if not any(shape.remembers or shape.upserts for shape in shapes):
             return steps
         known: list[Step] = []
-        native = False
-        for step in steps:
-            shape = inspect(step.statement.sql)
-            if shape.remembers and not native:
-                text = remembered(step.statement.sql, self._last_rowid, self._affected, self._total)
+        goes_on = False
+        for step, shape in zip(steps, shapes, strict=True):
+            goes_on = goes_on or shape.upserts or (shape.remembers and shape.kind is not StatementKind.READ)
+            if shape.remembers and not goes_on:
+                past = self._past
+                text = remembered(step.statement.sql, past.last_insert_rowid, past.changes, past.total_changes)
                 known.append(Step(replace(step.statement, sql=text), step.condition))
             else:
                 known.append(step)
-            native = native or shape.kind is StatementKind.WRITE
-        return known
+            goes_on = goes_on or shape.kind is StatementKind.WRITE
+        return self._with_past(known)
+
+    def _with_past(self, steps: Sequence[Step]) -> list[Step]:
+        """With the stream's past for whoever runs them."""
+        first = steps[0]
+        return [Step(replace(first.statement, past=replace(self._past)), first.condition), *steps[1:]]
 
     def _remember(self, steps: Sequence[Step], result: BatchResult) -> None:
-        for step, outcome in zip(steps, result.results, strict=True):
+        for step, outcome, error in zip(steps, result.results, result.errors, strict=True):
+            shape = inspect(step.statement.sql)
             if outcome is None:
+                if error is not None and shape.kind is StatementKind.WRITE:
+                    self._past.failed(error)
                 continue
             self.spent += outcome.size
-            shape = inspect(step.statement.sql)
             if shape.kind is StatementKind.WRITE:
-                self._affected = outcome.affected
-                self._total += outcome.affected
-                if outcome.last_insert_rowid is not None:
-                    self._last_rowid = outcome.last_insert_rowid
-                if shape.verb in _INSERTS:  # which may have changed a row, or passed it over
-                    outcome.last_insert_rowid = self._last_rowid
+                self._past.note(outcome)
+                if shape.into:  # which may have changed a row, or passed it over
+                    outcome.last_insert_rowid = self._past.last_insert_rowid
             elif shape.pragma == "foreign_keys" and shape.kind is StatementKind.STATE and not self.in_transaction:
                 self._sticky = not shape.default
-
-
-_INSERTS = ("INSERT", "REPLACE")
 
 
 def is_lone_write(steps: Sequence[Step]) -> bool:

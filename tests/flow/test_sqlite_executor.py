@@ -82,7 +82,7 @@ async def test_results_of_single_statements(executor: SqliteExecutor) -> None:
     assert await run("WITH x AS (SELECT 'b' UNION SELECT 'c') INSERT INTO t(a) SELECT * FROM x") == ([], 2, 9)
     assert await run("/* x */ UPDATE t SET n = 5") == ([], 3, None)
     assert await run("INSERT INTO t(a) VALUES ('d'), ('e') RETURNING id, a") == ([(10, "d"), (11, "e")], 2, 11)
-    assert await run("INSERT OR IGNORE INTO t(a) VALUES ('d')") == ([], 0, 0)
+    assert await run("INSERT OR IGNORE INTO t(a) VALUES ('d')") == ([], 0, None)
     assert await run("DELETE FROM t WHERE id > ?", 9) == ([], 2, None)
     assert await run("SELECT count(*) FROM t") == ([(3,)], 0, None)
     assert await run("CREATE TABLE u (x)") == ([], 0, None)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from cutover.errors import StoreError, StoreUnavailable
+from cutover.stores.sqlite import past
 from cutover.stores.sqlite.authorizer import guard
 
 T = TypeVar("T")
@@ -111,6 +112,8 @@ def _configure(connection: sqlite3.Connection, *, readonly: bool) -> None:
     connection.execute("SELECT 1 FROM sqlite_temp_master")  # makes the temporary schema, which EXPLAIN only looks for
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    if not readonly:
+        past.prepare(connection)
     guard(connection)
     if readonly:
         connection.execute("PRAGMA query_only = ON")

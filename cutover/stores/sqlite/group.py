@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cutover.crashpoints import crash_point
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchOutcome, BatchResult, StatementResult, Step, holds
 from cutover.schema.sqltext import StatementKind, inspect
+from cutover.stores.sqlite import past
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.limit import Limit, begin_answer
 from cutover.stores.sqlite.running import run_statement, run_steps, translate
@@ -74,7 +76,8 @@ def _client(
     db: sqlite3.Connection, batches: Sequence[Sequence[Step]], types: DeclaredTypes | None
 ) -> list[BatchOutcome]:
     begin_answer()
-    return [_member(db, steps, types) for steps in batches]
+    following = past.begin(db, batches)
+    return [_member(db, steps, types, following) for steps in batches]
 
 
 def _one_by_one(
@@ -105,10 +108,12 @@ def _immediate(step: Step) -> Step:
     statement = step.statement
     if inspect(statement.sql).kind is not StatementKind.BEGIN:
         return step
-    return Step(type(statement)("BEGIN IMMEDIATE"), step.condition)
+    return Step(replace(statement, sql="BEGIN IMMEDIATE"), step.condition)
 
 
-def _member(db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes | None) -> BatchResult:
+def _member(
+    db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes | None, following: past.Following | None
+) -> BatchResult:
     if len(steps) == 1:
         outcome, error = _step(db, steps[0], types)
         return BatchResult([outcome], [error])
@@ -122,7 +127,7 @@ def _member(db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes 
                 outcome, error = _control(db, kind, opened)
                 opened = kind in _BEGINS if error is None else opened
             else:
-                outcome, error = _step(db, step, types)
+                outcome, error = _step(db, step, types, following)
         result.results.append(outcome)
         result.errors.append(error)
     if opened:
@@ -131,18 +136,20 @@ def _member(db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes 
 
 
 def _step(
-    db: sqlite3.Connection, step: Step, types: DeclaredTypes | None
+    db: sqlite3.Connection, step: Step, types: DeclaredTypes | None, following: past.Following | None = None
 ) -> tuple[StatementResult | None, StatementError | None]:
     outcome: StatementResult | None = None
     error: StatementError | None = None
     try:
-        outcome = run_statement(db, step.statement, types)
+        outcome = run_statement(db, following.told(step.statement) if following else step.statement, types)
     except StatementError as failure:
         error = failure.alone()
     except Fenced:
         raise _Lost from None
     if not db.in_transaction:
         raise _Lost
+    if following:
+        following.note(step.statement, outcome, error)
     return outcome, error
 
 

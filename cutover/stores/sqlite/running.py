@@ -14,6 +14,7 @@ from cutover.model.statement import BatchResult, ResultColumn, Statement, Statem
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
 from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, only_statement, refusal
+from cutover.stores.sqlite import past
 from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
 from cutover.stores.sqlite.authorizer import begin_application, end_application, refused_because
 from cutover.stores.sqlite.connection import compiled_anew
@@ -36,6 +37,8 @@ FENCE_MARK = "cutover: "
 _SAVEPOINT = "_cutover_statement"
 _COUNTING = "_cutover_counting"
 _COUNTERS = r"SELECT name, seq FROM sqlite_sequence WHERE name LIKE '\_cutover\_%' ESCAPE '\'"
+_CHANGING = (StatementKind.DDL, StatementKind.ROLLBACK, StatementKind.ROLLBACK_TO)
+"""Kinds of statements behind which tables may be others."""
 _TRIES = 20
 """Of preparing a statement."""
 
@@ -101,21 +104,27 @@ def _run_any(
 
 
 def run_steps(
-    db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes | None = None, *, fence_raises: bool = False
+    db: sqlite3.Connection,
+    steps: Sequence[Step],
+    types: DeclaredTypes | None = None,
+    *,
+    fence_raises: bool = False,
+    reads: bool = False,
 ) -> BatchResult:
     """Run a batch as it is written, with the connection's own transaction state.
 
     With `fence_raises` a refusal by the fence raises `Fenced` if nothing of the batch can have been committed before;
-    otherwise it is the step's error, SQLITE_BUSY.
+    otherwise it is the step's error, SQLITE_BUSY. `reads`: it only reads.
     """
     result = BatchResult()
     wrote = False
+    following = None if reads or not steps else past.begin(db, (steps,))
     for step in steps:
         outcome: StatementResult | None = None
         error: StatementError | None = None
         if holds(step.condition, result, autocommit=not db.in_transaction):
             try:
-                outcome = run_statement(db, step.statement, types)
+                outcome = run_statement(db, following.told(step.statement) if following else step.statement, types)
                 wrote = wrote or (not db.in_transaction and inspect(step.statement.sql).kind is not StatementKind.READ)
             except StatementError as failure:
                 error = failure.alone()
@@ -123,6 +132,8 @@ def run_steps(
                 if fence_raises and not wrote:
                     raise
                 error = busy(fenced)
+            if following:
+                following.note(step.statement, outcome, error)
         result.results.append(outcome)
         result.errors.append(error)
     return result
@@ -131,7 +142,7 @@ def run_steps(
 def run_closed(db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTypes | None = None) -> BatchResult:
     """Run a self-contained batch that only reads; a transaction that it should have left open is rolled back."""
     try:
-        return run_steps(db, steps, types)
+        return run_steps(db, steps, types, reads=True)
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
@@ -196,8 +207,8 @@ def begun(db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[
 def _counted(db: sqlite3.Connection, cursor: sqlite3.Cursor, shape: Shape, result: StatementResult) -> StatementResult:
     affected = cursor.rowcount
     result.affected = affected if affected >= 0 else db.execute("SELECT changes()").fetchone()[0]
-    if shape.verb in ("INSERT", "REPLACE") and result.affected:
-        result.last_insert_rowid = cursor.lastrowid
+    if shape.into and result.affected:
+        result.last_insert_rowid = past.inserted(db, cursor, shape.into)
     return result
 
 
@@ -209,6 +220,8 @@ def _only_for_a_semicolon(error: Exception, sql: str) -> bool:
 def explained(error: Exception, db: sqlite3.Connection, sql: str) -> StatementError | Fenced:
     """What it means to the client, and where in the text it is if that can be told."""
     found = translate(error)
+    if isinstance(found, StatementError) and found.code == "SQLITE_CONSTRAINT":
+        past.note_kept(db, found, inspect(sql))
     if isinstance(found, StatementError) and found.code in ("SQL_PARSE_ERROR", "SQL_INPUT_ERROR"):
         return placed(found, db, sql)
     return found
@@ -272,6 +285,8 @@ def _run(
         raise explained(error, db, sql) from None
     finally:
         end_application()
+    if shape.kind in _CHANGING:
+        past.look(db)
     if description is not None:
         result.columns = _columns_of(db, cursor, sql, shape, types)
     return _counted(db, cursor, shape, result) if shape.verb in COUNTED and not shape.explain else result

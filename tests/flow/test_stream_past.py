@@ -1,0 +1,115 @@
+"""last_insert_rowid(), changes() and total_changes() of a stream that is not alone: its own, as a connection's."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from cutover.errors import StatementError
+from cutover.metrics import Metrics
+from cutover.model.statement import Statement, StatementResult, Step
+from cutover.schema.sqltext import split
+from cutover.stores.base import Member
+from cutover.stores.postgres.store import PostgresStore
+from cutover.stores.sqlite.running import run_statement
+from cutover.write_through import Stream, WriteThrough
+from tests.flow.dialect_world import world
+from tests.support.front import opened
+
+_SCHEMA = """
+CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE bare (a TEXT UNIQUE, n INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE words (a TEXT PRIMARY KEY, n INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+CREATE TABLE theirs (id INTEGER PRIMARY KEY, n INTEGER);
+"""
+
+_PAST = "SELECT last_insert_rowid(), changes(), total_changes()"
+_OF_ANOTHER = ("INSERT INTO theirs (n) VALUES (1), (2)", "UPDATE theirs SET n = n + 1")
+_SCRIPT: list[str | tuple[str, ...]] = [
+    "INSERT INTO t (a) VALUES ('x')",
+    "INSERT INTO t (a) VALUES ('x') ON CONFLICT (a) DO UPDATE SET n = n + 1",
+    "INSERT INTO t (a) VALUES ('x') ON CONFLICT (a) DO UPDATE SET n = n + 1 RETURNING n",
+    "INSERT INTO words VALUES ('w', 1)",
+    "INSERT OR IGNORE INTO t (a) VALUES ('x')",
+    "INSERT INTO bare (a) VALUES ('x')",
+    "INSERT INTO bare (a) VALUES ('x') ON CONFLICT (a) DO UPDATE SET n = 5",
+    "INSERT INTO t (id, a) VALUES (0, 'zero')",
+    "UPDATE t SET n = 3 WHERE a = 'zero'",
+    "UPDATE t SET a = 'zero' WHERE a = 'x'",
+    "UPDATE t SET n = NULL WHERE a = 'x'",
+    "INSERT INTO t (id, a) VALUES (0, 'again')",
+    "INSERT OR FAIL INTO t (id, a) VALUES (301, 'f'), (302, 'g'), (303, 'x'), (304, 'h')",
+    "UPDATE OR FAIL t SET a = 'f' WHERE a = 'nothing'",
+    "SELECT * FROM nothing",
+    "INSERT INTO t (id, a) VALUES (400, 'k') RETURNING last_insert_rowid()",
+    "INSERT INTO t (id, a, n) VALUES (401, 'l', last_insert_rowid()) RETURNING n, last_insert_rowid()",
+    ("INSERT INTO t (a) VALUES ('x') ON CONFLICT (a) DO UPDATE SET n = 9", _PAST),
+    ("INSERT INTO words VALUES ('v', 1)", _PAST, "INSERT INTO t (id, a) VALUES (500, 'm')", _PAST),
+    ("DELETE FROM t WHERE a IN ('f', 'g')", _PAST, "UPDATE t SET n = n + total_changes() WHERE a = 'x' RETURNING n"),
+    ("INSERT INTO t (id, a) VALUES (500, 'twice')", _PAST),
+    "BEGIN",
+    "INSERT INTO t (a) VALUES ('x') ON CONFLICT (a) DO UPDATE SET n = 10",
+    ("INSERT INTO t (a) VALUES ('x') ON CONFLICT (a) DO UPDATE SET n = 11", _PAST),
+    "INSERT INTO words VALUES ('v', 1)",
+    "INSERT INTO words VALUES ('u', 1)",
+    "INSERT INTO t (id, a) VALUES (600, 'n')",
+    "ROLLBACK",
+    ("BEGIN", "INSERT INTO t (id, a) VALUES (700, 'n')", _PAST, "COMMIT"),
+    "DROP TABLE words",
+    "CREATE TABLE words (a TEXT PRIMARY KEY, n INTEGER NOT NULL DEFAULT 1)",
+    "INSERT INTO words VALUES ('v', 1)",
+]
+
+
+@asynccontextmanager
+async def _way(primary: str, sqlite_path: str, postgres_url: str) -> AsyncIterator[WriteThrough]:
+    if primary == "sqlite":
+        async with opened(sqlite_path, _SCHEMA) as way:
+            yield way
+    else:
+        async with world(postgres_url, _SCHEMA) as made:
+            member = Member(PostgresStore(postgres_url), made.executor)
+            way = WriteThrough(member, epoch=1, metrics=Metrics("test"), hold_timeout=1)
+            await way.resume(member, 1)
+            yield way
+
+
+def _alone(db: sqlite3.Connection, text: str) -> object:
+    try:
+        result = run_statement(db, Statement(text))
+    except StatementError as error:
+        return error.code
+    return result.rows, result.affected
+
+
+def _told(result: StatementResult | None, error: StatementError | None) -> object:
+    return error.code if error is not None else result and (result.rows, result.affected)
+
+
+async def _answers(stream: Stream, texts: Sequence[str]) -> list[object]:
+    try:
+        found = await stream.batch([Step(Statement(text)) for text in texts])
+    except StatementError as error:
+        return [error.code]
+    return [_told(*each) for each in zip(found.results, found.errors, strict=True)]
+
+
+@pytest.mark.parametrize("primary", ["sqlite", "postgres"])
+async def test_what_a_stream_remembers_is_its_own(primary: str, sqlite_path: str, postgres_url: str) -> None:
+    alone = sqlite3.connect(":memory:", isolation_level=None)
+    for text in split(_SCHEMA):
+        alone.execute(text)
+    async with _way(primary, sqlite_path, postgres_url) as way:
+        mine, other = way.stream(), way.stream()
+        for step in _SCRIPT:
+            texts = (step,) if isinstance(step, str) else step
+            if not mine.in_transaction:
+                await _answers(other, _OF_ANOTHER)
+            for each in (texts, (_PAST,)):
+                assert await _answers(mine, each) == [_alone(alone, text) for text in each], texts
+        await mine.close()
+        await other.close()
+    alone.close()
