@@ -76,7 +76,8 @@ def first_met(table: Table, met: Sequence[object], order: Callable[[], Sequence[
         return names.index(index.name) if index.name in names else len(names)
 
     first = min(found, key=place)
-    told = ", ".join(f"{table.name}.{column}" for column in first.columns)
+    hidden = {column.name for column in table.columns if column.hidden}
+    told = ", ".join(f"{table.name}.{'rowid' if column in hidden else column}" for column in first.columns)
     if None in first.columns:
         told = f"index '{first.name}'"
     return StatementError(f"UNIQUE constraint failed: {told}", "SQLITE_CONSTRAINT")
