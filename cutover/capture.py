@@ -111,7 +111,8 @@ class CaptureWatch:
             seen = await self._fingerprints(source, target)
         # Fingerprints are the same in both roles: what changed during a switch, or just after it, is not overlooked.
         now: dict[str, str] = {source.name: seen[1], target.name: seen[2]}
-        since = any(self._known.get(name, found) != found for name, found in now.items())
+        # Nor what changed while the stores were attached to each other: it was mapped before capture stood.
+        since = any(self._known.get(name) != found for name, found in now.items())
         changed = poked or self._seen not in (None, seen) or since
         self._known = now
         if not changed and self._seen == seen and clock.monotonic() - self._checked < self._full_interval:

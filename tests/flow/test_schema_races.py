@@ -228,6 +228,26 @@ async def test_the_watch_sees_what_changes_while_it_carries_over(postgres_url: s
                 await running
 
 
+async def test_the_watch_sees_what_came_before_its_first_look(sqlite_path: str) -> None:
+    """In a file without tables nothing says which of them were mapped when capture was installed."""
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        with direct(sqlite_path) as application:
+            application.execute("CREATE TABLE early(id INTEGER PRIMARY KEY)")
+        mended = asyncio.Event()
+
+        async def mend() -> None:
+            mended.set()
+
+        watch = CaptureWatch(lambda: (store, store), mend, interval=0.01, full_interval=3600)
+        running = asyncio.create_task(watch.run())
+        try:
+            await asyncio.wait_for(mended.wait(), 20)
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
 async def test_the_watch_waits_for_the_rest_behind_changes_of_the_front_door(sqlite_path: str) -> None:
     make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
     async with served(sqlite_path, PRIMARY) as (store, _):
