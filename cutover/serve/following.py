@@ -56,9 +56,7 @@ class Follower:
 
     async def follow(self, primary: StoreName) -> Followed:
         """Have the shadow altered until both sides fit or nothing more can be done, and record what is mapped."""
-        # Before the schema of Postgres is read: what is settled of it must not be older than the columns found there.
-        noted = await self._postgres.wanted() if primary == "postgres" else []
-        state = await self.look()
+        state, noted = await self._look_with_noted(primary)
         before = state.record
         if primary == "sqlite":
             for _ in range(_PASSES):
@@ -73,6 +71,18 @@ class Follower:
         if primary == "sqlite":
             await self._postgres.settled(await self._postgres.wanted())
         return state
+
+    async def _look_with_noted(self, primary: StoreName) -> tuple[Followed, Sequence[SchemaObject]]:
+        """Both schemas, and what applications said of Postgres's in their own SQL: neither is older than the other, or
+        SQLite would get a table that Postgres has by what Postgres calls its types."""
+        if primary != "postgres":
+            return await self.look(), []
+        for _ in range(_PASSES):
+            noted = await self._postgres.wanted()
+            state = await self.look()
+            if await self._postgres.wanted() == noted:
+                break
+        return state, noted
 
     async def uncarried(self) -> list[str]:
         """Changes of the front door that SQLite does not have, by kind and name."""

@@ -16,10 +16,11 @@ from cutover.schema.codecs.names import TypeName
 _NUMBERS = ("smallint", "integer", "bigint", "numeric", "double precision", "real", "boolean")
 _TIMES = ("date", "timestamp without time zone", "timestamp with time zone", "time without time zone")
 FITTING: dict[str, frozenset[str]] = {
-    "INTEGER": frozenset({*_NUMBERS, *_TIMES, "interval"}),
-    "REAL": frozenset({"double precision", "real", "numeric", *_TIMES}),
+    "INTEGER": frozenset({*_NUMBERS, *_TIMES, "interval", scalars.NAME}),
+    "REAL": frozenset({"double precision", "real", "numeric", *_TIMES, scalars.NAME}),
     "TEXT": frozenset(
         {"text", "character varying", "character", "citext", "name", "enum", "json", "jsonb", "uuid", "inet", "cidr"}
+        | {scalars.NAME}
         | {"macaddr", "macaddr8", "numeric", "boolean", *_TIMES, "time with time zone", "interval"}
         | {f"{name}[]" for name in ("text", "character varying", "uuid", "citext", "enum", "name", "date", *_NUMBERS)}
         | {f"{name}[]" for name in (*_TIMES, "inet", "cidr", "macaddr", "macaddr8")}
