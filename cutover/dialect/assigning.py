@@ -135,7 +135,7 @@ class Assigning:
         written = column.default
         if written is None:
             return
-        if column.default_lacks and written.strip("() ").upper() != "NULL":
+        if column.default_lacks:
             raise Refused(f"The default of column {column.name}, which Postgres has not,", _GIVE_ONE)
         kind, number = column_kind(column), number_of(written)
         whole = isinstance(number, int)

@@ -92,7 +92,10 @@ def same_rows(one: Table, other: Table) -> bool:
 
 def essence(table: Table) -> tuple[object, ...]:
     """What the rows on the shadow depend on."""
-    columns = [replace(column, not_null=False, default=None, format="", exact=False) for column in table.columns]
+    columns = [
+        replace(column, not_null=False, default=None, default_lacks=False, format="", exact=False)
+        for column in table.columns
+    ]
     return table.target_schema, table.target, table.key, tuple(columns)
 
 

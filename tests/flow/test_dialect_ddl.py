@@ -333,6 +333,20 @@ async def test_columns_that_only_an_empty_table_may_get(ddl: World) -> None:
     await ddl.same("SELECT * FROM children")
 
 
+async def test_a_new_index_of_a_mapped_table_is_known_at_once(ddl: World) -> None:
+    for sql in (
+        "INSERT INTO children (parent) VALUES (1), (2)",
+        "CREATE UNIQUE INDEX only_child ON children(parent)",
+        "INSERT OR REPLACE INTO children (parent) VALUES (1)",
+        "INSERT INTO children (parent) VALUES (2) ON CONFLICT DO UPDATE SET parent = NULL",
+        "SELECT * FROM children ORDER BY id",
+        "DROP INDEX only_child",
+        "REPLACE INTO children (parent) VALUES (1)",
+        "SELECT * FROM children ORDER BY id",
+    ):
+        await ddl.same(sql)
+
+
 async def test_a_generated_column_may_be_not_null(ddl: World) -> None:
     await ddl.same("CREATE TABLE made(a INT, b INT AS (a + 1), c INT NOT NULL AS (a + 2), CHECK (b < 100))")
     for value in ("NULL", "1000"):
