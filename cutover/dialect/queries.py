@@ -20,6 +20,7 @@ from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading, Scan
+from cutover.dialect.scalars import place_of
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
@@ -210,12 +211,12 @@ class Queries:
 
     def scalar(self, node: exp.Expr, scope: Scope) -> Typed:
         """A query as one value: its first row, NULL without one."""
-        inside = Scope(scope)
+        inside = Scope(scope, reading=self._reading_of(node))
         query = self.query(node, inside)
         if len(query.columns) != 1:
             raise Refused("A subquery with several columns as one value", "Select one column.")
         if not query.one_row and query.node.args.get("limit") is None:
-            if isinstance(node, exp.Select):
+            if isinstance(node, exp.Select) and query.node.args.get("order") is None:
                 self.ordering.first(node, inside, query.node)
             query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
         typed = query.columns[0][1]
@@ -224,6 +225,11 @@ class Queries:
             json = "mixed"  # SQLite forgets it where it sorts, and an index may spare it that
         node = exp.Subquery(this=query.node)
         return typed.but(json=json, node=node, not_null=False, constant=None, slot=None, collation=None, plus=False)
+
+    def _reading_of(self, node: exp.Expr) -> Reading | None:
+        """How SQLite reads for a query that is one value."""
+        place = place_of(bare_query(node))
+        return self.context.scalars[place] if place is not None and self.context.scalars else None
 
 
 _KEPT = ("order", "limit", "offset")

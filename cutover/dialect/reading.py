@@ -19,6 +19,7 @@ _STEP = re.compile(
 _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")
 _UNMATCHED = re.compile(r"RIGHT-JOIN (.*)")
 _QUERY = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (.*)")
+_SCALAR = re.compile(r"(?:CORRELATED )?SCALAR SUBQUERY (\d+)")
 _BESIDE = re.compile(
     r"(?:REUSE )?(?:CORRELATED )?(?:LIST|SCALAR) SUBQUERY|BLOOM FILTER|SCAN CONSTANT ROW|USING .* FOR IN-OPERATOR"
 )
@@ -66,6 +67,8 @@ class Reading:
     """How what is on the right of RIGHT and FULL JOIN is read once more, for the rows that nothing was joined to."""
     repeated: tuple[tuple[str, Reading], ...] = ()
     """Of the outermost: how the repeated part of each recursion is read, by its name."""
+    scalars: tuple[Reading, ...] = ()
+    """Of the outermost: how each subquery that is one value is read, in the order of their numbers."""
     begun: tuple[tuple[str, Reading], ...] = ()
     """The same for what each recursion begins with."""
 
@@ -102,7 +105,11 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
         for step, inner in below.get(number, ()) if query is not None else ():
             if query is not None and inner in parts:
                 parts[inner].append((query[1].lower(), _level(db, below, step)))
-    return replace(_level(db, below, 0), repeated=tuple(parts["RECURSIVE STEP"]), begun=tuple(parts["SETUP"]))
+    numbers = {int(found[1]): step[0] for step in steps if (found := _SCALAR.fullmatch(step[3])) is not None}
+    scalars = tuple(_level(db, below, numbers[number]) for number in sorted(numbers))
+    return replace(
+        _level(db, below, 0), scalars=scalars, repeated=tuple(parts["RECURSIVE STEP"]), begun=tuple(parts["SETUP"])
+    )
 
 
 def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:

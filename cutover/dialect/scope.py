@@ -254,6 +254,8 @@ class Context:
     """Slots that need not tell NULL from this kind, because the place they stand in is typed."""
     reading: Reading | None = None
     """How SQLite would read for the outermost SELECT."""
+    scalars: tuple[Reading, ...] = ()
+    """How SQLite would read for each subquery that is one value, where its plan tells of just as many as there are."""
     never_null: dict[int, str] = field(default_factory=dict)
     """Slots whose arguments are refused if they are NULL: what they are for."""
     caveats: dict[str, None] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from cutover.dialect.catalog import Catalog
 from cutover.dialect.limiting import without_limit
 from cutover.dialect.naming import keys_met
 from cutover.dialect.recent import Recent
+from cutover.dialect.scalars import number_scalars
 from cutover.dialect.scope import Context
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed
@@ -129,8 +130,11 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
         parsed, conflict = parse(sql)
         parsed = without_limit(parsed, context.catalog, sql)
         context.collates = parsed.find(exp.Collate) is not None
-        if _gives_rows(parsed):
-            context.reading = context.catalog.reading(sql)
+        gives = _gives_rows(parsed)
+        count = number_scalars(parsed) if sql.lower().count("select") > gives else 0
+        read = context.catalog.reading(sql) if count or gives else None
+        context.reading = read if gives else None
+        context.scalars = read.scalars if read is not None and len(read.scalars) == count else ()
         return rewrite(parsed, conflict, context)
     except RecursionError:
         raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.") from None
