@@ -13,15 +13,16 @@ from cutover.dialect.tokens import prepare
 from cutover.dialect.transaction import Transaction
 from cutover.dialect.widening import Unheld
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import BatchResult, Description, Ok, ResultColumn, Statement, StatementResult, Step, holds
-from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal, split
+from cutover.model.statement import BatchResult, Description, ResultColumn, Statement, StatementResult, Step, holds
+from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
 from cutover.schema.sqltokens import tokens
+from cutover.stores.batched import Batched
 from cutover.stores.sqlite.connection import settled
 
 _BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_READ, StatementKind.BEGIN_WRITE)
 
 
-class PostgresSession:
+class PostgresSession(Batched):
     """Implements `stores.base.Session`. Calls are served one after the other. What is open is `Holding`'s."""
 
     def __init__(
@@ -51,23 +52,6 @@ class PostgresSession:
     def writing(self) -> bool:
         """Whether an open transaction has written or said that it will."""
         return self._holding.writing
-
-    async def execute(self, statement: Statement) -> StatementResult:
-        """Run one statement. Raises `StatementError`; the session stays usable."""
-        result = await self.batch((Step(statement),))
-        error = result.errors[0]
-        if error is not None:
-            raise error
-        return result.results[0] or StatementResult()
-
-    async def sequence(self, sql: str) -> None:
-        """Run every statement of a script until one fails (`StatementError`)."""
-        texts = split(sql)
-        steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
-        result = await self.batch(steps)
-        for error in result.errors:
-            if error is not None:
-                raise error
 
     async def batch(self, steps: Sequence[Step]) -> BatchResult:
         """Run steps as their conditions say; statement errors are in the result.

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from cutover.errors import StatementError
-from cutover.model.statement import BatchResult, Description, Ok, Statement, StatementResult, Step
+from cutover.model.statement import BatchResult, Description, Step
 from cutover.schema.batches import writes
-from cutover.schema.sqltext import StatementKind, inspect, split
+from cutover.schema.sqltext import StatementKind, inspect
+from cutover.stores.batched import Batched
 from cutover.stores.sqlite.connection import Connection, settled
 from cutover.stores.sqlite.courtesy import Courtesy
 from cutover.stores.sqlite.declared import DeclaredTypes
@@ -46,7 +47,7 @@ class Lender(Protocol):
         ...
 
 
-class SqliteSession:
+class SqliteSession(Batched):
     """Implements `stores.base.Session`. Calls are served one after the other."""
 
     def __init__(self, lender: Lender, *, read_only: bool = False) -> None:
@@ -79,23 +80,6 @@ class SqliteSession:
     def writing(self) -> bool:
         """Whether an open transaction has written or holds the write lock."""
         return self._in_transaction and self._has_turn
-
-    async def execute(self, statement: Statement) -> StatementResult:
-        """Run one statement. Raises `StatementError`; the session stays usable."""
-        result = await self.batch((Step(statement),))
-        error = result.errors[0]
-        if error is not None:
-            raise error
-        return result.results[0] or StatementResult()
-
-    async def sequence(self, sql: str) -> None:
-        """Run every statement of a script until one fails (`StatementError`)."""
-        texts = split(sql)
-        steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
-        result = await self.batch(steps)
-        for error in result.errors:
-            if error is not None:
-                raise error
 
     async def batch(self, steps: Sequence[Step]) -> BatchResult:
         """Run steps as their conditions say; statement errors are in the result.
