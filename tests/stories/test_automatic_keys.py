@@ -22,6 +22,23 @@ async def insert(service: Service, table: str, key: int | None = None) -> int:
     return int(answer["response"]["result"]["last_insert_rowid"])
 
 
+TELLING = (
+    "REPLACE INTO named VALUES ('a', 1)",
+    "REPLACE INTO named VALUES ('a', 2)",
+    "INSERT INTO named VALUES ('a', 3) ON CONFLICT (name) DO UPDATE SET v = v + 1",
+    "INSERT INTO loose VALUES (0, 1)",
+    "INSERT INTO named VALUES ('a', 3) ON CONFLICT DO NOTHING",
+)
+
+
+async def told(service: Service, *statements: str) -> list[str]:
+    """The keys that a stream is told for each of these."""
+    requests = [{"type": "execute", "stmt": {"sql": sql}} for sql in statements]
+    code, body = await service.request("POST", service.front + "/v3/pipeline", {"requests": requests})
+    assert code == 200, body
+    return [one["response"]["result"]["last_insert_rowid"] for one in body["results"]]
+
+
 async def switched(service: Service, direction: str) -> None:
     await settled(service)
     await service.verified()
@@ -34,6 +51,7 @@ async def test_no_key_is_given_twice(tmp_path: Path, sqlite_path: str, postgres_
         sqlite_path,
         "CREATE TABLE counted(id INTEGER PRIMARY KEY AUTOINCREMENT, v INTEGER);"
         "CREATE TABLE loose(id INTEGER PRIMARY KEY, v INTEGER);"
+        "CREATE TABLE named(name TEXT PRIMARY KEY, v INTEGER);"
         "INSERT INTO counted(v) VALUES (1), (1);",
     )
     service = Service(tmp_path, sqlite_path, postgres_url)
@@ -43,6 +61,7 @@ async def test_no_key_is_given_twice(tmp_path: Path, sqlite_path: str, postgres_
         assert await insert(service, "counted", 100) == 100
         await service.sql("DELETE FROM counted WHERE id = 100")
         await switched(service, "promote")
+        assert await told(service, *TELLING) == ["1", "2", "2", "0", "0"]
         assert await insert(service, "counted") == 101
         assert await insert(service, "counted") == 102
         await service.sql("DELETE FROM counted WHERE id > 100")
