@@ -107,6 +107,8 @@ async def test_writes_are_compared_and_nothing_stays(both: Tried) -> None:
         ("INSERT INTO people VALUES (700, 'far', 3)", ()),
         ("INSERT INTO numbered (a) VALUES (?) RETURNING id", (5,)),
         ("INSERT INTO bare SELECT name, n FROM people", ()),
+        ("INSERT INTO people VALUES (7, 'bo', 3) ON CONFLICT (id) DO UPDATE SET name = excluded.name", ()),
+        ("INSERT INTO people (name) VALUES ('ann'), ('new') ON CONFLICT (name) DO UPDATE SET n = n + 1", ()),
         ("UPDATE people SET n = n + 1 WHERE n = ? RETURNING id, n", (2,)),
         ("DELETE FROM people WHERE id = 7", ()),
         ("INSERT INTO pets VALUES ('tom', 7) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner", ()),
@@ -132,7 +134,7 @@ async def test_writes_are_compared_and_nothing_stays(both: Tried) -> None:
         both.writes.offer(Statement(sql))
     await both.until(lambda: all(both.total(sql) for sql in texts))
     assert await both.everything() == before
-    assert both.writes.verdicts.summary() == {"match": 23, "mismatch": 0, "inconclusive": 0, "differing": 0}
+    assert both.writes.verdicts.summary() == {"match": 25, "mismatch": 0, "inconclusive": 0, "differing": 0}
 
 
 async def test_keys_are_those_of_a_primary_also_beside_writers_of_the_table(both: Tried) -> None:
