@@ -11,6 +11,7 @@ from cutover.schema.matching import pick
 from cutover.schema.postgres_schema import PostgresColumn, PostgresSchema, PostgresTable
 from cutover.schema.recorded import Recorded
 from cutover.schema.sqlite_schema import SqliteTable, quoted
+from cutover.schema.types import is_guessed
 from cutover.settings import ColumnSettings, Settings, TableSettings
 
 
@@ -76,13 +77,16 @@ class Pairing:
         ]
 
     def retyped(self) -> Iterator[tuple[Column, PostgresColumn]]:
-        """Columns that were declared anew, of tables whose types are cutover's to choose."""
+        """Columns that were declared anew, or hold something else than their names said while they held nothing, of
+        tables whose types are cutover's to choose."""
         if self.known is None or not self.known.made or self.fresh is None:
             return
         before = {column.name.lower(): column for column in self.known.table.columns}
         for column in self.fresh.columns:
             was, found = before.get(column.name.lower()), self.there.column(self.target_name(column.name))
-            if was and found and was.declared != column.declared and found.type not in (column.target_type, ""):
+            if was is None or found is None or found.type in (column.target_type, ""):
+                continue
+            if was.declared != column.declared or (is_guessed(was) and found.type == "text"):
                 yield column, found
 
 

@@ -49,6 +49,11 @@ def is_soft(affinity: str) -> bool:
     return affinity not in _TYPE_OF_AFFINITY
 
 
+def is_guessed(column: Column) -> bool:
+    """Whether the column is one of texts by its name, as DATETIME is, though SQLite keeps numbers in it as well."""
+    return is_soft(column.affinity) and column.affinity == "NUMERIC" and column.target_type == "text"
+
+
 def normal_type(written: str) -> str:
     """A type as people write it, as `format_type` prints it. Raises `SchemaError` for one that cannot be mirrored."""
     normal = printed(written)

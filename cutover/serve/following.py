@@ -20,6 +20,7 @@ from cutover.schema.objects_wanted import SchemaObject, in_turn, missing, read_o
 from cutover.schema.plan import map_with_data
 from cutover.schema.recorded import Recorded
 from cutover.schema.sqlite_schema import quoted
+from cutover.schema.types import is_guessed
 from cutover.serve.followed import Followed, Records, linked
 from cutover.settings import Settings
 from cutover.stores.postgres.errors import PostgresRefused
@@ -117,6 +118,7 @@ class Follower:
         assert record is not None
         wanted = set(missing_columns(source, state.target, self._settings))
         wanted |= {t.name for t in source.tables if (known := record.of(t.name)) and known.sqlite.sql != t.sql}
+        wanted |= {each.table.name for each in record.tables if each.made} & await self._held_back(state)
         fresh = {table.name: table for table in state.mapping.tables}
         if wanted:
             some = replace(source, tables=tuple(table for table in source.tables if table.name in wanted))
@@ -126,6 +128,11 @@ class Follower:
                 if finding.code == "type_undecided":
                     state.findings[finding.table, finding.column] = finding
         return evolve_postgres(record, source, state.target, fresh, self._settings)
+
+    async def _held_back(self, state: Followed) -> set[str]:
+        """Tables with rows in quarantine, of which a column may have been mapped while it held nothing."""
+        open_ones = {table.name for table in state.mapping.tables if any(map(is_guessed, table.columns))}
+        return open_ones & {each.table for each in await self._postgres.quarantined()} if open_ones else set()
 
     async def _create(self, state: Followed) -> bool:
         source, target = state.source, state.target

@@ -13,6 +13,7 @@ from cutover.errors import CutoverError
 from cutover.logs import get_logger
 from cutover.promote.parts import Parts
 from cutover.schema.sqlite_schema import quoted
+from cutover.schema.types import is_guessed
 from cutover.serve.tables import Mapper
 from cutover.stores.sqlite.store import SqliteStore
 
@@ -42,6 +43,8 @@ class Learning:
         self._told = asyncio.Event()
         self._next, self._rest = 0.0, _SECONDS
         self._next_kinds = 0.0
+        self._held: set[str] = set()
+        self._next_held, self._rest_held = 0.0, _SECONDS
         self._seen: dict[tuple[str, str], set[str]] = {}
         self._kept: set[tuple[str, str]] = set()
 
@@ -84,7 +87,7 @@ class Learning:
         names = await self._mapper.spelling.learned()
         if names:
             await pair.target.forget_progress(names)
-        if names or await self._first_rows() or await self._other_kinds():
+        if names or await self._first_rows() or await self._other_kinds() or await self._held_back():
             await self._mend()
 
     async def _first_rows(self) -> bool:
@@ -103,6 +106,21 @@ class Learning:
         return any(
             connection.execute(f"SELECT 1 FROM {quoted(name)} LIMIT 1").fetchone() for name in self._mapper.empty
         )
+
+    async def _held_back(self) -> bool:
+        """Whether it is time to ask the data of tables with rows in quarantine: a column of theirs may have got its
+        type by its name, while it held nothing."""
+        situation = self._parts.situation
+        guessed = {table.name for table in situation.tables if any(map(is_guessed, table.columns))}
+        held = guessed & {each.table for each in await situation.pair.target.quarantined()} if guessed else set()
+        fresh, self._held = held - self._held, held
+        if fresh:
+            self._rest_held, self._next_held = _SECONDS, 0.0
+        if not held or clock.monotonic() < self._next_held:
+            return False
+        self._next_held = clock.monotonic() + self._rest_held
+        self._rest_held = min(2 * self._rest_held, _SECONDS_MOST)
+        return True
 
     async def _other_kinds(self) -> bool:
         """Whether a column that had several kinds of values has others now, or fewer."""

@@ -185,4 +185,35 @@ async def test_a_foreign_key_comes_with_the_table_that_it_points_to(tmp_path: Pa
         await service.stop()
 
 
+async def test_a_column_that_was_empty_gets_the_type_of_what_comes(tmp_path: Path, postgres_url: str) -> None:
+    """A DATETIME is text where nothing says otherwise; integers that come then would stay in quarantine."""
+    create(
+        str(tmp_path / "app.db"), "PRAGMA journal_mode = WAL; CREATE TABLE logs (id INTEGER PRIMARY KEY, at DATETIME);"
+    )
+    service = Service(tmp_path, str(tmp_path / "app.db"), postgres_url)
+    try:
+        await service.start()
+        await service.up()
+        await settled(service)
+        kind = "SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = 'logs'::regclass AND attname = 'at'"
+        assert await postgres_rows(postgres_url, kind) == [("text",)]
+        for sql in ("INSERT INTO logs VALUES (1, 1700000000123), (2, NULL)", "INSERT INTO logs VALUES (3, 5)"):
+            assert (await service.sql(sql))["type"] == "ok"
+
+        async def whole() -> bool:
+            rows = await postgres_rows(postgres_url, "SELECT id, at FROM logs ORDER BY id")
+            return rows == [(1, 1700000000123), (2, None), (3, 5)]
+
+        await service.explained(until(whole, "the rows as integers"))
+        await settled(service)
+        await service.verified()
+        await service.switched("promote")
+        assert await service.rows("SELECT at, typeof(at) FROM logs WHERE at > 4 ORDER BY at") == [
+            [5, "integer"],
+            [1700000000123, "integer"],
+        ]
+    finally:
+        await service.stop()
+
+
 KEYS = "SELECT confrelid::regclass::text FROM pg_constraint WHERE contype = 'f' AND conrelid = 'books'::regclass"
