@@ -15,6 +15,7 @@ from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.numbering import KeysAndNumbers
 from cutover.dialect.orphans import orphans_query
 from cutover.dialect.schema_copy import SchemaCopy
+from cutover.dialect.schema_rows import written_out
 from cutover.dialect.spelling import Learned, Spelled, with_learned
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation
@@ -23,7 +24,7 @@ from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.table import Table, Tables
-from cutover.model.values import SqlValue
+from cutover.model.values import Row, SqlValue
 from cutover.schema.mapping import map_tables
 from cutover.schema.objects_wanted import changed_by, memory, missing, objects_of, texts
 from cutover.schema.postgres_again import Seen, read_again
@@ -257,11 +258,18 @@ class Dialect:
             )
         of_schema = shape.kind is StatementKind.READ and prepare(sql, frozenset()).tables_of_schema
         if of_schema and self.copy.reads_data(sql, len(shape.params)):
-            raise Refused(
-                "A query of the schema and of data at once", "Ask sqlite_master and the tables in two statements."
-            )
+            instead = written_out(sql, self._of_schema)
+            if instead is None:
+                raise Refused(
+                    "A query of the schema and of data at once", "Ask sqlite_master and the tables in two statements."
+                )
+            return Checked(description, local=False, instead=instead)
         local = shape.verb in ("PRAGMA", "EXPLAIN") or of_schema
         return Checked(description, local)
+
+    def _of_schema(self, query: str) -> tuple[Sequence[str], Sequence[Row]]:
+        found = self.copy.answer(query, ())
+        return [column.name for column in found.columns], found.rows
 
     def changes(self, sql: str) -> bool:
         """Whether the statement changes the schema, or a number in the file's header."""

@@ -108,6 +108,23 @@ async def test_questions_about_the_schema_are_answered_from_the_copy(both: World
     await both.on_postgres("PRAGMA foreign_keys = ON")
 
 
+async def test_questions_of_the_schema_and_of_data_at_once(both: World) -> None:
+    for sql in (
+        "SELECT p.name, a.id FROM pragma_table_info('books') AS p, authors a WHERE p.cid < a.id ORDER BY 2, p.cid",
+        "SELECT (SELECT count(*) FROM pragma_index_list('books')), id FROM authors ORDER BY id",
+        "SELECT sqlite_master.name, (SELECT count(*) FROM books) FROM main.sqlite_master WHERE type = 'view'",
+        "SELECT m.name, b.title FROM sqlite_schema m LEFT JOIN books b ON b.title = m.name ORDER BY 1",
+        "SELECT id FROM books WHERE EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'none') OR id = 1",
+        "SELECT count(*) FROM authors, pragma_table_info('none')",
+        "SELECT \"notnull\", dflt_value, id FROM pragma_table_info('authors') JOIN authors ON id = cid ORDER BY id",
+    ):
+        await both.same(sql)
+    await both.refused(
+        "SELECT p.name, id FROM sqlite_master m, pragma_table_info(m.name) p, books",
+        "of the schema and of data at once",
+    )
+
+
 async def test_describe(both: World) -> None:
     found = await both.session.describe("SELECT name AS n, age + 1 FROM authors WHERE id = :id AND age > ?")
     assert [column.name for column in found.columns] == ["n", "age + 1"]
