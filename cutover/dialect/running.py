@@ -139,13 +139,10 @@ def _with_arguments(
     def prepared(one: Translation, *more: SqlValue) -> Prepared:
         return _with_arguments(checked, one, [*bound, *more], memory, want_rows=want_rows)
 
-    def named() -> Prepared | None:
-        query = translation.naming() if translation.naming is not None else None
-        return prepared(query) if query is not None else None
-
     if translation.parts or translation.by_row is not None:
         return Prepared(checked, translation, bound=bound, want_rows=want_rows)
     before, apart, wider, keyed = translation.before, translation.apart, translation.wider, translation.keyed
+    naming = translation.naming
     return Prepared(
         checked,
         translation,
@@ -154,7 +151,7 @@ def _with_arguments(
         want_rows=want_rows,
         again=(lambda: prepared(apart())) if apart is not None else None,
         wider=(lambda: prepared(wider())) if wider is not None else None,
-        naming=named if translation.naming is not None else None,
+        naming=(lambda: prepared(query) if (query := naming()) is not None else None) if naming is not None else None,
         keyed=(lambda keys: prepared(keyed(), json.dumps(keys))) if keyed is not None else None,
     )
 
