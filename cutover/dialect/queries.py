@@ -90,6 +90,7 @@ class Queries:
         for projection in node.expressions:
             if isinstance(projection, exp.Alias):
                 scope.aliases.setdefault(projection.alias.lower(), projection.this)
+        scope.select = node
         from_, joins = self.sources.from_clause(node, scope)
         scope.named = windows.definitions(node)
         scope.steps, scope.again = windows.steps(node, scope.named)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 _STEP = re.compile(
     r"(?:SCAN|SEARCH) (?P<name>.+?)"
     r"(?: USING (?:(?:COVERING )?INDEX (?P<index>.+?)|INTEGER PRIMARY KEY|PRIMARY KEY"
-    r"|AUTOMATIC (?:PARTIAL )?(?:COVERING )?INDEX)| VIRTUAL TABLE INDEX .*)?"
-    r"(?: \(.*\))?(?: LEFT-JOIN)?"
+    r"|(?P<automatic>AUTOMATIC (?:PARTIAL )?(?:COVERING )?INDEX))| VIRTUAL TABLE INDEX .*)?"
+    r"(?: \((?P<sought>.*)\))?(?: LEFT-JOIN)?"
 )
 _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")
 _UNMATCHED = re.compile(r"RIGHT-JOIN (.*)")
@@ -42,6 +42,8 @@ class Scan:
     """As the statement calls what is read, in lower case."""
     index: tuple[IndexTerm, ...] = ()
     """What it is read by before its key; empty: by its key alone."""
+    sought: tuple[str, ...] | None = None
+    """By an index that is made for the query: the columns that it is searched by. The others that are used follow."""
     ways: tuple[Scan, ...] = ()
     """It is read several times, once for each part of an OR: rows that were not met before come each time."""
 
@@ -143,7 +145,8 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
         elif step is not None:
             terms = _index(db, step["index"]) if step["index"] else ()
             known = known and terms is not None
-            scans.append(Scan(step["name"].lower(), terms or ()))
+            sought = tuple(one.removesuffix("=?").lower() for one in (step["sought"] or "").split(" AND "))
+            scans.append(Scan(step["name"].lower(), terms or (), sought if step["automatic"] else None))
         else:
             known = False
     only = queries.get(scans[0].name) if len(scans) == 1 else None

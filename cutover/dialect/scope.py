@@ -182,6 +182,8 @@ class Scope:
     """What SQLite reads where this query is merged into one whose order of rows is the answer's."""
     within: Reading | None = None
     """The same for the query that is all there is in FROM, if its order becomes that of the rows."""
+    select: exp.Select | None = None
+    """What is rewritten, in SQLite's tree."""
     tests: list[exp.Expr] = field(default_factory=list)
     """The conditions of WHERE and ON, in SQLite's tree."""
     named: dict[str, exp.Window] = field(default_factory=dict)

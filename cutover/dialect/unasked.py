@@ -12,6 +12,7 @@ from cutover.dialect.reading import IndexTerm, Scan
 from cutover.dialect.scope import TURN, Scope, Source
 from cutover.dialect.trees import conjuncts, disjuncts
 from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.used import columns_used
 from cutover.dialect.whole import sorts_alike
 
 if TYPE_CHECKING:
@@ -49,16 +50,17 @@ class Unasked:
 
     def _named(self, scope: Scope, scan: Scan) -> list[list[exp.Expr] | None]:
         """The order in which each thing of that name is read: of FROM, and of the queries merged into this one."""
-        read = partial(self._ways, scope, scope.tests) if scan.ways else self._scan
+        read = partial(self._ways, scope, scope.tests) if scan.ways else partial(self._scan, select=scope.select)
         found = [read(source, scan) for source in scope.sources if source.is_called(scan.name)]
         if scan.name.startswith("(subquery-"):
             unnamed = [source for source in scope.sources if source.name == "" and source.counted]
-            found += [self._scan(source, scan) for source in unnamed]
+            found += [read(source, scan) for source in unnamed]
         return [*found, *filter(None, (source.merged(scan.name) for source in scope.sources))]
 
     def merged(self, scope: Scope) -> dict[str, list[exp.Expr]]:
         """How SQLite reads the sources of a query that it merges into another."""
-        read = {scan.name: self._named(scope, scan) for scan in scope.merged}
+        # Which columns are used, by which the index made for a query is sorted, only the query around this one tells.
+        read = {scan.name: self._named(scope, scan) for scan in scope.merged if scan.sought is None}
         return {name: found[0] for name, found in read.items() if len(found) == 1 and found[0]}
 
     def _with_unmatched(
@@ -71,7 +73,7 @@ class Unasked:
         first = scope.sources[0].find(key[0]) if key else None
         if again is None or first is None or [scan.name for scan in scans] != names or again.name != names[-1]:
             return None
-        read = [self._scan(source, scan) for source, scan in zip(scope.sources, scans, strict=True)]
+        read = [self._scan(source, scan, scope.select) for source, scan in zip(scope.sources, scans, strict=True)]
         reread = self._scan(last, again)
         if reread is None or None in read:
             return None
@@ -105,18 +107,24 @@ class Unasked:
             terms += [_where(mine.copy(), term) for term in read]
         return terms
 
-    def _scan(self, source: Source, scan: Scan) -> list[exp.Expr] | None:
-        table = source.table
-        if table is None:
-            counted = source.find(source.counted) if source.counted else None
-            return [self.ordering.ordered(_direction(), source.typed(counted).but(not_null=True))] if counted else None
+    def _scan(self, source: Source, scan: Scan, select: exp.Select | None = None) -> list[exp.Expr] | None:
+        table, index = source.table, scan.index
+        if scan.sought is not None:
+            if select is None:
+                return None
+            behind = [one.name for one in columns_used(select, source) if one.name.lower() not in scan.sought]
+            index = tuple(IndexTerm(name, descending=False, collation="BINARY") for name in behind)
         terms = []
-        for part in scan.index:
+        for part in index:
             column = source.find(part.column)
             if column is None or not _sorts(source.typed(column)):
                 return None
             typed = source.typed(column).but(collation=part.collation)
             terms.append(self.ordering.ordered(_direction(descending=part.descending), typed))
+        if table is None:
+            counted = source.find(source.counted) if source.counted else None
+            number = source.typed(counted).but(not_null=True) if counted else None
+            return [*terms, self.ordering.ordered(_direction(), number)] if number is not None else None
         if table.rowid_alias is None and not table.without_rowid:
             return terms or None  # its rowid is not on Postgres
         for name in table.key:
@@ -139,7 +147,7 @@ class Unasked:
         terms: list[exp.Expr] = [exp.Ordered(this=before.copy())]
         for scan in (readings[0].scans or ()) if len(readings) == 1 else ():
             named = [one for one in scope.sources if one.is_called(scan.name) and one is not given[0]]
-            terms += (self._scan(named[0], scan) or []) if len(named) == 1 else []
+            terms += (self._scan(named[0], scan, node) or []) if len(named) == 1 else []
         rounds = exp.Div(this=before, expression=_ROUND.copy(), typed=True)
         level = exp.Paren(this=exp.Add(this=rounds, expression=_ONE.copy()))
         place = exp.Window(this=exp.RowNumber(), order=exp.Order(expressions=terms))

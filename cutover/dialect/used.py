@@ -1,0 +1,29 @@
+"""The columns of a table that a SELECT uses: SQLite sorts by them the index that it makes for a join without one."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cutover.dialect.scope import Source, SourceColumn
+
+
+def columns_used(select: exp.Select, source: Source) -> list[SourceColumn]:
+    """In the order of the table, the INTEGER PRIMARY KEY aside, which is no column of an index."""
+    shown = [column for column in source.columns if not column.hidden]
+    if any(_is_star_of(one, source) for one in select.expressions):
+        used = shown
+    else:
+        names = {one.name.lower() for one in select.find_all(exp.Column) if _may_mean(one, source)}
+        used = [column for column in shown if column.name.lower() in names or column.name.lower() in source.using]
+    key = source.table.rowid_alias if source.table is not None else None
+    return [column for column in used if column.name != key]
+
+
+def _is_star_of(projection: exp.Expr, source: Source) -> bool:
+    if isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
+        return source.is_called(projection.table)
+    return isinstance(projection, exp.Star)
+
+
+def _may_mean(column: exp.Column, source: Source) -> bool:
+    return not column.table or source.is_called(column.table)
