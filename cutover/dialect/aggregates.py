@@ -85,13 +85,17 @@ class Aggregates:
         rewritten = self.window(written, scope)
         spec = rewritten.args.get("spec")
         by_row = spec is not None and str(spec.args.get("kind")).upper() == "ROWS"
-        if name in _BY_ROW or (by_row and name not in _BY_PEER):
+        framed = name not in _BY_PEER and (name == "first_value" or name not in _BY_ROW)
+        # Peers that the frame goes by would be others if more told rows apart.
+        by_peers = framed and windows.goes_by_peers(rewritten)
+        if (name in _BY_ROW or (by_row and name not in _BY_PEER)) and not by_peers:
             asked = rewritten.args["order"].expressions if rewritten.args.get("order") else []
             terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, window)
             rewritten.set("order", exp.Order(expressions=terms) if terms else None)
         rewritten.set("this", inner)
         rewritten.set("over", "OVER")
-        return self._in_row_order(rewritten, window, scope) if name in _BY_LAST and not by_row else rewritten
+        by_last = (name in _BY_LAST and not by_row) or (by_peers and (by_row or name == "first_value"))
+        return self._in_row_order(rewritten, window, scope) if by_last else rewritten
 
     def _in_row_order(self, window: exp.Window, written: exp.Window, scope: Scope) -> exp.Expr:
         """A window whose frame ends where its ORDER BY tells rows apart, while it matters in which order they come.

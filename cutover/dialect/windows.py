@@ -110,6 +110,17 @@ def own(node: exp.Expr) -> Iterator[exp.Window]:
             yield one
 
 
+def goes_by_peers(window: exp.Window) -> bool:
+    """Whether rows that are equal by ORDER BY tell where the frame begins, or what it leaves out."""
+    spec = window.args.get("spec")
+    if spec is None:
+        return False
+    left_out = str(spec.args.get("exclude") or "").upper()
+    by_row = str(spec.args.get("kind")).upper() == "ROWS"
+    begins = not by_row and (str(spec.args.get("start")).upper() != "UNBOUNDED" or bool(left_out))
+    return begins or "TIES" in left_out or "GROUP" in left_out
+
+
 def real_once_real(window: exp.Window, summed: exp.Expr) -> exp.Expr:
     """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it."""
     spec = window.args.get("spec")

@@ -39,6 +39,10 @@ WINDOWS = [
     "SELECT id, row_number() OVER (ORDER BY v) AS a, row_number() OVER (ORDER BY r, id) AS b FROM down ORDER BY a",
     "SELECT id, row_number() OVER (ORDER BY v) AS a, row_number() OVER (ORDER BY g) AS b FROM mixed ORDER BY 3, 2",
     "SELECT sum(n) OVER w, sum(n) FILTER (WHERE id > 2) OVER w FROM shares WINDOW w AS (ORDER BY id ROWS 1 PRECEDING)",
+    "SELECT id, first_value(id) OVER (ORDER BY v GROUPS 1 PRECEDING) FROM down",
+    "SELECT id, first_value(id) OVER (ORDER BY g RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) FROM mixed",
+    "SELECT id, first_value(id) OVER (ORDER BY v ROWS UNBOUNDED PRECEDING EXCLUDE TIES) FROM down",
+    "SELECT id, sum(id) OVER (ORDER BY g ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE GROUP) FROM down",
     "SELECT id FROM down WHERE id IN (SELECT id FROM down ORDER BY g LIMIT 2)",
     "SELECT id, row_number() OVER w1, lag(id) OVER w2 FROM down WINDOW w1 AS (ORDER BY v), w2 AS (PARTITION BY g)",
 ]
