@@ -47,7 +47,10 @@ def _scalars(root: exp.Expr) -> Iterator[exp.Expr]:
 
 def _children(node: exp.Expr) -> Iterator[tuple[str, exp.Expr]]:
     """What a node is made of, in the order of its text."""
-    for key in _PARTS if isinstance(node, exp.Select) else node.args:
+    parts = _PARTS if isinstance(node, exp.Select) else tuple(node.args)
+    if isinstance(node, exp.Select) and isinstance(node.parent, exp.Exists):
+        parts = tuple(part for part in parts if part != "expressions")  # which nobody reads, and no plan tells of
+    for key in parts:
         given = node.args.get(key)
         for one in given if isinstance(given, list) else [given]:
             if isinstance(one, exp.Expr):
