@@ -71,19 +71,18 @@ class Number(Standing):
 
     def stored(self, drawing: Drawing, prepared: Prepared, affected: int) -> int | None:
         """An INSERT is done: number its rows."""
+        keys = prepared.keys
+        born = [key is not None for key in keys] if keys else [True] * len(drawing.checks)
+        count = sum(born) if keys else drawing.rows if drawing.clears and drawing.rows is not None else affected
         if self.running > 1:
-            self._crowd(prepared, affected)
-        elif self._last is not None:
-            self._count(drawing, prepared, affected)
+            self._crowd(prepared, count)
+        elif self._last is not None and count:
+            self._count(drawing, prepared, born, count)
         return None
 
-    def _count(self, drawing: Drawing, prepared: Prepared, affected: int) -> None:
+    def _count(self, drawing: Drawing, prepared: Prepared, born: Sequence[bool], count: int) -> None:
         assert self._last is not None
-        keys, checks = prepared.keys, drawing.checks
-        born = [key is not None for key in keys] if keys else [True] * len(checks)
-        count = sum(born) if keys else drawing.rows if drawing.clears and drawing.rows is not None else affected
-        if not count:
-            return
+        checks = drawing.checks
         if len(born) == len(checks) and sum(born) == count:
             for check in (check for check, new in zip(checks, born, strict=True) if new):
                 self._last += 1
@@ -95,11 +94,11 @@ class Number(Standing):
             self._base = max(self._base, self._recent.popleft().number)
         prepared.numbered = self._last
 
-    def _crowd(self, prepared: Prepared, affected: int) -> None:
+    def _crowd(self, prepared: Prepared, count: int) -> None:
         """Others write to it as well: which rows are there is not known any more, only how many came."""
         self._company = clock.monotonic()
-        if self._last is not None:
-            self._last = self._base = prepared.numbered = self._last + affected
+        if self._last is not None and count:
+            self._last = self._base = prepared.numbered = self._last + count
             self._recent.clear()
 
     def _append(self, sql: str, arguments: Sequence[Any]) -> None:

@@ -140,7 +140,7 @@ def _difference(here: Answer, there: Answer, *, keys: bool) -> str | None:
     if here.affected != there.affected:
         return f"{here.affected} rows changed on SQLite, {there.affected} on Postgres."
     given = there.last_insert_rowid  # none where an upsert only changed rows: SQLite tells of one before then
-    if keys and here.affected and given is not None and here.last_insert_rowid != given:
+    if keys and here.affected and given is not None and (here.last_insert_rowid or 0) != given:
         return "Another key is given on Postgres."
     return difference(here, there, in_order=False)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
+from cutover.dialect.drawing import UNNUMBERED
+from cutover.dialect.numbering import Number
 from cutover.errors import StatementError
-from cutover.model.statement import StatementResult
+from cutover.model.statement import Statement, StatementResult, Step
 from cutover.model.values import SqlValue
 from tests.flow.dialect_world import World, world
 
@@ -90,3 +93,20 @@ async def test_a_client_that_is_alone_is_told_sqlites_numbers(postgres_url: str,
     async with world(postgres_url, _SCHEMA) as made:
         for sql in _script(random.Random(seed)):  # no secret
             await _both(made, sql)
+
+
+async def test_in_a_crowd_a_row_that_is_changed_has_no_number(postgres_url: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same("INSERT INTO word VALUES ('a', 1), ('b', 1), ('c', 1), ('d', 1)")
+        texts = [
+            f"INSERT INTO word VALUES ('{name}', {at}) ON CONFLICT (name) DO UPDATE SET size = excluded.size"
+            for at in range(8)
+            for name in "abcd"
+        ]
+        table = next(table for table in made.tables if table.name == "word")
+        number = made.executor.dialect.keys.of(UNNUMBERED + table.sql)
+        found = await asyncio.gather(*(made.executor.run([Step(Statement(text))]) for text in texts))
+        assert [each.errors for each in found] == [[None]] * len(texts)
+        assert isinstance(number, Number)
+        assert number.crowded
+        assert {each.results[0].last_insert_rowid for each in found if each.results[0]} == {None}
