@@ -68,6 +68,8 @@ class Giving:
         given = standing.floor
         if drawing.autoincrement and standing.given is not None:
             given = max(standing.given, self._given.get(standing, 0), given or 0)
+        if drawing.autoincrement:
+            given = max(given or 0, 0)
         explained = standing.explained
         if drawing.autoincrement and (standing.given is None or standing in self._uncounted):
             explained = _NEVER_BACK  # what was given before is not known

@@ -9,7 +9,10 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     rules pg_sequence;
+    base bigint;
     top bigint;
+    patience text := current_setting('lock_timeout');
+    lowest CONSTANT bigint := -9223372036854775808;
     done boolean := false;
     highest text := format('SELECT max(%1$s) FROM %2$s WHERE %1$s <= $1', key, relation);
     locks text := 'EXISTS (SELECT FROM pg_locks WHERE locktype = ''relation'' AND relation = %L::regclass '
@@ -18,8 +21,9 @@ DECLARE
     busy boolean;
 BEGIN
     SELECT * INTO rules FROM pg_sequence WHERE seqrelid = sequence::regclass;
+    base := greatest(rules.seqmin, 1) - 1;
     by_others := false;
-    stands := coalesce(pg_sequence_last_value(sequence::regclass), rules.seqmin - 1);
+    stands := coalesce(pg_sequence_last_value(sequence::regclass), base);
     IF rules.seqincrement <> 1 OR rules.seqcache <> 1 THEN
         RETURN;
     END IF;
@@ -27,7 +31,10 @@ BEGIN
     IF stands >= rules.seqmax AND top = rules.seqmax - 1 THEN
         EXECUTE highest INTO top USING rules.seqmax; -- if that is there, nothing is left
     END IF;
-    top := greatest(top, given, rules.seqmin - 1);
+    top := coalesce(greatest(top, given), base);
+    IF top >= 0 OR rules.seqmin > 1 THEN
+        top := greatest(top, base);
+    END IF;
     IF top > stands THEN
         PERFORM cutover.advance(sequence, top);
         stands := pg_sequence_last_value(sequence::regclass);
@@ -39,6 +46,22 @@ BEGIN
     by_others := coalesce(stands > explained, false);
     IF top = stands OR by_others THEN
         RETURN;
+    END IF;
+    IF rules.seqmin > top + 1 THEN -- all keys are below zero, which SQLite goes on from
+        BEGIN
+            PERFORM set_config('lock_timeout', '200ms', true);
+            EXECUTE format('ALTER SEQUENCE %s MINVALUE %s', sequence, lowest);
+            EXECUTE highest INTO top USING rules.seqmax - 1;
+            top := coalesce(greatest(top, given), base);
+            rules.seqmin := lowest;
+            PERFORM set_config('lock_timeout', patience, true);
+        EXCEPTION
+            WHEN lock_not_available THEN
+                stands := NULL;
+                RETURN;
+            WHEN insufficient_privilege THEN
+                RETURN;
+        END;
     END IF;
     IF EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = sequence::regclass
         AND l.pid = pg_backend_pid() AND l.mode = 'ShareRowExclusiveLock') -- set anew in this transaction, for it alone
@@ -52,7 +75,10 @@ BEGIN
         PERFORM set_config('lock_timeout', CASE WHEN busy THEN '200ms' ELSE '2ms' END, true); -- a vacuum goes on soon
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
         EXECUTE highest INTO top USING rules.seqmax - 1;
-        top := greatest(top, given, rules.seqmin - 1);
+        top := coalesce(greatest(top, given), base);
+        IF top >= 0 THEN
+            top := greatest(top, base);
+        END IF;
         EXECUTE format('SELECT ' || locks, sequence, 'RowExclusiveLock') INTO busy;
         stands := pg_sequence_last_value(sequence::regclass);
         IF NOT busy AND stands <= coalesce(explained, stands) AND top < stands THEN

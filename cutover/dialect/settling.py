@@ -68,6 +68,8 @@ class Standing:
         if drawing.skips and (drawing.rows is None or len(stored) < drawing.rows):
             return self._skipped(drawing, stored)
         top = max(stored, default=None)
+        if self.explained is not None and self.explained < 1 and stored and drawing.rows != len(stored):
+            self.settled = self.settled and (drawing.autoincrement or min(stored) > 0)
         if top == _LAST and drawing.rows != len(stored) and not drawing.autoincrement:
             self.settled, self.explained = False, None  # such a key moves nothing, if it was given
         elif top is not None and self.explained is not None and top > self.explained:

@@ -395,3 +395,35 @@ async def test_autoincrement_gives_nothing_once_the_last_key_was_given(postgres_
             made.executor.dialect.keys_moved()  # as behind a restart
             await used_up(made)
             await made.same("DELETE FROM sqlite_sequence")
+
+
+@pytest.mark.parametrize("table", ["plain", "auto", "bare"])
+async def test_keys_below_zero_are_gone_on_from(postgres_url: str, table: str) -> None:
+    key = "rowid" if table == "bare" else "id"
+    insert = f"INSERT INTO {table} (name) VALUES (?) RETURNING {key}"
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same(f"INSERT INTO {table} ({key}, name) VALUES (-5, 'a')")
+        for name in "bc":
+            await made.same(insert, name)
+        await made.same(f"DELETE FROM {table} WHERE {key} > -4")
+        await made.same(f"INSERT INTO {table} (name) VALUES ('d'), ('e') RETURNING {key}")
+        await made.same(f"INSERT INTO {table} (name) SELECT 'f' UNION ALL SELECT 'g' RETURNING {key}")
+        await made.same("BEGIN")
+        await made.same(insert, "h")
+        await made.same("ROLLBACK")
+        for name in "hijk":  # past zero
+            await made.same(insert, name)
+        await made.same(f"DELETE FROM {table} WHERE {key} >= -4")
+        made.executor.dialect.keys_moved()  # as behind a restart
+        await made.same(insert, "l")
+        await made.same(f"UPDATE {table} SET {key} = -90 WHERE name = 'a'")
+        await made.same(f"DELETE FROM {table} WHERE name <> 'a'")
+        await made.same("BEGIN")
+        await made.same(insert, "m")
+        await made.same("SAVEPOINT s")
+        await made.same(insert, "n")
+        await made.same("ROLLBACK TO s")
+        await made.same(insert, "o")
+        await made.same("COMMIT")
+        await made.same(f"DELETE FROM {table}")
+        await made.same(insert, "p")
