@@ -29,6 +29,8 @@ class Driver:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.steps = Steps(parts)
+        self._step = Step.FENCE
+        """The one that was begun last."""
 
     async def run(self, attempt: Attempt) -> float:
         """Perform everything after `prepare`. Returns the pause in seconds.
@@ -76,6 +78,7 @@ class Driver:
 
     async def _perform(self, step: Step, attempt: Attempt) -> None:
         began = clock.monotonic()
+        self._step = step
         try:
             await self.steps.perform[step](attempt)
         finally:
@@ -132,7 +135,9 @@ class Driver:
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
-            return f"it was not done within pause_timeout ({self.parts.settings.promotion.pause_timeout:g} s)"
+            limit, culprit = self.parts.settings.promotion.pause_timeout, self.parts.door.in_the_way()
+            told = f"it was not done within pause_timeout ({limit:g} s), which ended in the step {self._step}"
+            return f"{told}; in the way: {culprit}." if culprit and self._step is Step.FENCE else f"{told}."
         if not isinstance(error, CutoverError):
             _log.exception("A step of the switch met an error it does not know.")
         return str(error) or type(error).__name__

@@ -17,6 +17,9 @@ T = TypeVar("T")
 class Interactive(Protocol):
     """A stream with an open transaction."""
 
+    client: str
+    """Name of the token that it came with; empty: none."""
+
     @property
     def writing(self) -> bool:
         """Whether it has written or may write at once."""
@@ -115,6 +118,15 @@ class Gate:
                 continue
             await asyncio.gather(*(stream.expel() for stream in self._open if stream.writing))
             await self._until_change(None)
+
+    def in_the_way(self) -> str:
+        """What keeps `hold` from returning, for people; empty if nothing does."""
+        writing = [stream for stream in self._open if stream.writing]
+        found = [f"{len(self._writes)} under way"] if self._writes else []
+        if writing:
+            named = sorted({f"token {stream.client}" if stream.client else "no token" for stream in writing})
+            found.append(f"{len(writing)} in open transactions ({', '.join(named)})")
+        return f"writes of the front door: {', '.join(found)}" if found else ""
 
     def release(self) -> None:
         """Open; who waits goes first, in order."""

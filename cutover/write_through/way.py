@@ -136,6 +136,10 @@ class WriteThrough:
         """
         await self._primary.gate.hold(grace)
 
+    def in_the_way(self) -> str:
+        """What keeps `hold` from returning, for people; empty if nothing does."""
+        return self._primary.gate.in_the_way()
+
     def doubt(self) -> None:
         """From now on nobody can say who is primary, so that reads wait as well, until `resume`. Within a hold."""
         self._primary.known = False

@@ -433,3 +433,19 @@ async def test_writers_lose_nothing_through_many_switches(stage: Stage) -> None:
     await asyncio.gather(*writers)
     assert refused <= {"SQLITE_BUSY"}
     assert sorted(stage.all(0) + stage.all(1)) == sorted(acknowledged)
+
+
+async def test_what_keeps_a_hold_waiting_is_named(stage: Stage) -> None:
+    stream, reader = stage.way.stream(client="billing"), stage.way.stream(client="reports")
+    assert stage.way.in_the_way() == ""
+    for each, text in ((reader, "SELECT count(*) FROM t"), (stream, "INSERT INTO t VALUES (1, 'a')")):
+        await each.execute(BEGIN)
+        await each.execute(Statement(text))
+    holding = asyncio.ensure_future(stage.way.hold(60))
+    await until(lambda: stage.way.holding)
+    assert stage.way.in_the_way() == "writes of the front door: 1 in open transactions (token billing)"
+    await stream.execute(Statement("ROLLBACK"))
+    await holding
+    assert stage.way.in_the_way() == ""
+    await stage.way.resume(stage.members[0], 1)
+    await reader.close()

@@ -223,3 +223,19 @@ async def test_a_held_write_whose_client_has_gone_never_runs(service: Service, p
 async def held_none(service: Service) -> bool:
     """Whether no write is held."""
     return await held(service) == 0
+
+
+async def test_a_pause_that_ends_in_vain_says_for_whom_it_waited(service: Service) -> None:
+    await service.start(environment={"CUTOVER_PROMOTION_GRACE": "20s", "CUTOVER_PROMOTION_PAUSE_TIMEOUT": "1s"})
+    await service.up()
+    await settled(service)
+    await service.verified()
+    async with http() as session:
+        stream = Stream(service, session)
+        assert await stream.execute("BEGIN IMMEDIATE") == ""
+        code, body = await service.switch("promote")
+        assert (code, body["error"]["code"]) == (409, "aborted"), body
+        for told in ("pause_timeout (1 s)", "step fence", "writes of the front door: 1 in open transactions"):
+            assert told in body["error"]["message"], body
+        assert await stream.execute(INSERT, "still-1", 1, 1) == ""
+        assert await stream.execute("COMMIT") == ""
