@@ -6,16 +6,16 @@ This is the first attempt of what `Connections.alone` does. What it does not bri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cutover import clock
 from cutover.dialect.connections import REPEATABLE, Connections, failure_of, may_widen
 from cutover.dialect.direct import OUTDATED, STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, unknown_outcome, unread_outcome
 from cutover.dialect.groups import Groups, Queue
 from cutover.dialect.members import Member, Writing, outcome_of
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
-from cutover.dialect.running import Prepared, limit_of
+from cutover.dialect.running import Prepared, limit_of, number_in
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, Statement
 
@@ -35,25 +35,20 @@ def begin_read(groups: Groups, statement: Statement) -> asyncio.Future[Outcomes]
     return _begun(connections, prepared, _Reading(connections, prepared, queue))
 
 
-def begin_write(
-    groups: Groups,
-    statement: Statement,
-    long_way: LongWay,
-    took: Callable[[float], None],
-) -> asyncio.Future[Outcomes] | None:
+def begin_write(groups: Groups, statement: Statement, long_way: LongWay) -> asyncio.Future[Outcomes] | None:
     """The write under way, which ends by `long_way` if it meets others; None if it has to go that way from the start.
 
-    Cancelling takes nothing back: it is cancelled when it has come to its end. `took` is told the seconds that it took.
+    Cancelling takes nothing back: it is cancelled when it has come to its end.
     """
     connections = groups.connections
     prepared = groups.prepared(statement, writes=True)
     if prepared is None or not connections.turns.enter():
         return None
     queue = groups.of(prepared)
-    write = Writing(prepared, connections, long_way, took)
+    write = Writing(prepared, connections, long_way)
     if queue is not None and queue.takes():
         return queue.join(Member(prepared, write))
-    begun = _begun(connections, prepared, _Writing(connections, prepared, queue, write), patient=True)
+    begun = _begun(connections, prepared, _Writing(groups, prepared, queue, write), patient=True)
     if begun is None:
         write.left()
     return begun
@@ -116,7 +111,7 @@ class _Ending:
         if answer is not None:
             if self._outdated():
                 return self._unread()
-            outcome = outcome_of(answer[0], answer[1].decode(), self._prepared, self._dialect)
+            outcome = outcome_of(answer[0], number_in(answer[1].decode()), self._prepared, self._dialect)
             return self._unread() if outcome is None else [outcome]
         assert error is not None
         self._dialect.keys.failed(self._prepared)
@@ -172,11 +167,11 @@ class _Reading(_Ending):
 class _Writing(_Ending):
     """Of a write it is known what became of it, unless its answer was lost."""
 
-    __slots__ = ("_write",)
+    __slots__ = ("_committed", "_sent", "_write")
 
-    def __init__(self, connections: Connections, prepared: Prepared, queue: Queue | None, write: Writing) -> None:
-        super().__init__(connections, prepared, queue)
-        self._write = write
+    def __init__(self, groups: Groups, prepared: Prepared, queue: Queue | None, write: Writing) -> None:
+        super().__init__(groups.connections, prepared, queue)
+        self._write, self._committed, self._sent = write, groups.committed, clock.monotonic()
 
     def __call__(self, answer: Answer | None, error: BaseException | None) -> Outcomes | LongWay:
         try:
@@ -184,10 +179,9 @@ class _Writing(_Ending):
         except BaseException:
             self._write.left()
             raise
-        if found is self._write.long_way:
-            self._write.left()
-        else:
-            self._write.ended()
+        self._write.left()
+        if answer is not None:
+            self._committed(clock.monotonic() - self._sent, 1)
         return found
 
     def _unread(self) -> Outcomes | LongWay:

@@ -64,7 +64,7 @@ class PostgresExecutor:
         self.dialect.max_response_bytes = max_response_bytes or sys.maxsize
         store.on_received = self.dialect.keys_moved
         self._connections = Connections(store, self.dialect)
-        self._groups = Groups(self._connections)
+        self._groups = Groups(self._connections, self._committed)
         self.rehearsal = Rehearsal(self._connections)
         self._metrics = metrics
         self._timeout = transaction_timeout
@@ -100,8 +100,12 @@ class PostgresExecutor:
             return found[0] if found and isinstance(found[0], BatchResult) else await self._run(steps)
         began = clock.monotonic()
         result = await settled(self._run(steps) if way is Route.WRITE else self._in_session(steps))
-        self._metrics.write_commit_seconds.observe(clock.monotonic() - began)
+        self._committed(clock.monotonic() - began, 1)
         return result
+
+    def _committed(self, seconds: float, writes: int) -> None:
+        self._metrics.write_commit_seconds.observe(seconds)
+        self._metrics.write_group_size.observe(writes)
 
     def begin_read(self, statement: Statement) -> asyncio.Future[list[BatchOutcome]] | None:
         """A read that stands alone, if nothing is in its way."""
@@ -124,8 +128,7 @@ class PostgresExecutor:
 
         begun = None
         if len(batches) == 1 and len(batches[0]) == 1 and batches[0][0].condition is None:
-            took = self._metrics.write_commit_seconds.observe
-            begun = begin_write(self._groups, batches[0][0].statement, long_way, took)
+            begun = begin_write(self._groups, batches[0][0].statement, long_way)
         return begun or long_way()
 
     async def _in_order(self, batches: Sequence[Sequence[Step]]) -> list[BatchOutcome]:

@@ -12,6 +12,7 @@ What Postgres refuses undoes the whole transaction, whosever fault it was: then 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -43,8 +44,10 @@ _TEXTS = 1024
 class Groups:
     """By the text for Postgres, who is under way and who waits."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, committed: Callable[[float, int], None]) -> None:
+        """`committed`: told after each commit how many seconds it took, and of how many writes it was."""
         self.connections = connections
+        self.committed = committed
         self._ready = Ready(connections.dialect)
         self._queues: dict[str, Queue] = {}
 
@@ -64,7 +67,7 @@ class Groups:
             if len(self._queues) >= _TEXTS:
                 self._queues = {text: kept for text, kept in self._queues.items() if kept.busy}
             seconds = _SECONDS_WRITING if translation.writes else _SECONDS
-            queue = self._queues[tagged] = Queue(self.connections, tagged, seconds)
+            queue = self._queues[tagged] = Queue(self, tagged, seconds)
         return queue
 
 
@@ -73,12 +76,13 @@ class Queue:
 
     __slots__ = (
         *("_alone_until", "_apart", "_connections", "_generation", "_late", "_longest", "_seconds", "_sql"),
-        *("_under_way", "_waiting"),
+        *("_under_way", "_waiting", "committed"),
     )
 
-    def __init__(self, connections: Connections, sql: str, longest: float) -> None:
+    def __init__(self, groups: Groups, sql: str, longest: float) -> None:
         """`longest`: seconds that a group may take."""
-        self._connections = connections
+        self._connections = groups.connections
+        self.committed = groups.committed
         self._sql = sql
         self._longest = longest
         self._under_way = 0
@@ -200,6 +204,8 @@ class _Group:
             for member in self._members:
                 member.go_alone()
         elif records is not None:
+            if self._members[0].writes:
+                self._queue.committed(clock.monotonic() - self._began, len(self._members))
             self._answer(records)
         return []
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 
-from cutover import clock
 from cutover.dialect.connections import DRIVER_ERRORS, Connections
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.direct import Answering, LongWay, Outcomes
@@ -54,7 +53,7 @@ class Member(Answering):
 
     def found(self, records: Sequence[asyncpg.Record], dialect: Dialect) -> None:
         """These rows came of it."""
-        outcome = outcome_of(records, f" {len(records)}", self.prepared, dialect)
+        outcome = outcome_of(records, len(records), self.prepared, dialect)
         if outcome is not None:
             self.answer([outcome])
         elif self.writes:
@@ -65,7 +64,7 @@ class Member(Answering):
     def answer(self, outcomes: Outcomes) -> None:
         """It has come to its end."""
         if self._write is not None:
-            self._write.ended()
+            self._write.left()
             self._write = None
         if not self.done():
             self.settle(outcomes)
@@ -85,41 +84,41 @@ class Member(Answering):
 class Writing:
     """What belongs to a write that is under way."""
 
-    __slots__ = ("_began", "_keys", "_prepared", "_took", "_turns", "long_way")
+    __slots__ = ("_keys", "_prepared", "_standing", "_turns", "long_way")
 
-    def __init__(
-        self, prepared: Prepared, connections: Connections, long_way: LongWay, took: Callable[[float], None]
-    ) -> None:
-        """It has entered its turn. `took` is called with the seconds, if it comes to its end on the short way."""
+    def __init__(self, prepared: Prepared, connections: Connections, long_way: LongWay) -> None:
+        """It has entered its turn."""
         self._prepared, self._turns, self._keys = prepared, connections.turns, connections.dialect.keys
         self.long_way = long_way
-        self._took, self._began = took, clock.monotonic()
-        self._keys.enter(prepared)
+        self._standing = self._keys.enter(prepared)
 
     def left(self) -> None:
         """It is under way no more, at least not on the short way."""
-        self._keys.leave(self._prepared)
+        if self._standing is not None:
+            self._standing.running -= 1
         self._turns.leave()
 
     def undone(self) -> None:
         """It may have drawn keys in vain."""
         self._keys.failed(self._prepared)
 
-    def ended(self) -> None:
-        """It goes no other way."""
-        self.left()
-        self._took(clock.monotonic() - self._began)
-
 
 def outcome_of(
-    records: Sequence[asyncpg.Record], status: str, prepared: Prepared, dialect: Dialect
+    records: Sequence[asyncpg.Record], affected: int, prepared: Prepared, dialect: Dialect
 ) -> BatchResult | None:
-    """What a statement that stands alone has come to; None if nobody can read what Postgres says."""
-    assert prepared.translation is not None
-    if prepared.columns is not None and not prepared.translation.writes:
-        return _read(records, prepared, dialect)
+    """What a statement that stands alone has come to; None if nobody can read what Postgres says.
+
+    `affected`: how many rows that says it is about.
+    """
+    translation = prepared.translation
+    assert translation is not None
+    if prepared.columns is not None:
+        if not translation.writes:
+            return _read(records, prepared, dialect)
+        if not translation.width and not translation.key_returned:
+            return _wrote(affected, prepared, dialect)
     try:
-        result = result_of(records, status, prepared, prepared.translation)
+        result = result_of(records, affected, prepared, translation)
     except (StatementError, *DRIVER_ERRORS) as unread:
         dialect.keys.failed(prepared)
         return _unread(unread, dialect)
@@ -128,6 +127,15 @@ def outcome_of(
         finished(result, prepared, dialect, Memory())
     except StatementError as refused:
         return BatchResult([None], [refused.alone()])
+    return BatchResult([result], [None])
+
+
+def _wrote(affected: int, prepared: Prepared, dialect: Dialect) -> BatchResult:
+    """The same for a write of which nothing comes back, in as few steps as there can be."""
+    dialect.keys.done(prepared, affected)
+    result = StatementResult(prepared.columns or [], affected=affected)
+    if prepared.numbers:
+        result.last_insert_rowid = prepared.numbered or 0
     return BatchResult([result], [None])
 
 

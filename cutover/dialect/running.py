@@ -319,16 +319,21 @@ async def _once(
         records, status = await ask(connection, sql, arguments)
     else:
         records, status = await ask_for(connection, sql, arguments, limit)
-    return result_of(records, status, prepared, translation)
+    return result_of(records, number_in(status), prepared, translation)
+
+
+def number_in(status: str) -> int:
+    """How many rows the server says at the end that a statement is about."""
+    number = status.rpartition(" ")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def result_of(
-    records: Sequence[asyncpg.Record], status: str, prepared: Prepared, translation: Translation
+    records: Sequence[asyncpg.Record], affected: int, prepared: Prepared, translation: Translation
 ) -> StatementResult:
     """What the server's answer says, in SQLite's values."""
     if translation.width == 0 and not translation.key_returned:
-        number = status.rpartition(" ")[2]
-        return StatementResult(affected=int(number) if number.isdigit() else 0)
+        return StatementResult(affected=affected)
     result = StatementResult(affected=len(records) if translation.writes else 0)
     if translation.key_returned and records:
         prepared.keys = keys = [record[translation.width] for record in records]

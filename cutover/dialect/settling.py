@@ -199,14 +199,16 @@ class Keys:
             or standing.crowded
         )
 
-    def enter(self, prepared: Prepared) -> None:
-        """A statement begins; to be followed by `leave`."""
+    def enter(self, prepared: Prepared) -> Standing | None:
+        """A statement begins; to be followed by `leave`, or by counting down `running` of what it draws from."""
         drawing = prepared.translation.drawing if prepared.translation is not None else None
-        if drawing is not None:
-            standing = self.of(drawing.sequence)
-            standing.running += 1
-            if standing.running > 1:
-                standing.unsure = None
+        if drawing is None:
+            return None
+        standing = self.of(drawing.sequence)
+        standing.running += 1
+        if standing.running > 1:
+            standing.unsure = None
+        return standing
 
     def leave(self, prepared: Prepared) -> None:
         """It has come to its end."""

@@ -11,7 +11,7 @@ from math import inf
 from cutover import clock, tracing
 from cutover.errors import StatementError
 from cutover.hrana.access import Access
-from cutover.hrana.answers import is_large, write_json, write_outcome
+from cutover.hrana.answers import is_large, write_json, write_outcome, write_result
 from cutover.hrana.fields import read_json
 from cutover.hrana.grants import Guest
 from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_statement, resolved
@@ -22,13 +22,30 @@ from cutover.hrana.streams import Streams
 from cutover.hrana.websocket import Sockets
 from cutover.logs import get_logger, verbose
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchResult, Step
+from cutover.model.statement import BatchResult, StatementResult, Step
 from cutover.settings import FrontSettings
 from cutover.tracing import Headers
 from cutover.write_through import Begun, WriteThrough
 
 _log = get_logger("front")
 _CLOSED = result_of({"type": "close"})
+_WROTE = (
+    write_json(
+        {
+            "baton": None,
+            "base_url": None,
+            "results": [
+                result_of(
+                    {"type": "execute", "result": write_result(StatementResult(affected=-1, last_insert_rowid=-1))}
+                ),
+                _CLOSED,
+            ],
+        }
+    )
+    .replace(b'"-1"', b"%b")
+    .replace(b"-1", b"%d")
+)
+"""What most writes are answered, but for its two numbers: to write it anew takes longer than all else of an answer."""
 _CODES = {status.value: str(status.value) for status in HTTPStatus}
 
 
@@ -158,6 +175,10 @@ class Front:
 
 def _alone(pipeline: Pipeline, outcome: BatchResult | StatementError) -> Reply:
     """The answer to one statement and the close of its stream."""
+    result = outcome.results[0] if isinstance(outcome, BatchResult) else None
+    if result is not None and not result.columns:
+        rowid = result.last_insert_rowid
+        return Reply(_WROTE % (result.affected, b"null" if rowid is None else b'"%d"' % rowid), requests=2)
     results = [result_of(outcome_of(pipeline.requests[0], outcome)), _CLOSED]
     return Reply(write_json({"baton": None, "base_url": None, "results": results}), requests=2)
 

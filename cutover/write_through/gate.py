@@ -94,7 +94,6 @@ class Gate:
 
     def follow(self, write: asyncio.Future[T]) -> asyncio.Future[T]:
         """Count a write until it is done. It must not be done before it has come to its end."""
-        self._tasks.add(write)
         self._writes.add(write)
         write.add_done_callback(self._landed)
         return write
@@ -141,8 +140,8 @@ class Gate:
         for stream in list(self._open):
             self._roll_back(stream)
         until = clock.monotonic() + deadline
-        while self._tasks and (left := until - clock.monotonic()) > 0:
-            await asyncio.wait(set(self._tasks), timeout=left)
+        while (under_way := self._tasks | self._writes) and (left := until - clock.monotonic()) > 0:
+            await asyncio.wait(under_way, timeout=left)
 
     def _roll_back(self, stream: Interactive) -> None:
         """A transaction that nobody can end any more must not keep others from writing while they still may.

@@ -108,6 +108,8 @@ async def test_writes_of_a_group_share_a_transaction_and_have_their_own_counts(b
         await waiting(both, 2)
     found = [told(await each) for each in group]
     assert [one.affected for one in found if isinstance(one, StatementResult)] == [0, 2, 1, 0]
+    sizes = both.executor._metrics.write_group_size
+    assert [sample.value for sample in next(iter(sizes.collect())).samples if sample.name.endswith("_sum")] == [8]
     async with both.pool.acquire() as native:
         assert await native.fetchval("SELECT count(DISTINCT xmin::text) FROM items") == 1
     assert await rows(both, "SELECT part FROM items ORDER BY id") == [1.25, 1.25, 2.25]

@@ -200,3 +200,22 @@ async def test_wrong_requests_sent_ahead_are_all_answered(front: tuple[FrontDoor
         assert (await read_answer(reader))[0] == 400
     assert value((await read_answer(reader))[2]) == "still here"
     writer.close()
+
+
+@pytest.mark.parametrize("sql", ["INSERT INTO t (a) VALUES (1), (2)", "UPDATE t SET a = -1", "DELETE FROM t"])
+async def test_a_write_is_answered_alike_by_the_lane_and_by_aiohttp(front: tuple[FrontDoor, int], sql: str) -> None:
+    async def answer(sql: str, path: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+        writer.write(head(len(body(sql)), path=path) + body(sql))
+        _, _, found = await read_answer(reader)
+        writer.close()
+        return found
+
+    alike = []
+    for path in ("/v2/pipeline", "/v2/pipeline?handed=over"):
+        await answer("DROP TABLE IF EXISTS t", "/v2/pipeline")
+        await answer("CREATE TABLE t (id INTEGER PRIMARY KEY, a)", "/v2/pipeline")
+        await answer("INSERT INTO t VALUES (-7, 1), (11, 1)", "/v2/pipeline")
+        alike.append(await answer(sql, path))
+    assert alike[0] == alike[1]
+    assert b'"affected_row_count":2' in alike[0]
