@@ -54,7 +54,13 @@ def begin(headers: Headers) -> None:
         request_id, parent = headers.get(REQUEST_ID), headers.get(_PARENT)
         trace = {} if parent is None else _trace(parent, headers.get(_STATE))
         _current.set(_Request(request_id, trace))
-    elif _current.get() is not None:  # left by the last request of this connection
+    else:
+        forget()
+
+
+def forget() -> None:
+    """A request begins in this context that says nothing of itself."""
+    if _current.get() is not None:  # left by the last request of this connection
         _current.set(None)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from cutover import tracing
+
 _HEAD = re.compile(
     rb"POST (/v([23])/pipeline) HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}:[\t\x20-\x7e]*\r\n){1,64})\r\n"
@@ -15,7 +17,7 @@ _UNUSUAL = frozenset(("transfer-encoding", "expect", "upgrade", "content-encodin
 class Head:
     """The head of an ordinary request."""
 
-    __slots__ = ("endpoint", "headers", "length", "raw", "version")
+    __slots__ = ("carries", "endpoint", "headers", "length", "raw", "version")
 
     def __init__(self, raw: bytes, endpoint: str, version: int, headers: dict[str, str], length: int) -> None:
         self.raw = raw
@@ -23,6 +25,8 @@ class Head:
         self.version = version
         self.headers = headers
         self.length = length
+        self.carries = tracing.carried(headers)
+        """Whether the request says which one it is."""
 
 
 def read_head(raw: bytes, largest: int) -> Head | None:

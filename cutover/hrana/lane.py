@@ -233,7 +233,7 @@ class Lane(asyncio.Protocol):
         try:
             guest = front.admit(head.headers, self._address)
             pipeline = self._lanes.alike.read(body, head.version, front.settings.max_requests)
-            begun = None if tracing.carried(head.headers) else front.begin(pipeline, guest)
+            begun = None if head.carries else front.begin(pipeline, guest)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             copy_context().run(self._refuse, head, error)
             return
@@ -254,7 +254,7 @@ class Lane(asyncio.Protocol):
         self.work = None
         if begun.write.cancelled():
             return
-        tracing.begin(head.headers)  # another one's may be left of the request before
+        tracing.forget()  # another one's may be left of the request before
         try:
             reply = self._lanes.front.ended(pipeline, begun)
         except Exception as error:  # noqa: BLE001  # every request gets an answer

@@ -149,8 +149,8 @@ class Stream:
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""
-        alone = self._sticky or self._open or self.reader or len(steps) > self._primary.max_batch_steps
-        return not alone and is_lone_write(steps)
+        apart = self._sticky or self._open or self.reader or len(steps) > self._primary.max_batch_steps
+        return not apart and alone(steps) is Route.WRITE
 
     async def batches(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
         """Run batches that `joins` is true of, in order, each atomic as it would be alone; one outcome each.
@@ -295,25 +295,20 @@ class Stream:
                 self._sticky = not shape.default
 
 
-def is_lone_write(steps: Sequence[Step]) -> bool:
-    """Whether a batch writes, is self-contained, and needs nothing of its stream's past."""
+_ALONE = {StatementKind.READ: Route.READ, StatementKind.WRITE: Route.WRITE, StatementKind.DDL: Route.WRITE}
+
+
+def alone(steps: Sequence[Step]) -> Route | None:
+    """READ for a batch of one query, WRITE for one that writes and is self-contained; None if it is neither, or needs
+    something of its stream's past."""
     if len(steps) == 1 and len(steps[0].statement.sql) <= LONG:  # what comes most often, told by one look
         shape = inspect(steps[0].statement.sql)
-        return (shape.kind is StatementKind.WRITE or shape.kind is StatementKind.DDL) and not shape.remembers
+        return None if shape.remembers else _ALONE.get(shape.kind)
     if not 0 < len(steps) <= _SOME or any(len(step.statement.sql) > LONG for step in steps):  # to be measured first
-        return False
-    if route(steps) is not Route.WRITE:
-        return False
-    return not any(inspect(step.statement.sql).remembers for step in steps)
-
-
-def is_lone_read(steps: Sequence[Step]) -> bool:
-    """Whether a batch is one query, and needs nothing of its stream's past."""
-    sql = steps[0].statement.sql
-    if len(steps) != 1 or len(sql) > LONG:
-        return False
-    shape = inspect(sql)
-    return shape.kind is StatementKind.READ and not shape.remembers
+        return None
+    if route(steps) is not Route.WRITE or any(inspect(step.statement.sql).remembers for step in steps):
+        return None
+    return Route.WRITE
 
 
 def _begins(steps: Sequence[Step]) -> bool:

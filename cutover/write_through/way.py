@@ -13,7 +13,7 @@ from cutover.stores.base import Member
 from cutover.write_through.gate import Gate
 from cutover.write_through.primary import Begun, Primary
 from cutover.write_through.shapes import Shapes
-from cutover.write_through.stream import Stream, is_lone_read, is_lone_write
+from cutover.write_through.stream import Stream, alone
 
 
 class WriteThrough:
@@ -102,9 +102,10 @@ class WriteThrough:
 
         `client`: the name of its token. `reads`: that token may only read.
         """
-        if is_lone_read(steps):
+        kind = alone(steps)
+        if kind is Route.READ:
             return self._primary.begin_read(steps, client)
-        return self._primary.begin(steps, client) if not reads and is_lone_write(steps) else None
+        return self._primary.begin(steps, client) if kind is Route.WRITE and not reads else None
 
     def ended(self, begun: Begun) -> BatchResult | StatementError | None:
         """What came of what is done; None if nothing was executed and it has to be sent through a stream."""
