@@ -205,3 +205,20 @@ async def test_hazard_10_a_rewrite_waits_until_the_snapshot_was_read(postgres_ur
             found = {key: row async for rows in snapshot.changed(PAIRS, 2) for key, row in rows}
             assert found == {(n, "x"): (n, "x", "n") for n in range(1, 6)}
         await asyncio.wait_for(rewriting, 10)
+
+
+async def test_hazard_10_a_snapshot_that_waits_keeps_no_schema_change_waiting(postgres_url: str) -> None:
+    """The change has one table, the snapshot the other: neither would ever get on."""
+    async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as app:
+        for one, other in (("people", "pairs"), ("pairs", "people")):
+            await app.execute(f"BEGIN; LOCK TABLE {one}; SET LOCAL lock_timeout = '700ms'")
+            opening = asyncio.create_task(pending(store))
+            await until(lambda: waiting(postgres_url), "a snapshot that waits")
+            await app.execute(f"ALTER TABLE {other} ADD COLUMN more text")
+            await app.execute("ROLLBACK")
+            assert (await opening).count == 0
+
+
+async def waiting(url: str) -> bool:
+    async with native(url) as connection:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from cutover.clock import monotonic
-from cutover.errors import FenceTimeout
-from cutover.stores.postgres.errors import LOCK_NOT_AVAILABLE, PostgresAway
+from cutover.errors import CaptureBroken, FenceTimeout
+from cutover.stores.postgres.errors import LOCK_NOT_AVAILABLE, PostgresAway, PostgresRefused
 from cutover.stores.postgres.link import Link
 
 ATTEMPT = 0.2
@@ -16,10 +16,31 @@ ATTEMPT = 0.2
 AUTOVACUUM = 1.5
 """Seconds. An autovacuum worker gives way to those who wait longer than deadlock_timeout, one second by default."""
 
+_READING_MS = 60
+"""For a try to lock tables for reading: less than a schema change waits for one of them."""
+
 _DEADLOCK = "40P01"
 
 _CLEARING = 3.0
 """Seconds for `make_way` to wait for one table."""
+
+
+async def locked_to_read(link: Link, names: Sequence[str], *, last: bool) -> bool:
+    """Whether ACCESS SHARE on all of `names` was had, soon. In the `last` try that others have one is an error."""
+    if not names:
+        return True
+    try:
+        await link.execute(
+            f"SET LOCAL lock_timeout = {_READING_MS}; LOCK TABLE {', '.join(names)} IN ACCESS SHARE MODE;"
+            " SET LOCAL lock_timeout TO DEFAULT"
+        )
+    except PostgresRefused as error:
+        raise CaptureBroken(f"A mirrored table or its change log cannot be read: {error.message}.") from None
+    except PostgresAway as error:
+        if last or error.sqlstate != LOCK_NOT_AVAILABLE:
+            raise
+        return False
+    return True
 
 
 async def make_way(link: Link, names: Sequence[str]) -> None:

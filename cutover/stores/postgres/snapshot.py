@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -9,18 +10,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from cutover.errors import CaptureBroken, StoreError, Unrepresentable
+from cutover.clock import monotonic
+from cutover.errors import StoreError, Unrepresentable
 from cutover.model.sizes import next_fetch, size_of
 from cutover.model.table import Table
 from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.canonical import MODULUS, digest
 from cutover.stores.postgres import catalog
-from cutover.stores.postgres.errors import PostgresRefused
 from cutover.stores.postgres.keys import Bound, order
 from cutover.stores.postgres.link import Link
+from cutover.stores.postgres.locks import locked_to_read
 from cutover.stores.postgres.names import quote
 from cutover.stores.postgres.rows import Rows, arrays
 
+_PATIENCE = 5.0
+"""Seconds for all tries to lock the tables."""
 _MANY_KEYS = 10_000
 """Keys looked up in one statement."""
 
@@ -35,17 +39,22 @@ class Seen:
 
 @asynccontextmanager
 async def open_snapshot(link: Link, tables: Mapping[str, Rows]) -> AsyncIterator[PostgresSnapshot]:
-    """Begin, lock, and only then take the snapshot: a table rewritten in between reads as empty (hazard 10)."""
-    async with link.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "ROLLBACK"):
-        if tables:
-            names = ", ".join(name for rows in tables.values() for name in (rows.name, rows.log))
-            try:
-                await link.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
-            except PostgresRefused as error:
-                raise CaptureBroken(f"A mirrored table or its change log cannot be read: {error.message}.") from None
-        await catalog.demand_shapes(link, [rows.table for rows in tables.values()])
-        fixed = str(await link.value("SELECT pg_current_snapshot()::text"))
-        yield PostgresSnapshot(link, tables, fixed)
+    """Begin, lock, and only then take the snapshot: a table rewritten in between reads as empty (hazard 10).
+
+    The locks are asked for in short tries, and all let go of between two: a schema change under way that has some of
+    the tables may want the others, too.
+    """
+    deadline, pause = monotonic() + _PATIENCE, 0.02
+    while True:
+        async with link.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "ROLLBACK"):
+            names = [name for rows in tables.values() for name in (rows.name, rows.log)]
+            if await locked_to_read(link, names, last=monotonic() >= deadline):
+                await catalog.demand_shapes(link, [rows.table for rows in tables.values()])
+                fixed = str(await link.value("SELECT pg_current_snapshot()::text"))
+                yield PostgresSnapshot(link, tables, fixed)
+                return
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.3)
 
 
 class PostgresSnapshot:
