@@ -14,6 +14,7 @@ from cutover.dialect.sameness import changing, difference, may_change, ordered, 
 from cutover.dialect.ties import breaking_ties, differ_in_ties
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult, Timed
+from cutover.schema.objects_wanted import SCHEMA, objects_of
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.stores.pair import Pair
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
@@ -26,6 +27,9 @@ _MOST = 4 << 20
 """Bytes that the answer may take."""
 NO_VERDICT = ("SQLITE_INTERRUPT", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "RESPONSE_TOO_LARGE")
 NOT_THERE = (*NO_VERDICT, "SQL_NOT_TRANSLATABLE")
+_BEHIND = "The schema changed on SQLite, and that is not carried over yet."
+_GONE = ("no such table", "no such column")
+_VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\b", re.IGNORECASE)
 _VIEW = re.compile(r"""CREATE\s+VIEW\s+(?:"([^"]+)"|\[([^\]]+)\]|`([^`]+)`|([\w$]+))""", re.IGNORECASE)
 
 
@@ -37,6 +41,8 @@ class Found:
     reason: str | None = None
     sqlite_seconds: float = 0.0
     postgres_seconds: float = 0.0
+    early: bool = False
+    """It is to be asked again: the schema is on its way."""
 
 
 class Replay:
@@ -62,9 +68,12 @@ class Replay:
         if isinstance(there, StatementError) and there.code in NOT_THERE:
             return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
         if isinstance(here, StatementError) or isinstance(there, StatementError):
-            same = code_of(here) == code_of(there)
+            if code_of(here) == code_of(there):
+                return Found("match")
+            if await self._behind(statement, there):
+                return Found("inconclusive", _BEHIND, early=True)
             reason = f"SQLite answers {code_of(here) or 'rows'}, Postgres {code_of(there) or 'rows'}."
-            return Found("match") if same else Found("mismatch", reason)
+            return Found("mismatch", reason)
         differs = difference(here, there, in_order=ordered(statement.sql))
         if differs is None:
             return Found("match", None, here_took, there_took)
@@ -74,6 +83,28 @@ class Replay:
             if excuse
             else Found("mismatch", differs, here_took, there_took)
         )
+
+    async def _behind(self, statement: Statement, there: StatementResult | StatementError) -> bool:
+        """Whether the statement names what SQLite has otherwise than the schema that Postgres's statements go by, or
+        than Postgres had when its snapshot was taken."""
+        if isinstance(there, StatementError) and there.message.startswith(_GONE) and self._is_known(statement):
+            return True
+        asked, _ = await answered(self._primary.ask(Statement(SCHEMA), _SECONDS, _MOST))
+        if not isinstance(asked, StatementResult):
+            return False
+        named = set(re.findall(r"[\w$]+", statement.sql.lower()))
+        known = {each.sql for each in objects_of(self._executor.dialect.ddl).values()}
+        return any(
+            str(name).lower() in named and sql not in known and not _VIRTUAL.match(str(sql))
+            for _, name, _, sql in asked.rows
+        )
+
+    def _is_known(self, statement: Statement) -> bool:
+        try:
+            self._executor.dialect.check(statement.sql)
+        except StatementError:
+            return False
+        return True
 
     async def _excuse(self, statement: Statement, here: StatementResult, there: StatementResult) -> str | None:
         """Why the answers may differ all the same."""

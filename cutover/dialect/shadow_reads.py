@@ -73,21 +73,28 @@ class ShadowReads:
                     if replay is None:
                         return
                     again = [] if more else list(self.verdicts.differing.values())
-                    await self._replay(replay, [*list(self._waiting.values())[:_AT_ONCE], *again])
-                if not more:
+                    early = await self._replay(replay, [*list(self._waiting.values())[:_AT_ONCE], *again])
+                if early or not more:
                     return
 
-    async def _replay(self, replay: Replay, statements: Sequence[Statement]) -> None:
-        """As many as there is time for; the others go on waiting, as those of a caller that is cancelled do."""
-        ends = clock.monotonic() + _OPEN
+    async def _replay(self, replay: Replay, statements: Sequence[Statement]) -> bool:
+        """As many as there is time for; the others go on waiting, as those of a caller that is cancelled do.
+
+        Whether some came too early: they wait as well, behind all others.
+        """
+        ends, early = clock.monotonic() + _OPEN, False
         for statement in statements:
             found = await _verdict(replay, statement)
+            if found is not None and found.early and self._waiting.pop(statement.sql, None) is not None:
+                self._waiting[statement.sql], early = statement, True
+                continue
             if self._waiting.get(statement.sql) is statement:
                 del self._waiting[statement.sql]
             if found is not None:
                 self.verdicts.note(statement, found)
             if clock.monotonic() > ends:
-                return
+                break
+        return early
 
     async def asked(self, executor: PostgresExecutor, statements: Sequence[Statement]) -> list[Found | None]:
         """What comes of these reads, which are not remembered. Raises `CutoverError` as `replay` does."""

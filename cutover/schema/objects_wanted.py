@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from cutover.schema.sqlite_schema import SqliteSchema, quoted
 
 _KINDS = ("table", "index", "view", "pragma")
-_READ = (
+SCHEMA = (
     "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'index', 'view') AND sql IS NOT NULL "
     "AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND name NOT LIKE '!_cutover!_%' ESCAPE '!' ORDER BY rowid"
 )
+"""Query of the objects that SQL of applications can name, in the order in which they were made."""
 _PRAGMAS = ("user_version", "application_id")
 _MOST_IMAGES = 4
 _images: dict[tuple[str, ...], bytes] = {}
@@ -46,7 +47,7 @@ Objects = Mapping[tuple[str, str], SchemaObject]
 
 def read_objects(db: sqlite3.Connection) -> Objects:
     """All objects of the main database, in the order in which they were made."""
-    found = [SchemaObject(*row) for row in db.execute(_READ)]
+    found = [SchemaObject(*row) for row in db.execute(SCHEMA)]
     for name in _PRAGMAS:
         number = db.execute(f"PRAGMA {name}").fetchone()[0]
         if number:
