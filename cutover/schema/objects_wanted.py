@@ -76,7 +76,10 @@ def keep(db: sqlite3.Connection, statements: tuple[str, ...]) -> None:
     """Have `memory` make its next copies of this schema from this database, which has no rows, instead of compiling
     each statement again."""
     if statements and hasattr(db, "serialize"):  # a library may be built without it
-        _images[statements] = db.serialize()
+        try:
+            _images[statements] = db.serialize()
+        except sqlite3.OperationalError:  # none of them made anything: of nothing there is no image
+            return
         while len(_images) > _MOST_IMAGES:
             _images.pop(next(iter(_images)), None)  # another thread may have done it
 

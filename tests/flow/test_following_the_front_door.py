@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from cutover.model.control import StoreName
-from cutover.schema.objects_wanted import SchemaObject
+from cutover.schema.objects_wanted import SchemaObject, memory
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.serve.followed import Followed
 from cutover.serve.following import Follower
@@ -185,3 +185,10 @@ async def test_a_column_that_goes_again_while_the_schemas_are_read(
         assert [table.name for table in state.tables] == ["t"]
         assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't'") == PLAIN
         assert await found.postgres.wanted() == []
+
+
+def test_a_schema_of_nothing_that_can_be_made_is_an_empty_one() -> None:
+    """What is left when everything was dropped: SQLite keeps the table of its AUTOINCREMENT keys."""
+    db = memory(["CREATE TABLE sqlite_sequence(name,seq)"])
+    assert db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    db.close()
