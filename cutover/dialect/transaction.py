@@ -7,6 +7,7 @@ only after a statement that wrote, together with the release of the last one, in
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -130,7 +131,8 @@ class Transaction:
     async def _prepared(self, statement: Statement, memory: Memory) -> Prepared:
         """The statement for the schema as it is, or as it becomes when columns are widened for its values."""
         while True:
-            await translate_ahead(self.dialect, statement)
+            with suppress(Unheld):  # of a copy's column: `prepare` tells of our own
+                await translate_ahead(self.dialect, statement)
             try:
                 return prepare(self.dialect, statement, memory)
             except Unheld as told:

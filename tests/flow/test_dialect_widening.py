@@ -102,6 +102,13 @@ async def test_rows_of_a_query_decide_as_well(dates: World) -> None:
     assert [await kind_of(dates, name, "n") for name in ("at", "made")] == ["bigint", "text"]
 
 
+async def test_a_long_text_decides_as_well(dates: World) -> None:
+    rows = ", ".join(f"({number}, {NOW + number}, 'x')" for number in range(1, 60))
+    await dates.same(f"INSERT INTO t (id, at, made) VALUES {rows}")
+    await dates.same("SELECT id, at, typeof(at) FROM t ORDER BY at")
+    assert await kind_of(dates, "at") == "bigint"
+
+
 async def test_a_column_of_the_applications_own_stays_as_it_is(postgres_url: str) -> None:
     own = "CREATE TABLE t (id bigint PRIMARY KEY, at text)"
     async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME)", target=own) as both:
