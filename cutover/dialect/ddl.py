@@ -13,7 +13,7 @@ from cutover.dialect.typed import Refused
 from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
 from cutover.schema.ddl import Ddl
-from cutover.schema.mapping import map_tables
+from cutover.schema.mapping import family, map_tables
 from cutover.schema.matching import pick
 from cutover.schema.objects_wanted import Objects, SchemaObject, changes_between, keep, memory, read_objects, texts
 from cutover.schema.postgres_schema import PostgresSchema
@@ -162,7 +162,22 @@ class Plan:
         for finding in mapping.findings:
             if finding.table in {table.name for table in self.change.created}:
                 _demand_carried(finding.code, finding.message)
+                self._demand_enforced(finding.table, finding.message)
         self.statements += mapping.create
+
+    def _demand_enforced(self, table: str, message: str) -> None:
+        """A foreign key that Postgres cannot have is refused, unless SQLite would refuse each write because of it."""
+        own = self.change.after.table(table)
+        for key in own.foreign_keys if own is not None else ():
+            parent, wanted = self.change.after.table(key.parent), {name.lower() for name in key.parent_columns}
+            keys = (
+                [parent.primary_key, *(one.columns for one in parent.unique if not one.partial)]
+                if parent is not None
+                else []
+            )
+            is_key = any(wanted == {(name or "").lower() for name in one} for one in keys)
+            if is_key and message.startswith(f"The foreign key ({', '.join(key.columns)}) to {key.parent} is left out"):
+                raise Refused(f"This schema change ({message})")
 
     def _columns(self, table: Table, before: SqliteTable, after: SqliteTable) -> None:
         old, new = ([column.name for column in each.columns] for each in (before, after))
@@ -181,6 +196,7 @@ class Plan:
     def _add_column(self, table: Table, after: SqliteTable, before: SqliteTable, name: str) -> None:
         fresh, ddl = self._fresh(after), Ddl(helpers=True)
         text = ddl.added_column(fresh, after, name)
+        checks = [ddl.added_check(fresh, check) for check in after.checks[len(before.checks) :]]
         for finding in ddl.findings:
             _demand_carried(finding.code, finding.message)
         if not text:
@@ -191,10 +207,8 @@ class Plan:
         column = next((each for each in fresh.columns if each.name == name), None)
         if column is not None and column.not_null:
             self._alter(table, f"ALTER COLUMN {quoted(column.target)} SET NOT NULL")
-        for check in after.checks[len(before.checks) :]:
-            added = ddl.added_check(fresh, check)
-            if added:
-                self._alter(table, f"ADD {added}")
+        for check in filter(None, checks):
+            self._alter(table, f"ADD {check}")
 
     def _fresh(self, table: SqliteTable) -> Table:
         """The table as it would be mapped if it were made now."""
@@ -258,6 +272,13 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema)
             )
             if not unique or len(key.columns) != len(key.parent_columns):
                 raise Refused(f"The foreign key of {own.name} to columns of {parent.name} that are not its key")
+            types = [
+                {one.name.lower(): one.target_type for one in each.columns} for each in (by_name[own.name], parent)
+            ]
+            for pair in zip(key.columns, key.parent_columns, strict=True):
+                mine_is, theirs_is = (of[name.lower()] for of, name in zip(types, pair, strict=True))
+                if family(mine_is) != family(theirs_is):
+                    raise Refused(f"The foreign key of {own.name} to {parent.name}, of {mine_is} to {theirs_is},")
             names = {column.name.lower(): column.target for column in by_name[own.name].columns}
             mine = tuple(names.get(name.lower(), name) for name in key.columns)
             if there is not None and any(

@@ -245,7 +245,7 @@ class _Mapper:
         own = {column.name: column.target_type for column in table.columns}
         theirs = {column.name: column.target_type for column in parent.columns}
         for mine, other in zip(key.columns, key.parent_columns, strict=True):
-            if _family(own[mine]) != _family(theirs[other]):
+            if family(own[mine]) != family(theirs[other]):
                 return f"{mine} is {own[mine]} and {other} is {theirs[other]}"
         wanted = set(key.parent_columns)
         adopted = self.adopted.get(parent.name)
@@ -265,7 +265,7 @@ class _Mapper:
         return "" if unique else f"({', '.join(key.parent_columns)}) is not unique there"
 
 
-def _family(target_type: str) -> str:
+def family(target_type: str) -> str:
     """Types that a foreign key may join are of one family."""
     base = target_type.partition("(")[0]
     return _FAMILIES.get(base, base)

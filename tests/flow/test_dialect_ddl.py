@@ -333,6 +333,26 @@ async def test_columns_that_only_an_empty_table_may_get(ddl: World) -> None:
     await ddl.same("SELECT * FROM children")
 
 
+async def test_a_rule_that_postgres_cannot_keep_is_refused(ddl: World) -> None:
+    for sql in (
+        "CREATE TABLE reals(x REAL PRIMARY KEY)",
+        "CREATE TABLE texts(x TEXT UNIQUE COLLATE NOCASE, y TEXT)",
+        "CREATE TABLE early(a INT REFERENCES later(x))",
+        "CREATE TABLE wrong(a TEXT REFERENCES texts(y))",  # SQLite refuses each write of it
+    ):
+        await ddl.same(sql)
+    for refused, match in (
+        ("CREATE TABLE c(a INT REFERENCES reals(x))", "a is bigint and x is double precision"),
+        ("CREATE TABLE c(a TEXT REFERENCES texts(x))", "not unique there"),
+        ("ALTER TABLE parents ADD COLUMN r INT REFERENCES reals(x)", "of bigint to double precision"),
+        ("CREATE TABLE later(x REAL PRIMARY KEY)", "of bigint to double precision"),
+        ("ALTER TABLE parents ADD COLUMN c CHECK (c > 5 AND hex(c) <> name)", "check constraint"),
+    ):
+        with pytest.raises(Refused, match=match):
+            await ddl.on_postgres(refused)
+    await ddl.same_error("INSERT INTO wrong VALUES ('x')")
+
+
 async def test_a_new_index_of_a_mapped_table_is_known_at_once(ddl: World) -> None:
     for sql in (
         "INSERT INTO children (parent) VALUES (1), (2)",
