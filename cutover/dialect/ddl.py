@@ -170,11 +170,7 @@ class Plan:
         own = self.change.after.table(table)
         for key in own.foreign_keys if own is not None else ():
             parent, wanted = self.change.after.table(key.parent), {name.lower() for name in key.parent_columns}
-            keys = (
-                [parent.primary_key, *(one.columns for one in parent.unique if not one.partial)]
-                if parent is not None
-                else []
-            )
+            keys = [one.columns for one in parent.unique if not one.partial] if parent is not None else []
             is_key = any(wanted == {(name or "").lower() for name in one} for one in keys)
             if is_key and message.startswith(f"The foreign key ({', '.join(key.columns)}) to {key.parent} is left out"):
                 raise Refused(f"This schema change ({message})")
