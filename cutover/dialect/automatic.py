@@ -37,7 +37,7 @@ class AutomaticKeys:
         sequence = self.context.catalog.sequences.get(table.name)
         if table.autoincrement and sequence:
             given = call("pg_sequence_last_value", cast(exp.Literal.string(sequence), "regclass"))
-            most = call("greatest", most, given)
+            most = call("greatest", most, given, exp.Literal.number(0))
         highest = exp.Select(
             expressions=[exp.Add(this=most, expression=exp.Literal.number(place))],
             from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),

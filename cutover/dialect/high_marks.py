@@ -34,9 +34,9 @@ def counted(catalog: Catalog) -> list[tuple[Table, str]]:
 def source(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
     """What stands for it in FROM. `sequence` and `highest` (the highest key there is) are not the application's."""
     selects = [
-        f"SELECT {_text(table.name)} AS name, pg_sequence_last_value({_text(sequence)}::regclass) AS seq, "
-        f"{_text(sequence)} AS sequence, (SELECT max({_quoted(_key(table))}) FROM "
-        f"{_quoted(table.target_schema)}.{_quoted(table.target)}) AS highest"
+        f"SELECT {_text(table.name)} AS name, coalesce(pg_sequence_last_value({_text(sequence)}::regclass), "
+        f"CASE WHEN EXISTS (SELECT 1 FROM {_relation(table)}) THEN 0 END) AS seq, "  # no key above zero was ever given
+        f"{_text(sequence)} AS sequence, (SELECT max({_quoted(_key(table))}) FROM {_relation(table)}) AS highest"
         for table, sequence in counted(catalog)
     ] or ["SELECT NULL::text AS name, NULL::bigint AS seq, NULL::text AS sequence, NULL::bigint AS highest"]
     query = sqlglot.parse_one(" UNION ALL ".join(selects), dialect="postgres")
@@ -58,6 +58,10 @@ def present(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
 
 def _key(table: Table) -> str:
     return next(column.target for column in table.columns if column.name == table.rowid_alias)
+
+
+def _relation(table: Table) -> str:
+    return f"{_quoted(table.target_schema)}.{_quoted(table.target)}"
 
 
 def _text(value: str) -> str:

@@ -21,6 +21,9 @@ DECLARE
     busy boolean;
 BEGIN
     SELECT * INTO rules FROM pg_sequence WHERE seqrelid = sequence::regclass;
+    IF current_setting('transaction_read_only')::boolean THEN
+        RETURN;
+    END IF;
     base := greatest(rules.seqmin, 1) - 1;
     by_others := false;
     stands := coalesce(pg_sequence_last_value(sequence::regclass), base);

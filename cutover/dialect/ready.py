@@ -65,4 +65,4 @@ class Ready:
         translation = found.translation
         if found.answered is not None or translation is None or translation.writes is not writes or found.several:
             return None
-        return None if writes and found.may_be_undone else found
+        return None if translation.marked or (writes and found.may_be_undone) else found

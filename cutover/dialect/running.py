@@ -181,12 +181,12 @@ async def run(
         return prepared.answered or StatementResult()
     if translation.parts or translation.by_row is not None:
         result = await _as_one(connection, prepared, dialect, memory, giving)
-    elif giving is None or (translation.drawing is None and not translation.lowered):
+    elif giving is None or (translation.drawing is None and not translation.lowered and not translation.marked):
         result = await _once(connection, prepared, translation, limit_of(prepared, dialect))
     else:
         await giving.before(connection, dialect.keys, prepared, within=within)
         with giving.around(dialect.keys, prepared):
-            result = await _once(connection, prepared, translation)
+            result = await _once(connection, prepared, translation, limit_of(prepared, dialect))
             giving.after(dialect.keys, prepared, result.affected)
     return finished(result, prepared, dialect, memory)
 

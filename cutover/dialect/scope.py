@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from cutover.dialect.catalog import ROWID_NAMES, Catalog, column_kind
 from cutover.dialect.comparing import value
+from cutover.dialect.drawing import Drawing
 from cutover.dialect.reading import Reading, Scan
 from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, helper, identifier
 from cutover.model.table import Column, Table
@@ -272,6 +273,8 @@ class Context:
     """There is arithmetic that may meet one."""
     keys_slot: int | None = None
     """Where the argument stands that gives the automatic keys of the rows of a SELECT; None: the sequence does."""
+    marked: tuple[Drawing, ...] = ()
+    """What would draw from the sequences that are read as sqlite_sequence."""
     nulls_matter: bool = False
     """The statement means something else for a NULL argument (OR IGNORE, OR REPLACE), so there are no hints."""
 

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from cutover.dialect import comparing, high_marks, json_functions
 from cutover.dialect.comparing import text
+from cutover.dialect.drawing import drawing_one
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
 from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
@@ -46,7 +47,9 @@ class Sources:
         if view is not None:
             return self.derived(self.queries.view(view, scope.within, scope.merged).told(), alias, alone=scope.alone)
         if name.lower() == high_marks.NAME:
-            return high_marks.present(self.queries.context.catalog, alias)
+            context = self.queries.context
+            context.marked = tuple(drawing_one(*each) for each in high_marks.counted(context.catalog))
+            return high_marks.present(context.catalog, alias)
         table = self.queries.context.catalog.table(name)
         target = exp.Table(
             this=identifier(table.target),

@@ -200,7 +200,7 @@ def translation_of(
         automatic=written.automatic if written is not None else None,
         drawing=drawing,
         recounts=written.recounts if written is not None else (),
-        marked=written.marked if written is not None else (),
+        marked=written.marked if written is not None and written.marked else context.marked,
         lowered=written.lowered if written is not None else (),
         apart=in_parts if written is not None and _may_be_apart(written) else None,
         wider=wider if context.may_widen and not context.wide else None,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cutover.model.statement import Statement
+from cutover.model.statement import Statement, Step
 from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
 
@@ -104,3 +104,37 @@ async def _on_both(both: World, *statements: str) -> None:
     for sql in statements:
         both.db.execute(sql)
         await both.session.execute(Statement(sql))
+
+
+async def test_what_was_given_in_vain_is_not_read(postgres_url: str) -> None:
+    async with world(postgres_url, SCHEMA) as both:
+        await both.same_error("INSERT INTO one (v) VALUES (NULL)")
+        await both.same(READ)
+        await both.same("INSERT INTO one (v) VALUES ('a')")
+        await both.same_error("INSERT INTO one (v) VALUES (NULL)")
+        await both.same(READ)
+        found = await both.executor.run([Step(Statement(READ))])
+        assert found.results[0] is not None
+        assert found.results[0].rows == both.on_sqlite(READ).rows
+        await _on_both(both, "BEGIN")
+        await both.same("""INSERT INTO "Two's" (v) VALUES ('q'), ('r')""")
+        await _on_both(both, "SAVEPOINT s")
+        await both.same("INSERT INTO one (v) VALUES ('q'), ('r')")
+        await both.same(READ)
+        await _on_both(both, "ROLLBACK TO s")
+        await both.same(READ)
+        await both.same("INSERT INTO one (v) SELECT v || seq FROM one, sqlite_sequence WHERE name = 'one' RETURNING v")
+        await _on_both(both, "ROLLBACK")
+        await both.same(READ)
+        reading = both.executor.session(read_only=True)
+        for sql in ("BEGIN", READ, "COMMIT"):
+            await reading.execute(Statement(sql))
+        await reading.close()
+
+
+async def test_keys_that_are_not_above_zero_are_a_mark_of_zero(both: World) -> None:
+    await both.same("INSERT INTO one VALUES (-5, 'a')")
+    await both.same("""INSERT INTO "Two's" VALUES (0, 'a')""")
+    await both.same(READ)
+    await both.same("INSERT INTO one (v) VALUES ('b') RETURNING id")
+    await both.same(READ)
