@@ -176,13 +176,8 @@ class Connections:
             if prepared.answered is not None or prepared.translation is None:
                 return prepared.answered or StatementResult()
             try:
-                if not attempt and not prepared.translation.writes:
-                    result = await self._attempt(prepared, memory)
-                else:
-                    await pause(attempt)
-                    async with self.turns.place(attempt, writes=prepared.translation.writes):
-                        result = await self._attempt(prepared, memory)
-                if prepared.translation.writes or self.dialect.unchanged(generation):
+                result = await self._in_place(attempt, prepared, memory, generation)
+                if result is not None and (prepared.translation.writes or self.dialect.unchanged(generation)):
                     return result
             except Conflict:
                 continue
@@ -205,6 +200,20 @@ class Connections:
                 pass
         await translate_ahead(self.dialect, statement)
         return prepare(self.dialect, statement, memory), self.dialect.generation
+
+    async def _in_place(
+        self, attempt: int, prepared: Prepared, memory: Memory, generation: int
+    ) -> StatementResult | None:
+        """One attempt, when its turn has come; None for a write if the schema has changed until then."""
+        assert prepared.translation is not None
+        writes = prepared.translation.writes
+        if not attempt and not writes:
+            return await self._attempt(prepared, memory)
+        await pause(attempt)
+        async with self.turns.place(attempt, writes=writes):
+            if writes and not self.dialect.unchanged(generation):
+                return None
+            return await self._attempt(prepared, memory)
 
     async def _attempt(self, prepared: Prepared, memory: Memory) -> StatementResult:
         connection = await self.acquire()

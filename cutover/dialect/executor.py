@@ -195,10 +195,11 @@ class PostgresExecutor:
 
     async def _transaction(self, steps: Sequence[Step]) -> BatchResult:
         """A whole transaction, repeated while it meets others: nothing of it is left behind when it does."""
+        changes = any(inspect(step.statement.sql).kind is StatementKind.DDL for step in steps)
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             session = PostgresSession(self._connections, transaction_timeout=self._timeout, queues=False)
-            async with self._connections.turns.place(attempt, writes=writes(steps)):
+            async with self._connections.turns.place(attempt, writes=writes(steps), alone=changes):
                 try:
                     result = await session.closed_batch(steps)
                 finally:

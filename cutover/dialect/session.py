@@ -190,7 +190,8 @@ class PostgresSession(Batched):
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             try:
-                async with self._connections.turns.place(attempt, writes=True):
+                changes = inspect(statement.sql).kind is StatementKind.DDL
+                async with self._connections.turns.place(attempt, writes=True, alone=changes):
                     return await self._holding.alone(statement, self._memory)
             except Conflict:
                 continue

@@ -30,9 +30,10 @@ class Turns:
         self._met: OrderedDict[str, float] = OrderedDict()
 
     @asynccontextmanager
-    async def place(self, attempt: int, *, writes: bool) -> AsyncIterator[None]:
+    async def place(self, attempt: int, *, writes: bool, alone: bool = False) -> AsyncIterator[None]:
         """When self-contained work may be tried: not amid an interactive transaction that writes, which would have to
-        begin again; and what met others before, one after the other, so that each comes to its end."""
+        begin again; and what met others before, one after the other, so that each comes to its end. `alone`: it changes
+        the schema, so that what writes beside it was translated for another one; it has the turn."""
         if _PLACED.get():  # a statement of a transaction that has its place, where BEGIN failed
             yield
             return
@@ -40,17 +41,22 @@ class Turns:
             if not writes:
                 yield
                 return
-            while self._turn.locked():
-                async with self._turn:
-                    pass
-            self._writers += 1
+            if alone:
+                await self.take()
+            else:
+                while self._turn.locked():
+                    async with self._turn:
+                        pass
+                self._writers += 1
             placed = _PLACED.set(True)
             try:
                 yield
             finally:
                 _PLACED.reset(placed)
-                self._writers -= 1
-                self._written.set()
+                if alone:
+                    self.give()
+                else:
+                    self.leave()
 
     def enter(self) -> bool:
         """As `place` of a first attempt, if nobody has the turn; to be ended by `leave`."""

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cutover.model.statement import BatchResult, Statement, Step
+from cutover.model.statement import BatchResult, Not, Ok, Statement, Step
 from tests.flow.dialect_world import World, world
 
 SCHEMA = "CREATE TABLE sw (id INTEGER PRIMARY KEY, v INTEGER); CREATE TABLE acc (id INTEGER PRIMARY KEY, n INTEGER)"
@@ -77,3 +77,46 @@ async def change_schema(both: World, change: tuple[str, ...]) -> None:
             await session.execute(Statement(sql))
     finally:
         await session.close()
+
+
+@pytest.mark.parametrize("way", ["session", "batch", "statement"])
+async def test_writes_beside_a_change(postgres_url: str, way: str) -> None:
+    """RETURNING tells of the column that is there when the write is made, also where it waited for the change."""
+    write = "UPDATE sw SET v = 7 WHERE id = ? RETURNING v, typeof(v)"
+    changes = ANEW
+    answers = {((7, "integer"),), (("7", "text"),), ((7.0, "real"),)}
+    if way == "statement":
+        write, changes = "UPDATE acc SET n = 1 WHERE id = ? RETURNING *", ALTERED
+        answers = {((1, 1),), ((1, 1, "x"),)}
+    async with world(postgres_url, SCHEMA, data=DATA, store=True) as both:
+        over = False
+
+        async def writing(key: int) -> None:
+            while not over:
+                found = await both.executor.run([Step(Statement(write, (key,)))])
+                seen.append(answer_of(found))
+
+        seen: list[object] = []
+        writers = [asyncio.create_task(writing(1 if way == "statement" else 5)) for _ in range(4)]
+        try:
+            for _ in range(4):
+                for change in changes:
+                    await _changed(both, change, way)
+        finally:
+            over = True
+        await asyncio.gather(*writers)
+        assert seen
+        wrong = [one for one in seen if not any(one == each and repr(one) == repr(each) for each in answers)]
+        assert not wrong, (len(wrong), len(seen), wrong[:3])
+
+
+async def _changed(both: World, change: tuple[str, ...], way: str) -> None:
+    if way == "session":
+        await change_schema(both, change)
+        return
+    steps = [Step(Statement(sql)) for sql in change]
+    if way == "batch":  # as clients send a whole transaction
+        steps = [Step(Statement(sql), Ok(at - 1) if at else None) for at, sql in enumerate(change)]
+        steps.append(Step(Statement("ROLLBACK"), Not(Ok(len(steps) - 1))))
+    found = await both.executor.run(steps)
+    assert not any(found.errors[: len(change)]), found.errors
