@@ -61,6 +61,7 @@ def _run_group(
     except sqlite3.Error as error:
         return [[_reason(error) for _ in batches] for batches in clients]
     try:
+        past.look(db)
         results = [_client(db, batches, types) for batches in clients]
         crash_point("group.before_commit")
         db.execute("COMMIT")

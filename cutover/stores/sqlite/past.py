@@ -42,7 +42,6 @@ def prepare(db: sqlite3.Connection) -> None:
 
 def begin(db: sqlite3.Connection, batches: Sequence[Sequence[Step]]) -> Following | None:
     """A stream's batches are next, one after the other. Returns what is to be told of what they do, if anything is."""
-    look(db)
     past = batches[0][0].statement.past
     if past is not None or any(inspect(step.statement.sql).upserts for steps in batches for step in steps):
         try:
@@ -75,7 +74,7 @@ class Following:
 
 
 def look(db: sqlite3.Connection) -> None:
-    """See whether tables have changed: before statements of applications are run, and once more behind each change."""
+    """See whether tables have changed. Before statements of applications are run, and behind each change of theirs."""
     version = db.execute("PRAGMA schema_version").fetchone()[0]
     if _seen.db is not db or _seen.version != version:
         _seen.db, _seen.version, _seen.rowless = db, version, {}

@@ -118,7 +118,10 @@ def run_steps(
     """
     result = BatchResult()
     wrote = False
-    following = None if reads or not steps else past.begin(db, (steps,))
+    following = None
+    if steps and not reads:
+        past.look(db)
+        following = past.begin(db, (steps,))
     for step in steps:
         outcome: StatementResult | None = None
         error: StatementError | None = None
