@@ -135,7 +135,7 @@ def _wrote(affected: int, prepared: Prepared, dialect: Dialect) -> BatchResult:
     dialect.keys.done(prepared, affected)
     result = StatementResult(prepared.columns or [], affected=affected)
     if prepared.numbers:
-        result.last_insert_rowid = prepared.numbered or 0
+        result.last_insert_rowid = prepared.numbered
     return BatchResult([result], [None])
 
 

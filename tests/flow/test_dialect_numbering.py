@@ -12,7 +12,7 @@ import pytest
 from cutover.dialect.drawing import UNNUMBERED
 from cutover.dialect.numbering import Number
 from cutover.errors import StatementError
-from cutover.model.statement import Statement, StatementResult, Step
+from cutover.model.statement import BatchResult, Statement, StatementResult, Step
 from cutover.model.values import SqlValue
 from tests.flow.dialect_world import World, world
 
@@ -110,3 +110,13 @@ async def test_in_a_crowd_a_row_that_is_changed_has_no_number(postgres_url: str)
         assert isinstance(number, Number)
         assert number.crowded
         assert {each.results[0].last_insert_rowid for each in found if each.results[0]} == {None}
+
+
+async def test_a_row_that_is_passed_over_has_no_number(postgres_url: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same("INSERT INTO word VALUES ('a', 1)")
+        for _ in range(4):  # by submit(), on whichever way it is at hand
+            (outcome,) = await made.executor.submit([[Step(Statement("INSERT OR IGNORE INTO word VALUES ('a', 1)"))]])
+            assert isinstance(outcome, BatchResult)
+            assert outcome.results[0] is not None
+            assert outcome.results[0].last_insert_rowid is None
