@@ -79,6 +79,8 @@ class Dialect:
         """Formats that the mapping does not know yet."""
         self.generation = 0
         """Counts the schemas that were loaded."""
+        self.altered = 0
+        """Counts the changes of the schema that transactions have committed."""
         self.committing = 0
         """Transactions that changed the schema, and whose COMMIT was sent and has no answer yet."""
         self._seen: Seen | None = None
@@ -137,6 +139,10 @@ class Dialect:
         """Whether what was sent at that generation has met no other schema than the one that it was translated for."""
         return self.generation == generation and self.committing == 0 and self.is_current
 
+    def as_before(self, altered: int) -> bool:
+        """Whether no transaction has committed, or may have, a change of the schema since there were so many."""
+        return self.altered == altered and self.committing == 0
+
     def forget(self) -> None:
         """The schema changed: it is read again before the next statement."""
         self._known = None
@@ -189,6 +195,7 @@ class Dialect:
     def adopt(self, own: Dialect) -> None:
         """A transaction that changed the schema has committed: what held for it holds for all, unless others changed
         the schema since it began to; then it is read again."""
+        self.altered += 1
         if self.is_current and own._began == self.generation:
             given = self._known
             self._take(own.tables, own.ddl, own.copy, own.catalog)

@@ -177,20 +177,20 @@ class PostgresSession(Batched):
             return await self._within(transaction, statement)
         else:
             holding.deferring = self._memory.deferring = False
-            if not holding.foreign_keys or await self._connections.changes(statement.sql):
-                return await self._one(statement)
+            changes = await self._connections.changes(statement.sql)
+            if not holding.foreign_keys or changes:
+                return await self._one(statement, changes=changes)
             try:
                 return await self._connections.alone(statement, self._memory)
             except Unheld:
-                return await self._one(statement)
+                return await self._one(statement, changes=True)
         return StatementResult()
 
-    async def _one(self, statement: Statement) -> StatementResult:
-        """A statement that needs a transaction around it, repeated while it meets others."""
+    async def _one(self, statement: Statement, *, changes: bool) -> StatementResult:
+        """A statement that needs a transaction around it, repeated while it meets others. `changes`: the schema."""
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             try:
-                changes = inspect(statement.sql).kind is StatementKind.DDL
                 async with self._connections.turns.place(attempt, writes=True, alone=changes):
                     return await self._holding.alone(statement, self._memory)
             except Conflict:

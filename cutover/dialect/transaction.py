@@ -47,11 +47,13 @@ _GUARD = '"cutover: statement"'
 class Transaction:
     """One transaction. After `Conflict`, `Lost` or `Fenced` it is over: call `abandon`."""
 
-    def __init__(self, connections: Connections, connection: Connection, *, by_savepoint: bool) -> None:
+    def __init__(self, connections: Connections, connection: Connection, altered: int, *, by_savepoint: bool) -> None:
+        """`altered`: how many changes of the schema had been committed when it began."""
         self.connection = connection
         self.writing = False
         self._connections = connections
         self.dialect = connections.dialect
+        self._altered = altered
         self.foreign_keys = True
         self._savepoints: list[str] = []
         self._dialects: list[Dialect] = []
@@ -80,6 +82,7 @@ class Transaction:
     ) -> Transaction:
         """Borrow a connection and begin. Raises `StatementError`."""
         connection = await connections.acquire()
+        altered = connections.dialect.altered
         try:
             await connection.execute(f"{BEGIN} READ ONLY" if read_only else BEGIN)
             acting = not foreign_keys and not await connection.fetch(_UNCHECKED)
@@ -88,16 +91,29 @@ class Transaction:
         except DRIVER_ERRORS as error:
             await connections.release(connection)
             raise translate_failure(error, connections.dialect.catalog) from None
-        made = cls(connections, connection, by_savepoint=by_savepoint)
+        made = cls(connections, connection, altered, by_savepoint=by_savepoint)
         made.foreign_keys = foreign_keys
         made._acting = acting
         return made
 
     async def run(self, statement: Statement, memory: Memory) -> StatementResult:
-        """One statement. Raises `StatementError` (and goes on), `Conflict`, `Lost` or `Fenced`."""
-        if self.dialect.changes(statement.sql):
-            return await self._change(statement, memory)
-        return await self._run(statement, memory)
+        """One statement. Raises `StatementError` (and goes on), `Conflict`, `Lost` or `Fenced`.
+
+        One that meets a schema which others have changed since the transaction began is a conflict, whatever it
+        answered: to a snapshot from before it, a table that was written anew is empty, and types are those of before.
+        """
+        run = self._change if self.dialect.changes(statement.sql) else self._run
+        try:
+            result = await run(statement, memory)
+        except StatementError:
+            self._demand_as_before()
+            raise
+        self._demand_as_before()
+        return result
+
+    def _demand_as_before(self) -> None:
+        if not self._connections.dialect.as_before(self._altered):
+            raise Conflict("Another transaction changed the schema.")
 
     async def _run(self, statement: Statement, memory: Memory) -> StatementResult:
         prepared = await self._prepared(statement, memory)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from cutover.dialect.failures import Conflict
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Refused
 from cutover.dialect.whole import as_stored
 from cutover.model.values import SqlValue
@@ -91,7 +92,8 @@ class Worded:
 async def widen(connection: Connection, catalog: Catalog, told: Unheld, bound: Sequence[SqlValue]) -> Table:
     """Give the column a type that holds the value of a statement with these arguments; returns its table.
 
-    Raises `told` where the type is not cutover's to choose, or something depends on it.
+    Raises `told` where the type is not cutover's to choose, or something depends on it; `Conflict` where another
+    client has stored the first value meanwhile.
     """
     table = next((each for each in catalog.tables.values() if any(one is told.column for one in each.columns)), None)
     if table is None or told.column.name in table.key:
@@ -102,7 +104,8 @@ async def widen(connection: Connection, catalog: Catalog, told: Unheld, bound: S
         raise told
     empty = not await connection.fetchval(f"SELECT EXISTS (SELECT FROM {place} WHERE {name} IS NOT NULL)")
     if empty and there["filled"] is None and told.of_integers(bound):
-        kind, using = "bigint", "NULL"
+        # A value that another client stored meanwhile, which this transaction does not see, must not become NULL.
+        kind, using = "bigint", f"nullif(1 / ({name} IS NULL)::int, 1)"
     else:
         kind, using = scalars.NAME, f"to_jsonb({name})"
         await connection.execute(scalars.CREATE)
@@ -112,6 +115,8 @@ async def widen(connection: Connection, catalog: Catalog, told: Unheld, bound: S
         if there["filled"] is not None:
             await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} SET DEFAULT to_jsonb({there['filled']})")
         await connection.execute(f"COMMENT ON COLUMN {place}.{name} IS '{_WIDENED}'")
+    except asyncpg.DivisionByZeroError:
+        raise Conflict("The column got its first value from another client.") from None
     except (asyncpg.FeatureNotSupportedError, asyncpg.DatatypeMismatchError, asyncpg.UndefinedFunctionError):
         raise told from None  # a key, a check, an index or a view goes by the old type
     except asyncpg.InsufficientPrivilegeError:

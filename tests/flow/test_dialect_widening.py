@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from cutover.errors import StatementError
+from cutover.model.statement import Statement, Step
+from cutover.model.values import SqlValue
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -116,3 +119,50 @@ async def test_a_column_of_the_applications_own_stays_as_it_is(postgres_url: str
         with pytest.raises(StatementError, match="A number for column at"):
             await both.on_postgres("INSERT INTO t VALUES (1, ?)", "5")
         assert await kind_of(both, "at") == "text"
+
+
+async def test_a_first_value_that_comes_from_another_client_meanwhile_stays(dates: World) -> None:
+    await dates.same("CREATE TABLE u (a INTEGER)")
+    early, other = dates.executor.session(), dates.executor.session()
+    try:
+        await early.sequence("BEGIN; SELECT a FROM u")  # which fixes what it sees
+        await other.execute(Statement("INSERT INTO t (id, at) VALUES (1, '2024-05-06')"))
+        with pytest.raises(StatementError) as told:
+            await early.execute(Statement("INSERT INTO t (id, at) VALUES (2, 5)"))
+        assert told.value.code == "SQLITE_BUSY"
+        await early.execute(Statement("ROLLBACK"))
+        await early.execute(Statement("INSERT INTO t (id, at) VALUES (2, 5)"))
+        found = await other.execute(Statement("SELECT id, at, typeof(at) FROM t ORDER BY id"))
+        assert found.rows == [(1, "2024-05-06", "text"), (2, 5, "integer")]
+    finally:
+        await early.close()
+        await other.close()
+
+
+async def test_clients_that_bring_the_first_values_together_lose_none(dates: World) -> None:
+    values: list[SqlValue] = ["2024-05-06", 5, 1.5, '{"a": 1}', "7", 2**40]
+
+    async def put(client: int) -> None:
+        for at, value in enumerate(values[client:] + values[:client]):
+            sql, row = "INSERT INTO t (id, at, meta, b) VALUES (?, ?, ?, ?)", client * 100 + at
+            done = await dates.executor.run([Step(Statement(sql, (row, value, value, value)))])
+            assert done.errors == [None]
+            dates.on_sqlite(sql, row, value, value, value)
+
+    await asyncio.gather(*map(put, range(4)))
+    for column in ("at", "meta", "b"):
+        await dates.same(f"SELECT id, {column}, typeof({column}) FROM t ORDER BY id")
+
+
+async def test_a_transaction_from_before_does_not_find_the_table_empty(dates: World) -> None:
+    await dates.same("CREATE TABLE u (a INTEGER)")
+    await dates.same("INSERT INTO t (id, at, made) VALUES (1, '2024-05-06', 'x')")
+    early = dates.executor.session()
+    try:
+        await early.sequence("BEGIN; SELECT a FROM u")
+        await dates.on_postgres("INSERT INTO t (id, at) VALUES (2, 5)")  # Postgres writes the table anew for it
+        with pytest.raises(StatementError) as told:
+            await early.execute(Statement("SELECT count(*) FROM t"))
+        assert told.value.code == "SQLITE_BUSY"
+    finally:
+        await early.close()
