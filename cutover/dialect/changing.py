@@ -16,6 +16,7 @@ from cutover.dialect.widening import Unheld, widen
 from cutover.errors import Fenced
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
+from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_again import read_again
 from cutover.stores.postgres import capture
 from cutover.stores.postgres.link import Link
@@ -83,9 +84,12 @@ async def widen_column(
     table = await widen(connection, dialect.catalog, told, bound)
     seen = await read_again(link.raw, dialect.settings.postgres.schema_, await dialect.look(connection))
     tables = dialect.mapped(schema_of(dialect.ddl), seen.schema)
-    if all(each.name != table.name for each in tables):
+    altered = [each for each in tables if each.name == table.name]
+    if not altered:
         raise told
-    await _capture(link, [each for each in tables if each.name == table.name])
+    await _capture(link, altered)
+    # SQLite has the table as it is: as long as this is noted, no mapping from before is taken for that of the table.
+    await want(link, [SchemaObject("table", each.name, each.name, each.sql) for each in altered])
     return await dialect.changed(connection, tables, dialect.ddl, seen), table
 
 

@@ -166,3 +166,21 @@ async def test_a_transaction_from_before_does_not_find_the_table_empty(dates: Wo
         assert told.value.code == "SQLITE_BUSY"
     finally:
         await early.close()
+
+
+async def test_a_schema_that_is_read_again_meanwhile_does_not_bring_the_old_type_back(dates: World) -> None:
+    one = dates.executor.session()
+    try:
+        await one.sequence("BEGIN; INSERT INTO t (id, at, made) VALUES (1, 1.5, 'x')")
+        dates.executor.dialect.forget()
+        await dates.on_postgres("SELECT 1")
+        await one.execute(Statement("COMMIT"))
+        dates.on_sqlite("INSERT INTO t (id, at, made) VALUES (1, 1.5, 'x')")
+        for sql in (
+            "SELECT id, at, typeof(at) FROM t ORDER BY id",
+            "INSERT INTO t (id, at, made) VALUES (2, '2024-05-06', 'x')",
+            "SELECT id, at, typeof(at) FROM t ORDER BY id",
+        ):
+            await dates.same(sql)
+    finally:
+        await one.close()
