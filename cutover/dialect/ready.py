@@ -10,12 +10,13 @@ from cutover.dialect.recent import Recent
 from cutover.dialect.running import Memory, Prepared, prepare
 from cutover.errors import StatementError
 from cutover.model.statement import ResultColumn, Statement
+from cutover.schema.sqltext import inspect
 
 if TYPE_CHECKING:
     from cutover.dialect.dialect import Dialect
 
 _NOTHING_BEFORE = Memory().value
-"""What a statement that stands alone remembers."""
+"""What a statement that stands alone remembers: those that ask for more are not known here."""
 
 
 class Ready:
@@ -57,6 +58,8 @@ class Ready:
 
     def _found(self, statement: Statement, *, writes: bool) -> Prepared | None:
         if len(statement.sql) > LONG or (writes and self._dialect.changes(statement.sql)):
+            return None
+        if inspect(statement.sql).remembers:  # what its stream did before, which is another thing each time
             return None
         try:
             found = prepare(self._dialect, statement, Memory())

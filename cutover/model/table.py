@@ -25,8 +25,6 @@ class Column:
     not_null: bool = False
     default: str | None = None
     """SQL text of the default, as SQLite reports it."""
-    default_lacks: bool = False
-    """The target has no default in its place."""
     collation: str = "BINARY"
     target_collation: str | None = None
     """None or "C" where the target compares bytewise; otherwise the collation's name."""
@@ -42,6 +40,8 @@ class Column:
     """The rowid of a SQLite table that has no other key: statements see it by its names only."""
     assumed: bool = False
     """Its format is that of other columns that are declared alike: no value of its own has said it."""
+    default_lacks: bool = False
+    """The target has no default in its place."""
 
 
 @dataclass(frozen=True)

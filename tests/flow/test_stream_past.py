@@ -58,6 +58,16 @@ _SCRIPT: list[str | tuple[str, ...]] = [
     "INSERT INTO t (id, a) VALUES (600, 'n')",
     "ROLLBACK",
     ("BEGIN", "INSERT INTO t (id, a) VALUES (700, 'n')", _PAST, "COMMIT"),
+    *2
+    * [
+        "INSERT INTO bare (a, n) VALUES (NULL, 4)",
+        "INSERT INTO bare (a, n) VALUES (NULL, last_insert_rowid())",
+        "UPDATE t SET n = last_insert_rowid() WHERE a = 'zero'",
+        "UPDATE t SET n = changes() + 10 * total_changes() WHERE a = 'x'",
+        "DELETE FROM bare WHERE n = last_insert_rowid() RETURNING n",
+        "SELECT n FROM t WHERE a IN ('x', 'zero') ORDER BY a",
+        "SELECT n FROM bare ORDER BY n",
+    ],
     "DROP TABLE words",
     "CREATE TABLE words (a TEXT PRIMARY KEY, n INTEGER NOT NULL DEFAULT 1)",
     "INSERT INTO words VALUES ('v', 1)",
