@@ -35,6 +35,7 @@ def nothing() -> Never:
 
 async def started(both: World, path: Path, *sql: str, reads: float = 0.0) -> StatementRegistry:
     """A registry after a start, with everything rehearsed that came since. `reads`: share that would be replayed."""
+    await both.on_postgres("SELECT 1")  # with which the schema is read
     metrics = Metrics("test")
     registry = StatementRegistry(
         metrics,
