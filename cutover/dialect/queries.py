@@ -14,6 +14,7 @@ from cutover.dialect.calls import owner_of
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct
+from cutover.dialect.earliest import nulls_come_at_once
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.generated import as_sorted, mark_sorted
 from cutover.dialect.merging import is_canonical
@@ -173,6 +174,7 @@ class Queries:
                  for call in _own_aggregates(part) if owner_of(call, scope) is scope]  # fmt: skip
         if group is None and not calls:
             return None
+        calls = list({_with_filter(call): call for call in calls}.values())  # to SQLite the same call is one
         grouping = Grouping()
         keys: list[exp.Expr] = []
         for term in group.expressions if group else ():
@@ -205,7 +207,10 @@ class Queries:
                 passes = self.expressions.condition(around.expression.this, scope, loose=True)
                 key = exp.Case(ifs=[exp.If(this=passes, true=key)])
             grouping.extreme = (key, str(extremes[0].this) == "fn_max")
-            grouping.last = not isinstance(around, exp.Filter)
+            filtered = isinstance(around, exp.Filter)
+            alone = len(calls) == 1 and not any(map(node.args.get, ("group", "having")))
+            first = alone and nulls_come_at_once(written, scope, is_max=grouping.extreme[1])
+            grouping.last = not filtered and not first
         return grouping
 
     # -- subqueries in expressions -----------------------------------------------------------------------------------
@@ -263,6 +268,10 @@ def _own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
             continue
         pending += inner
     return found
+
+
+def _with_filter(call: exp.Anonymous) -> exp.Expr:
+    return call.parent if isinstance(call.parent, exp.Filter) else call
 
 
 def gathers(node: exp.Expr) -> bool:

@@ -200,3 +200,35 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
 
 async def test_order_that_nobody_asked_for(both: World) -> None:
     await both.all_same(STATEMENTS, ordered=True)
+
+
+EMPTY = """
+CREATE TABLE e (n INTEGER PRIMARY KEY, v INTEGER, o INTEGER, d INTEGER);
+CREATE TABLE i (n INTEGER PRIMARY KEY, v INTEGER, o INTEGER, d INTEGER);
+CREATE INDEX iv ON i (v);
+CREATE INDEX id ON i (d DESC);
+CREATE INDEX io ON i (o, v);
+"""
+
+
+async def test_the_row_beside_an_extreme_of_nothing(postgres_url: str) -> None:
+    """Where rows come in the order of the argument SQLite reads but one of them, otherwise all."""
+    rows = "(1, NULL, 1, NULL), (2, NULL, 1, NULL), (4, NULL, 2, NULL)"
+    data = [f"INSERT INTO {table} VALUES {rows}" for table in "ei"]
+    async with world(postgres_url, EMPTY, data=data) as both:
+        await both.all_same(
+            f"SELECT n, {call} FROM {table} {rest}"
+            for call in ("max(v)", "min(v)", "min(d)", "max(d)", "max(d), count(*)", "min(v), min(v) + 1")
+            for table in "ei"
+            for rest in (
+                "",
+                "WHERE v IS NULL",
+                "WHERE d IS NULL AND o > 0",
+                "WHERE +v IS NULL",
+                "WHERE o = 1",
+                "WHERE n < 4",
+                "GROUP BY o",
+                "HAVING count(*) > 0",
+                "ORDER BY 2",
+            )
+        )

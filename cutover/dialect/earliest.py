@@ -1,0 +1,58 @@
+"""Where SQLite ends a SELECT with the first row it reads: one that asks for the only min() or max() of a table.
+
+It does so where rows come in the order of the argument. Without any value in them, that first row is the one that bare
+columns are taken from; in any other case it is the last.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cutover.dialect.reading import Scan
+from cutover.dialect.scope import Scope, Source
+from cutover.dialect.trees import conjuncts, unparen
+
+
+def nulls_come_at_once(argument: exp.Expr, scope: Scope, *, is_max: bool) -> bool:
+    """Whether, of rows in which `argument` is NULL, the first is all that is read, in the order of reading."""
+    if not isinstance(argument, exp.Column) or len(scope.sources) != 1:
+        return False
+    source = scope.sources[0]
+    asked = source.find(argument.name)
+    if asked is None:
+        return False
+    tests = [unparen(test) for tests in scope.tests for test in conjuncts(tests)]
+    if any(_is_null(test) and source.find(test.this.name) is asked for test in tests):
+        return True
+    scans = scope.reading.scans if scope.reading is not None else None
+    if not scans or len(scans) != 1:
+        return False
+    down = _direction(asked.name, source, scans[0], tests)
+    return down is not None and down == is_max
+
+
+def _direction(name: str, source: Source, scan: Scan, tests: list[exp.Expr]) -> bool | None:
+    """Whether the index that is read goes downwards by the column; None if rows do not come in its order."""
+    for part in scan.index:
+        if part.column.lower() == name.lower():
+            column = source.find(name)
+            own = (column.collation if column is not None else None) or "BINARY"
+            return part.descending if part.collation.upper() == own.upper() else None
+        if not any(_fixes(test, part.column) for test in tests):
+            return None
+    return None
+
+
+def _is_null(test: exp.Expr) -> bool:
+    return isinstance(test, exp.Is) and isinstance(test.expression, exp.Null) and isinstance(test.this, exp.Column)
+
+
+def _fixes(test: exp.Expr, column: str) -> bool:
+    """Whether a condition leaves but one value of a column."""
+    if not isinstance(test, exp.EQ):
+        return _is_null(test) and test.this.name.lower() == column.lower()
+    sides = (test.this, test.expression)
+    return any(
+        isinstance(one, exp.Column) and one.name.lower() == column.lower() and other.find(exp.Column) is None
+        for one, other in (sides, sides[::-1])
+    )
