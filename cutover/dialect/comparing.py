@@ -46,6 +46,13 @@ def value(typed: Typed) -> Typed:
     return typed
 
 
+def aside(typed: Typed) -> Typed:
+    """What BETWEEN and CASE compare more than once: SQLite keeps it aside, and there it loses what RETURNING lent."""
+    if not typed.lent:
+        return typed
+    return typed.but(affinity=None, collation=typed.collation if typed.explicit else None, lent=False)
+
+
 def text(typed: Typed) -> Typed:
     """The expression as text, as `||` and TEXT affinity see it."""
     if typed.kind is Kind.JSON:
@@ -95,6 +102,8 @@ def _apply(typed: Typed, affinity: str | None) -> Typed:
     if affinity == "NUMERIC" and isinstance(typed.constant, str):
         number = number_of(typed.constant)
         return typed if number is None else literal(number)
+    if affinity == "NUMERIC" and typed.lent and typed.kind is Kind.TEXT:
+        return typed.but(node=helper("as_numeric", dynamic(typed)), kind=Kind.DYNAMIC)
     if affinity == "TEXT" and typed.kind in NUMBERS:
         return text(typed)
     if typed.kind is Kind.DYNAMIC and affinity is not None:

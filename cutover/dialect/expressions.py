@@ -214,7 +214,7 @@ class Expressions(Operators):
                 test = exp.EQ(this=node.this.copy(), expression=branch.this)
                 tests.append(self.condition(test, scope, loose=True))
             else:
-                subject = self.typed(node.this, scope)
+                subject = comparing.aside(self.typed(node.this, scope))
                 tests.append(comparing.compare(exp.EQ, subject, self.typed(branch.this, scope), loose=True))
             results.append(self.plain(branch.args["true"], scope))
         default = node.args.get("default")

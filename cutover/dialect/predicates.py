@@ -138,7 +138,7 @@ class Predicates:
 
     def between(self, node: exp.Expr, scope: Scope) -> Typed:
         """BETWEEN."""
-        subject = self.typed(node.this, scope)
+        subject = comparing.aside(self.typed(node.this, scope))
         low, high = self.typed(node.args["low"], scope), self.typed(node.args["high"], scope)
         self._hint(low, subject)
         self._hint(high, subject)

@@ -61,6 +61,10 @@ class SourceColumn:
         return self.name.startswith("of:") or self.given or (self.column is not None and self.column.hidden)
 
 
+_BY_TYPE = (Kind.WHOLE, Kind.JSON, Kind.BOOL)
+"""What is compared as its own type has it, whatever the affinity."""
+
+
 @dataclass(slots=True)
 class Source:
     """One thing in FROM: a table, a view, a subquery or a CTE."""
@@ -80,6 +84,8 @@ class Source:
 
     counted: str = ""
     """The column that numbers the rows as they are read, where there is no table."""
+    lends: SourceColumn | None = None
+    """In RETURNING SQLite takes affinity and collation of the first column for those of each, where it compares."""
     one_row: bool = False
     """A query that gives no more than one row."""
     unnamed: bool = False
@@ -114,6 +120,12 @@ class Source:
 
     def typed(self, column: SourceColumn) -> Typed:
         """A reference to `column`. What stands in FROM always has a collation, whatever it was computed from."""
+        made = self._typed(column)
+        if self.lends is None or made.kind in _BY_TYPE:
+            return made
+        return made.but(affinity=self.lends.affinity, collation=self.lends.collation or "BINARY", lent=True)
+
+    def _typed(self, column: SourceColumn) -> Typed:
         if column.computed is not None:
             return column.computed()
         if column.real:

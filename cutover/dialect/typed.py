@@ -119,6 +119,8 @@ class Typed:
     json: str = ""
     """Whether JSON that is made of it takes the text for JSON: "sure", "found" (by json_extract: if object or array),
     "part" (of json_each: if its column `type` says so), "mixed" (nobody knows before it is run)."""
+    lent: bool = False
+    """Affinity and collation are another column's, so that its texts may be spelled as numbers: see `Source.lends`."""
     generated: str = ""
     """A generated column of REAL affinity: "virtual" or "stored"."""
 

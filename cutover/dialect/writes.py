@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sqlglot import exp
@@ -101,8 +101,9 @@ class Writes:
                     "A subquery in RETURNING that reads the table that is written",
                     "Ask in a statement of its own behind it.",
                 )
-            written.returning = self.queries.projections(clause.expressions, scope)
             first = next(column for column in scope.sources[0].columns if not column.hidden)
+            scope = replace(scope, sources=[replace(scope.sources[0], lends=first), *scope.sources[1:]])
+            written.returning = self.queries.projections(clause.expressions, scope)
             kept = as_first if first.affinity == "REAL" else as_sorted if deleting else as_kept
             written.returning = [(name, kept(typed)) for name, typed in written.returning]
         nodes = [typed.node for _, typed in written.returning]
