@@ -145,11 +145,11 @@ RETURN spellings <= 1 OR cutover.misfit('a choice among equal numbers of a group
 
 -- What LIMIT and OFFSET are given: a whole number, or a text that is spelled as one. STABLE as those above.
 CREATE OR REPLACE FUNCTION cutover.bound(x numeric) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE WHEN x = trunc(x) THEN x::bigint
+RETURN CASE WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 AND x = trunc(x) THEN x::bigint
     ELSE cutover.misfit('datatype mismatch', x::text) END;
 
 CREATE OR REPLACE FUNCTION cutover.bound(x double precision) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
-RETURN cutover.bound(x::numeric);
+RETURN cutover.bound(CASE WHEN abs(x) < 9223372036854775808 THEN x::numeric END);
 
 CREATE OR REPLACE FUNCTION cutover.bound(x text) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
 RETURN cutover.bound(cutover.aff(x));

@@ -34,6 +34,10 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         ("INSERT INTO books (title, author_id) VALUES ('x', 77)", ()),
         ("SELECT * FROM nowhere", ()),
         ("SELECT name FROM authors LIMIT 'x'", ()),
+        ("SELECT name FROM authors LIMIT ?", (float("inf"),)),
+        ("SELECT name FROM authors LIMIT ?", (-(2.0**63),)),
+        ("SELECT name FROM authors LIMIT 1 OFFSET ?", (1e300,)),
+        ("SELECT name FROM authors LIMIT ?", ("1e300",)),
         ("SELECT nothing FROM authors", ()),
         ("SELEC 1", ()),
         ("SELECT no_function(1)", ()),
@@ -53,7 +57,7 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         (f"SELECT count(*) FROM authors WHERE name LIKE '{'a' * 50_001}'", ()),
     ],
 )
-async def test_the_same_error(both: World, sql: str, args: tuple[str | int | None, ...]) -> None:
+async def test_the_same_error(both: World, sql: str, args: tuple[str | float | None, ...]) -> None:
     await both.same_error(sql, *args)
 
 
