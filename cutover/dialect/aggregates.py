@@ -15,7 +15,7 @@ from cutover.dialect.frames import frame
 from cutover.dialect.ordering import sort_key
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null
+from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, call, cast, collate_c, helper, null
 
 _RANKS = {"row_number": Kind.INT, "rank": Kind.INT, "dense_rank": Kind.INT}
 _BY_ROW = frozenset({"row_number", "ntile", "lag", "lead", "first_value"})
@@ -66,7 +66,8 @@ class Aggregates:
         if over is None:
             scope.grouping = None
         try:
-            built = self._call(node, scope, in_window=over is not None)
+            slides = over is not None and windows.slides(windows.spelled_out(over, scope.named))
+            built = self._call(node, scope, in_window=over is not None, slides=slides)
             result: exp.Expr = built.node
             if condition is not None:
                 where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
@@ -125,7 +126,7 @@ class Aggregates:
             spec=frame(self.expressions, window.args.get("spec"), keys, scope),
         )
 
-    def _call(self, node: exp.Anonymous, scope: Scope, *, in_window: bool) -> _Call:
+    def _call(self, node: exp.Anonymous, scope: Scope, *, in_window: bool, slides: bool) -> _Call:
         name = str(node.this).removeprefix(FUNCTION_PREFIX)
         arguments, distinct, order = arguments_of(node)
         if name == "count" and (not arguments or isinstance(arguments[0], exp.Star)):
@@ -145,7 +146,7 @@ class Aggregates:
             return made
         if not typed:
             raise Refused(f"{name}() without an argument")
-        return self._aggregate(name, typed, distinct, ordering, in_window=in_window)
+        return self._aggregate(name, typed, distinct, ordering, in_window=in_window, slides=slides)
 
     def _window_function(self, name: str, typed: list[Typed]) -> _Call:
         if name == "ntile":
@@ -158,7 +159,7 @@ class Aggregates:
         return _Call(call(name, *nodes), typed[0].kind)
 
     def _aggregate(
-        self, name: str, typed: list[Typed], distinct: bool, order: list[exp.Expr], *, in_window: bool
+        self, name: str, typed: list[Typed], distinct: bool, order: list[exp.Expr], *, in_window: bool, slides: bool
     ) -> _Call:
         subject = typed[0]
         if name in json_functions.AGGREGATES:
@@ -189,7 +190,7 @@ class Aggregates:
                 summed = build("cutover.wide_total" if wide else self._summing("SUM"), numbers.real(subject).node)
                 return _Call(summed, Kind.REAL, _same if wide else _or_zero, not_null=not wide)
             case "min" | "max":
-                made = self._extreme(name, subject, build)
+                made = self._extreme(name, subject, build, slides=slides)
                 made.json = "mixed" if subject.json else ""
                 return made
             case _ if distinct:
@@ -197,7 +198,11 @@ class Aggregates:
             case _:
                 separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
                 wrap = _nothing_is_null if in_window else _same
-                return _Call(build("string_agg", text(subject).node, separator), Kind.TEXT, wrap)
+                part = text(subject).node
+                if slides and subject.kind not in NUMBERS:
+                    self.expressions.context.caveats["Fails if group_concat() meets '' in a frame that slides."] = None
+                    part = helper("part", part)
+                return _Call(build("string_agg", part, separator), Kind.TEXT, wrap)
 
     def _sum(self, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
         """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error."""
@@ -220,15 +225,16 @@ class Aggregates:
         context.may_widen = True
         return f"cutover.wide_{name.lower()}" if context.wide else name
 
-    def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
-        name_of, node = collation(subject), subject.node
+    def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expr], *, slides: bool) -> _Call:
+        """Of equal values the first; in a frame that slides, where SQLite sorts what is in it, the last."""
+        name_of, node, equal = collation(subject), subject.node, "last" if slides else "first"
         if subject.kind in (Kind.DYNAMIC, Kind.BLOB) or (subject.kind is Kind.TEXT and name_of != "BINARY"):
             given = [dynamic(subject), exp.Literal.string(name_of)]
-            return _Call(call(f"cutover.{name}_of", *given), subject.kind, _plain[subject.kind])
+            return _Call(call(f"cutover.{equal}_{name}_of", *given), subject.kind, _plain[subject.kind])
         if subject.kind is Kind.TEXT and not bytewise(subject):
             node = collate_c(node)
         if _differs(subject):
-            return _Call(build(f"cutover.first_{name}", node), subject.kind)  # of 1 and 1.0 the first that is read
+            return _Call(build(f"cutover.{equal}_{name}", node), subject.kind)  # 1 equals 1.0
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
 
 

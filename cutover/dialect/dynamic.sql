@@ -87,8 +87,27 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN a IS NULL OR cutover.sortable(b, collation_name) > cutover.sortable(a, collation_name)
     THEN b ELSE a END;
 
-CREATE OR REPLACE AGGREGATE cutover.min_of(x jsonb, collation_name text) (SFUNC = cutover.lesser, STYPE = jsonb, PARALLEL = SAFE);
-CREATE OR REPLACE AGGREGATE cutover.max_of(x jsonb, collation_name text) (SFUNC = cutover.greater, STYPE = jsonb, PARALLEL = SAFE);
+CREATE OR REPLACE AGGREGATE cutover.first_min_of(x jsonb, collation_name text) (SFUNC = cutover.lesser, STYPE = jsonb, PARALLEL = SAFE);
+CREATE OR REPLACE AGGREGATE cutover.first_max_of(x jsonb, collation_name text) (SFUNC = cutover.greater, STYPE = jsonb, PARALLEL = SAFE);
+
+-- In a frame that slides: of equal ones the last.
+CREATE OR REPLACE FUNCTION cutover.lesser_or_last(a jsonb, b jsonb, collation_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN a IS NULL OR cutover.sortable(b, collation_name) <= cutover.sortable(a, collation_name)
+    THEN b ELSE a END;
+
+CREATE OR REPLACE FUNCTION cutover.greater_or_last(a jsonb, b jsonb, collation_name text) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN a IS NULL OR cutover.sortable(b, collation_name) >= cutover.sortable(a, collation_name)
+    THEN b ELSE a END;
+
+CREATE OR REPLACE AGGREGATE cutover.last_min_of(x jsonb, collation_name text) (SFUNC = cutover.lesser_or_last, STYPE = jsonb, PARALLEL = SAFE);
+CREATE OR REPLACE AGGREGATE cutover.last_max_of(x jsonb, collation_name text) (SFUNC = cutover.greater_or_last, STYPE = jsonb, PARALLEL = SAFE);
+
+-- What group_concat() joins in such a frame: SQLite loses separators, and more, once nothing but '' is left in it.
+CREATE OR REPLACE FUNCTION cutover.part(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN x <> '' THEN x WHEN x IS NOT NULL
+    THEN cutover.misfit('group_concat() of an empty text in a frame that slides is not possible on PostgreSQL', x)::text END;
 
 -- min() and max() of several arguments: of equal ones the last and the first.
 CREATE OR REPLACE FUNCTION cutover.least(collation_name text, VARIADIC given jsonb[]) RETURNS jsonb

@@ -203,6 +203,15 @@ RETURN CASE WHEN b > a THEN b ELSE a END;
 CREATE OR REPLACE AGGREGATE cutover.first_min(x numeric) (SFUNC = cutover.first_lesser, STYPE = numeric, PARALLEL = SAFE);
 CREATE OR REPLACE AGGREGATE cutover.first_max(x numeric) (SFUNC = cutover.first_greater, STYPE = numeric, PARALLEL = SAFE);
 
+CREATE OR REPLACE FUNCTION cutover.last_lesser(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN b <= a THEN b ELSE a END;
+
+CREATE OR REPLACE FUNCTION cutover.last_greater(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN b >= a THEN b ELSE a END;
+
+CREATE OR REPLACE AGGREGATE cutover.last_min(x numeric) (SFUNC = cutover.last_lesser, STYPE = numeric, PARALLEL = SAFE);
+CREATE OR REPLACE AGGREGATE cutover.last_max(x numeric) (SFUNC = cutover.last_greater, STYPE = numeric, PARALLEL = SAFE);
+
 -- Offsets of a window's frame: `which` is SQLite's word for the end that is wrong.
 CREATE OR REPLACE FUNCTION cutover.frame_offset(x numeric, which text) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$

@@ -121,10 +121,15 @@ def goes_by_peers(window: exp.Window) -> bool:
     return begins or "TIES" in left_out or "GROUP" in left_out
 
 
+def slides(window: exp.Window) -> bool:
+    """Whether rows leave the frame again, and SQLite takes back what they gave."""
+    spec = window.args.get("spec")
+    return spec is not None and str(spec.args.get("start")).upper() != "UNBOUNDED" and not spec.args.get("exclude")
+
+
 def real_once_real(window: exp.Window, summed: exp.Expr) -> exp.Expr:
     """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it."""
-    spec = window.args.get("spec")
-    if spec is None or str(spec.args.get("start")).upper() == "UNBOUNDED" or spec.args.get("exclude"):
+    if not slides(window):
         return window
     met = window.copy()
     seen: exp.Expr = call("bool_or", exp.GT(this=call("scale", summed.copy()), expression=exp.Literal.number(0)))

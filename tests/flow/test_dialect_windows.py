@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from cutover.errors import StatementError
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -79,3 +80,32 @@ async def test_a_statement_that_failed_changed_nothing(both: World) -> None:
     await both.same("SAVEPOINT One")
     await both.same_error("RELEASE Two")
     await both.same("RELEASE ONE")
+
+
+async def test_equal_values_in_frames_that_slide(postgres_url: str) -> None:
+    """SQLite keeps the last of equal values there, and the first in any other frame."""
+    schema = "CREATE TABLE t (n INTEGER PRIMARY KEY, z TEXT COLLATE NOCASE, d DECIMAL, v)"
+    data = (
+        "INSERT INTO t VALUES (1,'a',1,1), (2,'A',1.0,1.0), (3,'b',2.5,'x')",
+        "INSERT INTO t VALUES (4,'B',2,'X'), (5,NULL,NULL,NULL), (6,'a',2.0,1)",
+    )
+    frames = (
+        "ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW",
+        "ORDER BY n ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING",
+        "ORDER BY n ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+        "ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING",
+        "ORDER BY n ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING EXCLUDE CURRENT ROW",
+        "ORDER BY z ROWS 1 PRECEDING",
+        "ORDER BY z GROUPS 1 PRECEDING",
+        "ORDER BY n RANGE BETWEEN 2 PRECEDING AND CURRENT ROW",
+        "PARTITION BY z ORDER BY n ROWS 1 PRECEDING",
+        "ORDER BY z",
+        "",
+    )
+    calls = ("max(z)", "min(z)", "max(d + 0)", "min(d * 1)", "max(v)", "min(v COLLATE NOCASE)", "group_concat(z)")
+    async with world(postgres_url, schema, data=data) as both:
+        await both.all_same(f"SELECT n, {call} OVER ({frame}) FROM t" for call in calls for frame in frames)
+        await both.same("INSERT INTO t (z) VALUES ('')")
+        await both.same("SELECT group_concat(z) OVER (ORDER BY n) FROM t")
+        with pytest.raises(StatementError, match="empty text in a frame that slides"):
+            await both.on_postgres("SELECT group_concat(z) OVER (ORDER BY n ROWS 1 PRECEDING) FROM t")
