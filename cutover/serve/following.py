@@ -64,26 +64,24 @@ class Follower:
                 if not await self._to_postgres(state):
                     break
         elif state.record is not None:
-            await self._take_over(state, noted)
-            for _ in range(_PASSES):
-                if not await self._to_sqlite(state):
-                    break
+            await self._from_postgres(state, noted)
         await self._records.keep(state, before, primary)
         if primary == "sqlite":
             await self._postgres.settled(await self._postgres.wanted())
         return state
 
-    async def _look_with_noted(self, primary: StoreName) -> tuple[Followed, Sequence[SchemaObject]]:
+    async def _look_with_noted(self, primary: StoreName) -> tuple[Followed, Sequence[SchemaObject] | None]:
         """Both schemas, and what applications said of Postgres's in their own SQL: neither is older than the other, or
-        SQLite would get a table that Postgres has by what Postgres calls its types."""
+        SQLite would get a table that Postgres has by what Postgres calls its types. None if they change all the time.
+        """
         if primary != "postgres":
             return await self.look(), []
         for _ in range(_PASSES):
             noted = await self._postgres.wanted()
             state = await self.look()
             if await self._postgres.wanted() == noted:
-                break
-        return state, noted
+                return state, noted
+        return state, None
 
     async def uncarried(self) -> list[str]:
         """Changes of the front door that SQLite does not have, by kind and name."""
@@ -173,20 +171,40 @@ class Follower:
 
     # -- SQLite is the shadow ----------------------------------------------------------------------------------------
 
-    async def _take_over(self, state: Followed, changes: Sequence[SchemaObject]) -> None:
-        """Give SQLite what applications said in its own SQL: their texts, as they are.
+    async def _from_postgres(self, state: Followed, noted: Sequence[SchemaObject] | None) -> None:
+        """Give SQLite what was said in its SQL, and only then what was changed in Postgres's own.
 
-        Changes stay noted until the next look, for the statements of applications are read by them until this one's
-        mapping is in force. Tables made anew are empty: that they are to be copied is recorded first, by taking them
-        out of the record, and a kill in between only makes it be done again.
+        What was not noted by the time of a look is told apart from native changes by nothing, so after each step both
+        are read again: SQLite would get an index beside the constraint that it stands for. Changes stay noted until the
+        next time, for the statements of applications are read by them until this one's mapping is in force.
+        """
+        if noted:
+            todo = missing(await self._sqlite.survey(read_objects), noted)
+            await self._postgres.settled([each for each in noted if each not in todo])
+            noted = todo
+        given = set[SchemaObject]()
+        for _ in range(_PASSES):
+            if noted is None:
+                break
+            todo = [each for each in noted if each not in given]
+            given.update(todo)
+            if not (await self._take_over(state, todo) or await self._to_sqlite(state)):
+                break
+            seen, noted = await self._look_with_noted("postgres")
+            state.source, state.target, state.mapping = seen.source, seen.target, seen.mapping
+
+    async def _take_over(self, state: Followed, changes: Sequence[SchemaObject]) -> bool:
+        """Give SQLite what applications said in its own SQL: their texts, as they are. Whether there was anything.
+
+        Tables made anew are empty: that they are to be copied is recorded first, by taking them out of the record, and
+        a kill in between only makes it be done again.
         """
         todo = missing(await self._sqlite.survey(read_objects), changes)
-        await self._postgres.settled([each for each in changes if each not in todo])
         if not todo or state.record is None:
-            return
+            return False
         if not self._follows:
             self._name_missing(state, todo)
-            return
+            return False
         names = {each.name.lower() for each in todo if each.kind == "table"}
         state.record = state.record.without(names)
         await self._records.write(state.record)
@@ -195,7 +213,7 @@ class Follower:
         for some in in_turn(todo):
             await self._give(state, some)
         crash_point("follow.front.taken")
-        await self._read_again(state)
+        return True
 
     async def _give(self, state: Followed, some: Sequence[SchemaObject]) -> None:
         """What fails is tried again with the next look: rows that are not mirrored yet may stand in an index's way."""
@@ -228,10 +246,7 @@ class Follower:
     async def _to_sqlite(self, state: Followed) -> bool:
         assert state.record is not None
         evolution = evolve_sqlite(state.record, state.source, state.target, self._settings)
-        did = await self._carry(state, evolution, soft=False) or await self._carry(state, evolution, soft=True)
-        if did:
-            await self._read_again(state)
-        return did
+        return await self._carry(state, evolution, soft=False) or await self._carry(state, evolution, soft=True)
 
     # -- either ------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -184,6 +184,34 @@ async def test_a_column_that_goes_again_while_the_schemas_are_read(
             state = await found.follow()
         assert [table.name for table in state.tables] == ["t"]
         assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 't'") == PLAIN
+        assert await found.postgres.wanted() == []
+
+
+async def test_a_table_that_is_made_again_while_others_are_taken_over_gets_no_second_index(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres has the new constraint, SQLite still the old table: the index that stands for it is not a change of
+    Postgres's own, and would go over into the table that comes."""
+    unique = "CREATE TABLE t(id INTEGER PRIMARY KEY, a INT UNIQUE)"
+    async with world(sqlite_path, postgres_url, PLAIN) as found:
+        other = SchemaObject("table", "o", "o", "CREATE TABLE o(id INTEGER PRIMARY KEY)")
+        await found.changed(other, on_postgres="CREATE TABLE o(id bigint PRIMARY KEY)")
+        take, times = found.sqlite.take_schema_over, 0
+
+        async def overtaken(changes: Sequence[SchemaObject]) -> None:
+            nonlocal times
+            times += 1
+            await take(changes)
+            if times == 1:
+                again = "DROP TABLE t; CREATE TABLE t(id bigint PRIMARY KEY, a bigint UNIQUE)"
+                await found.changed(SchemaObject("table", "t", "t", unique), on_postgres=again)
+
+        monkeypatch.setattr(found.sqlite, "take_schema_over", overtaken)
+        for _ in range(3):
+            state = await found.follow()
+        assert sorted(table.name for table in state.tables) == ["o", "t"]
+        made = "SELECT group_concat(sql, '; ') FROM sqlite_master WHERE tbl_name = 't' AND type IN ('table', 'index')"
+        assert one(sqlite_path, made) == unique
         assert await found.postgres.wanted() == []
 
 
