@@ -244,15 +244,17 @@ class Stream:
             if self._session.in_transaction and not may_write:
                 return self._session
             began_before = self._open
-            self._sticky = self._open = False
+            self._open = False
             await self.close()
             if began_before:
                 raise StatementError(
                     "The transaction began before a switch and was rolled back; repeat it.", "SQLITE_BUSY", retry=True
                 )
         if self._session is None:
-            self._epoch = primary.epoch
-            self._session = primary.member.executor.session(read_only=bool(self.reader))
+            epoch, session = primary.epoch, primary.member.executor.session(read_only=bool(self.reader))
+            if self._sticky:
+                await _switch_off(session)
+            self._epoch, self._session = epoch, session
         return self._session
 
     def _with_memory(self, steps: Sequence[Step]) -> Sequence[Step]:
@@ -309,6 +311,18 @@ def alone(steps: Sequence[Step]) -> Route | None:
     if route(steps) is not Route.WRITE or any(inspect(step.statement.sql).remembers for step in steps):
         return None
     return Route.WRITE
+
+
+async def _switch_off(session: Session) -> None:
+    """Have a new session check no foreign keys, as its stream asked before a switch: a migration that goes on would
+    otherwise lose the rows that refer to a table which it makes anew."""
+    try:
+        (error,) = (await session.batch((Step(Statement("PRAGMA foreign_keys = OFF")),))).errors
+        if error is not None:
+            raise error
+    except BaseException:
+        await session.close()
+        raise
 
 
 def _begins(steps: Sequence[Step]) -> bool:

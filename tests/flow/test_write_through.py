@@ -369,6 +369,30 @@ async def test_foreign_keys_belong_to_the_stream(stage: Stage) -> None:
     await off.close()
 
 
+async def test_foreign_keys_stay_off_through_a_switch(stage: Stage) -> None:
+    """As they stay on SQLite's own connections: a migration that goes on would lose rows to a key that acts."""
+    migration = stage.way.stream()
+    orphan = Statement("INSERT INTO child(p) VALUES (99)")
+    await migration.execute(Statement("PRAGMA foreign_keys = OFF"))
+    await stage.way.hold(0)
+    await stage.way.resume(stage.members[1], 2)
+    await migration.execute(Statement("BEGIN"))
+    await migration.execute(orphan)
+    await stage.way.hold(0)
+    await stage.way.resume(stage.members[0], 3)
+    with pytest.raises(StatementError, match="switch"):
+        await migration.execute(orphan)
+    await migration.execute(orphan)
+    assert (await migration.execute(Statement("SELECT p FROM child"))).rows == [(99,)]
+    assert (await migration.execute(Statement("PRAGMA foreign_keys"))).rows == [(0,)]
+    await migration.execute(Statement("PRAGMA foreign_keys = ON"))
+    await stage.way.hold(0)
+    await stage.way.resume(stage.members[1], 4)
+    with pytest.raises(StatementError, match="FOREIGN KEY"):
+        await migration.execute(orphan)
+    await migration.close()
+
+
 async def test_a_migration_with_foreign_keys_off(stage: Stage) -> None:
     """As client.migrate() of libSQL sends it."""
     steps = [Step(Statement("PRAGMA foreign_keys=off")), Step(Statement("BEGIN"))]
