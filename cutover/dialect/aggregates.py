@@ -196,13 +196,23 @@ class Aggregates:
             case _ if distinct:
                 return _joined_once(subject, order)
             case _:
-                separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
-                wrap = _nothing_is_null if in_window else _same
-                part = text(subject).node
-                if slides and subject.kind not in NUMBERS:
-                    self.expressions.context.caveats["Fails if group_concat() meets '' in a frame that slides."] = None
-                    part = helper("part", part)
-                return _Call(build("string_agg", part, separator), Kind.TEXT, wrap)
+                return self._joined(typed, build, _nothing_is_null if in_window else _same, slides=slides)
+
+    def _joined(
+        self,
+        typed: list[Typed],
+        build: Callable[..., exp.Expr],
+        wrap: Callable[[exp.Expr], exp.Expr],
+        *,
+        slides: bool,
+    ) -> _Call:
+        """group_concat(). Of '' in a frame that slides SQLite loses count of the separators."""
+        separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
+        part = text(typed[0]).node
+        if slides and typed[0].kind not in NUMBERS:
+            self.expressions.context.caveats["Fails if group_concat() meets '' in a frame that slides."] = None
+            part = helper("part", part)
+        return _Call(build("string_agg", part, separator), Kind.TEXT, wrap)
 
     def _sum(self, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
         """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error."""

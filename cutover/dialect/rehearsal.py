@@ -17,6 +17,7 @@ from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.translation import Translation
 from cutover.dialect.trial import foreign_keys_rest, try_write
 from cutover.dialect.typed import Refused
+from cutover.dialect.widening import Unheld, demand_own
 from cutover.errors import Defect, StatementError, StoreUnavailable
 from cutover.model.statement import Statement, Timed
 from cutover.schema.arguments import bind
@@ -94,6 +95,8 @@ class Rehearsal:
             translation, caveat = _translate(dialect, sql, sample)
         except Defect:
             return _DEFECT
+        except Unheld as told:
+            return await self._widened(dialect, told)
         except StatementError as refused:
             return Rehearsed("refused", reason=refused.message)
         rows = translation.by_row.rows.command if translation.by_row is not None else None
@@ -104,6 +107,16 @@ class Rehearsal:
             if reason is not None:
                 return Rehearsed("failing", text, reason)
         return Rehearsed("ready", text, caveat or None)
+
+    async def _widened(self, dialect: Dialect, told: Unheld) -> Rehearsed:
+        """Of a value that its column does not hold: whether the column would get a type that does."""
+        try:
+            async with self._connections.lend() as connection:
+                table, _ = await demand_own(connection, dialect.catalog, told)
+        except Unheld:
+            return Rehearsed("refused", reason=told.message)
+        column = f"{table.name}.{told.column.name}"
+        return Rehearsed("ready", reason=f"With the first such value {column} gets a type that holds it.")
 
     async def read(self, snapshot: str, statement: Statement, seconds: float) -> Timed | None:
         """What a read answers in the state that was exported under this name; None for what cutover answers itself.

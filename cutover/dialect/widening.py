@@ -89,21 +89,27 @@ class Worded:
         return value
 
 
+async def demand_own(connection: Connection, catalog: Catalog, told: Unheld) -> tuple[Table, str | None]:
+    """(the column's table, its default on Postgres) where its type is cutover's to choose. Raises `told`."""
+    table = next((each for each in catalog.tables.values() if any(one is told.column for one in each.columns)), None)
+    if table is None or told.column.name in table.key:
+        raise told
+    there = await connection.fetchrow(_STANDS, target(table), told.column.target, _WIDENED)
+    if there is None or not (there["widened"] or there["bytewise"]):
+        raise told
+    return table, there["filled"]
+
+
 async def widen(connection: Connection, catalog: Catalog, told: Unheld, bound: Sequence[SqlValue]) -> Table:
     """Give the column a type that holds the value of a statement with these arguments; returns its table.
 
     Raises `told` where the type is not cutover's to choose, or something depends on it; `Conflict` where another
     client has stored the first value meanwhile.
     """
-    table = next((each for each in catalog.tables.values() if any(one is told.column for one in each.columns)), None)
-    if table is None or told.column.name in table.key:
-        raise told
+    table, filled = await demand_own(connection, catalog, told)
     place, name = target(table), quote(told.column.target)
-    there = await connection.fetchrow(_STANDS, place, told.column.target, _WIDENED)
-    if there is None or not (there["widened"] or there["bytewise"]):
-        raise told
     empty = not await connection.fetchval(f"SELECT EXISTS (SELECT FROM {place} WHERE {name} IS NOT NULL)")
-    if empty and there["filled"] is None and told.of_integers(bound):
+    if empty and filled is None and told.of_integers(bound):
         # A value that another client stored meanwhile, which this transaction does not see, must not become NULL.
         kind, using = "bigint", f"nullif(1 / ({name} IS NULL)::int, 1)"
     else:
@@ -112,8 +118,8 @@ async def widen(connection: Connection, catalog: Catalog, told: Unheld, bound: S
     try:
         await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} DROP DEFAULT")
         await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} TYPE {kind} USING {using}")
-        if there["filled"] is not None:
-            await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} SET DEFAULT to_jsonb({there['filled']})")
+        if filled is not None:
+            await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} SET DEFAULT to_jsonb({filled})")
         await connection.execute(f"COMMENT ON COLUMN {place}.{name} IS '{_WIDENED}'")
     except asyncpg.DivisionByZeroError:
         raise Conflict("The column got its first value from another client.") from None

@@ -112,6 +112,13 @@ async def test_a_long_text_decides_as_well(dates: World) -> None:
     assert await kind_of(dates, "at") == "bigint"
 
 
+async def test_a_rehearsal_tells_which_column_gets_another_type(dates: World) -> None:
+    await dates.executor.rehearsal.ready()
+    found = await dates.executor.rehearsal.rehearse("INSERT INTO t (at) VALUES (5)")
+    assert (found.status, found.reason) == ("ready", "With the first such value t.at gets a type that holds it.")
+    assert await kind_of(dates, "at") == "text"
+
+
 async def test_a_column_of_the_applications_own_stays_as_it_is(postgres_url: str) -> None:
     own = "CREATE TABLE t (id bigint PRIMARY KEY, at text)"
     async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME)", target=own) as both:
@@ -119,6 +126,7 @@ async def test_a_column_of_the_applications_own_stays_as_it_is(postgres_url: str
         with pytest.raises(StatementError, match="A number for column at"):
             await both.on_postgres("INSERT INTO t VALUES (1, ?)", "5")
         assert await kind_of(both, "at") == "text"
+        assert (await both.executor.rehearsal.rehearse("INSERT INTO t VALUES (1, 5)")).status == "refused"
 
 
 async def test_a_first_value_that_comes_from_another_client_meanwhile_stays(dates: World) -> None:
