@@ -196,23 +196,16 @@ class Aggregates:
             case _ if distinct:
                 return _joined_once(subject, order)
             case _:
-                return self._joined(typed, build, _nothing_is_null if in_window else _same, slides=slides)
+                separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
+                wrap = _nothing_is_null if in_window else _same
+                part = self._part(subject) if slides else text(subject).node
+                return _Call(build("string_agg", part, separator), Kind.TEXT, wrap)
 
-    def _joined(
-        self,
-        typed: list[Typed],
-        build: Callable[..., exp.Expr],
-        wrap: Callable[[exp.Expr], exp.Expr],
-        *,
-        slides: bool,
-    ) -> _Call:
-        """group_concat(). Of '' in a frame that slides SQLite loses count of the separators."""
-        separator = text(typed[1]).node if len(typed) > 1 else exp.Literal.string(",")
-        part = text(typed[0]).node
-        if slides and typed[0].kind not in NUMBERS:
-            self.expressions.context.caveats["Fails if group_concat() meets '' in a frame that slides."] = None
-            part = helper("part", part)
-        return _Call(build("string_agg", part, separator), Kind.TEXT, wrap)
+    def _part(self, subject: Typed) -> exp.Expr:
+        if subject.kind in NUMBERS:
+            return text(subject).node
+        self.expressions.context.caveats["Fails if group_concat() meets '' in a frame that slides."] = None
+        return helper("part", text(subject).node)
 
     def _sum(self, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
         """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error."""

@@ -21,7 +21,7 @@ from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading, Scan
-from cutover.dialect.scalars import place_of
+from cutover.dialect.scalars import number_within, place_of, place_within
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.tokens import prepare
@@ -78,6 +78,8 @@ class Queries:
             raise Refused("The syntax of a view") from None
         if not isinstance(parsed, exp.Create):
             raise Refused("The syntax of a view")
+        if self.context.of_view and isinstance(parsed.expression, exp.Select):
+            number_within(parsed.expression, self.context.catalog.views)
         query = self.query(parsed.expression, Scope(reading=reading, merged=merged)).named()
         if isinstance(parsed.this, exp.Schema):
             names = [column.name for column in parsed.this.expressions]
@@ -234,7 +236,10 @@ class Queries:
 
     def _reading_of(self, node: exp.Expr) -> Reading | None:
         """How SQLite reads for a query that is one value."""
-        place = place_of(bare_query(node))
+        query = bare_query(node)
+        place, within = place_of(query), place_within(query)
+        if within is not None:
+            return self.context.of_view.get(within)
         return self.context.scalars[place] if place is not None and self.context.scalars else None
 
 

@@ -71,6 +71,8 @@ class Reading:
     """Of the outermost: how the repeated part of each recursion is read, by its name."""
     scalars: tuple[Reading, ...] = ()
     """Of the outermost: how each subquery that is one value is read, in the order of their numbers."""
+    numbers: tuple[int, ...] = ()
+    """Those numbers: of the text's own come before those of a view."""
     begun: tuple[tuple[str, Reading], ...] = ()
     """The same for what each recursion begins with."""
 
@@ -109,9 +111,9 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
                 parts[inner].append((query[1].lower(), _level(db, below, step)))
     numbers = {int(found[1]): step[0] for step in steps if (found := _SCALAR.fullmatch(step[3])) is not None}
     scalars = tuple(_level(db, below, numbers[number]) for number in sorted(numbers))
-    return replace(
-        _level(db, below, 0), scalars=scalars, repeated=tuple(parts["RECURSIVE STEP"]), begun=tuple(parts["SETUP"])
-    )
+    whole = _level(db, below, 0)
+    repeated, begun = tuple(parts["RECURSIVE STEP"]), tuple(parts["SETUP"])
+    return replace(whole, scalars=scalars, numbers=tuple(sorted(numbers)), repeated=repeated, begun=begun)
 
 
 def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:

@@ -5,11 +5,13 @@ Its parser gives a number to each SELECT where it ends, so that those within com
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from sqlglot import exp
 
-_PLACE = "scalar"
+from cutover.dialect.reading import Reading
+
+_PLACE, _WITHIN = "scalar", "scalar of a view"
 _PARTS = ("with_", "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit", "offset")
 
 
@@ -26,6 +28,54 @@ def place_of(query: exp.Expr) -> int | None:
     """Which of them a query is."""
     place = query.meta.get(_PLACE)
     return place if isinstance(place, int) else None
+
+
+def split(read: Reading, selects: int) -> tuple[tuple[Reading, ...], dict[int, Reading]]:
+    """What a plan tells of the values in a text with so many SELECTs, and of those in the only view that it names.
+
+    A view's SELECTs are numbered behind those of the text, itself first.
+    """
+    pairs = list(zip(read.numbers, read.scalars, strict=True))
+    own = tuple(reading for number, reading in pairs if number <= selects)
+    return own, {number - selects - 1: reading for number, reading in pairs if number > selects + 1}
+
+
+def number_within(view: exp.Select, names: Container[str]) -> None:
+    """Note on each SELECT of a view its place, as SQLite numbers them where it puts the view into a statement: each
+    before what is in it, FROM before the rest. Not where there is more than SELECTs, or another view (of `names`).
+    """
+    more = view.find(exp.SetOperation, exp.Values, exp.With) is not None
+    if more or any(table.name.lower() in names for table in view.find_all(exp.Table)):
+        return
+    pending: list[exp.Expr] = [view]
+    place = 0
+    while pending:
+        select = pending.pop()
+        select.meta[_WITHIN] = place
+        place += 1
+        pending += reversed(_inside(select))
+
+
+def place_within(query: exp.Expr) -> int | None:
+    """Which of the SELECTs of a view a query is."""
+    place = query.meta.get(_WITHIN)
+    return place if isinstance(place, int) else None
+
+
+def _inside(select: exp.Expr) -> list[exp.Expr]:
+    """The SELECTs that stand right within another."""
+    joins = select.args.get("joins") or []
+    tables = [select.args.get("from_"), *(join.this for join in joins)]
+    tests = [join.args.get("on") for join in joins]
+    rest = [*select.expressions, select.args.get("where"), *tests]
+    rest += [select.args.get(part) for part in ("group", "having", "order", "limit", "offset")]
+    return [
+        found
+        for part in (*tables, *rest)
+        if part is not None
+        for found in part.walk(bfs=False, prune=lambda one: isinstance(one, exp.Select))
+        if isinstance(found, exp.Select)
+    ]
 
 
 def _scalars(root: exp.Expr) -> Iterator[exp.Expr]:

@@ -13,7 +13,7 @@ from cutover.dialect.catalog import Catalog
 from cutover.dialect.limiting import without_limit
 from cutover.dialect.naming import keys_met
 from cutover.dialect.recent import Recent
-from cutover.dialect.scalars import number_scalars
+from cutover.dialect.scalars import number_scalars, split
 from cutover.dialect.scope import Context
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed
@@ -134,10 +134,19 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
         count = number_scalars(parsed) if sql.lower().count("select") > gives else 0
         read = context.catalog.reading(sql) if count or gives else None
         context.reading = read if gives else None
-        context.scalars = read.scalars if read is not None and len(read.scalars) == count else ()
+        own = read.scalars if read is not None else ()
+        if len(own) > count and read is not None and _names_one_view(parsed, context.catalog):
+            own, context.of_view = split(read, len(list(parsed.find_all(exp.Select))))
+        context.scalars = own if len(own) == count else ()
         return rewrite(parsed, conflict, context)
     except RecursionError:
         raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.") from None
+
+
+def _names_one_view(parsed: exp.Expr, catalog: Catalog) -> bool:
+    """Whether a statement of nothing but SELECTs names a view, and once."""
+    named = [table for table in parsed.find_all(exp.Table) if table.name.lower() in catalog.views]
+    return len(named) == 1 and parsed.find(exp.Values, exp.With) is None
 
 
 def _gives_rows(parsed: exp.Expr) -> bool:

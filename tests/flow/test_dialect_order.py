@@ -19,6 +19,9 @@ CREATE TABLE w (p, q, r INTEGER);
 CREATE TABLE way (a INTEGER, b INTEGER, long INTEGER);
 CREATE INDEX ways ON way (a, long);
 CREATE VIEW found AS SELECT id, d, b FROM t WHERE b > 0;
+CREATE VIEW asked AS
+  SELECT id, (SELECT id FROM t AS o WHERE o.b > t.d) AS one, (SELECT id FROM t AS o WHERE c >= 'A') AS two FROM t
+  WHERE id < (SELECT max(y) FROM (SELECT y * 3 AS y FROM u)) OR (SELECT c FROM t) IS NULL;
 """
 
 FOUND = "WITH RECURSIVE met(x, d) AS (SELECT 1, 0 UNION ALL SELECT b, d + 1 FROM way JOIN met ON a = x WHERE d < 4)"
@@ -107,6 +110,11 @@ STATEMENTS = [
     f"{MET} SELECT group_concat(x) FROM met WHERE x > 1",
     f"{MET} SELECT x, long FROM met JOIN way ON a = x",
     f"{MET} SELECT count(*), max(x) FROM met",
+    "SELECT * FROM asked",
+    "SELECT two FROM asked",
+    "SELECT one, (SELECT id FROM t WHERE b > 1) FROM asked WHERE two > 0",
+    "SELECT (SELECT id FROM t WHERE c > 'A'), a.two, a.one FROM (SELECT one, two FROM asked) AS a, u",
+    "SELECT id FROM u, t WHERE id IN (SELECT two FROM asked WHERE one IS NOT NULL)",
     "WITH RECURSIVE c(x) AS (SELECT b FROM t UNION SELECT x + 1 FROM c WHERE x < 5) SELECT x FROM c",
     "WITH RECURSIVE c(x, l) AS (SELECT b, 0 FROM t UNION ALL SELECT x, l + 1 FROM c WHERE l < 2) SELECT * FROM c",
     "WITH RECURSIVE c(x) AS (SELECT d FROM t UNION SELECT b FROM c JOIN way ON a = x) SELECT x FROM c",
