@@ -17,6 +17,7 @@ from cutover.crashpoints import crash_point
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.changing import change_schema, overtaken_change, widen_column
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard, meeting_none
+from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.patience import in_short_tries
@@ -29,7 +30,6 @@ from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect, refusal
 
 if TYPE_CHECKING:
-    from cutover.dialect.ddl import Change
     from cutover.dialect.dialect import Dialect
     from cutover.dialect.running import Connection, Prepared
 
@@ -164,7 +164,11 @@ class Transaction:
         refused = refusal(shape)
         if refused:
             raise refused
-        arguments = bind(shape, statement)
+        try:
+            arguments = bind(shape, statement)
+        except StatementError:  # what is wrong with the statement itself is told first
+            change_of(before.ddl, statement.sql, (None,) * len(shape.params))
+            raise
         await self._changing(
             lambda: change_schema(self.connection, before, statement.sql, arguments, foreign_keys=checked),
             lambda change: self._filled(change, statement, memory),

@@ -203,7 +203,7 @@ def _term(sql: str, collation: str, descending: bool, name: str | None, columns:
         raise Untranslatable(sql)
     if column is not None and column.target_type == scalars.NAME and collation != "BINARY":
         raise Untranslatable(sql)  # it tells texts apart that SQLite takes for equal
-    text = quoted(column.target) if column else f"({translate(sql, columns, condition=False)})"
+    text = quoted(column.target) if column else f"({_typed(*translate_value(sql, columns))})"
     is_text = column is None or column.target_type.startswith(_TEXTUAL)
     if is_text and collation == "NOCASE":
         text = f'lower({text} COLLATE "C")'
@@ -213,6 +213,11 @@ def _term(sql: str, collation: str, descending: bool, name: str | None, columns:
         raise Untranslatable(sql)
     nulls = "" if column is not None and column.not_null else (" NULLS LAST" if descending else " NULLS FIRST")
     return text + (" DESC" if descending else "") + nulls
+
+
+def _typed(sql: str, kind: str) -> str:
+    """A value of which Postgres knows the type, which it does not of "a" that is no column and so a string."""
+    return f"{sql}::text" if kind == "text" and sql.startswith("'") and sql.endswith("'") else sql
 
 
 def _made_by(index: SqliteIndex) -> int:

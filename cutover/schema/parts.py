@@ -106,6 +106,28 @@ def comparable(parts: list[Part]) -> list[Part]:
     raise Untranslatable(" and ".join(part.sql for part in parts))
 
 
+def beside_text(parts: list[Part], *, either: bool = False) -> list[Part]:
+    """Numbers as the texts that SQLite makes of them beside the first, if that is a column of TEXT affinity; with
+    `either` also beside the second."""
+    columns = parts if either else parts[:1]
+    if not any(part.affinity == "TEXT" and part.kind == "text" for part in columns):
+        return parts
+    return [_as_text(part) for part in parts]
+
+
+def _as_text(part: Part) -> Part:
+    """A constant number as text, unless it has so many digits that SQLite would spell it otherwise."""
+    if part.kind not in NUMBERS or part.constant is None or not _few_digits(part):
+        return part
+    whole, point, broken = part.constant.removeprefix("-").partition(".")
+    text = str(int(whole or "0")) + (point and f".{broken.rstrip('0') or '0'}")
+    if point and int(whole or "0") == 0 and broken.startswith("000"):  # in exponents, or a zero with a sign
+        return part
+    if part.constant.startswith("-") and text != "0":
+        text = f"-{text}"
+    return Part(f"'{text}'", "text", constant=text)
+
+
 def _as_flag(part: Part) -> Part:
     return part if part.kind == "flag" else part._replace(sql="true" if part.constant == "1" else "false")
 

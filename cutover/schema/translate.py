@@ -15,6 +15,7 @@ from cutover.schema.parts import (
     VALUES,
     Part,
     Untranslatable,
+    beside_text,
     comparable,
     condition_of,
     kind_of,
@@ -81,7 +82,7 @@ class _Translator:
             part: Part = method(node)
             return part
         if operator := _COMPARISONS.get(name) or _NULL_SAFE.get(name):
-            left, right = self._alike(node.this, node.expression)
+            left, right = comparable(beside_text([self.part(node.this), self.part(node.expression)], either=True))
             return Part(f"({left.sql} {operator} {right.sql})", "bool")
         if name in _ARITHMETIC:
             left, right = self._number(node.this), self._number(node.expression)
@@ -173,11 +174,12 @@ class _Translator:
     def _on_in(self, node: exp.In) -> Part:
         if not node.expressions or node.args.get("query"):
             raise Untranslatable(node.sql("sqlite"))
-        first, *rest = self._alike(node.this, *node.expressions)
+        first, *rest = comparable(beside_text([self.part(each) for each in (node.this, *node.expressions)]))
         return _negated(node, f"{first.sql} IN ({', '.join(part.sql for part in rest)})")
 
     def _on_between(self, node: exp.Between) -> Part:
-        value, low, high = self._alike(node.this, node.args["low"], node.args["high"])
+        nodes = (node.this, node.args["low"], node.args["high"])
+        value, low, high = comparable(beside_text([self.part(each) for each in nodes]))
         return _negated(node, f"{value.sql} BETWEEN {low.sql} AND {high.sql}")
 
     def _on_like(self, node: exp.Like, escape: str = "") -> Part:

@@ -13,9 +13,7 @@ from collections import OrderedDict
 from cutover.model.statement import Description
 from cutover.schema.sqltext import StatementKind, inspect, only_statement, refusal
 from cutover.stores.defects import defect
-from cutover.stores.sqlite.authorizer import begin_application, end_application
-from cutover.stores.sqlite.connection import compiled_anew
-from cutover.stores.sqlite.running import begun, explained
+from cutover.stores.sqlite.running import demand_sound
 from cutover.stores.sqlite.schemacopy import SchemaCopies, SchemaCopy, schema_statements
 
 _READONLY = (
@@ -66,14 +64,7 @@ class Describer:
 def describe(db: sqlite3.Connection, copy: SchemaCopy, sql: str) -> Description:
     """Check the statement on `db` and find its columns on `copy`. Raises `StatementError`."""
     shape = inspect(sql)
-    if not shape.explain and shape.kind not in (StatementKind.BEGIN_READ, StatementKind.STATE):
-        begin_application()
-        try:
-            begun(db, compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(shape.params)).fetchall()
-        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            raise explained(error, db, sql) from None
-        finally:
-            end_application()
+    demand_sound(db, sql, shape)
     has_columns = shape.kind is StatementKind.READ or shape.returning
     try:
         columns = copy.columns(only_statement(sql)) if has_columns else ()

@@ -90,11 +90,11 @@ def _run_any(
     db: sqlite3.Connection, statement: Statement, shape: Shape, types: DeclaredTypes | None
 ) -> StatementResult:
     if shape.simple:
-        return _change(db, statement.sql, shape, bind(shape, statement))
+        return _change(db, statement.sql, shape, _bound(db, statement, shape))
     refused = refusal(shape)
     if refused:
         raise refused
-    values = bind(shape, statement)
+    values = _bound(db, statement, shape)
     begin_statement()
     sql = "BEGIN" if shape.kind is StatementKind.BEGIN_READ else statement.sql
     losing = loses_column(sql) if shape.verb == "ALTER" and not shape.explain else None
@@ -189,6 +189,28 @@ def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
     finally:
         end_application()
     return _counted(db, cursor, shape, StatementResult())
+
+
+def _bound(db: sqlite3.Connection, statement: Statement, shape: Shape) -> tuple[SqlValue, ...]:
+    """The arguments. Where they do not fit, what is wrong with the statement itself is told first, as by SQLite."""
+    try:
+        return bind(shape, statement)
+    except StatementError:
+        demand_sound(db, statement.sql, shape)
+        raise
+
+
+def demand_sound(db: sqlite3.Connection, sql: str, shape: Shape) -> None:
+    """Compile only, what can be compiled without taking effect. Raises `StatementError`."""
+    if shape.explain or shape.kind in (StatementKind.BEGIN_READ, StatementKind.STATE):
+        return
+    begin_application()
+    try:
+        begun(db, compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(shape.params)).fetchall()
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        raise explained(error, db, sql) from None
+    finally:
+        end_application()
 
 
 def begun(db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[str, SqlValue]) -> sqlite3.Cursor:
@@ -326,7 +348,7 @@ def open_query(
     refused = refusal(shape)
     if refused:
         raise refused
-    values = bind(shape, statement)
+    values = _bound(db, statement, shape)
     begin_statement()
     _see_schema(db, shape)
     begin_application()
