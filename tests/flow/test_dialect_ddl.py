@@ -412,3 +412,19 @@ async def test_an_index_of_more_columns_than_postgres_takes_serves_as_far_as_the
     await ddl.same("SELECT c0, c1, c32 FROM wide WHERE c0 = 1", ordered=True)
     await ddl.refused(f"CREATE UNIQUE INDEX unlike ON wide ({names})", "unique index unlike")
     await ddl.same("DROP INDEX widest")
+
+
+async def test_an_index_on_a_string_that_looks_like_a_name_is_an_index_on_a_string(ddl: World) -> None:
+    """SQLite takes "x" for a string where there is no such column: two rows are then one too many."""
+    await ddl.same("CREATE TABLE constantly (id INTEGER PRIMARY KEY, a TEXT)")
+    await ddl.same('CREATE UNIQUE INDEX constantly_x ON constantly ("x")')
+    await ddl.same("INSERT INTO constantly (a) VALUES ('one')")
+    await ddl.same_error("INSERT INTO constantly (a) VALUES ('two')")
+
+
+async def test_a_check_of_a_text_beside_a_number_compares_texts(ddl: World) -> None:
+    await ddl.same("CREATE TABLE numbered (id INTEGER PRIMARY KEY, n VARCHAR NOT NULL UNIQUE, CHECK (n <> 1))")
+    for text in ("x", "01", "1.0"):
+        await ddl.same("INSERT INTO numbered (n) VALUES (?)", text)
+    for one in ("1", 1):
+        await ddl.same_error("INSERT INTO numbered (n) VALUES (?)", one)
