@@ -95,6 +95,10 @@ class Access:
             return today.read_only == grant.read_only
         return self._verifier is not None and grant.proof in self._verifier.proofs
 
+    def gone(self, grant: Grant) -> bool:
+        """Whether there is no such token any more, under another secret neither."""
+        return not self.still(grant) and all(grant.name != known.name for known in self._known.values())
+
     def _verify(self, verifier: Verifier, token: str, given: bytes) -> Grant:
         """A token with a signature; what is found is remembered as long as the token is good."""
         known = self._verified.get(given)

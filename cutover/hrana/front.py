@@ -73,6 +73,16 @@ class Front:
         self._verbose = verbose()
         self._slow = settings.slow_statement or inf
 
+    def reload(self) -> list[str]:
+        """Read tokens and keys again, and let go of whoever came with one that is gone. Returns the tokens' names.
+
+        Raises `ConfigurationError`; what was known stays in force then.
+        """
+        names = self.access.reload()
+        self.streams.turn_out(self.access.gone)
+        self.sockets.turn_out()
+        return names
+
     async def close(self) -> None:
         """Close every stream; their transactions are rolled back."""
         await self.streams.close()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.hrana.batons import Batons
 from cutover.hrana.fields import ProtocolError
-from cutover.hrana.grants import Guest
+from cutover.hrana.grants import Grant, Guest
 from cutover.hrana.stream import Busy, HranaStream, TooManyStreams
 from cutover.write_through import ShuttingDown, WriteThrough
 
@@ -152,6 +152,14 @@ class Streams:
         task = asyncio.create_task(ending)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    def turn_out(self, gone: Callable[[Grant], bool]) -> None:
+        """Close idle streams of tokens that are gone: nobody could go on with them, or give back what they hold."""
+        for stream_id, stream in list(self._idle.items()):
+            if gone(stream.guest.grant):
+                del self._idle[stream_id]
+                self._forget(stream)
+                self.finish(stream.close())
 
     async def close(self) -> None:
         """Close every stream."""

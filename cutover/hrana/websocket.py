@@ -51,6 +51,7 @@ _FAILED = 1000
 _HELLO_SECONDS = 10.0
 _LAST_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
+_NOT_VALID = "The token of this socket is no longer valid."
 _REASON = 123
 """Bytes that a close frame has room for."""
 
@@ -105,6 +106,12 @@ class Sockets:
             socket.abandon()
         return raw
 
+    def turn_out(self) -> None:
+        """Close those whose token is no longer valid; what they have open is rolled back."""
+        for socket in self._open:
+            if not socket.is_welcome:
+                self.streams.finish(socket.turn_out())
+
     async def close(self, patience: float = _LAST_SECONDS) -> None:
         """Answer what was read, within `patience` seconds, and tell every client that the service goes away."""
         if self._open:
@@ -148,6 +155,16 @@ class Socket:
         told = {"seconds": round(seconds, 3), "requests": self._answered, **tracing.told()}
         _log.info("socket", version=self._version, code=code, **told)
 
+    @property
+    def is_welcome(self) -> bool:
+        """Whether the token that was shown is good still, if any was."""
+        return self._guest is None or self._door.access.still(self._guest.grant)
+
+    async def turn_out(self) -> None:
+        """Close for the token's sake."""
+        self._code = int(WSCloseCode.POLICY_VIOLATION)
+        await self._close(self._code, _NOT_VALID)
+
     async def stop(self, patience: float) -> None:
         """Read no more, answer what was read, and close."""
         self._stopping = True
@@ -188,8 +205,8 @@ class Socket:
             await self._greet(message)
         elif self._guest is None:
             raise ProtocolError("The first message must be hello.")
-        elif not self._door.access.still(self._guest.grant):
-            raise ProtocolError("The token of this socket is no longer valid.")
+        elif not self.is_welcome:
+            raise ProtocolError(_NOT_VALID)
         else:
             await self._call(message, len(text), self._guest)
 

@@ -71,7 +71,7 @@ class Doors:
         front = self._front = FrontDoor(self._door, settings, self._metrics)
         tls = self._certificate("front", settings.tls_cert_file, settings.tls_key_file)
         if front.front.access.reloads:
-            self._again.append(("The applications' tokens", lambda: ", ".join(front.front.access.reload())))
+            self._again.append(("The applications' tokens", lambda: ", ".join(front.front.reload())))
 
         async def listen_front(host: str, port: int) -> None:
             await front.listen(host, port, shutdown_timeout=self._patience + _LAST_SECONDS, tls=tls)

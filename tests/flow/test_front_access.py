@@ -166,12 +166,36 @@ async def test_a_socket_is_let_in_by_its_hello_and_only_as_long_as_its_token_is_
             assert answered.get("error", {}).get("code") == expected
         _, writing = await hello("write-secret")
         file.write_text("shop rw write-secret\n")
-        front.front.access.reload()
+        front.front.reload()
         assert (await ask(writing, type="open_stream")).type is WSMsgType.TEXT
-        closed = await ask(reading, type="execute", stmt={"sql": "SELECT 1"})
+        closed = await reading.receive()
         assert (closed.type, closed.data, closed.extra) == (
             WSMsgType.CLOSE,
             1008,
             "The token of this socket is no longer valid.",
         )
+    await front.close()
+
+
+async def test_a_stream_whose_token_is_gone_holds_nothing(way: WriteThrough, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("shop rw write-secret\nother rw other-secret\nturned rw old-secret\n")
+    front = FrontDoor(way, FrontSettings(token_file=str(file)), Metrics("test"))
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    async with ClientSession(f"http://127.0.0.1:{port}") as client:
+
+        async def ask(secret: str, sql: str, baton: str | None = None) -> tuple[int, Any]:
+            body = {"baton": baton, "requests": [execute(sql)]}
+            answered = await client.post("/v2/pipeline", json=body, headers={"authorization": f"Bearer {secret}"})
+            return answered.status, json.loads(await answered.text()) if answered.status == 200 else None
+
+        _, kept = await ask("old-secret", "BEGIN")
+        _, begun = await ask("write-secret", "BEGIN IMMEDIATE")
+        file.write_text("other rw other-secret\nturned rw new-secret\n")
+        front.front.reload()
+        assert (await ask("write-secret", "COMMIT", begun["baton"]))[0] == 401
+        status, written = await ask("other-secret", "BEGIN IMMEDIATE")
+        assert (status, written["results"][0]["type"]) == (200, "ok")
+        status, gone_on = await ask("new-secret", "ROLLBACK", kept["baton"])
+        assert (status, gone_on["results"][0]["type"]) == (200, "ok")
     await front.close()
