@@ -60,6 +60,9 @@ class Replacing:
                 written.before = clearing
             written.clears = clearing is not None
         if in_place is not None:
+            if written.several and written.drawing is not None and written.drawing.gives and written.drawing.rows:
+                # Meeting a key twice would undo it all, but for the keys that were drawn.
+                raise RowByRow("INSERT OR REPLACE of keys beside automatic ones")
             written.node.set("conflict", self._overwrite(table, in_place))
             written.twice = True
 

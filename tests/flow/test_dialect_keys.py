@@ -427,3 +427,13 @@ async def test_keys_below_zero_are_gone_on_from(postgres_url: str, table: str) -
         await made.same("COMMIT")
         await made.same(f"DELETE FROM {table}")
         await made.same(insert, "p")
+
+
+async def test_a_replace_that_meets_its_own_rows_draws_no_key_in_vain(postgres_url: str) -> None:
+    schema = "CREATE TABLE a (k INTEGER PRIMARY KEY AUTOINCREMENT, v); CREATE TABLE p (k INTEGER PRIMARY KEY, v)"
+    async with world(postgres_url, schema) as made:
+        for table in "ap":
+            await _both(made, f"REPLACE INTO {table} VALUES (1, 'a'), (NULL, 'b'), (1, 'c')")
+            await _both(made, f"REPLACE INTO {table} VALUES (NULL, 'd'), (9, 'e'), (NULL, 'f'), (9, 'g')")
+            await _both(made, f"INSERT INTO {table} (v) VALUES ('h')")
+            await made.same(f"SELECT * FROM {table} ORDER BY k")
