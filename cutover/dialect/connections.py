@@ -49,6 +49,7 @@ _ACQUIRE = 5.0
 REPEATABLE = (
     asyncpg.UniqueViolationError,
     asyncpg.CheckViolationError,
+    asyncpg.NotNullViolationError,
     asyncpg.CardinalityViolationError,
     asyncpg.NumericValueOutOfRangeError,
     Uneven,
@@ -268,7 +269,7 @@ class Connections:
             if prepared.again is None:
                 raise error
             return prepared.again()
-        if isinstance(error, asyncpg.CheckViolationError):
+        if isinstance(error, (asyncpg.CheckViolationError, asyncpg.NotNullViolationError)):
             if prepared.again is None or not prepared.translation.refusing:
                 raise error
             return prepared.again()

@@ -52,8 +52,9 @@ def refuse_conflicts(node: exp.Update, table: Table, alias: str, clause: str) ->
             or any(is_in(index, name) for index in table.unique)
         ):
             raise refused(f"UPDATE OR {clause} of a column that may meet a conflict")
-    if read_create_table(table.sql).checks:
-        raise refused(f"UPDATE OR {clause} of a table with a CHECK")
+    told = read_create_table(table.sql)
+    if told.checks or any(column.generated for column in told.columns.values()):
+        raise refused(f"UPDATE OR {clause} of a table with a CHECK or a generated column")
 
 
 def is_in(index: UniqueIndex, name: str) -> bool:

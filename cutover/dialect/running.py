@@ -24,6 +24,7 @@ from cutover.model.statement import Past, ResultColumn, Statement, StatementResu
 from cutover.model.table import Table
 from cutover.model.values import Row, SqlValue
 from cutover.schema.arguments import bind
+from cutover.schema.createsql import read_create_table
 from cutover.schema.sqltext import inspect
 from cutover.stores.defects import defect
 from cutover.stores.postgres.names import target
@@ -284,6 +285,9 @@ async def _sparing(connection: Connection, part: Prepared, translation: Translat
 def _is_needed(error: asyncpg.NotNullViolationError, table: Table | None) -> bool:
     """Whether the column is NOT NULL on SQLite, too."""
     assert table is not None
+    computed = read_create_table(table.sql).columns.get(str(error.column_name).lower())
+    if computed is not None and computed.generated:
+        return True
     return any(column.not_null and column.target == error.column_name for column in table.columns)
 
 

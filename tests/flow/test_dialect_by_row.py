@@ -253,3 +253,19 @@ async def test_an_outer_join_to_the_right_of_what_is_changed(both: World) -> Non
     join = "kid RIGHT JOIN item ON kid.up = item.id"
     await both.same(f"UPDATE word SET n = item.id + 1 FROM {join} WHERE w = item.sku")
     await _same_left(both)
+
+
+async def test_ignored_rows_whose_generated_column_would_be_null(postgres_url: str) -> None:
+    schema = "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT, g TEXT AS (nullif(b, 'x')) STORED NOT NULL)"
+    async with world(postgres_url, schema) as made:
+        await made.same_error("INSERT INTO t (b) VALUES ('x')")
+        await made.same("INSERT OR IGNORE INTO t (b) VALUES ('x')")
+        await made.same("INSERT OR IGNORE INTO t (b) VALUES ('x'), ('y'), (NULL), ('z') RETURNING a, g")
+        await made.same("INSERT OR IGNORE INTO t (b) SELECT b || 'x' FROM t UNION ALL SELECT 'x'")
+        await made.same_error("UPDATE t SET b = 'x' WHERE a = 1")
+        await made.same("UPDATE OR IGNORE t SET b = iif(a = 1, 'x', 'w')")
+        await made.same("SELECT * FROM t ORDER BY a")
+        await made.same("BEGIN")
+        await made.same("INSERT OR IGNORE INTO t (b) VALUES ('v'), ('x')")
+        await made.same("COMMIT")
+        await made.same("SELECT * FROM t ORDER BY a")
