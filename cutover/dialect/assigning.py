@@ -7,6 +7,7 @@ from sqlglot import exp
 from cutover.dialect.catalog import column_kind
 from cutover.dialect.comparing import dynamic, number_of, text, value
 from cutover.dialect.computed import computed
+from cutover.dialect.rigid import rigidly
 from cutover.dialect.scope import Context
 from cutover.dialect.typed import (
     NUMERIC_AFFINITIES,
@@ -23,7 +24,7 @@ from cutover.dialect.typed import (
 from cutover.dialect.whole import argument, constant
 from cutover.dialect.widening import GIVE, Unheld, Whole, Worded, is_wide
 from cutover.errors import Unrepresentable
-from cutover.model.table import Column
+from cutover.model.table import Column, Table
 
 _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
 
@@ -35,12 +36,17 @@ class Assigning:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.rigid: Table | None = None
+        """The table that is written, if it is STRICT."""
 
     def assign(self, typed: Typed, column: Column) -> exp.Expr:
         """`typed` as a value of `column`. Raises `Refused` where no value of that kind fits."""
         if typed.kind is Kind.NULL:
             self.context.hint(typed.slot, _natural(column))
             return exp.Null()
+        made = rigidly(value(typed), column, self.rigid) if self.rigid is not None else None
+        if made is not None:
+            return made
         if column.target_type.partition("(")[0] not in _BARE:
             special = self._by_codec(typed, column)
             if special is not None:

@@ -183,3 +183,27 @@ CREATE OR REPLACE FUNCTION cutover.blob_strict(x jsonb) RETURNS bytea LANGUAGE s
 RETURN CASE WHEN jsonb_typeof(x) = 'object' THEN cutover.plain_blob(x)
     ELSE convert_to(cutover.misfit('a text or a number in a column of blobs cannot be stored on PostgreSQL', x::text)::text, 'UTF8')
     END;
+
+-- Values on their way into columns of STRICT tables: what SQLite converts is converted, anything else is its error.
+CREATE OR REPLACE FUNCTION cutover.unstorable(x jsonb, declared text, place text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN cutover.misfit(format('cannot store %s value in %s column %s',
+    replace(upper(cutover.type_of(x)), 'INTEGER', 'INT'), declared, place), place);
+
+CREATE OR REPLACE FUNCTION cutover.rigid_int_strict(x jsonb, declared text, place text) RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN cutover.type_of(cutover.kept(x)) = 'integer' THEN cutover.toint(cutover.kept(x))
+    ELSE cutover.unstorable(cutover.kept(x), declared, place) END;
+
+CREATE OR REPLACE FUNCTION cutover.rigid_real_strict(x jsonb, declared text, place text) RETURNS double precision
+LANGUAGE sql STABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN jsonb_typeof(cutover.as_numeric(x)) = 'number' THEN (cutover.as_numeric(x) #>> '{}')::double precision
+    ELSE cutover.unstorable(x, declared, place) END;
+
+CREATE OR REPLACE FUNCTION cutover.rigid_text_strict(x jsonb, declared text, place text) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN jsonb_typeof(x) = 'object' THEN cutover.unstorable(x, declared, place)::text ELSE cutover.txt(x) END;
+
+CREATE OR REPLACE FUNCTION cutover.rigid_blob_strict(x jsonb, declared text, place text) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN jsonb_typeof(x) = 'object' THEN cutover.plain_blob(x)
+    ELSE convert_to(cutover.unstorable(x, declared, place)::text, 'UTF8') END;

@@ -27,6 +27,9 @@ _OVERFLOW = "integer overflow"
 _MISMATCH = "datatype mismatch"
 """The same, of what is no integer for an INTEGER PRIMARY KEY."""
 
+_RIGID = "cannot store "
+"""How SQLite begins to say that a STRICT table does not take a value."""
+
 _NARROW = re.compile(r"(?:^|type )(smallint|integer|real|numeric)\b")
 """In what Postgres says of a number out of range: a type that holds less than SQLite's columns do."""
 
@@ -103,9 +106,16 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
     if message == _MISMATCH:
         return StatementError(message, "SQLITE_MISMATCH")
     if state.startswith("22"):
-        own = message if state == "22P02" and message.endswith("PostgreSQL") else f"a value does not fit ({state})"
-        return StatementError(f"datatype mismatch: {own}", "SQLITE_MISMATCH")
+        return _of_value(message, state)
     return StatementError(f"PostgreSQL: {message} ({state})", "SQLITE_UNKNOWN")
+
+
+def _of_value(message: str, state: str) -> StatementError:
+    """A value that has no place: our own functions say which in words of theirs, or in SQLite's."""
+    if state == "22P02" and message.startswith(_RIGID):
+        return StatementError(message, "SQLITE_CONSTRAINT")
+    own = message if state == "22P02" and message.endswith("PostgreSQL") else f"a value does not fit ({state})"
+    return StatementError(f"datatype mismatch: {own}", "SQLITE_MISMATCH")
 
 
 def _by_state(state: str, message: str) -> tuple[str, str]:

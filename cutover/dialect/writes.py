@@ -20,6 +20,7 @@ from cutover.dialect.numbering import number_rows
 from cutover.dialect.own_clauses import by_default, has_replacing, of_update, own_clauses
 from cutover.dialect.queries import Queries, gathers
 from cutover.dialect.returned import as_first, as_kept, in_order, own_key
+from cutover.dialect.rigid import is_rigid
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.model.table import Column, Table
@@ -81,6 +82,7 @@ class Writes:
         if node.name.lower() in self.context.catalog.views:
             raise Refused(f"A write to the view {node.name}", "Write to the table that it reads.")
         table = self.context.catalog.table(node.name)
+        self.assigning.rigid = table if is_rigid(table) else None
         source = table_source(table, (node.alias or node.name).lower())
         add_generated(source, self.queries.expressions.typed)
         target = exp.Table(

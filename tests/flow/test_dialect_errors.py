@@ -205,3 +205,27 @@ async def test_the_unique_key_that_sqlite_looks_at_first_is_named(postgres_url: 
             await both.same_error(f"INSERT INTO l VALUES {row}")
         for row in ("(1, 'b', 1)", "(2, 'b', 1.0)", "(1, 'b', 2)"):
             await both.same_error(f"INSERT INTO m VALUES {row}")
+
+
+async def test_a_strict_table_tells_what_it_does_not_take(postgres_url: str) -> None:
+    schema = "CREATE TABLE s (id INTEGER PRIMARY KEY, i INTEGER, n INT, r REAL, t TEXT, b BLOB) STRICT"
+    data = ("INSERT INTO s (i, n, r, t, b) VALUES ('5', 2.0, '2.5', 7, x'41'), (' 1e2 ', 1, 3, 0.5, NULL)",)
+    values = ("1.5", "'x'", "x'41'", "'1.5'", "3", "'12'", "''", "NULL", "2.0", "9e99")
+    async with world(postgres_url, schema, data=data) as made:
+        for column in "inrtb":
+            for value in values:
+                sql = f"INSERT INTO s ({column}) VALUES ({value})"
+                try:
+                    await made.same(sql)
+                except StatementError:
+                    await made.same_error(sql)
+                    await made.same_error(f"UPDATE OR IGNORE s SET {column} = {value}")
+                    await made.same(f"UPDATE s SET {column} = {value} WHERE id < 0")
+            for bound in (1.5, "x", b"A", "12", 3, None):
+                sql = f"UPDATE s SET {column} = ? WHERE id = 1"
+                try:
+                    await made.same(sql, bound)
+                except StatementError:
+                    await made.same_error(sql, bound)
+            await made.same("SELECT * FROM s ORDER BY id")
+        await made.same_error("INSERT INTO s (i) SELECT t || 'x' FROM s")
