@@ -409,6 +409,24 @@ async def test_a_migration_with_foreign_keys_off(stage: Stage) -> None:
         await stream.execute(Statement("INSERT INTO child(p) VALUES (99)"))
 
 
+async def test_an_index_that_a_migration_dropped_is_there_no_more(stage: Stage) -> None:
+    """SQLite tells what exists already from the schema that a connection saw last, and the migration has its own."""
+    stream = stage.way.stream()
+    for sql in (
+        "CREATE TABLE p (id INTEGER PRIMARY KEY, a)",
+        "CREATE UNIQUE INDEX p_a ON p (a)",
+        "INSERT INTO p (a) VALUES (1)",
+        "PRAGMA foreign_keys = OFF",
+        "CREATE TABLE n (id INTEGER PRIMARY KEY, a)",
+        "DROP TABLE p",
+        "ALTER TABLE n RENAME TO p",
+        "PRAGMA foreign_keys = ON",
+        "CREATE UNIQUE INDEX p_a ON p (a)",
+    ):
+        await stream.execute(Statement(sql))
+    await stream.close()
+
+
 async def test_observers_see_statements_and_reads(stage: Stage) -> None:
     texts: list[str] = []
     reads: list[int] = []

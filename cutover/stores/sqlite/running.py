@@ -330,8 +330,9 @@ def _take(cursor: sqlite3.Cursor, result: StatementResult, want_rows: bool) -> N
 
 
 def _see_schema(db: sqlite3.Connection, shape: Shape) -> None:
-    """A PRAGMA may answer from the schema that its connection saw last: of an index that is new, nothing."""
-    if shape.verb == "PRAGMA" and shape.kind is StatementKind.READ:
+    """A PRAGMA may answer from the schema that its connection saw last: of an index that is new, nothing. And CREATE
+    finds there what another connection dropped."""
+    if shape.kind is StatementKind.DDL or (shape.verb == "PRAGMA" and shape.kind is StatementKind.READ):
         read_schema(db)
 
 
