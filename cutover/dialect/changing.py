@@ -13,7 +13,7 @@ from cutover.dialect.dialect import Dialect, schema_of
 from cutover.dialect.failures import Conflict
 from cutover.dialect.typed import Refused
 from cutover.dialect.widening import Unheld, widen
-from cutover.errors import Fenced
+from cutover.errors import Fenced, StatementError
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
 from cutover.schema.objects_wanted import SchemaObject
@@ -99,6 +99,15 @@ def overtaken_change(error: Exception) -> Conflict | None:
     together = isinstance(error, asyncpg.InternalServerError) and "concurrently" in str(error)
     if of_catalog or together or isinstance(error, asyncpg.DuplicateTableError | asyncpg.DuplicateColumnError):
         return Conflict("Another stream changed the schema.")
+    return None
+
+
+def forbidden_by_rows(error: Exception) -> StatementError | None:
+    """Whether rows that are there break a constraint of a new column: SQLite then names neither."""
+    if isinstance(error, asyncpg.CheckViolationError):
+        return StatementError("CHECK constraint failed", "SQLITE_UNKNOWN")
+    if isinstance(error, asyncpg.NotNullViolationError):
+        return StatementError("NOT NULL constraint failed", "SQLITE_UNKNOWN")
     return None
 
 

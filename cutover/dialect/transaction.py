@@ -15,7 +15,7 @@ import asyncpg
 
 from cutover.crashpoints import crash_point
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.changing import change_schema, overtaken_change, widen_column
+from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard, meeting_none
 from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
@@ -195,7 +195,7 @@ class Transaction:
             raise
         except Exception as error:  # noqa: BLE001  # as above
             self.dialect = before
-            failure = overtaken_change(error) or self._failure(error)
+            failure = overtaken_change(error) or forbidden_by_rows(error) or self._failure(error)
             if isinstance(failure, StatementError):
                 await self._talk(f"ROLLBACK TO SAVEPOINT {_GUARD}")
             raise failure from None

@@ -98,6 +98,8 @@ async def test_tables_come_change_and_go(ddl: World) -> None:
         "ALTER TABLE parents ADD COLUMN name TEXT",
         "ALTER TABLE parents DROP COLUMN id",
         "ALTER TABLE parents RENAME COLUMN missing TO x",
+        "ALTER TABLE parents ADD COLUMN n INTEGER DEFAULT -1 CHECK (n > 0)",
+        "ALTER TABLE parents ADD COLUMN n TEXT AS (nullif(name, 'one')) NOT NULL",
         "ALTER TABLE parents RENAME TO children",
         "CREATE INDEX i ON missing(x)",
         "CREATE TABLE t (a INTEGER, A TEXT)",
