@@ -8,13 +8,19 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from cutover.stores.postgres.names import target
 from cutover.stores.postgres.store import PostgresStore
 from tests.support.postgres import DEMOTING, PRIMARY, native, ready
+from tests.support.samples import TABLES
 from tests.support.service import until
 
 VACUUM = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'people'::regclass"
 EAGERLY = "autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0"
 SLOWLY = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+
+_LOOKED = """
+SELECT count(*) FROM pg_locks WHERE mode = 'ShareUpdateExclusiveLock' AND waitstart < clock_timestamp() - interval '1.2 s'
+"""
 
 
 @asynccontextmanager
@@ -46,3 +52,20 @@ async def test_autovacuum_makes_way_before_the_pause(postgres_url: str) -> None:
         await making
         assert await app.fetchval(VACUUM) == 0
         await store.fence(DEMOTING, 10)
+
+
+async def test_a_migration_meets_no_deadlock_with_who_makes_way(postgres_url: str) -> None:
+    """Postgres looks for a deadlock once a wait, after a second: who came later is the one that it ends."""
+    async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as app, native(postgres_url) as watch:
+        names = [target(table) for table in TABLES]
+        assert len(names) > 1
+        async with app.transaction():
+            await app.execute(f"LOCK TABLE {names[-1]} IN ACCESS EXCLUSIVE MODE")
+            making = asyncio.create_task(store.make_way())
+
+            async def looked() -> bool:
+                return bool(await watch.fetchval(_LOOKED))
+
+            await until(looked, "a wait that was looked at")
+            await app.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE")
+        await making

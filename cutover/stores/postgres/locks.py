@@ -46,17 +46,18 @@ async def locked_to_read(link: Link, names: Sequence[str], *, last: bool) -> boo
 async def make_way(link: Link, names: Sequence[str]) -> None:
     """Have autovacuum let go of these tables now: it gives way only to those who waited for a second.
 
-    What is waited for is autovacuum's own lock, which keeps neither readers nor writers waiting meanwhile.
+    What is waited for is autovacuum's own lock, which keeps neither readers nor writers waiting meanwhile. One table
+    after the other: who waits so long must hold nothing that a migration, which has what is waited for, may ask for.
     """
-    if not names:
-        return
-    try:
-        async with link.transaction():
-            await link.execute(f"SET LOCAL lock_timeout = {int(_CLEARING * 1000)}")
-            await link.execute(f"LOCK TABLE {', '.join(names)} IN SHARE UPDATE EXCLUSIVE MODE")
-    except PostgresAway as error:
-        if error.sqlstate not in {LOCK_NOT_AVAILABLE, _DEADLOCK}:
-            raise
+    for name in names:
+        try:
+            async with link.transaction():
+                await link.execute(f"SET LOCAL lock_timeout = {int(_CLEARING * 1000)}")
+                await link.execute(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE")
+        except PostgresAway as error:
+            if error.sqlstate not in {LOCK_NOT_AVAILABLE, _DEADLOCK}:
+                raise
+            return
 
 
 async def with_locks(link: Link, names: Sequence[str], timeout: float, work: Callable[[], Awaitable[None]]) -> None:
