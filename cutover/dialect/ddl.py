@@ -13,6 +13,7 @@ from cutover.dialect.typed import Refused
 from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
 from cutover.schema.ddl import Ddl
+from cutover.schema.findings import Finding
 from cutover.schema.mapping import family, map_tables
 from cutover.schema.matching import pick
 from cutover.schema.objects_wanted import Objects, SchemaObject, changes_between, keep, memory, read_objects, texts
@@ -159,7 +160,7 @@ class Plan:
         mapping = map_tables(self.change.after, self.target, self.settings, born=True)
         for table in self.change.created:
             if all(each.name != table.name for each in mapping.tables):
-                raise Refused(f"Table {table.name} ({_reason(mapping.blocking, table.name)})")
+                raise Refused(f"Table {table.name} ({_reason(mapping.findings, table.name)})")
         for finding in mapping.findings:
             if finding.table in {table.name for table in self.change.created}:
                 _demand_carried(finding.code, finding.message)
@@ -213,7 +214,7 @@ class Plan:
         mapping = map_tables(self.change.after, replace(self.target, tables=others), self.settings, born=True)
         found = next((each for each in mapping.tables if each.name == table.name), None)
         if found is None:
-            raise Refused(f"The change of table {table.name} ({_reason(mapping.blocking, table.name)})")
+            raise Refused(f"The change of table {table.name} ({_reason(mapping.findings, table.name)})")
         return found
 
     def _indexes(self) -> None:
@@ -293,9 +294,11 @@ def _demand_carried(code: str, message: str) -> None:
         raise Refused(f"This schema change ({message})")
 
 
-def _reason(findings: Sequence[object], table: str) -> str:
-    found = [str(getattr(each, "message", "")) for each in findings if getattr(each, "table", "") == table]
-    return " ".join(found) or "it cannot be mapped"
+def _reason(findings: Sequence[Finding], table: str) -> str:
+    """Why it is not mapped: what blocks it, else what leaves it out, and how it would be mapped."""
+    found = [each for each in findings if each.table == table]
+    said = [each.message for each in found if each.severity == "blocks"]
+    return " ".join(said or [f"{each.message} {each.todo}" for each in found]) or "it cannot be mapped"
 
 
 def _place(table: Table) -> str:

@@ -430,3 +430,9 @@ async def test_a_check_of_a_text_beside_a_number_compares_texts(ddl: World) -> N
         await ddl.same("INSERT INTO numbered (n) VALUES (?)", text)
     for one in ("1", 1):
         await ddl.same_error("INSERT INTO numbered (n) VALUES (?)", one)
+
+
+async def test_a_table_of_migrations_is_refused_with_what_to_do(ddl: World) -> None:
+    """Drizzle's: each store keeps its own, unless the configuration has it mirrored."""
+    made = "CREATE TABLE __drizzle_migrations (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)"
+    await ddl.refused(made, r"each store keeps its own.* give it a \[tables\] section")

@@ -19,7 +19,8 @@ EAGERLY = "autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0"
 SLOWLY = "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
 
 _LOOKED = """
-SELECT count(*) FROM pg_locks WHERE mode = 'ShareUpdateExclusiveLock' AND waitstart < clock_timestamp() - interval '1.2 s'
+SELECT count(*) FROM pg_locks
+WHERE mode = 'ShareUpdateExclusiveLock' AND waitstart < clock_timestamp() - interval '1.2 s'
 """
 
 
