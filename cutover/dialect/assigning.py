@@ -183,12 +183,15 @@ def _as_it_is(column: Column) -> bool:
 
 
 def _number_in(typed: Typed, kind: Kind, column: Column) -> Typed:
-    """What a column of numbers makes of it: of a literal text the number. Raises `Refused` for any other."""
+    """What a column of numbers makes of it: of a literal text the number. Raises `Refused` for any other, and `Unheld`
+    for what a column of integers could hold if it were widened."""
     if kind not in (Kind.INT, Kind.REAL) or typed.kind is kind:
         return typed
     if _as_it_is(column):
         what = f"{named(typed.kind)} for column {column.name}, which has no declared type and holds {kind} alone,"
         raise Refused(what, GIVE)
+    if kind is Kind.INT and typed.is_constant and is_wide(column):
+        Whole(column)(typed.constant)
     if not isinstance(typed.constant, str):
         return typed
     number = number_of(typed.constant)

@@ -36,6 +36,9 @@ FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
 WHERE attrelid = $1::text::regclass AND attname = $2"""
 
 
+_NAMES: dict[type, str] = {str: "A text", bytes: "A blob"}
+
+
 class Unheld(Refused):
     """A value of a kind that the column does not hold, though it could if it were of another type."""
 
@@ -72,7 +75,7 @@ class Whole:
 
     def __call__(self, value: SqlValue) -> SqlValue:
         if type(as_stored(self.column, value)) is not int:
-            what = f"{'A text' if isinstance(value, str) else 'A real'} for column {self.column.name} of integers"
+            what = f"{_NAMES.get(type(value), 'A real')} for column {self.column.name} of integers"
             raise Unheld(what, self.column, value)
         return value
 

@@ -62,6 +62,18 @@ async def test_then_it_takes_whatever_else_comes(dates: World) -> None:
         await dates.same(sql)
 
 
+@pytest.mark.parametrize("then", ["'text'", "1.5", "'1.5'", "'7'", "x'00'", "2.5 * 2", "NULL"])
+async def test_then_it_takes_whatever_is_written_in_the_text(dates: World, then: str) -> None:
+    for sql in (
+        "INSERT INTO t (at, made) VALUES (NULL, 'x'), (NULL, 'x')",
+        "UPDATE t SET at = 5 WHERE id = 2",
+        f"UPDATE t SET at = {then} WHERE id = 1",
+        f"INSERT INTO t (at, made) VALUES ({then}, 'x')",
+        "SELECT id, at, typeof(at) FROM t ORDER BY id",
+    ):
+        await dates.same(sql)
+
+
 async def test_a_default_that_is_a_text_stays(dates: World) -> None:
     await dates.same("INSERT INTO t (made) VALUES (?)", NOW)
     await dates.on_postgres("INSERT INTO t (id) VALUES (7)")
