@@ -36,6 +36,8 @@ _ANSWERS_WITHIN = 3.0
 """Seconds in which a primary that takes writes answers."""
 _INVARIANTS_AGE = 60.0
 """The same for invariants, which read whole tables. A switch asks afresh."""
+_TURN = 3.0
+"""Seconds to wait for a turn of the mirror that is under way when it is paused."""
 
 
 _KINDS = ("missing", "extra", "different", "type_changed")
@@ -362,6 +364,7 @@ class Operations:
         """Pause or resume the mirror. Changes go on being captured."""
         if action == "pause":
             self.parts.mirror.pause()
+            await self.parts.mirror.at_rest(_TURN)  # so that what is written from now on waits
         else:
             self.parts.mirror.resume()
         await self.parts.trail.write(f"mirror.{action}", actor)

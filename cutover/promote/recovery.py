@@ -121,8 +121,9 @@ class Attachment:
         """A store went away: attach again, because what comes back may not be what went."""
         situation = self.parts.situation
         if situation.attached and not self.parts.switching.locked():
-            situation.attached, situation.attach_error = False, why
-            await self.parts.mirror.stop()
+            async with self.parts.switching:  # an attempt that ends before the mirror stops would leave it so
+                situation.attached, situation.attach_error = False, why
+                await self.parts.mirror.stop()
             situation.changed.set()
 
     async def _controls(self) -> tuple[Control, Control]:

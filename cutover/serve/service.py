@@ -153,7 +153,12 @@ class Service:
                 if problems or situation.tables != before:
                     parts.comparator.forget()
             finally:
-                await parts.mirror.start(situation.pair, situation.tables)
+                try:
+                    await parts.mirror.start(situation.pair, situation.tables)
+                except CutoverError as error:  # a store went away meanwhile: nobody else would start the mirror again
+                    situation.attached, situation.attach_error = False, str(error)
+                    situation.changed.set()
+                    raise
                 if paused:
                     parts.mirror.pause()
             if self.mapper.done:

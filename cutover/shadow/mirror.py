@@ -122,6 +122,14 @@ class Mirror:
             self.state = "paused"
             self._metrics.mirror_up.set(0)
 
+    async def at_rest(self, timeout: float) -> bool:
+        """Wait for the turn under way, at most `timeout` seconds. Whether it has ended."""
+        try:
+            async with asyncio.timeout(timeout), self._applying:
+                return True
+        except TimeoutError:
+            return False
+
     def resume(self) -> None:
         """End a pause."""
         if self.state == "paused":
