@@ -82,12 +82,22 @@ async def failing(service: Service) -> dict[str, str]:
     return {gate["name"]: gate["detail"] for gate in (await service.status())["gates"] if not gate["ok"]}
 
 
+async def shows(service: Service, name: str = "") -> None:
+    """Await that the gate does not pass, or that all do: the status shows those of a moment ago."""
+
+    async def shown() -> bool:
+        found = await failing(service)
+        return name in found if name else not found
+
+    await until(shown, f"a gate {name} that fails" if name else "gates that pass")
+
+
 async def test_hazard_37_a_column_that_nobody_compares_stops_the_promotion(service: Service) -> None:
     service.config.write_text(service.config.read_text() + '[mirror]\nschema_changes = "stop"\n')
     await service.start()
     await service.up()
     await service.verified()
-    assert await failing(service) == {}
+    await shows(service)
     make(service.sqlite, "ALTER TABLE items ADD COLUMN more TEXT", "UPDATE items SET more = 'hidden'")
     code, body = await service.switch("promote")
     assert code == 409, body
@@ -97,7 +107,7 @@ async def test_hazard_37_a_column_that_nobody_compares_stops_the_promotion(servi
 
     await until(said, "a gate that names the column")
     await service.verified()  # every row that is compared is equal
-    assert "target_ready" in await failing(service)
+    await shows(service, "target_ready")
     assert (await service.switch("promote"))[0] == 409
 
 
@@ -116,7 +126,7 @@ async def test_hazard_37_a_table_made_after_the_verification_stops_the_promotion
         return tables.get("later") == "done"
 
     await until(copied, "a copy of the table")
-    assert "verified" in await failing(service)
+    await shows(service, "verified")
     await service.up()
     await settled(service)
     await service.verified()
@@ -171,12 +181,7 @@ async def test_hazard_39_a_clock_that_steps_hides_no_change(service: Service) ->
         mirror = (await service.status())["mirror"]
         assert mirror["lag_changes"] == 1
         assert least <= mirror["lag_seconds"] <= most
-
-    async def shown() -> bool:
-        """The status shows gates of a moment ago."""
-        return "mirror_caught_up" in await failing(service)
-
-    await until(shown, "a gate that fails")
+    await shows(service, "mirror_caught_up")
 
 
 # -- 40: files that cannot be shared ---------------------------------------------------------------------------------
