@@ -76,8 +76,7 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
         try:
             db.execute(sql, tuple(arguments))
         except (sqlite3.Error, sqlite3.Warning) as error:
-            if "cannot use variables" not in str(error):  # of a trigger whose values are left out: it was seen before
-                raise explained(error, db, sql) from None
+            raise explained(error, db, sql) from None
         if refused:
             raise Refused(f"{words[0]} {refused} while PostgreSQL is primary", _BY_HAND[refused])
         now = read_objects(db)
