@@ -136,8 +136,8 @@ class Operations:
         except (CutoverError, OSError, TimeoutError) as trouble:
             error = error or str(trouble) or "the primary did not answer in time"
         state = mirror.state
-        if not parts.situation.attached and parts.situation.phase is not Phase.FINISHED and state != "paused":
-            state = "retrying"
+        if parts.situation.phase is not Phase.FINISHED and (mirror.held or not parts.situation.attached):
+            state = "paused" if mirror.held else "retrying"
         return {
             "state": state,
             "lag_changes": changes,

@@ -145,7 +145,7 @@ class Service:
         """Map anew and make capture whole. The mirror rests meanwhile: it must not go by a mapping of before."""
         parts, situation = self.parts, self.parts.situation
         async with parts.switching:
-            before, paused = situation.tables, parts.mirror.state == "paused"
+            before = situation.tables
             await parts.mirror.stop()
             try:
                 situation.tables = await self.mapper.map_tables(create=True)
@@ -159,8 +159,6 @@ class Service:
                     situation.attached, situation.attach_error = False, str(error)
                     situation.changed.set()
                     raise
-                if paused:
-                    parts.mirror.pause()
             if self.mapper.done:
                 await parts.trail.write("schema.followed", SERVICE, steps=self.mapper.done)
 

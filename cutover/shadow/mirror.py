@@ -84,6 +84,8 @@ class Mirror:
         """Whether something was learned of the tables that their mapping does not know yet: it is mapped first."""
         self.on_copy_again: Callable[[], None] = lambda: None
         """Told when tables are to be copied again: what was verified of them counts no more."""
+        self.held = False
+        """Whether an operator wishes a pause: it outlasts every stop and start in between."""
         self._settings = settings
         self._metrics = metrics
         self._on_applied = on_applied
@@ -106,7 +108,7 @@ class Mirror:
                 self._passed = None
             self.pair, self.tables = pair, tables
             await self._backfill.load(pair)
-            self.state, self.last_error = "running", None
+            self.state, self.last_error = "paused" if self.held else "running", None
         self._stirred.set()
         pair.source.wake()
 
@@ -117,7 +119,8 @@ class Mirror:
             self._metrics.mirror_up.set(0)
 
     def pause(self) -> None:
-        """Apply nothing from the next turn on, by an operator's wish."""
+        """Apply nothing from the next turn on, by an operator's wish; one that is stopped starts as a paused one."""
+        self.held = True
         if self.state != "stopped":
             self.state = "paused"
             self._metrics.mirror_up.set(0)
@@ -132,6 +135,7 @@ class Mirror:
 
     def resume(self) -> None:
         """End a pause."""
+        self.held = False
         if self.state == "paused":
             self.state = "running"
             self._stirred.set()
@@ -263,7 +267,7 @@ class Mirror:
                     turns += 1
                 await self._trim_passed()
             except BaseException:
-                self.state = before
+                self.state = "paused" if self.held else before
                 raise
         return turns
 

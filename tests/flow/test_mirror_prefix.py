@@ -86,3 +86,19 @@ async def test_a_repair_shows_no_half_of_a_transaction(sqlite_path: str, postgre
         await repairing
         _, one, two = await _look(here)
         assert one == two == 7
+
+
+async def test_a_pause_outlasts_a_stop_and_a_start(sqlite_path: str, postgres_url: str) -> None:
+    """Tables that are mapped anew stop the mirror and start it again: what an operator wished meanwhile holds."""
+    async with world(sqlite_path, postgres_url, _fill) as here, asyncio.timeout(60):
+        await here.settled()
+        mirror = here.mirror
+        await mirror.stop()
+        mirror.pause()
+        await mirror.start(here.pair, here.tables)
+        assert mirror.state == "paused"
+        await _write(here, 7)
+        assert not await mirror.caught_up(0.1)
+        mirror.resume()
+        await here.settled()
+        assert (await _look(here))[1:] == (7, 7)
