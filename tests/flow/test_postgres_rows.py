@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -193,3 +194,25 @@ async def test_orphans_and_scalars(postgres_url: str) -> None:
             assert await snapshot.scalar("SELECT true") == "1"
             assert await snapshot.scalar("SELECT 0.5::float8") == "0.5"
             assert await snapshot.scalar("SELECT NULL") is None
+
+
+async def test_a_table_whose_column_changed_is_read_at_once(postgres_url: str) -> None:
+    """An outdated statement fails inside a transaction, so no connection of before may be kept."""
+    async with ready(postgres_url, PRIMARY) as store:
+        await insert(postgres_url, ITEMS, ODD_ITEMS)
+
+        async def read() -> Row:
+            async with store.snapshot() as snapshot:
+                return (await snapshot.range(store._tables["items"].table, (0,), 1))[0]
+
+        assert await read() == ODD_ITEMS[3]
+        for kind, size in (("text", "Infinity"), ("double precision", math.inf)):
+            await run(postgres_url, f"ALTER TABLE items ALTER COLUMN size TYPE {kind} USING size::{kind}")
+            columns = [
+                replace(column, target_type=kind, target_collation="C" if kind == "text" else None)
+                if column.name == "size"
+                else column
+                for column in ITEMS.columns
+            ]
+            store.serve_tables((replace(ITEMS, columns=tuple(columns)), PEOPLE, PAIRS))
+            assert await read() == (*ODD_ITEMS[3][:3], size, ODD_ITEMS[3][4])

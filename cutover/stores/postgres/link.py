@@ -137,11 +137,13 @@ class Connections:
         self.ssl = None if "sslmode" in parse_qs(urlsplit(url).query) else ssl_mode
         self._idle: defaultdict[str, list[Raw]] = defaultdict(list)
         self._closed = False
+        self._shapes = 0
+        """How many times tables changed: a connection of before may hold statements that no longer fit."""
 
     @asynccontextmanager
     async def use(self, name: str = "cutover") -> AsyncIterator[Link]:
         """Lend a connection with this application name. It is kept if it comes back outside a transaction."""
-        raw = await self._take(name)
+        raw, shapes = await self._take(name), self._shapes
         clean = False
         try:
             yield Link(raw, self.ping, max(self.connect_timeout, 0.2))
@@ -151,7 +153,8 @@ class Connections:
             self.forget()
             raise
         finally:
-            if clean and not raw.is_closed() and not self._closed and len(self._idle[name]) < _KEEP_IDLE:
+            wanted = not self._closed and shapes == self._shapes and len(self._idle[name]) < _KEEP_IDLE
+            if clean and wanted and not raw.is_closed():
                 self._idle[name].append(raw)
             else:
                 await self._discard(raw)
@@ -206,6 +209,11 @@ class Connections:
             for raw in raws:
                 raw.terminate()
         self._idle.clear()
+
+    def tables_changed(self) -> None:
+        """Keep no connection of before: inside a transaction an outdated statement could not be prepared again."""
+        self._shapes += 1
+        self.forget()
 
     def close(self) -> None:
         """Drop what is idle, and what is lent out as soon as it comes back."""

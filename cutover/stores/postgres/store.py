@@ -109,6 +109,8 @@ class PostgresStore:
         """Say what is mapped, and what is fenced all the same."""
         self._held = held
         known = self._tables
+        if tables != self._mapped:
+            self._connections.tables_changed()
         self._tables = {
             table.name: rows if (rows := known.get(table.name)) is not None and rows.table is table else Rows(table)
             for table in tables
