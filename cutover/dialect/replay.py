@@ -7,17 +7,14 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cutover.dialect.dialect import Dialect
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.reached import reached
+from cutover.dialect.replaying import State
 from cutover.dialect.sameness import changing, difference, may_change, ordered, typed
 from cutover.dialect.ties import breaking_ties, differ_in_ties
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult, Timed
 from cutover.schema.objects_wanted import SCHEMA, objects_of
-from cutover.schema.sqltext import StatementKind, inspect
-from cutover.stores.pair import Pair
-from cutover.stores.sqlite.snapshot import SqliteSnapshot
+from cutover.schema.sqltext import inspect
 
 Verdict = Literal["match", "mismatch", "inconclusive"]
 
@@ -46,14 +43,12 @@ class Found:
 
 
 class Replay:
-    """Both stores in one state, as long as their snapshots are open."""
+    """Reads on both stores in one state."""
 
-    def __init__(self, executor: PostgresExecutor, pair: Pair, primary: SqliteSnapshot, exported: str) -> None:
-        """`exported`: the name of the shadow's snapshot."""
+    def __init__(self, executor: PostgresExecutor, state: State) -> None:
         self._executor = executor
-        self._pair = pair
-        self._primary = primary
-        self._exported = exported
+        self._state = state
+        self._primary = state.primary
 
     async def compared(self, statement: Statement) -> Found | None:
         """The verdict; None for what cutover answers itself on both sides. Raises `StoreUnavailable`."""
@@ -62,7 +57,7 @@ class Replay:
         here, here_took = await answered(self._primary.ask(statement, _SECONDS, _MOST))
         if isinstance(here, StatementError) and here.code in NO_VERDICT:
             return Found("inconclusive", f"Not answered on SQLite within the limits of a replay ({here.code}).")
-        there, there_took = await answered(self._executor.rehearsal.read(self._exported, statement, _SECONDS))
+        there, there_took = await answered(self._executor.rehearsal.read(self._state.exported, statement, _SECONDS))
         if here is None or there is None:
             return None
         if isinstance(there, StatementError) and there.code in NOT_THERE:
@@ -77,6 +72,8 @@ class Replay:
         differs = difference(here, there, in_order=ordered(statement.sql))
         if differs is None:
             return Found("match", None, here_took, there_took)
+        if missing := self._state.not_whole(self._executor.dialect, statement):
+            return Found("inconclusive", f"Not all rows of {missing} are copied.", early=True)
         excuse = await self._excuse(statement, here, there)
         return (
             Found("inconclusive", excuse, here_took, there_took)
@@ -118,7 +115,7 @@ class Replay:
         names = {next(filter(None, view.groups())).lower() for view in views}
         if names & set(re.findall(r"[\w$]+", statement.sql.lower())):
             return "It reads a view whose rows may be others at each execution."
-        return await excuse_of_shadow(self._pair, self._executor.dialect, statement)
+        return await self._state.excuse(self._executor.dialect, statement)
 
     async def _in_ties(self, statement: Statement, here: StatementResult, there: StatementResult) -> bool:
         """Whether nothing differs but rows that ORDER BY leaves in ties."""
@@ -134,14 +131,6 @@ class Replay:
                 return False
             answers.append(broken)
         return differ_in_ties(*(list(map(typed, answer.rows)) for answer in answers))
-
-
-async def excuse_of_shadow(pair: Pair, dialect: Dialect, statement: Statement) -> str | None:
-    """Why the shadow may answer in another way: it has not all rows of what the statement reads or writes."""
-    tables = {row.table for row in await pair.target.quarantined()}
-    writes = inspect(statement.sql).kind is StatementKind.WRITE
-    missing = sorted(reached(statement.sql, dialect.ddl, tables, writes=writes)) if tables else []
-    return f"Rows of {', '.join(missing)} are in quarantine, so the shadow does not have them." if missing else None
 
 
 async def answered(asked: Awaitable[Timed | None]) -> tuple[StatementResult | StatementError | None, float]:

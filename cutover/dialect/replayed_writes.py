@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.replay import NO_VERDICT, NOT_THERE, Found, answered, code_of, excuse_of_shadow
+from cutover.dialect.replay import NO_VERDICT, NOT_THERE, Found, answered, code_of
+from cutover.dialect.replaying import State
 from cutover.dialect.sameness import changing, difference, may_change
 from cutover.dialect.trial import NotTried
 from cutover.errors import StatementError
@@ -14,8 +15,6 @@ from cutover.model.table import Table
 from cutover.schema.arguments import bind
 from cutover.schema.sqlite_schema import quoted
 from cutover.schema.sqltext import inspect
-from cutover.stores.pair import Pair
-from cutover.stores.sqlite.snapshot import SqliteSnapshot
 from cutover.stores.sqlite.trying import Answer, Tried
 
 _HELD = 0.05
@@ -34,12 +33,10 @@ _LAST_KEY = (1 << 63) - 1
 class ReplayedWrites:
     """Both stores in one state. The snapshot of SQLite is over when its writes are made."""
 
-    def __init__(self, executor: PostgresExecutor, pair: Pair, primary: SqliteSnapshot, exported: str) -> None:
-        """`exported`: the name of the shadow's snapshot."""
+    def __init__(self, executor: PostgresExecutor, state: State) -> None:
         self._executor = executor
-        self._pair = pair
-        self._primary = primary
-        self._exported = exported
+        self._state = state
+        self._primary = state.primary
 
     async def compared(self, statements: Sequence[Statement]) -> list[Found | None]:
         """A verdict on each of the first of them; none on those that SQLite had no time for, or had another writer.
@@ -89,7 +86,8 @@ class ReplayedWrites:
         if last is not None and last >= _LAST_KEY:
             return Found("inconclusive", "The table has the highest key there is: SQLite gives keys at random.")
         try:
-            there, took = await answered(self._executor.rehearsal.write(self._exported, statement, _SECONDS, last))
+            writing = self._executor.rehearsal.write(self._state.exported, statement, _SECONDS, last)
+            there, took = await answered(writing)
         except NotTried as reason:
             return Found("inconclusive", str(reason))
         if there is None:
@@ -118,7 +116,7 @@ class ReplayedWrites:
             return "It depends on the order in which rows are read, which it leaves open."
         if code_of(there) in _UNFIT:  # whatever rows there are
             return None
-        return await excuse_of_shadow(self._pair, self._executor.dialect, statement)
+        return await self._state.excuse(self._executor.dialect, statement)
 
 
 def _untried(error: StatementError) -> Found:

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 
 import structlog
 
+from cutover.dialect.dialect import Dialect
+from cutover.dialect.reached import reached
 from cutover.errors import CutoverError
+from cutover.model.statement import Statement
+from cutover.schema.objects_wanted import objects_of
+from cutover.schema.sqltext import StatementKind, inspect
 from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
 from cutover.stores.postgres.snapshot import PostgresSnapshot
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
 
-Level = Callable[[], AbstractAsyncContextManager[tuple[Pair, Snapshot, Snapshot]]]
-"""Both stores in one state."""
+Level = Callable[[], AbstractAsyncContextManager[tuple[Pair, Snapshot, Snapshot, frozenset[str]]]]
+"""Both stores in one state, and the names of the tables that are whole on both."""
 
 _PAUSE = 1.0
 _AGAIN = 10.0
 """Seconds until what differed is replayed once more."""
 
 
+@dataclass(frozen=True)
+class State:
+    """Both stores in one state, as long as their snapshots are open."""
+
+    pair: Pair
+    primary: SqliteSnapshot
+    exported: str
+    """The name of the shadow's snapshot."""
+    whole: frozenset[str]
+    """Tables that are copied."""
+
+    async def excuse(self, dialect: Dialect, statement: Statement) -> str | None:
+        """Why the shadow may answer in another way: it has not all rows of what the statement reads or writes."""
+        quarantined = {row.table for row in await self.pair.target.quarantined()}
+        if missing := _reached(statement, dialect, quarantined):
+            return f"Rows of {missing} are in quarantine, so the shadow does not have them."
+        if missing := self.not_whole(dialect, statement):
+            return f"Not all rows of {missing} are copied."
+        return None
+
+    def not_whole(self, dialect: Dialect, statement: Statement) -> str:
+        """Those of its tables that were made a moment ago; empty where all are copied."""
+        there = {each.name for each in objects_of(dialect.ddl).values() if each.kind == "table"}
+        return _reached(statement, dialect, there - self.whole)
+
+
+def _reached(statement: Statement, dialect: Dialect, tables: Collection[str]) -> str:
+    writes = inspect(statement.sql).kind is StatementKind.WRITE
+    return ", ".join(sorted(reached(statement.sql, dialect.ddl, tables, writes=writes))) if tables else ""
+
+
 @asynccontextmanager
-async def in_one_state(level: Level) -> AsyncIterator[tuple[Pair, SqliteSnapshot, str] | None]:
-    """Both stores, and the name under which Postgres's state was exported; None if SQLite is not primary."""
-    async with level() as (pair, primary, shadow):
+async def in_one_state(level: Level) -> AsyncIterator[State | None]:
+    """Both stores; None if SQLite is not primary."""
+    async with level() as (pair, primary, shadow, whole):
         if isinstance(primary, SqliteSnapshot) and isinstance(shadow, PostgresSnapshot):
-            yield pair, primary, await shadow.exported()
+            yield State(pair, primary, await shadow.exported(), whole)
         else:
             yield None
 

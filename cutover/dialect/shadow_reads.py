@@ -110,7 +110,7 @@ class ShadowReads:
     async def _replaying(self, executor: PostgresExecutor) -> AsyncIterator[Replay | None]:
         """Both stores in one state; None if SQLite is not primary."""
         async with in_one_state(self._level) as state:
-            yield None if state is None else Replay(executor, *state)
+            yield None if state is None else Replay(executor, state)
 
     # -- seeing ------------------------------------------------------------------------------------------------------
 

@@ -138,4 +138,4 @@ class ShadowWrites:
     async def _replaying(self, executor: PostgresExecutor) -> AsyncIterator[ReplayedWrites | None]:
         """Both stores in one state; None if SQLite is not primary."""
         async with in_one_state(self._level) as state:
-            yield None if state is None else ReplayedWrites(executor, *state)
+            yield None if state is None else ReplayedWrites(executor, state)

@@ -209,12 +209,15 @@ class Mirror:
             yield pair, primary, shadow
 
     @asynccontextmanager
-    async def level_copied(self) -> AsyncIterator[tuple[Pair, Snapshot, Snapshot]]:
-        """As `level`, of whole tables. Raises `StoreError` as long as some are being copied."""
+    async def level_copied(self) -> AsyncIterator[tuple[Pair, Snapshot, Snapshot, frozenset[str]]]:
+        """As `level`, of whole tables, with their names. Raises `StoreError` as long as some are being copied.
+
+        A table that was made a moment ago is not among them: the stores may have it before the mirror does.
+        """
         if not self.catching_up:
             async with self.level() as states:
                 if not self.catching_up:
-                    yield states
+                    yield *states, frozenset(table.name for table in self.tables)
                     return
         raise StoreError("Tables are being copied.", hint="Wait for the end of the backfill.")
 

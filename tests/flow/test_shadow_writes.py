@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
@@ -191,6 +192,28 @@ async def test_rows_in_quarantine_are_no_excuse_for_a_value_that_no_column_holds
     assert told == "inconclusive: Rows of bare are in quarantine, so the shadow does not have them."
     told = await both.verdict("INSERT INTO bare VALUES ('x', ?)", 2.5)
     assert told == "mismatch: SQLite answers a change, Postgres SQLITE_MISMATCH."
+
+
+async def test_a_table_that_the_mirror_does_not_know_yet_proves_nothing(both: Tried) -> None:
+    """Between the table's creation on Postgres and its copy the stores have it, and the mirror still goes without."""
+    world, reads = both.world, ShadowReads(Metrics("test"), both.world.mirror.level_copied, 1.0)
+    await both.executor.rehearsal.ready()
+    await world.mirror.start(world.pair, tuple(table for table in world.tables if table.name != "pets"))
+    await world.spoil("pets", deletes=[("rex",)])
+    told = await both.verdict("UPDATE pets SET owner = 9")
+    assert told == "inconclusive: Not all rows of pets are copied."
+    read = Statement("SELECT name FROM pets")
+    reads.offer(read)
+    await reads.replay(both.executor)
+    assert reads.open
+    assert reads.verdicts.of(read.sql) is None
+    await world.mirror.start(world.pair, world.tables)
+    await world.mirror.copy_again(["pets"])
+    await world.settled()
+    await reads.replay(both.executor)
+    found = reads.verdicts.of(read.sql)
+    assert found is not None
+    assert (found["match"], found["mismatch"], found["inconclusive"]) == (1, 0, 0)
 
 
 async def test_a_write_that_differs_is_found_and_clears_when_it_is_mended(both: Tried) -> None:
