@@ -39,6 +39,8 @@ class _Level:
     """Whether that column asks for the stream's past."""
     anything: bool = False
     """Whether anything there does."""
+    places: bool = False
+    """Whether a number is the place of a result column: in ORDER BY and GROUP BY."""
 
 
 def is_memory(run: list[Token], at: int) -> bool:
@@ -60,10 +62,10 @@ def remembered(sql: str, last_insert_rowid: int | None, changes: int, total_chan
     for at, token in enumerate(run):
         level = levels[-1]
         if at + 2 < len(run) and is_memory(run, at) and (value := values[token.text.upper()]) is not None:
-            edits.append(_Edit(token.at, run[at + 2].at + 1, str(value)))
+            edits.append(_Edit(token.at, run[at + 2].at + 1, f"({value}+0)" if level.places else str(value)))
             level.remembers = level.anything = True
         if token.type == "open":
-            levels.append(_Level())
+            levels.append(_Level(places=level.places))
         elif token.type == "close":
             edits += _named(sql, run, level, at)
             if len(levels) > 1:
@@ -71,10 +73,12 @@ def remembered(sql: str, last_insert_rowid: int | None, changes: int, total_chan
                 levels[-1].remembers |= level.anything
                 levels[-1].anything |= level.anything
         elif _ends_column(run, at):
+            if token.text != ",":
+                level.places = token.text.upper() in ("ORDER", "GROUP")
             edits += _named(sql, run, level, at)
             level.column = at + 1 if token.text == "," and level.column is not None else None
         elif token.type == "word" and token.text.upper() in ("SELECT", "RETURNING"):
-            level.column, level.remembers = at + 1, False
+            level.column, level.remembers, level.places = at + 1, False, False
         elif level.column == at and token.text.upper() in ("DISTINCT", "ALL"):
             level.column = at + 1
     edits += _named(sql, run, levels[-1], len(run))

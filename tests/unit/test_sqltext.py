@@ -169,6 +169,25 @@ def test_columns_that_ask_for_the_past_are_named_as_they_are_written(sql: str) -
 
 
 @pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT id, a FROM t ORDER BY changes(), a",
+        "SELECT id, a FROM t ORDER BY a > 'x', (+last_insert_rowid()) DESC, total_changes() COLLATE nocase, a",
+        "SELECT max(a), min(id) FROM t GROUP BY changes() HAVING changes() ORDER BY changes() LIMIT changes()",
+        "SELECT a FROM (SELECT a FROM t ORDER BY changes(), a LIMIT 2)",
+        "SELECT id, row_number() OVER (PARTITION BY changes() ORDER BY changes(), a) FROM t ORDER BY id",
+        "SELECT (SELECT a FROM t ORDER BY changes(), a LIMIT 1), changes() FROM t ORDER BY 2",
+    ],
+)
+def test_a_number_of_the_past_is_no_place_of_a_column(sql: str) -> None:
+    db = sqlite3.connect(":memory:")
+    db.executescript("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); INSERT INTO t (a) VALUES ('z'), ('y'), ('x')")
+    db.execute("UPDATE t SET id = id WHERE id = 1")  # changes() is 1 now
+    last, changes, total = db.execute("SELECT last_insert_rowid(), changes(), total_changes()").fetchone()
+    assert db.execute(remembered(sql, last, changes, total)).fetchall() == db.execute(sql).fetchall()
+
+
+@pytest.mark.parametrize(
     ("sql", "plain"),
     [
         ("select a, t.B as c from T where x in (select 1, 2)", ("t", ("a", "b"))),
