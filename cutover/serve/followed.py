@@ -59,13 +59,17 @@ class Records:
         self._loaded: tuple[str, Record] = "", Record()
         """As it was last read or written, as text and as what it says: reading it is dear."""
         self.made = set[str]()
-        """Tables that were created before there was a place to record it: at the very first start."""
+        """Tables that cutover created and that no record says it of yet."""
+        self._unplaced: Record | None = None
+        """What was mapped before there was a place to record it: at the very first start."""
+        self._placed = False
 
     async def load(self) -> Record | None:
         """The record; None where there is none, or none that can be read."""
         text = await self._postgres.recorded()
+        self._placed = bool(text)
         if not text:
-            return None
+            return self._unplaced
         try:
             if text != self._loaded[0]:
                 self._loaded = text, Record.load(text)
@@ -79,8 +83,8 @@ class Records:
         tables = state.tables
         record = state.record or Record()
         # A constraint that waits is tried again when all is copied, so that must not look done already.
-        changed = {*differing(state.record, tables), *state.held_up, *state.created}
-        if changed:
+        changed = {*(differing(state.record, tables) if before else ()), *state.held_up, *state.created}
+        if changed and self._placed:  # else nothing was copied so far
             shadow = self._postgres if primary == "sqlite" else self._sqlite
             await shadow.forget_progress(sorted(changed))
             crash_point("follow.forgotten")
@@ -97,7 +101,7 @@ class Records:
         if primary == "sqlite" or before is None:
             taken = {each.table.target for each in record.tables}
             record = replace(record, beside=tuple(t.name for t in state.target.tables if t.name not in taken))
-        if record != before:
+        if record != before or not self._placed:
             await self.write(record)
             crash_point("follow.recorded")
 
@@ -106,6 +110,7 @@ class Records:
         text = record.dump()
         await self._postgres.record(text)
         self._loaded = text, record
+        self._unplaced = None if self._placed else record
 
 
 def linked(table: SqliteTable, mapped: Iterable[Table]) -> SqliteTable:

@@ -18,7 +18,7 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.objects_wanted import SchemaObject, in_turn, missing, read_objects, told
 from cutover.schema.plan import map_with_data
-from cutover.schema.recorded import Recorded
+from cutover.schema.recorded import Record, Recorded
 from cutover.schema.sqlite_schema import quoted
 from cutover.schema.types import is_guessed
 from cutover.serve.followed import Followed, Records, linked
@@ -157,7 +157,7 @@ class Follower:
         self._records.made |= set(names)
         if state.record is not None:
             state.done += [f"Table {name} is created on Postgres." for name in names]
-            await self._note_created(state, mapping, names)
+        await self._note_created(state, mapping, names)
         return True
 
     async def _note_created(self, state: Followed, mapping: Mapping, names: Sequence[str]) -> None:
@@ -165,8 +165,9 @@ class Follower:
         now = await self._postgres.read_schema(self._settings.postgres.schema_)
         for table in mapping.tables:
             own, there = state.source.table(table.name), now.table(table.target)
-            if table.name in names and own is not None and there is not None and state.record is not None:
-                state.record = state.record.having(Recorded(table, linked(own, mapping.tables), there, made=True))
+            if table.name in names and own is not None and there is not None:
+                created = Recorded(table, linked(own, mapping.tables), there, made=True)
+                state.record = (state.record or Record()).having(created)
                 state.created.add(table.name)
 
     # -- SQLite is the shadow ----------------------------------------------------------------------------------------

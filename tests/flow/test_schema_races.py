@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import asyncpg
 import pytest
@@ -99,6 +99,38 @@ async def test_a_table_that_is_rebuilt_as_soon_as_it_was_created_is_followed(
             "lasting": ["id"],
             "young": ["id", "rest"],
         }
+
+
+@pytest.mark.parametrize("placed", [True, False])
+async def test_a_table_that_changes_as_soon_as_the_very_first_look_created_it_is_followed(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, placed: bool
+) -> None:
+    """`placed`: whether there is room for a record of it by then."""
+    make(sqlite_path, "CREATE TABLE young(id INTEGER PRIMARY KEY, name TEXT)")
+    async with AsyncExitStack() as stack:
+        sqlite, _ = await stack.enter_async_context(served(sqlite_path, PRIMARY))
+        postgres = PostgresStore(postgres_url)
+        await postgres.open()
+        stack.push_async_callback(postgres.close)
+        if placed:
+            await postgres.initialise(SHADOW)
+        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
+        create = postgres.create_tables
+
+        async def overtaken(statements: Sequence[str]) -> None:
+            await create(statements)
+            make(sqlite_path, "ALTER TABLE young ADD COLUMN one TEXT")
+
+        monkeypatch.setattr(postgres, "create_tables", overtaken)
+        seen = []
+        for column in ("two", "three"):
+            found = await follower.follow("sqlite")
+            assert found.stopped == {}
+            seen.append([each.name for table in found.tables for each in table.columns])
+            make(sqlite_path, f"ALTER TABLE young ADD COLUMN {column} TEXT")
+            if not placed and column == "two":
+                await postgres.initialise(SHADOW)
+        assert seen == [["id", "name", "one"], ["id", "name", "one", "two"]]
 
 
 async def test_formats_of_a_table_that_is_gone_are_asked_of_the_next_schema(sqlite_path: str) -> None:

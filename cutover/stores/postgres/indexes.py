@@ -55,6 +55,8 @@ async def put_aside(link: Link, table: str) -> None:
 
 async def put_back(link: Link, table: str) -> bool:
     """Make the next of these indexes again; False if there is none."""
+    if await link.value("SELECT to_regclass('cutover.suspended') IS NULL"):  # the very first look at the tables
+        return False
     found = await link.row(
         "SELECT name, definition FROM cutover.suspended WHERE kind = 'index' AND relation = $1 ORDER BY name LIMIT 1",
         table,
