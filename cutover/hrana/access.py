@@ -96,8 +96,10 @@ class Access:
         return self._verifier is not None and grant.proof in self._verifier.proofs
 
     def gone(self, grant: Grant) -> bool:
-        """Whether there is no such token any more, under another secret neither."""
-        return not self.still(grant) and all(grant.name != known.name for known in self._known.values())
+        """Whether there is no such token any more, under another secret neither, or only one that permits less."""
+        return not self.still(grant) and not any(
+            grant.name == known.name and grant.read_only >= known.read_only for known in self._known.values()
+        )
 
     def _verify(self, verifier: Verifier, token: str, given: bytes) -> Grant:
         """A token with a signature; what is found is remembered as long as the token is good."""

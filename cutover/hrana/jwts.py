@@ -6,6 +6,7 @@ looked at, so a public key cannot be passed off as a secret.
 
 from __future__ import annotations
 
+import math
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
@@ -101,10 +102,23 @@ def _public_keys(path: str, text: str) -> dict[bytes, Ed25519PublicKey | str]:
 
 
 def _grant(claims: Mapping[str, Any], proof: bytes) -> Grant:
-    until = claims.get("exp")
+    until = _seconds(claims, "exp")
+    _seconds(claims, "nbf")  # the library takes a text of digits for a number
     named = next((claims[key] for key in ("sub", "id") if isinstance(claims.get(key), str)), "")
     name = f"jwt:{named}" if _NAME.fullmatch(named) else "jwt"
-    return Grant(name, _reads_only(claims), None if until is None else float(until) + _LEEWAY, proof)
+    return Grant(name, _reads_only(claims), None if until is None else until + _LEEWAY, proof)
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> float | None:
+    if name not in claims:
+        return None
+    value = claims[name]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    raise _invalid(f"The token's claim `{name}` is no number of seconds.")
 
 
 def _reads_only(claims: Mapping[str, Any]) -> bool:

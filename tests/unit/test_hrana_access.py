@@ -167,6 +167,12 @@ def test_a_reload_takes_effect_or_changes_nothing(tmp_path: Path) -> None:
     assert not access.still(shop)
     assert not access.still(reports), "it may write now, so it is another grant"
     assert access.still(access.admit("steady"))
+    assert not access.gone(reports)
+    narrowed = access.admit("steady")
+    path.write_text("shop rw new\nreports ro steady\n")
+    access.reload()
+    assert access.gone(narrowed), "what it wrote and has not committed was permitted by another grant"
+    assert not access.gone(access.admit("new"))
 
 
 # -- JSON web tokens -------------------------------------------------------------------------------------------------
@@ -269,6 +275,8 @@ def test_a_key_that_the_token_brings_along_is_not_used(tmp_path: Path) -> None:
         ({"exp": float("inf")}, "AUTH_JWT_INVALID"),
         ({"exp": float("nan")}, "AUTH_JWT_INVALID"),
         ({"nbf": [1]}, "AUTH_JWT_INVALID"),
+        *(({"exp": value}, "AUTH_JWT_INVALID") for value in ("9999999999", None)),
+        *(({"nbf": value}, "AUTH_JWT_INVALID") for value in ("1", True, None)),
     ],
 )
 def test_claims_that_do_not_open(tmp_path: Path, claims: dict[str, Any], code: str) -> None:
@@ -277,6 +285,10 @@ def test_claims_that_do_not_open(tmp_path: Path, claims: dict[str, Any], code: s
     )
     token = f"{text}.{base64.urlsafe_b64encode(KEY.sign(text.encode())).decode().rstrip('=')}"
     assert refused(with_key(tmp_path, PEM), token) == code
+
+
+def test_a_token_may_last_for_longer_than_any_clock(tmp_path: Path) -> None:
+    assert not with_key(tmp_path, PEM).admit(jwt.encode({"exp": 10**400}, KEY, "EdDSA")).read_only
 
 
 def test_a_remembered_token_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
