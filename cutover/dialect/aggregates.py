@@ -24,6 +24,9 @@ _BY_PEER = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist"})
 """Rows that are equal by the window's ORDER BY are equal to them, whatever the frame."""
 _IN_ROW_ORDER = {"group_concat", *json_functions.AGGREGATES}
 _BY_LAST = {"last_value", "nth_value", *_IN_ROW_ORDER}
+_WHOLE = exp.WindowSpec(
+    kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="UNBOUNDED", end_side="FOLLOWING"
+)
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
 
 
@@ -84,6 +87,8 @@ class Aggregates:
     def _over(self, window: exp.Window, name: str, inner: exp.Expr, scope: Scope) -> exp.Expr:
         written = windows.spelled_out(window, scope.named)
         rewritten = self.window(written, scope)
+        if windows.has_own_frame(name):
+            rewritten.set("spec", None)
         spec = rewritten.args.get("spec")
         by_row = spec is not None and str(spec.args.get("kind")).upper() == "ROWS"
         framed = name not in _BY_PEER and (name == "first_value" or name not in _BY_ROW)
@@ -107,6 +112,10 @@ class Aggregates:
         terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, written)
         if len(terms) == len(asked):
             return window
+        if not asked and window.args.get("spec") is None:  # all that is in the partition, whatever the others sort by
+            window.set("order", exp.Order(expressions=terms))
+            window.set("spec", _WHOLE.copy())
+            return window
         partition = [part.copy() for part in window.args["partition_by"]]
         order = exp.Order(expressions=[term.copy() for term in terms])
         longer = exp.Window(this=exp.RowNumber(), partition_by=partition, order=order)
@@ -115,8 +124,8 @@ class Aggregates:
 
     def window(self, window: exp.Window, scope: Scope) -> exp.Window:
         """What stands in OVER (...), without what it is computed of."""
-        parts = window.args.get("partition_by") or []
-        partition = [sort_key(self.expressions.typed(term, scope)) for term in parts]  # they come in its order, too
+        parts = [self.expressions.typed(term, scope) for term in window.args.get("partition_by") or []]
+        partition = [sort_key(part) for part in parts if not part.is_constant]  # they come in its order, too
         order = window.args.get("order")
         terms = [self.expressions.queries.ordering.term(term, scope) for term in order.expressions] if order else []
         keys = [self.expressions.typed(term.this, scope) for term in order.expressions] if order else []

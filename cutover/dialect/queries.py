@@ -53,6 +53,7 @@ class Queries:
         if scope.reading is not None and isinstance(node, exp.Select):
             if windows.has_own(node):
                 scope.reading = scope.reading.behind_windows()
+                scope.merged = () if scope.reading.inside else scope.reading.scans or ()
             elif _passes_on(node):
                 scope.within = scope.reading.within()
             else:

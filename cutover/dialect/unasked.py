@@ -194,7 +194,8 @@ class Unasked:
         for window in steps:
             made = self.ordering.expressions.queries.aggregates.window(window, scope)
             terms += [exp.Ordered(this=part, nulls_first=True) for part in made.args["partition_by"]]
-            terms += made.args["order"].expressions if made.args.get("order") else []
+            asked = made.args["order"].expressions if made.args.get("order") else []
+            terms += [term for term in asked if not isinstance(term.this, exp.Literal)]  # which would be a position
         return terms
 
     def behind_windows(self, scope: Scope) -> list[exp.Expr] | None:

@@ -103,6 +103,11 @@ def step(window: exp.Window) -> tuple[object, ...]:
     return (tuple(window.args.get("partition_by") or []), window.args.get("order"), frame)
 
 
+def has_own_frame(name: str) -> bool:
+    """Whether SQLite gives no heed to the frame that is written for a function."""
+    return name in _FRAMES
+
+
 def own(node: exp.Expr) -> Iterator[exp.Window]:
     """The windows of an expression that are not those of its subqueries."""
     for one in node.walk(bfs=False, prune=lambda inner: isinstance(inner, exp.Query)):
@@ -111,14 +116,15 @@ def own(node: exp.Expr) -> Iterator[exp.Window]:
 
 
 def goes_by_peers(window: exp.Window) -> bool:
-    """Whether rows that are equal by ORDER BY tell where the frame begins, or what it leaves out."""
+    """Whether rows that are equal by ORDER BY tell where the frame begins or whether it has any, or what it leaves out."""
     spec = window.args.get("spec")
     if spec is None:
         return False
     left_out = str(spec.args.get("exclude") or "").upper()
     by_row = str(spec.args.get("kind")).upper() == "ROWS"
     begins = not by_row and (str(spec.args.get("start")).upper() != "UNBOUNDED" or bool(left_out))
-    return begins or "TIES" in left_out or "GROUP" in left_out
+    by_distance = not by_row and str(spec.args.get("end")).upper() not in ("UNBOUNDED", "CURRENT ROW", "NONE")
+    return begins or by_distance or "TIES" in left_out or "GROUP" in left_out
 
 
 def slides(window: exp.Window) -> bool:

@@ -21,6 +21,7 @@ DATA = (
     "INSERT INTO down VALUES (1,'b',3,1),(2,'a',1,2.5),(3,'b',NULL,3),(4,'a',3,0),(5,'c',2,-1),(6,'b',1,7)",
     "INSERT INTO mixed SELECT * FROM down",
     "INSERT INTO shares (n) VALUES (1), (2.5), (3), (4), (5)",
+    "UPDATE mixed SET r = r WHERE id < 4",
 )
 
 WINDOWS = [
@@ -45,6 +46,13 @@ WINDOWS = [
     "SELECT id, first_value(id) OVER (ORDER BY v ROWS UNBOUNDED PRECEDING EXCLUDE TIES) FROM down",
     "SELECT id, sum(id) OVER (ORDER BY g ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE GROUP) FROM down",
     "SELECT id FROM down WHERE id IN (SELECT id FROM down ORDER BY g LIMIT 2)",
+    "SELECT id, first_value(id) OVER (ORDER BY g GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) FROM down",
+    "SELECT id, first_value(id) OVER (ORDER BY v RANGE BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING) FROM mixed",
+    "SELECT id, lead(id) OVER (ORDER BY v RANGE 1 PRECEDING), ntile(2) OVER (ORDER BY v RANGE 0 PRECEDING) FROM mixed",
+    "SELECT id, count(*) OVER (PARTITION BY 7, g ORDER BY 8), sum(v) OVER (PARTITION BY 9) FROM mixed",
+    "SELECT id, group_concat(id) OVER (ORDER BY g, r), group_concat(id) OVER (), nth_value(id, 2) OVER () FROM down",
+    "SELECT g, last_value(v) OVER (ORDER BY g), lag(r) OVER (ORDER BY g) FROM (SELECT g, v, r FROM mixed) AS one",
+    "SELECT g, group_concat(r) OVER (PARTITION BY g) FROM (SELECT g, r FROM down WHERE v > 1)",
     "SELECT id, row_number() OVER w1, lag(id) OVER w2 FROM down WINDOW w1 AS (ORDER BY v), w2 AS (PARTITION BY g)",
 ]
 
