@@ -24,9 +24,7 @@ _BY_PEER = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist"})
 """Rows that are equal by the window's ORDER BY are equal to them, whatever the frame."""
 _IN_ROW_ORDER = {"group_concat", *json_functions.AGGREGATES}
 _BY_LAST = {"last_value", "nth_value", *_IN_ROW_ORDER}
-_WHOLE = exp.WindowSpec(
-    kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="UNBOUNDED", end_side="FOLLOWING"
-)
+_WHOLE = exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="UNBOUNDED", end_side="FOLLOWING")
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
 
 

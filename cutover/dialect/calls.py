@@ -1,9 +1,10 @@
-"""A call of an aggregate function as it is written: its arguments, and which SELECT it is one of."""
+"""Calls of aggregate functions as they are written: where there are any, their arguments, and whose they are."""
 
 from __future__ import annotations
 
 from sqlglot import exp
 
+from cutover.dialect import functions, windows
 from cutover.dialect.scope import Scope
 
 
@@ -33,3 +34,28 @@ def arguments_of(node: exp.Anonymous) -> tuple[list[exp.Expr], bool, list[exp.Ex
     if arguments and isinstance(arguments[0], exp.Distinct):
         return [*arguments[0].expressions, *arguments[1:]], True, order
     return arguments, False, order
+
+
+def own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
+    """Aggregate calls of this SELECT itself: not of its subqueries, and not those that OVER makes window calls."""
+    found = []
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, (exp.Select, exp.SetOperation)):
+            continue
+        inner: list[exp.Expr] = list(one.iter_expressions())
+        if isinstance(one, exp.Window):
+            called = one.this.this if isinstance(one.this, exp.Filter) else one.this
+            inner = [part for part in inner if part is not one.this] + list(called.expressions)
+        elif functions.is_aggregate(one):
+            assert isinstance(one, exp.Anonymous)
+            found.append(one)
+            continue
+        pending += inner
+    return found
+
+
+def gathers(node: exp.Expr) -> bool:
+    """Whether an expression asks for other rows by an aggregate or a window that is not a subquery's."""
+    return bool(own_aggregates(node)) or next(windows.own(node), None) is not None

@@ -37,28 +37,6 @@ def in_query(queries: Queries, node: exp.Expr, scope: Scope) -> exp.Expr:
     return exp.In(this=left, query=exp.Subquery(this=query.node))
 
 
-def row_with_query(queries: Queries, op: type[exp.Binary], left: exp.Tuple, right: exp.Expr, scope: Scope) -> exp.Expr:
-    """`(a, b) = (SELECT ...)`: the first row of the query."""
-    query = queries.query(right, Scope(scope))
-    lefts = [queries.expressions.typed(part, scope) for part in left.expressions]
-    if len(lefts) != len(query.columns):
-        raise Refused("A comparison of rows of different lengths")
-    for one, (_, two) in zip(lefts, query.columns, strict=True):
-        same = one.kind is two.kind or comparing.level(one, two) == (one, two)
-        if not same or not alike(*comparing.align(one, two)):
-            raise Refused("A comparison of a row with a query of other types", "CAST one side.")
-    if not query.one_row and query.node.args.get("limit") is None:
-        query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
-    return op(this=exp.Tuple(expressions=[one.node for one in lefts]), expression=exp.Subquery(this=query.node))
-
-
-def alike(one: Typed, two: Typed) -> bool:
-    """Whether Postgres compares the elements of two rows as SQLite does."""
-    if one.kind is Kind.TEXT and two.kind is Kind.TEXT:
-        return comparing.collation(one, two) == "BINARY" and (comparing.bytewise(one) or comparing.bytewise(two))
-    return (one.kind in NUMBERS and two.kind in NUMBERS) or one.kind is two.kind is Kind.BLOB
-
-
 def _source(node: exp.Expr) -> exp.Expr:
     field = node.args.get("field")
     if field is None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import below, comparing, exactly
-from cutover.dialect.membership import alike, in_query, row_with_query
+from cutover.dialect import below, comparing, exactly, rowwise, whole
+from cutover.dialect.membership import in_query
 from cutover.dialect.scope import Context, Scope
 from cutover.dialect.trees import negated, unparen
 from cutover.dialect.typed import (
@@ -22,7 +22,7 @@ from cutover.dialect.typed import (
     null,
     paren,
 )
-from cutover.dialect.whole import compared, natural
+from cutover.dialect.whole import natural
 from cutover.errors import StatementError
 
 if TYPE_CHECKING:
@@ -60,18 +60,19 @@ class Predicates:
         if isinstance(node, (exp.NullSafeEQ, exp.NullSafeNEQ)) and _truth(right) is not None:
             return self.is_(node, scope).node
         if isinstance(left, exp.Tuple) and isinstance(node.expression, exp.Subquery):
-            return row_with_query(self.queries, type(node), left, right, scope)
+            return rowwise.with_query(self, type(node), left, right, scope)
         if isinstance(left, exp.Tuple) and isinstance(right, exp.Tuple):
-            return self._compare_rows(type(node), left, right, scope)
+            return rowwise.compared(self, type(node), left, right, scope)
         one, two = self.typed(node.this, scope), self.typed(node.expression, scope)
         self._hint(one, two)
         self._hint(two, one)
         # `x IS 5` is a plain equality, which an index serves, where NULL may stand for false.
         plain = loose and isinstance(node, exp.NullSafeEQ) and (one.is_constant or two.is_constant)
-        return self._compared(exp.EQ if plain else type(node), one, two, loose=loose)
+        return self.compared(exp.EQ if plain else type(node), one, two, loose=loose)
 
-    def _compared(self, op: type[exp.Binary], one: Typed, two: Typed, *, loose: bool) -> exp.Expr:
-        by_type = compared(self.context, op, one, two, loose=loose)
+    def compared(self, op: type[exp.Binary], one: Typed, two: Typed, *, loose: bool) -> exp.Expr:
+        """A comparison of two values as a boolean."""
+        by_type = whole.compared(self.context, op, one, two, loose=loose)
         if by_type is not None:
             return by_type
         if op not in _EQUAL:
@@ -83,40 +84,6 @@ class Predicates:
         """A NULL argument beside a column needs no translation of its own."""
         if other.column is not None and other.kind not in (Kind.JSON, Kind.BOOL):
             self.context.hint(parameter.slot, natural(other))
-
-    def _compare_rows(self, op: type[exp.Binary], left: exp.Tuple, right: exp.Tuple, scope: Scope) -> exp.Expr:
-        if len(left.expressions) != len(right.expressions):
-            raise Refused("A comparison of rows of different lengths")
-        given = [
-            (self.typed(one, scope), self.typed(two, scope))
-            for one, two in zip(left.expressions, right.expressions, strict=True)
-        ]
-        pairs = [comparing.level(*comparing.align(one, two)) for one, two in given]
-        by_bound = op not in _EQUAL and any(below.is_bound(*pair) or below.is_bound(*pair[::-1]) for pair in given)
-        if by_bound or not all(alike(one, two) for one, two in pairs):
-            return exp.Paren(this=self._by_element(op, left.expressions, right.expressions, scope))
-        rows = [exp.Tuple(expressions=[pair[side].node for pair in pairs]) for side in (0, 1)]
-        return op(this=rows[0], expression=rows[1])
-
-    def _by_element(
-        self, op: type[exp.Binary], left: Sequence[exp.Expr], right: Sequence[exp.Expr], scope: Scope
-    ) -> exp.Expr:
-        """A comparison of rows, spelled out where Postgres would compare elements in another way."""
-
-        def element(test: type[exp.Binary], at: int) -> exp.Expr:
-            one, two = self.typed(left[at], scope), self.typed(right[at], scope)
-            return paren(self._compared(test, one, two, loose=False))
-
-        places = range(len(left))
-        if op in (exp.EQ, exp.NullSafeEQ):
-            return exp.and_(*[element(op, at) for at in places])
-        if op in (exp.NEQ, exp.NullSafeNEQ):
-            return exp.or_(*[element(op, at) for at in places])
-        strict = exp.LT if op in (exp.LT, exp.LTE) else exp.GT
-        result = element(op, len(left) - 1)
-        for at in reversed(places[:-1]):
-            result = exp.or_(element(strict, at), exp.and_(element(exp.EQ, at), paren(result)))
-        return result
 
     def comparison(self, node: exp.Expr, scope: Scope) -> Typed:
         """=, <>, <, <=, >, >= as a value."""
@@ -134,17 +101,21 @@ class Predicates:
             test: exp.Expr = exp.Is(this=paren(self.condition(node.this, scope)), expression=asked.copy())
             return Typed(negated(node, exp.Not(this=test) if isinstance(node, exp.NullSafeNEQ) else test), Kind.BOOL)
         left, right = self.typed(node.this, scope), self.typed(node.expression, scope)
-        return Typed(negated(node, self._compared(exp.NullSafeEQ, left, right, loose=False)), Kind.BOOL)
+        return Typed(negated(node, self.compared(exp.NullSafeEQ, left, right, loose=False)), Kind.BOOL)
 
     def between(self, node: exp.Expr, scope: Scope) -> Typed:
         """BETWEEN."""
+        if isinstance(unparen(node.this), exp.Tuple):
+            limits = ((exp.GTE, node.args["low"]), (exp.LTE, node.args["high"]))
+            tests = [self.compare(op(this=node.this.copy(), expression=limit), scope) for op, limit in limits]
+            return Typed(negated(node, exp.Paren(this=exp.and_(*tests))), Kind.BOOL)
         subject = comparing.aside(self.typed(node.this, scope))
         low, high = self.typed(node.args["low"], scope), self.typed(node.args["high"], scope)
         self._hint(low, subject)
         self._hint(high, subject)
         again = subject.but(node=subject.node.copy())
         sides = [
-            self._compared(op, one, limit, loose=False)
+            self.compared(op, one, limit, loose=False)
             for op, one, limit in ((exp.GTE, subject, low), (exp.LTE, again, high))
         ]
         both = exp.And(this=paren(sides[0]), expression=paren(sides[1]))
@@ -169,7 +140,7 @@ class Predicates:
         for item in items:
             self._hint(item, subject)
         if subject.kind is Kind.WHOLE:
-            each = [compared(self.context, exp.EQ, subject, item, loose=loose) for item in items]
+            each = [whole.compared(self.context, exp.EQ, subject, item, loose=loose) for item in items]
             if None not in each:
                 return Typed(negated(node, exp.Paren(this=exp.or_(*each))), Kind.BOOL)
         return Typed(
@@ -181,7 +152,7 @@ class Predicates:
         aligned = [comparing.align(subject, item) for item in items]
         aligned = [(one, exactly.equal_argument(self.context, one, item)) for one, item in aligned]
         if any(comparing.level(*pair) != pair for pair in aligned):
-            return _any([self._compared(exp.EQ, subject, item, loose=loose) for item in items])
+            return _any([self.compared(exp.EQ, subject, item, loose=loose) for item in items])
         return _alike_in_list(subject, items, aligned)
 
     def exists(self, node: exp.Expr, scope: Scope) -> Typed:

@@ -10,7 +10,7 @@ from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions, windows
 from cutover.dialect.aggregates import Aggregates
-from cutover.dialect.calls import owner_of
+from cutover.dialect.calls import own_aggregates, owner_of
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct
@@ -174,7 +174,7 @@ class Queries:
     def _grouping(self, node: exp.Select, scope: Scope, result: exp.Select) -> Grouping | None:
         group = node.args.get("group")
         calls = [call for part in (*node.expressions, node.args.get("having"), node.args.get("order")) if part
-                 for call in _own_aggregates(part) if owner_of(call, scope) is scope]  # fmt: skip
+                 for call in own_aggregates(part) if owner_of(call, scope) is scope]  # fmt: skip
         if group is None and not calls:
             return None
         calls = list({_with_filter(call): call for call in calls}.values())  # to SQLite the same call is one
@@ -253,36 +253,11 @@ def _passes_on(node: exp.Select) -> bool:
     clause = node.args.get("from_")
     if clause is None or any(node.args.get(part) for part in ("joins", "group", "distinct", "order", "having")):
         return False
-    return not clause.this.args.get("joins") and not any(map(_own_aggregates, node.expressions))
-
-
-def _own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
-    """Aggregate calls of this SELECT itself: not of its subqueries, and not those that OVER makes window calls."""
-    found = []
-    pending = [node]
-    while pending:
-        one = pending.pop()
-        if isinstance(one, (exp.Select, exp.SetOperation)):
-            continue
-        inner: list[exp.Expr] = list(one.iter_expressions())
-        if isinstance(one, exp.Window):
-            called = one.this.this if isinstance(one.this, exp.Filter) else one.this
-            inner = [part for part in inner if part is not one.this] + list(called.expressions)
-        elif functions.is_aggregate(one):
-            assert isinstance(one, exp.Anonymous)
-            found.append(one)
-            continue
-        pending += inner
-    return found
+    return not clause.this.args.get("joins") and not any(map(own_aggregates, node.expressions))
 
 
 def _with_filter(call: exp.Anonymous) -> exp.Expr:
     return call.parent if isinstance(call.parent, exp.Filter) else call
-
-
-def gathers(node: exp.Expr) -> bool:
-    """Whether an expression asks for other rows by an aggregate or a window that is not a subquery's."""
-    return bool(_own_aggregates(node)) or next(windows.own(node), None) is not None
 
 
 def _one_group() -> exp.Expr:

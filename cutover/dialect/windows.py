@@ -116,7 +116,7 @@ def own(node: exp.Expr) -> Iterator[exp.Window]:
 
 
 def goes_by_peers(window: exp.Window) -> bool:
-    """Whether rows that are equal by ORDER BY tell where the frame begins or whether it has any, or what it leaves out."""
+    """Whether rows that are equal by ORDER BY tell where the frame begins, if it has any, or what it leaves out."""
     spec = window.args.get("spec")
     if spec is None:
         return False

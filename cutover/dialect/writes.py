@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.automatic import AutomaticKeys, column_named
+from cutover.dialect.calls import gathers
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
 from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, unnumbered
@@ -18,7 +19,7 @@ from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
 from cutover.dialect.matching import one_match
 from cutover.dialect.numbering import number_rows
 from cutover.dialect.own_clauses import by_default, has_replacing, of_update, own_clauses
-from cutover.dialect.queries import Queries, gathers
+from cutover.dialect.queries import Queries
 from cutover.dialect.returned import as_first, as_kept, in_order, own_key
 from cutover.dialect.rigid import is_rigid
 from cutover.dialect.scope import Context, Scope, Source, table_source

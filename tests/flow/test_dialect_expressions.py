@@ -86,6 +86,13 @@ SAME = [
     "SELECT (1, 2) < (1, '3'), (1, NULL) = (2, 3), (1, 'a') IS (1, 'a'), (i, s) >= (2, 'B') FROM t ORDER BY id",
     "SELECT id FROM t WHERE (i, c) = (2, 'B') ORDER BY id",
     "SELECT id FROM t WHERE (id, i) = (SELECT 2, 2)",
+    "SELECT (s, i + r) <> (SELECT s, s FROM t LIMIT 1), (i, s) = (SELECT '1', 'a'), (r, i) < (SELECT i, s FROM t) "
+    "FROM t",
+    "SELECT (c, i) >= (SELECT s, r FROM t), (i, c) IS NOT (SELECT 1.0, 'a'), (k, b) > (SELECT s, '1' FROM t) FROM t",
+    "SELECT (i, s) IS (SELECT 1, 2 WHERE 0), (i, s) = (SELECT 1, 2 WHERE 0), (i, s) IS NOT (SELECT w, 2 FROM u) FROM t",
+    "SELECT id FROM t AS o WHERE (id, c) = (SELECT max(id) + 0.0, o.s FROM t WHERE t.i = o.i)",
+    "SELECT id, (i, s) BETWEEN (1, 'b') AND (2.0, 3), (r, c) NOT BETWEEN ('1', i) AND (s, 'b') FROM t",
+    "SELECT CASE (i, s) WHEN (SELECT '1', 'a') THEN 'one' WHEN (2, 'B') THEN 'two' ELSE 'none' END FROM t",
     "SELECT k + 1, -k, k || 'x', NOT k FROM t WHERE id > 1 ORDER BY id",
     "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
     "SELECT m.name, p.name FROM sqlite_master m JOIN pragma_table_info(m.name) p ORDER BY 1, 2",
