@@ -193,7 +193,7 @@ class Plan:
     def _add_column(self, table: Table, after: SqliteTable, before: SqliteTable, name: str) -> None:
         fresh, ddl = self._fresh(after), Ddl(helpers=True)
         text = ddl.added_column(fresh, after, name)
-        checks = [ddl.added_check(fresh, check) for check in after.checks[len(before.checks) :]]
+        checks = [ddl.added_check(fresh, check) for check in _added(before.checks, after.checks)]
         for finding in ddl.findings:
             _demand_carried(finding.code, finding.message)
         if not text:
@@ -291,6 +291,13 @@ def _demand_carried(code: str, message: str) -> None:
     """What would leave Postgres without a rule that SQLite has is refused; a slow index is no wrong answer."""
     if code in ("default_not_carried_over", "check_constraint_not_carried_over", "unique_index_not_carried_over"):
         raise Refused(f"This schema change ({message})")
+
+
+def _added(before: Sequence[str], after: Sequence[str]) -> Sequence[str]:
+    """The checks of a new column. SQLite writes it behind the other columns, before what is told of the whole table."""
+    differing = (at for at, (one, two) in enumerate(zip(before, after, strict=False)) if one != two)
+    same = next(differing, len(before))
+    return after[same : same + len(after) - len(before)]
 
 
 def _reason(findings: Sequence[Finding], table: str) -> str:

@@ -120,6 +120,17 @@ async def test_columns_are_added_without_a_type_but_not_with_a_default_that_has_
     await ddl.same("INSERT INTO children (parent) VALUES (1) RETURNING n")
 
 
+async def test_the_check_of_a_new_column_holds_beside_those_of_the_table(ddl: World) -> None:
+    await ddl.same(
+        "CREATE TABLE spans (a INT CHECK (a < 10), b INT, CHECK (a + b <> 5), CONSTRAINT apart CHECK (a <> b))"
+    )
+    ddl.on_sqlite("ALTER TABLE spans ADD COLUMN c INT CHECK (c > 0)")  # whose columns are those of a check of its own
+    await ddl.on_postgres("ALTER TABLE spans ADD COLUMN c INT CHECK (c > 0)")
+    for values in ("1, 2, -1", "2, 3, 1", "4, 4, 1", "10, 1, 1"):
+        await ddl.same_error(f"INSERT INTO spans VALUES ({values})")
+    await ddl.same("INSERT INTO spans VALUES (1, 2, 3)")
+
+
 async def test_what_is_rolled_back_leaves_missing(ddl: World) -> None:
     for sql in (
         "BEGIN",
