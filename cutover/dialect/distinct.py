@@ -24,6 +24,8 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     plain = keys == [typed.node for _, typed in columns]
     unasked = queries.ordering.unasked
     read = unasked.rows(scope) if scope.grouping is None else unasked.groups(node, scope)
+    if read is None and unasked.is_cut(node, scope):
+        read = queries.ordering.scan(scope)
     keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if _varies(typed)]
     if keys and (read is not None or not plain):
         scan = read if read is not None else queries.ordering.scan(scope)

@@ -228,6 +228,8 @@ class Queries:
             if isinstance(node, exp.Select) and query.node.args.get("order") is None:
                 self.ordering.first(node, inside, query.node)
             query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
+        elif not query.one_row and not _takes_one(node):
+            query.node = _first_row(query.node)
         typed = query.columns[0][1]
         json = typed.json
         if json and node.args.get("order") and not query.one_row:
@@ -254,6 +256,22 @@ def _passes_on(node: exp.Select) -> bool:
     if clause is None or any(node.args.get(part) for part in ("joins", "group", "distinct", "order", "having")):
         return False
     return not clause.this.args.get("joins") and not any(map(own_aggregates, node.expressions))
+
+
+def _takes_one(node: exp.Expr) -> bool:
+    """Whether LIMIT says that there is one row at most."""
+    limit = bare_query(node).args.get("limit")
+    count = limit.expression if limit is not None else None
+    return isinstance(count, exp.Literal) and str(count.this) in ("0", "1")
+
+
+def _first_row(query: exp.Expr) -> exp.Expr:
+    """Of a query whose LIMIT may be for several rows."""
+    name = identifier("value")
+    alias = exp.TableAlias(this=identifier("first"), columns=[name])
+    source = exp.From(this=exp.Subquery(this=query, alias=alias))
+    one = exp.Limit(expression=exp.Literal.number(1))
+    return exp.Select(expressions=[exp.Column(this=name.copy())], from_=source, limit=one)
 
 
 def _with_filter(call: exp.Anonymous) -> exp.Expr:

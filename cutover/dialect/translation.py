@@ -18,6 +18,7 @@ from cutover.dialect import functions
 from cutover.dialect.conflicts import caveat
 from cutover.dialect.drawing import Drawing
 from cutover.dialect.high_marks import is_meant
+from cutover.dialect.lifting import lift_limits
 from cutover.dialect.marking import HighMarks
 from cutover.dialect.numbering import with_checks
 from cutover.dialect.queries import Queries
@@ -136,6 +137,7 @@ def parse(sql: str) -> tuple[exp.Expr, str | None]:
     if len(parsed) != 1 or parsed[0] is None:
         raise Refused("The statement")
     plain_numbers(parsed[0])
+    lift_limits(parsed[0])
     return parsed[0], prepared.conflict
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import windows
-from cutover.dialect.reading import IndexTerm, Scan
+from cutover.dialect.reading import IndexTerm, Reading, Scan
 from cutover.dialect.scope import TURN, Scope, Source
 from cutover.dialect.trees import conjuncts, disjuncts
 from cutover.dialect.typed import Kind, Refused, Typed
@@ -156,8 +156,10 @@ class Unasked:
     def groups(self, node: exp.Select, scope: Scope) -> list[exp.Expr] | None:
         """The order of groups: that of their keys, or of the index that served them."""
         group, reading = node.args.get("group"), scope.reading
-        if group is None or reading is None:
+        if group is None:
             return None
+        if reading is None:  # in a subquery
+            reading = Reading((), frozenset({"GROUP BY"}))
         whole = scope.grouping is not None and len(scope.sources) == 1 and bool(scope.grouping.whole)
         if whole and not reading.sorts and node.args.get("order") is None:
             return self.rows(scope)  # each row is a group
@@ -220,8 +222,7 @@ class Unasked:
         """What follows the terms of ORDER BY: rows that are equal by those stay as they were read."""
         reading = scope.reading
         if reading is None:
-            # What LIMIT cuts off a subquery is not known for sure, but most are read by their keys.
-            cut = node.args.get("limit") and scope.grouping is None and len(scope.sources) == 1 and not scope.steps
+            cut = self.is_cut(node, scope)
             return once([*asked, *(self.ordering.scan(scope) or [])])[len(asked) :] if cut else []
         windowed = self.by_windows(scope.steps, scope)
         if scope.grouping is not None:
@@ -231,6 +232,11 @@ class Unasked:
         else:
             terms = self.served(scope, asked)
         return once([*asked, *windowed, *(terms or [])])[len(asked) :]
+
+    def is_cut(self, node: exp.Select, scope: Scope) -> bool:
+        """Whether LIMIT takes some rows of a table whose reading is not known; most are read by their keys."""
+        one = scope.grouping is None and len(scope.sources) == 1 and not scope.steps
+        return scope.reading is None and node.args.get("limit") is not None and one
 
     def served(self, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr] | None:
         """The order in which SQLite reads rows of a SELECT with ORDER BY: a loop may run backwards for it."""

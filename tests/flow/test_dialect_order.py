@@ -206,6 +206,37 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         yield made
 
 
+CUT = [
+    "SELECT * FROM (SELECT * FROM t LIMIT 2) ORDER BY d",
+    "SELECT one.b FROM (SELECT b, d FROM t WHERE id < 9 LIMIT 2) AS one ORDER BY one.d DESC, b",
+    "SELECT * FROM (SELECT * FROM (SELECT * FROM t LIMIT 2)) ORDER BY d",
+    "SELECT * FROM (SELECT * FROM (SELECT * FROM t LIMIT 2) ORDER BY d) ORDER BY id DESC",
+    "SELECT b FROM (SELECT b, d FROM t LIMIT 3 OFFSET 1) ORDER BY d",
+    "SELECT b FROM (SELECT b, d FROM t ORDER BY id LIMIT 2) ORDER BY d",
+    "SELECT b FROM (SELECT b, d FROM t LIMIT 3) WHERE b > 1 ORDER BY d",
+    "SELECT d FROM (SELECT d FROM t LIMIT 3) ORDER BY d LIMIT 2",
+    "SELECT DISTINCT d FROM (SELECT d FROM t LIMIT 2) ORDER BY d",
+    "SELECT sum(id) FROM (SELECT id FROM t LIMIT 2) ORDER BY 1",
+    "SELECT id FROM (SELECT id FROM t LIMIT 2) UNION ALL SELECT 7 ORDER BY 1 DESC",
+    "WITH few AS (SELECT * FROM t LIMIT 2) SELECT id FROM few ORDER BY d",
+    "WITH few(k) AS MATERIALIZED (SELECT id FROM t LIMIT 2) SELECT k FROM few ORDER BY k DESC",
+    "WITH few AS (SELECT * FROM t LIMIT 2) SELECT id FROM few WHERE id > (SELECT min(id) FROM few) ORDER BY d",
+    "SELECT id, row_number() OVER (ORDER BY d) FROM (SELECT * FROM t LIMIT 2)",
+    "SELECT id, row_number() OVER (ORDER BY d) FROM (SELECT * FROM t LIMIT 2) WHERE 1",
+    "SELECT k, sum(k) OVER (PARTITION BY b ORDER BY k DESC) FROM (SELECT id AS k, b FROM t LIMIT 3) ORDER BY k LIMIT 2",
+    "SELECT id FROM t WHERE id IN (SELECT id FROM (SELECT * FROM t LIMIT 2) ORDER BY d)",
+    "SELECT (SELECT id FROM (SELECT * FROM t LIMIT 2) ORDER BY d), (SELECT id FROM t ORDER BY d DESC LIMIT 2)",
+    "SELECT (SELECT id FROM t WHERE id > 1 LIMIT -1), (SELECT y FROM u UNION ALL SELECT 1 LIMIT 3)",
+    "SELECT e FROM (SELECT DISTINCT e, n FROM m LIMIT 3), (SELECT 1)",
+    "SELECT id FROM m WHERE n IN (SELECT max(n) FROM m GROUP BY n LIMIT 2)",
+]
+"""LIMIT within: of which rows, only SQLite's way of making one query of two tells."""
+
+
+async def test_limit_within_takes_the_rows_that_it_takes_on_sqlite(both: World) -> None:
+    await both.all_same(CUT, ordered=True)
+
+
 async def test_order_that_nobody_asked_for(both: World) -> None:
     await both.all_same(STATEMENTS, ordered=True)
 
