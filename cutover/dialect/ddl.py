@@ -16,6 +16,7 @@ from cutover.schema.ddl import Ddl
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import family, map_tables
 from cutover.schema.matching import pick
+from cutover.schema.migrations import marked
 from cutover.schema.objects_wanted import Objects, SchemaObject, changes_between, keep, memory, read_objects, texts
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
@@ -121,6 +122,7 @@ class Plan:
         if renamed is not None:
             old, new = self._mapped(renamed.name), change.created[0].name
             self._alter(old, f"RENAME TO {quoted(new)}")
+            self.statements += marked(f"{quoted(old.target_schema)}.{quoted(new)}", new)
         else:
             for table in change.dropped:
                 self._drop(self._mapped(table.name))

@@ -10,6 +10,7 @@ from cutover.schema.codecs import scalars
 from cutover.schema.createsql import read_create_table
 from cutover.schema.defaults import translate_default
 from cutover.schema.findings import Finding
+from cutover.schema.migrations import marked
 from cutover.schema.parts import Untranslatable, kind_of
 from cutover.schema.sqlite_schema import SqliteColumn, SqliteForeignKey, SqliteIndex, SqliteTable, quoted
 from cutover.schema.translate import translate, translate_value
@@ -62,6 +63,7 @@ class Ddl:
         lines += self._checks(table, source.checks, columns)
         body = ",\n".join(f"    {line}" for line in lines)
         self.tables.append(f"CREATE TABLE {_qualified(table)} (\n{body}\n)")
+        self.tables += marked(_qualified(table), table.name)
         for index in sorted(source.indexes, key=_made_by):  # Postgres asks the one first that was made first
             if not _is_key(index, table):
                 self._index(table, index, columns)

@@ -12,6 +12,7 @@ from cutover.schema.evolve_pairing import Pairing, counterpart, qualified, setti
 from cutover.schema.evolve_rest import Rest
 from cutover.schema.findings import Finding
 from cutover.schema.matching import pick
+from cutover.schema.migrations import marked
 from cutover.schema.postgres_schema import PostgresForeignKey, PostgresSchema, PostgresTable
 from cutover.schema.recorded import Record, Recorded
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
@@ -90,7 +91,8 @@ class _Planner:
         before = one.table
         sql = f"ALTER TABLE {qualified(before)} RENAME TO {quoted(table.name)}"
         sentence = f"Table {before.name} was renamed to {table.name}; {before.target} is renamed."
-        self.changes.append(TableChange(table.name, (Step(sentence, sql),)))
+        named = marked(f"{quoted(before.target_schema)}.{quoted(table.name)}", table.name)
+        self.changes.append(TableChange(table.name, (Step(sentence, "; ".join([sql, *named])),)))
         heir = replace(one, table=replace(before, name=table.name, target=table.name))
         self.record = self.record.having(heir, instead=before.name)
 

@@ -16,6 +16,7 @@ from cutover.schema.codecs import codec_for
 from cutover.schema.evolution import Evolution, Step, TableChange, renamed
 from cutover.schema.findings import Finding
 from cutover.schema.matching import pick
+from cutover.schema.migrations import OF_ONE_STORE
 from cutover.schema.postgres_schema import (
     PostgresColumn,
     PostgresForeignKey,
@@ -107,6 +108,8 @@ class _Planner:
         named = next((own for own, each in self.settings.tables.items() if each.target == table.name), table.name)
         if self._chosen(named).ignore or self.source.table(named) is not None:
             return
+        if table.name.lower() in OF_ONE_STORE and not table.mirrored and named not in self.settings.tables:
+            return  # written for Postgres: SQLite's own framework would find migrations in it that it does not know
         if not table.primary_key:
             self._say(
                 "blocks",

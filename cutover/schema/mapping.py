@@ -25,8 +25,16 @@ _FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigi
 _SET_THEM = "Have the application set them before it writes to Postgres, in the smoke command for instance."
 _MOST_NAMED = 10
 _UNSAID = TableSettings()
-_OWN_MIGRATIONS = "It records migrations that were written for one kind of database, so each store keeps its own."
-_MIRROR_ALL_THE_SAME = "To mirror it all the same, give it a [tables] section."
+_OWN_MIGRATIONS = (
+    "It records migrations that were written for one kind of database, and Postgres has such a record already, "
+    "so each store keeps its own."
+)
+_MIRROR_ALL_THE_SAME = "If the application goes on migrating through the front door, give it a [tables] section."
+_ONE_STORES_MIGRATIONS = (
+    "It records migrations that were written for SQLite, and is mirrored for an application that goes on migrating "
+    "through the front door."
+)
+_IF_IT_LEAVES = "If the application is to migrate Postgres by itself, set ignore = true."
 _SAME_MIGRATIONS = "It records which migrations ran; what Postgres has there is replaced by what SQLite has."
 _IF_THEY_DIFFER = "If the two stores have migrations of their own, set ignore = true."
 
@@ -90,9 +98,12 @@ class _Mapper:
             chosen = given.get(source.name.lower(), _UNSAID)
             if chosen.ignore:
                 self._say("informs", "table_ignored", "The configuration leaves this table out.", "", source.name)
-            elif source.name.lower() in OF_ONE_STORE and source.name.lower() not in given:
+            elif source.name.lower() not in OF_ONE_STORE or source.name.lower() in given:
+                self._map_table(source, chosen)
+            elif (there := self.target.named(source.name) if self.target else None) and not there.mirrored:
                 self._say("informs", "migrations_left_out", _OWN_MIGRATIONS, _MIRROR_ALL_THE_SAME, source.name)
             else:
+                self._say("informs", "migrations_mirrored", _ONE_STORES_MIGRATIONS, _IF_IT_LEAVES, source.name)
                 self._map_table(source, chosen)
         if self.target and (free := self.target.free_sequences):
             self._say("warns", "sequences_of_their_own", _free_sequences(free), _SET_THEM)

@@ -66,8 +66,13 @@ class Match:
         return next((column for column in self.columns if column.name.lower() == name.lower()), None)
 
 
-def match_columns(match: Match, histograms: Histograms, *, born: bool = False) -> None:
-    """Fill `match.columns`: from the target where it exists, else by what the source holds."""
+def match_columns(
+    match: Match, histograms: Histograms, open_key: frozenset[str] = frozenset(), *, born: bool = False
+) -> None:
+    """Fill `match.columns`: from the target where it exists, else by what the source holds.
+
+    `open_key`: columns of a declared key that the rowid stands in for. They get types as if they were `born`.
+    """
     given = {name.lower(): each for name, each in match.settings.columns.items()}
     held = [(each, histograms.get((match.source.name, each.name))) for each in match.source.columns]
     for column, histogram in held:
@@ -81,7 +86,8 @@ def match_columns(match: Match, histograms: Histograms, *, born: bool = False) -
         elif column.generated:
             continue
         else:
-            _create(match, column, chosen, alike(column, histogram, held), born=born)
+            open_ = born or column.name in open_key
+            _create(match, column, chosen, alike(column, histogram, held), born=open_)
     if match.target is not None:
         _unmatched(match, match.target)
 

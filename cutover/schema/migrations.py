@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 OF_ONE_STORE = frozenset({"_prisma_migrations", "__drizzle_migrations", "applied_schema_deltas"})
-"""They name files, or hold their hashes, that the framework writes anew for each kind of database. One store's record
-in the other would have the framework run migrations again, or refuse to start."""
+"""They name files, or hold their hashes, that the framework writes anew for each kind of database. Where the framework
+keeps such a record on Postgres itself, one store's in the other would have it run migrations again, or refuse to start.
+Where it keeps none, it migrates through the front door in SQLite's SQL, and its record has to follow like any table."""
+
+MIRRORED = "What SQLite has here, mirrored by cutover"
+"""The comment that tells such a table on Postgres from one of the framework's own. It is set with the table, or with
+its name, and lasts as long."""
 
 OF_BOTH = frozenset(
     {
@@ -14,3 +21,9 @@ OF_BOTH = frozenset(
     }
 )  # fmt: skip
 """As a rule the same migrations run on either store."""
+
+
+def marked(place: str, name: str) -> Iterator[str]:
+    """What to say behind a statement that gives a table of cutover's making this name. `place`: qualified, quoted."""
+    if name.lower() in OF_ONE_STORE:
+        yield f"COMMENT ON TABLE {place} IS '{MIRRORED}'"

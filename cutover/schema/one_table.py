@@ -78,13 +78,17 @@ def map_table(asked: Asked, histograms: Histograms) -> Found:
 def _map(asked: Asked, histograms: Histograms) -> Found:
     source, target, chosen, keyed = asked.source, asked.target, asked.chosen, None
     wanted = chosen.target or source.name
-    if keyed_by_rowid(source, target, chosen, born=asked.born):
+    held = {name: histograms.get((source.name, name)) for name in source.primary_key}
+    nulls = frozenset(name for name, each in held.items() if each and each.null and not each.classes)
+    open_key = frozenset[str]()
+    if keyed_by_rowid(source, target, chosen, nulls, born=asked.born):
+        open_key = nulls.intersection(source.primary_key)
         source = keyed = with_rowid(source)
     findings = list[Finding]()
     match = Match(source, target, chosen, findings)
     if asked.taken:
         match.blocks("name_taken", f"{wanted} exists on Postgres and is not a table.", "Set `target`, or drop it.")
-    match_columns(match, histograms, born=asked.born)
+    match_columns(match, histograms, open_key, born=asked.born)
     key = choose_key(match) if match.whole else ()
     if target is None:
         _check_names(match, wanted)

@@ -41,6 +41,7 @@ WITH these AS (
     SELECT oid, count(*) || ' ' || sum(hashtextextended(xmin || ' ' || ctid, 0)) AS stamp FROM rows GROUP BY oid
 )
 SELECT t.oid, t.relname AS name, t.relkind::text AS kind, pg_get_userbyid(t.relowner) AS owner, t.relispartition,
+       obj_description(t.oid, 'pg_class') AS comment,
        CASE WHEN t.relkind = 'p' THEN
        ARRAY(SELECT i.inhrelid::regclass::text FROM pg_inherits i WHERE i.inhparent = t.oid ORDER BY 1) END
        AS partitions, stamps.stamp

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 import asyncpg
 
 from cutover.errors import SchemaChanged
+from cutover.schema.migrations import MIRRORED
 
 _BYTEWISE = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8", "ucs_basic", "pg_c_utf8"})
 Identity = Literal["", "always", "by default"]
@@ -110,6 +111,8 @@ class PostgresTable:
     partitions: tuple[str, ...] = ()
     oid: int = field(default=0, compare=False)
     """Stays with the table whatever it is called; 0: not known."""
+    mirrored: bool = False
+    """Whether it says of itself that cutover made it (`migrations.MIRRORED`)."""
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -176,6 +179,7 @@ FROM pg_database WHERE datname = current_database()
 
 _RELATIONS = """
 SELECT c.oid, c.relname AS name, c.relkind::text AS kind, pg_get_userbyid(c.relowner) AS owner, c.relispartition,
+       obj_description(c.oid, 'pg_class') AS comment,
        ARRAY(SELECT i.inhrelid::regclass::text FROM pg_inherits i WHERE i.inhparent = c.oid ORDER BY 1) AS partitions
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I', 'c') ORDER BY c.relname COLLATE "C"
@@ -316,6 +320,7 @@ async def read_tables(
             partitioned=row["kind"] == "p",
             partitions=tuple(row["partitions"]) if row["kind"] == "p" else (),
             oid=row["oid"],
+            mirrored=row["comment"] == MIRRORED,
         )
         for row in wanted
     )

@@ -6,6 +6,7 @@ SQLite takes NULL in every primary key but that of an integer, and any kind of v
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 from cutover.errors import SchemaError
@@ -17,8 +18,13 @@ from cutover.schema.types import choose_type, normal_type
 from cutover.settings import ColumnSettings, TableSettings
 
 
-def keyed_by_rowid(source: SqliteTable, target: PostgresTable | None, chosen: TableSettings, *, born: bool) -> bool:
-    """Whether the rowid goes before the declared key: the table was made so on Postgres, or is `born` and has to be."""
+def keyed_by_rowid(
+    source: SqliteTable, target: PostgresTable | None, chosen: TableSettings, nulls: Container[str], *, born: bool
+) -> bool:
+    """Whether the rowid goes before the declared key: the table was made so on Postgres, or has to be.
+
+    It has to be if it is `born`, or if the column of the key is one of `nulls`, where all rows there are have NULL.
+    """
     key = [column for name in source.primary_key if (column := source.column(name))]
     if chosen.key or source.without_rowid or source.rowid_alias or source.column(ROWID) is not None:
         return False
@@ -27,7 +33,8 @@ def keyed_by_rowid(source: SqliteTable, target: PostgresTable | None, chosen: Ta
     if target is not None:
         return target.column(ROWID) is not None
     given = {name.lower(): each for name, each in chosen.columns.items()}
-    return born and any(not _fit(column, given.get(column.name.lower(), ColumnSettings())) for column in key)
+    asked = [column for column in key if born or column.name in nulls]
+    return any(not _fit(column, given.get(column.name.lower(), ColumnSettings())) for column in asked)
 
 
 def with_rowid(source: SqliteTable) -> SqliteTable:

@@ -38,22 +38,22 @@ class Door:
         """host:port"""
         return self.service.front.removeprefix("http://")
 
-    def node(self, scenario: str, kind: str = "http") -> Told:
-        """Run `node/SCENARIO.mjs` over `http` or `ws`."""
+    def node(self, scenario: str, kind: str = "http", **more: str) -> Told:
+        """Run `node/SCENARIO.mjs` over `http` or `ws`, with `more` in its environment."""
         assert node.installed(), "The JavaScript clients are not installed: run `make setup`."
-        return self._run([node.node(), str(HERE / "node" / f"{scenario}.mjs")], scenario, kind)
+        return self._run([node.node(), str(HERE / "node" / f"{scenario}.mjs")], scenario, kind, **more)
 
     def python(self, scenario: str, kind: str = "http", *, path: str = "") -> Told:
         """Run `python/SCENARIO.py` over `http` or `ws`; packages in `path` come before the installed ones."""
         return self._run([sys.executable, "-m", f"tests.clients.python.{scenario}"], scenario, kind, path)
 
-    def _run(self, command: Sequence[str], scenario: str, kind: str, path: str = "") -> Told:
+    def _run(self, command: Sequence[str], scenario: str, kind: str, path: str = "", **more: str) -> Told:
         prefix = f"{scenario}_{kind}_"
         environment = {"DOOR_URL": f"{kind}://{self.place}", "DOOR_KIND": kind, "DOOR_TOKEN": self.token}
         environment["DOOR_PRIMARY"] = self.primary
         done = subprocess.run(
             command,
-            env=os.environ | environment | {"TABLE_PREFIX": prefix, "PYTHONPATH": path},
+            env=os.environ | environment | {"TABLE_PREFIX": prefix, "PYTHONPATH": path} | more,
             capture_output=True, text=True, timeout=LONGEST, check=False, cwd=HERE.parents[1],
         )  # fmt: skip
         if done.returncode:

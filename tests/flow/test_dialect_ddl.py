@@ -443,7 +443,13 @@ async def test_a_check_of_a_text_beside_a_number_compares_texts(ddl: World) -> N
         await ddl.same_error("INSERT INTO numbered (n) VALUES (?)", one)
 
 
-async def test_a_table_of_migrations_is_refused_with_what_to_do(ddl: World) -> None:
-    """Drizzle's: each store keeps its own, unless the configuration has it mirrored."""
+async def test_a_table_of_migrations_is_made_and_one_of_postgres_s_own_is_left_alone(ddl: World) -> None:
+    """Drizzle's and Prisma's: where a store keeps its own, what to do is said."""
     made = "CREATE TABLE __drizzle_migrations (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)"
+    await ddl.same(made)
+    await ddl.same("INSERT INTO __drizzle_migrations (hash, created_at) VALUES ('a', '1700000000000')")
+    await ddl.same("SELECT *, typeof(created_at) FROM __drizzle_migrations")
+    async with ddl.pool.acquire() as connection:
+        await connection.execute("CREATE TABLE _prisma_migrations (id varchar(36) PRIMARY KEY)")
+    made = "CREATE TABLE IF NOT EXISTS _prisma_migrations (id TEXT PRIMARY KEY NOT NULL)"
     await ddl.refused(made, r"each store keeps its own.* give it a \[tables\] section")

@@ -212,6 +212,28 @@ def test_a_change_on_postgres_is_told_in_sqlites_words() -> None:
     assert steps(replace(target, tables=target.tables[1:])) == []
 
 
+def test_a_rowid_that_stands_in_for_a_declared_key_stays() -> None:
+    ledger = "CREATE TABLE ledger(id SERIAL PRIMARY KEY, hash TEXT NOT NULL)"
+    source = sqlite_of(ledger)
+    (new,) = map_tables(source, None, Settings(), born=True).tables
+    assert new.key == ("_rowid_",)
+    target = PostgresSchema("public", True, True, "UTF8", (made_from(new, oid=1000),))
+    assert on_postgres(record_of(source, target), source, target) == []
+    now = sqlite_of(ledger, "ALTER TABLE ledger DROP COLUMN hash")
+    assert on_postgres(record_of(source, target), now, target) == ['ALTER TABLE "public"."ledger" DROP COLUMN "hash"']
+
+
+def test_a_record_of_postgres_s_own_migrations_does_not_come_to_sqlite() -> None:
+    record, source, target = both(ITEMS)
+    key = PostgresIndex("_prisma_migrations_pkey", ("id",), True, True)
+    columns = (PostgresColumn("id", "character varying(36)", True, number=1),)
+    ledger = PostgresTable("_prisma_migrations", "me", columns, (key,), oid=7)
+    now = replace(target, tables=(*target.tables, ledger))
+    assert sql_of(evolve_sqlite(record, source, now, Settings())) == []
+    chosen = Settings(tables={"_prisma_migrations": TableSettings(target="_prisma_migrations")})
+    assert sql_of(evolve_sqlite(record, source, now, chosen))
+
+
 def test_a_table_that_is_new_on_postgres_is_made_and_one_that_was_there_before_is_not() -> None:
     record, source, target = both(ITEMS)
     columns = (

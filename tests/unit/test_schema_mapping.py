@@ -10,6 +10,7 @@ import pytest
 
 from cutover.model.table import ForeignKey, Table
 from cutover.schema.mapping import Mapping, map_tables
+from cutover.schema.migrations import MIRRORED
 from cutover.schema.postgres_schema import (
     PostgresColumn,
     PostgresForeignKey,
@@ -479,10 +480,33 @@ def test_sequences_that_no_promotion_moves_are_said() -> None:
 
 def test_records_of_migrations_that_are_written_for_one_store_stay_where_they_are() -> None:
     schema = source("CREATE TABLE _prisma_migrations (id TEXT PRIMARY KEY, checksum TEXT NOT NULL)")
-    mapping = map_tables(schema, None, Settings())
+    there = target(table("_prisma_migrations", "id text!, checksum text!"))
+    mapping = map_tables(schema, there, Settings())
     assert mapping.tables == ()
     assert codes(mapping, "informs") == [("_prisma_migrations", "", "migrations_left_out")]
-    assert map_tables(schema, None, settings(_prisma_migrations={"target": "_prisma_migrations"})).tables
+    assert map_tables(schema, there, settings(_prisma_migrations={"target": "_prisma_migrations"})).tables
+
+
+def test_records_of_migrations_that_postgres_lacks_are_mirrored_and_stay_so() -> None:
+    schema = source("CREATE TABLE __Drizzle_migrations (id TEXT PRIMARY KEY); CREATE TABLE t (id TEXT PRIMARY KEY)")
+    mapping = map_tables(schema, target(table("t", "id text!")), Settings())
+    assert [one.name for one in mapping.tables] == ["__Drizzle_migrations", "t"]
+    assert codes(mapping, "informs") == [("__Drizzle_migrations", "", "migrations_mirrored")]
+    assert mapping.create[1] == f"""COMMENT ON TABLE "public"."__Drizzle_migrations" IS '{MIRRORED}'"""
+    made = replace(table("__Drizzle_migrations", "id text!"), mirrored=True)
+    mapping = map_tables(schema, target(made, table("t", "id text!")), Settings())
+    assert [one.name for one in mapping.tables] == ["__Drizzle_migrations", "t"]
+    assert not mapping.create
+
+
+def test_a_declared_key_that_is_null_throughout_gives_way_to_the_rowid() -> None:
+    schema = source("CREATE TABLE t (id SERIAL PRIMARY KEY, hash TEXT NOT NULL)")
+    held = {("t", "id"): Histogram(null=2), ("t", "hash"): Histogram(text=2)}
+    found = one(map_tables(schema, None, Settings(), held))
+    assert found.key == ("_rowid_",)
+    assert [column.target_type for column in found.columns] == ["numeric", "text", "bigint"]
+    assert one(map_tables(schema, None, Settings(), held | {("t", "id"): Histogram(integer=2)})).key == ("id",)
+    assert not map_tables(schema, None, Settings(), held | {("t", "id"): Histogram()}).tables
 
 
 def test_records_of_migrations_that_run_on_either_store_are_mirrored_and_it_is_said() -> None:
