@@ -51,7 +51,8 @@ def _objection(before: SqliteTable, after: SqliteTable, sql: str, *, foreign_key
             if column.generated:
                 text += f" AS (1) {'STORED' if _is_stored(sql) else 'VIRTUAL'}"
             elif column.default is not None:
-                text += f" DEFAULT ({column.default})"
+                is_word = len(list(tokens(column.default))) == 1  # a text to SQLite, unless it stands in parentheses
+                text += f" DEFAULT {column.default}" if is_word else f" DEFAULT ({column.default})"
             if any(column.name in key.columns for key in after.foreign_keys):
                 text += " REFERENCES t"
             try:

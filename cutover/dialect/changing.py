@@ -54,8 +54,13 @@ async def change_schema(
     seen = await dialect.look(connection)
     plan = Plan(change, dialect.tables, seen.schema, settings, foreign_keys)
     await demand_addable(connection, change, dialect.tables, sql, foreign_keys=foreign_keys)
-    for statement in plan.made():
-        await connection.execute(statement)
+    try:
+        for statement in plan.made():
+            await connection.execute(statement)
+    except asyncpg.InvalidObjectDefinitionError:
+        raise Refused(
+            "A unique index over what Postgres does not take for the same each time", "Have a column hold it."
+        ) from None
     changed = {table.name for table in change.created} | {after.name for _, after in change.altered}
     if plan.statements:
         seen = await read_again(link.raw, settings.postgres.schema_, seen)

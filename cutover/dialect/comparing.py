@@ -210,6 +210,19 @@ def collated(typed: Typed, name: str) -> exp.Expr:
     return typed.node
 
 
+def told_apart(typed: Typed, collation: str) -> exp.Expr:
+    """The expression as a unique index has it that goes by `collation`. Raises `Refused`."""
+    if typed.kind in (Kind.NULL, Kind.WHOLE):
+        raise Refused("An index over such a value")
+    if typed.kind is Kind.JSON:
+        typed = value(typed)
+    if collation in ("", "BINARY"):
+        return typed.node
+    if typed.kind is Kind.TEXT:
+        return collated(typed, collation)
+    return helper("folded", typed.node, literal(collation).node) if typed.kind is Kind.DYNAMIC else typed.node
+
+
 def bytewise(typed: Typed) -> bool:
     """Whether Postgres compares this text bytewise without being told."""
     return typed.column is not None and typed.column.target_collation in (None, "C")

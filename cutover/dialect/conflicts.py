@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -10,10 +11,11 @@ from sqlglot import exp
 
 from cutover.dialect import functions
 from cutover.dialect.assigning import Assigning
-from cutover.dialect.catalog import ROWID_NAMES
-from cutover.dialect.comparing import collated
+from cutover.dialect.catalog import ROWID_NAMES, column_kind
+from cutover.dialect.comparing import told_apart
 from cutover.dialect.counting import refuse_null_key
 from cutover.dialect.drawing import lowered
+from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import reads_once
 from cutover.dialect.own_inserts import by_own
 from cutover.dialect.queries import Queries
@@ -125,9 +127,10 @@ class Conflicts:
             raise (Refused if once else RowByRow)("DO UPDATE of several rows with a subquery of the same table")
         if not keys:
             result.set("conflict_keys", self._only_key(written, columns))
-        both = Scope(sources=[*scope.sources, table_source(table, "excluded")], ctes=scope.ctes)
-        for column in both.sources[1].columns:
-            column.merged = True
+        given = table_source(table, "excluded")
+        add_generated(given, self.queries.expressions.typed)
+        qualified = replace(given, columns=[replace(column, merged=True) for column in given.columns])
+        both = Scope(sources=[*scope.sources, qualified], ctes=scope.ctes)
         result.set("expressions", self.assignments(clause.expressions, table, both))
         if _moves(clause, table):
             if several and written.drawing is not None and written.drawing.rows != 0:
@@ -142,15 +145,18 @@ class Conflicts:
         node = key.this if isinstance(key, exp.Ordered) else key
         if isinstance(node, exp.Collate):
             node = node.this
-        if not isinstance(node, exp.Column):
-            return paren(_unqualified(self.queries.expressions.typed(node, scope).node))
-        return self._key_term(_named(table, node.name), _collation_of(node.name, table))
+        named = node.name if isinstance(node, exp.Column) else ""
+        if named and (named.lower() in ROWID_NAMES or any(one.name.lower() == named.lower() for one in table.columns)):
+            return self._key_term(_named(table, named), _collation_of(named, table))
+        typed = self.queries.expressions.typed(node, scope)
+        return paren(_unqualified(told_apart(typed, _collation_of(named, table) if named else "BINARY")))
 
     def _key_term(self, column: Column, collation: str) -> exp.Expr:
         node = exp.Column(this=identifier(column.target))
         if collation in ("", "BINARY"):
             return node
-        return collated(Typed(node, Kind.TEXT), collation)
+        kind = column_kind(column)
+        return told_apart(Typed(node, kind if kind is Kind.DYNAMIC else Kind.TEXT), collation)
 
     def _only_key(self, written: Written, columns: list[Column]) -> list[exp.Expr]:
         replacing, table = Replacing(self), written.table

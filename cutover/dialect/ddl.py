@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from cutover.dialect.schema_terms import SchemaTerms
 from cutover.dialect.typed import Refused
 from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
@@ -30,6 +31,7 @@ _BY_HAND = {
     "VIRTUAL": "PostgreSQL has no like of it; its full text search takes other statements.",
 }
 """What to do about objects that have no translation."""
+TERMS = SchemaTerms()
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class Plan:
         self.statements.append(f"DROP TABLE {_place(table)}")
 
     def _create(self) -> None:
-        mapping = map_tables(self.change.after, self.target, self.settings, born=True)
+        mapping = map_tables(self.change.after, self.target, self.settings, born=True, terms=TERMS)
         for table in self.change.created:
             if all(each.name != table.name for each in mapping.tables):
                 raise Refused(f"Table {table.name} ({_reason(mapping.findings, table.name)})")
@@ -166,6 +168,7 @@ class Plan:
             if finding.table in {table.name for table in self.change.created}:
                 _demand_carried(finding.code, finding.message)
                 self._demand_enforced(finding.table, finding.message)
+                _demand_values(self.change.after.table(finding.table), finding)
         self.statements += mapping.create
 
     def _demand_enforced(self, table: str, message: str) -> None:
@@ -193,13 +196,14 @@ class Plan:
                 self._add_column(table, after, before, name)
 
     def _add_column(self, table: Table, after: SqliteTable, before: SqliteTable, name: str) -> None:
-        fresh, ddl = self._fresh(after), Ddl(helpers=True)
+        fresh, ddl = self._fresh(after), Ddl(terms=TERMS)
         text = ddl.added_column(fresh, after, name)
         checks = [ddl.added_check(fresh, check) for check in _added(before.checks, after.checks)]
         for finding in ddl.findings:
             _demand_carried(finding.code, finding.message)
-        if not text:
-            raise Refused(f"The generated column {name}")
+            _demand_values(after, finding)
+        if not text:  # generated: read as the expression that it stands for
+            return
         if scalars.NAME in text:
             self.statements.append(scalars.CREATE)
         self._alter(table, f"ADD COLUMN {text}")
@@ -235,7 +239,7 @@ class Plan:
     def _create_index(self, own: SqliteTable, one: SchemaObject) -> None:
         index = next(each for each in own.indexes if each.name.lower() == one.name.lower())
         taken = {index.name for table in self.target.tables for index in table.indexes}
-        ddl = Ddl(taken={*taken, *self.target.others, *(table.name for table in self.target.tables)}, helpers=True)
+        ddl = Ddl(taken={*taken, *self.target.others, *(table.name for table in self.target.tables)}, terms=TERMS)
         text = ddl.added_index(self._mapped(own.name), index)
         for finding in ddl.findings:
             _demand_carried(finding.code, finding.message)
@@ -284,7 +288,7 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema)
                 each.parent == parent.target and each.columns == mine for each in there.foreign_keys
             ):
                 continue
-            ddl = Ddl(helpers=True)
+            ddl = Ddl(terms=TERMS)
             ddl.add_foreign_key(by_name[own.name], parent, key)
             yield f"{ddl.foreign_keys[0]} NOT VALID"
 
@@ -300,6 +304,13 @@ def _added(before: Sequence[str], after: Sequence[str]) -> Sequence[str]:
     differing = (at for at, (one, two) in enumerate(zip(before, after, strict=False)) if one != two)
     same = next(differing, len(before))
     return after[same : same + len(after) - len(before)]
+
+
+def _demand_values(table: SqliteTable | None, finding: Finding) -> None:
+    """A generated column that Postgres has not is read as its expression, but nobody would see to NOT NULL."""
+    column = table.column(finding.column) if table is not None else None
+    if finding.code == "generated_column_not_carried_over" and column is not None and column.not_null:
+        raise Refused(f"This schema change ({finding.message})")
 
 
 def _reason(findings: Sequence[Finding], table: str) -> str:

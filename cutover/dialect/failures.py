@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from functools import partial
 
 import asyncpg
 
@@ -13,7 +14,7 @@ from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.logs import get_logger
 from cutover.model.statement import StatementResult
-from cutover.model.table import Table
+from cutover.model.table import Table, UniqueIndex
 from cutover.schema.createsql import read_create_table, unquote
 from cutover.schema.sqltokens import tokens
 
@@ -197,8 +198,10 @@ def _constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> s
     if state == "23505":
         columns = _unique_columns(str(getattr(error, "detail", "") or ""), table)
         index = str(getattr(error, "constraint_name", "") or "")
-        by_name = any(index == each.name and None in each.columns for each in table.unique) if table else False
-        if columns and not by_name:
+        computed = _over_computed(index, table)
+        if computed is not None:
+            columns = [column for column in computed.columns if column is not None]
+        if columns and (computed is None or None not in computed.columns):
             return "UNIQUE constraint failed: " + ", ".join(f"{name}.{column}" for column in columns)
         return f"UNIQUE constraint failed: index '{index}'"
     if state == "23502":
@@ -213,17 +216,30 @@ def _check(constraint: str, table: Table | None) -> str | None:
     """What SQLite calls a CHECK to which Postgres gave the name: by its text, unless it has a name of its own."""
     if table is None:
         return None
-    told, seen = read_create_table(table.sql), dict[str, int]()
-    targets = {name: name for name, column in told.columns.items() if column.generated}
-    targets |= {column.name.lower(): column.target for column in table.columns}
-    for name, text in zip(told.check_names, told.checks, strict=True):
-        words = {token.text.strip('"`[]').lower() for token in tokens(text) if token.type in ("word", "quoted")}
-        columns = [targets[word] for word in words if word in targets]
-        stem = "_".join([table.target, *(columns if len(columns) == 1 else []), "check"])
-        number = seen[stem] = seen.get(stem, -1) + 1
-        if constraint == name or (constraint == f"{stem}{number or ''}"):
-            return name or _named_by(text)
+    told = read_create_table(table.sql)
+    stored = {column.name.lower(): column.target for column in table.columns}
+    computed = {name: column.generated for name, column in told.columns.items() if column.generated}
+    for spelled in (_words, partial(_meant, computed)):  # Postgres has the generated columns, or their expressions
+        seen = dict[str, int]()
+        for name, text in zip(told.check_names, told.checks, strict=True):
+            columns = {stored.get(word, word) for word in spelled(text) if word in stored or word in computed}
+            stem = "_".join([table.target, *(columns if len(columns) == 1 else []), "check"])
+            number = seen[stem] = seen.get(stem, -1) + 1
+            if constraint == name or (constraint == f"{stem}{number or ''}"):
+                return name or _named_by(text)
     return None
+
+
+def _words(text: str) -> set[str]:
+    return {token.text.strip('"`[]').lower() for token in tokens(text) if token.type in ("word", "quoted")}
+
+
+def _meant(computed: dict[str, str], text: str) -> set[str]:
+    """The words with those of the expressions that generated columns stand for."""
+    words = _words(text)
+    while found := words & computed.keys():
+        words = (words - found).union(*(_words(computed[name]) for name in found))
+    return words
 
 
 def _named_by(text: str) -> str:
@@ -259,6 +275,16 @@ def _source(target: str, table: Table | None) -> str:
             if column.target == target:
                 return "rowid" if column.hidden else column.name
     return target
+
+
+def _over_computed(name: str, table: Table | None) -> UniqueIndex | None:
+    """The index of that name, if it is over anything but columns that are stored."""
+    stored = {column.name for column in table.columns} if table is not None else set()
+    for index in table.unique if table is not None else ():
+        made = "_".join([table.target if table is not None else "", *filter(None, index.columns), "key"])
+        if name in (index.name, made) and not set(index.columns) <= stored:
+            return index
+    return None
 
 
 def _unique_columns(detail: str, table: Table | None) -> list[str]:

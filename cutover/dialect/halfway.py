@@ -7,6 +7,7 @@ unique key that moves from row to row, mean something else on Postgres, which lo
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from sqlglot import exp
 
@@ -30,7 +31,7 @@ def refuse_halfway(node: exp.Update, table: Table, alias: str) -> None:
         if _reads(value, table, alias, set(assigned)):
             raise refused("UPDATE with a subquery that reads what is being changed, row by row,")
     for index in table.unique:
-        moved = [name for name in assigned if is_in(index, name)]
+        moved = [name for name in assigned if is_in(index, name, table)]
         if any(assigned[name].find(exp.Column) is not None for name in moved):
             raise refused(f"UPDATE that computes the unique key {', '.join(moved)} of several rows")
 
@@ -49,7 +50,7 @@ def refuse_conflicts(node: exp.Update, table: Table, alias: str, clause: str) ->
             column is None
             or (column.not_null and not given)
             or column.name in table.key
-            or any(is_in(index, name) for index in table.unique)
+            or any(is_in(index, name, table) for index in table.unique)
         ):
             raise refused(f"UPDATE OR {clause} of a column that may meet a conflict")
     told = read_create_table(table.sql)
@@ -57,10 +58,25 @@ def refuse_conflicts(node: exp.Update, table: Table, alias: str, clause: str) ->
         raise refused(f"UPDATE OR {clause} of a table with a CHECK or a generated column")
 
 
-def is_in(index: UniqueIndex, name: str) -> bool:
+def is_in(index: UniqueIndex, name: str, table: Table) -> bool:
     """Whether an index has to do with the column."""
     written = " ".join([*(term for term, _ in index.terms), index.partial or ""])
+    computed = {each: made.generated for each, made in read_create_table(table.sql).columns.items() if made.generated}
+    found = list(filter(partial(_names, written), computed))
+    while found:
+        written += " " + computed.pop(found[0])
+        found = list(filter(partial(_names, written), computed))
+    return _names(written, name)
+
+
+def _names(written: str, name: str) -> bool:
     return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", written, re.IGNORECASE) is not None
+
+
+def is_plain(index: UniqueIndex, table: Table) -> bool:
+    """Whether an index is over columns that are stored, and over all rows."""
+    stored = {column.name for column in table.columns}
+    return index.partial is None and all(name in stored for name in index.columns)
 
 
 def is_one_row(node: exp.Update, table: Table, alias: str) -> bool:

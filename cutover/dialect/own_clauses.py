@@ -84,7 +84,7 @@ def of_update(node: exp.Update, table: Table) -> str | None:
             assigned[(table.rowid_alias or name).lower() if name in ROWID_NAMES else name] = setting.expression
     changed = [one for one in table.columns if one.name.lower() in assigned]
     nulls = {of_null(table, one) for one in changed if not isinstance(assigned[one.name.lower()], exp.Literal)} - {""}
-    keys = {of_key(table, index) for index in table.unique if any(is_in(index, one.name) for one in changed)}
+    keys = {of_key(table, index) for index in table.unique if any(is_in(index, one.name, table) for one in changed)}
     word = _one(table, keys | nulls, failing=True)
     if word in ("IGNORE", "FAIL") and read_create_table(table.sql).checks:
         raise _several(table)

@@ -15,7 +15,9 @@ from sqlglot import exp
 from cutover.dialect import functions
 from cutover.dialect.automatic import NEXT
 from cutover.dialect.catalog import Catalog
-from cutover.dialect.comparing import collated, compare
+from cutover.dialect.comparing import compare, told_apart
+from cutover.dialect.generated import add_generated
+from cutover.dialect.halfway import is_plain
 from cutover.dialect.scope import Scope, Source, table_source
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, RowByRow, Typed, identifier, paren
@@ -44,7 +46,9 @@ class Replacing:
         indexes = [index for index in table.unique if not self.is_automatic(written, index, columns)]
         if not indexes:
             return
-        in_place = None if deleting_acts(table, self.conflicts.catalog) else next(filter(_is_plain, indexes), None)
+        in_place = next((index for index in indexes if is_plain(index, table)), None)
+        if deleting_acts(table, self.conflicts.catalog):
+            in_place = None
         others = [index for index in indexes if index is not in_place]
         if others:
             rows = written.node.expression
@@ -131,6 +135,8 @@ class Replacing:
         values = [self._value(given.get(column.name), column) for column in wanted]
         there = table_source(table, table.target)
         new = Source(_GIVEN, table_source(table, _GIVEN).columns, table)
+        for source in (there, new):
+            add_generated(source, self.queries.expressions.typed)
         tests = [test for index in indexes if (test := self._test(index, there, new, wanted)) is not None]
         if not tests:
             return None
@@ -159,7 +165,9 @@ class Replacing:
 
     def _test(self, index: UniqueIndex, there: Source, new: Source, wanted: list[Column]) -> exp.Expr | None:
         """Whether a row there and the new one are equal in `index`; None if they cannot be."""
-        if any(name is not None and all(column.name != name for column in wanted) for name in index.columns):
+        assert there.table is not None
+        left_out = {column.name for column in there.table.columns} - {column.name for column in wanted}
+        if left_out & set(index.columns):
             return None
         parts: list[exp.Expr] = []
         for name, (term, collation) in zip(index.columns, index.terms, strict=True):
@@ -178,8 +186,8 @@ class Replacing:
         typed = self.queries.expressions.typed(_parsed(term), scope)
         if name is not None and typed.kind in (Kind.JSON, Kind.WHOLE, Kind.BOOL):
             return typed.but(kind=Kind.INT, affinity=None, collation=None, column=None)  # one type on both sides
-        if typed.kind is Kind.TEXT:
-            return Typed(collated(typed.but(column=None), collation.upper() or "BINARY"), Kind.TEXT)
+        if typed.kind in (Kind.TEXT, Kind.DYNAMIC):
+            return Typed(told_apart(typed.but(column=None), collation.upper()), typed.kind)
         return typed.but(column=None)
 
 
@@ -198,14 +206,10 @@ def deleting_acts(table: Table, catalog: Catalog) -> bool:
 
 def _columns_of(table: Table, indexes: list[UniqueIndex]) -> list[Column]:
     """The columns that the indexes look at; all, where there are expressions."""
-    if not all(map(_is_plain, indexes)):
+    if not all(is_plain(index, table) for index in indexes):
         return list(table.columns)
     names = {name for index in indexes for name in index.columns}
     return [column for column in table.columns if column.name in names]
-
-
-def _is_plain(index: UniqueIndex) -> bool:
-    return index.partial is None and None not in index.columns
 
 
 def _parsed(text: str) -> exp.Expr:

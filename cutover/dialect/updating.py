@@ -16,7 +16,7 @@ from sqlglot import exp
 from cutover.dialect import functions
 from cutover.dialect.catalog import ROWID_NAMES, Catalog
 from cutover.dialect.conflicts import pairs
-from cutover.dialect.halfway import is_in, is_one_row, reads_once
+from cutover.dialect.halfway import is_in, is_one_row, is_plain, reads_once
 from cutover.dialect.limiting import key_names
 from cutover.dialect.replacing import deleting_acts
 from cutover.dialect.scope import Context
@@ -42,7 +42,9 @@ class UpdateByRow:
         self.key = key_names(self.table)
         self.assigned = {name.lower(): value for each in node.expressions for name, value in pairs(each)}
         self.indexes = [
-            index for index in self.table.unique if any(is_in(index, name) for name in self._names_assigned())
+            index
+            for index in self.table.unique
+            if any(is_in(index, name, self.table) for name in self._names_assigned())
         ]
 
     def translation(self) -> Translation:
@@ -99,7 +101,7 @@ class UpdateByRow:
     def _rows(self, *, in_order: bool) -> exp.Select:
         """The keys of the rows; and what each unique key is and becomes, where that has to be looked at."""
         keys = [self._column(name) for name in self.key]
-        watched = () if in_order or not all(map(_is_plain, self.indexes)) else self.indexes
+        watched = () if in_order or not all(is_plain(index, self.table) for index in self.indexes) else self.indexes
         moved = [pair for index in watched for pair in self._moves(index)]
         query = exp.Select(
             expressions=[*keys, *(one for pair in moved for one in pair)],
@@ -113,7 +115,7 @@ class UpdateByRow:
 
     def _moves(self, index: UniqueIndex) -> list[tuple[exp.Expr, exp.Expr]]:
         """Each column of a unique key, and what it becomes."""
-        if not _is_plain(index):
+        if not is_plain(index, self.table):
             raise Refused("A unique index over an expression or a part of the rows, row by row,")
         names = [name for name in index.columns if name is not None]
         return [(self._column(name), self._becomes(name)) for name in names]
@@ -187,7 +189,7 @@ class UpdateByRow:
     def _accept(self, rows: list[Row]) -> list[Row]:
         """The keys of rows that have no order. Raises `Refused` if one of them becomes what another is or becomes."""
         width = len(self.key)
-        if self.conflict == "FAIL" or not all(map(_is_plain, self.indexes)):
+        if self.conflict == "FAIL" or not all(is_plain(index, self.table) for index in self.indexes):
             at_most_one(rows)
         if any(_reads(value, self.table) for value in self.assigned.values()):
             at_most_one(rows)
@@ -205,10 +207,6 @@ class UpdateByRow:
 
 def _as_found(rows: list[Row]) -> list[Row]:
     return rows
-
-
-def _is_plain(index: UniqueIndex) -> bool:
-    return index.partial is None and None not in index.columns
 
 
 def _reads(value: exp.Expr, table: Table) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from cutover.model.table import Column, Table
 from cutover.schema.codecs import scalars
@@ -27,6 +28,19 @@ _COMPUTED = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text"}
 """By affinity. Another one is that of the value, which only SQLite knows."""
 
 
+class Terms(Protocol):
+    """Expressions of a schema by rules that go further than those of `translate`. Each raises `Untranslatable`."""
+
+    def condition(self, table: Table, sql: str) -> str:
+        """What is true or false, or NULL."""
+
+    def term(self, table: Table, sql: str, collation: str) -> str:
+        """What an index is over; a collation other than BINARY is told by other values."""
+
+    def default(self, column: Column, sql: str) -> str:
+        """What a column holds that is given no value."""
+
+
 @dataclass
 class Ddl:
     """Statements in the order in which they can be executed, and what could not be carried over."""
@@ -37,8 +51,8 @@ class Ddl:
     findings: list[Finding] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     """Names in use in the target schema, which indexes share with tables."""
-    helpers: bool = False
-    """Whether the functions of schema `cutover` are there, and may be called in constraints."""
+    terms: Terms | None = None
+    """Where the functions of schema `cutover` are there, and may be called: what has no form without them."""
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -97,10 +111,26 @@ class Ddl:
             parts.append("NOT NULL")
         if column.default is not None and column.default.upper() != "NULL":
             try:
-                parts.append(f"DEFAULT {translate_default(column.default, column)}")
+                parts.append(f"DEFAULT {self._default(column, column.default)}")
             except Untranslatable:
                 self._left_out(table, "default", column.default, column=column.name)
         return " ".join(parts)
+
+    def _default(self, column: Column, sql: str) -> str:
+        try:
+            return translate_default(sql, column)
+        except Untranslatable:
+            if self.terms is None:
+                raise
+            return self.terms.default(column, sql)
+
+    def _condition(self, table: Table, sql: str, columns: dict[str, Column]) -> str:
+        try:
+            return translate(sql, columns, condition=True, helpers=self.terms is not None)
+        except Untranslatable:
+            if self.terms is None:
+                raise
+            return self.terms.condition(table, sql)
 
     def _generated(self, table: Table, column: SqliteColumn, columns: dict[str, Column]) -> Iterator[str]:
         try:
@@ -119,17 +149,17 @@ class Ddl:
     def _checks(self, table: Table, checks: tuple[str, ...], columns: dict[str, Column]) -> Iterator[str]:
         for check in checks:
             try:
-                yield f"CHECK ({translate(check, columns, condition=True, helpers=self.helpers)})"
+                yield f"CHECK ({self._condition(table, check, columns)})"
             except Untranslatable:
                 self._left_out(table, "check constraint", check)
 
     def _index(self, table: Table, index: SqliteIndex, columns: dict[str, Column]) -> None:
         try:
             terms = [
-                _term(sql, collation, descending, name, columns)
-                for (sql, collation, descending), name in zip(index.terms, index.columns, strict=True)
+                self._term(table, term, name, columns, unique=index.unique)
+                for term, name in zip(index.terms, index.columns, strict=True)
             ]
-            where = f" WHERE {translate(index.partial, columns, condition=True)}" if index.partial else ""
+            where = f" WHERE {self._condition(table, index.partial, columns)}" if index.partial else ""
         except Untranslatable:
             self._left_out(table, "unique index" if index.unique else "index", _index_text(index))
             return
@@ -141,6 +171,18 @@ class Ddl:
         name = self._free_name(wanted)
         unique = "UNIQUE " if index.unique else ""
         self.indexes.append(f"CREATE {unique}INDEX {quoted(name)} ON {_qualified(table)} ({', '.join(terms)}){where}")
+
+    def _term(
+        self, table: Table, term: tuple[str, str, bool], name: str | None, columns: dict[str, Column], *, unique: bool
+    ) -> str:
+        sql, collation, descending = term
+        try:
+            return _term(sql, collation, descending, name, columns)
+        except Untranslatable:
+            if self.terms is None or not unique:  # without an index Postgres is slower, and says the same
+                raise
+            text = f"({self.terms.term(table, sql if name is None else quoted(name), collation.upper())})"
+            return text + (" DESC NULLS LAST" if descending else " NULLS FIRST")
 
     def _free_name(self, wanted: str) -> str:
         name, number = _cut(wanted, LONGEST_NAME), 1

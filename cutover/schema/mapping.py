@@ -10,7 +10,7 @@ from functools import cached_property
 
 from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
-from cutover.schema.ddl import Ddl
+from cutover.schema.ddl import Ddl, Terms
 from cutover.schema.findings import Finding, in_order
 from cutover.schema.links import Family, link
 from cutover.schema.matching import Histograms, nearest
@@ -62,13 +62,15 @@ def map_tables(
     histograms: Histograms | None = None,
     *,
     born: bool = False,
+    terms: Terms | None = None,
 ) -> Mapping:
     """Map every table of `source` that is not ignored. Never raises: what is wrong is in the findings.
 
     A `target` of None, or a table that it does not have, means that cutover creates it. `histograms` decide types
     where the declared ones do not (`profile.read_histograms`); `born`: there never were any (`types.choose_type`).
+    `terms`: what the DDL's expressions may be besides.
     """
-    return _Mapper(source, target, settings, histograms or {}, born).map()
+    return _Mapper(source, target, settings, histograms or {}, born, terms).map()
 
 
 @dataclass
@@ -78,6 +80,7 @@ class _Mapper:
     settings: Settings
     histograms: Histograms
     born: bool
+    terms: Terms | None
     findings: list[Finding] = field(default_factory=list)
     mapped: dict[str, Table] = field(default_factory=dict)
     """By source name; those that are adopted are also in `adopted`."""
@@ -228,7 +231,7 @@ class _Mapper:
     def _ddl(self) -> Ddl:
         existing = self.target
         ddl = Ddl(taken={*existing.others, *(table.name for table in existing.tables)} if existing else set())
-        ddl.helpers = self.born
+        ddl.terms = self.terms
         new = [self.mapped[name] for name in sorted(self.mapped) if name not in self.adopted]
         ddl.taken |= {table.target for table in new}
         for table in new:
