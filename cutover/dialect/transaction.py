@@ -15,7 +15,7 @@ import asyncpg
 
 from cutover.crashpoints import crash_point
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
+from cutover.dialect.changing import change_schema, check_keys, forbidden_by_rows, overtaken_change, widen_column
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard, meeting_none
 from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
@@ -62,6 +62,7 @@ class Transaction:
         """SAVEPOINT outside of a transaction opened it, so releasing the outermost one commits."""
         self._guarded = False
         self._dirty = True
+        self._deferring = False
         self._acting = False
         """Foreign keys were switched off, and Postgres goes on with them."""
 
@@ -92,7 +93,7 @@ class Transaction:
             await connections.release(connection)
             raise translate_failure(error, connections.dialect.catalog) from None
         made = cls(connections, connection, altered, by_savepoint=by_savepoint)
-        made.foreign_keys = foreign_keys
+        made.foreign_keys, made._deferring = foreign_keys, deferring
         made._acting = acting
         return made
 
@@ -181,11 +182,17 @@ class Transaction:
         then: Callable[[T], Awaitable[None]] | None = None,
     ) -> None:
         """Go by the schema that `change` makes, which is undone as a whole where it fails."""
-        before = self.dialect
+        before, wrote = self.dialect, self.writing
+
+        async def work() -> tuple[Dialect, T]:
+            if wrote:
+                await check_keys(self.connection, deferring=self._deferring)
+            return await change()
+
         await self._guard()
         self.writing = self._dirty = True
         try:
-            self.dialect, made = await in_short_tries(self.connection, before.tables, change, self._undo)
+            self.dialect, made = await in_short_tries(self.connection, before.tables, work, self._undo)
             if then is not None:
                 await then(made)
         except CutoverError as told:
@@ -232,11 +239,13 @@ class Transaction:
     async def defer(self) -> None:
         """Have foreign keys checked at COMMIT. A statement that fails after it does not take it back."""
         await self._talk(f"{self._release_text()}{_DEFERRED}")
+        self._deferring = True
 
     async def rollback_to(self, name: str, *, deferring: bool = False) -> None:
         """ROLLBACK TO. `deferring`: foreign keys stay deferred, though that may have been said after the savepoint."""
         at = self._find(name)
         await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{f'; {_DEFERRED}' if deferring else ''}")
+        self._deferring = deferring
         del self._savepoints[at + 1 :], self._dialects[at + 1 :]
         self.dialect = self._dialects[at]
         self._giving.rollback_to(at)

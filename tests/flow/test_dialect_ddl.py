@@ -192,6 +192,38 @@ async def test_a_table_is_rebuilt_and_its_children_stay(ddl: World) -> None:
         await ddl.same(sql)
 
 
+async def test_the_schema_changes_behind_rows_whose_keys_are_checked_at_commit(ddl: World) -> None:
+    """Postgres alters no table with such a check open: it is made before, and what is written then waits again."""
+    late = "INTEGER REFERENCES parents(id) DEFERRABLE INITIALLY DEFERRED"
+    await ddl.same(f"CREATE TABLE late (id INTEGER PRIMARY KEY, parent {late}, t TEXT)")
+    for statements in (
+        ["INSERT INTO late(parent, t) VALUES (1, 'y')", "ALTER TABLE late ADD COLUMN z TEXT", "UPDATE late SET z = t"],
+        ["UPDATE late SET parent = 2", "CREATE INDEX late_t ON late(t)", "DELETE FROM parents WHERE id = 1"],
+        ["INSERT INTO parents VALUES (3, 'three')", "ALTER TABLE parents ADD COLUMN n INT", "SELECT * FROM late"],
+        [
+            "PRAGMA defer_foreign_keys = ON",
+            'CREATE TABLE __new_late (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents(id), t TEXT, z TEXT)',
+            "INSERT INTO __new_late SELECT * FROM late",
+            "DROP TABLE late",
+            "ALTER TABLE __new_late RENAME TO late",
+            "INSERT INTO late(id, parent) VALUES (10, 99)",
+            "UPDATE late SET parent = 2 WHERE id = 10",
+        ],
+    ):  # fmt: skip
+        for sql in ["BEGIN", *statements, "COMMIT", "SELECT * FROM late", "SELECT * FROM parents"]:
+            await ddl.same(sql)
+    await same_schema(ddl)
+    await ddl.same(f"CREATE TABLE later (id INTEGER PRIMARY KEY, parent {late})")
+    await ddl.same("BEGIN")
+    await ddl.same("INSERT INTO later VALUES (1, 77)")
+    await ddl.refused("ALTER TABLE later ADD COLUMN z TEXT", "their foreign keys ask for")
+    for sql in ("INSERT INTO parents(id, name) VALUES (77, 'n')", "ALTER TABLE later ADD COLUMN z TEXT"):
+        await ddl.same(sql)
+    await ddl.same("INSERT INTO later(id, parent) VALUES (2, 78)")
+    await ddl.same_error("COMMIT")
+    await ddl.same("ROLLBACK")
+
+
 async def test_dropping_a_parent_deletes_its_rows_first(ddl: World) -> None:
     for sql in ("INSERT INTO children(parent) VALUES (1), (NULL)", "DROP TABLE parents", "SELECT * FROM children"):
         await ddl.same(sql)
