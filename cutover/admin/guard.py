@@ -103,6 +103,10 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         return refuse(RequestRefused(400, "bad_request", "The body cannot be decoded as its head says."))
     except web.HTTPException as error:
         return refuse(RequestRefused(error.status, "bad_request", error.reason))
+    except OSError as error:
+        _log.error("the state directory cannot be used", path=endpoint_of(request), reason=str(error))
+        message = f"The disk of service.state_dir cannot be used: {error.strerror or error}. Mend that, and ask again."
+        return refuse(RequestRefused(503, "disk", message))
     except Exception as error:  # noqa: BLE001  # last line of defence
         reference = secrets.token_hex(4)
         told = {"path": endpoint_of(request), "kind": type(error).__name__, **tracing.told()}

@@ -128,8 +128,9 @@ def _backup_possible(parts: Parts) -> tuple[bool, str]:
     """Whether a copy of the SQLite file fits beside the others. Looks at sizes only, never opens the file."""
     parts.backups.mkdir(parents=True, exist_ok=True)
     path = parts.settings.sqlite.path
-    need = sum(os.stat(path + suffix).st_size for suffix in ("", "-wal") if os.path.exists(path + suffix))
+    size = sum(os.stat(path + suffix).st_size for suffix in ("", "-wal") if os.path.exists(path + suffix))
+    need = size * 1.2  # it grows until then
     free = shutil.disk_usage(parts.backups).free
     writable = os.access(parts.backups, os.W_OK)
-    detail = f"needs {need / 1e6:.1f} MB, {free / 1e6:.0f} MB free in {parts.backups}"
-    return writable and free > need * 1.2, detail if writable else f"{parts.backups} is not writable"
+    detail = f"needs {need / 1e6:.1f} MB, {free / 1e6:.1f} MB free in {parts.backups}"
+    return writable and free > need, detail if writable else f"{parts.backups} is not writable"

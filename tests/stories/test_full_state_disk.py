@@ -28,3 +28,19 @@ async def test_a_high_water_mark_that_cannot_be_written_stops_nobody(service: Se
         await _settled_alive(service)
     in_the_way.rmdir()
     await check_promises(service, postgres_url, keys)
+
+
+async def test_a_switch_that_cannot_be_recorded_says_so_and_can_be_repeated(service: Service) -> None:
+    await service.start()
+    await service.up()
+    await service.verified()
+    log = service.folder / "state" / "audit.jsonl"
+    kept = log.rename(log.with_suffix(".kept"))
+    log.mkdir()
+    code, body = await service.switch("promote")
+    assert (code, body["error"]["code"]) == (503, "disk")
+    assert "state_dir" in body["error"]["message"]
+    assert (await service.status())["primary"] == "sqlite"
+    log.rmdir()
+    kept.rename(log)
+    await service.switched("promote")
