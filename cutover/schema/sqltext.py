@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from cutover.errors import StatementError
 from cutover.schema import pragmas
+from cutover.schema.hiding import OWN, is_list
 from cutover.schema.longtexts import LongTexts
 from cutover.schema.memories import is_memory
 from cutover.schema.plain import plain_select
@@ -78,6 +79,8 @@ class Shape:
     """The table of an INSERT, in small letters."""
     simple: bool = False
     """Only changes rows, and gives none: what most writes are."""
+    lists: bool = False
+    """Names something in which SQLite lists its schema, cutover's own tables among the application's."""
 
 
 MAX_PARAM = 32766
@@ -113,9 +116,6 @@ _DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
 
 
 _ON = ("1", "on", "yes", "true")
-
-OWN = "_cutover_"
-"""What the names of cutover's own tables and triggers begin with."""
 
 
 def split(sql: str) -> list[str]:
@@ -170,8 +170,16 @@ def _inspect(sql: str) -> Shape:
         plain=plain_select(run) if shape.verb == "SELECT" else None,
         upserts=shape.verb in INSERTS and _changes_rows(run),
         into=_target(run) if shape.verb in INSERTS else "",
+        lists=_lists(run, shape),
         simple=shape.verb in COUNTED and shape.kind is StatementKind.WRITE and not returning and numbered is not None,
     )
+
+
+def _lists(run: list[Token], shape: Shape) -> bool:
+    if shape.verb == "PRAGMA":
+        return shape.pragma == "table_list"
+    asks = shape.kind is StatementKind.WRITE or (shape.kind is StatementKind.READ and shape.verb != "EXPLAIN")
+    return asks and any(map(is_list, run))
 
 
 _long = LongTexts(_inspect, 32 * 1024 * 1024)

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 
 from cutover.schema import pragmas
-from cutover.schema.sqltext import OWN
+from cutover.schema.hiding import OWN
 
 
 class _Asked(threading.local):

@@ -13,6 +13,7 @@ from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, ResultColumn, Statement, StatementResult, Step, holds
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
+from cutover.schema.hiding import without_own
 from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, only_statement, refusal
 from cutover.stores.sqlite import past
 from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
@@ -32,6 +33,8 @@ _PRIMARY_CODES = {
 }
 _PARSE_ERRORS = ("near ", "incomplete input", "unrecognized token", "the query contains a null character")
 _INPUT_ERRORS = ("no such column", "no such function", "wrong number of arguments", "misuse of", "ambiguous column")
+
+_READ_ERRORS = ("no such table", "no such index", "cannot use index", "sub-select returns", "a JOIN clause")
 
 FENCE_MARK = "cutover: "
 _SAVEPOINT = "_cutover_statement"
@@ -181,7 +184,7 @@ def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
     begin_statement()
     begin_application()
     try:
-        cursor = begun(db, sql, for_driver(shape, values))
+        cursor = _opened(db, sql, shape, values)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         if _only_for_a_semicolon(error, sql):
             return _change(db, only_statement(sql), shape, values)
@@ -211,6 +214,19 @@ def demand_sound(db: sqlite3.Connection, sql: str, shape: Shape) -> None:
         raise explained(error, db, sql) from None
     finally:
         end_application()
+
+
+def _opened(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlValue, ...]) -> sqlite3.Cursor:
+    """Execute what an application sent. Lists of the schema are read without what is cutover's, where that can be
+    compiled."""
+    given = for_driver(shape, values)
+    if shape.lists:
+        try:
+            return begun(db, without_own(sql), given)
+        except sqlite3.OperationalError as error:
+            if not str(error).startswith((*_PARSE_ERRORS, *_INPUT_ERRORS, *_READ_ERRORS)):
+                raise
+    return begun(db, compiled_anew(sql) if shape.explain else sql, given)
 
 
 def begun(db: sqlite3.Connection, sql: str, values: tuple[SqlValue, ...] | dict[str, SqlValue]) -> sqlite3.Cursor:
@@ -300,7 +316,7 @@ def _run(
     _see_schema(db, shape)
     begin_application()
     try:
-        cursor = begun(db, compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
+        cursor = _opened(db, sql, shape, values)
         description = cursor.description
         if description is not None:
             _take(cursor, result, want_rows)
@@ -354,7 +370,7 @@ def open_query(
     _see_schema(db, shape)
     begin_application()
     try:
-        cursor = begun(db, compiled_anew(sql) if shape.explain else sql, for_driver(shape, values))
+        cursor = _opened(db, sql, shape, values)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         if _only_for_a_semicolon(error, sql):
             return open_query(db, replace(statement, sql=only_statement(sql)), types)

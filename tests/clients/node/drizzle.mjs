@@ -83,6 +83,23 @@ scenario("migrations run once", async () => {
     assert.equal((await client.execute(`SELECT count(*) AS n FROM ${prefix}migrations`)).rows[0].n, 2);
 });
 
+scenario("a tool that compares the schema with its own finds nothing of cutover's", async () => {
+    const columns = await db.all(sql`
+        SELECT m.name AS "table", p.name AS "column", p.type, p."notnull", p.dflt_value, p.pk, p.hidden, m.sql
+        FROM sqlite_master AS m JOIN pragma_table_xinfo(m.name) AS p
+        WHERE m.type = 'table' OR m.type = 'view' ORDER BY m.name, p.cid`);
+    assert.equal(columns.filter((row) => row.table === `${prefix}posts`).length, 3);
+    const indexes = await db.all(sql`
+        SELECT m.name, i.name AS "index", i."unique", i.origin FROM sqlite_master AS m, pragma_index_list(m.name) AS i`);
+    assert.ok(indexes.some((row) => row.index === `${prefix}users_name`));
+    const triggers = await db.all(sql`SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'`);
+    const counters = await db.all(sql`SELECT name, seq FROM sqlite_sequence`);
+    const listed = (await client.execute("PRAGMA table_list")).rows;
+    for (const found of [columns, indexes, triggers, counters, listed]) {
+        assert.ok(!JSON.stringify(found).includes("_cutover"), JSON.stringify(found));
+    }
+});
+
 const ada = {
     name: "Ada", email: "ada@example.org", active: false, joined: new Date("2026-01-02T03:04:05.678Z"), large: 2n ** 80n,
     picture: Buffer.from(bytes(5000)), settings: { deep: [1, "two", { three: null }], text: TEXTS.slice(0, 10) }, kind: "robot",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import io
 import sys
 import threading
 import uuid
@@ -90,6 +91,10 @@ def migrations_of_djangos_own_applications() -> None:
     assert Permission.objects.filter(content_type__app_label="auth").count() == 12
     tables = set(connection.introspection.table_names())
     assert {"auth_user", "django_session", "django_migrations"} <= tables
+    written = io.StringIO()
+    call_command("inspectdb", stdout=written)
+    assert "class AuthUser(models.Model)" in written.getvalue()
+    assert "cutover" not in written.getvalue().lower()
 
 
 @case

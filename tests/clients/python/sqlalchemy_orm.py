@@ -80,6 +80,10 @@ def the_schema_is_made_and_seen() -> None:
     assert [index["name"] for index in seen.get_indexes(Book.__tablename__)] == [f"{PREFIX}titles"]
     assert not seen.has_table(f"{PREFIX}nowhere")
     assert seen.get_temp_table_names() == []
+    reflected = sa.MetaData()
+    reflected.reflect(engine, views=True, only=lambda name, _: name.startswith((PREFIX, "_cutover")))
+    assert set(reflected.tables) == {Author.__tablename__, Book.__tablename__}
+    assert not [name for name in seen.get_table_names() if name.startswith("_")], "nothing is cutover's"
 
 
 @case
