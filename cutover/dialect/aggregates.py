@@ -159,6 +159,8 @@ class Aggregates:
         if name == "ntile":
             return _Call(call(name, cast(typed[0].node, "INTEGER")), Kind.INT, lambda node: cast(node, "BIGINT"))
         subject = null(Kind.TEXT) if typed[0].kind is Kind.NULL else typed[0].node
+        if typed[0].kind is Kind.TEXT and typed[0].is_constant:
+            subject = cast(subject, "TEXT")  # which Postgres knows no type of
         nodes = [subject, *(_offset(name, argument) for argument in typed[1:2])]
         if len(typed) > 2:
             kind, (subject, default) = numbers.unify([typed[0], typed[2]])
@@ -188,14 +190,9 @@ class Aggregates:
                 if distinct and subject.kind is Kind.DYNAMIC and collation(subject) != "BINARY":
                     node = sort_key(subject)
                 return _Call(build("COUNT", node), Kind.INT, not_null=True)
-            case "sum":
-                return self._sum(subject, build)
-            case "avg":
-                return _Call(build(self._summing("AVG"), numbers.real(subject).node), Kind.REAL)
-            case "total":
-                wide = self.expressions.context.wide  # infinities may come to NULL, too
-                summed = build("cutover.wide_total" if wide else self._summing("SUM"), numbers.real(subject).node)
-                return _Call(summed, Kind.REAL, _same if wide else _or_zero, not_null=not wide)
+            case "sum" | "avg" | "total":
+                loose = distinct and subject.kind in (Kind.TEXT, Kind.BLOB, Kind.DYNAMIC)
+                return _summed_once(name, subject) if loose else self._summed(name, subject, build)
             case "min" | "max":
                 made = self._extreme(name, subject, build, slides=slides)
                 made.json = "mixed" if subject.json else ""
@@ -213,6 +210,15 @@ class Aggregates:
             return text(subject).node
         self.expressions.context.caveats["Fails if group_concat() meets '' in a frame that slides."] = None
         return helper("part", text(subject).node)
+
+    def _summed(self, name: str, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
+        if name == "sum":
+            return self._sum(subject, build)
+        if name == "avg":
+            return _Call(build(self._summing("AVG"), numbers.real(subject).node), Kind.REAL)
+        wide = self.expressions.context.wide  # infinities may come to NULL, too
+        summed = build("cutover.wide_total" if wide else self._summing("SUM"), numbers.real(subject).node)
+        return _Call(summed, Kind.REAL, _same if wide else _or_zero, not_null=not wide)
 
     def _sum(self, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
         """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error."""
@@ -263,6 +269,14 @@ def _offset(name: str, typed: Typed) -> exp.Expr:
     lowest = exp.Literal.number(1 if name == "nth_value" else 0)
     offset = typed if typed.kind is Kind.REAL else numbers.integer(typed)
     return helper("offset_of", offset.node, lowest)
+
+
+def _summed_once(name: str, subject: Typed) -> _Call:
+    """sum(DISTINCT ...) and its like of what may be no numbers: values that differ may be the same number."""
+    node = cast(collated(subject, collation(subject)), "TEXT") if subject.kind is Kind.TEXT else subject.node
+    kind = Kind.NUM if name == "sum" else Kind.REAL
+    each = call("array_agg", exp.Distinct(expressions=[node]))
+    return _Call(each, kind, lambda found: helper(f"{name}_each", helper("summands", found)), not_null=name == "total")
 
 
 def _joined_once(subject: Typed, order: list[exp.Expr]) -> _Call:

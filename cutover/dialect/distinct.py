@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.comparing import collated, collation
+from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Columns, inner
 from cutover.dialect.query import Query
 from cutover.dialect.scope import Scope
@@ -26,6 +27,8 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     read = unasked.rows(scope) if scope.grouping is None else unasked.groups(node, scope)
     if read is None and unasked.is_cut(node, scope):
         read = queries.ordering.scan(scope)
+    if plain and read is None and scope.grouping is None and not all(_is_canonical(typed) for _, typed in columns):
+        plain = queries.ordering.scan(scope) is None  # 1 and 1.0 are equal, too
     keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if _varies(typed)]
     if keys and (read is not None or not plain):
         scan = read if read is not None else queries.ordering.scan(scope)
@@ -98,6 +101,11 @@ def _keys(columns: Columns) -> list[exp.Expr]:
         elif name != "BINARY" and typed.kind is Kind.DYNAMIC:
             raise Refused(f"DISTINCT of such a value with collation {name}")
     return keys
+
+
+def _is_canonical(typed: Typed) -> bool:
+    """Whether equal values are the same."""
+    return typed.kind is not Kind.NUM or is_canonical(typed)
 
 
 def _varies(typed: Typed) -> bool:

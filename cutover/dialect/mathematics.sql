@@ -183,6 +183,25 @@ CREATE OR REPLACE AGGREGATE cutover.sum_of(x numeric) (
     SFUNC = cutover.sum_add, STYPE = numeric, FINALFUNC = cutover.sum_end, PARALLEL = SAFE
 );
 
+-- DISTINCT goes by the values, not by the numbers that they are: '1' and '1.0' make 2.
+CREATE OR REPLACE FUNCTION cutover.summands(x text[]) RETURNS numeric[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN ARRAY(SELECT cutover.summand(one) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.summands(x bytea[]) RETURNS numeric[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN ARRAY(SELECT cutover.summand(one) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.summands(x jsonb[]) RETURNS numeric[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN ARRAY(SELECT cutover.summand(one) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.sum_each(x numeric[]) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT cutover.sum_of(one) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.avg_each(x numeric[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT avg(one::double precision) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.total_each(x numeric[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT coalesce(sum(one::double precision), 0) FROM unnest(x) AS one);
+
 -- How many rows lag(), lead() and nth_value() look away, computed from a row.
 CREATE OR REPLACE FUNCTION cutover.offset_of(x bigint, lowest integer) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x >= lowest THEN least(x, 2147483647)::integer

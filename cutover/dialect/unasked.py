@@ -51,7 +51,9 @@ class Unasked:
     def _named(self, scope: Scope, scan: Scan) -> list[list[exp.Expr] | None]:
         """The order in which each thing of that name is read: of FROM, and of the queries merged into this one."""
         read = partial(self._ways, scope, scope.tests) if scan.ways else partial(self._scan, select=scope.select)
-        found = [read(source, scan) for source in scope.sources if source.is_called(scan.name)]
+        # A query that is merged into this one may be called as a table that it reads.
+        named = [source for source in scope.sources if source.is_called(scan.name) and not source.merged(scan.name)]
+        found = [read(source, scan) for source in named]
         if scan.name.startswith("(subquery-"):
             unnamed = [source for source in scope.sources if source.name == "" and source.counted]
             found += [read(source, scan) for source in unnamed]

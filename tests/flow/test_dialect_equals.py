@@ -92,6 +92,18 @@ async def test_the_same_of_equal_values_stays(both: World) -> None:
         await both.same(sql)
 
 
+async def test_distinct_values_that_are_the_same_number_are_added_up_each(both: World) -> None:
+    both.on_sqlite("CREATE TABLE spelled (a, t TEXT, n TEXT COLLATE NOCASE, k BLOB)")
+    await both.on_postgres("CREATE TABLE spelled (a, t TEXT, n TEXT COLLATE NOCASE, k BLOB)")
+    rows = "('10', '1', '1e1', x'31'), (10, '1.0', '1E1', x'3130'), (10.0, '01', 'x', NULL), ('x', '1', NULL, x'31')"
+    await both.same(f"INSERT INTO spelled VALUES {rows}")
+    for name in ("sum", "avg", "total"):
+        each = ", ".join(f"{name}(DISTINCT {column})" for column in ("a", "t", "n", "k", "'a'", "t || ''"))
+        await both.same(f"SELECT {each}, {name}(DISTINCT t) FILTER (WHERE a > 10) FROM spelled")
+        await both.same(f"SELECT {each} FROM spelled WHERE a < 0")
+    await both.same("SELECT * FROM (SELECT DISTINCT abs(a) AS one FROM spelled) AS d, (SELECT 1)")
+
+
 async def test_which_of_several_stays_is_refused_where_it_is_not_known(both: World) -> None:
     with pytest.raises(StatementError, match="group_concat"):
         await both.on_postgres(

@@ -46,6 +46,8 @@ WINDOWS = [
     "SELECT id, first_value(id) OVER (ORDER BY v ROWS UNBOUNDED PRECEDING EXCLUDE TIES) FROM down",
     "SELECT id, sum(id) OVER (ORDER BY g ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE GROUP) FROM down",
     "SELECT id FROM down WHERE id IN (SELECT id FROM down ORDER BY g LIMIT 2)",
+    "SELECT id, last_value('a') OVER (ORDER BY id), lag('b') OVER (ORDER BY v), first_value(NULL) OVER () FROM down",
+    "SELECT g, row_number() OVER (ORDER BY g) FROM (SELECT g, v FROM mixed) AS mixed",
     "SELECT id, first_value(id) OVER (ORDER BY g GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) FROM down",
     "SELECT id, first_value(id) OVER (ORDER BY v RANGE BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING) FROM mixed",
     "SELECT id, lead(id) OVER (ORDER BY v RANGE 1 PRECEDING), ntile(2) OVER (ORDER BY v RANGE 0 PRECEDING) FROM mixed",
