@@ -11,9 +11,8 @@ def wall() -> float:
     return time.time()
 
 
-def monotonic() -> float:
-    """Seconds that never go back. For durations and deadlines."""
-    return time.monotonic()
+monotonic = time.monotonic
+"""Seconds that never go back. For durations and deadlines."""
 
 
 def iso(at: float | None = None) -> str:

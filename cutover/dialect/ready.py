@@ -9,7 +9,7 @@ from cutover.dialect.ahead import LONG
 from cutover.dialect.recent import Recent
 from cutover.dialect.running import Memory, Prepared, prepare
 from cutover.errors import StatementError
-from cutover.model.statement import ResultColumn, Statement
+from cutover.model.statement import Columns, Statement
 from cutover.schema.sqltext import inspect
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Ready:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._generation = -1
-        self._known: Recent[tuple[object, ...], tuple[Prepared, list[ResultColumn]]] = Recent(1024)
+        self._known: Recent[tuple[object, ...], tuple[Prepared, Columns]] = Recent(1024)
 
     def prepared(self, statement: Statement, *, writes: bool) -> Prepared | None:
         """The statement with its arguments; None if it has to go the long way, which tells what is wrong with it."""
@@ -38,7 +38,7 @@ class Ready:
             found = self._found(statement, writes=writes)
             if found is not None and not statement.named and dialect.generation == self._generation:
                 assert found.translation is not None
-                self._known.put(key, (found, dialect.columns(found.checked, found.translation)))
+                self._known.put(key, (found, Columns(dialect.columns(found.checked, found.translation))))
         else:
             like, columns = known
             translation = like.translation

@@ -27,6 +27,8 @@ class Access:
         self._verifier: Verifier | None = None
         self._verified: OrderedDict[bytes, Grant] = OrderedDict()
         self._open = not (settings.tokens or settings.token_file or settings.jwt_key_file)
+        self.readings = 0
+        """How often the files were read: what was let in before one of them may not be now."""
         self.reload()
 
     def reload(self) -> list[str]:
@@ -44,6 +46,7 @@ class Access:
         if settings.tokens and not known and verifier is None:
             raise ConfigurationError("front.tokens holds only empty tokens; remove it, or give it a token.")
         self._known, self._verifier = known, verifier
+        self.readings += 1
         self._verified.clear()
         return sorted({grant.name for grant in known.values()})
 

@@ -14,59 +14,62 @@ import re
 import orjson
 
 from cutover.hrana.fields import READERS, ProtocolError
-from cutover.hrana.messages import Close, Execute, Pipeline, read_pipeline
+from cutover.hrana.messages import Pipeline, lone, read_pipeline
 from cutover.model.statement import Statement
 
 _NAME = b'"args":'
+_BEHIND = len(_NAME)
 _LIST = re.compile(rb'"args"\s*:\s*\[')
 _LONGEST = 4096
 _MOST = 1024
-_CLOSE = Close()
 
 
 class Alike:
     """What bodies looked like. Those of clients that put more than one blank before the list are read as any other."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, bytes], tuple[bytes, Statement]] = {}
-        """By protocol version and what stands before the arguments: what stands behind, and the statement."""
+        self._known: dict[tuple[int, bytes], tuple[bytes, int, str, bool]] = {}
+        """By protocol version and what stands before the arguments: what stands behind, where the list ends, seen from
+        the end of the body, the statement's text, and whether rows are wanted."""
 
-    def read(self, body: bytes, version: int, most: int) -> Pipeline:
-        """As `read_pipeline`."""
-        at = body.find(_NAME) + len(_NAME)
-        end = body.find(b"[", at, at + 2) + 1
-        if not end or at < len(_NAME) or most < 2:
-            return read_pipeline(body, version, most)
+    def read(self, body: bytes, version: int, most: int) -> Statement | Pipeline:
+        """As `read_pipeline`; of one that is nothing but a statement and the close of its stream, the statement."""
+        at = body.find(_NAME)
+        if at < 0 or most < 2:
+            return _read(body, version, most)
+        end = body.find(b"[", at + _BEHIND, at + _BEHIND + 2) + 1
+        if not end:
+            return _read(body, version, most)
         known = self._known.get((version, body[:end]))
         if known is not None and body.endswith(known[0]):
             try:
-                values = orjson.loads(b"[" + body[end : -len(known[0])] + b"]")
+                values = orjson.loads(body[end - 1 : known[1]])
                 args = tuple([READERS[value["type"]](value) for value in values])
             except (ValueError, KeyError, TypeError, ProtocolError):
-                return read_pipeline(body, version, most)
-            like = known[1]
-            return Pipeline(None, (Execute(Statement(like.sql, args, (), like.want_rows), None), _CLOSE))
-        found = read_pipeline(body, version, most)
-        if known is None and len(body) <= _LONGEST and len(_LIST.findall(body)) == 1:
+                return _read(body, version, most)
+            return Statement(known[2], args, (), known[3])
+        found = _read(body, version, most)
+        if known is None and len(body) <= _LONGEST and len(_LIST.findall(body)) == 1 and isinstance(found, Statement):
             self._remember(body, end, version, found)
         return found
 
-    def _remember(self, body: bytes, end: int, version: int, found: Pipeline) -> None:
+    def _remember(self, body: bytes, end: int, version: int, found: Statement) -> None:
         """If the list at `end` is that of the one statement's arguments, which leaving it empty tells."""
-        match found:
-            case Pipeline(None, (Execute(Statement(named=(), args=(_, *_)), None), Close())):
-                pass
-            case _:
-                return
+        if found.named or not found.args:
+            return
         behind = _behind(body, end)
         if behind is None:
             return
-        like = read_pipeline(body[:end] + behind, version)
-        match like:
-            case Pipeline(None, (Execute(Statement(named=(), args=()) as statement, None), Close())):
-                if len(self._known) >= _MOST:
-                    self._known.clear()
-                self._known[version, body[:end]] = (behind, statement)
+        like = _read(body[:end] + behind, version, 2)
+        if isinstance(like, Statement) and not like.named and not like.args:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[version, body[:end]] = (behind, 1 - len(behind), like.sql, like.want_rows)
+
+
+def _read(body: bytes, version: int, most: int) -> Statement | Pipeline:
+    found = read_pipeline(body, version, most)
+    return lone(found) or found
 
 
 def _behind(body: bytes, begin: int) -> bytes | None:

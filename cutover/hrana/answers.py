@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from cutover.errors import StatementError
-from cutover.model.statement import BatchResult, Description, ResultColumn, StatementResult
+from cutover.model.statement import BatchResult, Columns, Description, ResultColumn, StatementResult
 from cutover.model.values import Row
 
 Json = dict[str, Any]
@@ -23,8 +23,11 @@ def _write_float(value: float) -> Json:
     return {"type": "float", "value": finite}
 
 
-_LARGE = 128 * 1024
-"""Bytes of rows that take about a millisecond to write."""
+LARGE = 128 * 1024
+"""Bytes of rows that take about a millisecond to write: more are written on another thread, which others' requests
+interrupt."""
+
+_RESULT = b'{"cols":%b,"rows":%b,"affected_row_count":%d,"last_insert_rowid":%b}'
 
 _NULL: Json = {"type": "null"}
 _WRITERS: dict[type, Callable[[Any], Json]] = {
@@ -51,6 +54,25 @@ def write_columns(columns: Sequence[ResultColumn]) -> list[Json]:
     return [{"name": column.name, "decltype": column.decltype} for column in columns]
 
 
+def written_result(result: StatementResult) -> bytes:
+    """What `write_result` gives, as it goes out."""
+    rowid = result.last_insert_rowid
+    return _RESULT % (
+        _written_columns(result.columns),
+        write_json([write_row(row) for row in result.rows]),
+        result.affected,
+        b"null" if rowid is None else b'"%d"' % rowid,
+    )
+
+
+def _written_columns(columns: Sequence[ResultColumn]) -> bytes:
+    if type(columns) is not Columns:
+        return write_json(write_columns(columns)) if columns else b"[]"
+    if columns.written is None:
+        columns.written = write_json(write_columns(columns))
+    return columns.written
+
+
 def write_result(result: StatementResult) -> Json:
     """A StmtResult."""
     rowid = result.last_insert_rowid
@@ -71,18 +93,18 @@ def write_batch(result: BatchResult) -> Json:
 
 
 def is_large(outcome: BatchResult) -> bool:
-    """Whether it has so many rows that they are written on another thread, which others' requests interrupt."""
+    """Whether its rows are more than `LARGE` together."""
     size = 0
     for result in outcome.results:
         if result is not None:
             size += result.size
-    return size > _LARGE
+    return size > LARGE
 
 
 async def write_outcome(outcome: StatementResult | BatchResult) -> Json:
-    """A StmtResult or a BatchResult. Many rows are written on another thread, which others' requests interrupt."""
+    """A StmtResult or a BatchResult."""
     if isinstance(outcome, StatementResult):
-        return await asyncio.to_thread(write_result, outcome) if outcome.size > _LARGE else write_result(outcome)
+        return await asyncio.to_thread(write_result, outcome) if outcome.size > LARGE else write_result(outcome)
     return await asyncio.to_thread(write_batch, outcome) if is_large(outcome) else write_batch(outcome)
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from cutover.hrana.front import Front
 from cutover.hrana.http import make_app
-from cutover.hrana.lane import Lanes
+from cutover.hrana.lanes import Lanes
 from cutover.logs import unheard
 from cutover.metrics import Metrics
 from cutover.settings import FrontSettings

@@ -11,41 +11,28 @@ from math import inf
 from cutover import clock, tracing
 from cutover.errors import StatementError
 from cutover.hrana.access import Access
-from cutover.hrana.answers import is_large, write_json, write_outcome, write_result
+from cutover.hrana.answers import LARGE, write_json, write_outcome, written_result
 from cutover.hrana.fields import read_json
 from cutover.hrana.grants import Guest
-from cutover.hrana.messages import Close, Execute, Pipeline, read_batch, read_statement, resolved
+from cutover.hrana.messages import Close, Pipeline, read_batch, read_statement, resolved
 from cutover.hrana.patience import Waiting, Watch
 from cutover.hrana.replies import Reply, refusal
-from cutover.hrana.stream import HranaStream, outcome_of, result_of
+from cutover.hrana.stream import HranaStream, result_of
 from cutover.hrana.streams import Streams
 from cutover.hrana.websocket import Sockets
 from cutover.logs import get_logger, verbose
 from cutover.metrics import Metrics
-from cutover.model.statement import BatchResult, StatementResult, Step
+from cutover.model.statement import Statement, StatementResult
 from cutover.settings import FrontSettings
 from cutover.tracing import Headers
 from cutover.write_through import Begun, WriteThrough
 
 _log = get_logger("front")
-_CLOSED = result_of({"type": "close"})
-_WROTE = (
-    write_json(
-        {
-            "baton": None,
-            "base_url": None,
-            "results": [
-                result_of(
-                    {"type": "execute", "result": write_result(StatementResult(affected=-1, last_insert_rowid=-1))}
-                ),
-                _CLOSED,
-            ],
-        }
-    )
-    .replace(b'"-1"', b"%b")
-    .replace(b"-1", b"%d")
-)
-"""What most writes are answered, but for its two numbers: to write it anew takes longer than all else of an answer."""
+_RESULTS = [None, result_of({"type": "close"})]
+_ALONE = write_json({"baton": None, "base_url": None, "results": _RESULTS}).replace(b"[null,", b"[%b,")
+"""The answer to one statement and the close of its stream, but for the statement's."""
+_RAN = _ALONE % write_json(result_of({"type": "execute", "result": None})).replace(b"null", b"%b")
+"""The same if it did not fail, but for its result."""
 _CODES = {status.value: str(status.value) for status in HTTPStatus}
 
 
@@ -105,6 +92,10 @@ class Front:
     def finish(self, endpoint: str, began: float, reply: Reply) -> Reply:
         """Count and log the answer to a request that began at `began`, and give it the request's id."""
         self.note(endpoint, reply.status, clock.monotonic() - began, reply.requests)
+        return self.named(reply)
+
+    def named(self, reply: Reply) -> Reply:
+        """With the request's id, if it has one."""
         request_id = tracing.named()
         if request_id is not None:
             reply.headers = {**reply.headers, tracing.REQUEST_ID: request_id}
@@ -123,26 +114,25 @@ class Front:
                 "request", method="POST", path=endpoint, status=status, ms=ms, requests=requests, **tracing.told()
             )
 
-    def begin(self, pipeline: Pipeline, guest: Guest) -> Begun | None:
-        """Begin what is nothing but one write, or query, on a stream of its own; None if it is anything else. See
+    def begin(self, statement: Statement, guest: Guest) -> Begun | None:
+        """Begin a write, or a query, that is alone on a stream of its own; None if it has to take the long way. See
         `ended`."""
-        requests = pipeline.requests
-        if pipeline.baton is not None or len(requests) != 2 or not isinstance(requests[1], Close):
-            return None
-        first = requests[0]
-        if not isinstance(first, Execute) or first.stored is not None:
-            return None
-        return self.way.begin((Step(first.statement),), guest.grant.name, reads=bool(guest.reader))
+        return self.way.begin(statement, guest.grant.name, reads=guest.grant.read_only)
 
-    def ended(self, pipeline: Pipeline, begun: Begun) -> Reply | Callable[[], Awaitable[Reply]] | None:
-        """The answer to what `begin` began and is done, or how a large one is written; None if it has to take the long
-        way after all."""
+    def ended(self, begun: Begun) -> bytes | Callable[[], Awaitable[Reply]] | None:
+        """The answer to what `begin` began and is done, and to the close of its stream, or how a large one is written;
+        None if it has to take the long way after all."""
         outcome = self.way.ended(begun)
         if outcome is None:
             return None
-        if isinstance(outcome, BatchResult) and is_large(outcome):
-            return partial(asyncio.to_thread, _alone, pipeline, outcome)
-        return _alone(pipeline, outcome)
+        if isinstance(outcome, StatementError):
+            return _refused(outcome)
+        if (error := outcome.errors[0]) is not None:
+            return _refused(error)
+        result = outcome.results[0] or StatementResult()
+        if result.size > LARGE:
+            return partial(asyncio.to_thread, _reply, result)
+        return _RAN % written_result(result)
 
     async def pipeline(self, pipeline: Pipeline, guest: Guest) -> Reply:
         """POST /v2/pipeline, /v3/pipeline."""
@@ -183,14 +173,12 @@ class Front:
         return Reply(write_json({"result": await write_outcome(result)}), requests=1)
 
 
-def _alone(pipeline: Pipeline, outcome: BatchResult | StatementError) -> Reply:
-    """The answer to one statement and the close of its stream."""
-    result = outcome.results[0] if isinstance(outcome, BatchResult) else None
-    if result is not None and not result.columns:
-        rowid = result.last_insert_rowid
-        return Reply(_WROTE % (result.affected, b"null" if rowid is None else b'"%d"' % rowid), requests=2)
-    results = [result_of(outcome_of(pipeline.requests[0], outcome)), _CLOSED]
-    return Reply(write_json({"baton": None, "base_url": None, "results": results}), requests=2)
+def _refused(error: StatementError) -> bytes:
+    return _ALONE % write_json(result_of(error))
+
+
+def _reply(result: StatementResult) -> Reply:
+    return Reply(_RAN % written_result(result), requests=2)
 
 
 def _level(status: int, *, slow: bool) -> Callable[..., object]:

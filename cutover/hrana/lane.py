@@ -10,100 +10,36 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from email.utils import formatdate
 from functools import partial
-from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cutover import clock, tracing
-from cutover.hrana.alike import Alike
-from cutover.hrana.front import Front
 from cutover.hrana.grants import Guest
 from cutover.hrana.heads import Head, read_head
-from cutover.hrana.messages import Pipeline
+from cutover.hrana.messages import Pipeline, pipeline_of
 from cutover.hrana.patience import Watched
-from cutover.hrana.replies import JSON, ORIGIN, Reply, full, late, refusal
+from cutover.hrana.replies import Reply, full, late, refusal
+from cutover.model.statement import Statement
 from cutover.write_through import Begun
 
+if TYPE_CHECKING:
+    from cutover.hrana.lanes import Lanes
+
 _HEAD_BYTES = 8 * 1024
-_BODY_BYTES = 128 * 1024
 _AHEAD_BYTES = 64 * 1024
 """What a client may send before it has its answer; then its socket is not read for a while."""
 
 _START = b"POST /v"
-_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-_CORS = "".join(f"{name}: {value}\r\n" for name, value in ORIGIN.items())
-_BEGINS = f"{_STATUS[200]}content-type: {JSON}\r\n{_CORS}content-length: ".encode("ascii")
-"""The head of an ordinary answer up to its length."""
-
-Taker = Callable[[], asyncio.Protocol]
-"""Makes the protocol that takes a connection over: aiohttp's."""
-
-
-class Lanes:
-    """The connections that came in this way. `close` lets each have its answer."""
-
-    def __init__(self, front: Front, taker: Taker) -> None:
-        self.front = front
-        self.taker = taker
-        self.alike = Alike()
-        self.open: set[Lane] = set()
-        self.closing = False
-        self.gone = asyncio.Event()
-        """Set when a connection has ended, for `ended`."""
-        self.largest = min(_BODY_BYTES, front.settings.max_request_bytes)
-        self._second = 0
-        self._date = ""
-        self._ends = b""
-        """The head of an ordinary answer behind its length, as of that second."""
-
-    def __call__(self) -> Lane:
-        """A new connection."""
-        return Lane(self)
-
-    def close(self) -> None:
-        """Close each connection as soon as it has no request."""
-        self.closing = True
-        for lane in list(self.open):
-            lane.close_when_idle()
-
-    async def ended(self) -> None:
-        """After `close`: wait until each request under way has its answer, and the client has all of it."""
-        while self.open:
-            self.gone.clear()
-            await self.gone.wait()
-
-    def abort(self) -> None:
-        """Let go of every connection that is left; what still runs for one must not run for nobody."""
-        for lane in list(self.open):
-            lane.abort()
-
-    def render(self, reply: Reply, *, last: bool) -> bytes:
-        """The bytes of an answer."""
-        second = int(time.time())
-        if second != self._second:
-            self._second, self._date = second, formatdate(second, usegmt=True)
-            self._ends = f"\r\ndate: {self._date}\r\n\r\n".encode("ascii")
-        if reply.status == 200 and reply.content_type is JSON and not reply.headers and not last:
-            return b"%b%d%b%b" % (_BEGINS, len(reply.body), self._ends, reply.body)
-        head = (
-            f"{_STATUS[reply.status]}content-type: {reply.content_type}\r\n{_CORS}"
-            f"content-length: {len(reply.body)}\r\ndate: {self._date}\r\n"
-        )
-        for name, value in reply.headers.items():
-            head += f"{name}: {value}\r\n"
-        return (head + ("connection: close\r\n\r\n" if last else "\r\n")).encode("latin-1") + reply.body
 
 
 class Lane(asyncio.Protocol):
     """One connection. Its requests are answered one after the other."""
 
     __slots__ = (
-        *("_address", "_began", "_buffer", "_full", "_head", "_held", "_lanes", "_paused", "_transport", "_watched"),
-        "work",
+        *("_address", "_asked", "_began", "_buffer", "_context", "_full", "_head", "_held", "_lanes"),
+        *("_known", "_paused", "_readings", "_transport", "_watched", "work"),
     )
 
     def __init__(self, lanes: Lanes) -> None:
@@ -112,9 +48,14 @@ class Lane(asyncio.Protocol):
         self._address = ""
         self._buffer = b""
         self._head: Head | None = None  # of the last request: the next one's is often the same
+        self._known: Guest | None = None  # who sent it
+        self._readings = 0
+        """How often the tokens had been read when it was let in."""
         self._began = 0.0
         self._held = 0
         self._full = self._paused = False
+        self._context = copy_context()
+        self._asked: tuple[Head, Begun, Guest] | None = None  # what is under way without a task
         self.work: asyncio.Future[Any] | None = None
         """The request under way: a task, or the write itself."""
 
@@ -146,8 +87,6 @@ class Lane(asyncio.Protocol):
         """More of a request, a whole one, or several."""
         self._buffer = self._buffer + data if self._buffer else data
         if self.work is None:
-            if self._watched.owes_since == math.inf:
-                self._watched.owes_since = clock.monotonic()
             self._advance()
         elif len(self._buffer) > _AHEAD_BYTES and self._transport is not None:
             self._paused = True
@@ -179,15 +118,13 @@ class Lane(asyncio.Protocol):
 
     def _hold(self, size: int, whole: int) -> bool:
         """Count what has come of a request as waiting; False if there is no room for the whole of it."""
-        waiting = self._lanes.front.waiting
-        if not waiting.fits(whole - self._held):
+        if not self._lanes.front.waiting.grow(self._held, size, whole):
             return False
-        waiting.held += size - self._held
         self._held = size
         return True
 
     def _let_go(self) -> None:
-        self._lanes.front.waiting.give(self._held)
+        self._lanes.front.waiting.held -= self._held
         self._held = 0
 
     def close_when_idle(self) -> None:
@@ -203,70 +140,109 @@ class Lane(asyncio.Protocol):
     def _advance(self) -> None:
         """Begin with the next request, if it is there; the one after it follows when it is answered."""
         while self.work is None and self._buffer and not self._full and self._transport is not None:
-            buffer = self._buffer
-            end = buffer.find(b"\r\n\r\n", 0, _HEAD_BYTES) + 4
-            if end == 3:
-                if len(buffer) >= _HEAD_BYTES or not buffer.startswith(_START[: len(buffer)]):
+            buffer, head = self._buffer, self._head
+            if head is not None and buffer.startswith(head.raw):
+                end, length = len(head.raw), head.length
+            else:
+                end = buffer.find(b"\r\n\r\n", 0, _HEAD_BYTES) + 4
+                if end == 3:
+                    if len(buffer) >= _HEAD_BYTES or not buffer.startswith(_START[: len(buffer)]):
+                        self._hand_over()
+                    else:
+                        self._owes()
+                    return
+                head, length = self._read_head(buffer[:end])
+                if head is None:
                     self._hand_over()
-                return
-            head = self._head
-            if head is None or len(head.raw) != end or not buffer.startswith(head.raw):
-                head = self._head = read_head(buffer[:end], self._lanes.largest)
-            if head is None:
-                self._hand_over()
-                return
-            until = end + head.length
-            if not self._hold(min(len(buffer), until), until):
+                    return
+            until, size = end + length, len(buffer)
+            if not self._hold(min(size, until), until):
                 self._end(full("request"))
                 return
-            if len(buffer) < until:
+            if size < until:
+                self._owes()
                 return
             self._watched.owes_since = math.inf
-            self._buffer = buffer[until:]
+            self._buffer = buffer[until:] if size > until else b""
             self._begin(head, buffer[end:until])
+
+    def _read_head(self, raw: bytes) -> tuple[Head | None, int]:
+        """A head, and how long its body is: that of the last request with another length, or anew."""
+        largest, head = self._lanes.largest, self._head
+        length = None if head is None else head.length_in(raw, largest)
+        if length is None:
+            head, self._known = read_head(raw, largest), None
+            self._head = head
+            length = 0 if head is None else head.length
+        return head, length
+
+    def _owes(self) -> None:
+        """The rest of a request is waited for, from now on if it was not before."""
+        if self._watched.owes_since == math.inf:
+            self._watched.owes_since = clock.monotonic()
+
+    def _guest(self, head: Head) -> Guest:
+        """Who asks: whoever asked with the same head before, unless that may have changed. Raises `AccessRefused`."""
+        front, known = self._lanes.front, self._known
+        readings = front.access.readings
+        if known is None or readings != self._readings:
+            known = front.admit(head.headers, self._address)
+            if known.grant.until is None:
+                self._known, self._readings = known, readings
+        return known
 
     def _begin(self, head: Head, body: bytes) -> None:
         """A write or a query of its own is begun at once if it can be, whatever else is wanted gets a task, and what is
         wrong an answer."""
-        front = self._lanes.front
+        lanes = self._lanes
+        front = lanes.front
         self._began = clock.monotonic()
         try:
-            guest = front.admit(head.headers, self._address)
-            pipeline = self._lanes.alike.read(body, head.version, front.settings.max_requests)
-            begun = None if head.carries else front.begin(pipeline, guest)
+            guest = self._guest(head)
+            asked = lanes.alike.read(body, head.version, front.settings.max_requests)
+            begun = None
+            if type(asked) is Statement and not head.carries:
+                begun = front.begin(asked, guest)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
             copy_context().run(self._refuse, head, error)
             return
         if begun is None:
-            self.work = asyncio.get_running_loop().create_task(
-                self._serve(head, partial(front.pipeline, pipeline, guest))
-            )
+            self._take_long_way(head, asked, guest)
         else:
-            self.work = begun.write
-            wrote = partial(self._wrote, head, pipeline, guest, begun)
-            begun.write.add_done_callback(wrote, context=copy_context())
+            self._asked, self.work = (head, begun, guest), begun.write
+            begun.write.add_done_callback(self._ended, context=self._context)
+
+    def _take_long_way(self, head: Head, asked: Statement | Pipeline, guest: Guest) -> None:
+        pipeline = pipeline_of(asked) if isinstance(asked, Statement) else asked
+        self._answer_by(head, partial(self._lanes.front.pipeline, pipeline, guest))
+
+    def _answer_by(self, head: Head, answer: Callable[[], Awaitable[Reply]]) -> None:
+        self.work = asyncio.get_running_loop().create_task(self._serve(head, answer))
 
     def _refuse(self, head: Head, error: Exception) -> None:
         tracing.begin(head.headers)
         self._answer(head, refusal(error))
 
-    def _wrote(self, head: Head, pipeline: Pipeline, guest: Guest, begun: Begun, _: asyncio.Future[Any]) -> None:
-        self.work = None
-        if begun.write.cancelled():
+    def _ended(self, work: asyncio.Future[Any]) -> None:
+        """What was begun has come to its end."""
+        assert self._asked is not None
+        head, begun, guest = self._asked
+        self.work = self._asked = None
+        if work.cancelled():
             return
         tracing.forget()  # another one's may be left of the request before
         try:
-            reply = self._lanes.front.ended(pipeline, begun)
+            found = self._lanes.front.ended(begun)
         except Exception as error:  # noqa: BLE001  # every request gets an answer
-            reply = refusal(error)
-        if isinstance(reply, Reply):
-            self._answer(head, reply)
-            self._advance()
-        elif reply is not None:
-            self.work = asyncio.get_running_loop().create_task(self._serve(head, reply))
-        elif self._transport is not None:
-            again = partial(self._lanes.front.pipeline, pipeline, guest)
-            self.work = asyncio.get_running_loop().create_task(self._serve(head, again))
+            self._answer(head, refusal(error))
+        else:
+            if isinstance(found, bytes):
+                self._answer_well(head, found)
+            elif found is not None:
+                self._answer_by(head, found)
+            elif self._transport is not None:
+                self._take_long_way(head, begun.statement, guest)
+        self._advance()
 
     async def _serve(self, head: Head, answer: Callable[[], Awaitable[Reply]]) -> None:
         tracing.begin(head.headers)
@@ -279,15 +255,27 @@ class Lane(asyncio.Protocol):
         self._answer(head, reply)
         self._advance()
 
+    def _answer_well(self, head: Head, body: bytes) -> None:
+        """The answer to one statement and the close of its stream, which no other is given as often."""
+        lanes = self._lanes
+        lanes.front.note(head.endpoint, 200, clock.monotonic() - self._began, 2)
+        if tracing.named() is None and not lanes.closing:
+            self._send(lanes.ordinary(body))
+        else:
+            self._send(lanes.render(lanes.front.named(Reply(body)), last=lanes.closing))
+
     def _answer(self, head: Head, reply: Reply) -> None:
         lanes = self._lanes
-        self._let_go()
         lanes.front.finish(head.endpoint, self._began, reply)
+        self._send(lanes.render(reply, last=lanes.closing))
+
+    def _send(self, answer: bytes) -> None:
+        self._let_go()
         transport = self._transport
         if transport is None:
             return
-        transport.write(lanes.render(reply, last=lanes.closing))
-        if lanes.closing:
+        transport.write(answer)
+        if self._lanes.closing:
             self._transport = None
             transport.close()
         elif self._paused:

@@ -109,6 +109,23 @@ class Pipeline:
     requests: tuple[Request, ...]
 
 
+CLOSE = Close()
+
+
+def lone(pipeline: Pipeline) -> Statement | None:
+    """The statement of a pipeline that is nothing but one statement and the close of its stream; None if it is not."""
+    match pipeline:
+        case Pipeline(None, (Execute(statement, None), Close())):
+            return statement
+        case _:
+            return None
+
+
+def pipeline_of(statement: Statement) -> Pipeline:
+    """The pipeline that is nothing but this statement and the close of its stream."""
+    return Pipeline(None, (Execute(statement, None), CLOSE))
+
+
 def read_pipeline(body: bytes, version: int, most: int = sys.maxsize) -> Pipeline:
     """Body of POST /v2/pipeline or /v3/pipeline. Raises `ProtocolError`, also for more than `most` requests."""
     found = read_json(body)

@@ -120,6 +120,13 @@ class Waiting:
         self.held += size
         return True
 
+    def grow(self, held: int, size: int, whole: int) -> bool:
+        """Hold `size` in place of `held`, of a request of `whole`; False if there is no room for the whole of it."""
+        if self.held + whole - held > self._most and self.held:
+            return False
+        self.held += size - held
+        return True
+
     def give(self, size: int) -> None:
         """They are answered."""
         self.held -= size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cutover.errors import Fenced, StatementError, StoreUnavailable
@@ -55,6 +55,17 @@ class ResultColumn:
 
     name: str
     decltype: str | None = None
+
+
+class Columns(list[ResultColumn]):
+    """Columns that many results have. They do not change, so what was written of them can be kept beside them."""
+
+    __slots__ = ("written",)
+
+    def __init__(self, columns: Iterable[ResultColumn]) -> None:
+        super().__init__(columns)
+        self.written: bytes | None = None
+        """As a door has written them."""
 
 
 @dataclass(slots=True)

@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Begun:
-    """A self-contained write or query under way. Cancelling `write` takes it back, if it has not begun."""
+    """One self-contained write or query under way. Cancelling `write` takes it back, if it has not begun."""
 
-    steps: Sequence[Step]
+    statement: Statement
     write: asyncio.Future[list[BatchOutcome]]
     client: str
     """Name of the token that it came with."""
@@ -88,48 +88,52 @@ class Primary:
             return outcome
         raise outcome
 
-    def begin(self, steps: Sequence[Step], client: str) -> Begun | None:
-        """Begin a self-contained write, if nothing is in its way at this moment. `ended` says what came of it.
+    def begin(self, statement: Statement, client: str) -> Begun | None:
+        """Begin a write of one statement, if nothing is in its way at this moment. `ended` says what came of it.
 
         For the one thing that most clients send most often, this is `write` without a task and its turns of the loop.
         """
         if self.gate.held or self.gate.draining:
             return None
-        self.observe(steps)
+        if self.on_statement is not None:
+            self.on_statement(statement)
         began = clock.monotonic()
-        return Begun(steps, self.gate.follow(self.member.executor.submit((steps,))), client, began)
+        write = self.gate.follow(self.member.executor.submit(((Step(statement),),)))
+        return Begun(statement, write, client, began)
 
-    def begin_read(self, steps: Sequence[Step], client: str) -> Begun | None:
+    def begin_read(self, statement: Statement, client: str) -> Begun | None:
         """Begin a query that stands alone, if all it takes is at hand."""
         if not self.known or self.gate.draining:
             return None
         began = clock.monotonic()
-        reading = self.member.executor.begin_read(steps[0].statement)
+        reading = self.member.executor.begin_read(statement)
         if reading is None:
             return None
-        self.observe(steps)
-        return Begun(steps, reading, client, began, reads=True)
+        if self.on_statement is not None:
+            self.on_statement(statement)
+        return Begun(statement, reading, client, began, True)
 
     def ended(self, begun: Begun) -> BatchResult | StatementError | None:
         """The outcome of what is done; None if nothing was executed and it has to be run by `write` or `read`."""
         failure = begun.write.exception()
-        if begun.reads and failure is None and not begun.write.result():
+        outcomes = begun.write.result() if failure is None else (failure,)
+        if begun.reads and not outcomes:
             return None
-        outcome = begun.write.result()[0] if failure is None else failure
+        outcome = outcomes[0]
         match outcome:
-            case Fenced():
-                return None  # `write` knows whether to wait
             case BatchResult():
                 if not begun.reads:
                     self.member.store.wake()
-                    _fill(begun.steps, outcome)
+                    _fill(begun.statement, outcome)
                 elif self.on_read is not None:
-                    self.on_read(begun.steps, outcome)
-                self.shapes.ended(begun.steps, outcome, begun.began, begun.client)
+                    self.on_read((Step(begun.statement),), outcome)
+                self.shapes.lone(begun.statement, outcome, begun.began, begun.client)
                 return outcome
+            case Fenced():
+                return None  # `write` knows whether to wait
             case StatementError() | StoreUnavailable():
                 error = _told(outcome)
-                self.shapes.refused(begun.steps, error, begun.began, begun.client)
+                self.shapes.refused((Step(begun.statement),), error, begun.began, begun.client)
                 return error
             case _:
                 raise outcome
@@ -163,10 +167,10 @@ class Primary:
                 return done
 
 
-def _fill(steps: Sequence[Step], outcome: BatchResult) -> None:
+def _fill(statement: Statement, outcome: BatchResult) -> None:
     """An INSERT of no stream that inserted nothing tells what a stream without a past has: 0."""
     result = outcome.results[0]
-    if result is not None and result.last_insert_rowid is None and inspect(steps[0].statement.sql).into:
+    if result is not None and result.last_insert_rowid is None and inspect(statement.sql).into:
         result.last_insert_rowid = 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.metrics import Metrics, ShapeTally
-from cutover.model.statement import BatchResult, Step
+from cutover.model.statement import BatchResult, Statement, StatementResult, Step
 from cutover.schema.fingerprint import fingerprint, nothing_known
 from cutover.schema.sqltext import LONG, StatementKind, classify
 
@@ -65,14 +65,30 @@ class Shapes:
         now = clock.monotonic()
         seconds = now - began
         for step, outcome, error in zip(steps, result.results, result.errors):  # noqa: B905  # on every request's way
-            if outcome is not None:
-                sql = step.statement.sql
-                tally = self._texts.get(sql) or self._find(sql, now)
-                tally.note(seconds, len(outcome.rows) or outcome.affected, now)
-                if seconds >= self.slow:
-                    self._show(sql, tally, client, seconds, len(outcome.rows) or outcome.affected)
-            elif error is not None:
-                self.one(step.statement.sql, seconds, 0, error.code, client)
+            self._note(step.statement.sql, outcome, error, seconds, now, client)
+
+    def lone(self, statement: Statement, result: BatchResult, began: float, client: str) -> None:
+        """As `ended` for one statement."""
+        now = clock.monotonic()
+        self._note(statement.sql, result.results[0], result.errors[0], now - began, now, client)
+
+    def _note(
+        self,
+        sql: str,
+        outcome: StatementResult | None,
+        error: StatementError | None,
+        seconds: float,
+        now: float,
+        client: str,
+    ) -> None:
+        if outcome is not None:
+            tally = self._texts.get(sql) or self._find(sql, now)
+            rows = len(outcome.rows) or outcome.affected
+            tally.note(seconds, rows, now)
+            if seconds >= self.slow:
+                self._show(sql, tally, client, seconds, rows)
+        elif error is not None:
+            self.one(sql, seconds, 0, error.code, client)
 
     def one(self, sql: str, seconds: float, rows: int, code: str, client: str) -> None:
         """One statement has come to its end. `code`: of its error, or empty."""

@@ -300,13 +300,20 @@ class Stream:
 _ALONE = {StatementKind.READ: Route.READ, StatementKind.WRITE: Route.WRITE, StatementKind.DDL: Route.WRITE}
 
 
-def alone(steps: Sequence[Step]) -> Route | None:
-    """READ for a batch of one query, WRITE for one that writes and is self-contained; None if it is neither, or needs
+def route_alone(statement: Statement) -> Route | None:
+    """READ for a query, WRITE for a statement that writes and is self-contained; None if it is neither, or needs
     something of its stream's past."""
-    if len(steps) == 1 and len(steps[0].statement.sql) <= LONG:  # what comes most often, told by one look
-        shape = inspect(steps[0].statement.sql)
-        return None if shape.remembers else _ALONE.get(shape.kind)
-    if not 0 < len(steps) <= _SOME or any(len(step.statement.sql) > LONG for step in steps):  # to be measured first
+    if len(statement.sql) > LONG:  # to be measured first
+        return None
+    shape = inspect(statement.sql)
+    return None if shape.remembers else _ALONE.get(shape.kind)
+
+
+def alone(steps: Sequence[Step]) -> Route | None:
+    """The same for a batch."""
+    if len(steps) == 1:
+        return route_alone(steps[0].statement)
+    if not 0 < len(steps) <= _SOME or any(len(step.statement.sql) > LONG for step in steps):
         return None
     if route(steps) is not Route.WRITE or any(inspect(step.statement.sql).remembers for step in steps):
         return None

@@ -13,7 +13,7 @@ from cutover.stores.base import Member
 from cutover.write_through.gate import Gate
 from cutover.write_through.primary import Begun, Primary
 from cutover.write_through.shapes import Shapes
-from cutover.write_through.stream import Stream, alone
+from cutover.write_through.stream import Stream, route_alone
 
 
 class WriteThrough:
@@ -96,16 +96,16 @@ class WriteThrough:
         """
         return Stream(self._primary, reader, client)
 
-    def begin(self, steps: Sequence[Step], client: str, *, reads: bool = False) -> Begun | None:
-        """Begin a batch of no stream at once, if it is a self-contained write or one query, and nothing is in its way;
-        see `ended`.
+    def begin(self, statement: Statement, client: str, *, reads: bool = False) -> Begun | None:
+        """Begin a statement of no stream at once, if it is a self-contained write or a query, and nothing is in its
+        way; see `ended`.
 
         `client`: the name of its token. `reads`: that token may only read.
         """
-        kind = alone(steps)
+        kind = route_alone(statement)
         if kind is Route.READ:
-            return self._primary.begin_read(steps, client)
-        return self._primary.begin(steps, client) if kind is Route.WRITE and not reads else None
+            return self._primary.begin_read(statement, client)
+        return self._primary.begin(statement, client) if kind is Route.WRITE and not reads else None
 
     def ended(self, begun: Begun) -> BatchResult | StatementError | None:
         """What came of what is done; None if nothing was executed and it has to be sent through a stream."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,65 @@ def test_what_is_ordinary() -> None:
     assert (found.endpoint, found.version, found.length) == ("/v2/pipeline", 2, 17)
     assert found.headers["authorization"] == "Bearer  x"
     assert found.headers["x-request-id"] == "7"
+
+
+def test_a_head_that_differs_in_its_length_alone_is_known() -> None:
+    known = read_head(head(17, "content-type: application/json"), LARGEST)
+    assert known is not None
+    for length in (0, 7, 99, LARGEST):
+        assert known.length_in(head(length, "content-type: application/json"), LARGEST) == length
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        head(LARGEST + 1),
+        head(17, "x: 17"),
+        head(17, path="/v3/pipeline"),
+        *(
+            head(17).replace(b": 17", value)
+            for value in (b": ", b": +5", b": 5, 5", b": 5\r\nexpect: x", b": 1234567890")
+        ),
+    ],
+)
+def test_a_head_that_differs_in_more_is_read(raw: bytes) -> None:
+    known = read_head(head(17), LARGEST)
+    assert known is not None
+    assert known.length_in(raw, LARGEST) is None
+
+
+async def test_bodies_of_many_lengths_on_one_connection(front: tuple[FrontDoor, int]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", front[1])
+    for length in (1, 2, 2, 90, 1, 900, 901):
+        writer.write(request(f"SELECT length('{'x' * length}')"))
+        assert value((await read_answer(reader))[2]) == str(length)
+    writer.close()
+
+
+async def test_a_connection_is_let_in_anew_when_the_tokens_were_read_again(way: WriteThrough, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("shop ro read-secret\n")
+    front = FrontDoor(way, FrontSettings(token_file=str(file)), Metrics("test"))
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def ask(sql: str) -> tuple[int, bytes]:
+        writer.write(request(sql, "authorization: Bearer read-secret"))
+        status, _, found = await read_answer(reader)
+        return status, found
+
+    for _ in range(2):
+        assert b"SQLITE_READONLY" in (await ask("DELETE FROM t"))[1]
+    file.write_text("shop rw read-secret\n")
+    front.front.reload()
+    for _ in range(2):
+        assert b"affected_row_count" in (await ask("DELETE FROM t"))[1]
+    file.write_text("other rw other-secret\n")
+    front.front.reload()
+    for _ in range(2):
+        assert (await ask("DELETE FROM t"))[0] == 401
+    writer.close()
+    await front.close()
 
 
 async def test_every_way_of_cutting_a_request_gives_the_same_answer(front: tuple[FrontDoor, int]) -> None:

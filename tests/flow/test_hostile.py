@@ -129,6 +129,14 @@ async def test_those_who_never_finish_are_let_go(hall: Hall) -> None:
     await hall.leave(*(writer for _, writer in opened))
 
 
+async def test_half_a_request_behind_a_whole_one_is_let_go_as_well(hall: Hall) -> None:
+    reader, writer = await hall.knock(SELECT + SELECT[:-1])
+    found = await rest(reader)
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert b"REQUEST_TIMEOUT" in found
+    await hall.leave(writer)
+
+
 async def test_a_byte_at_a_time(hall: Hall) -> None:
     """Whoever is in time is answered; whoever is not, is not waited for."""
 

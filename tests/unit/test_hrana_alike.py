@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from cutover.hrana.alike import Alike
 from cutover.hrana.fields import ProtocolError
-from cutover.hrana.messages import Pipeline, read_pipeline
+from cutover.hrana.messages import Pipeline, pipeline_of, read_pipeline
+from cutover.model.statement import Statement
 
 SQL = "SELECT v FROM t WHERE k = ?"
 
@@ -28,7 +29,8 @@ def text(value: str) -> dict[str, Any]:
 
 def outcome(read: Any, found: bytes, *, most: int = 100) -> Pipeline | tuple[str, int, str]:
     try:
-        return read(found, 3, most)  # type: ignore[no-any-return]  # either of two readers
+        read_as = read(found, 3, most)
+        return pipeline_of(read_as) if isinstance(read_as, Statement) else read_as
     except ProtocolError as error:
         return error.message, error.status, error.code
 

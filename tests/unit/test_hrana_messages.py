@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cutover.errors import StatementError
-from cutover.hrana.answers import write_batch, write_error, write_json, write_result, write_row
+from cutover.hrana.answers import write_batch, write_error, write_json, write_result, write_row, written_result
 from cutover.hrana.cursor import Cursor, error_entry
 from cutover.hrana.fields import ProtocolError, read_json, read_value
 from cutover.hrana.messages import (
@@ -27,7 +27,8 @@ from cutover.hrana.messages import (
     read_request,
     resolved,
 )
-from cutover.model.statement import All, BatchResult, Not, Ok, ResultColumn, Statement, StatementResult, Step
+from cutover.model.statement import All, BatchResult, Columns, Not, Ok, ResultColumn, Statement, StatementResult, Step
+from cutover.model.values import Row
 from cutover.stores.base import WholePieces
 
 
@@ -243,6 +244,23 @@ def test_results_have_every_field_that_clients_demand() -> None:
     assert full["cols"] == [{"name": "a", "decltype": "INTEGER"}]
     assert full["rows"] == [[{"type": "integer", "value": str(2**62)}], [{"type": "float", "value": 2.0}]]
     assert full["last_insert_rowid"] == str(2**62)
+
+
+@given(
+    st.lists(
+        st.tuples(st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.binary(), st.text('aß"')),
+        max_size=3,
+    ),
+    st.sampled_from([[], [ResultColumn("a", "INTEGER"), ResultColumn('"ß', None)]]),
+    st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+)
+def test_a_result_is_written_alike_in_either_way(
+    rows: list[Row], columns: list[ResultColumn], rowid: int | None
+) -> None:
+    for given_as in (columns, Columns(columns), Columns(columns)):
+        result = StatementResult(given_as, rows, len(rows), rowid)
+        for _ in range(2):
+            assert written_result(result) == write_json(write_result(result))
 
 
 def test_a_skipped_step_has_neither_result_nor_error() -> None:
