@@ -6,14 +6,15 @@ This is the first attempt of what `Connections.alone` does. What it does not bri
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from cutover import clock
 from cutover.dialect.connections import REPEATABLE, Connections, failure_of, may_widen
 from cutover.dialect.direct import OUTDATED, STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, unknown_outcome, unread_outcome
 from cutover.dialect.groups import Groups, Queue
-from cutover.dialect.members import Member, Writing, outcome_of
+from cutover.dialect.members import Member, Writing, read, wrote
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
 from cutover.dialect.running import Prepared, limit_of, number_in
 from cutover.errors import Fenced, StatementError
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 def begin_read(groups: Groups, statement: Statement) -> asyncio.Future[Outcomes] | None:
     """The query under way; None if it has to go the long way. No outcome: the long way has to be tried after all."""
     connections = groups.connections
-    prepared = groups.prepared(statement, writes=False)
-    if prepared is None:
+    found = groups.ready.query(statement) if connections.isolates else None
+    if found is None:
         return None
-    queue = groups.of(prepared)
+    known, arguments = found
+    queue = groups.of(known)
     if queue is not None and queue.takes():
-        return queue.join(Member(prepared, None))
-    return _begun(connections, prepared, _Reading(connections, prepared, queue))
+        return queue.join(Member(known.like, arguments, None))
+    return _begun(connections, arguments, _Reading(connections, known.like, queue))
 
 
 def begin_write(groups: Groups, statement: Statement, long_way: LongWay) -> asyncio.Future[Outcomes] | None:
@@ -41,27 +43,29 @@ def begin_write(groups: Groups, statement: Statement, long_way: LongWay) -> asyn
     Cancelling takes nothing back: it is cancelled when it has come to its end.
     """
     connections = groups.connections
-    prepared = groups.prepared(statement, writes=True)
-    if prepared is None or not connections.turns.enter():
+    found = groups.ready.write(statement) if connections.isolates else None
+    if found is None or not connections.turns.enter():
         return None
-    queue = groups.of(prepared)
+    known, prepared = found
+    queue = groups.of(known)
     write = Writing(prepared, connections, long_way)
     if queue is not None and queue.takes():
-        return queue.join(Member(prepared, write))
-    begun = _begun(connections, prepared, _Writing(groups, prepared, queue, write), patient=True)
+        return queue.join(Member(prepared, prepared.arguments, write))
+    begun = _begun(connections, prepared.arguments, _Writing(groups, prepared, queue, write), patient=True)
     if begun is None:
         write.left()
     return begun
 
 
 def _begun(
-    connections: Connections, prepared: Prepared, ending: _Ending, *, patient: bool = False
+    connections: Connections, arguments: Sequence[Any], ending: _Ending, *, patient: bool = False
 ) -> asyncio.Future[Outcomes] | None:
     connection = connections.idle()
     if connection is None:
         return None
+    prepared = ending.prepared
     assert prepared.translation is not None
-    work = message(connection, prepared.translation.command.sql, prepared.arguments)
+    work = message(connection, prepared.translation.command.sql, arguments)
     if work is None:
         connections.put_back(connection)
         return None
@@ -79,8 +83,8 @@ class _Ending:
         "_dialect",
         "_generation",
         "_meter",
-        "_prepared",
         "_queue",
+        "prepared",
     )
 
     _connection: Connection
@@ -88,7 +92,7 @@ class _Ending:
     _generation: int
 
     def __init__(self, connections: Connections, prepared: Prepared, queue: Queue | None) -> None:
-        self._connections, self._prepared, self._queue = connections, prepared, queue
+        self._connections, self.prepared, self._queue = connections, prepared, queue
         self._meter: Meter | None = None
         self._dialect = connections.dialect
 
@@ -111,13 +115,17 @@ class _Ending:
         if answer is not None:
             if self._outdated():
                 return self._unread()
-            outcome = outcome_of(answer[0], number_in(answer[1].decode()), self._prepared, self._dialect)
+            outcome = self._read(answer)
             return self._unread() if outcome is None else [outcome]
         assert error is not None
-        self._dialect.keys.failed(self._prepared)
+        self._dialect.keys.failed(self.prepared)
         if failure is None:
             raise error
         return self._failed(error, failure)
+
+    def _read(self, answer: Answer) -> BatchResult | None:
+        """What it says; None if nobody can read it."""
+        raise NotImplementedError
 
     def _outdated(self) -> bool:
         """Whether the answer may be that of another schema, and can be asked for again."""
@@ -148,6 +156,9 @@ class _Reading(_Ending):
         await self._connections.put_back_after(meter.settled(), self._connection)
         return [BatchResult([None], [refused.told])]
 
+    def _read(self, answer: Answer) -> BatchResult | None:
+        return read(answer[0], self.prepared, self._dialect)
+
     def _outdated(self) -> bool:
         return not self._dialect.unchanged(self._generation)
 
@@ -157,7 +168,7 @@ class _Reading(_Ending):
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
         if (
             isinstance(failure, StatementError)
-            and not may_widen(self._prepared, error)
+            and not may_widen(self.prepared, error)
             and not isinstance(error, (*STALE, *OUTDATED))
         ):
             return [BatchResult([None], [failure.alone()])]
@@ -183,6 +194,9 @@ class _Writing(_Ending):
         if answer is not None:
             self._committed(clock.monotonic() - self._sent, 1)
         return found
+
+    def _read(self, answer: Answer) -> BatchResult | None:
+        return wrote(answer[0], number_in(answer[1].decode()), self.prepared, self._dialect)
 
     def _unread(self) -> Outcomes | LongWay:
         return [BatchResult([None], [unread_outcome()])]

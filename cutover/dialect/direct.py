@@ -115,7 +115,7 @@ class Answering(asyncio.Future[Outcomes]):
     __slots__ = ("_followed", "_unwanted")
 
     def __init__(self) -> None:
-        super().__init__(loop=asyncio.get_running_loop())
+        super().__init__()
         self._unwanted = False
         self._followed: asyncio.Future[Outcomes] | None = None
 

@@ -23,12 +23,12 @@ from cutover.dialect.direct import Driven, Outcomes, messages
 from cutover.dialect.failures import Conflict, unknown_outcome
 from cutover.dialect.members import Member
 from cutover.dialect.metering import meter_of
-from cutover.dialect.ready import Ready
+from cutover.dialect.ready import Known, Ready
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import BatchResult, Statement
+from cutover.model.statement import BatchResult
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection, Prepared
+    from cutover.dialect.running import Connection
 
 _SECONDS, _SECONDS_WRITING = 0.02, 0.2
 """That a group may take, by what its statements took so far: slow ones run side by side instead. Of a write most is
@@ -48,26 +48,20 @@ class Groups:
         """`committed`: told after each commit how many seconds it took, and of how many writes it was."""
         self.connections = connections
         self.committed = committed
-        self._ready = Ready(connections.dialect)
+        self.ready = Ready(connections.dialect)
         self._queues: dict[str, Queue] = {}
 
-    def prepared(self, statement: Statement, *, writes: bool) -> Prepared | None:
-        """As `Ready.prepared`; None also where no connection can be sent a statement as it is."""
-        return self._ready.prepared(statement, writes=writes) if self.connections.isolates else None
-
-    def of(self, prepared: Prepared) -> Queue | None:
+    def of(self, known: Known) -> Queue | None:
         """Those with the text of this one; None if it has to go alone in any case."""
-        translation = prepared.translation
-        assert translation is not None
-        tagged = translation.command.tagged
-        if tagged is None or not translation.compared:
-            return None
-        queue = self._queues.get(tagged)
-        if queue is None:
-            if len(self._queues) >= _TEXTS:
-                self._queues = {text: kept for text, kept in self._queues.items() if kept.busy}
-            seconds = _SECONDS_WRITING if translation.writes else _SECONDS
-            queue = self._queues[tagged] = Queue(self, tagged, seconds)
+        tagged = known.tagged
+        return None if tagged is None else self._queues.get(tagged) or self._new(known, tagged)
+
+    def _new(self, known: Known, tagged: str) -> Queue:
+        if len(self._queues) >= _TEXTS:
+            self._queues = {text: kept for text, kept in self._queues.items() if kept.busy}
+        assert known.like.translation is not None
+        seconds = _SECONDS_WRITING if known.like.translation.writes else _SECONDS
+        queue = self._queues[tagged] = Queue(self, tagged, seconds)
         return queue
 
 
@@ -103,7 +97,9 @@ class Queue:
         if not self._under_way:
             return False
         number = len(self._waiting) + 1
-        return number <= _MOST and number * self._seconds <= self._longest and clock.monotonic() >= self._alone_until
+        if number > _MOST or number * self._seconds > self._longest:
+            return False
+        return not self._alone_until or clock.monotonic() >= self._alone_until
 
     def join(self, member: Member) -> Member:
         """Wait for whoever is under way."""
@@ -170,7 +166,10 @@ class _Group:
         assert translation is not None
         if not translation.writes:
             self._meter.begin(self._connections.dialect.max_response_bytes)
-        arguments = [(*member.send(), at) for at, member in enumerate(self._members)]
+        arguments = []
+        for at, member in enumerate(self._members):
+            member.sent = True
+            arguments.append((*member.arguments, at))
         at_once = messages(self._connection, sql, arguments)
         if at_once is not None:
             Driven(at_once, self._ended, patient=True)

@@ -23,28 +23,25 @@ class Member(Answering):
     Cancelled, it is not executed, or nobody learns of it; a write that was sent comes to its end before.
     """
 
-    __slots__ = ("_sent", "_write", "prepared")
+    __slots__ = ("_write", "arguments", "prepared", "sent")
 
-    def __init__(self, prepared: Prepared, write: Writing | None) -> None:
+    def __init__(self, prepared: Prepared, arguments: Sequence[Any], write: Writing | None) -> None:
         super().__init__()
         self.prepared = prepared
+        """The statement; its arguments may be those of another execution."""
+        self.arguments = arguments
         self._write = write
-        self._sent = False
+        self.sent = False
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401  # asyncio's signature
         """As asyncio has it."""
-        if self._sent and self._write is not None:
+        if self.sent and self._write is not None:
             return self.cancel_later()
         cancelled = super().cancel(msg)
         if cancelled and self._write is not None and not self.followed:
             self._write.left()
             self._write = None
         return cancelled
-
-    def send(self) -> Sequence[Any]:
-        """Its arguments, which are sent now."""
-        self._sent = True
-        return self.prepared.arguments
 
     @property
     def writes(self) -> bool:
@@ -53,13 +50,15 @@ class Member(Answering):
 
     def found(self, records: Sequence[asyncpg.Record], dialect: Dialect) -> None:
         """These rows came of it."""
-        outcome = outcome_of(records, len(records), self.prepared, dialect)
-        if outcome is not None:
-            self.answer([outcome])
-        elif self.writes:
-            self.answer([BatchResult([None], [unread_outcome()])])
+        if self._write is None:
+            outcome = read(records, self.prepared, dialect)
+            if outcome is None:
+                self.go_alone()
+            elif not self.done():
+                self.set_result([outcome])
         else:
-            self.go_alone()
+            written = wrote(records, len(records), self.prepared, dialect)
+            self.answer([written or BatchResult([None], [unread_outcome()])])
 
     def answer(self, outcomes: Outcomes) -> None:
         """It has come to its end."""
@@ -73,7 +72,7 @@ class Member(Answering):
         """Nothing of it was executed."""
         if self._write is not None:
             self._write.undone()
-        write, self._write, self._sent = self._write, None, False
+        write, self._write, self.sent = self._write, None, False
         if write is not None:
             write.left()
             self.go_on_as(write.long_way())
@@ -103,20 +102,15 @@ class Writing:
         self._keys.failed(self._prepared)
 
 
-def outcome_of(
-    records: Sequence[asyncpg.Record], affected: int, prepared: Prepared, dialect: Dialect
-) -> BatchResult | None:
-    """What a statement that stands alone has come to; None if nobody can read what Postgres says.
+def wrote(records: Sequence[asyncpg.Record], affected: int, prepared: Prepared, dialect: Dialect) -> BatchResult | None:
+    """What a write that stands alone has come to; None if nobody can read what Postgres says.
 
     `affected`: how many rows that says it is about.
     """
     translation = prepared.translation
     assert translation is not None
-    if prepared.columns is not None:
-        if not translation.writes:
-            return _read(records, prepared, dialect)
-        if not translation.width and not translation.key_returned:
-            return _wrote(affected, prepared, dialect)
+    if prepared.columns is not None and not translation.width and not translation.key_returned:
+        return _changed(affected, prepared, dialect)
     try:
         result = result_of(records, affected, prepared, translation)
     except (StatementError, *DRIVER_ERRORS) as unread:
@@ -130,8 +124,8 @@ def outcome_of(
     return BatchResult([result], [None])
 
 
-def _wrote(affected: int, prepared: Prepared, dialect: Dialect) -> BatchResult:
-    """The same for a write of which nothing comes back, in as few steps as there can be."""
+def _changed(affected: int, prepared: Prepared, dialect: Dialect) -> BatchResult:
+    """The same for one of which nothing comes back, in as few steps as there can be."""
     dialect.keys.done(prepared, affected)
     result = StatementResult(prepared.columns or [], affected=affected)
     if prepared.numbers:
@@ -139,12 +133,13 @@ def _wrote(affected: int, prepared: Prepared, dialect: Dialect) -> BatchResult:
     return BatchResult([result], [None])
 
 
-def _read(records: Sequence[asyncpg.Record], prepared: Prepared, dialect: Dialect) -> BatchResult | None:
-    """The same for a query, in as few steps as there can be."""
-    assert prepared.translation is not None
+def read(records: Sequence[asyncpg.Record], prepared: Prepared, dialect: Dialect) -> BatchResult | None:
+    """The same for a query that was `Ready`, in as few steps as there can be."""
+    translation = prepared.translation
+    assert translation is not None
     assert prepared.columns is not None
     try:
-        rows = rows_of(records, prepared.translation) if prepared.want_rows and prepared.translation.width else []
+        rows = rows_of(records, translation) if prepared.want_rows and translation.width else []
     except (StatementError, *DRIVER_ERRORS) as unread:
         return _unread(unread, dialect)
     size = answer_size(rows)

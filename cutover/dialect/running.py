@@ -352,10 +352,10 @@ def rows_of(records: Sequence[asyncpg.Record], translation: Translation) -> list
     """Rows in SQLite's values."""
     width, decoders = translation.width, translation.decoders
     if not decoders:
-        return [tuple(record)[:width] for record in records]
+        return [record[:width] for record in records]
     rows: list[Row] = []
     for record in records:
-        values = list(record)[:width]
+        values = list(record[:width])
         for at, decode in decoders:
             if values[at] is not None:
                 values[at] = decode(values[at])
