@@ -10,15 +10,17 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+_MAIN = r"(?:(?i:main)\.)?"
+"""A plan calls what is read as the statement does, also with the name of its database."""
 _STEP = re.compile(
-    r"(?:SCAN|SEARCH) (?P<name>.+?)"
+    rf"(?:SCAN|SEARCH) {_MAIN}(?P<name>.+?)"
     r"(?: USING (?:(?:COVERING )?INDEX (?P<index>.+?)|INTEGER PRIMARY KEY|PRIMARY KEY"
     r"|(?P<automatic>AUTOMATIC (?:PARTIAL )?(?:COVERING )?INDEX))| VIRTUAL TABLE INDEX .*)?"
     r"(?: \((?P<sought>.*)\))?(?: LEFT-JOIN)?"
 )
 _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")
 _UNMATCHED = re.compile(r"RIGHT-JOIN (.*)")
-_QUERY = re.compile(r"(?:CO-ROUTINE|MATERIALIZE) (.*)")
+_QUERY = re.compile(rf"(?:CO-ROUTINE|MATERIALIZE) {_MAIN}(.*)")
 _SCALAR = re.compile(r"(?:CORRELATED )?SCALAR SUBQUERY (\d+)")
 _BESIDE = re.compile(
     r"(?:REUSE )?(?:CORRELATED )?(?:LIST|SCALAR) SUBQUERY|BLOOM FILTER|SCAN CONSTANT ROW|USING .* FOR IN-OPERATOR"

@@ -41,6 +41,9 @@ DATA = (
 )
 
 STATEMENTS = [
+    "SELECT `main`.`t`.`id` FROM `main`.`t` WHERE `main`.`t`.`c` IN ('x', 'A') LIMIT -1 OFFSET 0",
+    "SELECT `main`.`u`.`x`, id FROM `main`.`u` JOIN Main.t ON b = y ORDER BY `main`.`t`.`d` LIMIT 2",
+    "SELECT id FROM main.found LIMIT 2",
     "SELECT * FROM t LEFT JOIN (SELECT 3 AS b, 9 AS q) AS one USING (b)",
     "SELECT * FROM t NATURAL LEFT JOIN (SELECT 3 AS b, 9 AS q)",
     "SELECT t.id, most FROM (SELECT max(y) AS most FROM u), t WHERE t.b <= most",
