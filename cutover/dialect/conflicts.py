@@ -22,7 +22,8 @@ from cutover.dialect.queries import Queries
 from cutover.dialect.replacing import Replacing
 from cutover.dialect.scope import Scope, table_source
 from cutover.dialect.tokens import prepare
-from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, identifier, literal, paren
+from cutover.dialect.trees import clauses_of
+from cutover.dialect.typed import ByKeys, Kind, Refused, RowByRow, Typed, identifier, literal, paren
 from cutover.model.table import Column, Table, UniqueIndex
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Conflicts:
             conflict = None
         if conflict == "ROLLBACK":  # the session sees to it
             conflict = None
-        clause = node.args.get("conflict")
+        clause = self._only_clause(node, written)
         if clause is not None and conflict is not None:
             self._beside(clause, conflict, written, columns)
         if clause is not None:
@@ -99,6 +100,14 @@ class Conflicts:
             if not self.queries.context.by_row:
                 self.drop_nulls(written, columns)
 
+    def _only_clause(self, node: exp.Insert, written: Written) -> exp.OnConflict | None:
+        clauses = clauses_of(node)
+        for each in clauses:
+            self._demand_one_state(each, written)
+        if len(clauses) > 1:
+            raise ByKeys("Several ON CONFLICT clauses in one INSERT")
+        return clauses[0] if clauses else None
+
     def _beside(self, clause: exp.OnConflict, conflict: str, written: Written, columns: list[Column]) -> None:
         """OR IGNORE beside ON CONFLICT is for the constraints that the clause does not mean. Raises `Refused`."""
         replacing = Replacing(self)
@@ -106,8 +115,15 @@ class Conflicts:
         if conflict == "IGNORE" and "UPDATE" not in str(clause.args["action"].this):
             clause.set("conflict_keys", None)
             clause.set("index_predicate", None)
-        elif conflict != "IGNORE" or len(met) > 1:
-            raise Refused(f"INSERT OR {conflict} with ON CONFLICT", "Leave one of the two out.")
+        elif conflict != "IGNORE" or len(met) > 1 or self.queries.context.by_row:
+            raise ByKeys(f"INSERT OR {conflict} with ON CONFLICT")
+
+    def _demand_one_state(self, clause: exp.OnConflict, written: Written) -> None:
+        """Raises `Refused` where rows would see what became of those before them, or must not."""
+        several = written.several or not isinstance(written.node.expression, exp.Values)
+        if several and _reads(clause, written.table):
+            once = reads_once(clause, written.table, written.table.name)
+            raise (Refused if once else RowByRow)("DO UPDATE of several rows with a subquery of the same table")
 
     def _written(self, clause: exp.OnConflict, written: Written, columns: list[Column], scope: Scope) -> exp.OnConflict:
         table = written.table
@@ -122,9 +138,6 @@ class Conflicts:
             return result
         written.twice = True
         several = written.several or not isinstance(written.node.expression, exp.Values)
-        if several and _reads(clause, table):
-            once = reads_once(clause, table, table.name)
-            raise (Refused if once else RowByRow)("DO UPDATE of several rows with a subquery of the same table")
         if not keys:
             result.set("conflict_keys", self._only_key(written, columns))
         given = table_source(table, "excluded")
@@ -162,10 +175,7 @@ class Conflicts:
         replacing, table = Replacing(self), written.table
         met = [index for index in table.unique if not replacing.is_automatic(written, index, columns)]
         if len(met) != 1:
-            raise Refused(
-                "ON CONFLICT DO UPDATE without a target, on a table with several unique keys,",
-                "Name the columns of the key: ON CONFLICT (...).",
-            )
+            raise ByKeys("ON CONFLICT DO UPDATE without a target, on a table with several unique keys,")
         return self.terms(table, met[0])
 
     def terms(self, table: Table, index: UniqueIndex) -> list[exp.Expr]:

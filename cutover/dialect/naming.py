@@ -6,7 +6,7 @@ failed is asked for once more, behind the failure, and for one row alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlglot import exp
 
@@ -14,7 +14,7 @@ from cutover.dialect.catalog import Catalog
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.replacing import Replacing
 from cutover.dialect.scope import Context
-from cutover.dialect.translation import Translation, parse, rewrite, translation_of
+from cutover.dialect.translation import Order, Translation, parse, rewrite, translation_of
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, paren
 from cutover.dialect.writes import Writes, Written
 from cutover.errors import StatementError
@@ -33,12 +33,13 @@ def keys_met(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation |
         rows = written.node.expression
         if not isinstance(rows, exp.Values) or len(rows.expressions) != 1 or not isinstance(written.node, exp.Insert):
             return None
-        return _query(written, Writes(context).conflicts, context)
+        return is_met(written, Writes(context).conflicts, context)
     except (Refused, RowByRow):
         return None
 
 
-def _query(written: Written, conflicts: Conflicts, context: Context) -> Translation:
+def is_met(written: Written, conflicts: Conflicts, context: Context) -> Translation:
+    """A query that tells for each unique key of the table whether the only row that is written meets it."""
     table, replacing = written.table, Replacing(conflicts)
     named = {column.target: column for column in table.columns}
     columns = [named[name.name] for name in written.node.this.expressions]
@@ -63,19 +64,21 @@ def _is_there(clearing: exp.Delete) -> exp.Expr:
     return exp.Exists(this=found)
 
 
-def first_met(table: Table, met: Sequence[object], order: Callable[[], Sequence[str]]) -> StatementError | None:
-    """The error that SQLite would tell, None if no key is met any more. `order`: of its indexes, as SQLite goes."""
-    found = [index for index, is_met in zip(table.unique, met, strict=True) if is_met]
-    if not found:
-        return None
-    names = list(order())
+def in_order(table: Table, met: Sequence[object], order: Order) -> list[UniqueIndex]:
+    """The keys that are met, as SQLite goes. `order`: of its indexes."""
+    found = [index for index, there in zip(table.unique, met, strict=True) if there]
+    names = list(order()) if found else []
 
     def place(index: UniqueIndex) -> int:
         if table.rowid_alias is not None and index.columns == (table.rowid_alias,):
             return -1
         return names.index(index.name) if index.name in names else len(names)
 
-    first = min(found, key=place)
+    return sorted(found, key=place)
+
+
+def first_met(table: Table, first: UniqueIndex) -> StatementError:
+    """The error that SQLite tells of a row that meets this key."""
     hidden = {column.name for column in table.columns if column.hidden}
     told = ", ".join(f"{table.name}.{'rowid' if column in hidden else column}" for column in first.columns)
     if None in first.columns:

@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.halfway import is_in
-from cutover.dialect.typed import Refused
+from cutover.dialect.typed import ByKeys, Refused
 from cutover.model.table import Column, Table, UniqueIndex
 from cutover.schema.createsql import OwnClause, read_create_table
 
@@ -63,6 +63,8 @@ def of_insert(
         if words == {"FAIL"} and nulls <= {"FAIL"} and word_of_rows(table) == "FAIL":
             return "FAIL"
         raise _several(table)
+    if len(words) > 1 and {"IGNORE", "REPLACE"} & words:
+        raise ByKeys(f"A write by the ON CONFLICT clauses of constraints of the table {table.name}, which differ,")
     return _one(table, words)
 
 

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from cutover.dialect.own_clauses import of_insert, of_null
 from cutover.dialect.replacing import Replacing
-from cutover.dialect.typed import Refused, RowByRow
+from cutover.dialect.typed import ByKeys, RowByRow
 from cutover.model.table import Column
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def by_own(conflicts: Conflicts, node: exp.Insert, written: Written, columns: li
     word = of_insert(table, indexes, columns, several=several)
     skipped = [column for column in table.columns if of_null(table, column) == "IGNORE"]
     if clause is not None and (word is not None or skipped):
-        raise Refused("ON CONFLICT beside ON CONFLICT clauses of other constraints", "Leave one of the two out.")
+        raise ByKeys("ON CONFLICT beside ON CONFLICT clauses of other constraints")
     if skipped:
         conflicts.drop_nulls(written, columns, skipped)
     if word == "IGNORE":

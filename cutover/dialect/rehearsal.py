@@ -100,7 +100,12 @@ class Rehearsal:
         except StatementError as refused:
             return Rehearsed("refused", reason=refused.message)
         rows = translation.by_row.rows.command if translation.by_row is not None else None
-        commands = [one.sql for one in (rows, translation.before, translation.command) if one is not None]
+        tried = [rows, translation.before, translation.command]
+        for part in (translation, *translation.parts):
+            choosing = part.choosing
+            ways = (choosing.asked, *choosing.ways) if choosing is not None else ()
+            tried += [command for way in ways for command in (way.before, way.command)]
+        commands = list(dict.fromkeys(one.sql for one in tried if one is not None))
         text = ";\n".join(commands)
         for command in commands:
             reason = await self._prepare(command)

@@ -13,7 +13,7 @@ import sqlglot
 from sqlglot import exp
 
 from cutover.dialect import functions
-from cutover.dialect.automatic import NEXT
+from cutover.dialect.automatic import NEXT, AutomaticKeys
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.comparing import compare, told_apart
 from cutover.dialect.generated import add_generated
@@ -93,8 +93,13 @@ class Replacing:
         node, items = written.node, self._items(written)
         before = node.args["with_"].expressions if node.args.get("with_") else []
         node.set("with_", exp.With(expressions=[*before, cte]))
+        keys, alias = AutomaticKeys(self.queries.context), written.table.rowid_alias
         values = [
-            self._value(item, column) if isinstance(item, exp.Var) else item
+            item
+            if not isinstance(item, exp.Var)
+            else keys.next_of_sequence(written.table)
+            if column.name == alias
+            else self._value(item, column)
             for item, column in zip(items, columns, strict=True)
         ]
         gone = exp.Select(
@@ -143,7 +148,8 @@ class Replacing:
         condition: exp.Expr = exp.or_(*tests)
         spared = self._test(in_place, there, new, wanted) if in_place is not None else None
         if spared is not None:
-            condition = exp.and_(paren(condition), exp.Not(this=paren(spared)))
+            is_spared = exp.Is(this=paren(spared), expression=exp.true())  # which NULL makes NULL
+            condition = exp.and_(paren(condition), exp.Not(this=paren(is_spared)))
         names = [identifier(column.target) for column in wanted]
         row = exp.Values(
             expressions=[exp.Tuple(expressions=values)],
@@ -174,7 +180,7 @@ class Replacing:
             one, two = (self._term(source, name, term, collation) for source in (there, new))
             parts.append(compare(exp.EQ, one, two, loose=True))
         if index.partial is not None:
-            condition = _parsed(index.partial)
+            condition = parsed(index.partial)
             parts += [
                 self.queries.expressions.condition(condition.copy(), Scope(sources=[source]), loose=True)
                 for source in (there, new)
@@ -183,7 +189,7 @@ class Replacing:
 
     def _term(self, source: Source, name: str | None, term: str, collation: str) -> Typed:
         scope = Scope(sources=[source])
-        typed = self.queries.expressions.typed(_parsed(term), scope)
+        typed = self.queries.expressions.typed(parsed(term), scope)
         if name is not None and typed.kind in (Kind.JSON, Kind.WHOLE, Kind.BOOL):
             return typed.but(kind=Kind.INT, affinity=None, collation=None, column=None)  # one type on both sides
         if typed.kind in (Kind.TEXT, Kind.DYNAMIC):
@@ -212,5 +218,6 @@ def _columns_of(table: Table, indexes: list[UniqueIndex]) -> list[Column]:
     return [column for column in table.columns if column.name in names]
 
 
-def _parsed(text: str) -> exp.Expr:
+def parsed(text: str) -> exp.Expr:
+    """An expression of the schema, in SQLite's tree."""
     return sqlglot.parse_one(prepare(text, functions.NAMES).text, dialect="sqlite")

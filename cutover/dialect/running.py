@@ -13,7 +13,7 @@ from cutover.dialect.dialect import Checked, Dialect
 from cutover.dialect.direct import ask, ask_for
 from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.giving import Giving
-from cutover.dialect.naming import first_met
+from cutover.dialect.naming import first_met, in_order
 from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import KINDS, Command, Translation
@@ -200,7 +200,8 @@ async def keys_met(connection: Connection, prepared: Prepared, dialect: Dialect)
     table = prepared.translation.table
     assert table is not None
     found = await _once(connection, query, query.translation)
-    return first_met(table, found.rows[0], lambda: dialect.copy.indexes(table.name))
+    first = in_order(table, found.rows[0], lambda: dialect.copy.indexes(table.name))
+    return first_met(table, first[0]) if first else None
 
 
 async def _as_one(
@@ -232,6 +233,10 @@ async def _row_by_row(
     result, so_far, word = StatementResult(), replace(memory), prepared.translation.sparing
     giving = giving or Giving()
     async for translation, bound in _rows(connection, prepared, memory):
+        told = None
+        if translation.choosing is not None:
+            chosen = await _chosen(connection, prepared, translation, bound, so_far, dialect)
+            translation, told = chosen  # noqa: PLW2901  # the row's own
         part = _with_arguments(prepared.checked, translation, bound, so_far, want_rows=prepared.want_rows)
         await giving.before(connection, dialect.keys, part, within=True)
         try:
@@ -241,6 +246,10 @@ async def _row_by_row(
                 if part.numbered is not None:
                     one.last_insert_rowid = part.numbered
         except _SPARED as error:
+            if told is not None and isinstance(error, asyncpg.UniqueViolationError):
+                raise told from None
+            if translation.upserts:
+                raise _of_upsert(error, word, dialect) from None
             if word == "FAIL":
                 raise Halfway.of(translate_failure(error, dialect.catalog), result) from None
             if not word:
@@ -266,6 +275,29 @@ async def _rows(
     asked = _with_arguments(prepared.checked, by_row.rows, bound, memory, want_rows=True)
     for row in by_row.accept((await _once(connection, asked, by_row.rows)).rows):
         yield by_row.translate(tuple(KINDS[type(value)] for value in row)), [*bound, *row]
+
+
+async def _chosen(
+    connection: Connection,
+    prepared: Prepared,
+    translation: Translation,
+    bound: Sequence[SqlValue],
+    memory: Memory,
+    dialect: Dialect,
+) -> tuple[Translation, StatementError | None]:
+    """The way that the row goes, and what is said if it may not."""
+    choosing, table = translation.choosing, translation.table
+    assert choosing is not None and table is not None  # noqa: PT018  # of an INSERT
+    asked = _with_arguments(prepared.checked, choosing.asked, bound, memory, want_rows=True)
+    (met,) = (await _once(connection, asked, choosing.asked)).rows
+    return choosing.choose(met, lambda: dialect.copy.indexes(table.name))
+
+
+def _of_upsert(error: asyncpg.PostgresError, word: str, dialect: Dialect) -> CutoverError:
+    """What goes wrong with DO UPDATE is an error, with the new row itself not: which of both it was is not told."""
+    if word != "IGNORE" or isinstance(error, asyncpg.UniqueViolationError):
+        return translate_failure(error, dialect.catalog)
+    return Refused("INSERT OR IGNORE with DO UPDATE of a row that a CHECK or NOT NULL forbids")
 
 
 async def _sparing(connection: Connection, part: Prepared, translation: Translation) -> StatementResult:

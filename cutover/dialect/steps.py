@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from cutover.dialect.choosing import by_keys
 from cutover.dialect.scope import Context
 from cutover.dialect.translation import ByRow, Translation, rewrite, translation_of
-from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.typed import ByKeys, Kind, Refused, Typed
 from cutover.model.values import Row
 
 _MOST = 64
@@ -22,7 +23,11 @@ Each = Callable[[tuple[Kind, ...]], Translation]
 def alone(single: exp.Expr, conflict: str | None, context: Context) -> Translation:
     """The statement for one row, which may fail as it will. Raises `Refused`."""
     context.by_row = True
-    written, columns, tree = rewrite(single, "ABORT" if conflict == "FAIL" else conflict, context)
+    try:
+        written, columns, tree = rewrite(single.copy(), "ABORT" if conflict == "FAIL" else conflict, context)
+    except ByKeys:
+        assert isinstance(single, exp.Insert)
+        return by_keys(single, conflict, context.catalog, context.kinds)
     return translation_of(written, columns, tree, context)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from cutover.dialect.arrows import named_arrows
 from cutover.dialect.commas import joined_commas
@@ -35,6 +36,8 @@ class Prepared:
     """The word after OR in INSERT OR x. ABORT is the default where no constraint says otherwise."""
     tables_of_schema: bool = False
     """Names sqlite_master or a pragma function: a question about the schema, not about data."""
+    clauses: tuple[str, ...] = ()
+    """The ON CONFLICT clauses of an INSERT behind the first, which the parser does not know."""
 
 
 def prepare(sql: str, functions: frozenset[str]) -> Prepared:
@@ -45,17 +48,23 @@ def prepare(sql: str, functions: frozenset[str]) -> Prepared:
     run = [token for token in tokens(sql) if token.type != "semi"]
     if _depth(run) > _DEEPEST:
         raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.")
-    if _upserts(run) > 1:
-        raise Refused(
-            "Several ON CONFLICT clauses in one INSERT", "Send one of them, and look beforehand for the other keys."
-        )
     conflict, run = _take_conflict(run)
     run = joined_commas(_compound_values(_named_plus(named_arrows(_plain_casts(run)))))
     numbering = _Numbering()
     parts = [_rewritten(run, at, numbering, functions) for at in range(len(run))]
     lower = sql.lower()
     of_schema = ("sqlite_" in lower or "pragma_" in lower) and any(_asks_schema(token) for token in run)
-    return Prepared(" ".join(part for part in _joined(parts, run) if part), conflict, of_schema)
+    clauses = _upserts(run)[1:]
+    if not clauses:
+        return Prepared(_spaced(parts, run), conflict, of_schema)
+    end = _returning(run, clauses[-1])
+    spans = [slice(*pair) for pair in pairwise([*clauses, end])]
+    text = _spaced([*parts[: clauses[0]], *parts[end:]], [*run[: clauses[0]], *run[end:]])
+    return Prepared(text, conflict, of_schema, tuple(_spaced(parts[span], run[span]) for span in spans))
+
+
+def _spaced(parts: list[str], run: list[Token]) -> str:
+    return " ".join(part for part in _joined(parts, run) if part)
 
 
 def _depth(run: list[Token]) -> int:
@@ -66,10 +75,15 @@ def _depth(run: list[Token]) -> int:
     return deepest
 
 
-def _upserts(run: list[Token]) -> int:
-    """How many ON CONFLICT clauses an INSERT has: `ON conflict = 1` is the condition of a join."""
+def _upserts(run: list[Token]) -> list[int]:
+    """Where ON CONFLICT clauses of an INSERT begin: `ON conflict = 1` is the condition of a join."""
     conflicts = [at for at, token in enumerate(run) if token.type == "word" and token.text.upper() == "CONFLICT"]
-    return sum(_word(run, at - 1) == "ON" and _word(run, at + 1) in ("(", "DO") for at in conflicts)
+    return [at - 1 for at in conflicts if _word(run, at - 1) == "ON" and _word(run, at + 1) in ("(", "DO")]
+
+
+def _returning(run: list[Token], since: int) -> int:
+    """Where RETURNING stands, else the end."""
+    return next((at for at in range(since, len(run)) if _word(run, at) == "RETURNING"), len(run))
 
 
 def _joined(parts: list[str], run: list[Token]) -> list[str]:

@@ -28,6 +28,7 @@ from cutover.dialect.trees import plain_numbers
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
+from cutover.errors import StatementError
 from cutover.model.table import Table
 from cutover.model.values import Row, SqlValue
 from cutover.schema.codecs import Foreign, base_of, codec_for, scalars
@@ -65,6 +66,22 @@ class ByRow:
     """The arguments that each row gives. Raises `Refused` where something depends on an order that is not known."""
     translate: Callable[[tuple[Kind, ...]], Translation]
     """The statement, by the kinds of the row's values."""
+
+
+Order = Callable[[], Sequence[str]]
+"""The names of a table's indexes, as SQLite asks them."""
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """One of several statements for a row, by the unique keys that it meets."""
+
+    asked: Translation
+    """The query for them: a column for each key of the table."""
+    choose: Callable[[Row, Order], tuple[Translation, StatementError | None]]
+    """The statement for its answer, and the error where that may only fail."""
+    ways: tuple[Translation, ...]
+    """All there are."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,10 @@ class Translation:
     """IGNORE or FAIL: of rows that are run one at a time, one that fails is passed over, or keeps those before it."""
     by_row: ByRow | None = None
     """Run for each row of a query in place of `command`, in one transaction."""
+    upserts: bool = False
+    """It is what a row that meets a key becomes: OR IGNORE is not for what goes wrong then."""
+    choosing: Choosing | None = None
+    """What runs in place of `command` is chosen for the row."""
     refusing: bool = False
     """OR IGNORE: a CHECK that fails would be passed over by SQLite, and is an error on Postgres."""
     caveat: str = ""
@@ -136,9 +157,16 @@ def parse(sql: str) -> tuple[exp.Expr, str | None]:
         ) from None
     if len(parsed) != 1 or parsed[0] is None:
         raise Refused("The statement")
+    if prepared.clauses:
+        parsed[0].set("clauses", [_clause(text) for text in prepared.clauses])
     plain_numbers(parsed[0])
     lift_limits(parsed[0])
     return parsed[0], prepared.conflict
+
+
+def _clause(text: str) -> exp.Expr:
+    parsed: exp.Expr = sqlglot.parse_one(f"INSERT INTO t VALUES (1) {text}", dialect="sqlite").args["conflict"]
+    return parsed
 
 
 def rewrite(node: exp.Expr, conflict: str | None, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

@@ -83,3 +83,9 @@ def _is_compound(node: exp.Expr) -> bool:
 def keeps_all(operation: exp.SetOperation) -> bool:
     """Whether it is UNION ALL."""
     return isinstance(operation, exp.Union) and not operation.args.get("distinct", True)
+
+
+def clauses_of(node: exp.Insert) -> list[exp.OnConflict]:
+    """All ON CONFLICT clauses of an INSERT; the parser knows of the first alone."""
+    first = node.args.get("conflict")
+    return [*([first] if first is not None else []), *(node.args.get("clauses") or [])]

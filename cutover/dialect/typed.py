@@ -97,6 +97,10 @@ class RowByRow(Refused):
     """What has no translation as one statement: row by row it may have."""
 
 
+class ByKeys(RowByRow):
+    """What becomes of a row depends on which of the unique keys it meets."""
+
+
 @dataclass(slots=True)
 class Typed:
     """A Postgres expression with its SQLite meaning."""

@@ -109,9 +109,24 @@ async def test_a_key_that_nobody_can_meet_needs_no_target(postgres_url: str) -> 
             "SELECT * FROM t",
         ):
             await both.same(sql)
-        given = "INSERT INTO t VALUES (1, 'x', 1)"
-        await both.refused(f"{given} ON CONFLICT DO UPDATE SET c = 1", "without a target")
-        await both.refused(f"{given} ON CONFLICT (a) DO NOTHING ON CONFLICT (b) DO NOTHING", "Several ON CONFLICT")
+        for sql in (
+            "INSERT INTO t VALUES (1, 'x', 1) ON CONFLICT DO UPDATE SET c = -1 RETURNING a",
+            "INSERT OR REPLACE INTO t VALUES (5, NULL, 1), (NULL, NULL, 2), (NULL, 'x', 3)",
+            "SELECT * FROM t",
+        ):
+            await both.same(sql)
+
+
+async def test_replace_with_automatic_keys_beside_several_others(postgres_url: str) -> None:
+    async with world(postgres_url, "CREATE TABLE t (a INTEGER PRIMARY KEY, b UNIQUE, c INT UNIQUE)") as both:
+        for sql in (
+            "INSERT OR REPLACE INTO t VALUES (NULL, 1, 2)",
+            "REPLACE INTO t VALUES (NULL, 1, 3), (7, 2, 4) RETURNING *",
+            "REPLACE INTO t VALUES (NULL, NULL, 3)",
+            "REPLACE INTO t VALUES (NULL, NULL, 3), (1, 2, 3)",
+            "SELECT * FROM t ORDER BY a",
+        ):
+            await both.same(sql)
 
 
 async def test_ignored_rows(both: World) -> None:
