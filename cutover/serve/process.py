@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cutover.errors import AuditBroken, ConfigurationError, ControlDamaged, CutoverError, OwnedElsewhere, SchemaError
 from cutover.logs import configure_logs, get_logger
+from cutover.serve.ending import LastResort
 from cutover.serve.service import Service
 from cutover.settings import Settings
 
@@ -97,12 +98,19 @@ def _raise_open_files() -> None:
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    last = LastResort(settings.service.shutdown_timeout + settings.promotion.pause_timeout)
+
+    def stopping() -> None:
+        stop.set()
+        last.arm()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stopping)
     async with AsyncExitStack() as closing:
         service = Service(settings)
         loop.add_signal_handler(signal.SIGHUP, service.doors.reload)
         closing.push_async_callback(service.close)
+        closing.callback(last.arm)  # also where a service failed
         await service.open()
         _ease_collection()
-        await service.run_until(stop)
+        await service.run_until(stop, last.arm)

@@ -20,6 +20,7 @@ from cutover.promote.recovery import Attachment, mend_capture
 from cutover.promote.switch import Switch
 from cutover.serve.building import Built
 from cutover.serve.doors import Doors
+from cutover.serve.ending import ended, everything_ended, within
 from cutover.serve.learning import Learning
 from cutover.serve.replaced import demand_in_charge, demand_same_file, file_of
 from cutover.settings import Settings
@@ -85,8 +86,8 @@ class Service:
                 hint="Check sqlite.path, and the file with PRAGMA integrity_check.",
             ) from error
 
-    async def run_until(self, stop: asyncio.Event) -> None:
-        """Run every service until `stop`; the first that fails ends them all, with its cause."""
+    async def run_until(self, stop: asyncio.Event, ending: Callable[[], None]) -> None:
+        """Run every service until `stop`; the first that fails ends them all, with its cause. `ending`: told so."""
         parts = self.parts
         watch = CaptureWatch(self._watched, self._mend, again=self._mend_again)
         learning = Learning(parts, self.mapper, self.sqlite, self.translating, self._mend)
@@ -111,11 +112,14 @@ class Service:
         ]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(service()) for service in services]
-            await stop.wait()
-            await self._finish_switch()
-            _log.info("Stopping: the front door closes first.")
-            await self.doors.close()
-            await _end(tasks)
+            try:
+                await stop.wait()
+                await self._finish_switch()
+                _log.info("Stopping: the front door closes first.")
+                await self.doors.close()
+            finally:
+                ending()
+                await ended(tasks)
 
     async def _attach(self) -> None:
         if self._asking is not None:
@@ -210,7 +214,7 @@ class Service:
     async def close(self) -> None:
         """Let go of everything; each step has its deadline, and none keeps the next from happening."""
         if self._asking is not None:
-            await _end([self._asking])
+            await ended([self._asking], _CLOSE_SECONDS)
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("doors", self.doors.close),
             ("the log of statements", self.statement_log.close),
@@ -223,18 +227,6 @@ class Service:
         if self.server is not None and self.server.started:
             steps.append(("embedded Postgres", self.server.stop))
         for name, step in steps:
-            try:
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await step()
-            except (CutoverError, OSError, TimeoutError) as error:
-                _log.warning(f"Closing {name}: {error or 'it took too long'}")
+            await within(_CLOSE_SECONDS, name, step)
+        await everything_ended()
         _log.info("Stopped.")
-
-
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel until they have ended: a driver that is closing a connection may swallow one cancellation."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=1.0)
