@@ -27,6 +27,7 @@ from cutover.model.table import Table, Tables
 from cutover.model.values import Key
 from cutover.settings import CompareSettings
 from cutover.stores.pair import Pair
+from cutover.tasks import together
 
 _log = get_logger("compare")
 
@@ -69,9 +70,7 @@ class Comparator:
     async def run(self) -> None:
         """Read back and verify until cancelled. Survives stores that are away."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_on(self._read_some), name="read-back")
-                group.create_task(self._keep_on(self._verify_when_due), name="scheduled verification")
+            await together(self._keep_on(self._read_some), self._keep_on(self._verify_when_due))
         finally:
             self._verifier.stop("The service stopped.")
             await self._verifier.wait()

@@ -20,11 +20,12 @@ from cutover.promote.recovery import Attachment, mend_capture
 from cutover.promote.switch import Switch
 from cutover.serve.building import Built
 from cutover.serve.doors import Doors
-from cutover.serve.ending import ended, everything_ended, within
+from cutover.serve.ending import everything_ended, within
 from cutover.serve.learning import Learning
 from cutover.serve.replaced import demand_in_charge, demand_same_file, file_of
 from cutover.settings import Settings
 from cutover.stores.base import Store
+from cutover.tasks import ended
 
 _log = get_logger("serve")
 _ASK_SECONDS = 2.0

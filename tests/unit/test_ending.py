@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from cutover.serve.ending import ended, within
+from cutover.serve.ending import within
+from cutover.tasks import ended, together
 
 STUBBORN = """
 import asyncio, threading
@@ -69,6 +70,34 @@ async def test_a_task_that_swallows_some_cancellations_is_ended_all_the_same() -
     assert not await ended([task], 0.5), "it is waited for no longer than it may take"
     assert await ended([task])
     assert task.cancelled()
+
+
+async def test_tasks_together_end_though_one_swallows_a_cancellation() -> None:
+    swallowed = []
+
+    async def goes_on() -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if swallowed:
+                    raise
+                swallowed.append(1)
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise OSError("no")
+
+    running = asyncio.create_task(together(goes_on(), asyncio.sleep(3600)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait({running}, timeout=10)
+    assert done
+    assert running.cancelled()
+    assert swallowed
+    with pytest.raises(OSError, match="no"):
+        await together(fails(), asyncio.sleep(3600))
 
 
 async def test_a_step_that_hangs_keeps_nobody_from_the_next() -> None:
