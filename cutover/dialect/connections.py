@@ -35,6 +35,7 @@ from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.model.table import Table
 from cutover.schema.sqltext import StatementKind, inspect
+from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
     from cutover.dialect.running import Connection
@@ -46,6 +47,11 @@ ATTEMPTS = 12
 _OUTGROWN = 3
 """How often a statement is tried that may have met a change of the schema."""
 _ACQUIRE = 5.0
+_FIRST_ALONE = 2
+"""The attempt from which on a write locks its table before its snapshot: whoever writes there natively, one transaction
+behind the other, has the row again whenever it is waited for, and each wait in a snapshot ends in a conflict."""
+_LOCKED = 5.0
+"""Seconds that it waits for that; then SQLITE_BUSY, as for a lock of SQLite's."""
 REPEATABLE = (
     asyncpg.UniqueViolationError,
     asyncpg.CheckViolationError,
@@ -214,27 +220,30 @@ class Connections:
         async with self.turns.place(attempt, writes=writes):
             if writes and not self.dialect.unchanged(generation):
                 return None
-            return await self._attempt(prepared, memory)
+            return await self._attempt(prepared, memory, locking=writes and attempt >= _FIRST_ALONE)
 
-    async def _attempt(self, prepared: Prepared, memory: Memory) -> StatementResult:
+    async def _attempt(self, prepared: Prepared, memory: Memory, *, locking: bool = False) -> StatementResult:
         connection = await self.acquire()
         try:
-            return await self._run_alone(connection, prepared, memory)
+            return await self._run_alone(connection, prepared, memory, locking=locking)
         finally:
             await self.release(connection)
 
-    async def _run_alone(self, connection: Connection, prepared: Prepared, memory: Memory) -> StatementResult:
+    async def _run_alone(
+        self, connection: Connection, prepared: Prepared, memory: Memory, *, locking: bool
+    ) -> StatementResult:
         assert prepared.translation is not None
         assert self._serializable is not None
-        bare = self._serializable[1] and not prepared.several and not prepared.may_be_undone
+        bare = self._serializable[1] and not prepared.several and not prepared.may_be_undone and not locking
+        lock = _lock(prepared.translation) if locking else ""
         try:
             try:
-                return await self._in(connection, prepared, memory, bare=bare)
+                return await self._in(connection, prepared, memory, bare=bare, lock=lock)
             except REPEATABLE as error:
                 await abandon(connection)
                 other = await self.instead(connection, prepared, error)
                 with meeting_none(other):
-                    return await self._in(connection, other, memory, bare=bare and not other.several)
+                    return await self._in(connection, other, memory, bare=bare and not other.several, lock=lock)
         except Exception as error:  # noqa: BLE001  # also a defect of ours
             failure = failure_of(error, connection, self.dialect) or translate_failure(error, self.dialect.catalog)
             await abandon(connection)
@@ -244,12 +253,14 @@ class Connections:
                 failure = unread_outcome()
             raise failure from None
 
-    async def _in(self, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool) -> StatementResult:
+    async def _in(
+        self, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool, lock: str
+    ) -> StatementResult:
         giving = Giving()
         with giving.transaction():
             if bare:
                 return await run(connection, prepared, self.dialect, memory, giving, within=False)
-            await connection.execute(BEGIN)
+            await connection.execute(f"{BEGIN}{lock}")
             try:
                 result = await run(connection, prepared, self.dialect, memory, giving)
             except Halfway:
@@ -285,8 +296,8 @@ class Connections:
         table, sequence = translation.table, translation.automatic
         if table is None or sequence is None or not is_of_key(error, table):
             return False
-        target = next(column.target for column in table.columns if column.name == table.rowid_alias)
-        quoted = [part.replace('"', '""') for part in (target, table.target_schema, table.target)]
+        key = next(column.target for column in table.columns if column.name == table.rowid_alias)
+        quoted = [part.replace('"', '""') for part in (key, table.target_schema, table.target)]
         await connection.execute(
             # Not the key at the sequence's very end: what is to be passed is below it.
             'SELECT cutover.advance($1, (SELECT max("{0}") FROM "{1}"."{2}" WHERE "{0}" <= seqmax - seqincrement)) '
@@ -294,6 +305,16 @@ class Connections:
             sequence,
         )
         return True
+
+
+def _lock(translation: Translation) -> str:
+    """What keeps other writers from the table, before there is a snapshot that could miss what they did."""
+    if translation.table is None:
+        return ""
+    return (
+        f"; SET LOCAL lock_timeout = {int(_LOCKED * 1000)}; "
+        f"LOCK TABLE {target(translation.table)} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL lock_timeout TO DEFAULT"
+    )
 
 
 def may_widen(prepared: Prepared, error: BaseException) -> bool:
@@ -338,8 +359,8 @@ def is_of_key(error: Exception, table: Table | None) -> bool:
     """Whether it is the automatic key that somebody has already."""
     if table is None or table.rowid_alias is None:
         return False
-    target = next(column.target for column in table.columns if column.name == table.rowid_alias)
-    return f"Key ({target})=" in str(getattr(error, "detail", "")).replace('"', "")
+    key = next(column.target for column in table.columns if column.name == table.rowid_alias)
+    return f"Key ({key})=" in str(getattr(error, "detail", "")).replace('"', "")
 
 
 def discard(connection: Connection) -> None:

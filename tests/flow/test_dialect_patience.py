@@ -14,6 +14,7 @@ from tests.support.postgres import native
 
 SCHEMA = "CREATE TABLE parents(id INTEGER PRIMARY KEY, name TEXT)"
 CHANGE = "ALTER TABLE parents ADD COLUMN more TEXT"
+WAITED_FOR = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
 WAITING = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'parents'::regclass)"
 
 
@@ -62,3 +63,33 @@ async def busy(one: World, sql: str) -> None:
     with pytest.raises(StatementError) as told:
         await one.on_postgres(sql)
     assert told.value.code == "SQLITE_BUSY"
+
+
+async def test_a_write_gets_its_row_though_somebody_writes_it_natively_all_the_time(postgres_url: str) -> None:
+    """Each native transaction stands until somebody waits for it, so whoever waits for one meets a conflict."""
+    async with world(postgres_url, SCHEMA, data=["INSERT INTO parents VALUES (1, '')"], store=True) as one:
+        done, transactions = asyncio.Event(), 0
+
+        async def writing() -> None:
+            nonlocal transactions
+            async with native(postgres_url) as writer, native(postgres_url) as observer:
+                while not done.is_set():
+                    await writer.execute("BEGIN; UPDATE parents SET name = name || 'n'")
+                    transactions += 1
+                    begun.set()
+                    while not done.is_set() and not await observer.fetchval(WAITED_FOR):
+                        await asyncio.sleep(0.005)
+                    await writer.execute("COMMIT")
+
+        begun = asyncio.Event()
+        writer = asyncio.create_task(writing())
+        try:
+            await begun.wait()
+            await one.on_postgres("UPDATE parents SET name = name || 'f' WHERE id = 1")
+        finally:
+            done.set()
+            await writer
+        assert transactions <= 5
+        found = (await one.on_postgres("SELECT name FROM parents")).rows[0][0]
+        assert str(found).count("f") == 1
+        assert str(found).count("n") == transactions
