@@ -125,7 +125,8 @@ def _prepared(dialect: Dialect, statement: Statement, memory: Memory) -> Prepare
     checked = dialect.check(statement.sql)
     bound = bind(inspect(statement.sql), statement)
     if checked.local:
-        return Prepared(checked, None, answered=dialect.answer(statement.sql, bound))
+        answered = dialect.answer(statement.sql, bound)
+        return Prepared(checked, None, answered=answered if statement.want_rows else replace(answered, rows=[]))
     while True:
         translation = dialect.translate(statement.sql, bound)
         try:

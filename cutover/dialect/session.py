@@ -123,7 +123,7 @@ class PostgresSession(Batched):
             holding.doomed = None
             if shape.kind is StatementKind.ROLLBACK:
                 return StatementResult()
-        answered = await self._state(shape)
+        answered = await self._state(shape, want_rows=statement.want_rows)
         if answered is not None:
             return answered
         try:
@@ -210,12 +210,14 @@ class PostgresSession(Batched):
         self._holding.watch()
         return result
 
-    async def _state(self, shape: Shape) -> StatementResult | None:
+    async def _state(self, shape: Shape, *, want_rows: bool) -> StatementResult | None:
         """PRAGMA foreign_keys, which does nothing within a transaction, and defer_foreign_keys: the stream's own."""
         holding = self._holding
         if shape.pragma not in ("foreign_keys", "defer_foreign_keys"):
             return None
         if shape.kind is StatementKind.READ:
+            if not want_rows:
+                return StatementResult([ResultColumn(shape.pragma)])
             on = holding.foreign_keys if shape.pragma == "foreign_keys" else holding.deferring
             return StatementResult([ResultColumn(shape.pragma)], [(int(on),)])
         if shape.pragma == "defer_foreign_keys":

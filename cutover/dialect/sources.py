@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
     from cutover.dialect.query import Query
 
+_IN_WHERE = "Write the condition into WHERE."
+
 
 class Sources:
     """Rewrites FROM clauses of one statement."""
@@ -204,11 +206,17 @@ class Sources:
 
 def _told_where_known(first: exp.Expr, joins: list[exp.Join]) -> list[exp.Join]:
     """ON may name what stands further right, where all joins are inner: the condition goes there."""
-    if any(join.side for join in joins):
-        return joins
     places: dict[str, int] = {}
     for at, source in enumerate([first, *(join.this for join in joins)]):
         places.setdefault(source.alias_or_name.lower(), at - 1)
+    if any(join.side for join in joins):
+        for at, join in enumerate(joins):
+            named = join.args["on"].find_all(exp.Column) if join.args.get("on") is not None else ()
+            query = join.find_ancestor(exp.Select)
+            own = (column for column in named if column.find_ancestor(exp.Select) is query)
+            if any(places.get(column.table.lower(), -1) > at for column in own):
+                raise Refused("ON that names what stands to its right, beside an outer join,", _IN_WHERE)
+        return joins
     moved = list(joins)
     for at, join in enumerate(joins):
         condition = moved[at].args.get("on")

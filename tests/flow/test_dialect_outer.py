@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cutover.errors import StatementError
-from tests.flow.dialect_world import world
+from tests.flow.dialect_world import typed_rows, world
 
 SCHEMA = """
 CREATE TABLE a (id INTEGER PRIMARY KEY, k INTEGER, s TEXT, n NUMERIC);
@@ -56,3 +56,16 @@ async def test_aggregates_of_an_outer_query_and_numeric_columns(postgres_url: st
             await both.same(sql)
         with pytest.raises(StatementError, match="several calls of min"):
             await both.on_postgres("SELECT a.id, (SELECT max(a.k) FROM b) FROM a")
+
+
+async def test_a_condition_that_names_what_stands_to_its_right(postgres_url: str) -> None:
+    async with world(postgres_url, SCHEMA, data=DATA) as both:
+        ahead = "SELECT a.id FROM a JOIN b ON c.k = b.k LEFT JOIN b AS c ON c.id = a.id"
+        await both.refused(ahead, "ON that names what stands to its right, beside an outer join, .* into WHERE")
+        moved = "SELECT a.id FROM a JOIN b LEFT JOIN b AS c ON c.id = a.id WHERE c.k = b.k"
+        told = typed_rows(await both.same(moved), in_order=False)
+        assert typed_rows(both.on_sqlite(ahead), in_order=False) == told
+        await both.same(
+            "SELECT a.id FROM a JOIN b ON EXISTS (SELECT 1 FROM b AS c WHERE c.k = a.k) LEFT JOIN b AS c ON c.id = a.id"
+        )
+        await both.same_error("SELECT a.id FROM a LEFT JOIN b ON c.k = b.k JOIN b AS c")

@@ -37,6 +37,18 @@ async def test_a_small_result_is_whole_and_the_same_as_without_pieces(lines: Wor
     assert [error and error.code for error in found.errors] == [error and error.code for error in plain.errors]
 
 
+async def test_rows_that_nobody_wants_are_not_sent_of_a_pragma_either(lines: World) -> None:
+    for sql in ("PRAGMA table_info(lines)", "PRAGMA foreign_keys", "SELECT name FROM sqlite_master"):
+        statement = Statement(sql, want_rows=False)
+        found = await lines.executor.read_pieces([Step(statement)])
+        assert isinstance(found, BatchResult)
+        for result in (found.results[0], await lines.session.execute(statement)):
+            assert result is not None
+            assert result.columns
+            assert not result.rows
+        assert (await lines.on_postgres(sql)).rows
+
+
 async def test_a_large_result_is_fetched_as_it_is_taken(lines: World) -> None:
     pieces = await lines.executor.read_pieces([Step(Statement(MANY.format(50_000))), Step(Statement("SELECT 7"))])
     assert isinstance(pieces, PostgresPieces)
