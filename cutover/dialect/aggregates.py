@@ -136,7 +136,7 @@ class Aggregates:
     def _call(self, node: exp.Anonymous, scope: Scope, *, in_window: bool, slides: bool) -> _Call:
         name = str(node.this).removeprefix(FUNCTION_PREFIX)
         arguments, distinct, order = arguments_of(node)
-        if name == "count" and (not arguments or isinstance(arguments[0], exp.Star)):
+        if name == "count" and not arguments:
             return _Call(call("COUNT", exp.Star()), Kind.INT, not_null=True)
         if in_window and owner_of(node, scope) is not scope:
             raise Refused(f"{name}() over columns of an outer query in a window")

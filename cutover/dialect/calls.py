@@ -24,9 +24,9 @@ def owner_of(node: exp.Anonymous, scope: Scope) -> Scope:
     return scope
 
 
-def arguments_of(node: exp.Anonymous) -> tuple[list[exp.Expr], bool, list[exp.Expr]]:
-    """Arguments, whether they are DISTINCT, and the terms of an ORDER BY among them."""
-    arguments = list(node.expressions)
+def arguments_of(node: exp.Expr) -> tuple[list[exp.Expr], bool, list[exp.Expr]]:
+    """Arguments (a star is none), whether they are DISTINCT, and the terms of an ORDER BY among them."""
+    arguments = [argument for argument in node.expressions if not isinstance(argument, exp.Star)]
     order: list[exp.Expr] = []
     if arguments and isinstance(arguments[-1], exp.Order):
         order = list(arguments[-1].expressions)

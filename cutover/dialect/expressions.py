@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from sqlglot import exp
 
 from cutover.dialect import comparing, functions, json_functions, numbers
+from cutover.dialect.calls import arguments_of
 from cutover.dialect.comparing import value
 from cutover.dialect.generated import as_sorted
 from cutover.dialect.operators import ARITHMETIC, Operators
@@ -235,7 +236,7 @@ class Expressions(Operators):
         name = name.removeprefix(FUNCTION_PREFIX)
         if functions.is_aggregate(node):
             return self.queries.aggregates.aggregate(node, scope)
-        arguments = [self.typed(argument, scope) for argument in node.expressions]
+        arguments = [self.typed(argument, scope) for argument in arguments_of(node)[0]]
         if name == "plus":
             return value(arguments[0]).but(affinity=None, plus=arguments[0].affinity is not None)
         return functions.scalar(name, arguments, self)
