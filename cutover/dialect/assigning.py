@@ -114,6 +114,7 @@ class Assigning:
     def _whole(self, typed: Typed, column: Column) -> exp.Expr:
         """A number or a text for a column of integers."""
         if typed.slot is None or not is_wide(column):
+            self._note_unsure(column)
             return typed.node
         native = "TEXT" if typed.kind is Kind.TEXT else "DOUBLE PRECISION"
         return self.context.use(typed.slot, native, Whole(column))
@@ -134,7 +135,12 @@ class Assigning:
             return self._kept_text(typed, column)
         if typed.is_constant or (typed.column is not None and typed.affinity in NUMERIC_AFFINITIES):
             return typed.node
+        self._note_unsure(column)
         return helper("text_strict", typed.node)
+
+    def _note_unsure(self, column: Column) -> None:
+        if is_wide(column):
+            self.context.unsure.append(column)
 
     def left_out(self, column: Column) -> None:
         """A column that INSERT gives no value. Raises `Refused` if its default is a literal that it cannot hold."""

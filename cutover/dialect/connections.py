@@ -31,6 +31,7 @@ from cutover.dialect.running import Memory, Prepared, keys_met, prepare, run
 from cutover.dialect.settling import Uneven
 from cutover.dialect.translation import Translation
 from cutover.dialect.turns import Turns
+from cutover.dialect.widening import Unheld, misfit
 from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.model.table import Table
@@ -58,6 +59,7 @@ REPEATABLE = (
     asyncpg.NotNullViolationError,
     asyncpg.CardinalityViolationError,
     asyncpg.NumericValueOutOfRangeError,
+    asyncpg.InvalidTextRepresentationError,
     Uneven,
 )
 """Errors behind which the statement may be run in another way."""
@@ -244,6 +246,8 @@ class Connections:
                 other = await self.instead(connection, prepared, error)
                 with meeting_none(other):
                     return await self._in(connection, other, memory, bare=bare and not other.several, lock=lock)
+        except Unheld:
+            raise
         except Exception as error:  # noqa: BLE001  # also a defect of ours
             failure = failure_of(error, connection, self.dialect) or translate_failure(error, self.dialect.catalog)
             await abandon(connection)
@@ -274,6 +278,11 @@ class Connections:
         assert prepared.translation is not None
         if isinstance(error, asyncpg.NumericValueOutOfRangeError):
             return wider(prepared, error)
+        if isinstance(error, asyncpg.InvalidTextRepresentationError):
+            told = misfit(prepared.translation.unsure, error)
+            if told is None:
+                raise error
+            raise told from error
         if isinstance(error, Uneven) and prepared.keyed is not None:
             return prepared.keyed(error.wanted)
         if isinstance(error, (asyncpg.CardinalityViolationError, Uneven)):

@@ -285,6 +285,8 @@ class Context:
     """Numbers go on where 64 bits or a double end. It is how a statement is tried again that met such an end."""
     may_widen: bool = False
     """There is arithmetic that may meet one."""
+    unsure: list[Column] = field(default_factory=list)
+    """Columns that get a computed value which they may not hold, though they could if they were of another type."""
     keys_slot: int | None = None
     """Where the argument stands that gives the automatic keys of the rows of a SELECT; None: the sequence does."""
     marked: tuple[Drawing, ...] = ()

@@ -139,11 +139,22 @@ class Transaction:
                 return await run(self.connection, prepared, dialect, memory, self._giving)
         except Halfway:
             raise
+        except Unheld as told:
+            return await self._wider(told, statement, memory)
         except Exception as error:  # noqa: BLE001  # also a defect of ours, behind which the transaction goes on
             failure = self._failure(error)
             if isinstance(failure, StatementError):
                 await self._talk(self._undo_text())
             raise failure from None
+
+    async def _wider(self, told: Unheld, statement: Statement, memory: Memory) -> StatementResult:
+        """The statement, which was undone, once more: a column may be widened for what it computed."""
+        try:
+            await self._widen(told, statement)
+        except Unheld:
+            error = told.__cause__
+            raise self._failure(error) if isinstance(error, Exception) else told from None
+        return await self._run(statement, memory)
 
     async def _prepared(self, statement: Statement, memory: Memory) -> Prepared:
         """The statement for the schema as it is, or as it becomes when columns are widened for its values."""

@@ -29,7 +29,7 @@ from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
 from cutover.errors import StatementError
-from cutover.model.table import Table
+from cutover.model.table import Column, Table
 from cutover.model.values import Row, SqlValue
 from cutover.schema.codecs import Foreign, base_of, codec_for, scalars
 
@@ -135,6 +135,8 @@ class Translation:
     """OR IGNORE: a CHECK that fails would be passed over by SQLite, and is an error on Postgres."""
     caveat: str = ""
     """What depends on rows, and may be refused."""
+    unsure: tuple[Column, ...] = ()
+    """Columns that may have to be widened for what is computed."""
     never_null: tuple[tuple[int, str], ...] = ()
     """Slots whose arguments are refused if they are NULL, and what they are for."""
     compared: bool = True
@@ -239,6 +241,7 @@ def translation_of(
         refusing=written is not None and written.refusing,
         caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",
         never_null=tuple(context.never_null.items()),
+        unsure=tuple(context.unsure),
         compared=not (chance or memory or clock),
     )
 

@@ -36,6 +36,8 @@ FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
 WHERE attrelid = $1::text::regclass AND attname = $2"""
 
 
+_MISFITS = {"in a column of integers": "bigint", "in a column of text ": "text"}
+"""What our functions say of a value that a column of the type does not hold."""
 _NAMES: dict[type, str] = {str: "A text", bytes: "A blob"}
 
 
@@ -90,6 +92,18 @@ class Worded:
         if not isinstance(as_stored(self.column, value), str):
             raise Unheld(f"A number for column {self.column.name}, which holds text,", self.column, value)
         return value
+
+
+def misfit(unsure: Sequence[Column], error: asyncpg.InvalidTextRepresentationError) -> Unheld | None:
+    """Which column could not hold what was computed: the first of the type that the error tells of. If that was another
+    one, the statement fails again, and this one is none of those any more.
+    """
+    for words, target_type in _MISFITS.items():
+        for column in unsure if words in str(error) else ():
+            if column.target_type == target_type:
+                what = f"A computed value for column {column.name} of type {target_type}"
+                return Unheld(what, column, integer=target_type == "text")  # of a text it said that it is a number
+    return None
 
 
 async def demand_own(connection: Connection, catalog: Catalog, told: Unheld) -> tuple[Table, str | None]:

@@ -88,7 +88,7 @@ def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool
     if by_name is None and histogram is not None and not in_key and _name_of_numbers(column.declared.upper()):
         return "numeric"
     if by_name is None and born:
-        return "numeric" if column.affinity == "NUMERIC" else scalars.NAME
+        return _of_any_name(column, in_key=in_key)
     if by_name is None:
         what = f"the declared type {column.declared}" if column.declared else "a column without a declared type"
         raise SchemaError(
@@ -124,6 +124,19 @@ def _name_of_numbers(declared: str) -> bool:
 def _fractions(declared: str) -> bool:
     limits = declared.partition("(")[2]
     return not limits or limits.rstrip(") ").partition(",")[2].strip() not in ("", "0")
+
+
+def _of_any_name(column: SqliteColumn, *, in_key: bool) -> str:
+    """Of a name that promises nothing, as ARRAY and BINARY(16) do not, which to SQLite are NUMERIC."""
+    declared = column.declared.upper()
+    if column.affinity == "NUMERIC" and any(part in declared for part in _OF_NUMBERS):
+        return "numeric"
+    if column.affinity == "NUMERIC" and in_key:
+        return "bytea" if "BINARY" in declared else "numeric"
+    return scalars.NAME
+
+
+_OF_NUMBERS = ("NUM", "DEC", "MONEY", "CURRENCY", "FIXED", "YEAR", "BIT")
 
 
 def _by_name(declared: str) -> str | None:

@@ -74,6 +74,45 @@ async def test_then_it_takes_whatever_is_written_in_the_text(dates: World, then:
         await dates.same(sql)
 
 
+async def test_what_is_computed_decides_as_well(dates: World) -> None:
+    for sql in (
+        "INSERT INTO t (at) VALUES (strftime('%s', '2024-01-01'))",
+        "SELECT at, typeof(at) FROM t",
+        "INSERT INTO t (at) SELECT at + 1 FROM t",
+    ):
+        await dates.same(sql)
+    assert await kind_of(dates, "at") == "bigint"
+    for sql in (
+        "UPDATE t SET at = datetime(at, 'unixepoch'), meta = '1' || id WHERE id = 2",
+        "UPDATE t SET at = id * 1.5 WHERE id = 1",
+        "BEGIN",
+        "INSERT INTO t (b) VALUES (strftime('%Y', '2024-01-01')), (upper('x'))",
+        "UPDATE t SET b = b || '1'",
+        "SELECT id, b, typeof(b) FROM t ORDER BY id",
+        "COMMIT",
+        "SELECT id, at, typeof(at), meta, b, typeof(b) FROM t ORDER BY id",
+    ):
+        await dates.same(sql)
+    await dates.same("CREATE TABLE whole (id INTEGER PRIMARY KEY, n INTEGER, at DATETIME)")
+    with pytest.raises(StatementError, match="a text in a column of integers"):
+        await dates.on_postgres("INSERT INTO whole (n, at) VALUES (upper('x'), strftime('%s', 'now'))")
+
+
+async def test_a_name_that_promises_nothing_holds_whatever_comes(dates: World) -> None:
+    for sql in (
+        "CREATE TABLE odd (id INTEGER PRIMARY KEY, list ARRAY, hash BINARY(16), price MONEY)",
+        "CREATE TABLE hashed (hash BINARY(16) PRIMARY KEY, n INTEGER)",
+        "CREATE INDEX lists ON odd (list)",
+        "INSERT INTO odd (list, hash, price) VALUES ('[1]', x'0102', 1.5), (2.0, 'text', 2), ('3', 7, NULL)",
+        "INSERT INTO hashed VALUES (x'0102', 1), (x'0001', 2)",
+        "SELECT list, typeof(list), hash, typeof(hash), price FROM odd ORDER BY list, hash",
+        "SELECT id FROM odd WHERE list = '[1]' OR hash = 7 ORDER BY id",
+        "SELECT * FROM hashed JOIN odd USING (hash) ORDER BY hash",
+        "SELECT * FROM hashed ORDER BY hash",
+    ):
+        await dates.same(sql)
+
+
 async def test_a_default_that_is_a_text_stays(dates: World) -> None:
     await dates.same("INSERT INTO t (made) VALUES (?)", NOW)
     await dates.on_postgres("INSERT INTO t (id) VALUES (7)")
