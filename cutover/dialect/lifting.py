@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from cutover.dialect import windows
 from cutover.dialect.calls import own_aggregates
-from cutover.dialect.trees import unparen
+from cutover.dialect.trees import unparen, with_of
 
 
 def lift_limits(tree: exp.Expr) -> None:
@@ -68,16 +68,12 @@ def _only_query(node: exp.Select) -> exp.Select | None:
 
 
 def _of_with(table: exp.Table) -> exp.Expr | None:
-    around: exp.Expr | None = table.parent
-    while around is not None:
-        clause = around.args.get("with_")
-        for each in clause.expressions if clause is not None else ():
-            if each.alias.lower() == table.name.lower() and not table.db:
-                used = [one for one in around.find_all(exp.Table) if one.name.lower() == table.name.lower()]
-                once = len(used) == 1 and each.args.get("materialized") is not True
-                return each.this if once else None
-        around = around.parent
-    return None
+    found = with_of(table)
+    around = found.parent.parent if found is not None and found.parent is not None else None
+    if found is None or around is None or found.args.get("materialized") is True:
+        return None
+    used = [one for one in around.find_all(exp.Table) if one.name.lower() == table.name.lower()]
+    return found.this if len(used) == 1 else None
 
 
 def _may_merge(inner: exp.Select) -> bool:

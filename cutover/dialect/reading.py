@@ -91,6 +91,8 @@ class Reading:
         """How the rows are read that windows are computed over: SQLite makes a subquery for each."""
         found = self
         while found.inside is not None and found.scans and found.scans[0].name.startswith("(subquery-"):
+            if found.inside.arms or found.inside.merged:  # a compound of the statement's own
+                break
             found = found.inside
         serves = found is not self and "ORDER BY" not in found.sorts
         return Reading(found.scans, self.sorts | (found.sorts - {"ORDER BY"}), found.inside, serves=serves)

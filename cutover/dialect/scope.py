@@ -84,6 +84,8 @@ class Source:
 
     counted: str = ""
     """The column that numbers the rows as they are read, where there is no table."""
+    sorted: bool = False
+    """A compound whose rows SQLite tells apart by sorting them."""
     lends: SourceColumn | None = None
     """In RETURNING SQLite takes affinity and collation of the first column for those of each, where it compares."""
     one_row: bool = False

@@ -14,8 +14,10 @@ from cutover.dialect.comparing import text
 from cutover.dialect.drawing import drawing_one
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
+from cutover.dialect.query import bare_query
 from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
 from cutover.dialect.tokens import FUNCTION_PREFIX
+from cutover.dialect.trees import keeps_all, operations, with_of
 from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
 from cutover.dialect.whole import compared
 
@@ -44,7 +46,9 @@ class Sources:
         if columns is not None:
             target = exp.Table(this=identifier(name.lower()), alias=exp.TableAlias(this=identifier(alias)))
             counted = next((column.name for column in columns if column.name in (TURN, NUMBER)), "")
-            return target, Source(alias, [_copied(column) for column in columns], counted=counted)
+            made = Source(alias, [_copied(column) for column in columns], counted=counted)
+            made.sorted = not counted and scope.within is None and _comes_sorted(_written(node))
+            return target, made
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
             return self.derived(self.queries.view(view, scope.within, scope.merged).told(), alias, alone=scope.alone)
@@ -152,6 +156,7 @@ class Sources:
             # A subquery in FROM does not see its neighbours.
             inside = Scope(_outer(scope), reading=scope.within, merged=scope.merged)
             made = self.derived(self.queries.query(node.this, inside).told(), alias, alone=scope.alone)
+            made[1].sorted = scope.within is None and _comes_sorted(node.this)
         else:
             raise Refused(f"{type(node).__name__} in FROM")
         if not node.alias:
@@ -239,6 +244,22 @@ def _argument(typed: Typed, source: Source) -> Typed:
         present = exp.Column(this=identifier(source.counted), table=identifier(source.alias))
         node = exp.Case(ifs=[exp.If(this=exp.Not(this=exp.Is(this=present, expression=exp.Null())), true=node)])
     return Typed(node, Kind.TEXT, collation="BINARY")
+
+
+def _written(table: exp.Table) -> exp.Expr | None:
+    """The query of a WITH that does not refer to itself."""
+    found = with_of(table)
+    again = found is not None and any(one.name.lower() == table.name.lower() for one in found.find_all(exp.Table))
+    return found.this if found is not None and not again else None
+
+
+def _comes_sorted(query: exp.Expr | None) -> bool:
+    """Whether SQLite makes a compound's rows differ by sorting them, last of all."""
+    query = bare_query(query) if query is not None else None
+    made = operations(query) if isinstance(query, exp.SetOperation) else []
+    if query is None or not made or keeps_all(made[-1]):
+        return False
+    return not any(map(query.args.get, ("order", "limit", "with_")))
 
 
 def _outer(scope: Scope) -> Scope:

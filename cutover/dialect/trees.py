@@ -26,6 +26,18 @@ def plain_numbers(tree: exp.Expr) -> None:
                 whole.replace(inner)
 
 
+def with_of(table: exp.Table) -> exp.CTE | None:
+    """What a name in FROM means if a WITH around it says so."""
+    around: exp.Expr | None = table.parent if not table.db else None
+    while around is not None:
+        clause = around.args.get("with_")
+        for each in clause.expressions if clause is not None else ():
+            if isinstance(each, exp.CTE) and each.alias.lower() == table.name.lower():
+                return each
+        around = around.parent
+    return None
+
+
 def flatten(node: exp.Expr) -> list[exp.Expr]:
     """The operands of a chain of one operator, without recursion."""
     operands: list[exp.Expr] = []

@@ -55,7 +55,7 @@ class Unasked:
         named = [source for source in scope.sources if source.is_called(scan.name) and not source.merged(scan.name)]
         found = [read(source, scan) for source in named]
         if scan.name.startswith("(subquery-"):
-            unnamed = [source for source in scope.sources if source.name == "" and source.counted]
+            unnamed = [source for source in scope.sources if source.name == "" and (source.counted or source.sorted)]
             found += [read(source, scan) for source in unnamed]
         return [*found, *filter(None, (source.merged(scan.name) for source in scope.sources))]
 
@@ -123,6 +123,10 @@ class Unasked:
                 return None
             typed = source.typed(column).but(collation=part.collation)
             terms.append(self.ordering.ordered(_direction(descending=part.descending), typed))
+        if table is None and source.sorted:
+            columns = [source.typed(column) for column in source.columns if not column.hidden]
+            sorts = all(map(_sorts, columns))
+            return [self.ordering.ordered(_direction(), typed) for typed in columns] if sorts else None
         if table is None:
             counted = source.find(source.counted) if source.counted else None
             number = source.typed(counted).but(not_null=True) if counted else None

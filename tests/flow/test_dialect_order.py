@@ -209,6 +209,21 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         yield made
 
 
+SORTED = [
+    "SELECT group_concat(k) FROM (SELECT c AS k FROM t UNION SELECT b FROM t)",
+    "SELECT group_concat(k), k > 3 FROM (SELECT id AS k FROM t EXCEPT SELECT y FROM u) AS one GROUP BY k > 3",
+    "WITH one(k) AS (SELECT b FROM t UNION SELECT id FROM t) SELECT group_concat(k) FROM one",
+    "SELECT k, row_number() OVER () FROM (SELECT c AS k FROM t UNION SELECT b FROM t)",
+    "SELECT one.k, u.x FROM (SELECT b AS k FROM t UNION SELECT id FROM t) AS one JOIN u ON u.y < one.k LIMIT 4",
+    "SELECT t.id, o.k FROM t LEFT JOIN (SELECT y AS k FROM u INTERSECT SELECT b FROM t) AS o ON o.k < t.id LIMIT 6",
+]
+"""Compounds whose rows SQLite tells apart by sorting them, read by others."""
+
+
+async def test_rows_of_a_compound_come_sorted(both: World) -> None:
+    await both.all_same(SORTED, ordered=True)
+
+
 CUT = [
     "SELECT * FROM (SELECT * FROM t LIMIT 2) ORDER BY d",
     "SELECT one.b FROM (SELECT b, d FROM t WHERE id < 9 LIMIT 2) AS one ORDER BY one.d DESC, b",
