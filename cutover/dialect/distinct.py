@@ -24,7 +24,7 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     result.set("distinct", exp.Distinct())
     plain = keys == [typed.node for _, typed in columns]
     unasked = queries.ordering.unasked
-    read = unasked.rows(scope) if scope.grouping is None else unasked.groups(node, scope)
+    read = unasked.rows(scope) if scope.grouping is None else unasked.groups(node, scope) or None
     if read is None and unasked.is_cut(node, scope):
         read = queries.ordering.scan(scope)
     if plain and read is None and scope.grouping is None and not all(_is_canonical(typed) for _, typed in columns):

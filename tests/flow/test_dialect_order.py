@@ -58,6 +58,7 @@ STATEMENTS = [
     "SELECT b FROM t LIMIT 2",
     "SELECT * FROM w",
     "SELECT count(*), d FROM t GROUP BY d",
+    "SELECT DISTINCT b, 4 FROM t WHERE b = 3 GROUP BY + 2.0",
     "SELECT c, count(*) FROM t GROUP BY c",
     "SELECT d > 1, count(*) FROM t GROUP BY 1",
     "SELECT max(r), p FROM w GROUP BY p",
