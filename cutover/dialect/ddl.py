@@ -160,7 +160,7 @@ class Plan:
         self.statements.append(f"DROP TABLE {_place(table)}")
 
     def _create(self) -> None:
-        mapping = map_tables(self.change.after, self.target, self.settings, born=True, terms=TERMS)
+        mapping = map_tables(self.change.after, self.target, self.settings, born=True, loose=True, terms=TERMS)
         for table in self.change.created:
             if all(each.name != table.name for each in mapping.tables):
                 raise Refused(f"Table {table.name} ({_reason(mapping.findings, table.name)})")
@@ -216,7 +216,9 @@ class Plan:
     def _fresh(self, table: SqliteTable) -> Table:
         """The table as it would be mapped if it were made now."""
         others = tuple(each for each in self.target.tables if each.name != self._mapped(table.name).target)
-        mapping = map_tables(self.change.after, replace(self.target, tables=others), self.settings, born=True)
+        mapping = map_tables(
+            self.change.after, replace(self.target, tables=others), self.settings, born=True, loose=True
+        )
         found = next((each for each in mapping.tables if each.name == table.name), None)
         if found is None:
             raise Refused(f"The change of table {table.name} ({_reason(mapping.findings, table.name)})")

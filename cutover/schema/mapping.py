@@ -62,15 +62,16 @@ def map_tables(
     histograms: Histograms | None = None,
     *,
     born: bool = False,
+    loose: bool = False,
     terms: Terms | None = None,
 ) -> Mapping:
     """Map every table of `source` that is not ignored. Never raises: what is wrong is in the findings.
 
     A `target` of None, or a table that it does not have, means that cutover creates it. `histograms` decide types
     where the declared ones do not (`profile.read_histograms`); `born`: there never were any (`types.choose_type`).
-    `terms`: what the DDL's expressions may be besides.
+    `loose`: keys that are not declared NOT NULL take NULL. `terms`: what the DDL's expressions may be besides.
     """
-    return _Mapper(source, target, settings, histograms or {}, born, terms).map()
+    return _Mapper(source, target, settings, histograms or {}, born, loose, terms).map()
 
 
 @dataclass
@@ -80,6 +81,7 @@ class _Mapper:
     settings: Settings
     histograms: Histograms
     born: bool
+    loose: bool
     terms: Terms | None
     findings: list[Finding] = field(default_factory=list)
     mapped: dict[str, Table] = field(default_factory=dict)
@@ -162,6 +164,7 @@ class _Mapper:
             self.settings.postgres.schema_,
             taken=target is None and self.target is not None and wanted in self.target.others,
             born=self.born and target is None,
+            loose=self.loose and target is None,
         )
         found = map_table(asked, self.histograms if source.name in self.profiled else {})
         self.findings += found.findings

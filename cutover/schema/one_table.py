@@ -36,13 +36,15 @@ class Asked:
     taken: bool
     """Whether its name on Postgres is that of something else."""
     born: bool
+    loose: bool
+    """Whether keys that are not declared NOT NULL are to take NULL."""
 
     def is_as(self, other: Asked) -> bool:
         """Whether it is the same question. Tables are compared by identity: comparing each column would take long."""
         return (
             self.source is other.source
             and self.target is other.target
-            and (self.schema, self.taken, self.born) == (other.schema, other.taken, other.born)
+            and (self.schema, self.taken, self.born, self.loose) == (other.schema, other.taken, other.born, other.loose)
             and self.chosen == other.chosen
         )
 
@@ -81,7 +83,7 @@ def _map(asked: Asked, histograms: Histograms) -> Found:
     held = {name: histograms.get((source.name, name)) for name in source.primary_key}
     nulls = frozenset(name for name, each in held.items() if each and each.null and not each.classes)
     open_key = frozenset[str]()
-    if keyed_by_rowid(source, target, chosen, nulls, born=asked.born):
+    if keyed_by_rowid(source, target, chosen, nulls, born=asked.born, loose=asked.loose):
         open_key = nulls.intersection(source.primary_key)
         source = keyed = with_rowid(source)
     findings = list[Finding]()

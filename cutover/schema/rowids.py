@@ -19,11 +19,18 @@ from cutover.settings import ColumnSettings, TableSettings
 
 
 def keyed_by_rowid(
-    source: SqliteTable, target: PostgresTable | None, chosen: TableSettings, nulls: Container[str], *, born: bool
+    source: SqliteTable,
+    target: PostgresTable | None,
+    chosen: TableSettings,
+    nulls: Container[str],
+    *,
+    born: bool,
+    loose: bool,
 ) -> bool:
     """Whether the rowid goes before the declared key: the table was made so on Postgres, or has to be.
 
-    It has to be if it is `born`, or if the column of the key is one of `nulls`, where all rows there are have NULL.
+    It has to be if it is `born`, or if the column of the key is one of `nulls`, where all rows there are have NULL;
+    and wherever SQLite takes NULL in the key, if such keys are to be `loose`.
     """
     key = [column for name in source.primary_key if (column := source.column(name))]
     if chosen.key or source.without_rowid or source.rowid_alias or source.column(ROWID) is not None:
@@ -34,7 +41,7 @@ def keyed_by_rowid(
         return target.column(ROWID) is not None
     given = {name.lower(): each for name, each in chosen.columns.items()}
     asked = [column for column in key if born or column.name in nulls]
-    return any(not _fit(column, given.get(column.name.lower(), ColumnSettings())) for column in asked)
+    return loose or any(not _fit(column, given.get(column.name.lower(), ColumnSettings())) for column in asked)
 
 
 def with_rowid(source: SqliteTable) -> SqliteTable:

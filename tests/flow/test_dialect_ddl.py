@@ -268,13 +268,21 @@ async def test_checks_may_call_what_postgres_has_no_like_of(ddl: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["id SERIAL PRIMARY KEY, v TEXT", "id PRIMARY KEY, v TEXT", "id NUMERIC, v, PRIMARY KEY (id, v)"]
+    "key",
+    [
+        "id SERIAL PRIMARY KEY, v TEXT",
+        "id PRIMARY KEY, v TEXT",
+        "id NUMERIC, v, PRIMARY KEY (id, v)",
+        "id REAL PRIMARY KEY, v TEXT",
+        "id NUMERIC, v TEXT PRIMARY KEY",
+    ],
 )
 async def test_a_declared_key_that_takes_anything_takes_null(ddl: World, key: str) -> None:
     for sql in (
         f"CREATE TABLE noted ({key})",
         "INSERT INTO noted(v) VALUES ('a'), ('b')",
         "INSERT INTO noted(id, v) VALUES (NULL, 'c'), (7, 'd'), (1.5, 'e')",
+        "SELECT count(noted.rowid), max(rowid) FROM noted",
         "SELECT rowid, id, v FROM noted ORDER BY rowid",
         "SELECT * FROM noted WHERE id = 7",
         "SELECT id, v FROM noted ORDER BY v DESC LIMIT 1",
