@@ -46,7 +46,9 @@ class Pairing:
         if self.known is None:
             return {}
         claimed = self._claimed()
-        keyed = keyed_by_rowid(self.source, self.there, self.chosen, (), born=False)  # SQLite's columns do not name it
+        keyed = keyed_by_rowid(
+            self.source, self.there, self.chosen, (), born=False, loose=False
+        )  # SQLite's columns do not name it
         return {
             column.name: column.target
             for column in self.known.table.columns
