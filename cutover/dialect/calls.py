@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cutover.dialect import functions, windows
+from cutover.dialect import functions, json_functions, windows
 from cutover.dialect.scope import Scope
+from cutover.dialect.tokens import FUNCTION_PREFIX
 
 
 def owner_of(node: exp.Anonymous, scope: Scope) -> Scope:
@@ -59,3 +60,12 @@ def own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
 def gathers(node: exp.Expr) -> bool:
     """Whether an expression asks for other rows by an aggregate or a window that is not a subquery's."""
     return bool(own_aggregates(node)) or next(windows.own(node), None) is not None
+
+
+_IN_ROW_ORDER = frozenset(FUNCTION_PREFIX + name for name in ("group_concat", *json_functions.AGGREGATES))
+
+
+def gathers_in_order(node: exp.Select) -> bool:
+    """Whether a SELECT has aggregates of its own to which the order of its rows matters."""
+    parts = [*node.expressions, *(node.args[part] for part in ("having", "order") if node.args.get(part))]
+    return any(str(call.this) in _IN_ROW_ORDER for part in parts for call in own_aggregates(part))

@@ -24,9 +24,7 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     result.set("distinct", exp.Distinct())
     plain = keys == [typed.node for _, typed in columns]
     unasked = queries.ordering.unasked
-    read = unasked.rows(scope) if scope.grouping is None else unasked.groups(node, scope) or None
-    if read is None and unasked.is_cut(node, scope):
-        read = queries.ordering.scan(scope)
+    read = _order(queries, node, scope)
     if plain and read is None and scope.grouping is None and not all(_is_canonical(typed) for _, typed in columns):
         plain = queries.ordering.scan(scope) is None  # 1 and 1.0 are equal, too
     keys = [key for key, (_, typed) in zip(keys, columns, strict=True) if _varies(typed)]
@@ -66,6 +64,16 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
     result.set("order", exp.Order(expressions=[*by_key, *(term.copy() for term in read)]))
     return _sorted(queries, node, query, once([*asked, *read]))
+
+
+def _order(queries: Queries, node: exp.Select, scope: Scope) -> list[exp.Expr] | None:
+    """In which SQLite meets the rows; None if it is not known."""
+    unasked = queries.ordering.unasked
+    read = unasked.rows(scope) if scope.grouping is None else unasked.groups(node, scope) or None
+    if scope.steps and scope.reading is not None and node.args.get("order") is None:
+        behind = unasked.behind_windows(scope) if scope.grouping is None else read
+        return once([*unasked.by_windows(scope.steps, scope), *(behind or [])])
+    return queries.ordering.scan(scope) if read is None and unasked.is_cut(node, scope) else read
 
 
 def _sorted(queries: Queries, node: exp.Select, query: Query, terms: list[exp.Expr]) -> Query:

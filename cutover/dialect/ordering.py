@@ -121,7 +121,7 @@ class Ordering:
     def _unasked(self, node: exp.Select, scope: Scope) -> list[exp.Expr]:
         windowed = self.unasked.by_windows(scope.steps, scope) if scope.reading is not None else []
         if scope.grouping is not None:
-            shown = scope.reading is not None or node.args.get("limit") is not None
+            shown = scope.reading is not None or node.args.get("limit") is not None or self.expressions.context.gathers
             return once([*windowed, *(self.unasked.groups(node, scope) or [])]) if shown else []
         read = self.unasked.behind_windows(scope)
         if read is not None:

@@ -281,6 +281,8 @@ class Context:
     """What may be refused for rows that nobody has seen."""
     collates: bool = False
     """COLLATE is written somewhere in the statement."""
+    gathers: bool = False
+    """It has a function to which the order of rows matters: queries in FROM have theirs."""
     by_row: bool = False
     """The statement is for one row of several, and may fail for it alone."""
     wide: bool = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import comparing, high_marks, json_functions
+from cutover.dialect.calls import gathers_in_order
 from cutover.dialect.comparing import text
 from cutover.dialect.drawing import drawing_one
 from cutover.dialect.expressions import first_of
@@ -111,7 +112,23 @@ class Sources:
         others = _told_where_known(clause.this, node.args.get("joins") or [])
         joins += [self._join(join, scope, aliases if join is others[-1] else {}) for join in others]
         scope.aliases = aliases
+        if scope.alone and scope.select is not None and self.queries.context.gathers and gathers_in_order(scope.select):
+            target = self._numbered(target, scope.sources[0])
         return exp.From(this=target), joins
+
+    def _numbered(self, target: exp.Expr, source: Source) -> exp.Expr:
+        """With a column that numbers the rows of a query or a CTE as they come, which is in its order if it has one."""
+        told = source.counted or any(column.tells is not None for column in source.columns)
+        if source.table is not None or told or source.one_row:
+            return target
+        target.set("alias", exp.TableAlias(this=identifier("unnumbered"), columns=_columns_of(target)))
+        place = exp.Window(this=exp.RowNumber())
+        numbered = exp.Select(
+            expressions=[exp.Star(), exp.Alias(this=place, alias=identifier(NUMBER))], from_=exp.From(this=target)
+        )
+        source.columns.append(SourceColumn(NUMBER, NUMBER, Kind.INT, not_null=True))
+        source.counted = NUMBER
+        return exp.Subquery(this=numbered, alias=exp.TableAlias(this=identifier(source.alias)))
 
     def _joined(self, node: exp.Expr, scope: Scope) -> tuple[exp.Expr, list[exp.Join]]:
         """One thing in FROM with the joins that the parser hung on it."""
@@ -260,6 +277,11 @@ def _comes_sorted(query: exp.Expr | None) -> bool:
     if query is None or not made or keeps_all(made[-1]):
         return False
     return not any(map(query.args.get, ("order", "limit", "with_")))
+
+
+def _columns_of(target: exp.Expr) -> list[exp.Expr]:
+    alias = target.args.get("alias")
+    return list(alias.args.get("columns") or []) if alias is not None else []
 
 
 def _outer(scope: Scope) -> Scope:

@@ -9,6 +9,7 @@ from functools import cache
 from sqlglot import exp
 
 from cutover.dialect.by_row import by_row
+from cutover.dialect.calls import gathers_in_order
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.limiting import without_limit
 from cutover.dialect.naming import keys_met
@@ -129,6 +130,7 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
     try:
         parsed, conflict = parse(sql)
         parsed = without_limit(parsed, context.catalog, sql)
+        context.gathers = any(map(gathers_in_order, parsed.find_all(exp.Select)))
         context.collates = parsed.find(exp.Collate) is not None
         gives = _gives_rows(parsed)
         count = number_scalars(parsed) if sql.lower().count("select") > gives else 0

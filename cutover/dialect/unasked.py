@@ -173,9 +173,9 @@ class Unasked:
         scans = reading.scans or ()
         if "GROUP BY" not in reading.sorts and scans:
             served = _served([ordinal(term, node.expressions) for term in group.expressions], scope, scans)
-            if (served is None and any(scan.index for scan in scans)) or (
-                node.args.get("order") and any(down for _, down in served or ())
-            ):
+            by_index = served is None and any(scan.index for scan in scans)
+            shown = self.ordering.expressions.context.gathers and scope.parent is not None
+            if (by_index and not shown) or (node.args.get("order") and any(down for _, down in served or ())):
                 return None
             written = served or written
         terms = []
@@ -242,7 +242,8 @@ class Unasked:
     def is_cut(self, node: exp.Select, scope: Scope) -> bool:
         """Whether LIMIT takes some rows of a table whose reading is not known; most are read by their keys."""
         one = scope.grouping is None and len(scope.sources) == 1 and not scope.steps
-        return scope.reading is None and node.args.get("limit") is not None and one
+        shown = node.args.get("limit") is not None or self.ordering.expressions.context.gathers
+        return scope.reading is None and shown and one
 
     def served(self, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr] | None:
         """The order in which SQLite reads rows of a SELECT with ORDER BY: a loop may run backwards for it."""

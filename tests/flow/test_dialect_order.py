@@ -260,6 +260,42 @@ async def test_order_that_nobody_asked_for(both: World) -> None:
     await both.all_same(STATEMENTS, ordered=True)
 
 
+GROUPED = (
+    "SELECT n, e FROM m GROUP BY n, e",
+    "SELECT n, max(e) AS e FROM m GROUP BY n",
+    "SELECT e AS n, count(*) AS e FROM m GROUP BY e",
+    "SELECT DISTINCT e AS n, n AS e FROM m",
+    "SELECT DISTINCT n, 5 AS e FROM m",
+    "SELECT n, e FROM m UNION SELECT y, y FROM u",
+    "SELECT n, e FROM m EXCEPT SELECT 1, 2",
+    "SELECT n, e FROM m UNION ALL SELECT r, r FROM w",
+    "SELECT n, e FROM m ORDER BY n DESC, id LIMIT 4",
+    "SELECT n, id AS e FROM m WHERE e > 1",
+)
+"""What stands in FROM, and is not read as if it did not."""
+GATHERED = (
+    *(f"SELECT group_concat(n), json_group_array(e) FROM ({query})" for query in GROUPED),
+    *(f"SELECT e, group_concat(n) FROM ({query}) GROUP BY e ORDER BY e" for query in GROUPED),
+    *(f"WITH g AS ({query}) SELECT group_concat(n || ':' || e) FROM g WHERE n IS NOT NULL" for query in GROUPED),
+    "WITH g AS (SELECT n, max(e) AS e FROM m GROUP BY n), h(s) AS (SELECT group_concat(n) FROM g GROUP BY e) "
+    "SELECT group_concat(s, '|') FROM h",
+    "WITH RECURSIVE q(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM q WHERE n < 9) "
+    "SELECT n % 3, group_concat(n) FROM q GROUP BY n % 3",
+    "WITH RECURSIVE q(n) AS (SELECT 9 UNION SELECT n - 1 FROM q WHERE n > 1) "
+    "SELECT n % 2, json_group_array(n) FROM q GROUP BY 1 ORDER BY 1",
+    "SELECT id, (SELECT group_concat(y) FROM (SELECT y, count(*) FROM u GROUP BY y) WHERE y <= id) FROM t",
+    "SELECT group_concat(b) FROM (SELECT b FROM found GROUP BY b)",
+    "SELECT DISTINCT e, sum(id) OVER (PARTITION BY n ORDER BY id) FROM m",
+    "SELECT DISTINCT e, row_number() OVER (ORDER BY id DESC) FROM m",
+    "SELECT DISTINCT e, count(*) OVER () FROM m LIMIT 1",
+    "SELECT DISTINCT e, rank() OVER (ORDER BY sum(id)) FROM m GROUP BY e, n",
+)
+
+
+async def test_what_is_gathered_comes_in_the_order_of_what_stands_in_from(both: World) -> None:
+    await both.all_same(GATHERED, ordered=True)
+
+
 EMPTY = """
 CREATE TABLE e (n INTEGER PRIMARY KEY, v INTEGER, o INTEGER, d INTEGER);
 CREATE TABLE i (n INTEGER PRIMARY KEY, v INTEGER, o INTEGER, d INTEGER);
