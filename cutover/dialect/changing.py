@@ -63,6 +63,8 @@ async def change_schema(
     try:
         for statement in plan.made():
             await connection.execute(statement)
+    except asyncpg.UniqueViolationError as error:
+        raise not_unique(change, str(error.constraint_name)) or error from None
     except asyncpg.InvalidObjectDefinitionError:
         raise Refused(
             "A unique index over what Postgres does not take for the same each time", "Have a column hold it."
@@ -121,6 +123,17 @@ async def widen_column(
     # SQLite has the table as it is: as long as this is noted, no mapping from before is taken for that of the table.
     await want(link, [SchemaObject("table", each.name, each.name, each.sql) for each in altered])
     return await dialect.changed(connection, tables, dialect.ddl, seen), table
+
+
+def not_unique(change: Change, name: str) -> StatementError | None:
+    """What SQLite says of rows that a new index of that name does not take; None if there is no such index."""
+    for table in change.after.tables:
+        for index in table.indexes:
+            if index.name == name:
+                told = ", ".join(f"{table.name}.{column}" for column in index.columns)
+                told = told if None not in index.columns else f"index '{name}'"
+                return StatementError(f"UNIQUE constraint failed: {told}", "SQLITE_CONSTRAINT")
+    return None
 
 
 def overtaken_change(error: Exception) -> Conflict | None:

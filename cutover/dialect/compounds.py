@@ -210,7 +210,8 @@ class Compounds:
             if any(whole.kind is not Kind.NUM for whole, one in zip(wholes, told, strict=True) if one):
                 raise Refused("A recursive UNION of values that are equal without being the same")
             return None
-        for at, arm in enumerate(arms):
+        any_will_do = scope.any_equal and all(merging.is_bytewise(values) for values in _across(arms))
+        for at, arm in enumerate(arms if not any_will_do else ()):
             listed = arm.one_row or isinstance(bare_query(written[at]), exp.Values)
             if not listed and any(
                 merging.differ_within(one, whole) for (_, one), whole in zip(arm.columns, wholes, strict=True)

@@ -11,7 +11,7 @@ from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Columns, inner
 from cutover.dialect.query import Query
 from cutover.dialect.scope import Scope
-from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.typed import Kind, Refused, Typed, helper, literal
 from cutover.dialect.unasked import once
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _keys(columns: Columns) -> list[exp.Expr]:
         if name != "BINARY" and typed.kind is Kind.TEXT:
             keys[at] = collated(typed.but(node=keys[at]), name)
         elif name != "BINARY" and typed.kind is Kind.DYNAMIC:
-            raise Refused(f"DISTINCT of such a value with collation {name}")
+            keys[at] = helper("folded", keys[at], literal(name).node)
     return keys
 
 

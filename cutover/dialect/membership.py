@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 def in_query(queries: Queries, node: exp.Expr, scope: Scope) -> exp.Expr:
     """`x IN (SELECT ...)` and `x IN table` as a boolean."""
-    query = queries.query(_source(node), Scope(scope))
     subject = unparen(node.this)
     written = subject.expressions if isinstance(subject, exp.Tuple) else [node.this]
     subjects = [queries.expressions.typed(part, scope) for part in written]
+    # What equals one of several values that are equal equals all of them, unless it is their texts that count.
+    equal = all(typed.affinity != "TEXT" and typed.kind is not Kind.TEXT for typed in subjects)
+    query = queries.query(_source(node), Scope(scope, any_equal=equal))
     if len(subjects) != len(query.columns):
         raise Refused("IN with another number of columns than the query has")
     names = [f"c{at}" for at in range(len(subjects))]

@@ -110,6 +110,11 @@ NUMBERS = [(name, Typed(_column(name), Kind.INT, not_null=True)) for name in (_A
 """The columns that tell where a row comes from."""
 
 
+def is_bytewise(values: Sequence[Typed]) -> bool:
+    """Whether texts are equal only if they are the same."""
+    return all(collation(typed) == "BINARY" for typed in values)
+
+
 def differ(arms: Sequence[Typed], typed: Typed) -> bool:
     """Whether values of one column of a compound may be equal without being the same."""
     if typed.kind is Kind.TEXT:

@@ -209,6 +209,8 @@ class Scope:
     """Windows that ORDER BY refers to, by the identity of their nodes."""
     alone: bool = False
     """There is but one thing in FROM."""
+    any_equal: bool = False
+    """Of rows that are equal any will do."""
     recursive: bool = False
     """The query is the recursion of a CTE, which Postgres takes in one form alone."""
     turning: str = ""

@@ -24,7 +24,7 @@ from cutover.dialect.numbering import with_checks
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope, Use, number_parameters
 from cutover.dialect.tokens import prepare
-from cutover.dialect.trees import plain_numbers
+from cutover.dialect.trees import plain_numbers, plain_settings
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
@@ -162,6 +162,7 @@ def parse(sql: str) -> tuple[exp.Expr, str | None]:
     if prepared.clauses:
         parsed[0].set("clauses", [_clause(text) for text in prepared.clauses])
     plain_numbers(parsed[0])
+    plain_settings(parsed[0])
     lift_limits(parsed[0])
     return parsed[0], prepared.conflict
 

@@ -38,6 +38,15 @@ def with_of(table: exp.Table) -> exp.CTE | None:
     return None
 
 
+def plain_settings(tree: exp.Expr) -> None:
+    """Have SET say `a = 1` where it says `(a) = (1)`."""
+    places = [tree] if isinstance(tree, exp.Update) else clauses_of(tree) if isinstance(tree, exp.Insert) else []
+    for place in places:
+        for setting in place.expressions:
+            if isinstance(setting.this, exp.Paren):
+                setting.set("this", setting.this.this)
+
+
 def flatten(node: exp.Expr) -> list[exp.Expr]:
     """The operands of a chain of one operator, without recursion."""
     operands: list[exp.Expr] = []

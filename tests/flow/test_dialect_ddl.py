@@ -513,6 +513,11 @@ async def test_unique_indexes_over_any_expression_are_kept_to(ddl: World) -> Non
         "UPDATE u SET t = 'q' WHERE t = 'Q'",
     ):
         await ddl.same_error(sql)
+    await ddl.same("INSERT INTO u(a, b) VALUES (300, 7), (301, 7)")
+    for terms in ("u(b)", "u(b, n) WHERE b = 7 AND n IS NULL", "u(b + 0)", "u(n COLLATE NOCASE, b)"):
+        sql = f"CREATE UNIQUE INDEX many ON {terms}"
+        await (ddl.same(sql) if " n" in terms or "n " in terms else ddl.same_error(sql))  # NULL is equal to nothing
+        await ddl.same("DROP INDEX IF EXISTS many")
     await ddl.refused("CREATE UNIQUE INDEX days ON u(date(t))", "same each time")
 
 

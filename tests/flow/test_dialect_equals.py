@@ -125,3 +125,39 @@ async def test_a_computed_text_that_would_become_a_number_becomes_one(both: Worl
         "SELECT day, typeof(day) FROM days ORDER BY day",
     ):
         await both.same(sql)
+
+
+async def test_distinct_of_anything_under_a_collation(postgres_url: str) -> None:
+    schema = "CREATE TABLE folds (a COLLATE NOCASE, b)"
+    rows = "('x', 1), ('X', 1), (1, 2), (1.0, 2), ('y', NULL), (NULL, 3), (x'61', 4)"
+    async with world(postgres_url, schema, data=[f"INSERT INTO folds VALUES {rows}"]) as both:
+        await both.all_same(
+            (
+                "SELECT DISTINCT a FROM folds",
+                "SELECT DISTINCT a, b FROM folds",
+                "SELECT DISTINCT a FROM folds ORDER BY a",
+                "SELECT DISTINCT a FROM folds ORDER BY b DESC, a LIMIT 3",
+                "SELECT DISTINCT a FROM (SELECT a FROM folds WHERE b > 0)",
+                "SELECT count(*) FROM (SELECT DISTINCT a FROM folds)",
+            ),
+            ordered=True,
+        )
+
+
+async def test_any_of_equal_values_will_do_for_in(postgres_url: str) -> None:
+    schema = "CREATE TABLE v (a TEXT, b)"
+    rows = "('a', '0'), ('b', '1'), ('c', '2'), ('d', '3'), ('e', 1), ('f', 1.0)"
+    async with world(postgres_url, schema, data=[f"INSERT INTO v VALUES {rows}"]) as both:
+        await both.all_same(
+            (
+                "SELECT a FROM v WHERE b IN (SELECT b FROM v WHERE a <= 'b' UNION SELECT '3' ORDER BY 1 DESC LIMIT 1)",
+                "SELECT a FROM v WHERE b IN (SELECT b FROM v UNION SELECT 1.0)",
+                "SELECT a FROM v WHERE b NOT IN (SELECT b FROM v WHERE a > 'd' UNION SELECT a FROM v)",
+                "SELECT a FROM v WHERE b IN (SELECT b FROM v WHERE a > 'a' INTERSECT SELECT b FROM v WHERE a < 'f')",
+                "SELECT a FROM v WHERE b IN (SELECT b FROM v WHERE a > 'a' EXCEPT SELECT b FROM v WHERE a = 'e')",
+                "SELECT 1.5 IN (SELECT b FROM v UNION SELECT b + 0.5 FROM v)",
+            )
+        )
+        await both.refused(
+            "SELECT a FROM v WHERE a IN (SELECT b FROM v UNION SELECT 'a')", "equal without being the same"
+        )

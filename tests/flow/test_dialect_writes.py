@@ -286,6 +286,7 @@ async def test_what_would_be_silently_different(postgres_url: str) -> None:
             "INSERT INTO d (n, w) VALUES (1, '2024-01-01')",
             "UPDATE t SET (b, c) = (SELECT v, k FROM o WHERE o.v = t.b ORDER BY k)",
             "UPDATE t SET (b, c) = (SELECT sum(v), max(k) FROM o) WHERE id = 2",
+            "UPDATE t SET (b) = (7), (c) = (SELECT max(k) FROM o) WHERE id = 2",
             "UPDATE t SET (b, c) = (SELECT sum(v), 7 FROM o WHERE v > 1000) WHERE id = 1",
             "INSERT INTO t SELECT NULL, v, k FROM o WHERE v = 2 RETURNING b, c",
             "INSERT INTO t VALUES (9, 9, 'z') RETURNING (SELECT count(*) FROM o)",
