@@ -10,7 +10,7 @@ from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions, windows
 from cutover.dialect.aggregates import Aggregates
-from cutover.dialect.calls import gathers_in_order, own_aggregates, owner_of
+from cutover.dialect.calls import own_aggregates, owner_of
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct
@@ -58,7 +58,7 @@ class Queries:
                 scope.within = scope.reading.within()
             else:
                 scope.merged = scope.reading.scans or ()
-                if scope.reading.inside is not None and gathers_in_order(node):
+                if scope.reading.inside is not None and self.context.gathers:
                     scope.within = scope.reading.inside
         with_clause = self.withs.clause(node, scope)
         if isinstance(node, exp.Select):

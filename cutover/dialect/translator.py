@@ -130,7 +130,9 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
     try:
         parsed, conflict = parse(sql)
         parsed = without_limit(parsed, context.catalog, sql)
-        context.gathers = any(map(gathers_in_order, parsed.find_all(exp.Select)))
+        context.gathers = any(map(gathers_in_order, parsed.find_all(exp.Select))) or _names_gathering(
+            parsed, context.catalog
+        )
         context.collates = parsed.find(exp.Collate) is not None
         gives = _gives_rows(parsed)
         count = number_scalars(parsed) if sql.lower().count("select") > gives else 0
@@ -143,6 +145,13 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
         return rewrite(parsed, conflict, context)
     except RecursionError:
         raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.") from None
+
+
+def _names_gathering(parsed: exp.Expr, catalog: Catalog) -> bool:
+    """Whether a view is named, and some view has such functions."""
+    if not catalog.views or all(table.name.lower() not in catalog.views for table in parsed.find_all(exp.Table)):
+        return False
+    return any("group_" in text.lower() for text in catalog.views.values())  # group_concat(), json_group_array()
 
 
 def _names_one_view(parsed: exp.Expr, catalog: Catalog) -> bool:

@@ -18,6 +18,8 @@ CREATE INDEX me ON m (e DESC);
 CREATE TABLE w (p, q, r INTEGER);
 CREATE TABLE way (a INTEGER, b INTEGER, long INTEGER);
 CREATE INDEX ways ON way (a, long);
+CREATE VIEW gathers AS SELECT c, count(*) AS k, group_concat(id) AS ids, avg(d) AS av FROM t GROUP BY c;
+CREATE VIEW again AS SELECT ids, av FROM gathers WHERE k > 1;
 CREATE VIEW found AS SELECT id, d, b FROM t WHERE b > 0;
 CREATE VIEW asked AS
   SELECT id, (SELECT id FROM t AS o WHERE o.b > t.d) AS one, (SELECT id FROM t AS o WHERE c >= 'A') AS two FROM t
@@ -285,6 +287,9 @@ GATHERED = (
     "SELECT n % 2, json_group_array(n) FROM q GROUP BY 1 ORDER BY 1",
     "SELECT id, (SELECT group_concat(y) FROM (SELECT y, count(*) FROM u GROUP BY y) WHERE y <= id) FROM t",
     "SELECT group_concat(b) FROM (SELECT b FROM found GROUP BY b)",
+    "SELECT ids FROM gathers WHERE k > 0 ORDER BY av DESC",
+    "SELECT ids FROM again ORDER BY av, ids",
+    "SELECT * FROM gathers",
     "SELECT DISTINCT e, sum(id) OVER (PARTITION BY n ORDER BY id) FROM m",
     "SELECT DISTINCT e, row_number() OVER (ORDER BY id DESC) FROM m",
     "SELECT DISTINCT e, count(*) OVER () FROM m LIMIT 1",
