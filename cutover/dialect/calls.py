@@ -66,6 +66,8 @@ _IN_ROW_ORDER = frozenset(FUNCTION_PREFIX + name for name in ("group_concat", *j
 
 
 def gathers_in_order(node: exp.Select) -> bool:
-    """Whether a SELECT has aggregates of its own to which the order of its rows matters."""
+    """Whether a SELECT has windows, or aggregates, of its own to which the order of its rows matters."""
+    if windows.has_own(node):
+        return True
     parts = [*node.expressions, *(node.args[part] for part in ("having", "order") if node.args.get(part))]
     return any(str(call.this) in _IN_ROW_ORDER for part in parts for call in own_aggregates(part))

@@ -52,14 +52,15 @@ class Queries:
         node = bare_query(node)
         if scope.reading is not None and isinstance(node, exp.Select):
             if windows.has_own(node):
-                scope.reading = scope.reading.behind_windows()
+                made, _ = windows.steps(node, windows.definitions(node))
+                scope.reading = scope.reading.behind_windows(len(made))
                 scope.merged = () if scope.reading.inside else scope.reading.scans or ()
             elif _passes_on(node):
                 scope.within = scope.reading.within()
             else:
                 scope.merged = scope.reading.scans or ()
-                if scope.reading.inside is not None and self.context.gathers:
-                    scope.within = scope.reading.inside
+            if scope.within is None and self.context.gathers:
+                scope.within = scope.reading.inside
         with_clause = self.withs.clause(node, scope)
         if isinstance(node, exp.Select):
             query = self._select(node, scope)

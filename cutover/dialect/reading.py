@@ -87,10 +87,12 @@ class Reading:
         """How a query is read that is all that stands in FROM: by itself, or as if it were not there."""
         return self if self.inside is None else self.inside
 
-    def behind_windows(self) -> Reading:
-        """How the rows are read that windows are computed over: SQLite makes a subquery for each."""
+    def behind_windows(self, number: int) -> Reading:
+        """How the rows are read that so many windows are computed over: SQLite makes a subquery for each."""
         found = self
-        while found.inside is not None and found.scans and found.scans[0].name.startswith("(subquery-"):
+        for _ in range(number):
+            if found.inside is None or not found.scans or not found.scans[0].name.startswith("(subquery-"):
+                break
             if found.inside.arms or found.inside.merged:  # a compound of the statement's own
                 break
             found = found.inside

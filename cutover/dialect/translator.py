@@ -130,9 +130,7 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
     try:
         parsed, conflict = parse(sql)
         parsed = without_limit(parsed, context.catalog, sql)
-        context.gathers = any(map(gathers_in_order, parsed.find_all(exp.Select))) or _names_gathering(
-            parsed, context.catalog
-        )
+        context.gathers = _gathers(sql, parsed, context.catalog)
         context.collates = parsed.find(exp.Collate) is not None
         gives = _gives_rows(parsed)
         count = number_scalars(parsed) if sql.lower().count("select") > gives else 0
@@ -147,11 +145,18 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
         raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.") from None
 
 
-def _names_gathering(parsed: exp.Expr, catalog: Catalog) -> bool:
-    """Whether a view is named, and some view has such functions."""
+def _gathers(sql: str, parsed: exp.Expr, catalog: Catalog) -> bool:
+    """Whether the order in which rows come matters to functions, in the statement or in a view; or may matter."""
+    if _may_gather(sql) and any(map(gathers_in_order, parsed.find_all(exp.Select))):
+        return True
     if not catalog.views or all(table.name.lower() not in catalog.views for table in parsed.find_all(exp.Table)):
         return False
-    return any("group_" in text.lower() for text in catalog.views.values())  # group_concat(), json_group_array()
+    return any(map(_may_gather, catalog.views.values()))
+
+
+def _may_gather(text: str) -> bool:
+    lower = text.lower()
+    return "group_" in lower or "over" in lower  # group_concat(), json_group_array(), OVER
 
 
 def _names_one_view(parsed: exp.Expr, catalog: Catalog) -> bool:

@@ -277,6 +277,7 @@ GROUPED = (
 """What stands in FROM, and is not read as if it did not."""
 GATHERED = (
     *(f"SELECT group_concat(n), json_group_array(e) FROM ({query})" for query in GROUPED),
+    *(f"SELECT n, row_number() OVER (), sum(e) OVER (ROWS 1 PRECEDING) FROM ({query})" for query in GROUPED),
     *(f"SELECT e, group_concat(n) FROM ({query}) GROUP BY e ORDER BY e" for query in GROUPED),
     *(f"WITH g AS ({query}) SELECT group_concat(n || ':' || e) FROM g WHERE n IS NOT NULL" for query in GROUPED),
     "WITH g AS (SELECT n, max(e) AS e FROM m GROUP BY n), h(s) AS (SELECT group_concat(n) FROM g GROUP BY e) "
@@ -285,6 +286,7 @@ GATHERED = (
     "SELECT n % 3, group_concat(n) FROM q GROUP BY n % 3",
     "WITH RECURSIVE q(n) AS (SELECT 9 UNION SELECT n - 1 FROM q WHERE n > 1) "
     "SELECT n % 2, json_group_array(n) FROM q GROUP BY 1 ORDER BY 1",
+    "WITH RECURSIVE q(n) AS (SELECT 9 UNION ALL SELECT n - 1 FROM q WHERE n > 1) SELECT n, lag(n) OVER () FROM q",
     "SELECT id, (SELECT group_concat(y) FROM (SELECT y, count(*) FROM u GROUP BY y) WHERE y <= id) FROM t",
     "SELECT group_concat(b) FROM (SELECT b FROM found GROUP BY b)",
     "SELECT ids FROM gathers WHERE k > 0 ORDER BY av DESC",
