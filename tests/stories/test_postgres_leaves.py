@@ -114,3 +114,42 @@ async def test_while_a_commit_is_not_known_no_read_is_answered_from_the_giver(
     await native.close()
     assert code == 200, body
     assert (entry["type"], entry.get("error", {}).get("code")) == ("error", "HTTP_503"), entry
+
+
+async def test_a_mirror_goes_on_though_postgres_went_while_a_table_was_mapped_anew(
+    linked: tuple[Service, Link, EmbeddedPostgres],
+) -> None:
+    """The mirror rests while tables are mapped, and starting it again takes a Postgres that answers."""
+    service, link, postgres = linked
+    await service.start()
+    await service.up()
+    await service.verified()
+    native = await asyncpg.connect(postgres.url)
+    try:
+        await native.execute("BEGIN; SELECT * FROM items")  # what is carried over waits for it
+        await service.rows("ALTER TABLE items ADD COLUMN note TEXT")
+
+        async def waiting() -> bool:
+            asked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'items'::regclass"
+            return await postgres_rows(postgres.url, asked) != [(0,)]
+
+        await until(waiting, "the change to wait for its lock")
+        await link.say("cut")
+
+        async def noticed() -> bool:
+            return not (await service.status())["attached"]
+
+        await service.explained(until(noticed, "the loss of Postgres", 30))
+    finally:
+        await native.close()
+    await link.say("heal")
+    await service.rows("INSERT INTO items VALUES ('behind it', 1, NULL, 'carried')")
+
+    async def carried() -> bool:
+        try:
+            found = await postgres_rows(postgres.url, "SELECT note FROM items WHERE id = 'behind it'")
+        except asyncpg.UndefinedColumnError:
+            return False
+        return found == [("carried",)]
+
+    await service.explained(until(carried, "the row on Postgres", 60))
