@@ -34,6 +34,8 @@ class Followed:
     """Tables with constraints that rows stand in the way of, for now."""
     held_up: set[str] = field(default_factory=set)
     """Those of them that wait since just now."""
+    unfinished: bool = False
+    """Whether the schema changed faster than it was followed: of no table are the constraints known to be there."""
     created: set[str] = field(default_factory=set)
     """Tables that Postgres has since just now: they are copied from the start."""
     done: list[str] = field(default_factory=list)
@@ -95,7 +97,7 @@ class Records:
             assert there is not None
             made = table.name in self.made or (known is not None and known.made)
             carried = linked(own, tables) if made else own
-            if known is not None and table.name in state.waiting:
+            if known is not None and (state.unfinished or table.name in state.waiting):
                 carried = known.sqlite
             record = record.having(Recorded(table, carried, there, made))
         if primary == "sqlite" or before is None:

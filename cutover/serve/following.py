@@ -28,7 +28,7 @@ from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
 
 _PASSES = 5
-"""Renames, then columns, then constraints; what is not done by then waits for the next look."""
+"""Renames, then columns, then constraints. What is not done by then waits for the next look, which comes at once."""
 
 
 class Follower:
@@ -63,6 +63,8 @@ class Follower:
             for _ in range(_PASSES):
                 if not await self._to_postgres(state):
                     break
+            else:
+                state.unfinished = True
         elif state.record is not None:
             await self._from_postgres(state, noted)
         await self._records.keep(state, before, primary)

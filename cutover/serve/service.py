@@ -142,7 +142,7 @@ class Service:
     def _mend_again(self) -> float | None:
         """What was in the way on the shadow may be gone by itself; what waits for rows only waits for their copy."""
         mapper = self.mapper
-        if mapper.waiting and not self.parts.mirror.catching_up:
+        if mapper.unfinished or (mapper.waiting and not self.parts.mirror.catching_up):
             return 0.0
         return _AGAIN_SECONDS if mapper.waiting or mapper.stopped else None
 

@@ -33,6 +33,8 @@ class Mapper:
         """Whether a change could not be carried over, and a table waits for that."""
         self.waiting = False
         """Whether a constraint waits for rows that are being copied."""
+        self.unfinished = False
+        """Whether the schema changed faster than it was followed."""
         self.done: list[str] = []
         """What was last changed on the shadow, one sentence each."""
         self.empty: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ class Mapper:
         self._note(state)
         self.ddl = in_order(state.source, await self._sqlite.survey(read_objects))
         self.stopped, self.waiting, self.done = bool(state.stopped), bool(state.waiting), state.done
+        self.unfinished = state.unfinished
         for sentence in state.done:
             _log.info(f"The schema changed: {sentence}")
         tables = await self.spelling.settle(state.tables if create else state.mapping.tables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from itertools import count
 
 import asyncpg
 import pytest
@@ -131,6 +132,35 @@ async def test_a_table_that_changes_as_soon_as_the_very_first_look_created_it_is
             if not placed and column == "two":
                 await postgres.initialise(SHADOW)
         assert seen == [["id", "name", "one"], ["id", "name", "one", "two"]]
+
+
+async def test_what_a_burst_of_changes_left_no_room_for_is_carried_over_with_the_next_look(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration makes table after table, each with its indexes, faster than one look follows."""
+    make(sqlite_path, "CREATE TABLE lasting(id INTEGER PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (sqlite, _), ready(postgres_url, SHADOW, ddl=(), tables=()) as postgres:
+        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
+        await follower.follow("sqlite")
+        make(sqlite_path, "CREATE TABLE t0(id INTEGER PRIMARY KEY, a TEXT)")
+        create, made = postgres.create_tables, count(1)
+
+        async def overtaken(statements: Sequence[str]) -> None:
+            await create(statements)
+            if (number := next(made)) < 8:
+                make(sqlite_path, f"CREATE UNIQUE INDEX t{number - 1}_a ON t{number - 1}(a)")
+                make(sqlite_path, f"CREATE TABLE t{number}(id INTEGER PRIMARY KEY, a TEXT)")
+
+        monkeypatch.setattr(postgres, "create_tables", overtaken)
+        looks = 0
+        while (await follower.follow("sqlite")).unfinished:
+            looks += 1
+            assert looks < 5
+        there = await postgres.read_schema("public")
+        unique = {table.name: [index.name for index in table.indexes if index.unique] for table in there.tables}
+        assert unique == {"lasting": ["lasting_pkey"]} | {
+            f"t{n}": [*([f"t{n}_a"] if n < 7 else []), f"t{n}_pkey"] for n in range(8)
+        }
 
 
 async def test_formats_of_a_table_that_is_gone_are_asked_of_the_next_schema(sqlite_path: str) -> None:
