@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LATE = """
-SELECT string_agg(format('%I.%I', n.nspname, c.conname), ', ')
-FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
-WHERE c.contype = 'f' AND c.condeferred AND n.nspname NOT LIKE 'pg!_%' ESCAPE '!'"""
-"""Foreign keys that are checked at COMMIT."""
-
 
 class Lent(Link):
     """A connection of the pool, as the store's own functions ask it; its errors stay the driver's."""
@@ -84,25 +78,6 @@ async def change_schema(
     await _capture(link, [table for table in tables if table.name in changed])
     await want(link, change.changes)
     return await dialect.changed(connection, tables, change.ddl, seen), change
-
-
-async def check_keys(connection: Connection, *, deferring: bool) -> None:
-    """Have foreign keys checked that wait for COMMIT: Postgres alters no table with such checks open.
-
-    They wait again for what is written from now on; with `deferring`, all do. Raises `Refused` for rows that still
-    lack others, and what the driver raises.
-    """
-    late = "ALL" if deferring else await connection.fetchval(_LATE)
-    if not late:
-        return
-    try:
-        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except asyncpg.ForeignKeyViolationError:
-        raise Refused(
-            "A schema change while rows that were written wait for others that their foreign keys ask for",
-            "Write those others first.",
-        ) from None
-    await connection.execute(f"SET CONSTRAINTS {late} DEFERRED")
 
 
 async def widen_column(

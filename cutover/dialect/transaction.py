@@ -15,12 +15,13 @@ import asyncpg
 
 from cutover.crashpoints import crash_point
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.changing import change_schema, check_keys, forbidden_by_rows, overtaken_change, widen_column
+from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard, meeting_none
 from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.patience import in_short_tries
+from cutover.dialect.pending import DEFERRED, beside_violations, check_now
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.unchecked import demand_no_action, told
 from cutover.dialect.widening import Unheld
@@ -39,8 +40,6 @@ _UNCHECKED = """
 SELECT set_config('session_replication_role', 'replica', true)
 WHERE pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"""
 """PRAGMA foreign_keys = OFF. Without the privilege Postgres goes on with them: see `unchecked`."""
-_DEFERRED = "SET CONSTRAINTS ALL DEFERRED"
-"""PRAGMA defer_foreign_keys = ON. What is not DEFERRABLE, as keys of adopted tables, is checked with each statement."""
 _GUARD = '"cutover: statement"'
 
 
@@ -88,7 +87,7 @@ class Transaction:
             await connection.execute(f"{BEGIN} READ ONLY" if read_only else BEGIN)
             acting = not foreign_keys and not await connection.fetch(_UNCHECKED)
             if deferring:
-                await connection.execute(_DEFERRED)
+                await connection.execute(DEFERRED)
         except DRIVER_ERRORS as error:
             await connections.release(connection)
             raise translate_failure(error, connections.dialect.catalog) from None
@@ -194,16 +193,12 @@ class Transaction:
     ) -> None:
         """Go by the schema that `change` makes, which is undone as a whole where it fails."""
         before, wrote = self.dialect, self.writing
-
-        async def work() -> tuple[Dialect, T]:
-            if wrote:
-                await check_keys(self.connection, deferring=self._deferring)
-            return await change()
-
+        if wrote:
+            await self._check_pending()
         await self._guard()
         self.writing = self._dirty = True
         try:
-            self.dialect, made = await in_short_tries(self.connection, before.tables, work, self._undo)
+            self.dialect, made = await in_short_tries(self.connection, before.tables, change, self._undo)
             if then is not None:
                 await then(made)
         except CutoverError as told:
@@ -213,10 +208,20 @@ class Transaction:
             raise
         except Exception as error:  # noqa: BLE001  # as above
             self.dialect = before
-            failure = overtaken_change(error) or forbidden_by_rows(error) or self._failure(error)
+            known = overtaken_change(error) or forbidden_by_rows(error)
+            failure = known or beside_violations(error, deferring=self._deferring) or self._failure(error)
             if isinstance(failure, StatementError):
                 await self._talk(f"ROLLBACK TO SAVEPOINT {_GUARD}")
             raise failure from None
+        if wrote or self._deferring:
+            await self._check_pending()  # DROP TABLE has checked all, and left them so
+
+    async def _check_pending(self) -> None:
+        await self._guard()
+        try:
+            await check_now(self.connection, deferring=self._deferring)
+        except asyncpg.ForeignKeyViolationError:
+            await self._undo()  # tables that this is not about can be changed all the same
 
     async def _filled(self, change: Change, statement: Statement, memory: Memory) -> None:
         if change.query and change.created:
@@ -249,13 +254,13 @@ class Transaction:
 
     async def defer(self) -> None:
         """Have foreign keys checked at COMMIT. A statement that fails after it does not take it back."""
-        await self._talk(f"{self._release_text()}{_DEFERRED}")
+        await self._talk(f"{self._release_text()}{DEFERRED}")
         self._deferring = True
 
     async def rollback_to(self, name: str, *, deferring: bool = False) -> None:
         """ROLLBACK TO. `deferring`: foreign keys stay deferred, though that may have been said after the savepoint."""
         at = self._find(name)
-        await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{f'; {_DEFERRED}' if deferring else ''}")
+        await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{f'; {DEFERRED}' if deferring else ''}")
         self._deferring = deferring
         del self._savepoints[at + 1 :], self._dialects[at + 1 :]
         self.dialect = self._dialects[at]

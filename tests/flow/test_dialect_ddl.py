@@ -216,11 +216,51 @@ async def test_the_schema_changes_behind_rows_whose_keys_are_checked_at_commit(d
     await ddl.same(f"CREATE TABLE later (id INTEGER PRIMARY KEY, parent {late})")
     await ddl.same("BEGIN")
     await ddl.same("INSERT INTO later VALUES (1, 77)")
-    await ddl.refused("ALTER TABLE later ADD COLUMN z TEXT", "their foreign keys ask for")
+    await ddl.refused("ALTER TABLE later ADD COLUMN z TEXT", "until COMMIT")
     for sql in ("INSERT INTO parents(id, name) VALUES (77, 'n')", "ALTER TABLE later ADD COLUMN z TEXT"):
         await ddl.same(sql)
     await ddl.same("INSERT INTO later(id, parent) VALUES (2, 78)")
     await ddl.same_error("COMMIT")
+    await ddl.same("ROLLBACK")
+
+
+async def test_schema_changes_beside_checks_that_wait_for_commit(ddl: World) -> None:
+    """Postgres alters no table of which a foreign key is yet to be checked."""
+    for sql in (
+        "CREATE TABLE late(id INTEGER PRIMARY KEY, parent INT REFERENCES parents(id) DEFERRABLE INITIALLY DEFERRED)",
+        "CREATE TABLE gone(id INTEGER PRIMARY KEY)",
+        "CREATE TABLE of_gone(gone INTEGER REFERENCES gone(id))",
+        "BEGIN",
+        "INSERT INTO late VALUES (1, 1)",
+        "ALTER TABLE late ADD COLUMN x TEXT",
+        "CREATE INDEX late_x ON late(x)",
+        "UPDATE late SET parent = 99",
+        "CREATE TABLE another(a)",
+        "UPDATE late SET parent = 2",
+        "DROP TABLE gone",
+        "UPDATE late SET parent = 99",
+        "UPDATE late SET parent = 1",
+        "COMMIT",
+        "BEGIN",
+        "PRAGMA defer_foreign_keys = ON",
+        "INSERT INTO children(parent) VALUES (1)",
+        "ALTER TABLE children ADD COLUMN y",
+        "DROP TABLE another",
+        "INSERT INTO children(parent) VALUES (3)",
+        "INSERT INTO parents VALUES (3, 'three')",
+        "COMMIT",
+        "SELECT * FROM children ORDER BY id",
+        "SELECT * FROM late ORDER BY id",
+    ):
+        await ddl.same(sql)
+    await same_schema(ddl)
+    for sql in ("BEGIN", "UPDATE late SET parent = 99"):
+        await ddl.same(sql)
+    await ddl.refused("ALTER TABLE late ADD COLUMN z", "until COMMIT")
+    await ddl.same_error("COMMIT")
+    for sql in ("ROLLBACK", "BEGIN", "PRAGMA defer_foreign_keys = ON"):
+        await ddl.same(sql)
+    await ddl.refused("DROP TABLE parents", "until COMMIT")
     await ddl.same("ROLLBACK")
 
 
