@@ -1,4 +1,4 @@
-"""What every kind of session does by its batches: one statement, and a script."""
+"""What every kind of session, and a stream, does by its batches: one statement, and a script."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from cutover.schema.sqltext import split
 
 class Batched:
     """Gives `execute` and `sequence` to whoever has `batch`."""
+
+    __slots__ = ()
 
     @abstractmethod
     async def batch(self, steps: Sequence[Step]) -> BatchResult:
@@ -26,7 +28,10 @@ class Batched:
 
     async def sequence(self, sql: str) -> None:
         """Run every statement of a script until one fails (`StatementError`)."""
-        texts = split(sql)
+        await self._script(split(sql))
+
+    async def _script(self, texts: Sequence[str]) -> None:
+        """Run statements, each if the one before it succeeded."""
         steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
         result = await self.batch(steps)
         for error in result.errors:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from cutover import clock
 from cutover.errors import StatementError, StoreUnavailable
 from cutover.model.sizes import too_large
-from cutover.model.statement import BatchResult, Description, Ok, Past, Statement, StatementResult, Step
+from cutover.model.statement import BatchResult, Description, Past, Statement, Step
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.memories import remembered
 from cutover.schema.sqltext import LONG, StatementKind, inspect
 from cutover.stores.base import Pieces, Session, WholePieces
+from cutover.stores.batched import Batched
+from cutover.write_through.alone import alone
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.limits import MANY, cut, demand_few, demand_reading, demand_short, look_through
 from cutover.write_through.primary import Primary, unknown
@@ -25,7 +27,7 @@ _SOME = 1000
 """Statements of a script that run before others are looked after."""
 
 
-class Stream:
+class Stream(Batched):
     """Its calls come one after the other.
 
     It needs a `Session` only in a transaction, or once it switched foreign keys off; before and after, its statements
@@ -79,26 +81,11 @@ class Stream:
         if self.spent > most:
             raise too_large(most)
 
-    async def execute(self, statement: Statement) -> StatementResult:
-        """Run one statement. Raises `StatementError`."""
-        result = await self.batch((Step(statement),))
-        error = result.errors[0]
-        if error is not None:
-            raise error
-        return result.results[0] or StatementResult()
-
     async def sequence(self, sql: str) -> None:
         """Run every statement of a script until one fails (`StatementError`)."""
         texts = await cut(sql)
         for at in range(0, len(texts), _SOME):
-            await self._sequence(texts[at : at + _SOME])
-
-    async def _sequence(self, texts: Sequence[str]) -> None:
-        steps = [Step(Statement(text, want_rows=False), Ok(at - 1) if at else None) for at, text in enumerate(texts)]
-        result = await self.batch(steps)
-        for error in result.errors:
-            if error is not None:
-                raise error
+            await self._script(texts[at : at + _SOME])
 
     async def batch(self, steps: Sequence[Step]) -> BatchResult:
         """Run a batch. Raises `StatementError` if nothing of it was executed."""
@@ -295,29 +282,6 @@ class Stream:
                     outcome.last_insert_rowid = self._past.last_insert_rowid
             elif shape.pragma == "foreign_keys" and shape.kind is StatementKind.STATE and not self.in_transaction:
                 self._sticky = not shape.default
-
-
-_ALONE = {StatementKind.READ: Route.READ, StatementKind.WRITE: Route.WRITE, StatementKind.DDL: Route.WRITE}
-
-
-def route_alone(statement: Statement) -> Route | None:
-    """READ for a query, WRITE for a statement that writes and is self-contained; None if it is neither, or needs
-    something of its stream's past."""
-    if len(statement.sql) > LONG:  # to be measured first
-        return None
-    shape = inspect(statement.sql)
-    return None if shape.remembers else _ALONE.get(shape.kind)
-
-
-def alone(steps: Sequence[Step]) -> Route | None:
-    """The same for a batch."""
-    if len(steps) == 1:
-        return route_alone(steps[0].statement)
-    if not 0 < len(steps) <= _SOME or any(len(step.statement.sql) > LONG for step in steps):
-        return None
-    if route(steps) is not Route.WRITE or any(inspect(step.statement.sql).remembers for step in steps):
-        return None
-    return Route.WRITE
 
 
 async def _switch_off(session: Session) -> None:

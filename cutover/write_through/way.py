@@ -10,10 +10,11 @@ from cutover.metrics import Metrics
 from cutover.model.statement import BatchResult, Statement, Step
 from cutover.schema.batches import Route, route
 from cutover.stores.base import Member
+from cutover.write_through.alone import route_alone
 from cutover.write_through.gate import Gate
 from cutover.write_through.primary import Begun, Primary
 from cutover.write_through.shapes import Shapes
-from cutover.write_through.stream import Stream, route_alone
+from cutover.write_through.stream import Stream
 
 
 class WriteThrough:
