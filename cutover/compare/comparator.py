@@ -62,6 +62,7 @@ class Comparator:
         self._invariants = Invariants(self._ground, applying, self._ledger, invariants)
         self._quick = QuickCheck(self._tools, self._read_back, self._verifier, tables)
         self._checked: tuple[float, bool, list[InvariantResult]] | None = None
+        self._over = False
         self.last_sentence = "Not started yet."
         """What the comparator did last, or why it could not."""
 
@@ -77,11 +78,13 @@ class Comparator:
 
     async def _keep_on(self, turn: Callable[[], Any]) -> None:
         failures = 0
-        while True:
+        while not self._over:
             try:
                 await turn()
                 failures = 0
             except (CutoverError, OSError, TimeoutError) as error:
+                if self._over:
+                    return
                 pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
                 failures += 1
                 self.last_sentence = f"Could not compare; trying again in {pause} s: {error}"
@@ -131,6 +134,11 @@ class Comparator:
         self._read_back.forget()
         self._quick.stand_down()
         self._checked = None
+
+    def end(self) -> None:
+        """The migration is finished: there is no shadow any more, and nothing is left to compare."""
+        self._over = True
+        self.last_sentence = "The migration is finished: there is nothing to compare any more."
 
     def stand_down(self) -> None:
         """A switch that was prepared for does not happen: what is scheduled may go on."""

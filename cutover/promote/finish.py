@@ -88,6 +88,7 @@ async def _end(parts: Parts) -> list[str]:
     assert local is not None, "a shadow has a control row"
     await origin.write_control(local.but(state=SwitchState.FINISHED), expect=local)
     crash_point("finish.record.after")
+    parts.comparator.end()
     try:
         kept = await dismantle(parts)
     except (CutoverError, OSError, TimeoutError) as error:

@@ -93,7 +93,9 @@ async def test_nothing_is_left_but_the_record(library: Service, postgres_url: st
     assert (await finished(library))["result"] == "already_finished"
     for verb in ("promote", "demote"):
         assert (await library.switch(verb))[0] == (200 if verb == "promote" else 409)
+    assert "finished" in (await library.status())["compare"]["activity"]
     assert await library.stop() == 0
+    assert "Could not compare" not in library.log.read_text(), "rows that waited to be read back have no shadow now"
     await library.start()
     await library.up("finished")
     assert await library.rows("SELECT count(*) FROM books") == [[5]]
