@@ -196,7 +196,9 @@ class _Writing(_Ending):
         return found
 
     def _read(self, answer: Answer) -> BatchResult | None:
-        return wrote(answer[0], number_in(answer[1].decode()), self.prepared, self._dialect)
+        rows = number_in(answer[1].decode())
+        self._write.wrote(rows)
+        return wrote(answer[0], rows, self.prepared, self._dialect)
 
     def _unread(self) -> Outcomes | LongWay:
         return [BatchResult([None], [unread_outcome()])]

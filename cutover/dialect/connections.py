@@ -222,7 +222,9 @@ class Connections:
         async with self.turns.place(attempt, writes=writes):
             if writes and not self.dialect.unchanged(generation):
                 return None
-            return await self._attempt(prepared, memory, locking=writes and attempt >= _FIRST_ALONE)
+            result = await self._attempt(prepared, memory, locking=writes and attempt >= _FIRST_ALONE)
+            self.turns.committed += writes and result.affected > 0
+            return result
 
     async def _attempt(self, prepared: Prepared, memory: Memory, *, locking: bool = False) -> StatementResult:
         connection = await self.acquire()

@@ -84,6 +84,20 @@ class Holding:
         self.transaction.writing = shape.kind is StatementKind.BEGIN_WRITE
         self.watch()
 
+    async def before(self, transaction: Transaction, shape: Shape, sql: str) -> None:
+        """A statement of the open transaction is next: one that began without the turn takes it with its first write,
+        if nobody has written since it read, as on SQLite. Raises `Conflict`."""
+        if self._has_turn or not self._queues or self._read_only:
+            return
+        self.first = self.first or sql
+        writes = shape.kind in (StatementKind.WRITE, StatementKind.DDL)
+        if transaction.seen is None:
+            if writes or self._connections.turns.meets(self.first):
+                await self._take_turn()
+        elif writes:
+            await self._connections.turns.take_behind(transaction.seen)
+            self._has_turn = True
+
     async def _take_turn(self) -> None:
         if self._queues and not self._has_turn:
             await self._connections.turns.take()
@@ -126,10 +140,12 @@ class Holding:
             self.watch()
             raise
         except Lost:
+            self._connections.turns.committed += transaction.changed
             await self.end()
             if wrote:
                 raise unknown_outcome() from None
             return
+        self._connections.turns.committed += transaction.changed
         self.transaction = None
         self.deferring = False
         self._give_turn()
@@ -199,4 +215,5 @@ class Holding:
             await transaction.commit()
         except Lost:
             raise unknown_outcome() from None
+        self._connections.turns.committed += transaction.changed
         return result

@@ -57,6 +57,7 @@ class Member(Answering):
             elif not self.done():
                 self.set_result([outcome])
         else:
+            self._write.wrote(len(records))
             written = wrote(records, len(records), self.prepared, dialect)
             self.answer([written or BatchResult([None], [unread_outcome()])])
 
@@ -96,6 +97,11 @@ class Writing:
         if self._standing is not None:
             self._standing.running -= 1
         self._turns.leave()
+
+    def wrote(self, rows: int) -> None:
+        """It is committed."""
+        if rows:
+            self._turns.committed += 1
 
     def undone(self) -> None:
         """It may have drawn keys in vain."""

@@ -174,7 +174,7 @@ class PostgresSession(Batched):
             name = _savepoint_name(statement.sql)
             await holding.named(name).rollback_to(name, deferring=holding.deferring)
         elif transaction is not None:
-            return await self._within(transaction, statement)
+            return await self._within(transaction, statement, shape)
         else:
             holding.deferring = self._memory.deferring = False
             changes = await self._connections.changes(statement.sql)
@@ -197,7 +197,8 @@ class PostgresSession(Batched):
                 continue
         raise busy("the statement met others each time it was tried.")
 
-    async def _within(self, transaction: Transaction, statement: Statement) -> StatementResult:
+    async def _within(self, transaction: Transaction, statement: Statement, shape: Shape) -> StatementResult:
+        await self._holding.before(transaction, shape, statement.sql)
         self._memory.deferring = self._holding.deferring
         try:
             result = await transaction.run(statement, self._memory)

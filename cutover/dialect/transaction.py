@@ -50,6 +50,10 @@ class Transaction:
         """`altered`: how many changes of the schema had been committed when it began."""
         self.connection = connection
         self.writing = False
+        self.changed = False
+        """Whether a row or the schema was changed in it."""
+        self.seen: int | None = None
+        """How much had been committed in this process when its first statement had it see one moment."""
         self._connections = connections
         self.dialect = connections.dialect
         self._altered = altered
@@ -94,6 +98,8 @@ class Transaction:
         made = cls(connections, connection, altered, by_savepoint=by_savepoint)
         made.foreign_keys, made._deferring = foreign_keys, deferring
         made._acting = acting
+        if not foreign_keys:
+            made.seen = connections.turns.committed
         return made
 
     async def run(self, statement: Statement, memory: Memory) -> StatementResult:
@@ -109,6 +115,7 @@ class Transaction:
             self._demand_as_before()
             raise
         self._demand_as_before()
+        self.changed = self.changed or result.affected > 0
         return result
 
     def _demand_as_before(self) -> None:
@@ -122,6 +129,7 @@ class Transaction:
             return prepared.answered or StatementResult()
         if self._acting and translation.writes:
             demand_no_action(statement.sql, translation, dialect.catalog)
+        self._see()
         try:
             await self._guard()
             self.writing = self.writing or translation.writes
@@ -154,6 +162,10 @@ class Transaction:
             error = told.__cause__
             raise self._failure(error) if isinstance(error, Exception) else told from None
         return await self._run(statement, memory)
+
+    def _see(self) -> None:
+        if self.seen is None:
+            self.seen = self._connections.turns.committed
 
     async def _prepared(self, statement: Statement, memory: Memory) -> Prepared:
         """The statement for the schema as it is, or as it becomes when columns are widened for its values."""
@@ -195,8 +207,9 @@ class Transaction:
         before, wrote = self.dialect, self.writing
         if wrote:
             await self._check_pending()
+        self._see()
         await self._guard()
-        self.writing = self._dirty = True
+        self.writing = self.changed = self._dirty = True
         try:
             self.dialect, made = await in_short_tries(self.connection, before.tables, change, self._undo)
             if then is not None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
 
 from cutover import clock
+from cutover.dialect.failures import Conflict
 
 _REMEMBERED = 10.0
 """Seconds for which it is known with what a transaction began that met another one."""
@@ -26,6 +27,10 @@ class Turns:
         self._writers = 0
         """Self-contained work under way that may write."""
         self._written = asyncio.Event()
+        self._waiting = 0
+        """How many wait to have the turn."""
+        self.committed = 0
+        """How often something was written and committed: who has read before would write by what is no longer so."""
         self._again = asyncio.Lock()
         self._met: OrderedDict[str, float] = OrderedDict()
 
@@ -73,7 +78,11 @@ class Turns:
     async def take(self) -> None:
         """Become the one interactive transaction that writes; self-contained work that began before ends first, so that
         what it did is seen."""
-        await self._turn.acquire()
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
         try:
             while self._writers:
                 self._written.clear()
@@ -81,6 +90,13 @@ class Turns:
         except BaseException:
             self._turn.release()
             raise
+
+    async def take_behind(self, seen: int) -> None:
+        """As `take`, for one who read when `committed` was `seen`. Raises `Conflict` where others have written since,
+        or are about to: whoever waited for them, with a connection in hand, would mostly wait in vain."""
+        if self.committed != seen or self._writers or self._waiting or self._turn.locked():
+            raise Conflict("Others have written since the transaction read first.")
+        await self._turn.acquire()
 
     def give(self) -> None:
         """Let the next one write."""

@@ -424,3 +424,50 @@ async def test_an_answer_that_nobody_can_read_ends_neither_the_transaction_nor_t
     assert told.value.code == "OUTCOME_UNKNOWN"
     found = (await both.on_postgres("SELECT length(body) FROM notes ORDER BY id")).rows
     assert found == [(3,), (3,), (10,)]
+
+
+_LATE = ("INSERT INTO notes (body) VALUES ('mine')", "CREATE TABLE late (id INTEGER PRIMARY KEY)", "DELETE FROM notes")
+
+
+@pytest.mark.parametrize("first", ["BEGIN", "SAVEPOINT a"])
+@pytest.mark.parametrize("late", _LATE)
+@pytest.mark.parametrize("whole", [False, True], ids=["statement", "transaction"])
+async def test_who_has_read_writes_no_more_once_others_have_written(
+    both: World, first: str, late: str, whole: bool
+) -> None:
+    """Also where the two could have come one after the other: what it was told of may have been answered before."""
+    other = both.executor.session()
+    for sql in (first, "SELECT count(*) FROM accounts"):
+        await both.on_postgres(sql)
+    write = "UPDATE notes SET body = 'theirs' WHERE id = 0"
+    await both.executor.run(transaction(write) if whole else steps(write))
+    for sql in ("BEGIN IMMEDIATE", "DELETE FROM notes", "ROLLBACK"):
+        await other.execute(Statement(sql))
+    await both.on_postgres("INSERT INTO notes (body) VALUES ('before')")  # nothing was changed until then
+    for sql in ("COMMIT", first, "SELECT count(*) FROM accounts"):
+        await both.on_postgres(sql)
+    write = "INSERT INTO notes (body) VALUES ('theirs')"
+    await both.executor.run(transaction(write) if whole else steps(write))
+    with pytest.raises(StatementError) as told:
+        await both.on_postgres(late)
+    assert told.value.code == "SQLITE_BUSY"
+    await both.on_postgres("ROLLBACK")
+    for sql in ("BEGIN", "SELECT count(*) FROM accounts", late, "COMMIT"):
+        await both.on_postgres(sql)
+    await other.close()
+
+
+async def test_who_has_read_and_then_writes_has_the_turn(both: World) -> None:
+    other = both.executor.session()
+    for sql in ("BEGIN", "SELECT count(*) FROM accounts", "INSERT INTO notes (body) VALUES ('mine')"):
+        await both.on_postgres(sql)
+    await other.sequence("BEGIN; SELECT count(*) FROM notes")
+    with pytest.raises(StatementError, match="met another"):
+        await other.execute(Statement("INSERT INTO notes (body) VALUES ('theirs')"))
+    await other.sequence("ROLLBACK")
+    waiting = asyncio.create_task(both.executor.run(steps("INSERT INTO notes (body) VALUES ('waiting')")))
+    await both.on_postgres("COMMIT")
+    await waiting
+    found = await both.on_postgres("SELECT id, body FROM notes ORDER BY id")
+    assert found.rows == [(1, "mine"), (2, "waiting")]
+    await other.close()

@@ -169,7 +169,7 @@ async def _serve(settings: Settings, connection: Connection, point: str) -> None
         await service.open()
         connection.send((0, True, None))
         _listen(connection, Desk(service, stop, connection))
-        await service.run_until(stop)
+        await service.run_until(stop, lambda: None)
     finally:
         await service.close()
 
