@@ -112,12 +112,9 @@ async def ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tup
 class Answering(asyncio.Future[Outcomes]):
     """What comes of a statement that is under way without a task; it may go on as another future."""
 
-    __slots__ = ("_followed", "_unwanted")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._unwanted = False
-        self._followed: asyncio.Future[Outcomes] | None = None
+    # Of the class until they are anything else, which is rare: to make one is on the way of every statement.
+    _unwanted = False
+    _followed: asyncio.Future[Outcomes] | None = None
 
     @property
     def followed(self) -> bool:

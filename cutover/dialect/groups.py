@@ -107,7 +107,7 @@ class Queue:
             self._generation = self._connections.dialect.generation
         self._waiting.append(member)
         if self._late is None:
-            self._late = asyncio.get_running_loop().call_later(_PATIENCE, self._send)
+            self._late = member.get_loop().call_later(_PATIENCE, self._send)
         return member
 
     def begin(self) -> float:

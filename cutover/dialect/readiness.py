@@ -84,7 +84,7 @@ class StatementRegistry:
         if fold.rate and random.random() < fold.rate:  # noqa: S311  # no secret
             self._offer(fold, statement)
         if statement.args or statement.named:
-            classes = classes_of(statement)
+            classes = classes_of(statement) if statement.named else tuple(map(type, statement.args))
             if classes not in group.samples and fold.count_in(group, statement, classes):
                 self._new.set()
 

@@ -61,7 +61,7 @@ class Ready:
         assert translation is not None
         if translation.writes:
             return None
-        arguments = known.arguments(statement)
+        arguments = statement.args if known.plain else known.arguments(statement)
         return None if arguments is None else (known, arguments)
 
     def write(self, statement: Statement) -> tuple[Known, Prepared] | None:

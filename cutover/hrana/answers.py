@@ -56,21 +56,21 @@ def write_columns(columns: Sequence[ResultColumn]) -> list[Json]:
 
 def written_result(result: StatementResult) -> bytes:
     """What `write_result` gives, as it goes out."""
-    rowid = result.last_insert_rowid
+    columns, rowid = result.columns, result.last_insert_rowid
+    written = columns.written if type(columns) is Columns else None
     return _RESULT % (
-        _written_columns(result.columns),
-        write_json([write_row(row) for row in result.rows]),
+        written or _written_columns(columns),
+        orjson.dumps([write_row(row) for row in result.rows]) if result.rows else b"[]",
         result.affected,
         b"null" if rowid is None else b'"%d"' % rowid,
     )
 
 
 def _written_columns(columns: Sequence[ResultColumn]) -> bytes:
-    if type(columns) is not Columns:
-        return write_json(write_columns(columns)) if columns else b"[]"
-    if columns.written is None:
-        columns.written = write_json(write_columns(columns))
-    return columns.written
+    written = write_json(write_columns(columns))
+    if type(columns) is Columns:
+        columns.written = written
+    return written
 
 
 def write_result(result: StatementResult) -> Json:

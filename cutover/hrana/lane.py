@@ -156,10 +156,11 @@ class Lane(asyncio.Protocol):
                     self._hand_over()
                     return
             until, size = end + length, len(buffer)
-            if not self._hold(min(size, until), until):
+            whole = size >= until
+            if not self._hold(until if whole else size, until):
                 self._end(full("request"))
                 return
-            if size < until:
+            if not whole:
                 self._owes()
                 return
             self._watched.owes_since = math.inf
@@ -242,7 +243,8 @@ class Lane(asyncio.Protocol):
                 self._answer_by(head, found)
             elif self._transport is not None:
                 self._take_long_way(head, begun.statement, guest)
-        self._advance()
+        if self._buffer:
+            self._advance()
 
     async def _serve(self, head: Head, answer: Callable[[], Awaitable[Reply]]) -> None:
         tracing.begin(head.headers)
@@ -270,12 +272,13 @@ class Lane(asyncio.Protocol):
         self._send(lanes.render(reply, last=lanes.closing))
 
     def _send(self, answer: bytes) -> None:
-        self._let_go()
-        transport = self._transport
+        lanes, transport = self._lanes, self._transport
+        lanes.front.waiting.held -= self._held
+        self._held = 0
         if transport is None:
             return
         transport.write(answer)
-        if self._lanes.closing:
+        if lanes.closing:
             self._transport = None
             transport.close()
         elif self._paused:

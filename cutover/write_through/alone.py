@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-from cutover.model.statement import Statement, Step
+from cutover.model.statement import Step
 from cutover.schema.batches import Route, route
 from cutover.schema.sqltext import LONG, StatementKind, inspect
 
@@ -14,19 +15,19 @@ _SOME = 1000
 _ALONE = {StatementKind.READ: Route.READ, StatementKind.WRITE: Route.WRITE, StatementKind.DDL: Route.WRITE}
 
 
-def route_alone(statement: Statement) -> Route | None:
+@lru_cache(maxsize=4096)
+def route_alone(sql: str) -> Route | None:
     """READ for a query, WRITE for a statement that writes and is self-contained; None if it is neither, or needs
-    something of its stream's past."""
-    if len(statement.sql) > LONG:  # to be measured first
-        return None
-    shape = inspect(statement.sql)
+    something of its stream's past. Not for a text that is longer than `LONG`, which is to be measured first."""
+    shape = inspect(sql)
     return None if shape.remembers else _ALONE.get(shape.kind)
 
 
 def alone(steps: Sequence[Step]) -> Route | None:
     """The same for a batch."""
     if len(steps) == 1:
-        return route_alone(steps[0].statement)
+        sql = steps[0].statement.sql
+        return route_alone(sql) if len(sql) <= LONG else None
     if not 0 < len(steps) <= _SOME or any(len(step.statement.sql) > LONG for step in steps):
         return None
     if route(steps) is not Route.WRITE or any(inspect(step.statement.sql).remembers for step in steps):

@@ -127,14 +127,16 @@ class Primary:
                     _fill(begun.statement, outcome)
                 elif self.on_read is not None:
                     self.on_read((Step(begun.statement),), outcome)
-                self.shapes.lone(begun.statement, outcome, begun.began, begun.client)
+                now = clock.monotonic()
+                result, error = outcome.results[0], outcome.errors[0]
+                self.shapes.note(begun.statement.sql, result, error, now - begun.began, now, begun.client)
                 return outcome
             case Fenced():
                 return None  # `write` knows whether to wait
             case StatementError() | StoreUnavailable():
-                error = _told(outcome)
-                self.shapes.refused((Step(begun.statement),), error, begun.began, begun.client)
-                return error
+                told = _told(outcome)
+                self.shapes.refused((Step(begun.statement),), told, begun.began, begun.client)
+                return told
             case _:
                 raise outcome
 

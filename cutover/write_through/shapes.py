@@ -10,7 +10,7 @@ from typing import Any
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.metrics import Metrics, ShapeTally
-from cutover.model.statement import BatchResult, Statement, StatementResult, Step
+from cutover.model.statement import BatchResult, StatementResult, Step
 from cutover.schema.fingerprint import fingerprint, nothing_known
 from cutover.schema.sqltext import LONG, StatementKind, classify
 
@@ -65,14 +65,9 @@ class Shapes:
         now = clock.monotonic()
         seconds = now - began
         for step, outcome, error in zip(steps, result.results, result.errors):  # noqa: B905  # on every request's way
-            self._note(step.statement.sql, outcome, error, seconds, now, client)
+            self.note(step.statement.sql, outcome, error, seconds, now, client)
 
-    def lone(self, statement: Statement, result: BatchResult, began: float, client: str) -> None:
-        """As `ended` for one statement."""
-        now = clock.monotonic()
-        self._note(statement.sql, result.results[0], result.errors[0], now - began, now, client)
-
-    def _note(
+    def note(
         self,
         sql: str,
         outcome: StatementResult | None,
@@ -81,6 +76,7 @@ class Shapes:
         now: float,
         client: str,
     ) -> None:
+        """One statement has come to its end `now`; with neither outcome nor error it was skipped, and is none."""
         if outcome is not None:
             tally = self._texts.get(sql) or self._find(sql, now)
             rows = len(outcome.rows) or outcome.affected

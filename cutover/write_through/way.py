@@ -9,6 +9,7 @@ from cutover.errors import StatementError
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchResult, Statement, Step
 from cutover.schema.batches import Route, route
+from cutover.schema.sqltext import LONG
 from cutover.stores.base import Member
 from cutover.write_through.alone import route_alone
 from cutover.write_through.gate import Gate
@@ -38,6 +39,8 @@ class WriteThrough:
         self.shapes = Shapes(metrics)
         """What became of each shape of statement."""
         self._primary = Primary(member, epoch, Gate(metrics, hold_timeout), self.shapes)
+        self.ended: Callable[[Begun], BatchResult | StatementError | None] = self._primary.ended
+        """What came of what is done; None if nothing was executed and it has to be sent through a stream."""
         self._primary.max_statement_bytes = max_statement_bytes
         self._primary.max_response_bytes = max_response_bytes
         self._primary.max_batch_steps = max_batch_steps
@@ -103,14 +106,11 @@ class WriteThrough:
 
         `client`: the name of its token. `reads`: that token may only read.
         """
-        kind = route_alone(statement)
+        sql = statement.sql
+        kind = route_alone(sql) if len(sql) <= LONG else None
         if kind is Route.READ:
             return self._primary.begin_read(statement, client)
         return self._primary.begin(statement, client) if kind is Route.WRITE and not reads else None
-
-    def ended(self, begun: Begun) -> BatchResult | StatementError | None:
-        """What came of what is done; None if nothing was executed and it has to be sent through a stream."""
-        return self._primary.ended(begun)
 
     async def run(self, steps: Sequence[Step]) -> BatchResult:
         """Run a batch of no stream. What it leaves open is rolled back.
