@@ -87,13 +87,20 @@ class Comparator:
                     return
                 pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
                 failures += 1
-                self.last_sentence = f"Could not compare; trying again in {pause} s: {error}"
-                _log.warning(self.last_sentence)
+                self._tell(f"Could not compare; trying again in {pause} s: {error}", _log.warning)
                 await asyncio.sleep(pause)
             except Exception as error:  # noqa: BLE001  # loop must live
-                self.last_sentence = f"Could not compare; trying again in {_BACKOFF[-1]} s: {error}"
+                self._tell(f"Could not compare; trying again in {_BACKOFF[-1]} s: {error}")
                 _log.exception("The comparator met an error it does not know; it tries again.")
                 await asyncio.sleep(_BACKOFF[-1])
+
+    def _tell(self, sentence: str, log: Callable[[str], None] | None = None) -> None:
+        """For the status, and for a log. What ends behind the end of the migration says nothing of it any more."""
+        if self._over:
+            return
+        self.last_sentence = sentence
+        if log is not None:
+            log(sentence)
 
     async def _read_some(self) -> None:
         await self._read_back.wait()
@@ -101,8 +108,8 @@ class Comparator:
         compared = await self._read_back.drain()
         after = self._ledger.total()
         if compared and after != before:
-            self.last_sentence = f"Read {counted(compared, 'mirrored row')} back: {after} drifted, {before} before."
-            _log.warning(self.last_sentence)
+            read = counted(compared, "mirrored row")
+            self._tell(f"Read {read} back: {after} drifted, {before} before.", _log.warning)
 
     async def _verify_when_due(self) -> None:
         if not self._due():
@@ -111,7 +118,7 @@ class Comparator:
         verification = self._verifier.start(None, scheduled=True)
         await self._verifier.wait()
         if verification.error:
-            self.last_sentence = f"A scheduled verification failed: {verification.error}"
+            self._tell(f"A scheduled verification failed: {verification.error}")
             await asyncio.sleep(_AFTER_FAILURE)
 
     def _due(self) -> bool:
@@ -137,8 +144,8 @@ class Comparator:
 
     def end(self) -> None:
         """The migration is finished: there is no shadow any more, and nothing is left to compare."""
+        self._tell("The migration is finished: there is nothing to compare any more.")
         self._over = True
-        self.last_sentence = "The migration is finished: there is nothing to compare any more."
 
     def stand_down(self) -> None:
         """A switch that was prepared for does not happen: what is scheduled may go on."""
@@ -232,8 +239,7 @@ class Comparator:
             self._tools, {each.name: each for each in chosen}, self._verifier.scan_now, dry_run=dry_run
         )
         if not dry_run:
-            self.last_sentence = f"Repaired {counted(result['repaired'], 'row')}; {result['remaining']} left."
-            _log.info(self.last_sentence)
+            self._tell(f"Repaired {counted(result['repaired'], 'row')}; {result['remaining']} left.", _log.info)
         return result
 
     async def check_invariants(self, *, max_age: float = 0.0) -> list[InvariantResult]:

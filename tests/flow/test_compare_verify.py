@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 from collections.abc import AsyncIterator
@@ -250,6 +251,18 @@ async def test_forgetting_ends_what_is_under_way(here: World) -> None:
     assert "changed" in (running.error or "")
     assert (here.comparator.drift_rows, here.comparator.last_full) == (0, None)
     assert (await here.comparator.verify()).drift_rows == 1
+
+
+async def test_what_fails_behind_the_end_of_the_migration_is_not_told(sqlite_path: str, postgres_url: str) -> None:
+    compare = CompareSettings(scan_interval=1000)
+    async with world(sqlite_path, postgres_url, fill, compare=compare) as here, here.serving(here.comparator.run):
+        while here.comparator.verification is None:
+            await asyncio.sleep(0)
+        here.comparator.end()
+        here.comparator.forget()
+        assert here.comparator.verification.state == "failed"
+        await here.comparator.verify()
+        assert "finished" in here.comparator.last_sentence
 
 
 async def test_rows_the_shadow_cannot_hold_are_not_drift(sqlite_path: str, postgres_url: str) -> None:
