@@ -286,7 +286,18 @@ class Follower:
             state.stopped[change.table] = f"A change of its schema could not be carried over ({told}): {error}"
             return False
         state.done += [step.sentence for step in change.steps]
+        if not change.on_sqlite:
+            await self._note_altered(state, change.table)
         return True
+
+    async def _note_altered(self, state: Followed, name: str) -> None:
+        """A column that Postgres was given may be gone on SQLite before this ends: it is to be known as one of ours."""
+        known = state.record.of(name) if state.record else None
+        now = await self._postgres.read_schema(self._settings.postgres.schema_)
+        found = [each for each in map_tables(state.source, now, self._settings).tables if each.name == name]
+        there = now.table(found[0].target) if found else None
+        if state.record is not None and known is not None and there is not None:
+            state.record = state.record.having(replace(known, table=found[0], postgres=there))
 
     async def _take_soft(self, state: Followed, change: TableChange) -> bool:
         did = False

@@ -134,6 +134,31 @@ async def test_a_table_that_changes_as_soon_as_the_very_first_look_created_it_is
         assert seen == [["id", "name", "one"], ["id", "name", "one", "two"]]
 
 
+async def test_a_column_that_is_gone_as_soon_as_postgres_got_it_is_dropped_there(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would stand there for ever, and a column of its name could never be made again."""
+    make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (sqlite, _), ready(postgres_url, SHADOW, ddl=(), tables=()) as postgres:
+        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
+        await follower.follow("sqlite")
+        make(sqlite_path, "ALTER TABLE t ADD COLUMN brief TEXT NOT NULL DEFAULT 'b'")
+        alter = postgres.alter
+        changes = [["ALTER TABLE t DROP COLUMN brief", "ALTER TABLE t ADD COLUMN other INT"], []]
+
+        async def overtaken(table: str, statements: Sequence[str]) -> None:
+            await alter(table, statements)
+            make(sqlite_path, *(changes.pop(0) if changes else []))
+
+        monkeypatch.setattr(postgres, "alter", overtaken)
+        found = await follower.follow("sqlite")
+        assert (found.stopped, found.unfinished) == ({}, False)
+        assert [[column.name for column in table.columns] for table in found.tables] == [["id", "other"]]
+        there = (await postgres.read_schema("public")).table("t")
+        assert there is not None
+        assert [column.name for column in there.columns] == ["id", "other"]
+
+
 async def test_what_a_burst_of_changes_left_no_room_for_is_carried_over_with_the_next_look(
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
