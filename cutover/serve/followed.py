@@ -37,7 +37,7 @@ class Followed:
     unfinished: bool = False
     """Whether the schema changed faster than it was followed: of no table are the constraints known to be there."""
     created: set[str] = field(default_factory=set)
-    """Tables that Postgres has since just now: they are copied from the start."""
+    """Tables that Postgres has, or has otherwise, since just now: they are copied from the start."""
     done: list[str] = field(default_factory=list)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
 

@@ -18,7 +18,7 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.objects_wanted import SchemaObject, in_turn, missing, read_objects, told
 from cutover.schema.plan import map_with_data
-from cutover.schema.recorded import Record, Recorded
+from cutover.schema.recorded import Record, Recorded, same_rows
 from cutover.schema.sqlite_schema import quoted
 from cutover.schema.types import is_guessed
 from cutover.serve.followed import Followed, Records, linked
@@ -298,6 +298,8 @@ class Follower:
         there = now.table(found[0].target) if found else None
         if state.record is not None and known is not None and there is not None:
             state.record = state.record.having(replace(known, table=found[0], postgres=there))
+            if not same_rows(known.table, found[0]):
+                state.created.add(name)
 
     async def _take_soft(self, state: Followed, change: TableChange) -> bool:
         did = False
