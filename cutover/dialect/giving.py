@@ -46,6 +46,8 @@ class Giving:
                 standing = keys.of(one.sequence)
                 if not standing.settled and standing.running == 0 and standing.settling is None:
                     await self._settle(connection, standing, one, within=within)
+                    # Where rows alone hold it above its mark, it goes back once they are deleted.
+                    standing.settled = standing.settled and standing.given == standing.explained
             return
         standing = keys.of(drawing.sequence)
         keys.enter(prepared)
@@ -111,6 +113,12 @@ class Giving:
             self._recounted.setdefault(recounted, recounted.given)
             recounted.forget()
             self._given.pop(recounted, None)
+        for name, mark, stands in prepared.marks:
+            marked = keys.of(name)
+            self._recounted.setdefault(marked, marked.given)
+            self._given.pop(marked, None)
+            self._uncounted.discard(marked)
+            marked.remark(mark, stands)
         drawing = translation.drawing
         if drawing is None:
             return

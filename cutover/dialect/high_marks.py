@@ -1,7 +1,7 @@
 """sqlite_sequence, where SQLite keeps the highest key that each AUTOINCREMENT table ever had: on Postgres, sequences.
 
-It is read as a query over the sequences, and what is written to it (`marking`) sets them. They never stand below the
-highest key that is there, which SQLite's next key is above as well.
+It is read as a query over the sequences, and what is written to it (`marking`) sets them. One that gives keys by
+itself never stands below the highest key there is; a lower mark is kept in memory (`settling`) until those rows go.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sqlglot
 from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.drawing import Drawing, drawing_one
 from cutover.dialect.scope import Source, SourceColumn
 from cutover.dialect.typed import Kind, identifier
 from cutover.model.table import Table
@@ -32,11 +33,11 @@ def counted(catalog: Catalog) -> list[tuple[Table, str]]:
 
 
 def source(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
-    """What stands for it in FROM. `sequence` and `highest` (the highest key there is) are not the application's."""
+    """What stands for it in FROM. `sequence` and `highest` (where it may not go below) are not the application's."""
     selects = [
         f"SELECT {_text(table.name)} AS name, coalesce(pg_sequence_last_value({_text(sequence)}::regclass), "
         f"CASE WHEN EXISTS (SELECT 1 FROM {_relation(table)}) THEN 0 END) AS seq, "  # no key above zero was ever given
-        f"{_text(sequence)} AS sequence, (SELECT max({_quoted(_key(table))}) FROM {_relation(table)}) AS highest"
+        f"{_text(sequence)} AS sequence, {_highest(catalog, table)} AS highest"
         for table, sequence in counted(catalog)
     ] or ["SELECT NULL::text AS name, NULL::bigint AS seq, NULL::text AS sequence, NULL::bigint AS highest"]
     query = sqlglot.parse_one(" UNION ALL ".join(selects), dialect="postgres")
@@ -56,8 +57,17 @@ def present(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
     return exp.Subquery(this=rows, alias=exp.TableAlias(this=identifier(alias))), found
 
 
-def _key(table: Table) -> str:
-    return next(column.target for column in table.columns if column.name == table.rowid_alias)
+def settled(catalog: Catalog) -> tuple[Drawing, ...]:
+    """What draws from those sequences that have to be settled before they are read or set."""
+    return tuple(drawing_one(*each) for each in counted(catalog) if not catalog.counts(each[0]))
+
+
+def _highest(catalog: Catalog, table: Table) -> str:
+    """The highest key there is, which a sequence has to be above; where statements count, they see it themselves."""
+    if catalog.counts(table):
+        return "NULL::bigint"
+    key = next(column.target for column in table.columns if column.name == table.rowid_alias)
+    return f"(SELECT max({_quoted(key)}) FROM {_relation(table)})"
 
 
 def _relation(table: Table) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from cutover.dialect.assigning import Assigning
-from cutover.dialect.drawing import drawing_one
-from cutover.dialect.high_marks import NAME, counted, source
+from cutover.dialect.high_marks import NAME, settled, source
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Context, Scope
 from cutover.dialect.typed import Kind, Refused, helper, identifier
@@ -29,8 +28,7 @@ class HighMarks:
     def write(self, node: exp.Expr, conflict: str | None) -> Written:
         """Raises `Refused`."""
         written = self._written(node, conflict)
-        written.marked = tuple(drawing_one(*each) for each in counted(self.context.catalog))
-        written.recounts = written.lowered = tuple(one.sequence for one in written.marked)
+        written.marked = settled(self.context.catalog)
         return written
 
     def _written(self, node: exp.Expr, conflict: str | None) -> Written:
@@ -73,7 +71,8 @@ class HighMarks:
 
 def _setting(target: exp.Expr, alias: str, mark: exp.Expr, **clauses: object) -> Written:
     recount = helper("recount", _of(alias, "sequence"), mark, _of(alias, "highest"))
-    return Written(exp.Select(expressions=[recount], from_=exp.From(this=target), **clauses), _TABLE)
+    told = [_of(alias, "sequence"), mark.copy(), recount]
+    return Written(exp.Select(expressions=told, from_=exp.From(this=target), **clauses), _TABLE)
 
 
 def _of(alias: str, name: str) -> exp.Expr:

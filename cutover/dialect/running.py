@@ -75,6 +75,8 @@ class Prepared:
     want_rows: bool = True
     keys: Sequence[int | None] = ()
     """The automatic keys that it returned, when it has run; None for a row that was changed instead."""
+    marks: Sequence[tuple[str, int | None, int | None]] = ()
+    """Of a write to sqlite_sequence: the sequences that it set, what SQLite has there, and where they stand."""
     numbered: int | None = None
     """The number of the last row that it inserted, where Postgres does not give it."""
     bound: Sequence[SqlValue] = ()
@@ -370,6 +372,8 @@ def result_of(
 ) -> StatementResult:
     """What the server's answer says, in SQLite's values."""
     if translation.width == 0 and not translation.key_returned:
+        if translation.marked:
+            prepared.marks = [(record[0], record[1], record[2]) for record in records]
         return StatementResult(affected=affected)
     result = StatementResult(affected=len(records) if translation.writes else 0)
     if translation.key_returned and records:

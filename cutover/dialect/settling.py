@@ -58,9 +58,14 @@ class Standing:
         self.settling: asyncio.Future[None] | None = None
 
     def forget(self) -> None:
-        """It was set by a write to sqlite_sequence, or that was undone: what it gives next is asked again."""
+        """Keys were changed, or a write to sqlite_sequence was undone: what it gives next is asked again."""
         self.settled = False
         self.explained = self.floor = self.given = self.unsure = None
+
+    def remark(self, mark: int | None, stands: int | None) -> None:
+        """A write to sqlite_sequence left this there, None for no row, and the sequence where its rows let it stand."""
+        self.settled, self.floor, self.unsure = False, None, None
+        self.given, self.explained = max(mark or 0, 0), max(stands or 0, 0)
 
     def drew(self, drawing: Drawing, keys: Sequence[int | None]) -> int | None:
         """An INSERT returned these keys, None for rows that it changed instead. The highest; None if there is none."""
@@ -225,6 +230,8 @@ class Keys:
             self.unsettle(translation.lowered)
         for sequence in translation.recounts:
             self.of(sequence).forget()
+        for name, mark, stands in prepared.marks:
+            self.of(name).remark(mark, stands)
         drawing = translation.drawing
         if drawing is not None:
             standing = self.of(drawing.sequence)

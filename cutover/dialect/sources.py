@@ -12,7 +12,6 @@ from sqlglot import exp
 from cutover.dialect import comparing, high_marks, json_functions
 from cutover.dialect.calls import gathers_in_order
 from cutover.dialect.comparing import text
-from cutover.dialect.drawing import drawing_one
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
 from cutover.dialect.query import bare_query
@@ -55,7 +54,7 @@ class Sources:
             return self.derived(self.queries.view(view, scope.within, scope.merged).told(), alias, alone=scope.alone)
         if name.lower() == high_marks.NAME:
             context = self.queries.context
-            context.marked = tuple(drawing_one(*each) for each in high_marks.counted(context.catalog))
+            context.marked = high_marks.settled(context.catalog)
             return high_marks.present(context.catalog, alias)
         table = self.queries.context.catalog.table(name)
         target = exp.Table(

@@ -108,7 +108,7 @@ class Translation:
     drawing: Drawing | None = None
     """What it does to the sequence that gives keys."""
     recounts: tuple[str, ...] = ()
-    """Sequences that it sets: a write to sqlite_sequence."""
+    """The names under which rows are counted that have other keys after it."""
     marked: tuple[Drawing, ...] = ()
     """What would draw from those that have to be where SQLite's counters are before it."""
     lowered: tuple[str, ...] = ()

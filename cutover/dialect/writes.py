@@ -50,7 +50,7 @@ class Written:
     before: exp.Expr | None = None
     """A statement that has to run first, in the same transaction."""
     recounts: tuple[str, ...] = ()
-    """The sequences that it sets."""
+    """The tables whose rows are counted only, and have other keys after it."""
     marked: tuple[Drawing, ...] = ()
     """What would draw from those that have to be where SQLite's counters are before it."""
     clears: bool = False

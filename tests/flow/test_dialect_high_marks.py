@@ -138,3 +138,42 @@ async def test_keys_that_are_not_above_zero_are_a_mark_of_zero(both: World) -> N
     await both.same(READ)
     await both.same("INSERT INTO one (v) VALUES ('b') RETURNING id")
     await both.same(READ)
+
+
+@pytest.mark.parametrize("within", [False, True])
+async def test_a_mark_below_rows_counts_once_they_are_gone(both: World, within: bool) -> None:
+    await _filled(both)
+    await _on_both(both, *["BEGIN"] * within)
+    await both.same("DELETE FROM sqlite_sequence WHERE name = ?", "one")
+    await both.same("DELETE FROM one")
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+    await both.same("INSERT INTO one (v) VALUES ('e'), ('f') RETURNING id")
+    await both.same("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'one'")
+    await both.same("DELETE FROM one WHERE id > 1")
+    await _on_both(both, *["COMMIT"] * within)
+    await both.same("INSERT INTO one (v) VALUES ('g') RETURNING id")
+    await both.same("DELETE FROM one")
+    await both.same("INSERT INTO one (v) VALUES ('h') RETURNING id")
+    await both.same(READ)
+    await both.same("""INSERT INTO "Two's" (v) VALUES ('y') RETURNING id""")
+
+
+async def test_a_mark_below_rows_is_taken_back_with_its_transaction(both: World) -> None:
+    await _filled(both)
+    await _on_both(both, "BEGIN", "DELETE FROM sqlite_sequence", "DELETE FROM one", "ROLLBACK")
+    await both.same("DELETE FROM one")
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+    await _on_both(both, "BEGIN", "SAVEPOINT s", "DELETE FROM sqlite_sequence", "DELETE FROM one", "ROLLBACK TO s")
+    await both.same("DELETE FROM one")
+    await both.same("INSERT INTO one (v) VALUES ('e') RETURNING id")
+    await _on_both(both, "COMMIT")
+    await both.same(READ)
+
+
+async def test_a_mark_below_rows_is_not_forgotten_when_it_is_read(both: World) -> None:
+    await _filled(both)
+    await both.same("UPDATE sqlite_sequence SET seq = 1 WHERE name = 'one'")
+    await both.on_postgres(READ)
+    await both.same("DELETE FROM one")
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+    await both.same(READ)
