@@ -90,9 +90,12 @@ class Desk:
             assert await mirror.caught_up(_SOON)
 
     async def verify(self) -> dict[str, Any]:
-        """A full verification to its end, and the drift known then."""
-        comparator = self._service.parts.comparator
+        """A full verification to its end, and the drift known then; nothing is being mapped anew then."""
+        parts = self._service.parts
+        comparator = parts.comparator
         verification = await comparator.verify()
+        while parts.switching.locked():
+            await asyncio.sleep(0.005)
         return verification.as_json() | {
             "proves": verification.proves,
             "problems": verification.problems,
