@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import count
 
 import asyncpg
@@ -32,6 +32,9 @@ from tests.support.sqlite_tables import mapped
 from tests.support.sqlite_world import PRIMARY, direct, make, one, served
 
 
+LASTING = "CREATE TABLE lasting(id INTEGER PRIMARY KEY)"
+
+
 class Overtaken(SqliteStore):
     """A store whose file is changed as soon as its schema was read."""
 
@@ -44,6 +47,16 @@ class Overtaken(SqliteStore):
         statements, self._statements = self._statements, ()
         make(self.path, *statements)
         return schema
+
+
+@asynccontextmanager
+async def followed(path: str, url: str, *statements: str) -> AsyncIterator[tuple[Follower, PostgresStore]]:
+    """A file with a schema that Postgres, the shadow, has as well."""
+    make(path, *statements)
+    async with served(path, PRIMARY) as (sqlite, _), ready(url, SHADOW, ddl=(), tables=()) as postgres:
+        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
+        await follower.follow("sqlite")
+        yield follower, postgres
 
 
 @pytest.mark.parametrize(
@@ -82,10 +95,10 @@ async def test_a_table_that_goes_while_it_is_mapped_is_looked_for_again(
 async def test_a_table_that_is_rebuilt_as_soon_as_it_was_created_is_followed(
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make(sqlite_path, "CREATE TABLE lasting(id INTEGER PRIMARY KEY)")
-    async with served(sqlite_path, PRIMARY) as (sqlite, _), ready(postgres_url, SHADOW, ddl=(), tables=()) as postgres:
-        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
-        await follower.follow("sqlite")
+    async with followed(sqlite_path, postgres_url, LASTING) as (
+        follower,
+        postgres,
+    ):
         make(sqlite_path, "CREATE TABLE young(id INTEGER PRIMARY KEY, name TEXT NOT NULL, rest TEXT)")
         create = postgres.create_tables
 
@@ -138,10 +151,7 @@ async def test_a_column_that_is_gone_as_soon_as_postgres_got_it_is_dropped_there
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would stand there for ever, and a column of its name could never be made again."""
-    make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
-    async with served(sqlite_path, PRIMARY) as (sqlite, _), ready(postgres_url, SHADOW, ddl=(), tables=()) as postgres:
-        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
-        await follower.follow("sqlite")
+    async with followed(sqlite_path, postgres_url, "CREATE TABLE t(id INTEGER PRIMARY KEY)") as (follower, postgres):
         make(sqlite_path, "ALTER TABLE t ADD COLUMN brief TEXT NOT NULL DEFAULT 'b'")
         alter = postgres.alter
         changes = [["ALTER TABLE t DROP COLUMN brief", "ALTER TABLE t ADD COLUMN other INT"], []]
@@ -163,10 +173,10 @@ async def test_what_a_burst_of_changes_left_no_room_for_is_carried_over_with_the
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A migration makes table after table, each with its indexes, faster than one look follows."""
-    make(sqlite_path, "CREATE TABLE lasting(id INTEGER PRIMARY KEY)")
-    async with served(sqlite_path, PRIMARY) as (sqlite, _), ready(postgres_url, SHADOW, ddl=(), tables=()) as postgres:
-        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
-        await follower.follow("sqlite")
+    async with followed(sqlite_path, postgres_url, LASTING) as (
+        follower,
+        postgres,
+    ):
         make(sqlite_path, "CREATE TABLE t0(id INTEGER PRIMARY KEY, a TEXT)")
         create, made = postgres.create_tables, count(1)
 
