@@ -31,7 +31,6 @@ from tests.support.service import until
 from tests.support.sqlite_tables import mapped
 from tests.support.sqlite_world import PRIMARY, direct, make, one, served
 
-
 LASTING = "CREATE TABLE lasting(id INTEGER PRIMARY KEY)"
 
 
