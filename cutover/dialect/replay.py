@@ -72,8 +72,8 @@ class Replay:
         differs = difference(here, there, in_order=ordered(statement.sql))
         if differs is None:
             return Found("match", None, here_took, there_took)
-        if missing := self._state.not_whole(self._executor.dialect, statement):
-            return Found("inconclusive", f"Not all rows of {missing} are copied.", early=True)
+        if early := self._state.not_whole(self._executor.dialect, statement):
+            return Found("inconclusive", early, early=True)
         excuse = await self._excuse(statement, here, there)
         return (
             Found("inconclusive", excuse, here_took, there_took)
@@ -115,7 +115,7 @@ class Replay:
         names = {next(filter(None, view.groups())).lower() for view in views}
         if names & set(re.findall(r"[\w$]+", statement.sql.lower())):
             return "It reads a view whose rows may be others at each execution."
-        return await self._state.excuse(self._executor.dialect, statement)
+        return await self._state.quarantined(self._executor.dialect, statement)
 
     async def _in_ties(self, statement: Statement, here: StatementResult, there: StatementResult) -> bool:
         """Whether nothing differs but rows that ORDER BY leaves in ties."""

@@ -116,7 +116,8 @@ class ReplayedWrites:
             return "It depends on the order in which rows are read, which it leaves open."
         if code_of(there) in _UNFIT:  # whatever rows there are
             return None
-        return await self._state.excuse(self._executor.dialect, statement)
+        state, dialect = self._state, self._executor.dialect
+        return await state.quarantined(dialect, statement) or state.not_whole(dialect, statement)
 
 
 def _untried(error: StatementError) -> Found:

@@ -39,19 +39,16 @@ class State:
     whole: frozenset[str]
     """Tables that are copied."""
 
-    async def excuse(self, dialect: Dialect, statement: Statement) -> str | None:
-        """Why the shadow may answer in another way: it has not all rows of what the statement reads or writes."""
-        quarantined = {row.table for row in await self.pair.target.quarantined()}
-        if missing := _reached(statement, dialect, quarantined):
-            return f"Rows of {missing} are in quarantine, so the shadow does not have them."
-        if missing := self.not_whole(dialect, statement):
-            return f"Not all rows of {missing} are copied."
-        return None
+    async def quarantined(self, dialect: Dialect, statement: Statement) -> str | None:
+        """Whether rows of what the statement reads or writes cannot be on the shadow: which, to be told."""
+        missing = _reached(statement, dialect, {row.table for row in await self.pair.target.quarantined()})
+        return f"Rows of {missing} are in quarantine, so the shadow does not have them." if missing else None
 
-    def not_whole(self, dialect: Dialect, statement: Statement) -> str:
-        """Those of its tables that were made a moment ago; empty where all are copied."""
+    def not_whole(self, dialect: Dialect, statement: Statement) -> str | None:
+        """Whether some of its tables were made a moment ago, and are not copied yet: which, to be told."""
         there = {each.name for each in objects_of(dialect.ddl).values() if each.kind == "table"}
-        return _reached(statement, dialect, there - self.whole)
+        missing = _reached(statement, dialect, there - self.whole)
+        return f"Not all rows of {missing} are copied." if missing else None
 
 
 def _reached(statement: Statement, dialect: Dialect, tables: Collection[str]) -> str:
