@@ -103,11 +103,13 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         return refuse(RequestRefused(400, "bad_request", "The body cannot be decoded as its head says."))
     except web.HTTPException as error:
         return refuse(RequestRefused(error.status, "bad_request", error.reason))
-    except OSError as error:
-        _log.error("the state directory cannot be used", path=endpoint_of(request), reason=str(error))
-        message = f"The disk of service.state_dir cannot be used: {error.strerror or error}. Mend that, and ask again."
-        return refuse(RequestRefused(503, "disk", message))
     except Exception as error:  # noqa: BLE001  # last line of defence
+        if isinstance(error, OSError) and not isinstance(error, TimeoutError | ConnectionError):
+            _log.error("the state directory cannot be used", path=endpoint_of(request), reason=str(error))
+            message = (
+                f"The disk of service.state_dir cannot be used: {error.strerror or error}. Mend that, and ask again."
+            )
+            return refuse(RequestRefused(503, "disk", message))
         reference = secrets.token_hex(4)
         told = {"path": endpoint_of(request), "kind": type(error).__name__, **tracing.told()}
         _log.exception("unexpected error", reference=reference, **told)
