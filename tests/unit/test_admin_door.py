@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -331,6 +332,22 @@ async def test_errors_become_statuses(
     assert response.status == status
     assert body["error"] == {"code": code, "message": str(error)}
     assert ("Retry-After" in response.headers) == (status == 503)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), (503, "disk")),
+        (TimeoutError(), (500, "internal")),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), (500, "internal")),
+    ],
+)
+async def test_a_full_disk_is_told_from_a_peer_that_is_gone(
+    client: Client, operations: ScriptedOperations, error: OSError, told: tuple[int, str]
+) -> None:
+    operations.fail(error)
+    status, body = await get(client, "/v1/status")
+    assert (status, body["error"]["code"]) == told
 
 
 async def test_the_unexpected_is_500_and_tells_nothing(
