@@ -25,6 +25,9 @@ from cutover.promote.smoke import run_smoke
 from cutover.promote.steps import BEGINS, Attempt, Direction
 
 _DONE = {"promote": "promoted", "demote": "demoted"}
+_PATIENCE = 15.0
+"""Seconds to wait for what brings the stores into order. Nothing is paused meanwhile, so that `pause_timeout`, which
+may be short, does not bound it."""
 
 
 class Switch:
@@ -70,13 +73,13 @@ class Switch:
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """No other switch, and no recovery, runs inside. Raises `SwitchRefused`."""
-        situation, patience = self.parts.situation, self.parts.settings.promotion.pause_timeout
+        situation = self.parts.situation
         if situation.switching:
             raise SwitchRefused("Another switch is under way.", "switch_in_progress", hint="Wait for its answer.")
         situation.switching = True
         try:
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(_PATIENCE):
                     await self.parts.switching.acquire()
             except TimeoutError:
                 raise SwitchRefused(
