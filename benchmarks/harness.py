@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -59,6 +60,8 @@ class Stage:
     rounds: int
     seconds: float
     quick: bool
+    address: str
+    """Of the server, on the loopback network."""
     _names: int = field(default=0)
 
     def path(self, name: str) -> Path:
@@ -66,8 +69,8 @@ class Stage:
         self._names += 1
         return self.folder / f"{self._names:03d}-{name}"
 
-    async def database(self) -> str:
-        """URL of a fresh empty database, the same server for every side."""
+    async def database(self, *, by_network: bool = False) -> str:
+        """URL of a fresh empty database, the same server for every side: through its Unix socket, or over TCP."""
         self._names += 1
         name = f"bench_{self._names:03d}"
         connection = await asyncpg.connect(self.server.url)
@@ -75,6 +78,8 @@ class Stage:
             await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         finally:
             await connection.close()
+        if by_network:
+            return f"postgresql://postgres@{self.address}:5432/{name}"
         return f"postgresql://postgres@/{name}?host={quote(str(self.server.socket_dir), safe='')}&port=5432"
 
     async def postgres_version(self) -> str:
@@ -102,10 +107,11 @@ class Stage:
 async def stage(rounds: int, seconds: float, *, quick: bool, folder: Path | None) -> AsyncIterator[Stage]:
     """Start the Postgres of all benchmarks (defaults, fsync on); everything is gone afterwards."""
     scratch = Path(tempfile.mkdtemp(prefix="cutover-bench-", dir=folder))
-    server = EmbeddedPostgres(scratch / "postgres")
+    address = "127." + ".".join(str(1 + secrets.randbelow(254)) for _ in range(3))  # the port may be another server's
+    server = EmbeddedPostgres(scratch / "postgres", {"listen_addresses": address})
     try:
         await server.start()
-        yield Stage(scratch, server, rounds, seconds, quick)
+        yield Stage(scratch, server, rounds, seconds, quick, address)
     finally:
         await server.stop()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -25,11 +25,12 @@ async def run(stage: Stage) -> Report:
     report = Report("postgres_writes", "one-row inserts and reads by key with Postgres as primary")
     report.versions = {**our_versions(), "Postgres": await stage.postgres_version(), "asyncpg": asyncpg.__version__}
     report.settings = {
-        "connections": "32 on both sides",
+        "connections": "32 on both sides; every one over TCP, cutover's own to Postgres, too",
         "rounds": f"{stage.rounds} of {stage.seconds:g} s each, interleaved, medians",
         "cutover": "SQLite's SQL over Hrana, translated; reverse capture and mirror on",
     }
-    async with cutover(stage, make_database(stage.path("promoted.db"), TABLE, 1000)) as service:
+    database = make_database(stage.path("promoted.db"), TABLE, 1000)
+    async with cutover(stage, database, postgres=await stage.database(by_network=True)) as service:
         await service.verify()
         await service.post("/v1/promote", {"approval": "benchmark"})
         pool = await asyncpg.create_pool(service.postgres, min_size=32, max_size=32)
