@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from cutover.dialect import functions, json_functions, merging, numbers, windows
-from cutover.dialect.calls import arguments_of, owner_of
+from cutover.dialect.calls import SUMS, arguments_of, owner_of
 from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.frames import frame
@@ -44,6 +44,8 @@ class _Call:
     json: str = ""
     summed: exp.Expr | None = None
     """The numbers that sum() adds up, of which some may be integers and some reals."""
+    rounds: bool = False
+    """It adds up reals, whose last digits tell the order in which it met them."""
 
 
 class Aggregates:
@@ -74,7 +76,7 @@ class Aggregates:
                 where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
                 result = exp.Filter(this=result, expression=where)
             if over is not None:
-                result = self._over(over, str(node.this).removeprefix(FUNCTION_PREFIX), result, scope)
+                result = self._over(over, str(node.this).removeprefix(FUNCTION_PREFIX), result, scope, built)
                 if built.kind is Kind.NUM and isinstance(result, exp.Window) and built.summed is not None:
                     result = windows.real_once_real(result, built.summed)
         finally:
@@ -82,7 +84,7 @@ class Aggregates:
         node = built.wrap(result)
         return Typed(node, built.kind, collation=built.collation, not_null=built.not_null, json=built.json)
 
-    def _over(self, window: exp.Window, name: str, inner: exp.Expr, scope: Scope) -> exp.Expr:
+    def _over(self, window: exp.Window, name: str, inner: exp.Expr, scope: Scope, built: _Call) -> exp.Expr:
         written = windows.spelled_out(window, scope.named)
         rewritten = self.window(written, scope)
         if windows.has_own_frame(name):
@@ -98,7 +100,8 @@ class Aggregates:
             rewritten.set("order", exp.Order(expressions=terms) if terms else None)
         rewritten.set("this", inner)
         rewritten.set("over", "OVER")
-        by_last = (name in _BY_LAST and not by_row) or (by_peers and (by_row or name == "first_value"))
+        minds = (name in _BY_LAST or built.rounds) and not by_row
+        by_last = minds or (by_peers and (by_row or name == "first_value"))
         return self._in_row_order(rewritten, window, scope) if by_last else rewritten
 
     def _in_row_order(self, window: exp.Window, written: exp.Window, scope: Scope) -> exp.Expr:
@@ -142,7 +145,7 @@ class Aggregates:
             raise Refused(f"{name}() over columns of an outer query in a window")
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
-        by_row = name in _IN_ROW_ORDER or (name in ("min", "max") and typed and _differs(typed[0]))
+        by_row = name in _IN_ROW_ORDER or (bool(typed) and _minds_order(name, typed[0]))
         if by_row and not (order or in_window or (distinct and name not in _IN_ROW_ORDER)):
             ordering = self.expressions.queries.ordering.unasked.in_window(scope, [])
         if name in _RANKS or name in _SHARES:
@@ -153,7 +156,9 @@ class Aggregates:
             return made
         if not typed:
             raise Refused(f"{name}() without an argument")
-        return self._aggregate(name, typed, distinct, ordering, in_window=in_window, slides=slides)
+        made = self._aggregate(name, typed, distinct, ordering, in_window=in_window, slides=slides)
+        made.rounds = name in SUMS and _minds_order(name, typed[0])
+        return made
 
     def _window_function(self, name: str, typed: list[Typed]) -> _Call:
         if name == "ntile":
@@ -190,7 +195,7 @@ class Aggregates:
                 if distinct and subject.kind is Kind.DYNAMIC and collation(subject) != "BINARY":
                     node = sort_key(subject)
                 return _Call(build("COUNT", node), Kind.INT, not_null=True)
-            case "sum" | "avg" | "total":
+            case _ if name in SUMS:
                 loose = distinct and subject.kind in (Kind.TEXT, Kind.BLOB, Kind.DYNAMIC)
                 return _summed_once(name, subject) if loose else self._summed(name, subject, build)
             case "min" | "max":
@@ -252,6 +257,13 @@ class Aggregates:
         if _differs(subject):
             return _Call(build(f"cutover.{equal}_{name}", node), subject.kind)  # 1 equals 1.0
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
+
+
+def _minds_order(name: str, subject: Typed) -> bool:
+    """Whether it answers another way if it meets the same values in another order."""
+    if name in SUMS:  # whose last digits tell in which order reals were rounded
+        return subject.kind not in (Kind.INT, Kind.BOOL, Kind.NULL)
+    return name in ("min", "max") and _differs(subject)
 
 
 def _differs(subject: Typed) -> bool:

@@ -63,11 +63,20 @@ def gathers(node: exp.Expr) -> bool:
 
 
 _IN_ROW_ORDER = frozenset(FUNCTION_PREFIX + name for name in ("group_concat", *json_functions.AGGREGATES))
+SUMS = frozenset({"sum", "avg", "total"})
+_SUMS = frozenset(FUNCTION_PREFIX + name for name in SUMS)
 
 
 def gathers_in_order(node: exp.Select) -> bool:
     """Whether a SELECT has windows, or aggregates, of its own to which the order of its rows matters."""
-    if windows.has_own(node):
-        return True
+    return windows.has_own(node) or _calls_any(node, _IN_ROW_ORDER)
+
+
+def adds_up(node: exp.Select) -> bool:
+    """Whether a SELECT adds up what may be reals, of which sums tell in their last digits in which order they came."""
+    return _calls_any(node, _SUMS)
+
+
+def _calls_any(node: exp.Select, names: frozenset[str]) -> bool:
     parts = [*node.expressions, *(node.args[part] for part in ("having", "order") if node.args.get(part))]
-    return any(str(call.this) in _IN_ROW_ORDER for part in parts for call in own_aggregates(part))
+    return any(str(call.this) in names for part in parts for call in own_aggregates(part))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import comparing, high_marks, json_functions
-from cutover.dialect.calls import gathers_in_order
+from cutover.dialect.calls import adds_up, gathers_in_order
 from cutover.dialect.comparing import text
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
@@ -111,7 +111,7 @@ class Sources:
         others = _told_where_known(clause.this, node.args.get("joins") or [])
         joins += [self._join(join, scope, aliases if join is others[-1] else {}) for join in others]
         scope.aliases = aliases
-        if scope.alone and scope.select is not None and self.queries.context.gathers and gathers_in_order(scope.select):
+        if scope.alone and self.queries.context.gathers and _minds_order(scope):
             target = self._numbered(target, scope.sources[0])
         return exp.From(this=target), joins
 
@@ -223,6 +223,14 @@ class Sources:
         for source in right:
             source.using |= {name.lower() for name in names if source.find(name)}
         return exp.and_(*tests)
+
+
+def _minds_order(scope: Scope) -> bool:
+    """Whether the order of the rows in FROM shows in what is computed of them."""
+    if scope.select is None:
+        return False
+    whole = all(column.kind in (Kind.INT, Kind.BOOL) for column in scope.sources[0].columns)
+    return gathers_in_order(scope.select) or (not whole and adds_up(scope.select))
 
 
 def _told_where_known(first: exp.Expr, joins: list[exp.Join]) -> list[exp.Join]:

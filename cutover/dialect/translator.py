@@ -9,7 +9,7 @@ from functools import cache
 from sqlglot import exp
 
 from cutover.dialect.by_row import by_row
-from cutover.dialect.calls import gathers_in_order
+from cutover.dialect.calls import adds_up, gathers_in_order
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.limiting import without_limit
 from cutover.dialect.naming import keys_met
@@ -17,6 +17,7 @@ from cutover.dialect.recent import Recent
 from cutover.dialect.scalars import number_scalars, split
 from cutover.dialect.scope import Context
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
+from cutover.dialect.trees import with_of
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed
 from cutover.dialect.writes import Written
 from cutover.errors import StatementError
@@ -149,14 +150,31 @@ def _gathers(sql: str, parsed: exp.Expr, catalog: Catalog) -> bool:
     """Whether the order in which rows come matters to functions, in the statement or in a view; or may matter."""
     if _may_gather(sql) and any(map(gathers_in_order, parsed.find_all(exp.Select))):
         return True
+    if _may_add_up(sql) and any(adds_up(node) and _only_query(node, catalog) for node in parsed.find_all(exp.Select)):
+        return True
     if not catalog.views or all(table.name.lower() not in catalog.views for table in parsed.find_all(exp.Table)):
         return False
-    return any(map(_may_gather, catalog.views.values()))
+    return any(_may_gather(view) or _may_add_up(view, 2) for view in catalog.views.values())
 
 
 def _may_gather(text: str) -> bool:
     lower = text.lower()
     return "group_" in lower or "over" in lower  # group_concat(), json_group_array(), OVER
+
+
+def _may_add_up(text: str, queries: int = 1) -> bool:
+    lower = text.lower()
+    return ("sum" in lower or "avg" in lower or "total" in lower) and lower.count("select") >= queries
+
+
+def _only_query(node: exp.Select, catalog: Catalog) -> bool:
+    """Whether all that stands in FROM is a query, a view or a CTE."""
+    clause = node.args.get("from_")
+    if clause is None or node.args.get("joins"):
+        return False
+    source = clause.this
+    named = isinstance(source, exp.Table)
+    return not named or source.name.lower() in catalog.views or with_of(source) is not None
 
 
 def _names_one_view(parsed: exp.Expr, catalog: Catalog) -> bool:

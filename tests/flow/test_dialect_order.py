@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from random import Random
 
 import pytest
 
@@ -333,3 +334,51 @@ async def test_the_row_beside_an_extreme_of_nothing(postgres_url: str) -> None:
                 "ORDER BY 2",
             )
         )
+
+
+ADDED = [
+    "SELECT sum(y), avg(y), total(y), sum(n), avg(n), total(n), sum(w), avg(w), total(w) FROM t",
+    "SELECT g, sum(y), avg(y), total(n) FROM t GROUP BY g",
+    "SELECT sum(y) FILTER (WHERE id > 2), sum(y * 0.1), sum(CASE WHEN g = 'a' THEN y ELSE 0 END) FROM t",
+    "SELECT sum(y), avg(n) FROM t WHERE g = 'a'",
+    "SELECT g, sum(p) FROM t JOIN o ON t_id = t.id GROUP BY g",
+    "SELECT sum(p * y) FROM o JOIN t ON t_id = t.id WHERE t.g = 'a'",
+    "SELECT g, sum(y) FROM t GROUP BY g HAVING sum(y) > 5 ORDER BY sum(y) DESC",
+    "SELECT id, (SELECT sum(p) FROM o WHERE t_id = t.id) FROM t",
+    "SELECT sum(s), avg(s), avg(a) FROM sums",
+    "SELECT * FROM means",
+    "SELECT sum(s), avg(s), total(s) FROM (SELECT x, sum(y) AS s FROM t GROUP BY x)",
+    "SELECT sum(s), avg(s), total(s) FROM (SELECT y AS s FROM t ORDER BY x)",
+    "SELECT sum(s), avg(s), total(s) FROM (SELECT DISTINCT y AS s FROM t)",
+    "WITH c AS (SELECT x, sum(y) AS s FROM t GROUP BY x) SELECT sum(s) FROM c",
+    "SELECT sum(y) FROM (SELECT y FROM t UNION ALL SELECT p FROM o)",
+    "SELECT g, sum(y) OVER (PARTITION BY g), sum(y) OVER (ORDER BY g), sum(y) OVER (ORDER BY id) FROM t",
+    "SELECT id, avg(y) OVER () FROM t",
+]
+"""Sums of reals, of which the last digit tells in which order they were added."""
+
+
+async def test_reals_are_added_in_the_order_of_reading(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE t (id INTEGER PRIMARY KEY, x INTEGER, y REAL, n DECIMAL(10, 2), g TEXT, w TEXT);
+    CREATE INDEX tg ON t (g);
+    CREATE TABLE o (id INTEGER PRIMARY KEY, t_id INTEGER, p REAL);
+    CREATE VIEW sums AS SELECT g, sum(y) AS s, avg(n) AS a FROM t GROUP BY g;
+    CREATE VIEW means AS SELECT avg(s) AS m FROM (SELECT sum(y) AS s FROM t GROUP BY x);
+    """
+    chance = Random(5)
+    prices = [round(chance.choice((0.1, 99.99, 1000.5, 1e6 / 3)) * chance.choice((1, 10, 0.01)), 3) for _ in range(60)]
+    rows = [
+        f"({at}, {chance.randrange(12)}, {price}, {price}, '{chance.choice('abcd')}', '{price}')"
+        for at, price in enumerate(prices, 1)
+    ]
+    others = [f"({at}, {chance.randrange(30)}, {round(chance.random() * 100, 2)})" for at in range(1, 91)]
+    data = [
+        f"INSERT INTO t VALUES {', '.join(rows)}",
+        f"INSERT INTO o VALUES {', '.join(others)}",
+        "UPDATE t SET x = x + 1 WHERE id % 5 = 1",
+        "UPDATE o SET t_id = t_id WHERE id % 7 = 2",
+    ]
+    async with world(postgres_url, schema, data=data) as both:
+        different = [sql for sql in ADDED if both.on_sqlite(sql).rows != (await both.on_postgres(sql)).rows]
+        assert different == []
