@@ -23,7 +23,7 @@ from cutover.model.values import Row
 
 def by_row(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
     """The statement with its rows run one after the other. Raises `Refused`."""
-    parsed, conflict = parse(sql)
+    parsed, conflict = parse(sql, catalog.views)
     if isinstance(parsed, exp.Update):
         limited = without_limit(parsed, catalog, sql)
         assert isinstance(limited, exp.Update)

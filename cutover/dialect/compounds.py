@@ -166,7 +166,8 @@ class Compounds:
         query.mixed = _mixes(arms, query.columns)
         order = node.args.get("order")
         places = [self.place(inner(term), written, arms) for term in order.expressions] if order else []
-        shown = self.queries.context.gathers and not (scope.recursive or scope.turning)
+        shown = node.args.get("limit") is not None or self.queries.context.gathers
+        shown = shown and not (scope.recursive or scope.turning)
         if not all_rows and (unordered or order or shown):  # to find rows that are equal, SQLite sorts by all columns
             places = self._sorted(node, places, len(query.columns))
         if not places:

@@ -6,29 +6,73 @@ both, whose ORDER BY comes before its LIMIT. A window sorts in the same place.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlglot import exp
 
 from cutover.dialect import windows
 from cutover.dialect.calls import own_aggregates
-from cutover.dialect.trees import unparen, with_of
+from cutover.dialect.tokens import FUNCTION_PREFIX
+from cutover.dialect.trees import keeps_all, leftmost, operations, unparen, with_of
+from cutover.dialect.typed import Refused
+from cutover.dialect.viewed import keep, kept, parsed_view
 
 
-def lift_limits(tree: exp.Expr) -> None:
+def lift_limits(tree: exp.Expr, views: Mapping[str, str]) -> None:
     """Put each such LIMIT where SQLite has it. Inner queries come first, since they are merged first."""
-    if next(tree.find_all(exp.Limit), None) is None:
+    selects = _selects(tree, views)
+    if len(selects) < 2:
         return
-    selects = list(tree.find_all(exp.Select, bfs=True))
     for node in selects:
-        within = _only_query(node) if node.args.get("order") else None
-        if within is not None and within.args.get("limit") is None:
-            within.set("order", None)  # which SQLite leaves out where the rows are sorted again
+        for within in _sorted_in_vain(node, views):
+            within.set("order", None)
     for node in reversed(selects):
-        _lift(node)
+        _lift(node, views)
 
 
-def _lift(node: exp.Select) -> None:
-    inner = _only_query(node)
-    if inner is None or not _may_merge(inner) or any(map(node.args.get, ("joins", "where", "group", "having"))):
+def _selects(tree: exp.Expr, views: Mapping[str, str]) -> list[exp.Select]:
+    """Those of the statement and of the views that it names, if one of them may be sorted or cut; outer ones first."""
+    found = list(tree.find_all(exp.Select, bfs=True))
+    if any(word in view.lower() for view in views.values() for word in ("limit", "order")):
+        for table in list(tree.find_all(exp.Table)):
+            view = _of_view(table, views) if with_of(table) is None else None
+            if view is not None:
+                found += _selects(view, views)
+    return found
+
+
+def _sorted_in_vain(node: exp.Select, views: Mapping[str, str]) -> list[exp.Select]:
+    """The queries in FROM whose ORDER BY SQLite leaves out: the rows are sorted again, or joined."""
+    clause, joins = node.args.get("from_"), node.args.get("joins") or []
+    if clause is None or _heeds_order(node):
+        return []
+    joins = [*joins, *(clause.this.args.get("joins") or [])]
+    if not (node.args.get("order") or joins):
+        return []
+    found = [_query_of(source, views) for source in (clause.this, *(join.this for join in joins))]
+    return [
+        one
+        for one in found
+        if isinstance(one, exp.Select) and one.args.get("order") and not any(map(one.args.get, ("limit", "offset")))
+    ]
+
+
+def _heeds_order(node: exp.Select) -> bool:
+    """Whether it has an aggregate that SQLite knows to mind the order of its rows."""
+    parts = [*node.expressions, *(node.args[part] for part in ("having", "order") if node.args.get(part))]
+    calls = [str(call.this).removeprefix(FUNCTION_PREFIX) for part in parts for call in own_aggregates(part)]
+    return any(name not in ("count", "min", "max") for name in calls)
+
+
+def _lift(node: exp.Select, views: Mapping[str, str]) -> None:
+    inner = _only_query(node, views)
+    if inner is None or any(map(node.args.get, ("joins", "where", "group", "having"))):
+        return
+    if isinstance(inner, exp.SetOperation):
+        if _may_merge_arms(inner) and _sorts_columns(node) and not (windows.has_own(node) or _gathers(node)):
+            _cut(node, inner)
+        return
+    if not isinstance(inner, exp.Select) or not _may_merge(inner):
         return
     if _gathers(node):
         return
@@ -39,8 +83,16 @@ def _lift(node: exp.Select) -> None:
         order = first.args.get("order")
         terms = [*(first.args.get("partition_by") or []), *(order.expressions if order else [])]
         if terms:
+            around = inner.parent
+            if isinstance(around, exp.Create) and isinstance(around.this, exp.Schema):
+                raise Refused("A sorted window over a view with LIMIT that names its columns")
             inner.set("order", exp.Order(expressions=[_unqualified(term) for term in terms]))
-    elif not (node.args.get("distinct") or node.args.get("limit") or _ends_with_one(node)):
+    else:
+        _cut(node, inner)
+
+
+def _cut(node: exp.Select, inner: exp.Query) -> None:
+    if not (node.args.get("distinct") or node.args.get("limit") or _ends_with_one(node)):
         node.set("limit", inner.args["limit"].pop())
 
 
@@ -53,18 +105,21 @@ def _ends_with_one(node: exp.Select) -> bool:
     return isinstance(around, (exp.Exists, exp.SetOperation))
 
 
-def _only_query(node: exp.Select) -> exp.Select | None:
-    """The query that is all there is in FROM: written there, or in a WITH that nothing else refers to."""
+def _only_query(node: exp.Select, views: Mapping[str, str]) -> exp.Query | None:
+    """The query that is all there is in FROM."""
     clause = node.args.get("from_")
     source = clause.this if clause is not None else None
-    if source is None or source.args.get("joins"):
-        return None
+    return None if source is None or source.args.get("joins") else _query_of(source, views)
+
+
+def _query_of(source: exp.Expr, views: Mapping[str, str]) -> exp.Query | None:
+    """A query in FROM: written there, a view, or in a WITH that nothing else refers to."""
     found: exp.Expr | None = source
     if isinstance(source, exp.Table):
-        found = _of_with(source)
+        found = _of_with(source) if with_of(source) is not None else _of_view(source, views)
     elif isinstance(source, exp.Subquery):
         found = unparen(source.this)
-    return found if isinstance(found, exp.Select) else None
+    return found if isinstance(found, (exp.Select, exp.SetOperation)) else None
 
 
 def _of_with(table: exp.Table) -> exp.Expr | None:
@@ -76,12 +131,51 @@ def _of_with(table: exp.Table) -> exp.Expr | None:
     return found.this if len(used) == 1 else None
 
 
+def _of_view(table: exp.Table, views: Mapping[str, str]) -> exp.Expr | None:
+    statement = views.get(table.name.lower()) if table.db.lower() in ("", "main") else None
+    if statement is None:
+        return None
+    view = kept(table)
+    if view is None:
+        view = keep(table, parsed_view(statement))
+    found: exp.Expr = unparen(view.expression)
+    return found
+
+
 def _may_merge(inner: exp.Select) -> bool:
     """Whether SQLite merges a query with this LIMIT into one that is nothing but sorted."""
     left_out = ("offset", "order", "distinct", "group", "having", "with_")
     if inner.args.get("limit") is None or inner.args.get("from_") is None or any(map(inner.args.get, left_out)):
         return False
     return not (_gathers(inner) or windows.has_own(inner))
+
+
+def _may_merge_arms(inner: exp.SetOperation) -> bool:
+    """Whether SQLite makes a compound with this LIMIT that of the query around it."""
+    if inner.args.get("limit") is None or any(map(inner.args.get, ("offset", "order", "with_"))):
+        return False
+    made = operations(inner)
+    arms = [leftmost(inner), *(one.expression for one in made)]
+    left_out = ("distinct", "group", "having", "with_", "limit")
+    return all(map(keeps_all, made)) and all(
+        isinstance(arm, exp.Select)
+        and arm.args.get("from_") is not None
+        and not any(map(arm.args.get, left_out))
+        and not (_gathers(arm) or windows.has_own(arm))
+        for arm in arms
+    )
+
+
+def _sorts_columns(node: exp.Select) -> bool:
+    """Whether ORDER BY goes by nothing but columns of the result."""
+    order = node.args.get("order")
+    names = {one.alias_or_name.lower() for one in node.expressions}
+    terms = [term.this for term in order.expressions] if order else []
+    starred = any(one.is_star for one in node.expressions)
+    return all(
+        isinstance(term, exp.Literal) or (isinstance(term, exp.Column) and (starred or term.name.lower() in names))
+        for term in terms
+    )
 
 
 def _gathers(node: exp.Select) -> bool:

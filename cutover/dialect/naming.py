@@ -25,7 +25,7 @@ def keys_met(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation |
     """A query that tells for each unique key of the table whether the row of an INSERT meets it; None if none can."""
     try:
         context = Context(catalog, kinds)
-        parsed, conflict = parse(sql)
+        parsed, conflict = parse(sql, catalog.views)
         if not isinstance(parsed, exp.Insert) or parsed.args.get("conflict") is not None:
             return None
         written, _, _ = rewrite(parsed, conflict, context)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
-from cutover.dialect import functions, windows
+from cutover.dialect import windows
 from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.calls import own_aggregates, owner_of
 from cutover.dialect.comparing import collated, collation
@@ -24,7 +22,6 @@ from cutover.dialect.reading import Reading, Scan
 from cutover.dialect.scalars import number_within, place_of, place_within
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
-from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, Typed, identifier
 from cutover.dialect.unasked import ordinal
 from cutover.dialect.withs import Withs
@@ -74,14 +71,8 @@ class Queries:
             query.node.set("with_", with_clause)
         return query
 
-    def view(self, statement: str, reading: Reading | None = None, merged: tuple[Scan, ...] = ()) -> Query:
+    def view(self, parsed: exp.Create, reading: Reading | None = None, merged: tuple[Scan, ...] = ()) -> Query:
         """The query of a view, from its CREATE VIEW."""
-        try:
-            parsed = sqlglot.parse_one(prepare(statement, functions.NAMES).text, dialect="sqlite")
-        except SqlglotError:
-            raise Refused("The syntax of a view") from None
-        if not isinstance(parsed, exp.Create):
-            raise Refused("The syntax of a view")
         if self.context.of_view and isinstance(parsed.expression, exp.Select):
             number_within(parsed.expression, self.context.catalog.views)
         query = self.query(parsed.expression, Scope(reading=reading, merged=merged)).named()

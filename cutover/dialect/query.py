@@ -29,13 +29,19 @@ class Query:
 
     reads: dict[str, list[exp.Expr]] = field(default_factory=dict)
     """How SQLite reads what stands in FROM, if that is told from outside."""
-    tells: dict[int, tuple[str, exp.Expr]] = field(default_factory=dict)
+    tells: dict[int, tuple[str, int, exp.Expr]] = field(default_factory=dict)
     """Which columns tell that: of what, and as which term of ORDER BY."""
 
     def told(self) -> Query:
-        """With columns behind its own that tell how SQLite reads, where it merges the query into the one around it."""
-        for name, term in [(name, term) for name, read in self.reads.items() for term in read]:
-            self.tells[len(self.columns)] = name, term
+        """With columns that tell how SQLite reads, where it merges the query into the one around it: its own, or more
+        behind those."""
+        own = len(self.columns)
+        for place, (name, term) in enumerate((name, term) for name, read in self.reads.items() for term in read):
+            shown = (at for at in range(own) if self.columns[at][1].node == term.this and at not in self.tells)
+            found = next(shown, len(self.columns))
+            self.tells[found] = name, place, term
+            if found < own:
+                continue
             self.node.append("expressions", term.this.copy())
             self.columns.append((f"of:{len(self.columns)}", Typed(term.this.copy(), Kind.NULL)))
         return self

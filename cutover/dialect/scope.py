@@ -50,8 +50,8 @@ class SourceColumn:
     """What is an integer there is read as a real."""
     computed: Callable[[], Typed] | None = None
     """What it stands for, if it is generated."""
-    tells: tuple[str, exp.Expr] | None = None
-    """What SQLite reads in the order of this column where it merges the query, and the term of ORDER BY."""
+    tells: tuple[str, int, exp.Expr] | None = None
+    """What SQLite reads in the order of this column where it merges the query, and which term of ORDER BY that is."""
     given: bool = False
     """An argument of a table-valued function, which is a column of it."""
 
@@ -99,13 +99,11 @@ class Source:
 
     def merged(self, name: str) -> list[exp.Expr]:
         """The order in which SQLite reads what has that name within the query that this is."""
+        told = [(*column.tells[1:], column) for column in self.columns if column.tells and column.tells[0] == name]
         terms: list[exp.Expr] = []
-        for column in self.columns:
-            if column.tells is not None and column.tells[0] == name:
-                told, term = exp.Column(this=identifier(column.target), table=identifier(self.alias)), column.tells[1]
-                terms.append(
-                    exp.Ordered(this=told, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first"))
-                )
+        for _, term, column in sorted(told, key=lambda one: one[0]):
+            node = exp.Column(this=identifier(column.target), table=identifier(self.alias))
+            terms.append(exp.Ordered(this=node, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first")))
         return terms
 
     def find(self, name: str) -> SourceColumn | None:

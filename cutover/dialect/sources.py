@@ -19,6 +19,7 @@ from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, tab
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.trees import keeps_all, operations, with_of
 from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
+from cutover.dialect.viewed import view_at
 from cutover.dialect.whole import compared
 
 if TYPE_CHECKING:
@@ -46,12 +47,13 @@ class Sources:
         if columns is not None:
             target = exp.Table(this=identifier(name.lower()), alias=exp.TableAlias(this=identifier(alias)))
             counted = next((column.name for column in columns if column.name in (TURN, NUMBER)), "")
-            made = Source(alias, [_copied(column) for column in columns], counted=counted)
-            made.sorted = not counted and scope.within is None and _comes_sorted(_written(node))
-            return target, made
+            found = Source(alias, [_copied(column) for column in columns], counted=counted)
+            found.sorted = not counted and scope.within is None and _comes_sorted(_written(node))
+            return target, found
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
-            return self.derived(self.queries.view(view, scope.within, scope.merged).told(), alias, alone=scope.alone)
+            made = self.queries.view(view_at(node, view), scope.within, scope.merged)
+            return self.derived(made.told(), alias, alone=scope.alone)
         if name.lower() == high_marks.NAME:
             context = self.queries.context
             context.marked = high_marks.settled(context.catalog)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -147,7 +147,7 @@ logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
 """The parser warns of what it does not know with the text of the statement, whose literals nobody may see."""
 
 
-def parse(sql: str) -> tuple[exp.Expr, str | None]:
+def parse(sql: str, views: Mapping[str, str]) -> tuple[exp.Expr, str | None]:
     """The tree of a statement, and its word after OR. Raises `Refused`."""
     prepared = prepare(sql, functions.NAMES)
     try:
@@ -163,7 +163,7 @@ def parse(sql: str) -> tuple[exp.Expr, str | None]:
         parsed[0].set("clauses", [_clause(text) for text in prepared.clauses])
     plain_numbers(parsed[0])
     plain_settings(parsed[0])
-    lift_limits(parsed[0])
+    lift_limits(parsed[0], views)
     return parsed[0], prepared.conflict
 
 

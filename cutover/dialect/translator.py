@@ -129,7 +129,7 @@ def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind], *, wide: bool
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
     try:
-        parsed, conflict = parse(sql)
+        parsed, conflict = parse(sql, context.catalog.views)
         parsed = without_limit(parsed, context.catalog, sql)
         context.gathers = _gathers(sql, parsed, context.catalog)
         context.collates = parsed.find(exp.Collate) is not None

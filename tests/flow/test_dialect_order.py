@@ -25,6 +25,12 @@ CREATE VIEW found AS SELECT id, d, b FROM t WHERE b > 0;
 CREATE VIEW asked AS
   SELECT id, (SELECT id FROM t AS o WHERE o.b > t.d) AS one, (SELECT id FROM t AS o WHERE c >= 'A') AS two FROM t
   WHERE id < (SELECT max(y) FROM (SELECT y * 3 AS y FROM u)) OR (SELECT c FROM t) IS NULL;
+CREATE VIEW few AS SELECT * FROM t LIMIT 2;
+CREATE VIEW fewer AS SELECT id, d FROM few ORDER BY d DESC;
+CREATE VIEW some AS SELECT b FROM t UNION SELECT y * 3 FROM u LIMIT 2;
+CREATE VIEW several(k) AS SELECT b FROM t UNION ALL SELECT y FROM u LIMIT 4;
+CREATE VIEW sorted AS SELECT id, b, d FROM t ORDER BY d DESC;
+CREATE VIEW top AS SELECT id, b FROM t ORDER BY d DESC LIMIT 3;
 """
 
 FOUND = "WITH RECURSIVE met(x, d) AS (SELECT 1, 0 UNION ALL SELECT b, d + 1 FROM way JOIN met ON a = x WHERE d < 4)"
@@ -251,6 +257,24 @@ CUT = [
     "SELECT (SELECT id FROM t WHERE id > 1 LIMIT -1), (SELECT y FROM u UNION ALL SELECT 1 LIMIT 3)",
     "SELECT e FROM (SELECT DISTINCT e, n FROM m LIMIT 3), (SELECT 1)",
     "SELECT id FROM m WHERE n IN (SELECT max(n) FROM m GROUP BY n LIMIT 2)",
+    "SELECT id FROM few ORDER BY d",
+    "SELECT id FROM few AS f WHERE f.id > 1 ORDER BY f.d",
+    "SELECT * FROM fewer",
+    "SELECT * FROM fewer ORDER BY id DESC",
+    "SELECT id, row_number() OVER (ORDER BY d) FROM few",
+    "SELECT id FROM few JOIN u ON b = y ORDER BY d, x",
+    "SELECT id FROM t WHERE id IN (SELECT id FROM few ORDER BY d)",
+    "SELECT * FROM some ORDER BY b DESC",
+    "SELECT * FROM several ORDER BY k",
+    "SELECT * FROM several WHERE k > 2 ORDER BY k",
+    "SELECT * FROM (SELECT id, b, d FROM t) ORDER BY b",
+    "SELECT * FROM sorted",
+    "SELECT * FROM sorted ORDER BY b",
+    "SELECT sorted.id, x FROM sorted JOIN u ON b = y",
+    "SELECT one.id, x FROM (SELECT id, b FROM t ORDER BY d DESC) AS one LEFT JOIN u ON b = y",
+    "SELECT group_concat(id) FROM sorted ORDER BY 1",
+    "SELECT id FROM top ORDER BY b",
+    "WITH few AS (SELECT 3 AS id, 1 AS d) SELECT id FROM few ORDER BY d",
 ]
 """LIMIT within: of which rows, only SQLite's way of making one query of two tells."""
 
