@@ -172,7 +172,7 @@ class Expressions(Operators):
         if grouping.extreme is not None:
             argument, is_max = grouping.extreme
             order = exp.Ordered(this=argument.copy(), desc=is_max, nulls_first=False)
-        read = self.queries.ordering.unasked.rows(scope) or self.queries.ordering.scan(scope)
+        read = self.queries.ordering.unasked.gathered(scope) or self.queries.ordering.scan(scope)
         orders = [*([order] if order is not None else []), *(read or [])]
         inner: exp.Expr = exp.Order(this=typed.node, expressions=orders) if orders else typed.node
         array = exp.Paren(this=call("array_agg", inner))

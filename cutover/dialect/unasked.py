@@ -175,7 +175,7 @@ class Unasked:
             served = _served([ordinal(term, node.expressions) for term in group.expressions], scope, scans)
             by_index = served is None and any(scan.index for scan in scans)
             shown = self.ordering.expressions.context.gathers and scope.parent is not None
-            if (by_index and not shown) or (node.args.get("order") and any(down for _, down in served or ())):
+            if by_index and not shown:
                 return None
             written = served or written
         terms = []
@@ -186,11 +186,30 @@ class Unasked:
             terms.append(self.ordering.ordered(_direction(descending=down), typed.but(node=typed.node.copy())))
         return once(terms)
 
+    def gathered(self, scope: Scope) -> list[exp.Expr] | None:
+        """The order of reading beneath groups: an index by which they come may be read backwards for ORDER BY."""
+        reading, node = scope.reading, scope.select
+        if reading is None or node is None or "GROUP BY" in reading.sorts or not reading.scans:
+            return self.rows(scope)
+        group, order = node.args.get("group"), node.args.get("order")
+        if group is None or order is None or len(order.expressions) != len(group.expressions):
+            return self.rows(scope)
+        terms = [ordinal(term, node.expressions) for term in group.expressions]
+        asked = [_meant(ordinal(term.this, node.expressions), node, scope) for term in order.expressions]
+        served = _served(terms, scope, reading.scans)
+        if served is None or asked != [_meant(term, node, scope) for term in terms]:
+            return self.rows(scope)
+        ways = dict(zip(terms, _directions(node), strict=True))
+        loops = self._loops(scope, reading.scans)
+        if loops and all(ways[term] != down for term, down in served):
+            loops[0] = [_reversed(one) for one in loops[0]]
+        return once([one for loop in loops for one in loop]) or None
+
     def in_window(self, scope: Scope, asked: list[exp.Expr], window: exp.Window | None = None) -> list[exp.Expr]:
         """A window's terms, then the order in which its rows come: of the windows computed before, and of reading."""
         if scope.grouping is not None:
             return asked
-        read = self.behind_windows(scope) if window is not None else self.rows(scope)
+        read = self.behind_windows(scope) if window is not None else self.gathered(scope)
         if read is None and len(scope.sources) == 1:
             read = self.ordering.scan(scope)
         behind = windows.behind(window, scope.steps, scope.named, again=id(window) in scope.again)
@@ -286,6 +305,18 @@ def ordinal(term: exp.Expr, projections: list[exp.Expr]) -> exp.Expr:
         projection = projections[number - 1]
         return projection.this if isinstance(projection, exp.Alias) else projection
     return term
+
+
+def _meant(term: exp.Expr, node: exp.Select, scope: Scope) -> object:
+    """What tells whether two terms are the same: the column of what is in FROM, otherwise what is written."""
+    if not isinstance(term, exp.Column):
+        return term
+    named = scope.columns(term.name, term.table)
+    if not named and not term.table:
+        called = {one.alias.lower(): one.this for one in node.expressions if isinstance(one, exp.Alias)}
+        term = called.get(term.name.lower(), term)
+        named = scope.columns(term.name, term.table) if isinstance(term, exp.Column) else []
+    return (id(named[0][0]), named[0][1].name.lower()) if named else term
 
 
 def _served(terms: list[exp.Expr], scope: Scope, scans: tuple[Scan, ...]) -> list[tuple[exp.Expr, bool]] | None:
