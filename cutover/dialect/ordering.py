@@ -126,6 +126,9 @@ class Ordering:
         read = self.unasked.behind_windows(scope)
         if read is not None:
             return once([*windowed, *read])
+        if scope.reading is not None and scope.reading.unmatched and node.args.get("limit"):
+            hint = "Add an ORDER BY that tells all rows apart."
+            raise Refused("LIMIT over such outer joins without an ORDER BY", hint)
         return self._by_key(scope) if len(scope.sources) == 1 and node.args.get("limit") else []
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:

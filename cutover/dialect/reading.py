@@ -60,6 +60,8 @@ class Reading:
     """What it sorts for afterwards: ORDER BY, GROUP BY, DISTINCT. Otherwise the order of reading serves."""
     inside: Reading | None = None
     """Of the query that stands for the only thing that is read."""
+    queries: tuple[tuple[str, Reading], ...] = ()
+    """Of the queries that are read beside others, by what the plan calls them."""
     arms: tuple[Reading, ...] = ()
     """Of the SELECTs of a compound."""
 
@@ -82,6 +84,11 @@ class Reading:
     def orders(self) -> bool:
         """Whether it sorts for ORDER BY, be it for the last of its terms alone."""
         return any(sort.endswith("ORDER BY") for sort in self.sorts)
+
+    def beside(self, name: str) -> Reading | None:
+        """How a query is read that stands beside others under that name."""
+        found = [reading for called, reading in self.queries if called == name]
+        return found[0] if len(found) == 1 else None
 
     def within(self) -> Reading:
         """How a query is read that is all that stands in FROM: by itself, or as if it were not there."""
@@ -159,7 +166,9 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
             known = False
     only = queries.get(scans[0].name) if len(scans) == 1 else None
     inside = _level(db, below, only) if only is not None else None
-    return Reading(tuple(scans) if known else None, frozenset(sorts), inside, unmatched=tuple(unmatched))
+    beside = {} if only is not None else queries
+    joined = tuple((name, _level(db, below, number)) for name, number in beside.items())
+    return Reading(tuple(scans) if known else None, frozenset(sorts), inside, joined, unmatched=tuple(unmatched))
 
 
 def _merged(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> tuple[Reading, ...]:

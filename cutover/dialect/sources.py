@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import comparing, high_marks, json_functions
-from cutover.dialect.calls import adds_up, gathers_in_order
+from cutover.dialect.arriving import comes_sorted, minds_order, numbered, read_beside, written
 from cutover.dialect.comparing import text
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
-from cutover.dialect.query import bare_query
 from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.trees import keeps_all, operations, with_of
 from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
 from cutover.dialect.viewed import view_at
 from cutover.dialect.whole import compared
@@ -47,13 +45,16 @@ class Sources:
         if columns is not None:
             target = exp.Table(this=identifier(name.lower()), alias=exp.TableAlias(this=identifier(alias)))
             counted = next((column.name for column in columns if column.name in (TURN, NUMBER)), "")
-            found = Source(alias, [_copied(column) for column in columns], counted=counted)
-            found.sorted = not counted and scope.within is None and _comes_sorted(_written(node))
-            return target, found
+            given = Source(alias, [_copied(column) for column in columns], counted=counted)
+            given.sorted = not counted and scope.within is None and comes_sorted(written(node))
+            return target, given
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
-            made = self.queries.view(view_at(node, view), scope.within, scope.merged)
-            return self.derived(made.told(), alias, alone=scope.alone)
+            parsed = view_at(node, view)
+            beside = read_beside(scope, alias, parsed.expression)
+            made = self.queries.view(parsed, beside or scope.within, scope.merged)
+            found = self.derived(made.told(), alias, alone=scope.alone)
+            return found if beside is None else (numbered(*found), found[1])
         if name.lower() == high_marks.NAME:
             context = self.queries.context
             context.marked = high_marks.settled(context.catalog)
@@ -113,23 +114,9 @@ class Sources:
         others = _told_where_known(clause.this, node.args.get("joins") or [])
         joins += [self._join(join, scope, aliases if join is others[-1] else {}) for join in others]
         scope.aliases = aliases
-        if scope.alone and self.queries.context.gathers and _minds_order(scope):
-            target = self._numbered(target, scope.sources[0])
+        if scope.alone and self.queries.context.gathers and minds_order(scope):
+            target = numbered(target, scope.sources[0])
         return exp.From(this=target), joins
-
-    def _numbered(self, target: exp.Expr, source: Source) -> exp.Expr:
-        """With a column that numbers the rows of a query or a CTE as they come, which is in its order if it has one."""
-        told = source.counted or any(column.tells is not None for column in source.columns)
-        if source.table is not None or told or source.one_row:
-            return target
-        target.set("alias", exp.TableAlias(this=identifier("unnumbered"), columns=_columns_of(target)))
-        place = exp.Window(this=exp.RowNumber())
-        numbered = exp.Select(
-            expressions=[exp.Star(), exp.Alias(this=place, alias=identifier(NUMBER))], from_=exp.From(this=target)
-        )
-        source.columns.append(SourceColumn(NUMBER, NUMBER, Kind.INT, not_null=True))
-        source.counted = NUMBER
-        return exp.Subquery(this=numbered, alias=exp.TableAlias(this=identifier(source.alias)))
 
     def _joined(self, node: exp.Expr, scope: Scope) -> tuple[exp.Expr, list[exp.Join]]:
         """One thing in FROM with the joins that the parser hung on it."""
@@ -172,9 +159,12 @@ class Sources:
             made[1].counted = NUMBER
         elif isinstance(node, exp.Subquery):
             # A subquery in FROM does not see its neighbours.
-            inside = Scope(_outer(scope), reading=scope.within, merged=scope.merged)
+            beside = read_beside(scope, node.alias.lower(), node.this)
+            inside = Scope(_outer(scope), reading=beside or scope.within, merged=scope.merged)
             made = self.derived(self.queries.query(node.this, inside).told(), alias, alone=scope.alone)
-            made[1].sorted = scope.within is None and _comes_sorted(node.this)
+            made[1].sorted = scope.within is None and comes_sorted(node.this)
+            if beside is not None:
+                made = numbered(*made), made[1]
         else:
             raise Refused(f"{type(node).__name__} in FROM")
         if not node.alias:
@@ -227,14 +217,6 @@ class Sources:
         return exp.and_(*tests)
 
 
-def _minds_order(scope: Scope) -> bool:
-    """Whether the order of the rows in FROM shows in what is computed of them."""
-    if scope.select is None:
-        return False
-    whole = all(column.kind in (Kind.INT, Kind.BOOL) for column in scope.sources[0].columns)
-    return gathers_in_order(scope.select) or (not whole and adds_up(scope.select))
-
-
 def _told_where_known(first: exp.Expr, joins: list[exp.Join]) -> list[exp.Join]:
     """ON may name what stands further right, where all joins are inner: the condition goes there."""
     places: dict[str, int] = {}
@@ -270,27 +252,6 @@ def _argument(typed: Typed, source: Source) -> Typed:
         present = exp.Column(this=identifier(source.counted), table=identifier(source.alias))
         node = exp.Case(ifs=[exp.If(this=exp.Not(this=exp.Is(this=present, expression=exp.Null())), true=node)])
     return Typed(node, Kind.TEXT, collation="BINARY")
-
-
-def _written(table: exp.Table) -> exp.Expr | None:
-    """The query of a WITH that does not refer to itself."""
-    found = with_of(table)
-    again = found is not None and any(one.name.lower() == table.name.lower() for one in found.find_all(exp.Table))
-    return found.this if found is not None and not again else None
-
-
-def _comes_sorted(query: exp.Expr | None) -> bool:
-    """Whether SQLite makes a compound's rows differ by sorting them, last of all."""
-    query = bare_query(query) if query is not None else None
-    made = operations(query) if isinstance(query, exp.SetOperation) else []
-    if query is None or not made or keeps_all(made[-1]):
-        return False
-    return not any(map(query.args.get, ("order", "limit", "with_")))
-
-
-def _columns_of(target: exp.Expr) -> list[exp.Expr]:
-    alias = target.args.get("alias")
-    return list(alias.args.get("columns") or []) if alias is not None else []
 
 
 def _outer(scope: Scope) -> Scope:

@@ -414,3 +414,23 @@ async def test_reals_are_added_in_the_order_of_reading(postgres_url: str) -> Non
     async with world(postgres_url, schema, data=data) as both:
         different = [sql for sql in ADDED if both.on_sqlite(sql).rows != (await both.on_postgres(sql)).rows]
         assert different == []
+
+
+JOINED = [
+    "SELECT t.id, s.e FROM t JOIN (SELECT DISTINCT e FROM m) AS s ON s.e > t.b - 2 LIMIT 4",
+    "SELECT t.id, s.e, k FROM t LEFT JOIN (SELECT e, count(*) AS k FROM m GROUP BY e) AS s ON s.e < t.b LIMIT 4",
+    "SELECT a.c, s.e FROM (SELECT c, count(*) AS k FROM t GROUP BY c) AS a, (SELECT e, max(id) FROM m GROUP BY e) AS s",
+    "SELECT t.id, s.e FROM (SELECT e FROM m ORDER BY id DESC LIMIT 3) AS s JOIN t ON s.e < t.b",
+    "SELECT t.id, s.e FROM t JOIN (SELECT e FROM m UNION ALL SELECT y FROM u LIMIT 6) AS s ON s.e < t.b LIMIT 5",
+    "SELECT t.id, s.k FROM t JOIN (SELECT e, row_number() OVER (ORDER BY n) AS k FROM m) AS s ON e < t.b ORDER BY t.b",
+    "SELECT top.id, x FROM top JOIN u ON b = y",
+    "SELECT t.id, top.b FROM t JOIN top ON top.b = t.b LIMIT 3",
+]
+
+
+async def test_rows_of_queries_that_are_joined_come_in_their_order(both: World) -> None:
+    await both.all_same(JOINED, ordered=True)
+    refused = "LIMIT over such outer joins without an ORDER BY"
+    joined = "SELECT t.id, m.id, x FROM t FULL JOIN m ON e = b FULL JOIN u ON y = e"
+    await both.refused(f"{joined} LIMIT 3", refused)
+    await both.same(f"{joined} ORDER BY 1, 2, 3 LIMIT 3")
