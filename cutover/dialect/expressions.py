@@ -163,7 +163,8 @@ class Expressions(Operators):
             if typed.node.sql("postgres") in grouping.loose:
                 spelled = exp.Distinct(expressions=[cast(typed.node.copy(), "TEXT")])
                 test = helper("one_spelling", call("count", spelled))
-                return typed.but(node=exp.Case(ifs=[exp.If(this=test, true=typed.node)]))
+                only = call("min", typed.node) if typed.kind is Kind.TEXT else typed.node
+                return typed.but(node=exp.Case(ifs=[exp.If(this=test, true=only)]))
             raise Refused(
                 "A column beside several calls of min() and max() that is not grouped by",
                 "Take the column of the row in a subquery with ORDER BY ... LIMIT 1.",

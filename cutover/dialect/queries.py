@@ -184,7 +184,10 @@ class Queries:
             keys.append(key)
             # Of values that are equal without being the same a group shows the first.
             loose = typed.kind is Kind.DYNAMIC or (typed.kind is Kind.NUM and not is_canonical(typed))
-            (grouping.loose if loose else grouping.keys).add(key.sql("postgres"))
+            written = key.sql("postgres")
+            (grouping.loose if loose else grouping.keys).add(written)
+            if key is not typed.node and (spelled := typed.node.sql("postgres")) != written:
+                grouping.loose.add(spelled)
         if group is not None:
             result.set("group", exp.Group(expressions=keys or [_one_group()]))
         for source in scope.sources:

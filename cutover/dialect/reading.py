@@ -88,7 +88,7 @@ class Reading:
     def beside(self, name: str) -> Reading | None:
         """How a query is read that stands beside others under that name."""
         found = [reading for called, reading in self.queries if called == name]
-        return found[0] if len(found) == 1 else None
+        return found[0] if found and all(one == found[0] for one in found) else None
 
     def within(self) -> Reading:
         """How a query is read that is all that stands in FROM: by itself, or as if it were not there."""
@@ -132,7 +132,7 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
 def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:
     scans: list[Scan] = []
     sorts: set[str] = set()
-    queries: dict[str, int] = {}
+    queries: list[tuple[str, int]] = []
     unmatched: list[Scan | None] = []
     known = True
     for number, detail in below.get(parent, ()):
@@ -156,7 +156,7 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
         if sort is not None:
             sorts.add(sort[1])
         elif query is not None:
-            queries[query[1].lower()] = number
+            queries.append((query[1].lower(), number))
         elif step is not None:
             terms = _index(db, step["index"]) if step["index"] else ()
             known = known and terms is not None
@@ -164,10 +164,10 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
             scans.append(Scan(step["name"].lower(), terms or (), sought if step["automatic"] else None))
         else:
             known = False
-    only = queries.get(scans[0].name) if len(scans) == 1 else None
-    inside = _level(db, below, only) if only is not None else None
-    beside = {} if only is not None else queries
-    joined = tuple((name, _level(db, below, number)) for name, number in beside.items())
+    # A view is called by its own name where it is computed, and by its alias where it is read.
+    alone = len(scans) == 1 and len(queries) == 1
+    inside = _level(db, below, queries[0][1]) if alone else None
+    joined = () if alone else tuple((name, _level(db, below, number)) for name, number in queries)
     return Reading(tuple(scans) if known else None, frozenset(sorts), inside, joined, unmatched=tuple(unmatched))
 
 

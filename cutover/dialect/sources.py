@@ -51,7 +51,7 @@ class Sources:
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
             parsed = view_at(node, view)
-            beside = read_beside(scope, alias, parsed.expression)
+            beside = read_beside(scope, name.lower(), parsed.expression)
             made = self.queries.view(parsed, beside or scope.within, scope.merged)
             found = self.derived(made.told(), alias, alone=scope.alone)
             return found if beside is None else (numbered(*found), found[1])

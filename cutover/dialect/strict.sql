@@ -141,7 +141,7 @@ RETURN ways = 1 OR cutover.misfit('UPDATE of a row by several rows of FROM is no
 
 -- A group whose key is 1 in one row and 1.0 in another, beside several min() and max(), which make SQLite show one of them.
 CREATE OR REPLACE FUNCTION cutover.one_spelling(spellings bigint) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN spellings <= 1 OR cutover.misfit('a choice among equal numbers of a group is not possible on PostgreSQL', spellings::text) = 0;
+RETURN spellings <= 1 OR cutover.misfit('a choice among equal values of a group is not possible on PostgreSQL', spellings::text) = 0;
 
 -- What LIMIT and OFFSET are given: a whole number, or a text that is spelled as one. STABLE as those above.
 CREATE OR REPLACE FUNCTION cutover.bound(x numeric) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
