@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from cutover.dialect.failures import Lost, unknown_outcome
+from cutover.dialect.opening import Opening
 from cutover.dialect.transaction import Transaction
 from cutover.errors import StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -30,8 +31,8 @@ class Holding:
         self.lock = asyncio.Lock()
         self.transaction: Transaction | None = None
         self.doomed: StatementError | None = None
-        self.opening = False
-        """BEGIN was said, and nothing since: the transaction takes a connection, and maybe the turn, when it must."""
+        self.opening: Opening | None = None
+        """Begun, and nothing was asked since: the transaction takes a connection, and maybe the turn, when it must."""
         self.foreign_keys = True
         self.deferring = False
         """PRAGMA defer_foreign_keys, which holds until the next COMMIT or ROLLBACK."""
@@ -48,7 +49,7 @@ class Holding:
     @property
     def is_open(self) -> bool:
         """Whether a transaction is open, or waits for its ROLLBACK."""
-        return self.opening or self.transaction is not None or self.doomed is not None
+        return self.opening is not None or self.transaction is not None or self.doomed is not None
 
     @property
     def writing(self) -> bool:
@@ -57,16 +58,37 @@ class Holding:
 
     async def begin(self, shape: Shape, sql: str) -> None:
         """BEGIN. Raises `StatementError`."""
-        if self.opening or self.transaction is not None:
+        if self.opening is not None or self.transaction is not None:
             raise StatementError("cannot start a transaction within a transaction", "SQLITE_UNKNOWN")
         if self._queues and shape.kind is not StatementKind.BEGIN_WRITE:
-            self.opening = True
+            self.opening = Opening(by_savepoint=False)
         else:
             await self.open(shape, sql)
 
+    def mark(self, shape: Shape, name: str) -> bool:
+        """Whether this statement leaves the transaction one that has not needed Postgres, or ends it. Raises
+        `StatementError`."""
+        opening, kind = self.opening, shape.kind
+        if opening is None and (kind is not StatementKind.SAVEPOINT or self.transaction is not None):
+            return False
+        if opening is None:
+            opening = self.opening = Opening(by_savepoint=True)
+        over = kind in (StatementKind.COMMIT, StatementKind.ROLLBACK)
+        if kind is StatementKind.SAVEPOINT:
+            opening.savepoint(name)
+        elif kind is StatementKind.ROLLBACK_TO:
+            opening.rollback_to(name)
+        elif kind is StatementKind.RELEASE:
+            over = opening.release(name)
+        elif not over:
+            return False
+        if over:
+            self.opening, self.deferring = None, False
+        return True
+
     async def open(self, shape: Shape, sql: str) -> None:
         """Begin: for a statement that writes, when whoever writes before has ended, to see what that did."""
-        self.opening = False
+        begun, self.opening = self.opening, None
         self.first = sql
         writes = shape.kind in (StatementKind.BEGIN_WRITE, StatementKind.WRITE, StatementKind.DDL)
         if writes or (not self._read_only and self._connections.turns.meets(sql)):
@@ -74,29 +96,37 @@ class Holding:
         try:
             self.transaction = await Transaction.begin(
                 self._connections,
+                by_savepoint=begun is not None and begun.by_savepoint,
                 read_only=self._read_only,
                 foreign_keys=self.foreign_keys,
                 deferring=self.deferring,
             )
         finally:
             if self.transaction is None:
+                self.opening = begun  # only this statement has failed
                 self._give_turn()
         self.transaction.writing = shape.kind is StatementKind.BEGIN_WRITE
         self.watch()
+        for name in begun.savepoints if begun is not None else ():
+            await self.transaction.savepoint(name)
 
-    async def before(self, transaction: Transaction, shape: Shape, sql: str) -> None:
-        """A statement of the open transaction is next: one that began without the turn takes it with its first write,
-        if nobody has written since it read, as on SQLite. Raises `Conflict`."""
+    async def before(self, transaction: Transaction, shape: Shape, sql: str) -> Transaction:
+        """The transaction for its next statement: one that began without the turn takes it with its first write, if
+        nobody has written since it read, as on SQLite; one that has not read begins anew for it, so as not to wait
+        with a connection in hand. Raises `Conflict`."""
         if self._has_turn or not self._queues or self._read_only:
-            return
-        self.first = self.first or sql
+            return transaction
         writes = shape.kind in (StatementKind.WRITE, StatementKind.DDL)
-        if transaction.seen is None:
-            if writes or self._connections.turns.meets(self.first):
-                await self._take_turn()
-        elif writes:
-            await self._connections.turns.take_behind(transaction.seen)
-            self._has_turn = True
+        if transaction.seen is not None:
+            if writes:
+                await self._connections.turns.take_behind(transaction.seen)
+                self._has_turn = True
+        elif writes or self._connections.turns.meets(sql):
+            transaction.demand_as_before()
+            self.transaction, self.opening = None, transaction.unopened()
+            await transaction.abandon()
+            await self.open(shape, sql)
+        return self.transaction or transaction
 
     async def _take_turn(self) -> None:
         if self._queues and not self._has_turn:
@@ -107,19 +137,6 @@ class Holding:
         if self._has_turn:
             self._has_turn = False
             self._connections.turns.give()
-
-    async def savepoint(self, name: str) -> None:
-        """SAVEPOINT, which begins a transaction if none is open."""
-        if self.transaction is None:
-            self.first = ""
-            self.transaction = await Transaction.begin(
-                self._connections,
-                by_savepoint=True,
-                read_only=self._read_only,
-                foreign_keys=self.foreign_keys,
-                deferring=self.deferring,
-            )
-        await self.transaction.savepoint(name)
 
     async def defer(self, *, on: bool) -> None:
         """PRAGMA defer_foreign_keys. What was deferred is checked at COMMIT, also if it is switched off before."""
@@ -160,7 +177,7 @@ class Holding:
     async def end(self) -> None:
         """Roll back what is open, and give connection and turn to others."""
         self._quiet()
-        self.opening = self.deferring = False
+        self.opening, self.deferring = None, False
         transaction, self.transaction = self.transaction, None
         try:
             if transaction is not None:

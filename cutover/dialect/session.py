@@ -20,6 +20,8 @@ from cutover.stores.batched import Batched
 from cutover.stores.sqlite.connection import settled
 
 _BEGINS = (StatementKind.BEGIN, StatementKind.BEGIN_READ, StatementKind.BEGIN_WRITE)
+_ENDS = (StatementKind.COMMIT, StatementKind.ROLLBACK)
+_MARKS = (*_ENDS, StatementKind.SAVEPOINT, StatementKind.RELEASE, StatementKind.ROLLBACK_TO)
 
 
 class PostgresSession(Batched):
@@ -148,10 +150,9 @@ class PostgresSession(Batched):
 
     async def _in_its_place(self, statement: Statement, shape: Shape) -> StatementResult:
         holding = self._holding
-        if holding.opening and shape.kind in (StatementKind.COMMIT, StatementKind.ROLLBACK):
-            holding.opening = False
+        if shape.kind in _MARKS and holding.mark(shape, _savepoint_name(statement.sql)):
             return StatementResult()
-        if holding.opening and shape.kind not in _BEGINS:
+        if holding.opening is not None and shape.kind not in _BEGINS:
             await holding.open(shape, statement.sql)
         return await self._opened(statement, shape)
 
@@ -166,7 +167,8 @@ class PostgresSession(Batched):
             holding.required("rollback")
             await holding.end()
         elif shape.kind is StatementKind.SAVEPOINT:
-            await holding.savepoint(_savepoint_name(statement.sql))
+            name = _savepoint_name(statement.sql)
+            await holding.named(name).savepoint(name)
         elif shape.kind is StatementKind.RELEASE:
             if await holding.named(_savepoint_name(statement.sql)).release(_savepoint_name(statement.sql)):
                 await holding.commit()
@@ -198,7 +200,7 @@ class PostgresSession(Batched):
         raise busy("the statement met others each time it was tried.")
 
     async def _within(self, transaction: Transaction, statement: Statement, shape: Shape) -> StatementResult:
-        await self._holding.before(transaction, shape, statement.sql)
+        transaction = await self._holding.before(transaction, shape, statement.sql)
         self._memory.deferring = self._holding.deferring
         try:
             result = await transaction.run(statement, self._memory)

@@ -20,6 +20,7 @@ from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connec
 from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.giving import Giving
+from cutover.dialect.opening import Opening, place
 from cutover.dialect.patience import in_short_tries
 from cutover.dialect.pending import DEFERRED, beside_violations, check_now
 from cutover.dialect.running import Memory, prepare, run
@@ -112,13 +113,14 @@ class Transaction:
         try:
             result = await run(statement, memory)
         except StatementError:
-            self._demand_as_before()
+            self.demand_as_before()
             raise
-        self._demand_as_before()
+        self.demand_as_before()
         self.changed = self.changed or result.affected > 0
         return result
 
-    def _demand_as_before(self) -> None:
+    def demand_as_before(self) -> None:
+        """Raises `Conflict` if others have changed the schema since it began."""
         if not self._connections.dialect.as_before(self._altered):
             raise Conflict("Another transaction changed the schema.")
 
@@ -247,6 +249,12 @@ class Transaction:
         prepared = prepare(self.dialect, insert, memory)
         await run(self.connection, prepared, self.dialect, replace(memory), self._giving)
 
+    def unopened(self) -> Opening:
+        """How one begins that is to be as this one, which has neither read nor written."""
+        opening = Opening(by_savepoint=self._by_savepoint)
+        opening.savepoints = list(self._savepoints)
+        return opening
+
     async def savepoint(self, name: str) -> None:
         """SAVEPOINT."""
         await self._talk(f"{self._release_text()}SAVEPOINT {_quoted(name)}")
@@ -256,7 +264,7 @@ class Transaction:
 
     async def release(self, name: str) -> bool:
         """RELEASE. Whether that means COMMIT, which is then to be called."""
-        at = self._find(name)
+        at = place(self._savepoints, name)
         if at == 0 and self._by_savepoint:
             return True
         await self._talk(f"RELEASE SAVEPOINT {_quoted(name)}")
@@ -272,7 +280,7 @@ class Transaction:
 
     async def rollback_to(self, name: str, *, deferring: bool = False) -> None:
         """ROLLBACK TO. `deferring`: foreign keys stay deferred, though that may have been said after the savepoint."""
-        at = self._find(name)
+        at = place(self._savepoints, name)
         await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{f'; {DEFERRED}' if deferring else ''}")
         self._deferring = deferring
         del self._savepoints[at + 1 :], self._dialects[at + 1 :]
@@ -364,12 +372,6 @@ class Transaction:
         if isinstance(failure, Lost):
             discard(self.connection)
         return told(failure) if self._acting else failure
-
-    def _find(self, name: str) -> int:
-        for at in range(len(self._savepoints) - 1, -1, -1):
-            if self._savepoints[at].lower() == name.lower():
-                return at
-        raise StatementError(f"no such savepoint: {name}", "SQLITE_UNKNOWN")
 
 
 def _quoted(name: str) -> str:

@@ -471,3 +471,78 @@ async def test_who_has_read_and_then_writes_has_the_turn(both: World) -> None:
     found = await both.on_postgres("SELECT id, body FROM notes ORDER BY id")
     assert found.rows == [(1, "mine"), (2, "waiting")]
     await other.close()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        ("SAVEPOINT a",),
+        ("BEGIN", "SAVEPOINT a"),
+        ("BEGIN", "SELECT name FROM sqlite_master"),
+        ("SAVEPOINT a", "SAVEPOINT b"),
+    ],
+    ids=" ".join,
+)
+async def test_who_waits_for_the_turn_holds_no_connection(both: World, begin: tuple[str, ...]) -> None:
+    """As many as the pool has connections would leave none to the writes that the turn waits for."""
+    await both.same("UPDATE accounts SET balance = 0 WHERE id = 1")
+    count = both.pool.get_max_size()
+
+    async def add() -> None:
+        session = both.executor.session()
+        for sql in (*begin, "UPDATE accounts SET balance = balance + 1 WHERE id = 1"):
+            await session.execute(Statement(sql))
+        for sql in ("UPDATE accounts SET balance = balance + 1 WHERE id = 1", "SELECT 1 FROM accounts", "COMMIT"):
+            await session.execute(Statement(sql))
+        await session.close()
+
+    async def alone() -> None:
+        await both.executor.run(steps("UPDATE accounts SET balance = balance + 1 WHERE id = 2"))
+
+    async with asyncio.timeout(4):  # one that gets no connection is refused after five
+        for _ in range(5):
+            await asyncio.gather(*(each() for _ in range(count) for each in (add, alone)))
+    assert (await both.on_postgres("SELECT balance FROM accounts WHERE id = 1")).rows == [(10 * count,)]
+
+
+async def test_a_transaction_that_has_not_asked_anything_yet_has_savepoints(both: World) -> None:
+    for sql in (
+        "SAVEPOINT a", "SAVEPOINT b", "ROLLBACK TO A", "RELEASE a",
+        "SAVEPOINT a", "SAVEPOINT b", "RELEASE b", "SAVEPOINT c", "INSERT INTO notes (body) VALUES ('c')",
+        "ROLLBACK TO c", "INSERT INTO notes (body) VALUES ('a')", "RELEASE a",
+        "BEGIN", "SAVEPOINT a", "RELEASE a", "INSERT INTO notes (body) VALUES ('kept')", "COMMIT",
+        "SAVEPOINT a", "COMMIT", "BEGIN", "SAVEPOINT a", "ROLLBACK",
+        "PRAGMA defer_foreign_keys = ON", "SAVEPOINT a", "PRAGMA defer_foreign_keys = ON", "RELEASE a",
+    ):  # fmt: skip
+        both.on_sqlite(sql)
+        await both.on_postgres(sql)
+        assert both.session.in_transaction == both.db.in_transaction, sql
+    await both.same("SELECT * FROM notes ORDER BY id")
+    await both.same("PRAGMA defer_foreign_keys")
+    for sql in ("RELEASE a", "ROLLBACK TO a", "COMMIT"):
+        await both.same_error(sql)
+    for sql in ("BEGIN", "SAVEPOINT b"):
+        both.on_sqlite(sql)
+        await both.on_postgres(sql)
+    for sql in ("RELEASE a", "ROLLBACK TO a", "BEGIN IMMEDIATE"):
+        await both.same_error(sql)
+    await both.on_postgres("ROLLBACK")
+
+
+async def test_a_transaction_for_which_no_connection_is_free_stays_begun(
+    both: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(both.executor._connections._lending, "_patience", 0.05)
+    session = both.session
+    others = [both.executor.session() for _ in range(both.pool.get_max_size())]
+    for each in others:
+        await each.sequence("BEGIN; SELECT count(*) FROM accounts")
+    await session.execute(Statement("BEGIN"))
+    with pytest.raises(StatementError, match="connections are in use"):
+        await session.execute(Statement("INSERT INTO notes (body) VALUES ('one')"))
+    for each in others:
+        await each.close()
+    assert session.in_transaction
+    await session.execute(Statement("INSERT INTO notes (body) VALUES ('two')"))
+    await session.execute(Statement("ROLLBACK"))
+    assert (await both.on_postgres("SELECT * FROM notes")).rows == []
