@@ -29,6 +29,7 @@ from cutover.dialect.giving import Giving
 from cutover.dialect.lending import Lending
 from cutover.dialect.running import Memory, Prepared, keys_met, prepare, run
 from cutover.dialect.settling import Uneven
+from cutover.dialect.standing import Standing
 from cutover.dialect.translation import Translation
 from cutover.dialect.turns import Turns
 from cutover.dialect.widening import Unheld, misfit
@@ -87,6 +88,7 @@ class Connections:
         self._lent: set[Connection] = set()
         self._giving: set[asyncio.Future[None]] = set()
         self.turns = Turns()
+        self.standing = Standing()
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:

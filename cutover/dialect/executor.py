@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cutover import clock
+from cutover.dialect import patience
 from cutover.dialect.at_once import begin_read, begin_write
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.dialect import Dialect
@@ -196,7 +197,8 @@ class PostgresExecutor:
     async def _transaction(self, steps: Sequence[Step]) -> BatchResult:
         """A whole transaction, repeated while it meets others: nothing of it is left behind when it does."""
         changes = any(inspect(step.statement.sql).kind is StatementKind.DDL for step in steps)
-        for attempt in range(ATTEMPTS):
+        attempt, until = 0, clock.monotonic() + patience.LASTING
+        while True:
             await pause(attempt)
             session = PostgresSession(self._connections, transaction_timeout=self._timeout, queues=False)
             async with self._connections.turns.place(attempt, writes=writes(steps), alone=changes):
@@ -204,9 +206,10 @@ class PostgresExecutor:
                     result = await session.closed_batch(steps)
                 finally:
                     await session.close()
-            if not session.conflicted:
-                break
-        return result
+            attempt += not session.blocked
+            changes = changes or session.blocked  # it has the turn then: two of them would wait for each other
+            if not session.conflicted or attempt == ATTEMPTS or clock.monotonic() >= until:
+                return result
 
     async def _in_session(self, steps: Sequence[Step]) -> BatchResult:
         session = self.session()

@@ -100,7 +100,9 @@ class Holding:
                 read_only=self._read_only,
                 foreign_keys=self.foreign_keys,
                 deferring=self.deferring,
+                lasting=self._queues,
             )
+            self._connections.standing.note(self)
         finally:
             if self.transaction is None:
                 self.opening = begun  # only this statement has failed
@@ -124,6 +126,7 @@ class Holding:
         elif writes or self._connections.turns.meets(sql):
             transaction.demand_as_before()
             self.transaction, self.opening = None, transaction.unopened()
+            self._connections.standing.note(self)
             await transaction.abandon()
             await self.open(shape, sql)
         return self.transaction or transaction
@@ -164,6 +167,7 @@ class Holding:
             return
         self._connections.turns.committed += transaction.changed
         self.transaction = None
+        self._connections.standing.note(self)
         self.deferring = False
         self._give_turn()
 
@@ -179,6 +183,7 @@ class Holding:
         self._quiet()
         self.opening, self.deferring = None, False
         transaction, self.transaction = self.transaction, None
+        self._connections.standing.note(self)
         try:
             if transaction is not None:
                 await transaction.abandon()
@@ -218,10 +223,11 @@ class Holding:
                 self.doomed = error  # before anything is awaited: meanwhile its stream may ask whether one is open
                 await settled(self.end())
 
-    async def alone(self, statement: Statement, memory: Memory) -> StatementResult:
-        """A statement in a transaction of its own, which nobody else sees open. Raises `Conflict` if it met others."""
+    async def alone(self, statement: Statement, memory: Memory, *, lasting: bool) -> StatementResult:
+        """A statement in a transaction of its own, which nobody else sees open. Raises `Conflict` if it met others.
+        `lasting`: it waits for tables in use as long as it may."""
         transaction = await Transaction.begin(
-            self._connections, read_only=self._read_only, foreign_keys=self.foreign_keys
+            self._connections, read_only=self._read_only, foreign_keys=self.foreign_keys, lasting=lasting
         )
         try:
             result = await transaction.run(statement, memory)

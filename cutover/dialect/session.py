@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cutover import clock
+from cutover.dialect import patience
 from cutover.dialect.connections import ATTEMPTS, Connections, pause
 from cutover.dialect.failures import Conflict, Lost, busy
 from cutover.dialect.holding import Holding
 from cutover.dialect.own_clauses import rolls_back
+from cutover.dialect.patience import Blocked
 from cutover.dialect.running import Memory
 from cutover.dialect.tokens import prepare
 from cutover.dialect.transaction import Transaction
@@ -37,8 +40,11 @@ class PostgresSession(Batched):
             connections, transaction_timeout=transaction_timeout, read_only=read_only, queues=queues
         )
         self._memory = Memory()
+        self._queues = queues
         self.conflicted = False
         """Whether a transaction was ended by a conflict with another one."""
+        self.blocked = False
+        """Whether that was one which would give a column another type, and had to wait for the table."""
 
     @property
     def in_transaction(self) -> bool:
@@ -185,16 +191,27 @@ class PostgresSession(Batched):
             try:
                 return await self._connections.alone(statement, self._memory)
             except Unheld:
-                return await self._one(statement, changes=True)
+                return await self._wider(statement)
         return StatementResult()
 
-    async def _one(self, statement: Statement, *, changes: bool) -> StatementResult:
+    async def _wider(self, statement: Statement) -> StatementResult:
+        """A write for which a column gets another type. It is an ordinary one, so it comes again while others read the
+        table, and lets them write meanwhile."""
+        until = clock.monotonic() + patience.LASTING
+        while True:
+            try:
+                return await self._one(statement, changes=True, lasting=False)
+            except Blocked:
+                if clock.monotonic() >= until:
+                    raise
+
+    async def _one(self, statement: Statement, *, changes: bool, lasting: bool = True) -> StatementResult:
         """A statement that needs a transaction around it, repeated while it meets others. `changes`: the schema."""
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             try:
                 async with self._connections.turns.place(attempt, writes=True, alone=changes):
-                    return await self._holding.alone(statement, self._memory)
+                    return await self._holding.alone(statement, self._memory, lasting=lasting)
             except Conflict:
                 continue
         raise busy("the statement met others each time it was tried.")
@@ -204,6 +221,11 @@ class PostgresSession(Batched):
         self._memory.deferring = self._holding.deferring
         try:
             result = await transaction.run(statement, self._memory)
+        except Blocked:
+            if self._queues:
+                raise
+            self.blocked = True
+            raise Conflict("The table was in use for too long.") from None
         except StatementError as error:
             if error.code == "SQLITE_CONSTRAINT":
                 word = prepare(statement.sql, frozenset()).conflict

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import asyncpg
 
 from cutover.crashpoints import crash_point
+from cutover.dialect import patience
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard, meeting_none
@@ -67,6 +68,7 @@ class Transaction:
         self._guarded = False
         self._dirty = True
         self._deferring = False
+        self._patience = patience.PATIENCE
         self._acting = False
         """Foreign keys were switched off, and Postgres goes on with them."""
 
@@ -84,8 +86,10 @@ class Transaction:
         read_only: bool = False,
         foreign_keys: bool = True,
         deferring: bool = False,
+        lasting: bool = True,
     ) -> Transaction:
-        """Borrow a connection and begin. Raises `StatementError`."""
+        """Borrow a connection and begin. Raises `StatementError`. Not `lasting`: who has it comes again when a table is
+        in use, rather than wait long."""
         connection = await connections.acquire()
         altered = connections.dialect.altered
         try:
@@ -99,6 +103,7 @@ class Transaction:
         made = cls(connections, connection, altered, by_savepoint=by_savepoint)
         made.foreign_keys, made._deferring = foreign_keys, deferring
         made._acting = acting
+        made._patience = patience.PATIENCE if lasting else patience.ROUND
         if not foreign_keys:
             made.seen = connections.turns.committed
         return made
@@ -213,7 +218,14 @@ class Transaction:
         await self._guard()
         self.writing = self.changed = self._dirty = True
         try:
-            self.dialect, made = await in_short_tries(self.connection, before.tables, change, self._undo)
+            self.dialect, made = await in_short_tries(
+                self.connection,
+                before.tables,
+                change,
+                self._undo,
+                standing=self._connections.standing,
+                patience=self._patience,
+            )
             if then is not None:
                 await then(made)
         except CutoverError as told:

@@ -9,13 +9,14 @@ import pytest
 
 from cutover.dialect import patience
 from cutover.errors import StatementError
+from cutover.model.statement import Not, Ok, Statement, Step
 from tests.flow.dialect_world import World, world
 from tests.support.postgres import native
 
 SCHEMA = "CREATE TABLE parents(id INTEGER PRIMARY KEY, name TEXT)"
 CHANGE = "ALTER TABLE parents ADD COLUMN more TEXT"
 WAITED_FOR = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
-WAITING = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'parents'::regclass)"
+WAITING = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass)"
 
 
 async def reading(connection: asyncpg.Connection) -> None:
@@ -23,8 +24,8 @@ async def reading(connection: asyncpg.Connection) -> None:
     await connection.execute("BEGIN; SELECT * FROM parents")
 
 
-async def until_waiting(observer: asyncpg.Connection) -> None:
-    while not await observer.fetchval(WAITING):
+async def until_waiting(observer: asyncpg.Connection, table: str = "parents") -> None:
+    while not await observer.fetchval(WAITING, table):
         await asyncio.sleep(0.005)
 
 
@@ -93,3 +94,85 @@ async def test_a_write_gets_its_row_though_somebody_writes_it_natively_all_the_t
         found = (await one.on_postgres("SELECT name FROM parents")).rows[0][0]
         assert str(found).count("f") == 1
         assert str(found).count("n") == transactions
+
+
+DATES = "CREATE TABLE dates (id INTEGER PRIMARY KEY, at DATETIME); CREATE TABLE notes (id INTEGER PRIMARY KEY)"
+FIRST = "INSERT INTO dates (at) VALUES (5)"
+"""For which Postgres writes the table anew: the column held texts."""
+
+
+@pytest.mark.parametrize("sql", [FIRST, "ALTER TABLE dates ADD COLUMN more TEXT"], ids=["value", "schema"])
+@pytest.mark.parametrize("how", ["alone", "whole", "interactive"])
+async def test_a_stream_that_has_read_and_stands_gives_way(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, sql: str, how: str
+) -> None:
+    monkeypatch.setattr(patience, "COURTESY", 0.1)
+    async with world(postgres_url, DATES, data=["INSERT INTO dates (at) VALUES ('2024-05-06')"], store=True) as one:
+        reader, elsewhere = one.executor.session(), one.executor.session()
+        await reader.sequence("BEGIN; SELECT * FROM dates")
+        await elsewhere.sequence("BEGIN; SELECT * FROM notes")
+        if how == "alone":
+            await one.on_postgres(sql)
+        elif how == "whole":
+            assert (await one.executor.run(whole(sql))).errors[:3] == [None] * 3
+        else:
+            await one.session.sequence(f"BEGIN IMMEDIATE; SELECT * FROM dates; {sql}; COMMIT")
+        for session in (reader, elsewhere):  # to the latter it is another schema than it began with
+            with pytest.raises(StatementError) as told:
+                await session.execute(Statement("SELECT * FROM notes"))
+            assert told.value.code == "SQLITE_BUSY"
+            await session.execute(Statement("ROLLBACK"))
+            assert (await session.execute(Statement("SELECT count(*) FROM dates WHERE id = 1"))).rows == [(1,)]
+            await session.close()
+
+
+def whole(*sql: str) -> list[Step]:
+    """A transaction as libSQL's clients send one."""
+    made = [Step(Statement("BEGIN")), *(Step(Statement(text), Ok(at)) for at, text in enumerate(sql))]
+    made.append(Step(Statement("COMMIT"), Ok(len(made) - 1)))
+    return [*made, Step(Statement("ROLLBACK"), Not(Ok(len(made) - 1)))]
+
+
+@pytest.mark.parametrize("how", ["alone", "whole"])
+async def test_a_first_value_waits_for_somebody_else_who_reads_and_lets_others_write(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.3)
+    monkeypatch.setattr(patience, "ROUND", 0.3)
+    async with world(postgres_url, DATES, data=["INSERT INTO dates (at) VALUES ('2024-05-06')"], store=True) as one:
+        async with native(postgres_url) as other:
+            await other.execute("BEGIN; SELECT * FROM dates")
+            steps = [Step(Statement(FIRST))] if how == "alone" else whole(FIRST)
+            waiting = asyncio.create_task(one.executor.run(steps))
+            for _ in range(3):
+                await until_waiting(other, "dates")
+                await one.on_postgres("INSERT INTO notes DEFAULT VALUES")  # behind a round of it
+            assert not waiting.done()
+            await other.execute("COMMIT")
+            assert (await waiting).errors[0] is None
+        found = await one.on_postgres("SELECT at, typeof(at) FROM dates ORDER BY id")
+        assert found.rows == [("2024-05-06", "text"), (5, "integer")]
+
+
+@pytest.mark.parametrize("how", ["alone", "whole"])
+async def test_a_first_value_waits_not_for_ever(postgres_url: str, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    for name in ("ROUND", "LASTING"):
+        monkeypatch.setattr(patience, name, 0.2)
+    async with world(postgres_url, DATES, store=True) as one, native(postgres_url) as other:
+        await other.execute("BEGIN; SELECT * FROM dates")
+        result = await one.executor.run([Step(Statement(FIRST))] if how == "alone" else whole(FIRST))
+        assert [error.code for error in result.errors if error is not None] == ["SQLITE_BUSY"]
+        await other.execute("COMMIT")
+        assert (await one.executor.run([Step(Statement(FIRST))])).errors == [None]
+        assert (await one.on_postgres("SELECT count(*) FROM dates")).rows == [(1,)]
+
+
+async def test_transactions_that_bring_the_first_values_together_wait_not_for_each_other(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "ROUND", 0.5)
+    async with world(postgres_url, DATES, data=["INSERT INTO dates (at) VALUES ('2024-05-06')"], store=True) as one:
+        works = [whole("SELECT count(*) FROM dates", FIRST, "INSERT INTO dates (at) VALUES ('x')") for _ in range(4)]
+        for result in await asyncio.gather(*map(one.executor.run, works)):
+            assert result.errors == [None] * len(result.errors)
+        assert (await one.on_postgres("SELECT count(*) FROM dates WHERE at = 5")).rows == [(4,)]
