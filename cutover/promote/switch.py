@@ -80,7 +80,7 @@ class Switch:
         try:
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    await self.parts.switching.acquire()
+                    await self._acquire()
             except TimeoutError:
                 raise SwitchRefused(
                     "The stores are being brought into order, and that is not done yet.",
@@ -93,6 +93,19 @@ class Switch:
                 self.parts.switching.release()
         finally:
             situation.switching = False
+
+    async def _acquire(self) -> None:
+        """Tables that are mapped anew may wait for an open transaction, which a switch would roll back anyway."""
+        grace = max(self.parts.settings.promotion.grace, 0.1)
+        while True:
+            try:
+                async with asyncio.timeout(grace):
+                    await self.parts.switching.acquire()
+            except TimeoutError:
+                if self.parts.situation.attached:
+                    await self.parts.door.expel()
+            else:
+                return
 
     def _already(self, direction: Direction) -> dict[str, Any] | None:
         situation = self.parts.situation

@@ -25,6 +25,11 @@ class Interactive(Protocol):
         """Whether it has written or may write at once."""
         ...
 
+    @property
+    def changing(self) -> bool:
+        """Whether it has changed the schema."""
+        ...
+
     async def expel(self) -> None:
         """Roll its transaction back."""
         ...
@@ -112,11 +117,13 @@ class Gate:
         deadline = clock.monotonic() + grace
         while self._busy():
             left = deadline - clock.monotonic()
-            if left > 0:
-                await self._until_change(left)
-                continue
-            await asyncio.gather(*(stream.expel() for stream in self._open if stream.writing))
-            await self._until_change(None)
+            await self.expel(changing=left > 0)
+            await self._until_change(left if left > 0 else None)
+
+    async def expel(self, *, changing: bool = False) -> None:
+        """Roll back the open transactions that have written, or only those `changing` the schema."""
+        writing = [stream for stream in self._open if stream.writing]
+        await asyncio.gather(*(stream.expel() for stream in writing if stream.changing or not changing))
 
     def in_the_way(self) -> str:
         """What keeps `hold` from returning, for people; empty if nothing does."""

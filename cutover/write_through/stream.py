@@ -41,6 +41,7 @@ class Stream(Batched):
         "_primary",
         "_session",
         "_sticky",
+        "changing",
         "client",
         "reader",
         "spent",
@@ -59,6 +60,8 @@ class Stream(Batched):
         self._sticky = False
         self._open = False  # whether the client believes in a transaction; it may have been taken away
         self._past = Past()
+        self.changing = False
+        """Whether the open transaction has changed the schema."""
 
     @property
     def in_transaction(self) -> bool:
@@ -222,6 +225,7 @@ class Stream(Batched):
         except StoreUnavailable as away:
             raise unknown(away) from None
         finally:
+            self.changing = session.in_transaction and (self.changing or any(map(_changes, steps)))
             self._primary.gate.opened(self, session.in_transaction)
 
     async def _current_session(self, may_write: bool) -> Session:
@@ -298,3 +302,9 @@ async def _switch_off(session: Session) -> None:
 
 def _begins(steps: Sequence[Step]) -> bool:
     return any(inspect(step.statement.sql).kind in _BEGINS for step in steps)
+
+
+def _changes(step: Step) -> bool:
+    """Whether it is to change the schema, with what is said of it by PRAGMA."""
+    shape = inspect(step.statement.sql)
+    return shape.kind is StatementKind.DDL or (shape.kind is StatementKind.WRITE and bool(shape.pragma))

@@ -132,11 +132,16 @@ class WriteThrough:
     async def hold(self, grace: float) -> None:
         """From now on new writes and new transactions wait. Returns when no write is under way or open.
 
-        Interactive write transactions may go on for `grace` seconds and are then rolled back; their streams are told
-        SQLITE_BUSY. Read-only ones go on. If this is cancelled or fails, `resume` with the same member restores all.
-        Before the first `resume` nobody knows who is primary, and reads wait as well.
+        Interactive write transactions may go on for `grace` seconds and are then rolled back, those that have changed
+        the schema at once: what they commit now the other side could not have. Their streams are told SQLITE_BUSY.
+        Read-only ones go on. If this is cancelled or fails, `resume` with the same member restores all. Before the
+        first `resume` nobody knows who is primary, and reads wait as well.
         """
         await self._primary.gate.hold(grace)
+
+    async def expel(self) -> None:
+        """Roll back interactive write transactions; their streams are told SQLITE_BUSY."""
+        await self._primary.gate.expel()
 
     def in_the_way(self) -> str:
         """What keeps `hold` from returning, for people; empty if nothing does."""

@@ -169,6 +169,30 @@ async def test_who_outlasts_the_grace_is_expelled(stage: Stage) -> None:
     assert (stage.all(0), stage.all(1)) == ([], ["z"])
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_has_changed_the_schema_has_no_grace(stage: Stage, late: bool) -> None:
+    """What it commits the other side could not have, and the switch would be taken back for it."""
+    stream = stage.way.stream()
+    change, checked = Statement("CREATE TABLE more (n INTEGER)"), Statement("SELECT count(*) FROM t")
+    await stream.execute(BEGIN)
+    await stream.execute(insert("x"))
+    if not late:
+        await stream.execute(change)
+        await stream.execute(checked)
+    holding = asyncio.ensure_future(stage.way.hold(60))
+    await until(lambda: stage.way.holding)
+    if late:
+        assert not holding.done()
+        await stream.execute(change)
+    async with asyncio.timeout(10):
+        await holding
+    assert stage.all(0) == []
+    await stage.way.resume(stage.members[1], 2)
+    with pytest.raises(StatementError) as caught:
+        await stream.execute(COMMIT)
+    assert caught.value.code == "SQLITE_BUSY"
+
+
 async def test_readers_are_not_disturbed_by_a_hold(stage: Stage) -> None:
     stream = stage.way.stream()
     await stream.execute(Statement("BEGIN TRANSACTION READONLY"))

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, closing
 import aiohttp
 import asyncpg
 
-from tests.support.checks import check_promises, postgres_rows, settled, sqlite_rows
+from tests.support.checks import check_promises, postgres_rows, postgres_script, settled, sqlite_rows
 from tests.support.service import Service, until
 from tests.support.streams import INSERT, Crowd, Reader, Stream, Writer, execute, transaction
 
@@ -193,6 +193,50 @@ async def test_a_transaction_that_outlasts_its_grace_is_told_and_nothing_of_it_s
             assert await slow.execute("COMMIT") != "", "there is nothing to commit"
             assert await slow.execute(INSERT, f"{verb}-again", 1, None) == "", "it knows, and the stream goes on"
         assert await keys(service, postgres_url, f"{verb}-%") == [f"{verb}-again"]
+
+
+async def test_a_transaction_that_has_changed_the_schema_keeps_no_switch_from_its_end(
+    service: Service, postgres_url: str
+) -> None:
+    await service.start(environment=LONG_GRACE)
+    await service.up()
+    for verb, after, _ in DIRECTIONS:
+        await service.verified()
+        async with http() as session:
+            migrating = Stream(service, session)
+            for sql in (
+                "BEGIN",
+                "CREATE TABLE IF NOT EXISTS more (n INTEGER PRIMARY KEY)",
+                "INSERT INTO more VALUES (1)",
+            ):
+                assert await migrating.execute(sql) == ""
+            code, body = await service.switch(verb)
+            assert code == 200, body
+            await service.up(after)
+            assert await migrating.execute("COMMIT") == "SQLITE_BUSY"
+            await migrating.execute("ROLLBACK")  # the client is told so far
+            assert await migrating.execute(INSERT, f"{verb}-again", 1, None) == ""
+
+
+async def test_a_switch_rolls_back_who_keeps_tables_from_being_mapped_anew(service: Service, postgres_url: str) -> None:
+    await service.start()
+    await service.up()
+    await service.verified()
+    async with http() as session:
+        standing = Stream(service, session)
+        assert await standing.execute("BEGIN IMMEDIATE") == ""
+        assert await standing.execute(INSERT, "lost", 1, None) == ""
+        await postgres_script(postgres_url, "ALTER TABLE items ADD COLUMN more text")
+
+        async def mapping() -> bool:
+            return bool((await service.status())["mirror"]["state"] == "stopped")
+
+        await service.explained(until(mapping, "tables that are mapped anew"))
+        code, body = await service.switch("promote", override=["verified"])  # nobody has, since the change
+        assert code == 200, body
+        await service.up("promoted")
+        assert await standing.execute("COMMIT") == "SQLITE_BUSY"
+    assert await keys(service, postgres_url, "lost") == []
 
 
 async def test_a_held_write_whose_client_has_gone_never_runs(service: Service, postgres_url: str) -> None:

@@ -15,9 +15,9 @@ from cutover.promote.switch import Switch
 def parts(pause_timeout: float) -> Any:
     """What a switch looks at to be alone."""
     return SimpleNamespace(
-        situation=SimpleNamespace(switching=False),
+        situation=SimpleNamespace(switching=False, attached=False),
         switching=asyncio.Lock(),
-        settings=SimpleNamespace(promotion=SimpleNamespace(pause_timeout=pause_timeout)),
+        settings=SimpleNamespace(promotion=SimpleNamespace(pause_timeout=pause_timeout, grace=0.0)),
     )
 
 
