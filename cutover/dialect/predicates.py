@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import below, comparing, exactly, rowwise, whole
+from cutover.dialect.binding import as_bound
 from cutover.dialect.membership import in_query
 from cutover.dialect.scope import Context, Scope
 from cutover.dialect.trees import negated, unparen
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
 
 
-_LOOSE = (exp.Like, exp.Glob, exp.Between, exp.In, exp.Is, exp.Escape)
-"""To SQLite they bind as = does, from the left, and less tightly than <; to the parser otherwise."""
 _EQUAL = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
 
 
@@ -51,11 +50,9 @@ class Predicates:
     def compare(self, node: exp.Expr, scope: Scope, *, loose: bool = False) -> exp.Expr:
         """A comparison as a boolean. `loose`: NULL may stand for false."""
         assert isinstance(node, exp.Binary)
-        if _is_loose(node.expression) or (not isinstance(node, _EQUAL) and _is_loose(node.this)):
-            raise Refused(
-                "LIKE, BETWEEN, IN or IS beside a comparison, without parentheses to tell which binds first,",
-                "Put parentheses around one of them.",
-            )
+        bound = as_bound(node)
+        if bound is not node:
+            return self.condition(bound, scope, loose=loose)
         left, right = unparen(node.this), unparen(node.expression)
         if isinstance(node, (exp.NullSafeEQ, exp.NullSafeNEQ)) and _truth(right) is not None:
             return self.is_(node, scope).node
@@ -194,10 +191,6 @@ def _truth(node: exp.Expr) -> exp.Boolean | None:
     while isinstance(node, exp.Collate):
         node = unparen(node.this)
     return node if isinstance(node, exp.Boolean) else None
-
-
-def _is_loose(node: exp.Expr) -> bool:
-    return isinstance(node.this if isinstance(node, exp.Not) else node, _LOOSE)
 
 
 def liked(subject: Typed, pattern: Typed, escape: exp.Expr) -> exp.Expr:

@@ -31,6 +31,12 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
 SAME = [
     "SELECT 1e-7, 1 - 1e-7, 2.5E+3, .5e-1, 0x1e-7, -9223372036854775808",
     "SELECT (1, 2) IN (), NULL NOT IN ()",
+    "SELECT 1 LIKE 2 = 3 LIKE 4, 1 = 2 LIKE 3 LIKE 4, 1 LIKE 2 IS 3 < 4, 1 < 2 LIKE 3 < 4, 2 == 2 LIKE 1, 0 LIKE 0 < 2",
+    "SELECT 5 BETWEEN 4 AND 8 < 3, 1 NOT LIKE 2 < 3, 1 < 2 IN (1), 3 IN (1) < 1, 2 < 1 BETWEEN 1 AND 2",
+    "SELECT 'a' LIKE 'A' ESCAPE 'x' = 1, 1 = 0 LIKE '0' ESCAPE '!', NOT 1 LIKE 2 < 3, 1 BETWEEN 2 AND 3 LIKE 4",
+    "SELECT i = id LIKE s, i < id LIKE '1', s LIKE i < id, i NOT BETWEEN 0 AND id < 2, c GLOB i >= 1 FROM t",
+    "SELECT i < 3 LIKE 1, i = 10 BETWEEN 0 AND 2, i BETWEEN 1 AND 2 < 3 FROM t",
+    "SELECT id FROM t WHERE i = id LIKE '1' OR s LIKE i < id AND id = 2 IN (1)",
     "SELECT id FROM t WHERE i IN (SELECT id FROM u UNION ALL SELECT 10)",
     "SELECT id FROM t WHERE (i, s) IN (SELECT 1, 'a' UNION SELECT 2, 'B')",
     "SELECT id FROM t WHERE i IN (VALUES (1), (2))",
@@ -144,10 +150,7 @@ REFUSED = [
     "SELECT i FROM t WHERE i IN (SELECT 'a' FROM u UNION SELECT w FROM u)",
     "SELECT s LIKE 'A%', k LIKE 'a%', i LIKE '1%', r LIKE '2.5', s LIKE NULL, s GLOB 'a*', c GLOB '[ab]' FROM "
     "t WHERE id > 1 ORDER BY id",
-    "SELECT i < 3 LIKE 1 FROM t",
-    "SELECT i = 10 BETWEEN 0 AND 2 FROM t",
     "SELECT i <> 3 NOT IN (1) FROM t",
-    "SELECT i BETWEEN 1 AND 2 < 3 FROM t",
 ]
 
 
