@@ -10,7 +10,10 @@ from sqlglot import exp
 from cutover.dialect.typed import Refused
 
 _LOOSE = (exp.Like, exp.Glob, exp.Between, exp.In, exp.Is, exp.Escape)
-_OPEN = {exp.Like: "expression", exp.Glob: "expression", exp.Escape: "expression", exp.Between: "high"}
+_OPEN: dict[type[exp.Expr], str] = {
+    **dict.fromkeys((exp.Like, exp.Glob, exp.Escape), "expression"),
+    exp.Between: "high",
+}
 """Those that end in an operand, which a < behind them takes for itself."""
 _TIGHT = (exp.LT, exp.LTE, exp.GT, exp.GTE)
 

@@ -62,7 +62,7 @@ def _read_by(table: Table, names: list[str], catalog: Catalog, query: str, *, ne
         if own.get(term.column.lower(), "BINARY").upper() != term.collation.upper():
             raise Refused("LIMIT of rows that are read by an index with a collation of its own", "Add ORDER BY.")
         terms.append(_ordered(term.column, descending=term.descending))
-    return terms + [_ordered(name, descending=False) for name in names]
+    return terms + [_ordered(name, descending=name in table.downwards) for name in names]
 
 
 def _ordered(name: str, *, descending: bool) -> exp.Expr:

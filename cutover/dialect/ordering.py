@@ -143,11 +143,11 @@ class Ordering:
         terms: list[exp.Expr] = []
         for source in scope.sources:
             key = source.table.key if source.table is not None else [source.counted] if source.counted else []
-            found = [source.find(name) for name in key]
-            typed = [source.typed(column) for column in found if column]
-            if not typed or any(one.kind in (Kind.JSON, Kind.WHOLE) for one in typed):
+            downwards = source.table.downwards if source.table is not None else ()
+            typed = [(source.typed(column), name in downwards) for name in key if (column := source.find(name))]
+            if not typed or any(one.kind in (Kind.JSON, Kind.WHOLE) for one, _ in typed):
                 return None
-            terms += [ordered(one.node, one) for one in typed]
+            terms += [ordered(exp.Ordered(this=one.node, desc=down, nulls_first=not down), one) for one, down in typed]
         return terms
 
     def _by_key(self, scope: Scope) -> list[exp.Expr]:

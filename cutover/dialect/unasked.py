@@ -138,7 +138,8 @@ class Unasked:
             if column is None or not _sorts(source.typed(column)):
                 return None
             # Of a row that an outer join lacks there is but one, wherever NULLs would stand.
-            terms.append(self.ordering.ordered(_direction(), source.typed(column).but(not_null=True)))
+            direction = _direction(descending=name in table.downwards)
+            terms.append(self.ordering.ordered(direction, source.typed(column).but(not_null=True)))
         return terms
 
     def turn(self, node: exp.Select, scope: Scope) -> exp.Expr | None:
@@ -332,7 +333,8 @@ def _served(terms: list[exp.Expr], scope: Scope, scans: tuple[Scan, ...]) -> lis
         sources = [source for source in scope.sources if source.is_called(scan.name)]
         if len(sources) != 1 or sources[0].table is None:
             break
-        keys = [IndexTerm(name, descending=False, collation="") for name in sources[0].table.key]
+        table = sources[0].table
+        keys = [IndexTerm(name, descending=name in table.downwards, collation="") for name in table.key]
         seen = set()
         for part in (*scan.index, *keys):
             name = part.column.lower()

@@ -85,6 +85,8 @@ class Table:
     keys: str = "sequence"
     """Who gives automatic keys on Postgres: its `sequence`, or the highest key there is, as on `sqlite`."""
     without_rowid: bool = False
+    downwards: tuple[str, ...] = field(default=(), compare=False)
+    """Columns of the key that SQLite keeps the rows by in descending order, as a WITHOUT ROWID table may have it."""
     sql: str = field(default="", repr=False)
     """CREATE TABLE text on SQLite."""
     target_shape: tuple[str, ...] = field(default=(), repr=False, compare=False)

@@ -110,6 +110,7 @@ def _map(asked: Asked, histograms: Histograms) -> Found:
         autoincrement=source.autoincrement,
         keys=chosen.keys,
         without_rowid=source.without_rowid,
+        downwards=source.downwards,
         sql=source.sql,
         target_shape=tuple(f"{column.name} {column.type}" for column in target.columns) if target else (),
     )

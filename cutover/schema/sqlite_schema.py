@@ -86,6 +86,13 @@ class SqliteTable:
         return next((column for column in self.columns if column.name.lower() == name.lower()), None)
 
     @property
+    def downwards(self) -> tuple[str, ...]:
+        """The columns of the key by which the rows themselves are kept in descending order."""
+        keys = [index for index in self.indexes if index.origin == "pk" and self.without_rowid]
+        pairs = [pair for index in keys for pair in zip(index.columns, index.terms, strict=True)]
+        return tuple(column for column, (_, _, descending) in pairs if column and descending)
+
+    @property
     def unique(self) -> tuple[UniqueIndex, ...]:
         """Every unique index and constraint, primary key first."""
         found = [

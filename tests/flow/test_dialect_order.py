@@ -14,6 +14,8 @@ CREATE TABLE t (id INTEGER PRIMARY KEY, b INTEGER, c TEXT, d REAL);
 CREATE INDEX tb ON t (b);
 CREATE INDEX tc ON t (c, b DESC);
 CREATE TABLE u (x TEXT PRIMARY KEY, y INTEGER) WITHOUT ROWID;
+CREATE TABLE down (a TEXT, b INTEGER, c TEXT, PRIMARY KEY (a, b DESC)) WITHOUT ROWID;
+CREATE INDEX downc ON down (c);
 CREATE TABLE m (id INTEGER PRIMARY KEY, n DECIMAL(10, 2), e INTEGER);
 CREATE INDEX me ON m (e DESC);
 CREATE TABLE w (p, q, r INTEGER);
@@ -44,6 +46,7 @@ DATA = (
     "INSERT INTO u VALUES ('q', 2), ('a', 3), ('m', 2)",
     "INSERT INTO w VALUES (1, 'z', 3), (1.0, 'b', 3), ('1', x'00', 1), (NULL, 2, 2), (2, 2, 9)",
     "INSERT INTO way VALUES (1, 2, 3), (1, 3, 1), (2, 4, 1), (3, 4, 2), (4, 5, 1), (2, 5, 7)",
+    "INSERT INTO down VALUES ('x', 1, 'p'), ('x', 3, 'p'), ('w', 2, 'q'), ('x', 2, 'q'), ('w', 7, 'r')",
     "INSERT INTO m VALUES (4, 2.5, 1), (3, 2.5, 2), (2, 0, 1), (1, -1, 2), (5, NULL, 1)",
     "UPDATE t SET d = 9 WHERE id = 1",
     "UPDATE w SET r = 7 WHERE r = 1",
@@ -210,6 +213,14 @@ STATEMENTS = [
     "SELECT m.id, t.id FROM m FULL JOIN t ON t.b = m.e LIMIT 6",
     "SELECT m.id, t.id FROM u JOIN m ON m.e = u.y RIGHT JOIN t ON t.b = m.id ORDER BY u.y",
     "SELECT group_concat(m.id), group_concat(t.id) FROM t FULL JOIN m ON t.id = m.id",
+    "SELECT * FROM down",
+    "SELECT b FROM down WHERE a = 'x' LIMIT 2",
+    "SELECT b FROM down WHERE c = 'p'",
+    "SELECT a, group_concat(b), (SELECT b FROM down WHERE a = o.a) FROM down AS o GROUP BY a",
+    "SELECT a, b FROM down GROUP BY a, b",
+    "SELECT x.b, y.b, row_number() OVER () FROM down AS x JOIN down AS y USING (a)",
+    "DELETE FROM down WHERE a = 'x' AND b < 3 RETURNING b",
+    "UPDATE down SET c = 'z' RETURNING a, b",
     "INSERT INTO w (p, r) SELECT c, b FROM t WHERE b > 0 RETURNING rowid, p, r",
     "SELECT rowid, * FROM w",
     "SELECT c, id, count(*) FROM t GROUP BY c, id",
