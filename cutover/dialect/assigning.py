@@ -25,6 +25,7 @@ from cutover.dialect.whole import argument, constant
 from cutover.dialect.widening import GIVE, Unheld, Whole, Worded, is_wide
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column, Table
+from cutover.schema.types import is_blob_by_name
 
 _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
 
@@ -51,7 +52,10 @@ class Assigning:
             special = self._by_codec(typed, column)
             if special is not None:
                 return special
-        return self._convert(value(typed), column)
+        plain = value(typed)
+        if is_blob_by_name(column) and plain.kind is not Kind.BLOB:
+            return self._into_blobs(plain, column)
+        return self._convert(plain, column)
 
     def assign_key(self, typed: Typed, column: Column) -> exp.Expr:
         """The same for the INTEGER PRIMARY KEY: SQLite itself has nothing but integers there."""
@@ -118,6 +122,14 @@ class Assigning:
             return typed.node
         native = "TEXT" if typed.kind is Kind.TEXT else "DOUBLE PRECISION"
         return self.context.use(typed.slot, native, Whole(column))
+
+    def _into_blobs(self, typed: Typed, column: Column) -> exp.Expr:
+        """Whatever is no blob, for a column that is declared as one of them."""
+        if typed.slot is not None or typed.is_constant:
+            what = f"{named(typed.kind)} for column {column.name} of type {column.target_type}"
+            raise Unheld(what, column, typed.constant, slot=typed.slot)
+        self.context.unsure.append(column)
+        return helper("blob_strict", dynamic(typed))
 
     def _without_sign(self, typed: Typed) -> exp.Expr:
         """Columns of SQLite know no negative zero: it becomes zero."""

@@ -23,6 +23,7 @@ from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
 from cutover.schema.sqltext import inspect
 from cutover.schema.sqltokens import tokens
+from cutover.schema.types import is_blob_by_name
 from cutover.settings import Settings
 from cutover.stores.sqlite.running import explained
 
@@ -210,6 +211,8 @@ class Plan:
         column = next((each for each in fresh.columns if each.name == name), None)
         if column is not None and column.not_null:
             self._alter(table, f"ALTER COLUMN {quoted(column.target)} SET NOT NULL")
+        if column is not None and is_blob_by_name(column):
+            self.statements.append(ddl.mark(table, column))
         for check in filter(None, checks):
             self._alter(table, f"ADD {check}")
 

@@ -18,7 +18,7 @@ from cutover.dialect.typed import NUMERIC_AFFINITIES, Refused
 from cutover.dialect.whole import as_stored
 from cutover.model.values import SqlValue
 from cutover.schema.codecs import scalars
-from cutover.schema.types import is_soft
+from cutover.schema.types import BY_NAME, is_blob_by_name, is_soft
 from cutover.stores.postgres.names import quote, target
 
 if TYPE_CHECKING:
@@ -30,15 +30,18 @@ GIVE = "Give a value of the column's own type, as its other rows have."
 _WIDENED = "cutover: as its values are"
 """The comment on a column of which the type was changed here: it may be changed again."""
 _STANDS = """
-SELECT col_description(attrelid, attnum) = $3 AS widened, attcollation = 'pg_catalog."C"'::regcollation AS bytewise,
-    pg_get_expr(adbin, adrelid) AS filled
+SELECT col_description(attrelid, attnum) = ANY ($3) AS chosen,
+    attcollation = 'pg_catalog."C"'::regcollation AS bytewise, pg_get_expr(adbin, adrelid) AS filled
 FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
 WHERE attrelid = $1::text::regclass AND attname = $2"""
 
 
-_MISFITS = {"in a column of integers": "bigint", "in a column of text ": "text"}
+_MISFITS = {"in a column of integers": "bigint", "in a column of text ": "text", "in a column of blobs ": "bytea"}
 """What our functions say of a value that a column of the type does not hold."""
 _NAMES: dict[type, str] = {str: "A text", bytes: "A blob"}
+
+
+_BYTES = "CASE WHEN {0} IS NOT NULL THEN jsonb_build_object('x', encode({0}, 'hex')) END"
 
 
 class Unheld(Refused):
@@ -111,8 +114,8 @@ async def demand_own(connection: Connection, catalog: Catalog, told: Unheld) -> 
     table = next((each for each in catalog.tables.values() if any(one is told.column for one in each.columns)), None)
     if table is None or told.column.name in table.key:
         raise told
-    there = await connection.fetchrow(_STANDS, target(table), told.column.target, _WIDENED)
-    if there is None or not (there["widened"] or there["bytewise"]):
+    there = await connection.fetchrow(_STANDS, target(table), told.column.target, [_WIDENED, BY_NAME])
+    if there is None or not (there["chosen"] or there["bytewise"]):
         raise told
     return table, there["filled"]
 
@@ -126,17 +129,20 @@ async def widen(connection: Connection, catalog: Catalog, told: Unheld, bound: S
     table, filled = await demand_own(connection, catalog, told)
     place, name = target(table), quote(told.column.target)
     empty = not await connection.fetchval(f"SELECT EXISTS (SELECT FROM {place} WHERE {name} IS NOT NULL)")
-    if empty and filled is None and told.of_integers(bound):
+    if is_blob_by_name(told.column):
+        kind, held = scalars.NAME, _BYTES
+    elif empty and filled is None and told.of_integers(bound):
         # A value that another client stored meanwhile, which this transaction does not see, must not become NULL.
-        kind, using = "bigint", f"nullif(1 / ({name} IS NULL)::int, 1)"
+        kind, held = "bigint", "nullif(1 / ({0} IS NULL)::int, 1)"
     else:
-        kind, using = scalars.NAME, f"to_jsonb({name})"
+        kind, held = scalars.NAME, "to_jsonb({0})"
+    if kind == scalars.NAME:
         await connection.execute(scalars.CREATE)
     try:
         await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} DROP DEFAULT")
-        await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} TYPE {kind} USING {using}")
+        await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} TYPE {kind} USING {held.format(name)}")
         if filled is not None:
-            await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} SET DEFAULT to_jsonb({filled})")
+            await connection.execute(f"ALTER TABLE {place} ALTER COLUMN {name} SET DEFAULT {held.format(filled)}")
         await connection.execute(f"COMMENT ON COLUMN {place}.{name} IS '{_WIDENED}'")
     except asyncpg.DivisionByZeroError:
         raise Conflict("The column got its first value from another client.") from None

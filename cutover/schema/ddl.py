@@ -15,6 +15,7 @@ from cutover.schema.migrations import marked
 from cutover.schema.parts import Untranslatable, kind_of
 from cutover.schema.sqlite_schema import SqliteColumn, SqliteForeignKey, SqliteIndex, SqliteTable, quoted
 from cutover.schema.translate import translate, translate_value
+from cutover.schema.types import BY_NAME, is_blob_by_name
 
 LONGEST_NAME = 63
 """Bytes of an identifier that Postgres keeps; it cuts longer ones silently."""
@@ -78,9 +79,15 @@ class Ddl:
         body = ",\n".join(f"    {line}" for line in lines)
         self.tables.append(f"CREATE TABLE {_qualified(table)} (\n{body}\n)")
         self.tables += marked(_qualified(table), table.name)
+        self.tables += [self.mark(table, each) for each in table.columns if is_blob_by_name(each)]
         for index in sorted(source.indexes, key=_made_by):  # Postgres asks the one first that was made first
             if not _is_key(index, table):
                 self._index(table, index, columns)
+
+    @staticmethod
+    def mark(table: Table, column: Column) -> str:
+        """What says of a column that its type is cutover's to choose."""
+        return f"COMMENT ON COLUMN {_qualified(table)}.{quoted(column.target)} IS '{BY_NAME}'"
 
     def added_column(self, table: Table, source: SqliteTable, name: str) -> str:
         """What follows ADD COLUMN, without NOT NULL, which rows that are there may not satisfy yet; empty: no equal."""

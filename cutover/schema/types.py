@@ -54,6 +54,15 @@ def is_guessed(column: Column) -> bool:
     return is_soft(column.affinity) and column.affinity == "NUMERIC" and column.target_type == "text"
 
 
+def is_blob_by_name(column: Column) -> bool:
+    """Whether the column is one of bytes because it is declared so, though SQLite keeps whatever comes in it."""
+    return column.affinity == "BLOB" and column.target_type == "bytea" and column.declared != "" and not column.exact
+
+
+BY_NAME = "cutover: as its name says"
+"""The comment on such a column of cutover's making, which tells it from one of the application's own."""
+
+
 def normal_type(written: str) -> str:
     """A type as people write it, as `format_type` prints it. Raises `SchemaError` for one that cannot be mirrored."""
     normal = printed(written)

@@ -243,3 +243,40 @@ async def test_a_schema_that_is_read_again_meanwhile_does_not_bring_the_old_type
             await dates.same(sql)
     finally:
         await one.close()
+
+
+BLOBS = (
+    "CREATE TABLE b (i INTEGER, o BLOB, p BLOB DEFAULT x'00', k BLOB UNIQUE, c BLOB CHECK (length(c) > 1))",
+    "INSERT INTO b VALUES (1, x'0102', x'', NULL, x'6161')",
+    "INSERT INTO b (i, o, k) VALUES (2, 5.0, '5.0')",
+    "INSERT INTO b (o) VALUES (x'61'), ('61'), (NULL), ('a'), (7)",
+    "SELECT o, typeof(o), hex(o), p, k, c FROM b ORDER BY o, i",
+    "SELECT i FROM b WHERE o = 5 OR o > 'a' OR k = '5.0' ORDER BY i",
+    "UPDATE b SET p = i || 'x' WHERE i = 1",
+    "UPDATE b SET k = upper(NULL)",
+    "SELECT p, typeof(p), k FROM b ORDER BY rowid",
+    "ALTER TABLE b ADD COLUMN z BLOB",
+    "UPDATE b SET z = rowid",
+    "INSERT INTO b (z) SELECT o FROM b WHERE i = 1",
+    "SELECT z, p FROM b",
+)
+
+
+async def test_a_column_of_blobs_takes_whatever_comes(dates: World) -> None:
+    for sql in BLOBS:
+        await dates.same(sql)
+    assert [await kind_of(dates, name, "b") for name in ("i", "o", "p", "k", "c")] == [
+        "bigint", "cutover.value", "cutover.value", "cutover.value", "bytea"
+    ]  # fmt: skip
+    await dates.same("INSERT INTO b (o) VALUES (?), (?) RETURNING typeof(o)", b"\x00", "x")
+    await dates.same_error("INSERT INTO b (k) VALUES (5), (5)")
+    await dates.refused("INSERT INTO b (c) VALUES ('ab')", "A text for column c of type bytea")
+
+
+async def test_a_column_of_bytes_of_the_applications_own_stays_one(postgres_url: str) -> None:
+    own = "CREATE TABLE t (id bigint PRIMARY KEY, o bytea)"
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, o BLOB)", target=own) as both:
+        await both.refused("INSERT INTO t VALUES (1, 'x')", "A text for column o of type bytea")
+        with pytest.raises(StatementError, match="in a column of blobs"):
+            await both.on_postgres("INSERT INTO t VALUES (1, upper('x'))")
+        assert await kind_of(both, "o") == "bytea"
