@@ -10,6 +10,7 @@ from sqlglot import exp
 from cutover.dialect import below, comparing, exactly, rowwise, whole
 from cutover.dialect.binding import as_bound
 from cutover.dialect.membership import in_query
+from cutover.dialect.patterns import globbed, liked
 from cutover.dialect.scope import Context, Scope
 from cutover.dialect.trees import negated, unparen
 from cutover.dialect.typed import (
@@ -18,8 +19,6 @@ from cutover.dialect.typed import (
     Kind,
     Refused,
     Typed,
-    collate_c,
-    helper,
     null,
     paren,
 )
@@ -193,36 +192,6 @@ def _truth(node: exp.Expr) -> exp.Boolean | None:
     return node if isinstance(node, exp.Boolean) else None
 
 
-def liked(subject: Typed, pattern: Typed, escape: exp.Expr) -> exp.Expr:
-    """Whether a text is like a pattern; an empty escape is none."""
-    one, two = _texts("LIKE", subject, pattern)
-    if Kind.NULL in (one.kind, two.kind):
-        return null(Kind.BOOL)
-    return exp.Escape(this=exp.ILike(this=collate_c(one.node), expression=paren(two.node)), expression=escape)
-
-
-def globbed(subject: Typed, pattern: Typed) -> exp.Expr:
-    """Whether a text matches a GLOB pattern."""
-    one, two = _texts("GLOB", subject, pattern)
-    return null(Kind.BOOL) if Kind.NULL in (one.kind, two.kind) else helper("glob", two.node, one.node)
-
-
-def _texts(name: str, subject: Typed, pattern: Typed) -> tuple[Typed, Typed]:
-    if Kind.BLOB in (subject.kind, pattern.kind):
-        raise Refused(f"{name} on a blob, which SQLite answers in one way or another as it was built,")
-    one, two = (
-        Typed(helper("unlike_blob", side.node), Kind.TEXT, collation=side.collation)
-        if side.kind is Kind.DYNAMIC
-        else comparing.text(side)
-        for side in (subject, pattern)
-    )
-    if isinstance(two.constant, str) and len(two.constant.encode()) > _LONGEST_PATTERN:
-        raise StatementError("LIKE or GLOB pattern too complex", "SQLITE_UNKNOWN")
-    return one, two if isinstance(two.constant, str) or two.kind is Kind.NULL else two.but(
-        node=helper("pattern", two.node)
-    )
-
-
 def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) -> exp.Expr:
     """The test, and that the text lies between its prefix and what follows it: an index can serve that."""
     if subject.column is None or not comparing.bytewise(subject) or not isinstance(pattern.constant, str):
@@ -240,8 +209,6 @@ def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) ->
 
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _LAST_ASCII = 127
-_LONGEST_PATTERN = 50_000
-"""Bytes, for SQLite."""
 
 
 def _alike_in_list(subject: Typed, items: Sequence[Typed], aligned: Sequence[tuple[Typed, Typed]]) -> exp.Expr:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import numbers, predicates
+from cutover.dialect import numbers
 from cutover.dialect.comparing import dynamic, text, value
 from cutover.dialect.mathematics import Function
+from cutover.dialect.patterns import globbed, liked
 from cutover.dialect.typed import Kind, Refused, Typed, binary, call, cast, collate_c, helper, literal, null
 
 if TYPE_CHECKING:
@@ -105,14 +106,14 @@ def _replace(_: Expressions, arguments: list[Typed]) -> Typed:
 
 
 def _glob(_: Expressions, arguments: list[Typed]) -> Typed:
-    return Typed(predicates.globbed(arguments[1], arguments[0]), Kind.BOOL)
+    return Typed(globbed(arguments[1], arguments[0]), Kind.BOOL)
 
 
 def _like(_: Expressions, arguments: list[Typed]) -> Typed:
     escape = arguments[2].constant if len(arguments) > 2 else ""
     if not isinstance(escape, str) or len(escape) != len(arguments) - 2:
         raise Refused("like() with an escape that is not one character written out", "Write it as a literal.")
-    return Typed(predicates.liked(arguments[1], arguments[0], exp.Literal.string(escape)), Kind.BOOL)
+    return Typed(liked(arguments[1], arguments[0], exp.Literal.string(escape)), Kind.BOOL)
 
 
 FUNCTIONS: dict[str, Function] = {

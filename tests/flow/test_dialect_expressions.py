@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from cutover.dialect.patterns import LIKE_NO_BLOB
 from cutover.errors import StatementError
 from tests.flow.dialect_world import World, world
 
@@ -24,7 +25,7 @@ DATA = (
 
 @pytest.fixture
 async def both(postgres_url: str) -> AsyncIterator[World]:
-    async with world(postgres_url, SCHEMA, data=DATA) as made:
+    async with world(postgres_url, SCHEMA, data=DATA, store=True) as made:
         yield made
 
 
@@ -145,11 +146,33 @@ async def test_the_same_rows(both: World) -> None:
     await both.all_same(SAME)
 
 
+LIKE_A_BLOB = (
+    "SELECT k LIKE 'a', k LIKE NULL, k GLOB 'a*', s LIKE k, s GLOB k, i LIKE k, NULL LIKE k, k LIKE k FROM t",
+    "SELECT s LIKE 'A%', k LIKE 'a%', i LIKE '1%', r LIKE '2.5', s LIKE NULL, s GLOB 'a*', c GLOB '[ab]' "
+    "FROM t WHERE id > 1 ORDER BY id",
+    "SELECT x'61' LIKE 'a'",
+    "SELECT a LIKE '1', a GLOB '*', 'x' LIKE a, a LIKE a, NULL LIKE a, a LIKE NULL, like(a, '1'), glob('1*', a) FROM d",
+    "SELECT id FROM t WHERE k NOT LIKE 'a' OR NOT s GLOB k ORDER BY id",
+    "SELECT a LIKE ?, ? LIKE a, ? GLOB '*' FROM d",
+    "SELECT k LIKE '1!%' ESCAPE '!', a LIKE '!1' ESCAPE '!' FROM t, d",
+)
+
+
+async def test_a_blob_is_like_what_sqlite_was_built_to_find(both: World) -> None:
+    for sql in ("CREATE TABLE d (a)", "INSERT INTO d VALUES (1), ('1'), (x'31'), (NULL), (x'00FF'), (1.5)"):
+        await both.same(sql)
+    for sql in LIKE_A_BLOB:
+        for value in ("1", b"1", None, 1) if "?" in sql else (None,):
+            arguments = (value,) * sql.count("?")
+            if LIKE_NO_BLOB:
+                await both.same(sql, *arguments)
+            elif value is None:
+                await both.refused(sql, "on a blob")
+
+
 REFUSED = [
     "SELECT (SELECT max(i) FROM u WHERE u.t_id = t.i) FROM t",
     "SELECT i FROM t WHERE i IN (SELECT 'a' FROM u UNION SELECT w FROM u)",
-    "SELECT s LIKE 'A%', k LIKE 'a%', i LIKE '1%', r LIKE '2.5', s LIKE NULL, s GLOB 'a*', c GLOB '[ab]' FROM "
-    "t WHERE id > 1 ORDER BY id",
     "SELECT i <> 3 NOT IN (1) FROM t",
 ]
 

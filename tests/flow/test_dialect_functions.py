@@ -183,7 +183,6 @@ BATCHES = {
 REFUSED = ("iif(",)
 """What has no translation yet; anything else has to be answered."""
 LOUD = (
-    "LIKE or GLOB on a blob",
     "NUL character",
     "too large for PostgreSQL",
     "quote() of a real with more than 15 digits",
