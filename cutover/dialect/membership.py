@@ -23,7 +23,8 @@ def in_query(queries: Queries, node: exp.Expr, scope: Scope) -> exp.Expr:
     subjects = [queries.expressions.typed(part, scope) for part in written]
     # What equals one of several values that are equal equals all of them, unless it is their texts that count.
     equal = all(typed.affinity != "TEXT" and typed.kind is not Kind.TEXT for typed in subjects)
-    query = queries.query(_source(node), Scope(scope, any_equal=equal))
+    source = _source(node)
+    query = queries.query(source, Scope(scope, any_equal=equal, reading=queries.listed(source)))
     if len(subjects) != len(query.columns):
         raise Refused("IN with another number of columns than the query has")
     names = [f"c{at}" for at in range(len(subjects))]

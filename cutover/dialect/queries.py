@@ -19,7 +19,7 @@ from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading, Scan
-from cutover.dialect.scalars import number_within, place_of, place_within
+from cutover.dialect.scalars import number_within, place_in_list, place_of, place_within
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.typed import Kind, Refused, Typed, identifier
@@ -241,6 +241,12 @@ class Queries:
         if within is not None:
             return self.context.of_view.get(within)
         return self.context.scalars[place] if place is not None and self.context.scalars else None
+
+    def listed(self, node: exp.Expr) -> Reading | None:
+        """How SQLite reads for a query behind IN, where it matters: of which rows LIMIT takes the first."""
+        query = bare_query(node)
+        place = place_in_list(query) if query.args.get("limit") is not None else None
+        return self.context.lists[place] if place is not None and self.context.lists else None
 
 
 _KEPT = ("order", "limit", "offset")

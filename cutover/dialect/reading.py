@@ -22,9 +22,11 @@ _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")
 _UNMATCHED = re.compile(r"RIGHT-JOIN (.*)")
 _QUERY = re.compile(rf"(?:CO-ROUTINE|MATERIALIZE) {_MAIN}(.*)")
 _SCALAR = re.compile(r"(?:CORRELATED )?SCALAR SUBQUERY (\d+)")
+_LIST = re.compile(r"(?:CORRELATED )?LIST SUBQUERY (\d+)")
 _BESIDE = re.compile(
     r"(?:REUSE )?(?:CORRELATED )?(?:LIST|SCALAR) SUBQUERY|BLOOM FILTER|SCAN CONSTANT ROW|USING .* FOR IN-OPERATOR"
 )
+_KINDS = (_SCALAR, _LIST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Reading:
     """Of the outermost: how each subquery that is one value is read, in the order of their numbers."""
     numbers: tuple[int, ...] = ()
     """Those numbers: of the text's own come before those of a view."""
+    lists: tuple[Reading, ...] = ()
+    """Of the outermost: how each query behind IN is read that is not looked up in an index, in that order as well."""
     begun: tuple[tuple[str, Reading], ...] = ()
     """The same for what each recursion begins with."""
 
@@ -122,11 +126,12 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
         for step, inner in below.get(number, ()) if query is not None else ():
             if query is not None and inner in parts:
                 parts[inner].append((query[1].lower(), _level(db, below, step)))
-    numbers = {int(found[1]): step[0] for step in steps if (found := _SCALAR.fullmatch(step[3])) is not None}
-    scalars = tuple(_level(db, below, numbers[number]) for number in sorted(numbers))
+    numbers, listed = ({int(it[1]): step[0] for step in steps if (it := kind.fullmatch(step[3]))} for kind in _KINDS)
+    scalars, lists = (tuple(_level(db, below, each[number]) for number in sorted(each)) for each in (numbers, listed))
     whole = _level(db, below, 0)
     repeated, begun = tuple(parts["RECURSIVE STEP"]), tuple(parts["SETUP"])
-    return replace(whole, scalars=scalars, numbers=tuple(sorted(numbers)), repeated=repeated, begun=begun)
+    whole = replace(whole, scalars=scalars, numbers=tuple(sorted(numbers)), lists=lists)
+    return replace(whole, repeated=repeated, begun=begun)
 
 
 def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:

@@ -1,25 +1,41 @@
-"""Subqueries that are one value, in the order in which SQLite numbers them: its plan tells how each is read.
+"""Subqueries that are one value, or a list behind IN, in the order in which SQLite numbers them: its plan tells how
+each is read.
 
 Its parser gives a number to each SELECT where it ends, so that those within come before those around them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from sqlglot import exp
 
 from cutover.dialect.reading import Reading
 
-_PLACE, _WITHIN = "scalar", "scalar of a view"
+_PLACE, _WITHIN, _LISTED = "scalar", "scalar of a view", "list"
 _PARTS = ("with_", "expressions", "from_", "joins", "where", "group", "having", "windows", "order", "limit", "offset")
 
 
 def number_scalars(root: exp.Expr) -> int:
     """Note on each such subquery which of them it is. Returns how many there are."""
+    return _number(root, _PLACE, _is_value)
+
+
+def number_lists(root: exp.Expr) -> int:
+    """Note on each query behind IN which of them it is. Returns how many there are."""
+    return _number(root, _LISTED, _is_listed)
+
+
+def place_in_list(query: exp.Expr) -> int | None:
+    """Which of the queries behind IN one is."""
+    place = query.meta.get(_LISTED)
+    return place if isinstance(place, int) else None
+
+
+def _number(root: exp.Expr, note: str, wanted: Callable[[exp.Expr, str], bool]) -> int:
     count = 0
-    for query in _scalars(root):
-        query.meta[_PLACE] = count
+    for query in _queries(root, wanted):
+        query.meta[note] = count
         count += 1
     return count
 
@@ -78,9 +94,10 @@ def _inside(select: exp.Expr) -> list[exp.Expr]:
     ]
 
 
-def _scalars(root: exp.Expr) -> Iterator[exp.Expr]:
-    """Those in `root`, in that order. Without recursion: chains of operators are thousands deep."""
-    pending: list[tuple[exp.Expr, bool, bool]] = [(root, False, False)]  # whether it is one value, and has been entered
+def _queries(root: exp.Expr, wanted: Callable[[exp.Expr, str], bool]) -> Iterator[exp.Expr]:
+    """Those in `root` that stand where they are wanted, in that order. Without recursion: chains of operators are
+    thousands deep."""
+    pending: list[tuple[exp.Expr, bool, bool]] = [(root, False, False)]  # whether it is wanted, and has been entered
     while pending:
         node, value, entered = pending.pop()
         if entered:
@@ -89,7 +106,7 @@ def _scalars(root: exp.Expr) -> Iterator[exp.Expr]:
         query = isinstance(node, (exp.Query, exp.Values)) and not isinstance(node, exp.Subquery)
         if query and value:
             pending.append((node, value, True))
-        inside = [(one, _is_value(node, key)) for key, one in _children(node)]
+        inside = [(one, wanted(node, key)) for key, one in _children(node)]
         if isinstance(node, exp.Subquery):
             inside = [(one, value and not node.alias) for one, _ in inside]
         pending += [(one, value, False) for one, value in reversed(inside)]
@@ -114,3 +131,7 @@ def _is_value(node: exp.Expr, key: str) -> bool:
     if isinstance(node, exp.Join):
         return key != "this"
     return not (isinstance(node, exp.In) and key in ("query", "field"))
+
+
+def _is_listed(node: exp.Expr, key: str) -> bool:
+    return isinstance(node, exp.In) and key == "query"

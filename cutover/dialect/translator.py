@@ -14,7 +14,7 @@ from cutover.dialect.catalog import Catalog
 from cutover.dialect.limiting import without_limit
 from cutover.dialect.naming import keys_met
 from cutover.dialect.recent import Recent
-from cutover.dialect.scalars import number_scalars, split
+from cutover.dialect.scalars import number_lists, number_scalars, split
 from cutover.dialect.scope import Context
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
 from cutover.dialect.trees import with_of
@@ -134,13 +134,16 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
         context.gathers = _gathers(sql, parsed, context.catalog)
         context.collates = parsed.find(exp.Collate) is not None
         gives = _gives_rows(parsed)
-        count = number_scalars(parsed) if sql.lower().count("select") > gives else 0
-        read = context.catalog.reading(sql) if count or gives else None
+        nested = sql.lower().count("select") > gives
+        count = number_scalars(parsed) if nested else 0
+        listed = number_lists(parsed) if nested and "limit" in sql.lower() else 0
+        read = context.catalog.reading(sql) if count or gives or listed else None
         context.reading = read if gives else None
         own = read.scalars if read is not None else ()
         if len(own) > count and read is not None and _names_one_view(parsed, context.catalog):
             own, context.of_view = split(read, len(list(parsed.find_all(exp.Select))))
         context.scalars = own if len(own) == count else ()
+        context.lists = read.lists if read is not None and len(read.lists) == listed else ()
         return rewrite(parsed, conflict, context)
     except RecursionError:
         raise Refused("An expression nested this deeply", "Split it, or give a list as one IN.") from None

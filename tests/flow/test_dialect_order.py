@@ -294,6 +294,14 @@ CUT = [
     "SELECT group_concat(id) FROM sorted ORDER BY 1",
     "SELECT id FROM top ORDER BY b",
     "WITH few AS (SELECT 3 AS id, 1 AS d) SELECT id FROM few ORDER BY d",
+    "SELECT id FROM t WHERE b IN (SELECT b FROM t WHERE b > 2 LIMIT 2)",
+    "SELECT id FROM t WHERE id IN (SELECT id FROM t WHERE c > 'A' LIMIT 2)",
+    "SELECT id FROM t WHERE id IN (SELECT id FROM t ORDER BY c LIMIT 2)",
+    "SELECT id FROM t WHERE (id, b) IN (SELECT id, b FROM t WHERE c IN (SELECT c FROM t LIMIT 2) LIMIT 2)",
+    "SELECT id, (SELECT e FROM m LIMIT 1) FROM t WHERE b IN (SELECT e FROM m LIMIT 2) OR id IN (SELECT id FROM m)",
+    "UPDATE t SET d = 0 WHERE id IN (SELECT id FROM t WHERE c >= 'A' LIMIT 2) RETURNING id",
+    "DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY b DESC LIMIT 1)",
+    "SELECT * FROM t",
 ]
 """LIMIT within: of which rows, only SQLite's way of making one query of two tells."""
 
