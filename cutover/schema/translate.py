@@ -32,6 +32,8 @@ _COMPARISONS = {"EQ": "=", "NEQ": "<>", "GT": ">", "GTE": ">=", "LT": "<", "LTE"
 _NULL_SAFE = {"NullSafeEQ": "IS NOT DISTINCT FROM", "NullSafeNEQ": "IS DISTINCT FROM"}
 _ARITHMETIC = {"Add": "+", "Sub": "-", "Mul": "*"}
 _DIVISIONS = {"Div": "/", "Mod": "%"}
+_DIGITS = 19
+"""Of a literal that may be too large to be whole."""
 _RANDOM_HEX = "encode(sha256(gen_random_uuid()::text::bytea), 'hex')"
 
 
@@ -109,7 +111,11 @@ class _Translator:
         return part
 
     def _text(self, node: exp.Expr) -> Part:
+        """A value as a text: that of a whole number is its digits on both, which is not so of reals."""
         part = self.part(node)
+        part = plain(part) if part.kind in ("bool", "flag") else part
+        if part.kind == "int" and len(part.constant or "") < _DIGITS:
+            return Part(f"({part.sql})::text", "text")
         if part.kind != "text":
             raise Untranslatable(node.sql("sqlite"))
         return part

@@ -103,8 +103,17 @@ _SAME = [
     "b NOT BETWEEN 1 AND 2",
     "n <> 1",
     "b IS NOT 012",
+    "lower(a) = '1' OR length(a) > 1",
+    "a || b = '1abc'",
+    "a LIKE '%3' OR a GLOB '[12]'",
+    "substr(a, 1, 1) = '-'",
+    "f || upper(g) = '10'",
+    "(a = 1) || '' = '1'",
 ]
 _REFUSED = [
+    "lower(r) = '1.0'",
+    "lower(d) = '1'",
+    "length(99999999999999999999) = 7",
     "a / b = 1",
     "a % a = 0",
     "a / 0 = 1",
