@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,11 +9,12 @@ from cutover.model.table import Column, Table
 from cutover.schema.ddl import Ddl
 from cutover.schema.defaults import translate_default
 from cutover.schema.evolution import Step
+from cutover.schema.evolve_indexes import Indexes, bare
 from cutover.schema.evolve_pairing import Pairing
 from cutover.schema.findings import Finding
 from cutover.schema.parts import Untranslatable
 from cutover.schema.recorded import Recorded
-from cutover.schema.sqlite_schema import SqliteIndex, quoted
+from cutover.schema.sqlite_schema import quoted
 
 
 @dataclass
@@ -28,9 +28,8 @@ class Rest:
 
     def steps(self) -> Iterator[Step]:
         yield from self._columns()
-        yield from self._dropped_indexes()
         yield from self._checks()
-        yield from self._indexes()
+        yield from Indexes(self.pairing, self.known, self.ddl, self._mapped).steps()
 
     @property
     def _mapped(self) -> Table:
@@ -73,54 +72,19 @@ class Rest:
         else:
             yield Step(f"{name} gets the default {default}.", f"{alter} SET DEFAULT {default}")
 
-    def _indexes(self) -> Iterator[Step]:
-        before = {_index_essence(index) for index in self.known.sqlite.indexes}
-        for index in self.pairing.source.indexes:
-            if _index_essence(index) in before or index.origin == "pk" or self._index_there(index):
-                continue
-            sql = self.ddl.added_index(self._mapped, index)
-            if sql:
-                yield Step(f"{self.pairing.there.name} gets the index {index.name}.", sql)
-
-    def _index_there(self, index: SqliteIndex) -> bool:
-        """Whether Postgres has it already, by its name or, if it is plain, by what it is over."""
-        columns = tuple(self.pairing.target_name(name) for name in index.columns if name is not None)
-        plain = len(columns) == len(index.columns) and index.partial is None
-        return any(
-            found.name == index.name
-            or (plain and found.partial is None and found.unique == index.unique and found.columns == columns)
-            for found in self.pairing.there.indexes
-        )
-
-    def _dropped_indexes(self) -> Iterator[Step]:
-        now = {_index_essence(index) for index in self.pairing.source.indexes}
-        schema, there = self.known.table.target_schema, self.pairing.there
-        for index in self.known.sqlite.indexes:
-            if _index_essence(index) in now or index.origin == "pk":
-                continue
-            made = "_".join([there.name, *filter(None, index.columns), "key"])
-            wanted = index.name if index.origin == "c" else made
-            found = next((each for each in there.indexes if each.name == wanted and not each.primary), None)
-            if found is not None:
-                yield Step(f"The index {found.name} is dropped.", f"DROP INDEX {quoted(schema)}.{quoted(found.name)}")
-            elif index.unique:
-                self._left_out(
-                    f"That {index.name} is gone", "", verb="could not be carried over: Postgres's is unknown"
-                )
-
     def _checks(self) -> Iterator[Step]:
         before, now = set(self.known.sqlite.checks), set(self.pairing.source.checks)
         mapped = self._mapped
         for check in sorted(before - now):
             text = Ddl().added_check(self.known.table, check)
-            found = [each for each in self.pairing.there.checks if text and _bare(each.definition) == _bare(text)]
+            found = [each for each in self.pairing.there.checks if text and bare(each.definition) == bare(text)]
             for each in found:
                 yield Step(f"{each.name} is dropped.", f"ALTER TABLE {self.on} DROP CONSTRAINT {quoted(each.name)}")
             if not found:
                 self._left_out(f"That CHECK ({check}) is gone", "", verb="was not carried over: Postgres's is unknown")
         for check in sorted(now - before):
             text = self.ddl.added_check(mapped, check)
-            if text and not any(_bare(each.definition) == _bare(text) for each in self.pairing.there.checks):
+            if text and not any(bare(each.definition) == bare(text) for each in self.pairing.there.checks):
                 yield Step(f"{self.pairing.there.name} gets {text}.", f"ALTER TABLE {self.on} ADD {text}")
 
     def _left_out(self, what: str, column: str, *, verb: str = "has no sure equivalent on Postgres") -> None:
@@ -134,13 +98,3 @@ class Rest:
                 column,
             )
         )
-
-
-def _index_essence(index: SqliteIndex) -> tuple[object, ...]:
-    name = index.name if index.origin == "c" else ""
-    return name, index.unique, index.terms, index.partial
-
-
-def _bare(definition: str) -> str:
-    """A CHECK as Postgres prints it and as it was written, made alike."""
-    return re.sub(r'::[a-z ]+|[\s()"]|COLLATEC\b', "", definition.replace('COLLATE "C"', "")).upper()

@@ -157,6 +157,9 @@ class Follower:
                 state.stopped[name] = f"It could not be created on Postgres: {error}"
             return False
         self._records.made |= set(names)
+        for finding in mapping.findings:
+            if finding.table in names and finding.code.endswith("_not_carried_over"):
+                state.findings[finding.table, finding.message] = finding
         if state.record is not None:
             state.done += [f"Table {name} is created on Postgres." for name in names]
         await self._note_created(state, mapping, names)

@@ -147,6 +147,8 @@ def test_an_index_comes_and_goes_and_one_that_is_there_is_left() -> None:
     assert on_postgres(record, sqlite_of(ITEMS, by_name), there) == []
     after = record_of(sqlite_of(ITEMS, by_name), there)
     assert on_postgres(after, sqlite_of(ITEMS), there) == ['DROP INDEX "public"."by_name"']
+    again = sqlite_of(ITEMS, by_name.replace("by_name", "named"))
+    assert on_postgres(after, again, there) == ['ALTER INDEX "public"."by_name" RENAME TO "named"']
 
 
 def test_a_table_is_renamed_only_where_it_is_sure() -> None:

@@ -1,0 +1,134 @@
+"""Indexes of a table whose columns are in order: which of Postgres's stand for which of SQLite's, and what is to do.
+
+Both sides may call one index by two names: tables are renamed with what they have, a constraint's index is named by
+cutover. So an index is known by what it is over, as Postgres prints it, and by its name only where that says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from cutover.model.table import Table
+from cutover.schema.ddl import Ddl
+from cutover.schema.evolution import Step, declarations, renamed
+from cutover.schema.evolve_pairing import Pairing
+from cutover.schema.postgres_schema import PostgresIndex
+from cutover.schema.recorded import Recorded
+from cutover.schema.sqlite_schema import SqliteIndex, quoted
+
+
+@dataclass
+class Indexes:
+    """The indexes of one table on both sides."""
+
+    pairing: Pairing
+    known: Recorded
+    ddl: Ddl
+    mapped: Table
+    """With the columns as they are on Postgres."""
+
+    @cached_property
+    def _now(self) -> list[SqliteIndex]:
+        return [index for index in self.pairing.source.indexes if index.origin != "pk"]
+
+    @cached_property
+    def _gone(self) -> list[SqliteIndex]:
+        now = {_essence(index) for index in self._now}
+        return [index for index in self.known.sqlite.indexes if index.origin != "pk" and _essence(index) not in now]
+
+    @cached_property
+    def _there(self) -> list[PostgresIndex]:
+        return [index for index in self.pairing.there.indexes if not index.primary]
+
+    def steps(self) -> Iterator[Step]:
+        """What stands for nothing any more is dropped, then what has another name is renamed, then the rest is made."""
+        dropped = list[PostgresIndex]()
+        for index in self._gone:
+            found = self._left_by(index)
+            if found is not None and not self._needed(found, dropped):
+                dropped.append(found)
+        schema, where = quoted(self.known.table.target_schema), self.pairing.there.name
+        for found in dropped:
+            yield Step(f"The index {found.name} is dropped.", f"DROP INDEX {schema}.{quoted(found.name)}")
+        left = [found for found in self._there if found not in dropped]
+        before = {_essence(index) for index in self.known.sqlite.indexes}
+        for index in self._now:
+            if _essence(index) in before:
+                continue
+            standing = [found for found in left if self._stands_for(found, index)]
+            if not standing:
+                sql = self.ddl.added_index(self.mapped, index)
+                if sql:
+                    yield Step(f"{where} gets the index {index.name}.", sql)
+            elif (named := self._named_anew(index, standing)) is not None:
+                sql = f"ALTER INDEX {schema}.{quoted(named.name)} RENAME TO {quoted(index.name)}"
+                yield Step(f"The index {named.name} is renamed to {index.name}.", sql)
+
+    def _left_by(self, index: SqliteIndex) -> PostgresIndex | None:
+        """What stood for an index that is gone; of tables that cutover did not make only what has its name."""
+        made = "_".join([self.pairing.there.name, *filter(None, index.columns), "key"])
+        wanted = index.name if index.origin == "c" else made
+        found = next((each for each in self._there if each.name == wanted), None)
+        if found is None and self.known.made:
+            found = next((each for each in self._there if self._alike(each, index, self._moved)), None)
+        return found
+
+    def _needed(self, found: PostgresIndex, dropped: Sequence[PostgresIndex]) -> bool:
+        """Whether it is all that stands for one that SQLite has."""
+        others = [each for each in self._there if each is not found and each not in dropped]
+        return any(
+            self._stands_for(found, one) and not any(self._stands_for(other, one) for other in others)
+            for one in self._now
+        )
+
+    def _stands_for(self, found: PostgresIndex, index: SqliteIndex) -> bool:
+        """Whether it is the same. What Postgres prints in other words than cutover is known by its name, unless that
+        was the name of another one."""
+        if self._alike(found, index, {}):
+            return True
+        another = any(gone.name == index.name for gone in self._gone)
+        return found.name == index.name and found.unique == index.unique and not another
+
+    def _alike(self, found: PostgresIndex, index: SqliteIndex, moved: dict[str, str]) -> bool:
+        """Whether it is over the same; `moved`: columns of `index` that have other names by now."""
+        if found.unique != index.unique:
+            return False
+        columns = [self.pairing.target_name(moved.get(name, name)) for name in index.columns if name is not None]
+        bytewise = all(collation == "BINARY" for _, collation, _ in index.terms)
+        plain = len(columns) == len(index.columns) and index.partial is None and (bytewise or not self.known.made)
+        if plain and found.partial is None and list(found.columns) == columns:
+            return True
+        text = "" if moved else Ddl().added_index(self.mapped, index)
+        return bool(text) and _over(text) == _over(found.definition)
+
+    @cached_property
+    def _moved(self) -> dict[str, str]:
+        """Name of before → name of now, of columns that were renamed since."""
+        pairs = renamed(declarations(self.known.sqlite), declarations(self.pairing.source))
+        return {old: new for new, old in pairs.items()}
+
+    def _named_anew(self, index: SqliteIndex, standing: Sequence[PostgresIndex]) -> PostgresIndex | None:
+        """The one that gets the name of `index`: an application may drop it by that, and errors name it. None: it is
+        called so, or by a name that another one goes by."""
+        names = {each.name for each in self._now}
+        if index.origin != "c" or not self.known.made or any(found.name == index.name for found in self._there):
+            return None
+        return next((found for found in standing if found.name not in names), None)
+
+
+def bare(definition: str) -> str:
+    """An expression as Postgres prints it and as it was written, made alike."""
+    return re.sub(r'::[a-z ]+|[\s()"]|COLLATEC\b', "", definition.replace('COLLATE "C"', "")).upper()
+
+
+def _over(definition: str) -> str:
+    """What an index is over, and of which rows."""
+    return bare(re.sub(r'^.*? ON (?:"(?:[^"]|"")*"|[^"(\s]|\.)+ (?:USING btree )?', "", definition, count=1))
+
+
+def _essence(index: SqliteIndex) -> tuple[object, ...]:
+    name = index.name if index.origin == "c" else ""
+    return name, index.unique, index.terms, index.partial

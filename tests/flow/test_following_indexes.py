@@ -1,0 +1,134 @@
+"""What becomes of unique indexes when SQLite's schema changes: Postgres has each that SQLite has, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from cutover.serve.followed import Followed
+from cutover.serve.following import Follower
+from cutover.settings import Settings
+from cutover.stores.postgres.store import PostgresStore
+from tests.support.postgres import SHADOW, native, ready
+from tests.support.sqlite_world import PRIMARY, make, served
+
+
+class Case(NamedTuple):
+    """A table `t` (its name is another one in each case) that is made, mapped, changed, and mapped again."""
+
+    before: str
+    change: str
+    unique: tuple[str, ...]
+    """What Postgres then is to have beside the key, as it prints it."""
+
+
+TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, n INT)"
+REBUILT = "ALTER TABLE new_t RENAME TO t"
+
+CASES = {
+    "renamed column": Case(
+        f"{TABLE}; CREATE UNIQUE INDEX t_i ON t(a)", "ALTER TABLE t RENAME COLUMN a TO b", ("(b NULLS FIRST)",)
+    ),
+    "renamed column in an expression": Case(
+        f"{TABLE}; CREATE UNIQUE INDEX t_i ON t(lower(a)) WHERE a IS NOT NULL",
+        "ALTER TABLE t RENAME COLUMN a TO b",
+        ('(lower((b COLLATE "C")) NULLS FIRST) WHERE (NOT (b IS NULL))',),
+    ),
+    "renamed index": Case(
+        f"{TABLE}; CREATE UNIQUE INDEX t_i ON t(a)",
+        "DROP INDEX t_i; CREATE UNIQUE INDEX t_j ON t(a)",
+        ("(a NULLS FIRST)",),
+    ),
+    "one of two alike goes": Case(
+        f"{TABLE}; CREATE UNIQUE INDEX t_i ON t(a); CREATE UNIQUE INDEX t_j ON t(a)",
+        "DROP INDEX t_i",
+        ("(a NULLS FIRST)",),
+    ),
+    "another one of that name": Case(
+        f"{TABLE}; CREATE UNIQUE INDEX t_i ON t(a)",
+        "DROP INDEX t_i; CREATE UNIQUE INDEX t_i ON t(n)",
+        ("(n NULLS FIRST)",),
+    ),
+    "no longer unique": Case(
+        f"{TABLE}; CREATE UNIQUE INDEX t_i ON t(a)", "DROP INDEX t_i; CREATE INDEX t_i ON t(a)", ()
+    ),
+    "constraint gone with a rename": Case(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT)",
+        f"CREATE TABLE new_t(id INTEGER PRIMARY KEY, a TEXT, n INT); DROP TABLE t; {REBUILT};"
+        "ALTER TABLE t RENAME TO t_later",
+        (),
+    ),
+    "constraint without case gone": Case(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE UNIQUE, n INT)",
+        f"CREATE TABLE new_t(id INTEGER PRIMARY KEY, a TEXT COLLATE NOCASE, n INT); DROP TABLE t; {REBUILT}",
+        (),
+    ),
+    "constraint becomes an index": Case(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT)",
+        f"{TABLE.replace(' t(', ' new_t(')}; DROP TABLE t; {REBUILT}; CREATE UNIQUE INDEX t_i ON t(a)",
+        ("(a NULLS FIRST)",),
+    ),
+    "over whole numbers as texts": Case(
+        TABLE,
+        "CREATE UNIQUE INDEX t_i ON t(lower(n)) WHERE n > 0",
+        ('(lower(((n)::text COLLATE "C")) NULLS FIRST) WHERE (n > 0)',),
+    ),
+}
+
+
+def named(text: str, number: int) -> list[str]:
+    """The statements, of a table of its own."""
+    words = {" t(": f" t{number}(", " t ": f" t{number} ", " t;": f" t{number};"}
+    for word, own in words.items():
+        text = f"{text};".replace(word, own).removesuffix(";")
+    text = text.removesuffix(" t") + (f" t{number}" if text.endswith(" t") else "")
+    for name in ("t_i", "t_j", "t_later", "new_t"):
+        text = text.replace(name, f"{name}{number}")
+    return [each.strip() for each in text.split(";")]
+
+
+@asynccontextmanager
+async def followed(path: str, url: str, *statements: str) -> AsyncIterator[tuple[Follower, PostgresStore]]:
+    make(path, *statements)
+    async with served(path, PRIMARY) as (sqlite, _), ready(url, SHADOW, ddl=(), tables=()) as postgres:
+        follower = Follower(Settings(), sqlite, postgres, lambda _: True)
+        await follower.follow("sqlite")
+        yield follower, postgres
+
+
+async def whole(follower: Follower) -> Followed:
+    while (found := await follower.follow("sqlite")).unfinished:
+        pass
+    return found
+
+
+async def unique(url: str) -> dict[str, list[str]]:
+    """Of each table what is unique but its key, as Postgres prints it."""
+    async with native(url) as connection:
+        rows = await connection.fetch(
+            "SELECT relname, array_remove(array_agg(CASE WHEN indisunique AND NOT indisprimary"
+            " THEN split_part(pg_get_indexdef(indexrelid), 'USING btree ', 2) END), NULL)"
+            " FROM pg_class c JOIN pg_index ON indrelid = c.oid"
+            " WHERE relnamespace = 'public'::regnamespace GROUP BY 1"
+        )
+    return {name: sorted(found) for name, found in rows}
+
+
+async def test_postgres_has_what_sqlite_has_whatever_changed(sqlite_path: str, postgres_url: str) -> None:
+    before = [each for number, case in enumerate(CASES.values()) for each in named(case.before, number)]
+    async with followed(sqlite_path, postgres_url, *before) as (follower, _):
+        make(sqlite_path, *(each for n, case in enumerate(CASES.values()) for each in named(case.change, n)))
+        await whole(follower)
+        found = await unique(postgres_url)
+        names = [f"t_later{n}" if "t_later" in case.change else f"t{n}" for n, case in enumerate(CASES.values())]
+        assert {case: found.get(name) for case, name in zip(CASES, names, strict=True)} == {
+            case: list(each.unique) for case, each in CASES.items()
+        }
+
+
+async def test_what_a_table_is_created_without_is_said(sqlite_path: str, postgres_url: str) -> None:
+    async with followed(sqlite_path, postgres_url, "CREATE TABLE lasting(id INTEGER PRIMARY KEY)") as (follower, _):
+        make(sqlite_path, TABLE, "CREATE UNIQUE INDEX odd ON t(printf('%x', n))", "ALTER TABLE t RENAME TO u")
+        said = [finding.message for finding in (await whole(follower)).findings.values()]
+        assert [message for message in said if "odd" in message] != []
