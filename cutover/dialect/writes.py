@@ -24,6 +24,7 @@ from cutover.dialect.returned import as_first, as_kept, in_order, own_key
 from cutover.dialect.rigid import is_rigid
 from cutover.dialect.scope import Context, Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
+from cutover.dialect.unkept import refuse_unkept
 from cutover.model.table import Column, Table
 
 T = TypeVar("T")
@@ -130,6 +131,7 @@ class Writes:
         listed = node.this.expressions if isinstance(node.this, exp.Schema) else []
         table, source, target = self._target(node.this.this if isinstance(node.this, exp.Schema) else node.this)
         own_key(node, table)
+        refuse_unkept(table)
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
         told = (
@@ -264,6 +266,7 @@ class Writes:
         table, source, target = self._target(node.this)
         if any(gathers(setting.expression) for setting in node.expressions):
             raise Refused("An aggregate or window function in UPDATE ... FROM", "Take it from a subquery in FROM.")
+        refuse_unkept(table, _assigned(node))
         refuse_halfway(node, table, source.alias)
         if not self.context.by_row:
             conflict = conflict or of_update(node, table)
@@ -326,10 +329,15 @@ def _once_each(table: Table, values: Sequence[T], columns: Sequence[Column]) -> 
     return [(value, column) for column, value in found.items()]
 
 
+def _assigned(node: exp.Update) -> list[str]:
+    """The columns that SET gives, as they are written there."""
+    return [
+        named.name
+        for setting in node.expressions
+        for named in (setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this])
+    ]
+
+
 def _assigns(node: exp.Update, table: Table, names: set[str]) -> bool:
     """Whether SET gives one of these columns."""
-    for setting in node.expressions:
-        for named in setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this]:
-            if column_named(table, named.name).name in names:
-                return True
-    return False
+    return any(column_named(table, name).name in names for name in _assigned(node))

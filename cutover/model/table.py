@@ -56,6 +56,8 @@ class UniqueIndex:
     partial: str | None = None
     """The WHERE text of a partial index."""
     primary_key: bool = False
+    lacks: bool = False
+    """The target has none that could stand for it."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
             async with asyncio.timeout(_PROBE_TIMEOUT):
                 changes, lag = await lag_of(parts)
                 quarantined = len(await situation.pair.target.quarantined())
-                target = (*_unmapped(parts), *await _uncarried(parts), *await situation.pair.target.probe())
+                lacking = _lacking(parts) if direction == "promote" else ()
+                target = (*_unmapped(parts), *await _uncarried(parts), *await situation.pair.target.probe(), *lacking)
                 reverse = tuple(await situation.pair.source.probe())
                 invariants = await _invariants(parts, max_age)
         except (CutoverError, OSError, TimeoutError) as error:
@@ -95,6 +96,13 @@ async def _rehearse(parts: Parts) -> None:
 def _unmapped(parts: Parts) -> Checks:
     """What the mapping had to leave out would be left behind by a promotion."""
     return tuple(("mapping", False, sentence) for sentence in parts.situation.blocking)
+
+
+def _lacking(parts: Parts) -> Checks:
+    """What is told and shuts nothing: writes that could break these are refused, and are not ready."""
+    names = [f"{table.name}.{index.name}" for table in parts.situation.tables for index in table.unique if index.lacks]
+    told = f"writes of these are refused, since Postgres lacks them: {', '.join(names)}"
+    return (("unique indexes", True, told),) if names else ()
 
 
 async def _uncarried(parts: Parts) -> Checks:

@@ -1,17 +1,16 @@
 """Indexes of a table whose columns are in order: which of Postgres's stand for which of SQLite's, and what is to do.
 
-Both sides may call one index by two names: tables are renamed with what they have, a constraint's index is named by
-cutover. So an index is known by what it is over, as Postgres prints it, and by its name only where that says nothing.
+Tables are renamed with what they have, and a constraint's index is named by cutover, so names alone tell little.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from cutover.model.table import Table
+from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import Ddl
 from cutover.schema.evolution import Step, declarations, renamed
 from cutover.schema.evolve_pairing import Pairing
@@ -40,11 +39,15 @@ class Indexes:
         return [index for index in self.known.sqlite.indexes if index.origin != "pk" and _essence(index) not in now]
 
     @cached_property
-    def _there(self) -> list[PostgresIndex]:
-        return [index for index in self.pairing.there.indexes if not index.primary]
+    def _there(self) -> tuple[PostgresIndex, ...]:
+        return self.pairing.there.indexes
+
+    @cached_property
+    def _counterparts(self) -> Counterparts:
+        return Counterparts(self.mapped, self.pairing.there)
 
     def steps(self) -> Iterator[Step]:
-        """What stands for nothing any more is dropped, then what has another name is renamed, then the rest is made."""
+        """What stands for nothing any more is dropped, what has another name is renamed, and the rest is made."""
         dropped = list[PostgresIndex]()
         for index in self._gone:
             found = self._left_by(index)
@@ -56,11 +59,12 @@ class Indexes:
         left = [found for found in self._there if found not in dropped]
         before = {_essence(index) for index in self.known.sqlite.indexes}
         for index in self._now:
-            if _essence(index) in before:
-                continue
+            if _essence(index) in before and not (index.unique and self.known.made):
+                continue  # whoever dropped it on Postgres had a reason; without a unique one rows could differ
             standing = [found for found in left if self._stands_for(found, index)]
             if not standing:
-                sql = self.ddl.added_index(self.mapped, index)
+                ddl = Ddl(taken=self.ddl.taken) if _essence(index) in before else self.ddl  # said once
+                sql = ddl.added_index(self.mapped, index)
                 if sql:
                     yield Step(f"{where} gets the index {index.name}.", sql)
             elif (named := self._named_anew(index, standing)) is not None:
@@ -71,9 +75,11 @@ class Indexes:
         """What stood for an index that is gone; of tables that cutover did not make only what has its name."""
         made = "_".join([self.pairing.there.name, *filter(None, index.columns), "key"])
         wanted = index.name if index.origin == "c" else made
-        found = next((each for each in self._there if each.name == wanted), None)
+        droppable = [each for each in self._there if not each.primary]
+        found = next((each for each in droppable if each.name == wanted), None)
         if found is None and self.known.made:
-            found = next((each for each in self._there if self._alike(each, index, self._moved)), None)
+            alike = self._counterparts.alike
+            found = next((each for each in droppable if alike(each, index, self._moved)), None)
         return found
 
     def _needed(self, found: PostgresIndex, dropped: Sequence[PostgresIndex]) -> bool:
@@ -87,22 +93,10 @@ class Indexes:
     def _stands_for(self, found: PostgresIndex, index: SqliteIndex) -> bool:
         """Whether it is the same. What Postgres prints in other words than cutover is known by its name, unless that
         was the name of another one."""
-        if self._alike(found, index, {}):
-            return True
         another = any(gone.name == index.name for gone in self._gone)
-        return found.name == index.name and found.unique == index.unique and not another
-
-    def _alike(self, found: PostgresIndex, index: SqliteIndex, moved: dict[str, str]) -> bool:
-        """Whether it is over the same; `moved`: columns of `index` that have other names by now."""
-        if found.unique != index.unique:
-            return False
-        columns = [self.pairing.target_name(moved.get(name, name)) for name in index.columns if name is not None]
-        bytewise = all(collation == "BINARY" for _, collation, _ in index.terms)
-        plain = len(columns) == len(index.columns) and index.partial is None and (bytewise or not self.known.made)
-        if plain and found.partial is None and list(found.columns) == columns:
+        if found.name == index.name and found.unique == index.unique and not another:
             return True
-        text = "" if moved else Ddl().added_index(self.mapped, index)
-        return bool(text) and _over(text) == _over(found.definition)
+        return self._counterparts.alike(found, index, adopted=not self.known.made)
 
     @cached_property
     def _moved(self) -> dict[str, str]:
@@ -117,16 +111,6 @@ class Indexes:
         if index.origin != "c" or not self.known.made or any(found.name == index.name for found in self._there):
             return None
         return next((found for found in standing if found.name not in names), None)
-
-
-def bare(definition: str) -> str:
-    """An expression as Postgres prints it and as it was written, made alike."""
-    return re.sub(r'::[a-z ]+|[\s()"]|COLLATEC\b', "", definition.replace('COLLATE "C"', "")).upper()
-
-
-def _over(definition: str) -> str:
-    """What an index is over, and of which rows."""
-    return bare(re.sub(r'^.*? ON (?:"(?:[^"]|"")*"|[^"(\s]|\.)+ (?:USING btree )?', "", definition, count=1))
 
 
 def _essence(index: SqliteIndex) -> tuple[object, ...]:

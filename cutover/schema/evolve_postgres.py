@@ -148,10 +148,11 @@ class _Planner:
     def _rest(self, pairing: Pairing, known: Recorded) -> Iterator[Step]:
         """What changed of the table beside its columns, since that was last carried over."""
         own, was = pairing.source, known.sqlite
-        if was.sql == own.sql and was.indexes == own.indexes and set(was.foreign_keys) == set(own.foreign_keys):
-            return
         taken = {*self.target.others, *(table.name for table in self.target.tables)}
         rest = Rest(pairing, known, Ddl(taken=taken), f"{quoted(self.target.name)}.{quoted(pairing.there.name)}")
+        if was.sql == own.sql and was.indexes == own.indexes and set(was.foreign_keys) == set(own.foreign_keys):
+            yield from rest.indexes()
+            return
         yield from rest.steps()
         yield from self._foreign_keys(pairing, known)
         self.findings += rest.ddl.findings

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cutover.model.table import Column, Table
+from cutover.schema.counterparts import bare
 from cutover.schema.ddl import Ddl
 from cutover.schema.defaults import translate_default
 from cutover.schema.evolution import Step
-from cutover.schema.evolve_indexes import Indexes, bare
+from cutover.schema.evolve_indexes import Indexes
 from cutover.schema.evolve_pairing import Pairing
 from cutover.schema.findings import Finding
 from cutover.schema.parts import Untranslatable
@@ -27,8 +28,13 @@ class Rest:
     on: str
 
     def steps(self) -> Iterator[Step]:
+        """What SQLite changed."""
         yield from self._columns()
         yield from self._checks()
+        yield from self.indexes()
+
+    def indexes(self) -> Iterator[Step]:
+        """Also what somebody changed on Postgres."""
         yield from Indexes(self.pairing, self.known, self.ddl, self._mapped).steps()
 
     @property

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cutover.model.table import Table
+from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import LONGEST_NAME, MOST_COLUMNS
 from cutover.schema.findings import Finding
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns
@@ -114,6 +115,16 @@ def _map(asked: Asked, histograms: Histograms) -> Found:
         sql=source.sql,
         target_shape=tuple(f"{column.name} {column.type}" for column in target.columns) if target else (),
     )
+    if target is not None and (lacking := Counterparts(table, target).lacking(source)):
+        table = replace(table, unique=tuple(replace(index, lacks=index.name in lacking) for index in table.unique))
+        for name in sorted(lacking):
+            match.says(
+                "unique_index_lacking",
+                f"{target.name} on Postgres has nothing that could stand for the unique index {name}, "
+                "so writes which could break it are refused there.",
+                f"Create its equal on Postgres under the name {name}, or drop it in SQLite.",
+                warns=True,
+            )
     return Found(table, keyed, tuple(findings))
 
 

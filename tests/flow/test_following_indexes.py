@@ -6,11 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+import pytest
+
+from cutover.dialect.catalog import Catalog
+from cutover.dialect.translator import Translator
+from cutover.dialect.typed import Refused
 from cutover.serve.followed import Followed
 from cutover.serve.following import Follower
 from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore
-from tests.support.postgres import SHADOW, native, ready
+from tests.support.postgres import SHADOW, native, ready, run
 from tests.support.sqlite_world import PRIMARY, make, served
 
 
@@ -132,3 +137,32 @@ async def test_what_a_table_is_created_without_is_said(sqlite_path: str, postgre
         make(sqlite_path, TABLE, "CREATE UNIQUE INDEX odd ON t(printf('%x', n))", "ALTER TABLE t RENAME TO u")
         said = [finding.message for finding in (await whole(follower)).findings.values()]
         assert [message for message in said if "odd" in message] != []
+
+
+async def test_a_unique_index_that_somebody_drops_on_postgres_comes_back(sqlite_path: str, postgres_url: str) -> None:
+    """Nothing but the look at both schemas tells of it: SQLite's is as it was."""
+    statements = "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE)", "CREATE UNIQUE INDEX t_i ON t(lower(a))"
+    async with followed(sqlite_path, postgres_url, *statements) as (follower, _):
+        before = await unique(postgres_url)
+        await run(postgres_url, "DROP INDEX t_a_key", "DROP INDEX t_i")
+        found = await whole(follower)
+        assert [index.name for table in found.tables for index in table.unique if index.lacks] == []
+        assert await unique(postgres_url) == before
+
+
+async def test_writes_that_a_unique_index_without_an_equal_is_about_are_refused(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    """They would succeed on Postgres, and nobody would be told. An equal made by hand has the name."""
+    odd = "CREATE UNIQUE INDEX odd ON t(printf('%x', n))"
+    async with followed(sqlite_path, postgres_url, TABLE, odd) as (follower, _):
+        found = await whole(follower)
+        assert "unique_index_lacking" in {finding.code for finding in found.mapping.findings}
+        translator = Translator(Catalog.of(found.tables))
+        for sql in ("INSERT INTO t(a) VALUES ('x')", "UPDATE t SET N = 1", "REPLACE INTO t VALUES (1, 'x', 2)"):
+            with pytest.raises(Refused, match="lacks its unique index odd"):
+                translator.translate(sql, ())
+        for sql in ("UPDATE t SET a = 'y'", "DELETE FROM t", "SELECT * FROM t"):
+            translator.translate(sql, ())
+        await run(postgres_url, "CREATE UNIQUE INDEX odd ON t(to_hex(n))")
+        Translator(Catalog.of((await whole(follower)).tables)).translate("UPDATE t SET n = 1", ())

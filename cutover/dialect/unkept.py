@@ -1,0 +1,21 @@
+"""Writes that may break what SQLite has and Postgres lacks: they would succeed there, and nobody would be told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from cutover.dialect.halfway import is_in
+from cutover.dialect.typed import Refused
+from cutover.model.table import Table
+
+
+def refuse_unkept(table: Table, assigned: Collection[str] | None = None) -> None:
+    """Raise `Refused` for a write that may break a unique index which Postgres lacks: INSERT, or UPDATE of these."""
+    for index in table.unique:
+        if index.lacks and (assigned is None or any(is_in(index, name, table) for name in assigned)):
+            over = ", ".join(term for term, _ in index.terms)
+            named = "" if index.name.startswith("sqlite_") else f" {index.name}"
+            raise Refused(
+                f"A write to {table.name} while Postgres lacks its unique index{named} ({over})",
+                "Create its equal on Postgres under that name, or drop it in SQLite.",
+            )

@@ -1,0 +1,114 @@
+"""Which of Postgres's unique indexes stands for which of SQLite's. Pure.
+
+Both sides may call one index by two names, so it is known by what it is over, as Postgres prints it, and by its name
+where that says nothing: whoever made an equal by hand gave it the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from cutover.model.table import Table
+from cutover.schema.ddl import Ddl
+from cutover.schema.postgres_schema import PostgresIndex, PostgresTable
+from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable
+
+_NOWHERE: Mapping[str, str] = {}
+
+
+@dataclass
+class Counterparts:
+    """One table on both sides."""
+
+    table: Table
+    """As it is mapped to `there`."""
+    there: PostgresTable
+
+    @cached_property
+    def _targets(self) -> dict[str, str]:
+        return {column.name.lower(): column.target for column in self.table.columns}
+
+    def target(self, column: str) -> str:
+        """What it is called on Postgres."""
+        return self._targets.get(column.lower()) or column
+
+    def alike(
+        self, found: PostgresIndex, index: SqliteIndex, moved: Mapping[str, str] = _NOWHERE, *, adopted: bool = False
+    ) -> bool:
+        """Whether it is over the same; `moved`: columns of `index` that have other names by now. Of an `adopted` table
+        the column there may have the collation that the index has here."""
+        if found.unique != index.unique:
+            return False
+        columns = [self.target(moved.get(name, name)) for name in index.columns if name is not None]
+        plain = len(columns) == len(index.columns) and index.partial is None and (adopted or is_bytewise(index))
+        if plain and found.partial is None and None not in found.columns:
+            same = set(found.columns) == set(columns) if index.unique else list(found.columns) == columns
+            if same:
+                return True
+        text = "" if moved else Ddl().added_index(self.table, index)
+        return bool(text) and _over(text) == _over(found.definition)
+
+    def lacking(self, source: SqliteTable) -> frozenset[str]:
+        """Names of the unique indexes of SQLite that nothing on Postgres may stand for.
+
+        What is there may be in words that nobody here understands. So one that keeps no more apart than columns which
+        the index is about is believed, unless it is there for another one.
+        """
+        unique = [index for index in source.indexes if index.unique and self._is_mapped(index, source)]
+        return frozenset(index.name for index in unique if not self._kept(index, unique, source))
+
+    def _kept(self, index: SqliteIndex, unique: list[SqliteIndex], source: SqliteTable) -> bool:
+        if is_bytewise(index) and set(index.columns) == set(self.table.key):
+            return True
+        standing = [found for found in self.there.indexes if found.unique and found.valid]
+        if any(found.name == index.name or self.alike(found, index, adopted=True) for found in standing):
+            return True
+        about = {self.target(name) for name in _about(index, source)}
+        return any(
+            (found.partial is None or index.partial is not None)
+            and (mine := self._about(found))
+            and mine <= about
+            and not any(self.alike(found, other) for other in unique if other is not index)
+            for found in standing
+        )
+
+    def _is_mapped(self, index: SqliteIndex, source: SqliteTable) -> bool:
+        names = _about(index, source)
+        computed = {column.name.lower() for column in source.columns if column.generated}
+        return all(name.lower() in self._targets or name.lower() in computed for name in names)
+
+    def _about(self, found: PostgresIndex) -> set[str]:
+        text = " ".join([*(name for name in found.columns if name), *found.terms, found.partial or ""])
+        return {column.name for column in self.there.columns if _names(text, column.name)}
+
+
+def is_bytewise(index: SqliteIndex) -> bool:
+    """Whether it tells all texts apart."""
+    return all(collation == "BINARY" for _, collation, _ in index.terms)
+
+
+def bare(definition: str) -> str:
+    """An expression as Postgres prints it and as it was written, made alike."""
+    return re.sub(r'::[a-z ]+|[\s()"]|COLLATEC\b', "", definition.replace('COLLATE "C"', "")).upper()
+
+
+def _over(definition: str) -> str:
+    """What an index is over, and of which rows."""
+    return bare(re.sub(r'^.*? ON (?:"(?:[^"]|"")*"|[^"(\s]|\.)+ (?:USING btree )?', "", definition, count=1))
+
+
+def _about(index: SqliteIndex, source: SqliteTable) -> set[str]:
+    """The columns that it names, and those that others of them are computed from."""
+    written = " ".join([*(term for term, _, _ in index.terms), index.partial or ""])
+    found: set[str] = set()
+    while more := {column.name for column in source.columns if _names(written, column.name)} - found:
+        found |= more
+        written = " ".join(column.generated or "" for column in source.columns if column.name in more)
+    return found
+
+
+def _names(written: str, name: str) -> bool:
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", written, re.IGNORECASE) is not None
