@@ -1,4 +1,4 @@
-"""Tables in which frameworks record which of their migrations ran. Pure."""
+"""What tables on Postgres say of themselves, and those in which frameworks record their migrations. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ Where it keeps none, it migrates through the front door in SQLite's SQL, and its
 MIRRORED = "What SQLite has here, mirrored by cutover"
 """The comment that tells such a table on Postgres from one of the framework's own. It is set with the table, or with
 its name, and lasts as long."""
+
+UNFINISHED = "cutover is about to mirror this table"
+"""The comment of a table that cutover created and that no record says it of yet: whoever finds it after a kill knows
+what it is. It goes once the record stands."""
 
 OF_BOTH = frozenset(
     {

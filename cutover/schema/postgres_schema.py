@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 import asyncpg
 
 from cutover.errors import SchemaChanged
-from cutover.schema.migrations import MIRRORED
+from cutover.schema.migrations import MIRRORED, UNFINISHED
 
 _BYTEWISE = frozenset({"C", "POSIX", "C.UTF-8", "C.utf8", "ucs_basic", "pg_c_utf8"})
 Identity = Literal["", "always", "by default"]
@@ -113,6 +113,8 @@ class PostgresTable:
     """Stays with the table whatever it is called; 0: not known."""
     mirrored: bool = False
     """Whether it says of itself that cutover made it (`migrations.MIRRORED`)."""
+    unfinished: bool = field(default=False, compare=False)
+    """Whether it says that it was made and not recorded (`migrations.UNFINISHED`)."""
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -321,6 +323,7 @@ async def read_tables(
             partitions=tuple(row["partitions"]) if row["kind"] == "p" else (),
             oid=row["oid"],
             mirrored=row["comment"] == MIRRORED,
+            unfinished=row["comment"] == UNFINISHED,
         )
         for row in wanted
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from cutover.crashpoints import crash_point
@@ -11,9 +11,10 @@ from cutover.model.control import StoreName
 from cutover.model.table import Table
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping
+from cutover.schema.migrations import OF_ONE_STORE, UNFINISHED
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.recorded import Record, Recorded, differing
-from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable
+from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
 
@@ -65,6 +66,8 @@ class Records:
         self._unplaced: Record | None = None
         """What was mapped before there was a place to record it: at the very first start."""
         self._placed = False
+        self._told = set[int]()
+        """Tables on Postgres, by number, that say nothing of themselves any more."""
 
     async def load(self) -> Record | None:
         """The record; None where there is none, or none that can be read."""
@@ -106,6 +109,35 @@ class Records:
         if record != before or not self._placed:
             await self.write(record)
             crash_point("follow.recorded")
+        if self._placed:
+            await self._tell_finished(state, record)
+
+    async def take_up(self, state: Followed) -> bool:
+        """Do away with what was created and never recorded, which a kill leaves behind: it is empty, and SQLite's table
+        may be another one by now. Whether the schemas have to be read again."""
+        known = {each.table.target for each in state.record.tables} if state.record else set()
+        left = {
+            place(state.target.name, table.name): table.name
+            for table in state.target.tables
+            if table.unfinished and table.name not in known
+        }
+        if not left:
+            return False
+        full = {left[each] for each in await self._postgres.remove_empty(list(left))}
+        self.made |= {table.name for table in state.mapping.tables if table.target in full}
+        gone = [name for name in left.values() if name not in full]
+        if gone:
+            _log.info(f"Tables that were created and not recorded before a kill are made anew: {', '.join(gone)}.")
+        return bool(gone)
+
+    async def _tell_finished(self, state: Followed, record: Record) -> None:
+        """The record says it now."""
+        known = {each.table.target for each in record.tables}
+        now = [table for table in state.target.tables if table.name in known and table.oid not in self._told]
+        marked = [place(state.target.name, table.name) for table in now if table.unfinished]
+        if marked:
+            await self._postgres.silence(marked)
+        self._told |= {table.oid for table in now}
 
     async def write(self, record: Record) -> None:
         """Replace it."""
@@ -119,3 +151,14 @@ def linked(table: SqliteTable, mapped: Iterable[Table]) -> SqliteTable:
     """What was carried over of a table that cutover made: not yet its foreign keys to tables that Postgres lacks."""
     names = {each.name.lower() for each in mapped}
     return replace(table, foreign_keys=tuple(key for key in table.foreign_keys if key.parent.lower() in names))
+
+
+def unfinished(tables: Iterable[Table], names: Collection[str]) -> list[str]:
+    """What is to be said of tables that are created, until it is recorded."""
+    made = [table for table in tables if table.name in names and table.name.lower() not in OF_ONE_STORE]
+    return [f"COMMENT ON TABLE {place(table.target_schema, table.target)} IS '{UNFINISHED}'" for table in made]
+
+
+def place(schema: str, table: str) -> str:
+    """The table's name on Postgres in full."""
+    return f"{quoted(schema)}.{quoted(table)}"

@@ -21,7 +21,7 @@ from cutover.schema.plan import map_with_data
 from cutover.schema.recorded import Record, Recorded, same_rows
 from cutover.schema.sqlite_schema import quoted
 from cutover.schema.types import is_guessed
-from cutover.serve.followed import Followed, Records, linked
+from cutover.serve.followed import Followed, Records, linked, unfinished
 from cutover.settings import Settings
 from cutover.stores.postgres.errors import PostgresRefused
 from cutover.stores.postgres.store import PostgresStore
@@ -60,6 +60,8 @@ class Follower:
         state, noted = await self._look_with_noted(primary)
         before = state.record
         if primary == "sqlite":
+            if await self._records.take_up(state):
+                await self._read_again(state)
             for _ in range(_PASSES):
                 if not await self._to_postgres(state):
                     break
@@ -147,7 +149,7 @@ class Follower:
                 state.stopped[name] = f"It is new, and mirror.schema_changes is stop. Create it on Postgres: {told}"
             return False
         try:
-            await self._postgres.create_tables(mapping.create)
+            await self._postgres.create_tables([*mapping.create, *unfinished(mapping.tables, names)])
         except StoreUnavailable:
             raise
         except StoreError as error:

@@ -26,7 +26,7 @@ from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
 from tests.support.postgres import PRIMARY as AS_PRIMARY
-from tests.support.postgres import SHADOW, ready, run
+from tests.support.postgres import SHADOW, native, ready, run
 from tests.support.service import until
 from tests.support.sqlite_tables import mapped
 from tests.support.sqlite_world import PRIMARY, direct, make, one, served
@@ -144,6 +144,56 @@ async def test_a_table_that_changes_as_soon_as_the_very_first_look_created_it_is
             if not placed and column == "two":
                 await postgres.initialise(SHADOW)
         assert seen == [["id", "name", "one"], ["id", "name", "one", "two"]]
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("placed", [True, False])
+async def test_tables_that_a_kill_left_without_a_record_are_made_anew(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, placed: bool
+) -> None:
+    """SQLite's may be others by then, and nothing tells what they were; what somebody else made stays as it is."""
+    make(sqlite_path, "CREATE TABLE a(id INTEGER PRIMARY KEY)", "CREATE TABLE b(id INT PRIMARY KEY REFERENCES a(id))")
+    await run(postgres_url, "CREATE TABLE theirs(id bigint PRIMARY KEY)", "COMMENT ON TABLE theirs IS 'theirs'")
+    async with AsyncExitStack() as stack:
+        sqlite, _ = await stack.enter_async_context(served(sqlite_path, PRIMARY))
+        postgres = PostgresStore(postgres_url)
+        await postgres.open()
+        stack.push_async_callback(postgres.close)
+        if placed:
+            await postgres.initialise(SHADOW)
+        create = postgres.create_tables
+
+        async def killed(statements: Sequence[str]) -> None:
+            await create(statements)
+            raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(postgres, "create_tables", killed)
+            with pytest.raises(Killed):
+                await Follower(Settings(), sqlite, postgres, lambda _: False).follow("sqlite")
+        make(sqlite_path, "ALTER TABLE a ADD COLUMN n TEXT", "ALTER TABLE b RENAME TO c")
+        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
+        found = await follower.follow("sqlite")
+        assert found.stopped == {}
+        if not placed:
+            await postgres.initialise(SHADOW)
+        make(sqlite_path, "ALTER TABLE a ADD COLUMN m TEXT")
+        for _ in range(2):  # the first record has no place yet
+            found = await follower.follow("sqlite")
+        there = await postgres.read_schema("public")
+        assert {table.name: [column.name for column in table.columns] for table in there.tables} == {
+            "a": ["id", "n", "m"],
+            "c": ["id"],
+            "theirs": ["id"],
+        }
+        assert found.record is not None
+        assert [each.made for each in found.record.tables] == [True, True]
+    async with native(postgres_url) as connection:
+        said = await connection.fetch("SELECT obj_description(oid) FROM pg_class WHERE relname IN ('a', 'c', 'theirs')")
+        assert sorted(str(row[0]) for row in said) == ["None", "None", "theirs"]
 
 
 async def test_a_column_that_is_gone_as_soon_as_postgres_got_it_is_dropped_there(

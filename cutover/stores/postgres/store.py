@@ -155,6 +155,21 @@ class PostgresStore:
             for statement in statements:
                 await link.execute(statement)
 
+    async def remove_empty(self, tables: Sequence[str]) -> list[str]:
+        """Drop those of these tables (qualified and quoted) that hold nothing. Returns the others."""
+        async with self._link() as link, link.transaction():
+            full = [table for table in tables if await link.value(f"SELECT EXISTS (SELECT FROM {table})")]
+            empty = [table for table in tables if table not in full]
+            if empty:
+                await link.execute(f"DROP TABLE {', '.join(empty)}")
+        return full
+
+    async def silence(self, tables: Sequence[str]) -> None:
+        """Take the comments of these tables (qualified and quoted) away."""
+        async with self._link() as link, link.transaction():
+            for table in tables:
+                await link.execute(f"COMMENT ON TABLE {table} IS NULL")
+
     async def alter(self, table: str, statements: Sequence[str]) -> None:
         """Run DDL on one table (qualified and quoted), all of it or nothing, without stalling who waits behind it."""
         async with self._link() as link:
