@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from cutover.errors import ConfigurationError
+from cutover.urls import split_postgres
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -34,6 +35,14 @@ SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_nul(cls, value: Any) -> Any:  # noqa: ANN401  # whatever a setting holds
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(plain, str) and "\0" in plain:
+            raise ValueError("no path, name or address holds a NUL")
+        return value
+
 
 class SqliteSettings(_Section):
     """`[sqlite]`"""
@@ -53,6 +62,13 @@ class PostgresSettings(_Section):
     connect_timeout: Duration = Field(5.0, description="How long a connection attempt may take")
     statement_timeout: Duration = Field(30.0, description="How long an application's statement may take")
     ssl_mode: SslMode = Field("prefer", description="disable, allow, prefer, require, verify-ca or verify-full")
+
+    @field_validator("url", mode="after")
+    @classmethod
+    def _is_url(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            split_postgres(value.get_secret_value())
+        return value
 
 
 class ServiceSettings(_Section):

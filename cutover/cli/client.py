@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from cutover import __version__
 from cutover.cli.exits import Refused, Unreachable
 from cutover.errors import ConfigurationError
+from cutover.urls import split_url
 
 Json = dict[str, Any]
 
@@ -31,14 +32,14 @@ class AdminClient:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urlsplit(url if "//" in url else f"http://{url}")
         try:
-            port = parts.port
+            parts = split_url(url if "//" in url else f"http://{url}", ("http", "https"), "http://127.0.0.1:8081")
+            host, port = parts.hostname, parts.port
         except ValueError:
-            port = 0
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+            host = None
+        if not host:
             raise ConfigurationError(f"The admin URL {url!r} is no URL.", hint="Write http://127.0.0.1:8081.")
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
+        self._secure, self._host, self._port = parts.scheme == "https", host, port
         self._prefix = parts.path.rstrip("/")
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._prefix}"
         self._headers = {"Accept": "application/json", "User-Agent": f"cutover/{__version__}"}

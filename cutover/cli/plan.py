@@ -18,6 +18,7 @@ from cutover.cli.exits import BLOCKED
 from cutover.cli.options import AsJson, ConfigFile, settings_of
 from cutover.cli.show import clean, console, number, print_json, rows, span
 from cutover.errors import ConfigurationError, CutoverError, StoreUnavailable
+from cutover.urls import split_postgres
 
 if TYPE_CHECKING:
     from cutover.cli.plan_page import Saved
@@ -102,6 +103,10 @@ def _with(settings: Settings, sqlite: Path | None, postgres: str | None) -> Sett
         changed = settings.sqlite.model_copy(update={"path": str(sqlite)})
         settings = settings.model_copy(update={"sqlite": changed})
     if postgres is not None:
+        try:
+            split_postgres(postgres)
+        except ValueError as error:
+            raise ConfigurationError(f"--postgres: {error}.") from None
         target = settings.postgres.model_copy(update={"url": SecretStr(postgres)})
         settings = settings.model_copy(update={"postgres": target})
     return settings

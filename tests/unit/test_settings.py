@@ -32,6 +32,7 @@ _ACCEPTED = {
     ("service", "log_format"): "json",
     ("service", "log_level"): "debug",
     ("postgres", "ssl_mode"): "require",
+    ("postgres", "url"): "postgres://somebody@one:5432,[::1]:5433/app",
     ("front", "jwt_algorithm"): "HS256",
     ("front", "max_statement_bytes"): "43210",
     ("mirror", "schema_changes"): "stop",
@@ -91,6 +92,31 @@ def test_the_contract_with_humanonly() -> None:
     assert settings.postgres.statement_timeout == 15
     assert settings.postgres.ssl_mode == "require"
     assert settings.service.expect_primary == "sqlite"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u:secret-word@[::1:5432/app",
+        "postgres://u:secret-word@host:port/app",
+        "postgres://u:secret-word@host:99999/app",
+        "mysql://u:secret-word@host/app",
+        "host=there password=secret-word",
+        "postgres://u:secret-word@host/a\0b",
+    ],
+)
+def test_a_url_that_is_none_is_told_where_it_is_given_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(None, {"CUTOVER_POSTGRES_URL": url})
+    told = f"{caught.value} {caught.value!r}"
+    assert "postgres.url: " in told
+    assert "secret-word" not in told
+    assert caught.value.__cause__ is None
+
+
+def test_no_path_holds_a_nul(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"sqlite\.path: no path"):
+        load_settings(_file(tmp_path, '[sqlite]\npath = "a\\u0000b"\n'), {})
 
 
 def test_no_expectation_is_the_default() -> None:

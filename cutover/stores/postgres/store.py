@@ -124,8 +124,7 @@ class PostgresStore:
     def describe(self) -> str:
         """Server, database and role; never the password."""
         parts = urlsplit(self._connections.url)
-        host = parts.hostname or parse_qs(parts.query).get("host", ["default host"])[0]
-        place = f"{host}:{parts.port}" if parts.port else host
+        place = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["default host"])[0]
         return f"PostgreSQL {self._version} at {place}, database {parts.path.strip('/') or 'default'}"
 
     def _link(self, name: str = "cutover") -> AbstractAsyncContextManager[Link]:
