@@ -212,13 +212,13 @@ class Operations:
         situation = self.parts.situation
         if situation.problem:
             return False, situation.problem
-        if situation.pair.primary is self.parts.destination:
-            try:
-                async with asyncio.timeout(_ANSWERS_WITHIN):
-                    await situation.pair.source.control()
-            except (CutoverError, OSError, TimeoutError) as error:
-                return False, f"{situation.pair.source.name}, the primary, does not answer: {error or 'in time'}"
-        return True, f"{situation.pair.source.name} takes writes, epoch {situation.pair.epoch}"
+        name = situation.pair.source.name
+        try:
+            async with asyncio.timeout(_ANSWERS_WITHIN):
+                await situation.pair.source.demand_room()
+        except (CutoverError, OSError, TimeoutError) as error:
+            return False, f"{name}, the primary, takes no writes: {str(error) or 'it does not answer in time'}"
+        return True, f"{name} takes writes, epoch {situation.pair.epoch}"
 
     def metrics_text(self) -> bytes:
         """Prometheus exposition."""

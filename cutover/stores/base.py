@@ -151,6 +151,10 @@ class Store(Protocol):
         """The control row, None where cutover was never installed."""
         ...
 
+    async def demand_room(self) -> None:
+        """For a primary. Raises `StoreError` if it does not answer, or if its disk is too full for a write."""
+        ...
+
     async def initialise(self, control: Control) -> None:
         """Create cutover's own tables (and, on Postgres, missing target tables) and write a first control row.
 

@@ -10,6 +10,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -231,3 +233,33 @@ def test_a_pragma_sees_what_another_connection_has_made(sqlite_path: str) -> Non
     finally:
         one.close()
         other.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "cutover-test", str(place)], check=False)
+    if done.returncode:
+        pytest.skip("this user may mount nothing")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+async def test_a_full_disk_is_told_before_a_write_meets_it_and_room_again(small_disk: Path) -> None:
+    """Somebody who is writing is not waited for: he is told by his own write."""
+    path = str(small_disk / "app.db")
+    make(path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
+    async with served(path, PRIMARY) as (store, _):
+        with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while filler.write(bytes(4096)):
+                pass
+        with pytest.raises(StoreUnavailable, match="full"):
+            for _ in range(100):  # the WAL's own room
+                await store.demand_room()
+        async with store.writer_turn:
+            await store.demand_room()
+        (small_disk / "filler").unlink()
+        await store.demand_room()
+        assert await store.control() is not None

@@ -209,6 +209,10 @@ class PostgresStore:
         async with self._link() as link:
             return await controls.read(link)
 
+    async def demand_room(self) -> None:
+        """A server whose disk is full tells each of its clients so, or is gone."""
+        await self.control()
+
     async def initialise(self, control: Control) -> None:
         """Create our own schema and write a first control row; with it, a shadow's tables are fenced if all exist."""
         async with self._link() as link:

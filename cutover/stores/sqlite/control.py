@@ -183,6 +183,12 @@ def put_anchor(connection: sqlite3.Connection, sequence: int, digest: str) -> No
     )
 
 
+def touch(connection: sqlite3.Connection) -> None:
+    """Write pages, and leave what they say. SQLite writes no row again that stays as it is."""
+    connection.execute("INSERT INTO _cutover_quarantine VALUES ('', hex(randomblob(999)), '', 0)")
+    connection.execute("DELETE FROM _cutover_quarantine WHERE table_name = ''")
+
+
 def raise_generation(connection: sqlite3.Connection, generation: int) -> None:
     """Record a new owner. Raises `StaleApplier` if a newer one is recorded."""
     found = need_control(connection)

@@ -18,10 +18,10 @@ def probe(connection: sqlite3.Connection, path: str, tables: Tables) -> list[tup
     """(check, ok, detail) for each condition."""
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
-    directory = Path(os.path.realpath(path)).parent
+    directory = _directory(path)
     writable = os.access(path, os.W_OK) and os.access(directory, os.W_OK)
     size = os.stat(path).st_size  # stat takes no lock
-    free = shutil.disk_usage(directory).free
+    free = free_bytes(path)
     missing = {table.name.lower() for table in tables} - {name.lower() for name in application_tables(connection)}
     standing = [table for table in tables if table.name.lower() not in missing]
     faults = [fault for table in standing if (fault := _cannot_write(connection, table))]
@@ -34,6 +34,15 @@ def probe(connection: sqlite3.Connection, path: str, tables: Tables) -> list[tup
         ("writing", not faults, "; ".join(faults) or "each table can be written by this service"),
         ("sequences", True, _sequences(connection, tables)),
     ]
+
+
+def free_bytes(path: str) -> int:
+    """Of the disk that the database is on."""
+    return shutil.disk_usage(_directory(path)).free
+
+
+def _directory(path: str) -> Path:
+    return Path(os.path.realpath(path)).parent
 
 
 def _cannot_write(connection: sqlite3.Connection, table: Table) -> str:

@@ -6,12 +6,12 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from cutover.errors import ConfigurationError, CutoverError, StoreUnavailable
+from cutover.errors import ConfigurationError, CutoverError, FenceTimeout, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName, SwitchState
 from cutover.model.table import Tables
@@ -27,7 +27,7 @@ from cutover.stores.sqlite.connection import Connection, in_transaction, open_co
 from cutover.stores.sqlite.courtesy import Courtesy
 from cutover.stores.sqlite.fencing import write_in_turn_within, write_within
 from cutover.stores.sqlite.owner import OwnerLock, holders
-from cutover.stores.sqlite.probe import probe
+from cutover.stores.sqlite.probe import free_bytes, probe
 from cutover.stores.sqlite.readers import Readers
 from cutover.stores.sqlite.schemawatch import SchemaWatch, begin_read, demand_standing
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
@@ -42,6 +42,9 @@ _ANCHOR_TIMEOUT = 1.0
 
 _ANCHOR_PATIENCE = 0.5
 """Seconds that it waits for transactions that have read: a switch may wait for it."""
+
+_LITTLE_ROOM = 1 << 20
+"""Free bytes from which on nothing has to be tried."""
 
 _MOST_PASSED_OVER = 10_000
 """Entries that are mirrored and still in the log."""
@@ -204,6 +207,18 @@ class SqliteStore:
     async def control(self) -> Control | None:
         """The control row."""
         return await self._look(control.read_control, "reading the control row")
+
+    async def demand_room(self) -> None:
+        """Where hardly anything is free, a small write tells: the WAL may have room of its own. Whoever has the turn or
+        the lock has it for a write, and is told by that."""
+        if await asyncio.to_thread(free_bytes, self.path) >= _LITTLE_ROOM:
+            return
+        async with speaking("writing to see whether there is room"), self.courtesy.at_once(self.writer_turn) as free:
+            if free:
+                with suppress(FenceTimeout):
+                    await write_in_turn_within(
+                        self._writer, self.path, (_ANCHOR_TIMEOUT, self._busy_timeout), control.touch
+                    )
 
     async def initialise(self, control: Control) -> None:
         """Own tables and a first control row."""
