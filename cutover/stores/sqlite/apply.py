@@ -231,13 +231,14 @@ class Writing:
 
 
 def _insert(table: Table, count: int) -> str:
+    """OR ABORT, or a constraint that says IGNORE or REPLACE itself would let rows vanish without a word."""
     marks = f"({', '.join('?' * len(table.columns))})"
-    return f"INSERT INTO {quoted(table.name)} ({column_list(table)}) VALUES {', '.join([marks] * count)}"
+    return f"INSERT OR ABORT INTO {quoted(table.name)} ({column_list(table)}) VALUES {', '.join([marks] * count)}"
 
 
 def _update(table: Table, where: str) -> str:
     settings = ", ".join(f"{quoted(column.name)} = ?" for column in table.columns)
-    return f"UPDATE {quoted(table.name)} SET {settings} WHERE {where}"
+    return f"UPDATE OR ABORT {quoted(table.name)} SET {settings} WHERE {where}"
 
 
 _ALWAYS_KEPT: dict[str, frozenset[type]] = {
