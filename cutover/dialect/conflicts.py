@@ -19,7 +19,7 @@ from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import reads_once
 from cutover.dialect.own_inserts import by_own
 from cutover.dialect.queries import Queries
-from cutover.dialect.replacing import Replacing
+from cutover.dialect.replacing import Replacing, parsed
 from cutover.dialect.scope import Scope, table_source
 from cutover.dialect.tokens import prepare
 from cutover.dialect.trees import clauses_of
@@ -139,7 +139,7 @@ class Conflicts:
         written.twice = True
         several = written.several or not isinstance(written.node.expression, exp.Values)
         if not keys:
-            result.set("conflict_keys", self._only_key(written, columns))
+            self._aim(result, self._only_key(written, columns), table, scope)
         given = table_source(table, "excluded")
         add_generated(given, self.queries.expressions.typed)
         qualified = replace(given, columns=[replace(column, merged=True) for column in given.columns])
@@ -171,12 +171,19 @@ class Conflicts:
         kind = column_kind(column)
         return told_apart(Typed(node, kind if kind is Kind.DYNAMIC else Kind.TEXT), collation)
 
-    def _only_key(self, written: Written, columns: list[Column]) -> list[exp.Expr]:
+    def _aim(self, clause: exp.OnConflict, index: UniqueIndex, table: Table, scope: Scope) -> None:
+        """Let a clause without a target mean this key, as Postgres asks for."""
+        clause.set("conflict_keys", self.terms(table, index))
+        if index.partial is not None:
+            condition = self.queries.expressions.condition(parsed(index.partial), scope, loose=True)
+            clause.set("index_predicate", exp.Where(this=_unqualified(condition)))
+
+    def _only_key(self, written: Written, columns: list[Column]) -> UniqueIndex:
         replacing, table = Replacing(self), written.table
         met = [index for index in table.unique if not replacing.is_automatic(written, index, columns)]
         if len(met) != 1:
             raise ByKeys("ON CONFLICT DO UPDATE without a target, on a table with several unique keys,")
-        return self.terms(table, met[0])
+        return met[0]
 
     def terms(self, table: Table, index: UniqueIndex) -> list[exp.Expr]:
         terms = []

@@ -7,6 +7,7 @@ where a foreign key acts upon a deletion (ON DELETE CASCADE) it has to go as wel
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -20,7 +21,7 @@ from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import is_plain
 from cutover.dialect.scope import Scope, Source, table_source
 from cutover.dialect.tokens import prepare
-from cutover.dialect.typed import Kind, RowByRow, Typed, identifier, paren
+from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, identifier, paren
 from cutover.model.table import Column, Table, UniqueIndex
 from cutover.schema.codecs import base_of, scalars
 
@@ -175,6 +176,7 @@ class Replacing:
         left_out = {column.name for column in there.table.columns} - {column.name for column in wanted}
         if left_out & set(index.columns):
             return None
+        self._demand_known(index, {name.lower() for name in left_out})
         parts: list[exp.Expr] = []
         for name, (term, collation) in zip(index.columns, index.terms, strict=True):
             one, two = (self._term(source, name, term, collation) for source in (there, new))
@@ -186,6 +188,15 @@ class Replacing:
                 for source in (there, new)
             ]
         return exp.and_(*map(paren, parts))
+
+    def _demand_known(self, index: UniqueIndex, left_out: AbstractSet[str]) -> None:
+        """Raises `Refused` for an index that is over an automatic key without being of it: who has it is not known."""
+        texts = [term for name, (term, _) in zip(index.columns, index.terms, strict=True) if name is None]
+        nodes = [parsed(text) for text in (*texts, *([index.partial] if index.partial else []))]
+        used = {column.name.lower() for node in nodes for column in node.find_all(exp.Column)}
+        if used & left_out:
+            what = f"A conflict on {index.name}, a unique index that depends on the automatic key"
+            raise Refused(what, "Give the key its value.")
 
     def _term(self, source: Source, name: str | None, term: str, collation: str) -> Typed:
         scope = Scope(sources=[source])

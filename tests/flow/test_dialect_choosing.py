@@ -109,3 +109,35 @@ async def test_constraints_that_say_different_things(postgres_url: str) -> None:
                 ("", "", " ON CONFLICT (c) DO UPDATE SET n = -n", " ON CONFLICT (a) DO UPDATE SET n = 5")
             )
             await _both_ways(both, f"INSERT INTO own VALUES {rows}{clause}", "own")
+
+
+KEYED = """
+CREATE TABLE live (id INTEGER PRIMARY KEY, n INT, on_air INT, m INT DEFAULT 0);
+CREATE UNIQUE INDEX live_n ON live (n) WHERE on_air = 1;
+CREATE TABLE odd (id INTEGER PRIMARY KEY, n INT, m INT DEFAULT 0);
+CREATE UNIQUE INDEX odd_n ON odd (n) WHERE id <> 7;
+CREATE TABLE odder (id INTEGER PRIMARY KEY, n INT);
+CREATE UNIQUE INDEX odder_n ON odder (length(id) || n);
+"""
+
+
+async def test_a_clause_without_a_target_means_the_only_key_though_it_is_partial(postgres_url: str) -> None:
+    async with world(postgres_url, KEYED) as both:
+        for sql in (
+            "INSERT INTO live (n, on_air) VALUES (1, 1), (1, 0), (2, 1)",
+            "INSERT INTO live (n, on_air) VALUES (1, 1) ON CONFLICT DO UPDATE SET m = m + 1 RETURNING *",
+            "INSERT INTO live (n, on_air) VALUES (1, 0) ON CONFLICT DO UPDATE SET m = m + 1 RETURNING *",
+            "INSERT INTO live (n, on_air) VALUES (1, 1), (2, 1) ON CONFLICT DO UPDATE SET m = m + 1 RETURNING *",
+        ):
+            await _both_ways(both, sql, "live")
+
+
+async def test_a_key_that_depends_on_the_automatic_one_is_told_or_refused_by_name(postgres_url: str) -> None:
+    async with world(postgres_url, KEYED) as both:
+        for table in ("odd", "odder"):
+            await both.same(f"INSERT INTO {table} (n) VALUES (1)")
+            await _both_ways(both, f"INSERT INTO {table} (n) VALUES (1)", table)
+            await _both_ways(both, f"INSERT OR IGNORE INTO {table} (n) VALUES (1)", table)
+            await _both_ways(both, f"INSERT OR REPLACE INTO {table} (id, n) VALUES (2, 1)", table)
+            await both.refused(f"INSERT OR REPLACE INTO {table} (n) VALUES (1)", f"{table}_n, a unique index that")
+            await both.same(f"SELECT * FROM {table}")
