@@ -25,6 +25,7 @@ _BY_PEER = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist"})
 _IN_ROW_ORDER = {"group_concat", *json_functions.AGGREGATES}
 _BY_LAST = {"last_value", "nth_value", *_IN_ROW_ORDER}
 _WHOLE = exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="UNBOUNDED", end_side="FOLLOWING")
+_ZERO = exp.Literal.number(0)
 _SHARES = {"percent_rank": Kind.REAL, "cume_dist": Kind.REAL}
 
 
@@ -44,8 +45,8 @@ class _Call:
     json: str = ""
     summed: exp.Expr | None = None
     """The numbers that sum() adds up, of which some may be integers and some reals."""
-    rounds: bool = False
-    """It adds up reals, whose last digits tell the order in which it met them."""
+    rounds: exp.Expr | None = None
+    """The reals that it adds up: their last digits tell the order in which it met them."""
 
 
 class Aggregates:
@@ -76,13 +77,37 @@ class Aggregates:
                 where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
                 result = exp.Filter(this=result, expression=where)
             if over is not None:
-                result = self._over(over, str(node.this).removeprefix(FUNCTION_PREFIX), result, scope, built)
+                name = str(node.this).removeprefix(FUNCTION_PREFIX)
+                real = self._sliding(over, name, condition, scope, built) if slides and built.rounds else None
+                whole = built.kind is not Kind.NUM and real is not None
+                result = self._over(over, name, result, scope, built) if not whole else real
                 if built.kind is Kind.NUM and isinstance(result, exp.Window) and built.summed is not None:
-                    result = windows.real_once_real(result, built.summed)
+                    result = windows.real_once_real(result, built.summed, real)
         finally:
             scope.grouping = grouping
         node = built.wrap(result)
         return Typed(node, built.kind, collation=built.collation, not_null=built.not_null, json=built.json)
+
+    def _sliding(
+        self, over: exp.Window, name: str, condition: exp.Expr | None, scope: Scope, built: _Call
+    ) -> exp.Expr | None:
+        """sum(), avg() or total() of reals in a frame that slides: SQLite takes back what leaves it, and what that
+        leaves behind of the last digits stays, also where a frame is left without a value."""
+        if self.expressions.context.wide or built.rounds is None:
+            return None
+        passing = built.rounds
+        if condition is not None:
+            test = self.expressions.condition(condition, scope, loose=True)
+            passing = exp.Case(ifs=[exp.If(this=test, true=passing)])
+        nothing = cast(exp.Literal.number(0), "DOUBLE PRECISION")
+        added = call("cutover.slid", exp.Coalesce(this=passing.copy(), expressions=[nothing]))
+        total = self._over(over, name, added, scope, built)
+        if name == "total":
+            return total
+        count = exp.Nullif(this=self._over(over, name, call("COUNT", passing), scope, built), expression=_ZERO.copy())
+        if name == "avg":
+            return exp.Div(this=total, expression=count, typed=True)
+        return exp.Case(ifs=[exp.If(this=exp.Not(this=exp.Is(this=count, expression=exp.Null())), true=total)])
 
     def _over(self, window: exp.Window, name: str, inner: exp.Expr, scope: Scope, built: _Call) -> exp.Expr:
         written = windows.spelled_out(window, scope.named)
@@ -100,7 +125,7 @@ class Aggregates:
             rewritten.set("order", exp.Order(expressions=terms) if terms else None)
         rewritten.set("this", inner)
         rewritten.set("over", "OVER")
-        minds = (name in _BY_LAST or built.rounds) and not by_row
+        minds = (name in _BY_LAST or built.rounds is not None) and not by_row
         by_last = minds or (by_peers and (by_row or name == "first_value"))
         return self._in_row_order(rewritten, window, scope) if by_last else rewritten
 
@@ -157,7 +182,9 @@ class Aggregates:
         if not typed:
             raise Refused(f"{name}() without an argument")
         made = self._aggregate(name, typed, distinct, ordering, in_window=in_window, slides=slides)
-        made.rounds = name in SUMS and _minds_order(name, typed[0])
+        if name in SUMS and _minds_order(name, typed[0]):
+            made.rounds = made.summed if made.summed is not None else numbers.real(typed[0]).node
+            made.rounds = cast(made.rounds, "DOUBLE PRECISION") if made.kind is Kind.NUM else made.rounds
         return made
 
     def _window_function(self, name: str, typed: list[Typed]) -> _Call:

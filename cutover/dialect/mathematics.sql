@@ -183,6 +183,12 @@ CREATE OR REPLACE AGGREGATE cutover.sum_of(x numeric) (
     SFUNC = cutover.sum_add, STYPE = numeric, FINALFUNC = cutover.sum_end, PARALLEL = SAFE
 );
 
+-- A sum in a frame that slides: what leaves it is taken back, as SQLite does.
+CREATE OR REPLACE AGGREGATE cutover.slid(x double precision) (
+    SFUNC = float8pl, STYPE = double precision, INITCOND = '0',
+    MSFUNC = float8pl, MINVFUNC = float8mi, MSTYPE = double precision, MINITCOND = '0', PARALLEL = SAFE
+);
+
 -- DISTINCT goes by the values, not by the numbers that they are: '1' and '1.0' make 2.
 CREATE OR REPLACE FUNCTION cutover.summands(x text[]) RETURNS numeric[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN ARRAY(SELECT cutover.summand(one) FROM unnest(x) AS one);

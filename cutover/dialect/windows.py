@@ -133,7 +133,7 @@ def slides(window: exp.Window) -> bool:
     return spec is not None and str(spec.args.get("start")).upper() != "UNBOUNDED" and not spec.args.get("exclude")
 
 
-def real_once_real(window: exp.Window, summed: exp.Expr) -> exp.Expr:
+def real_once_real(window: exp.Window, summed: exp.Expr, as_real: exp.Expr | None) -> exp.Expr:
     """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it."""
     if not slides(window):
         return window
@@ -144,5 +144,5 @@ def real_once_real(window: exp.Window, summed: exp.Expr) -> exp.Expr:
     met.set("this", seen)
     met.args["spec"].set("start", "UNBOUNDED")
     met.args["spec"].set("start_side", "PRECEDING")
-    real = helper("num", cast(window, "DOUBLE PRECISION"))
+    real = helper("num", as_real if as_real is not None else cast(window, "DOUBLE PRECISION"))
     return exp.Case(ifs=[exp.If(this=met, true=real)], default=window.copy())

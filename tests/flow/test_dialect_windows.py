@@ -119,3 +119,28 @@ async def test_equal_values_in_frames_that_slide(postgres_url: str) -> None:
         await both.same("SELECT group_concat(z) OVER (ORDER BY n) FROM t")
         with pytest.raises(StatementError, match="empty text in a frame that slides"):
             await both.on_postgres("SELECT group_concat(z) OVER (ORDER BY n ROWS 1 PRECEDING) FROM t")
+
+
+async def test_sums_of_reals_keep_what_taking_back_leaves(postgres_url: str) -> None:
+    """SQLite subtracts what leaves a frame; the last digits stay, also where nothing is left to add up."""
+    numbers = (1000.5, None, 0.1, None, None, 0.7, 99.99, 3.3, 1e-3, 12345.678, 0.2, None, None, None, 0.3)
+    rows = (f"({at}, {number or 'NULL'}, {number or at}, 'a{at % 2}')" for at, number in enumerate(numbers))
+    frames = (
+        "ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW",
+        "ORDER BY id ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING",
+        "ORDER BY id ROWS BETWEEN 2 PRECEDING AND 1 PRECEDING",
+        "ORDER BY id DESC ROWS 1 PRECEDING",
+        "PARTITION BY g ORDER BY id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+        "ORDER BY id RANGE BETWEEN 3 PRECEDING AND CURRENT ROW",
+    )
+    calls = ("sum(y)", "avg(y)", "total(y)", "sum(n)", "avg(n)", "sum(y) FILTER (WHERE id > 2)", "avg(y * 1.1)")
+    data = [f"INSERT INTO t VALUES {', '.join(rows)}"]
+    schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, y REAL, n NUMERIC, g TEXT)"
+    async with world(postgres_url, schema, data=data) as both:
+        different = []
+        for frame in frames:
+            windows = ", ".join(f"{call} OVER ({frame})" for call in calls)
+            sql = f"SELECT id, {windows} FROM t ORDER BY id"
+            if both.on_sqlite(sql).rows != (await both.on_postgres(sql)).rows:
+                different.append(sql)
+        assert different == []
