@@ -79,8 +79,10 @@ class Aggregates:
             if over is not None:
                 name = str(node.this).removeprefix(FUNCTION_PREFIX)
                 real = self._sliding(over, name, condition, scope, built) if slides and built.rounds else None
-                whole = built.kind is not Kind.NUM and real is not None
-                result = self._over(over, name, result, scope, built) if not whole else real
+                if real is not None and built.kind is not Kind.NUM:
+                    result = real
+                else:
+                    result = self._over(over, name, result, scope, built)
                 if built.kind is Kind.NUM and isinstance(result, exp.Window) and built.summed is not None:
                     result = windows.real_once_real(result, built.summed, real)
         finally:
