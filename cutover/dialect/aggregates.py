@@ -280,7 +280,7 @@ class Aggregates:
         name_of, node, equal = collation(subject), subject.node, "last" if slides else "first"
         if subject.kind in (Kind.DYNAMIC, Kind.BLOB) or (subject.kind is Kind.TEXT and name_of != "BINARY"):
             given = [dynamic(subject), exp.Literal.string(name_of)]
-            return _Call(call(f"cutover.{equal}_{name}_of", *given), subject.kind, _plain[subject.kind])
+            return _Call(build(f"cutover.{equal}_{name}_of", *given), subject.kind, _plain[subject.kind])
         if subject.kind is Kind.TEXT and not bytewise(subject):
             node = collate_c(node)
         if _differs(subject):
@@ -292,7 +292,8 @@ def _minds_order(name: str, subject: Typed) -> bool:
     """Whether it answers another way if it meets the same values in another order."""
     if name in SUMS:  # whose last digits tell in which order reals were rounded
         return subject.kind not in (Kind.INT, Kind.BOOL, Kind.NULL)
-    return name in ("min", "max") and _differs(subject)
+    spelled = subject.kind is Kind.DYNAMIC or (subject.kind is Kind.TEXT and collation(subject) != "BINARY")
+    return name in ("min", "max") and (spelled or _differs(subject))
 
 
 def _differs(subject: Typed) -> bool:

@@ -19,16 +19,30 @@ def nulls_come_at_once(argument: exp.Expr, scope: Scope, *, is_max: bool) -> boo
         return False
     source = scope.sources[0]
     asked = source.find(argument.name)
-    if asked is None:
-        return False
-    tests = [unparen(test) for tests in scope.tests for test in conjuncts(tests)]
-    if any(_is_null(test) and source.find(test.this.name) is asked for test in tests):
+    if asked is not None and any(_is_null(test) and source.find(test.this.name) is asked for test in _tests(scope)):
         return True
-    scans = scope.reading.scans if scope.reading is not None else None
-    if not scans or len(scans) != 1:
-        return False
-    down = _direction(asked.name, source, scans[0], tests)
+    down = _index_of(argument, scope)
     return down is not None and down == is_max
+
+
+def comes_backwards(argument: exp.Expr, scope: Scope, *, is_max: bool) -> bool:
+    """Whether an index is read backwards for it, so that of rows with the extreme the last is met first."""
+    down = _index_of(argument, scope)
+    return down not in (None, is_max) and not any(_fixes(test, argument.name) for test in _tests(scope))
+
+
+def _index_of(argument: exp.Expr, scope: Scope) -> bool | None:
+    """Whether what is read in the order of the argument goes downwards; None if nothing is."""
+    scans = scope.reading.scans if scope.reading is not None else None
+    if not isinstance(argument, exp.Column) or len(scope.sources) != 1 or not scans or len(scans) != 1:
+        return None
+    source = scope.sources[0]
+    asked = source.find(argument.name)
+    return _direction(asked.name, source, scans[0], _tests(scope)) if asked is not None else None
+
+
+def _tests(scope: Scope) -> list[exp.Expr]:
+    return [unparen(test) for tests in scope.tests for test in conjuncts(tests)]
 
 
 def _direction(name: str, source: Source, scan: Scan, tests: list[exp.Expr]) -> bool | None:

@@ -12,7 +12,7 @@ from cutover.dialect.calls import own_aggregates, owner_of
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.distinct import distinct
-from cutover.dialect.earliest import nulls_come_at_once
+from cutover.dialect.earliest import comes_backwards, nulls_come_at_once
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.generated import as_sorted, mark_sorted
 from cutover.dialect.merging import is_canonical
@@ -171,6 +171,7 @@ class Queries:
                  for call in own_aggregates(part) if owner_of(call, scope) is scope]  # fmt: skip
         if group is None and not calls:
             return None
+        extremes = _extremes(node, calls)
         calls = list({_with_filter(call): call for call in calls}.values())  # to SQLite the same call is one
         grouping = Grouping()
         keys: list[exp.Expr] = []
@@ -195,22 +196,23 @@ class Queries:
             nodes = [source.typed(column).node.sql("postgres") for column in key_names if column]
             if nodes and len(nodes) == len(key_names) and set(nodes) <= grouping.keys:
                 grouping.whole.add(source.alias)
-        extremes = [call for call in calls if str(call.this) in ("fn_min", "fn_max")]
-        grouping.several = len(extremes) > 1
-        if len(extremes) == 1:
-            written = extremes[0].expressions[0]
+        grouping.several = len(extremes) > 1 and any(isinstance(call.parent, exp.Filter) for call in extremes)
+        if extremes and not grouping.several:
+            last = extremes[-1]
+            written = last.expressions[0]
             argument = self.expressions.plain(
                 written.expressions[0] if isinstance(written, exp.Distinct) else written, scope
             )
-            key, around = sort_key(argument), extremes[0].parent
+            key, around = sort_key(argument), last.parent
             if isinstance(around, exp.Filter):
                 passes = self.expressions.condition(around.expression.this, scope, loose=True)
                 key = exp.Case(ifs=[exp.If(this=passes, true=key)])
-            grouping.extreme = (key, str(extremes[0].this) == "fn_max")
+            grouping.extreme = (key, str(last.this) == "fn_max")
             filtered = isinstance(around, exp.Filter)
             alone = len(calls) == 1 and not any(map(node.args.get, ("group", "having")))
             first = alone and nulls_come_at_once(written, scope, is_max=grouping.extreme[1])
-            grouping.last = not filtered and not first
+            scope.backwards = alone and not filtered and comes_backwards(written, scope, is_max=grouping.extreme[1])
+            grouping.last = not (filtered or first or scope.backwards)
         return grouping
 
     # -- subqueries in expressions -----------------------------------------------------------------------------------
@@ -275,6 +277,18 @@ def _first_row(query: exp.Expr) -> exp.Expr:
     source = exp.From(this=exp.Subquery(this=query, alias=alias))
     one = exp.Limit(expression=exp.Literal.number(1))
     return exp.Select(expressions=[exp.Column(this=name.copy())], from_=source, limit=one)
+
+
+def _extremes(node: exp.Select, calls: Sequence[exp.Anonymous]) -> list[exp.Anonymous]:
+    """The calls of min() and max() as SQLite finds them: the last is the one that bare columns go by."""
+    asked = {id(call) for call in calls if str(call.this) in ("fn_min", "fn_max")}
+    parts = [*node.expressions, node.args.get("order"), node.args.get("having")]
+    walked = (one for part in parts if part is not None for one in part.walk(bfs=False))
+    found: dict[exp.Expr, exp.Anonymous] = {}
+    for one in walked:
+        if isinstance(one, exp.Anonymous) and id(one) in asked:
+            found.setdefault(_with_filter(one), one)
+    return list(found.values())
 
 
 def _with_filter(call: exp.Anonymous) -> exp.Expr:

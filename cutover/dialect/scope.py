@@ -171,9 +171,10 @@ class Grouping:
     whole: set[str] = field(default_factory=set)
     """Aliases of sources whose key is grouped by, so that all their columns are determined."""
     several: bool = False
-    """There are several calls of min() and max(), and SQLite takes bare columns from the row that it met last."""
+    """There are several calls of min() and max() with FILTER, or in subqueries: whose row bare columns are from, is
+    not known."""
     extreme: tuple[exp.Expr, bool] | None = None
-    """The argument of the only min() or max(), and whether it is max: bare columns come from that row."""
+    """The argument of the last min() or max(), and whether it is max: bare columns come from that row."""
     last: bool = False
     """Where that extreme is NULL, they come from the row that was read last."""
 
@@ -213,6 +214,8 @@ class Scope:
     """The query is the recursion of a CTE, which Postgres takes in one form alone."""
     turning: str = ""
     """The name of the CTE of whose recursion this is the repeated part, where its rows are to be numbered."""
+    backwards: bool = False
+    """An index is read backwards for the only min() or max()."""
     hoisted: int = 0
     """1: aggregates of this SELECT stand in its subqueries; 2: min() or max() among them."""
     grouping: Grouping | None = None

@@ -190,6 +190,8 @@ class Unasked:
     def gathered(self, scope: Scope) -> list[exp.Expr] | None:
         """The order of reading beneath groups: an index by which they come may be read backwards for ORDER BY."""
         reading, node = scope.reading, scope.select
+        if scope.backwards:
+            return [_reversed(one) for one in self.rows(scope) or []] or None
         if reading is None or node is None or "GROUP BY" in reading.sorts or not reading.scans:
             return self.rows(scope)
         group, order = node.args.get("group"), node.args.get("order")

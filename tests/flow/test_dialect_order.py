@@ -453,3 +453,42 @@ async def test_rows_of_queries_that_are_joined_come_in_their_order(both: World) 
     joined = "SELECT t.id, m.id, x FROM t FULL JOIN m ON e = b FULL JOIN u ON y = e"
     await both.refused(f"{joined} LIMIT 3", refused)
     await both.same(f"{joined} ORDER BY 1, 2, 3 LIMIT 3")
+
+
+EXTREMES = [
+    "SELECT n, min(a), max(b) FROM t",
+    "SELECT n, max(b), min(a), max(b) FROM t",
+    "SELECT n, g, max(a), min(a) FROM t GROUP BY g",
+    "SELECT max(a) - min(b), n FROM t",
+    "SELECT min(b) - max(a), n, id FROM t GROUP BY g",
+    "SELECT n, min(a) FROM t GROUP BY g ORDER BY max(b)",
+    "SELECT n, min(a), id FROM t GROUP BY g HAVING max(b) > 0 ORDER BY min(b)",
+    "SELECT g, min(a), max(b), count(*), sum(a) FROM t GROUP BY g",
+    "SELECT g, min(n), max(n), min(a), max(a), min(b), max(b) FROM t GROUP BY g ORDER BY 1",
+    "SELECT a, n, min(b), max(b) FROM t GROUP BY a",
+    "SELECT id, max(a), min(a) FROM t WHERE a > 100",
+    "SELECT max(b), min(g) FROM t WHERE a = 1",
+    "SELECT max(a), n FROM t WHERE g = 'x'",
+    "SELECT min(a), n FROM t WHERE g = 'y'",
+    "SELECT max(b), n FROM t",
+    "SELECT min(b), n FROM t WHERE b > 0",
+    "SELECT max(a), n, count(*) FROM t WHERE g = 'x'",
+    "SELECT max(a), n FROM t ORDER BY 1",
+]
+"""Bare columns come from the row of the last min() or max(), the first that is met; an index may be read backwards."""
+
+
+async def test_bare_columns_beside_extremes(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, b REAL, g TEXT COLLATE NOCASE, n TEXT);
+    CREATE INDEX tg ON t (g, a);
+    CREATE INDEX tb ON t (b DESC);
+    """
+    data = [
+        "INSERT INTO t VALUES (1, 5, 3, 'x', 'q'), (2, 3, 9, 'X', 'w'), (3, 9, 1, 'x', 'e'), (4, NULL, 2, 'y', 'r'), "
+        "(5, 1, NULL, 'Y', 't'), (6, NULL, NULL, 'z', 'y'), (7, NULL, NULL, 'Z', 'u'), (8, 5, 5, 'Y', 'i'), "
+        "(9, 9, 9, 'x', 'o'), (10, 1, 1, 'y', 'p')",
+        "UPDATE t SET n = n || '.' WHERE id IN (2, 3, 5, 8)",
+    ]
+    async with world(postgres_url, schema, data=data) as both:
+        await both.all_same(EXTREMES, ordered=True)
