@@ -11,7 +11,7 @@ from cutover.dialect import functions, json_functions, merging, numbers, windows
 from cutover.dialect.calls import SUMS, arguments_of, owner_of
 from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
 from cutover.dialect.expressions import Expressions
-from cutover.dialect.frames import frame
+from cutover.dialect.frames import as_number, by_number, frame
 from cutover.dialect.ordering import sort_key
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import FUNCTION_PREFIX
@@ -157,10 +157,14 @@ class Aggregates:
         order = window.args.get("order")
         terms = [self.expressions.queries.ordering.term(term, scope) for term in order.expressions] if order else []
         keys = [self.expressions.typed(term.this, scope) for term in order.expressions] if order else []
+        spec = window.args.get("spec")
+        number = by_number(keys, spec)
+        if number is not None and order is not None:
+            keys, terms = [number], [self.expressions.queries.ordering.ordered(order.expressions[0], number)]
         return exp.Window(
             partition_by=partition,
             order=exp.Order(expressions=terms) if terms else None,
-            spec=frame(self.expressions, window.args.get("spec"), keys, scope),
+            spec=frame(self.expressions, spec, keys, scope),
         )
 
     def _call(self, node: exp.Anonymous, scope: Scope, *, in_window: bool, slides: bool) -> _Call:
@@ -191,7 +195,8 @@ class Aggregates:
 
     def _window_function(self, name: str, typed: list[Typed]) -> _Call:
         if name == "ntile":
-            return _Call(call(name, cast(typed[0].node, "INTEGER")), Kind.INT, lambda node: cast(node, "BIGINT"))
+            count = helper("ntile_strict", cast(numbers.integer(typed[0]).node, "BIGINT"))
+            return _Call(call(name, count), Kind.INT, lambda node: cast(node, "BIGINT"))
         subject = null(Kind.TEXT) if typed[0].kind is Kind.NULL else typed[0].node
         if typed[0].kind is Kind.TEXT and typed[0].is_constant:
             subject = cast(subject, "TEXT")  # which Postgres knows no type of
@@ -306,9 +311,11 @@ def _offset(name: str, typed: Typed) -> exp.Expr:
     constant = typed.constant
     if isinstance(constant, int) and (0 < constant < 1 << 31 or (constant == -1 and name != "nth_value")):
         return cast(typed.node, "INTEGER")  # one row the other way is always held
+    if name == "nth_value":
+        return helper("nth_strict", as_number(typed))
     if typed.kind not in (Kind.INT, Kind.REAL):
         raise Refused(f"{name}() with a computed offset that may be no integer", "CAST the offset AS INTEGER.")
-    lowest = exp.Literal.number(1 if name == "nth_value" else 0)
+    lowest = exp.Literal.number(0)
     offset = typed if typed.kind is Kind.REAL else numbers.integer(typed)
     return helper("offset_of", offset.node, lowest)
 

@@ -33,10 +33,26 @@ def frame(expressions: Expressions, spec: exp.WindowSpec | None, order: list[Typ
     return made
 
 
+def by_number(order: list[Typed], spec: exp.WindowSpec | None) -> Typed | None:
+    """The only term of ORDER BY as a double, where RANGE with an offset goes by one that may be anything, or by an
+    integer to which a real is added."""
+    if spec is None or str(spec.args.get("kind")).upper() != "RANGE" or len(order) != 1:
+        return None
+    ends = [end for side, _ in _ENDS if isinstance(end := spec.args.get(side), exp.Expr)]
+    reals = any(isinstance(end, exp.Literal) and not end.is_string and not end.is_int for end in ends)
+    if not ends or not (order[0].kind is Kind.DYNAMIC or (order[0].kind is Kind.INT and reals)):
+        return None
+    return Typed(helper("ranged", order[0].node), Kind.REAL)
+
+
+def as_number(offset: Typed) -> exp.Expr:
+    """What counts something, as a number; NULL for what is none."""
+    return numbers.converted(offset if offset.kind in _NUMBERS else _as_number(offset), Kind.NUM)
+
+
 def _count(offset: Typed, word: str) -> exp.Expr:
     """A number of rows or groups."""
-    counted = offset if offset.kind in _NUMBERS else _as_number(offset)
-    return helper("frame_offset", numbers.converted(counted, Kind.NUM), exp.Literal.string(word))
+    return helper("frame_offset", as_number(offset), exp.Literal.string(word))
 
 
 def _as_number(offset: Typed) -> Typed:

@@ -208,15 +208,15 @@ RETURN (SELECT avg(one::double precision) FROM unnest(x) AS one);
 CREATE OR REPLACE FUNCTION cutover.total_each(x numeric[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT coalesce(sum(one::double precision), 0) FROM unnest(x) AS one);
 
--- How many rows lag(), lead() and nth_value() look away, computed from a row.
+-- How many rows lag() and lead() look away, computed from a row.
 CREATE OR REPLACE FUNCTION cutover.offset_of(x bigint, lowest integer) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN x >= lowest THEN least(x, 2147483647)::integer
-    ELSE cutover.misfit('an offset of lag, lead or nth_value below its lowest is not possible on PostgreSQL', x::text)::integer END;
+    ELSE cutover.misfit('an offset of lag or lead below its lowest is not possible on PostgreSQL', x::text)::integer END;
 
 CREATE OR REPLACE FUNCTION cutover.offset_of(x double precision, lowest integer) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = trunc(x) THEN cutover.offset_of(x::bigint, lowest)
-    ELSE cutover.misfit('an offset of lag, lead or nth_value that is no integer is not possible on PostgreSQL', x::text)::integer END;
+    ELSE cutover.misfit('an offset of lag or lead that is no integer is not possible on PostgreSQL', x::text)::integer END;
 
 -- min() and max() of numbers of which an integer and a real may be equal: the first stays.
 CREATE OR REPLACE FUNCTION cutover.first_lesser(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -245,6 +245,33 @@ BEGIN
         RAISE EXCEPTION 'frame % offset must be a non-negative integer', which USING ERRCODE = '22032';
     END IF;
     RETURN x;
+END $$;
+
+-- What RANGE goes by where values may be of any storage class: as doubles, in which sums of integers and reals are SQLite's.
+CREATE OR REPLACE FUNCTION cutover.ranged(x bigint) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x BETWEEN -4503599627370496 AND 4503599627370496 THEN x
+    ELSE cutover.misfit('an integer this large that RANGE goes by beside reals is not possible on PostgreSQL', x::text) END;
+
+CREATE OR REPLACE FUNCTION cutover.ranged(x jsonb) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN jsonb_typeof(x) <> 'number'
+    THEN cutover.misfit('a text or a blob that RANGE with an offset goes by is not possible on PostgreSQL', x::text)
+    WHEN scale(x::numeric) > 0 THEN x::double precision ELSE cutover.ranged(x::bigint) END;
+
+-- Not before there is a row: SQLite does not look at them earlier.
+CREATE OR REPLACE FUNCTION cutover.nth_strict(x numeric) RETURNS integer LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    IF x IS NULL OR x < 1 OR x <> trunc(x) THEN
+        RAISE EXCEPTION 'second argument to nth_value must be a positive integer' USING ERRCODE = '22032';
+    END IF;
+    RETURN least(x, 2147483647);
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.ntile_strict(x bigint) RETURNS integer LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    IF x IS NULL OR x < 1 THEN
+        RAISE EXCEPTION 'argument of ntile must be a positive integer' USING ERRCODE = '22032';
+    END IF;
+    RETURN least(x, 2147483647);
 END $$;
 
 CREATE OR REPLACE FUNCTION cutover.frame_distance(x anyelement, which text) RETURNS anyelement

@@ -61,13 +61,40 @@ WINDOWS = [
 
 @pytest.fixture
 async def both(postgres_url: str) -> AsyncIterator[World]:
-    async with world(postgres_url, SCHEMA, data=DATA) as made:
+    async with world(postgres_url, SCHEMA, data=DATA, store=True) as made:
         yield made
 
 
 async def test_ties_in_windows_come_as_on_sqlite(both: World) -> None:
     for sql in WINDOWS:
         await both.same(sql, ordered=True)
+
+
+RANGES = (
+    "SELECT a, sum(a) OVER (ORDER BY b RANGE BETWEEN 10 PRECEDING AND 10 FOLLOWING) FROM any ORDER BY b, a",
+    "SELECT a, count(*) OVER (ORDER BY b DESC RANGE BETWEEN UNBOUNDED PRECEDING AND 10 FOLLOWING) FROM any ORDER BY a",
+    "SELECT a, group_concat(b) OVER (ORDER BY b RANGE BETWEEN 0.2 PRECEDING AND 30.5 FOLLOWING EXCLUDE TIES) FROM any",
+    "SELECT a, sum(b) OVER (PARTITION BY a % 2 ORDER BY b RANGE BETWEEN 30 PRECEDING AND 0.1 FOLLOWING) FROM any",
+    "SELECT id, sum(v) OVER (ORDER BY v RANGE BETWEEN 0.5 PRECEDING AND 1.5 FOLLOWING) FROM down ORDER BY id",
+    "SELECT a, nth_value(a, '2') OVER (ORDER BY a), nth_value(a, 1.0) OVER (ORDER BY a) FROM any",
+    "SELECT a, ntile(2.9) OVER (ORDER BY a), ntile('2') OVER (ORDER BY a) FROM any",
+    "SELECT nth_value(a, 0) OVER (), ntile(0) OVER () FROM any WHERE 0",
+)
+WRONG = ("nth_value(a, 0)", "nth_value(a, 1.5)", "nth_value(a, NULL)", "nth_value(a, 'x')", "nth_value(a, -1)",
+         "ntile(0)", "ntile(-1)", "ntile(NULL)", "ntile('x')")  # fmt: skip
+
+
+async def test_range_goes_by_what_has_no_type_while_it_is_a_number(both: World) -> None:
+    await both.same("CREATE TABLE any (a INTEGER, b)")
+    await both.same(
+        "INSERT INTO any VALUES (1, 74), (2, 41), (3, 74.0), (4, 0.1), (5, 0.3), (6, NULL), (7, 50), (8, 1.1)"
+    )
+    await both.all_same(RANGES)
+    for call in WRONG:
+        await both.same_error(f"SELECT {call} OVER (ORDER BY a) FROM any")
+    await both.same("INSERT INTO any VALUES (9, 'x')")
+    with pytest.raises(StatementError, match="a text or a blob that RANGE with an offset goes by"):
+        await both.on_postgres("SELECT sum(a) OVER (ORDER BY b RANGE 1 PRECEDING) FROM any")
 
 
 async def test_reals_come_back_as_they_are_kept(both: World) -> None:
