@@ -247,10 +247,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-async def _fill_its_log(store: SqliteStore) -> None:
-    """The WAL may have some room of its own."""
-    for _ in range(100):
+async def _asked(store: SqliteStore) -> StoreError | None:
+    try:
         await store.demand_room()
+    except StoreError as error:
+        return error
+    return None
 
 
 async def test_a_full_disk_is_told_before_a_write_meets_it_and_room_again(small_disk: Path) -> None:
@@ -261,8 +263,9 @@ async def test_a_full_disk_is_told_before_a_write_meets_it_and_room_again(small_
         with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
             while filler.write(bytes(4096)):
                 pass
-        with pytest.raises(StoreUnavailable, match="full"):
-            await _fill_its_log(store)
+        found = [str(error) for _ in range(100) if (error := await _asked(store)) is not None]  # the WAL has room, too
+        assert found
+        assert all("full" in text for text in found)
         async with store.writer_turn:
             await store.demand_room()
         (small_disk / "filler").unlink()
