@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,49 +11,24 @@ from typing import Any, Literal
 
 from prometheus_client import generate_latest
 
-from cutover import __version__, clock
+from cutover import clock
 from cutover.audit import read_records
 from cutover.compare.jsonable import json_key
 from cutover.compare.verify import no_such_table
 from cutover.errors import CutoverError, SwitchRefused
-from cutover.model.control import Gate, Phase, SwitchState
+from cutover.model.control import SwitchState
 from cutover.model.requests import Actor, SwitchRequest
-from cutover.promote.counting import RowCounts
-from cutover.promote.facts import lag_of
 from cutover.promote.finish import finish
 from cutover.promote.force import demote_by_force
+from cutover.promote.overview import Overview
 from cutover.promote.parts import Parts
 from cutover.promote.report import build_report
-from cutover.promote.steps import Direction
-from cutover.promote.switch import Switch, gate_json
+from cutover.promote.switch import Switch
 
 Json = dict[str, Any]
 
-_GATES_AGE = 5.0
-"""Seconds for which the status shows gates evaluated before: they cost queries on both stores."""
-_ANSWERS_WITHIN = 3.0
-"""Seconds in which a primary that takes writes answers."""
-_INVARIANTS_AGE = 60.0
-"""The same for invariants, which read whole tables. A switch asks afresh."""
 _TURN = 3.0
 """Seconds to wait for a turn of the mirror that is under way when it is paused."""
-
-
-_KINDS = ("missing", "extra", "different", "type_changed")
-
-
-def _stopped(name: str, reason: str) -> Json:
-    """A table that is not mirrored, shaped like the others."""
-    return {
-        "name": name,
-        "target": "",
-        "state": "stopped",
-        "reason": reason,
-        "rows": 0,
-        "backfill": {"state": "waiting", "rows": 0, "total": 0, "rows_per_second": None, "remaining_seconds": None},
-        "drift": dict.fromkeys(_KINDS, 0),
-        "quarantined": 0,
-    }
 
 
 class Operations:
@@ -63,186 +37,26 @@ class Operations:
     def __init__(self, parts: Parts, switch: Switch) -> None:
         self.parts = parts
         self.switch = switch
-        self.started = clock.monotonic()
+        self.overview = Overview(parts, switch)
         self.closing = asyncio.Event()
-        self._gates: list[Gate] = []
-        self._gates_at = -_GATES_AGE
-        self._gates_saw: tuple[object, ...] = ()
-        self._gates_lock = asyncio.Lock()
-        self._quarantined: dict[str, int] = {}
-        self._rows = RowCounts()
 
     # -- seeing ------------------------------------------------------------------------------------------------------
 
     async def status(self) -> Json:
         """`GET /v1/status`."""
-        parts, situation = self.parts, self.parts.situation
-        mirror = await self._mirror_status()
-        gates = await self._current_gates()
-        summary = parts.statements.summary()
-        return {
-            "phase": str(situation.phase),
-            "primary": situation.pair.source.name,
-            "shadow": situation.pair.target.name,
-            "epoch": situation.pair.epoch,
-            "role": parts.settings.service.role,
-            "version": __version__,
-            "uptime_seconds": round(clock.monotonic() - self.started, 1),
-            "problem": situation.problem or None,
-            "attached": situation.attached,
-            "attach_error": situation.attach_error or None,
-            "stores": {
-                "sqlite": parts.origin.store.describe(),
-                "postgres": parts.destination.store.describe(),
-            },
-            "mirror": mirror,
-            "backfill": self._backfill_status(),
-            "compare": parts.comparator.status(),
-            "rehearsal": {
-                "statements": summary["statements"],
-                "ready": summary["ready"],
-                "failing": summary["failing"],
-                "shadow_reads": parts.statements.shadow_reads(),
-                "shadow_writes": parts.statements.shadow_writes(),
-            },
-            "front": {"held_writes": parts.door.held, "open_transactions": parts.door.open_transactions},
-            "tables": await self._tables(),
-            "gates": [gate_json(gate) for gate in gates],
-        }
-
-    def _backfill_status(self) -> Json:
-        """Of all tables together. Seconds remaining are null while nothing is known of the speed."""
-        tables = self.parts.situation.tables
-        progress = [self.parts.mirror.progress(table.name) for table in tables]
-        left, rate = self.parts.mirror.copying()
-        return {
-            "tables": len(progress),
-            "tables_done": sum(each.state == "done" for each in progress),
-            "rows": sum(each.rows for each in progress),
-            "total": sum(each.total for each in progress),
-            "rows_per_second": round(rate if left else 0.0, 1),
-            "remaining_seconds": 0.0 if not left else round(left / rate, 1) if rate else None,
-        }
-
-    async def _mirror_status(self) -> Json:
-        parts, mirror = self.parts, self.parts.mirror
-        changes, seconds, error = 0, 0.0, mirror.last_error or self.parts.situation.attach_error or None
-        try:
-            async with asyncio.timeout(2.0):
-                if parts.situation.phase is not Phase.FINISHED:  # there is no change log any more
-                    changes, seconds = await lag_of(parts)
-                if parts.situation.attached and parts.situation.phase is not Phase.FINISHED:
-                    await self._count_quarantine()
-        except (CutoverError, OSError, TimeoutError) as trouble:
-            error = error or str(trouble) or "the primary did not answer in time"
-        state = mirror.state
-        if parts.situation.phase is not Phase.FINISHED and (mirror.held or not parts.situation.attached):
-            state = "paused" if mirror.held else "retrying"
-        return {
-            "state": state,
-            "lag_changes": changes,
-            "lag_seconds": round(seconds, 3),
-            "applied_rows": mirror.applied_rows,
-            "quarantined_rows": sum(self._quarantined.values()),
-            "last_error": error,
-            "last": mirror.last_sentence,
-        }
-
-    async def _count_quarantine(self) -> None:
-        counts = {table.name: 0 for table in self.parts.situation.tables}
-        for row in await self.parts.situation.pair.target.quarantined():
-            counts[row.table] = counts.get(row.table, 0) + 1
-        self._quarantined = counts
-
-    async def _tables(self) -> list[Json]:
-        found = []
-        rows = await self._rows.of(self.parts.situation.pair.source, self.parts.situation.tables)
-        counts = self.parts.comparator.drift_counts()
-        for table in self.parts.situation.tables:
-            progress = self.parts.mirror.progress(table.name)
-            drift = counts.get(table.name, {})
-            found.append(
-                {
-                    "name": table.name,
-                    "target": f"{table.target_schema}.{table.target}",
-                    "state": "mirrored",
-                    "reason": None,
-                    "rows": rows.get(table.name, progress.rows),
-                    "backfill": {"state": progress.state, "rows": progress.rows, "total": progress.total},
-                    "drift": {kind: drift.get(kind, 0) for kind in _KINDS},
-                    "quarantined": self._quarantined.get(table.name, 0),
-                }
-            )
-        for name, reason in sorted(self.parts.situation.stopped.items()):
-            found.append(_stopped(name, reason))
-        return found
-
-    async def _current_gates(self) -> list[Gate]:
-        """Gates of the next switch: promotion, or demotion while promoted. Evaluated at most every few seconds."""
-        if self.parts.situation.phase is Phase.FINISHED:
-            return []
-        if self.parts.situation.switching and self._gates:
-            return self._gates
-        async with self._gates_lock:
-            seen = self._gates_depend_on()
-            if clock.monotonic() - self._gates_at >= _GATES_AGE or seen != self._gates_saw:
-                self._gates = await self.switch.gates(self._next_direction(), max_age=_INVARIANTS_AGE)
-                self._gates_at, self._gates_saw = clock.monotonic(), seen
-        return self._gates
-
-    def _gates_depend_on(self) -> tuple[object, ...]:
-        """What the status shows beside the gates: they must not contradict it for seconds."""
-        parts, situation = self.parts, self.parts.situation
-        return (
-            situation.phase,
-            situation.attached,
-            situation.pair.epoch,
-            situation.blocking,
-            parts.mirror.catching_up,
-            parts.mirror.state,
-            parts.comparator.drift_rows,
-            parts.comparator.last_full,
-        )
-
-    def _next_direction(self) -> Direction:
-        return "demote" if self.parts.situation.pair.primary is self.parts.destination else "promote"
+        return await self.overview.status()
 
     async def ready(self) -> tuple[bool, str]:
         """Whether writes can be taken, and if not, why."""
-        situation = self.parts.situation
-        if situation.problem:
-            return False, situation.problem
-        name = situation.pair.source.name
-        try:
-            async with asyncio.timeout(_ANSWERS_WITHIN):
-                await situation.pair.source.demand_room()
-        except (CutoverError, OSError, TimeoutError) as error:
-            return False, f"{name}, the primary, takes no writes: {str(error) or 'it does not answer in time'}"
-        return True, f"{name} takes writes, epoch {situation.pair.epoch}"
+        return await self.overview.ready()
+
+    async def refresh_metrics(self) -> None:
+        """Compute the gauges that are computed when asked."""
+        await self.overview.refresh_metrics()
 
     def metrics_text(self) -> bytes:
         """Prometheus exposition."""
         return generate_latest(self.parts.metrics.registry)
-
-    async def refresh_metrics(self) -> None:
-        """Compute the gauges that are computed when asked."""
-        metrics, situation = self.parts.metrics, self.parts.situation
-        status = await self._mirror_status()
-        metrics.mirror_lag_changes.set(status["lag_changes"])
-        metrics.mirror_lag_seconds.set(status["lag_seconds"])
-        metrics.mirror_up.set(status["state"] == "running" and self.parts.mirror.last_error is None)
-        backfill = self._backfill_status()
-        metrics.backfill_rate.set(backfill["rows_per_second"])
-        metrics.backfill_remaining.set(math.nan if (left := backfill["remaining_seconds"]) is None else left)
-        for name, rows in self._quarantined.items():
-            metrics.quarantined_rows.labels(name).set(rows)
-        for member in (self.parts.origin, self.parts.destination):
-            metrics.primary.labels(member.store.name).set(member is situation.pair.primary)
-        for phase in Phase:
-            metrics.phase.labels(str(phase)).set(phase is situation.phase)
-        metrics.epoch.set(situation.pair.epoch)
-        self.parts.comparator.refresh_metrics()
-        await self._current_gates()
 
     async def events(self) -> AsyncIterator[Json]:
         """Status once a second and at every change of phase, until shutdown."""
@@ -279,7 +93,7 @@ class Operations:
         try:
             result: Json = await asyncio.shield(task)
         finally:
-            self._gates_at = -_GATES_AGE
+            self.overview.gates_changed()
         return result
 
     # -- comparing ---------------------------------------------------------------------------------------------------
@@ -368,7 +182,7 @@ class Operations:
         else:
             self.parts.mirror.resume()
         await self.parts.trail.write(f"mirror.{action}", actor)
-        return await self._mirror_status()
+        return await self.overview.mirror_status()
 
     async def backup(self, path: str | None, actor: Actor) -> Json:
         """A consistent, checked copy of the SQLite database, and of the application's audit log if one is named."""
