@@ -50,6 +50,13 @@ async def ended(tasks: Collection[asyncio.Task[Any]], most: float | None = None)
     return not pending
 
 
+def end_if_cancelled() -> None:
+    """A driver may answer a cancellation with an error of its own; the task has to end all the same."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def where(task: asyncio.Task[Any]) -> str:
     """A task, and the innermost lines at which it waits."""
     lines = [f"{short(each.f_code.co_filename)}:{each.f_lineno}" for each in _awaited(task.get_coro())]

@@ -11,50 +11,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Literal
 
 from cutover import clock
 from cutover.crashpoints import crash_point
 from cutover.errors import CaptureBroken, CutoverError, SchemaChanged, StaleApplier, StoreError, StoreUnavailable
-from cutover.logs import counted, get_logger
+from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.model.control import BackfillProgress
 from cutover.model.table import Table, Tables
-from cutover.model.values import Applied, Key, Pending
+from cutover.model.values import Applied, Key
 from cutover.settings import MirrorSettings
-from cutover.shadow.backfill import Backfill
-from cutover.stores.base import Applier, Snapshot
+from cutover.shadow.applying import Applying, Turn
+from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
+from cutover.tasks import end_if_cancelled
 
 State = Literal["running", "paused", "retrying", "stopped"]
 
 _log = get_logger("mirror")
 
 
-@dataclass(frozen=True)
-class Turn:
-    """What one turn did."""
-
-    changes: int = 0
-    applied: Applied = field(default_factory=Applied)
-    tables: int = 0
-    seconds: float = 0.0
-    lag: float = 0.0
-    """How old the oldest of these changes was when they were applied, in seconds."""
-
-    def sentence(self) -> str:
-        """What a colleague would say of it."""
-        done = self.applied
-        extra = f", {done.quarantined} put in quarantine" if done.quarantined else ""
-        return (
-            f"Applied {counted(self.changes, 'change')} of {counted(self.tables, 'table')} "
-            f"in {self.seconds * 1000:.0f} ms: {counted(done.upserted, 'row')} written, {done.deleted} deleted, "
-            f"{done.unchanged} already equal{extra}."
-        )
-
-
-class Mirror:
+class Mirror(Applying):
     """The single applier of this process. `run` is the service; everything else may be called from other tasks."""
 
     def __init__(
@@ -68,36 +46,17 @@ class Mirror:
         batch: int,
         on_applied: Callable[[Table, list[Key]], None],
     ) -> None:
-        self.pair = pair
-        self.tables = tables
-        self.generation = generation
-        self.batch = batch
+        super().__init__(pair, tables, settings, metrics, generation=generation, batch=batch, on_applied=on_applied)
         self.state: State = "stopped"
         self.last_error: str | None = None
-        self.last_sentence = "Not started yet."
-        self.applied_rows = 0
         self.on_away: Callable[[str], Awaitable[None]] | None = None
         """Told when a store is away or its fence was breached; whoever listens stops and starts the mirror again."""
         self.on_schema_change: Callable[[], None] = lambda: None
         """Told when a table is not what it was mapped as; whoever listens maps anew and starts the mirror again."""
-        self.outdated: Callable[[], bool] = lambda: False
-        """Whether something was learned of the tables that their mapping does not know yet: it is mapped first."""
-        self.on_copy_again: Callable[[], None] = lambda: None
-        """Told when tables are to be copied again: what was verified of them counts no more."""
         self.held = False
         """Whether an operator wishes a pause: it outlasts every stop and start in between."""
-        self._settings = settings
-        self._metrics = metrics
-        self._on_applied = on_applied
-        self._applying = asyncio.Lock()
-        self._backfill = Backfill(settings, metrics)
-        self._passed: tuple[Pending, int] | None = None
-        """What is mirrored and still in the log of the source, and the number of its batch."""
-        self._passed_at = 0.0
-        self._waiters: list[asyncio.Future[None]] = []
         self._backoff = settings.retry_initial
         self._stirred = asyncio.Event()
-        self._hurry = asyncio.Event()
 
     # -- roles and pauses --------------------------------------------------------------------------------------------
 
@@ -177,11 +136,6 @@ class Mirror:
         async with self._applying:
             await self._forget(tables)
         self.pair.source.wake()
-
-    async def _forget(self, tables: Sequence[str]) -> None:
-        await self.pair.target.forget_progress(tables)
-        self._backfill.forget(tables)
-        self.on_copy_again()
 
     # -- for the comparator and the switch ---------------------------------------------------------------------------
 
@@ -289,7 +243,7 @@ class Mirror:
                     await self._failed(error)
                     continue
                 except Exception as error:  # noqa: BLE001  # loop must live
-                    _end_if_cancelled()
+                    end_if_cancelled()
                     _log.exception("The mirror met an error it does not know; it tries again.")
                     await self._failed(error)
                     continue
@@ -348,111 +302,3 @@ class Mirror:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stirred.wait(), self._backoff)
         self._backoff = min(self._backoff * 2, self._settings.retry_max)
-
-    # -- one turn ----------------------------------------------------------------------------------------------------
-
-    async def _turn(self) -> Turn:
-        """Apply what one snapshot shows. Caller holds the applier's lock."""
-        waiters, self._waiters = self._waiters, []
-        self._hurry.clear()
-        try:
-            async with self.pair.source.snapshot() as snapshot:
-                turn = await self._apply_snapshot(snapshot)
-        except BaseException:
-            self._waiters.extend(waiters)
-            raise
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        return turn
-
-    async def _apply_snapshot(self, snapshot: Snapshot) -> Turn:
-        """Apply what this snapshot shows, and remove from the log what it saw."""
-        source, target = self.pair.source, self.pair.target
-        began = clock.monotonic()
-        pending = await snapshot.pending()
-        if not pending.count and not pending.whole:
-            await self._arrive()
-            if clock.monotonic() - self._passed_at >= self._settings.trim_after:
-                await self._trim_passed()
-            return Turn()
-        if self.outdated():  # asked behind the snapshot: it knows of whatever that shows
-            raise SchemaChanged("The first values of a column said how it is spelled; the tables are mapped anew.")
-        crash_point("mirror.before_apply")
-        await source.sync()
-        if pending.whole:
-            await self._forget(sorted(pending.whole))
-        batch, arriving = max(self.batch + 1, pending.batch), self._backfill.arriving()
-        async with target.applier(self.generation, self.pair.epoch, batch) as applier:
-            touched = await self._apply_tables(snapshot, applier, pending)
-            for progress in arriving:
-                await applier.save_progress(progress)
-            crash_point("mirror.before_commit")
-        crash_point("mirror.after_commit")
-        self._backfill.arrived(arriving)
-        self._passed, self._passed_at = (pending, batch), clock.monotonic()
-        if not self._settings.trim_after or not source.pass_over(pending):
-            await self._trim_passed()
-        seconds = clock.monotonic() - began
-        self._metrics.mirror_apply_seconds.observe(seconds)
-        total = Applied()
-        for table, applied, keys in touched:
-            total += applied
-            self._count(table, applied)
-            self._on_applied(table, keys)
-        lag = clock.wall() - pending.oldest_at if pending.oldest_at is not None else 0.0
-        return Turn(pending.count, total, len(touched), seconds, lag)
-
-    async def _trim_passed(self) -> None:
-        """Remove from the log what is mirrored: the end of a batch."""
-        if self._passed is not None:
-            pending, batch = self._passed
-            await self.pair.source.trim(pending, batch)
-            self.batch = batch  # only now: a trim that failed is done again under the same number
-            self._passed = None
-            crash_point("mirror.after_trim")
-
-    async def _apply_tables(
-        self, snapshot: Snapshot, applier: Applier, pending: Pending
-    ) -> list[tuple[Table, Applied, list[Key]]]:
-        touched = []
-        for table in self.tables:
-            if pending.tables is not None and table.name not in pending.tables:
-                continue
-            total, keys = Applied(), list[Key]()
-            async for chunk in snapshot.changed(table, self._settings.batch_rows):
-                upserts = [row for _, row in chunk if row is not None]
-                deletes = [key for key, row in chunk if row is None]
-                total += await applier.apply(table, upserts, deletes)
-                keys.extend(key for key, _ in chunk)
-            if keys:
-                touched.append((table, total, keys))
-        return touched
-
-    def _count(self, table: Table, applied: Applied) -> None:
-        counter = self._metrics.mirror_applied_rows
-        self.applied_rows += applied.upserted + applied.deleted
-        for op, rows in (("upsert", applied.upserted), ("delete", applied.deleted), ("unchanged", applied.unchanged)):
-            if rows:
-                counter.labels(table.name, op).inc(rows)
-
-    async def _arrive(self) -> None:
-        """Nothing was changed since they were copied: they are one state as they are."""
-        if arriving := self._backfill.arriving():
-            async with self.pair.target.applier(self.generation, self.pair.epoch, None) as applier:
-                for progress in arriving:
-                    await applier.save_progress(progress)
-            self._backfill.arrived(arriving)
-
-    async def _copy_some(self, turn: Turn) -> bool:
-        """Copy some ranges of a table that is not complete. Caller holds the applier's lock."""
-        worked, sentence = await self._backfill.round(self.pair, self.tables, self.generation, turn.lag)
-        self.last_sentence = sentence or self.last_sentence
-        return worked
-
-
-def _end_if_cancelled() -> None:
-    """A driver may answer a cancellation with an error of its own; the task has to end all the same."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
