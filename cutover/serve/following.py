@@ -11,19 +11,18 @@ from dataclasses import replace
 from cutover.crashpoints import crash_point
 from cutover.errors import StoreError, StoreUnavailable
 from cutover.model.control import StoreName
-from cutover.schema.evolution import Evolution, Step, TableChange
+from cutover.schema.evolution import Evolution
 from cutover.schema.evolve_postgres import evolve_postgres, missing_columns
 from cutover.schema.evolve_sqlite import evolve_sqlite
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.objects_wanted import SchemaObject, in_turn, missing, read_objects, told
 from cutover.schema.plan import map_with_data
-from cutover.schema.recorded import Record, Recorded, same_rows
-from cutover.schema.sqlite_schema import quoted
+from cutover.schema.recorded import Record, Recorded
 from cutover.schema.types import is_guessed
+from cutover.serve.carrying import Carrying
 from cutover.serve.followed import Followed, Records, linked, unfinished
 from cutover.settings import Settings
-from cutover.stores.postgres.errors import PostgresRefused
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
 
@@ -40,14 +39,8 @@ class Follower:
         self._settings = settings
         self._sqlite = sqlite
         self._postgres = postgres
-        self._copied = copied
         self._records = Records(sqlite, postgres)
-        self._waited = set[str]()
-        """Constraints that rows stood in the way of. Where they still do once all is copied, it is said and left."""
-
-    @property
-    def _follows(self) -> bool:
-        return self._settings.mirror.schema_changes == "follow"
+        self._carrying = Carrying(settings, sqlite, postgres, copied)
 
     async def look(self) -> Followed:
         """Both schemas and the mapping, nothing changed."""
@@ -105,11 +98,11 @@ class Follower:
         did, evolution = False, None
         if state.record is not None:
             evolution = await self._plan_postgres(state)
-            did = await self._carry(state, evolution, soft=False)
+            did = await self._carrying.carry(state, evolution, soft=False)
         if not did:
             did = await self._create(state)
         if not did and evolution is not None:  # a foreign key may point to a table that was just created
-            did = await self._carry(state, evolution, soft=True)
+            did = await self._carrying.carry(state, evolution, soft=True)
         if did:
             await self._read_again(state)
         return did
@@ -143,7 +136,7 @@ class Follower:
         names = [name for name in state.to_create(mapping) if name not in state.stopped]
         if not names:
             return False
-        if state.record is not None and not self._follows:
+        if state.record is not None and not self._carrying.follows:
             told = "; ".join(mapping.create)
             for name in names:
                 state.stopped[name] = f"It is new, and mirror.schema_changes is stop. Create it on Postgres: {told}"
@@ -210,7 +203,7 @@ class Follower:
         todo = missing(await self._sqlite.survey(read_objects), changes)
         if not todo or state.record is None:
             return False
-        if not self._follows:
+        if not self._carrying.follows:
             self._name_missing(state, todo)
             return False
         names = {each.name.lower() for each in todo if each.kind == "table"}
@@ -254,90 +247,6 @@ class Follower:
     async def _to_sqlite(self, state: Followed) -> bool:
         assert state.record is not None
         evolution = evolve_sqlite(state.record, state.source, state.target, self._settings)
-        return await self._carry(state, evolution, soft=False) or await self._carry(state, evolution, soft=True)
-
-    # -- either ------------------------------------------------------------------------------------------------------
-
-    async def _carry(self, state: Followed, evolution: Evolution, *, soft: bool) -> bool:
-        """Take the steps that columns need, or with `soft` those that may fail. Whether the next pass has to see it."""
-        did = evolution.record != state.record
-        state.record = evolution.record
-        for finding in evolution.findings:
-            state.findings[finding.table, finding.message] = finding
-            if finding.severity == "blocks":
-                place = f"{finding.column}: " if finding.column else ""
-                state.stopped[finding.table] = f"{place}{finding.message} {finding.todo}".strip()
-        for change in evolution.changes:
-            if change.table in state.stopped:
-                continue
-            if change.steps and not soft:
-                did = await self._take(state, change) or did
-            elif not change.steps and soft and self._follows:
-                did = await self._take_soft(state, change) or did
-        return did
-
-    async def _take(self, state: Followed, change: TableChange) -> bool:
-        told = "; ".join(step.sql for step in change.steps)
-        if not self._follows:
-            state.stopped[change.table] = (
-                f"Its schema changed, and mirror.schema_changes is stop. Have your migration change the shadow: {told}"
-            )
-            return False
-        try:
-            await self._alter(state, change, change.steps)
-        except StoreUnavailable:
-            raise
-        except StoreError as error:
-            state.stopped[change.table] = f"A change of its schema could not be carried over ({told}): {error}"
-            return False
-        state.done += [step.sentence for step in change.steps]
-        if not change.on_sqlite:
-            await self._note_altered(state, change.table)
-        return True
-
-    async def _note_altered(self, state: Followed, name: str) -> None:
-        """A column that Postgres was given may be gone on SQLite before this ends: it is to be known as one of ours."""
-        known = state.record.of(name) if state.record else None
-        now = await self._postgres.read_schema(self._settings.postgres.schema_)
-        found = [each for each in map_tables(state.source, now, self._settings).tables if each.name == name]
-        there = now.table(found[0].target) if found else None
-        if state.record is not None and known is not None and there is not None:
-            state.record = state.record.having(replace(known, table=found[0], postgres=there))
-            if not same_rows(known.table, found[0]):
-                state.created.add(name)
-
-    async def _take_soft(self, state: Followed, change: TableChange) -> bool:
-        did = False
-        for step in change.soft:
-            try:
-                await self._alter(state, change, (step,))
-            except StoreUnavailable:
-                raise
-            except StoreError as error:
-                again = step.sql in self._waited and self._copied(change.table)
-                if isinstance(error, PostgresRefused) and error.of_rows and not again:
-                    state.waiting.add(change.table)
-                    if step.sql not in self._waited:
-                        state.held_up.add(change.table)
-                    self._waited.add(step.sql)
-                else:
-                    state.findings[change.table, step.sql] = Finding(
-                        "warns", "change_not_carried_over", f"{step.sentence} It failed: {error}", "", change.table
-                    )
-            else:
-                did = True
-                state.done.append(step.sentence)
-        own, known = state.source.table(change.table), state.record.of(change.table) if state.record else None
-        if change.table not in state.waiting and own is not None and known is not None and state.record is not None:
-            state.record = state.record.having(replace(known, sqlite=own))
-        return did
-
-    async def _alter(self, state: Followed, change: TableChange, steps: Sequence[Step]) -> None:
-        statements = [step.sql for step in steps]
-        if change.on_sqlite:
-            await self._sqlite.alter(statements)
-        else:
-            known = state.record.of(change.table) if state.record else None
-            schema = quoted(self._settings.postgres.schema_)
-            await self._postgres.alter(f"{schema}.{quoted(known.table.target if known else change.table)}", statements)
-        crash_point("follow.altered")
+        return await self._carrying.carry(state, evolution, soft=False) or await self._carrying.carry(
+            state, evolution, soft=True
+        )
