@@ -46,3 +46,23 @@ def beside_violations(error: Exception, *, deferring: bool) -> Refused | None:
             "Give the rows their parents first, or set PRAGMA foreign_keys = OFF before the transaction.",
         )
     return None
+
+
+_WAITS = """
+SELECT condeferred AND confdeltype = 'd' FROM pg_constraint
+WHERE conname = $1 AND contype = 'f' AND conrelid = format('%I.%I', $2::text, $3::text)::regclass"""
+
+
+async def checked_too_soon(connection: Connection, error: Exception, *, deferring: bool) -> Refused | None:
+    """Whether a statement, undone by now, failed for a foreign key that SQLite would look at with COMMIT. Postgres does
+    not defer RESTRICT, nor that the default which SET DEFAULT leaves in a row has a parent."""
+    if not isinstance(error, asyncpg.ForeignKeyViolationError | asyncpg.RestrictViolationError):
+        return None
+    key = error.constraint_name
+    named = (key, error.schema_name, error.table_name)
+    if not deferring and not (all(named) and await connection.fetchval(_WAITS, *named)):
+        return None
+    return Refused(
+        f"A statement that leaves the foreign key {key}, which Postgres checks with it, broken until COMMIT",
+        "Give the rows other parents first.",
+    )

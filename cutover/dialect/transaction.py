@@ -23,7 +23,7 @@ from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.opening import Opening, place
 from cutover.dialect.patience import in_short_tries
-from cutover.dialect.pending import DEFERRED, beside_violations, check_now
+from cutover.dialect.pending import DEFERRED, beside_violations, check_now, checked_too_soon
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.unchecked import demand_no_action, told
 from cutover.dialect.widening import Unheld
@@ -159,6 +159,7 @@ class Transaction:
             failure = self._failure(error)
             if isinstance(failure, StatementError):
                 await self._talk(self._undo_text())
+                failure = await checked_too_soon(self.connection, error, deferring=self._deferring) or failure
             raise failure from None
 
     async def _wider(self, told: Unheld, statement: Statement, memory: Memory) -> StatementResult:

@@ -35,6 +35,7 @@ class Stream(Batched):
     """
 
     __slots__ = (
+        "_deferring",
         "_epoch",
         "_open",
         "_past",
@@ -58,6 +59,8 @@ class Stream(Batched):
         self._session: Session | None = None
         self._epoch = 0
         self._sticky = False
+        self._deferring = False
+        """PRAGMA defer_foreign_keys was said, and holds until the end of the next transaction, or statement."""
         self._open = False  # whether the client believes in a transaction; it may have been taken away
         self._past = Past()
         self.changing = False
@@ -103,7 +106,7 @@ class Stream(Batched):
                 demand_reading(steps, self.reader)
             primary.observe(steps)
             known = self._with_memory(steps)
-            kind = Route.SESSION if self._sticky or self._open else route(known)
+            kind = Route.SESSION if self._sticky or self._deferring or self._open else route(known)
             if kind is Route.READ:
                 result = await primary.read(known)
             elif kind is Route.WRITE:
@@ -126,7 +129,7 @@ class Stream(Batched):
         demand_few(steps, self._primary.max_batch_steps)
         texts = [step.statement.sql for step in steps]
         reads = all(len(text) <= LONG and inspect(text).kind is StatementKind.READ for text in texts)
-        if not steps or not reads or self._sticky or self._open:
+        if not steps or not reads or self._sticky or self._deferring or self._open:
             return WholePieces(await self.batch(steps))
         primary, began = self._primary, clock.monotonic()
         primary.observe(steps)
@@ -139,7 +142,8 @@ class Stream(Batched):
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""
-        apart = self._sticky or self._open or self.reader or len(steps) > self._primary.max_batch_steps
+        own = self._sticky or self._deferring or self._open or self.reader
+        apart = own or len(steps) > self._primary.max_batch_steps
         return not apart and alone(steps) is Route.WRITE
 
     async def batches(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
@@ -280,6 +284,10 @@ class Stream(Batched):
                     self._past.failed(error)
                 continue
             self.spent += outcome.size
+            if shape.pragma == "defer_foreign_keys" and shape.kind is StatementKind.STATE:
+                self._deferring = True
+            elif self._deferring and not self.in_transaction and not shape.pragma:
+                self._deferring = False
             if shape.kind is StatementKind.WRITE:
                 self._past.note(outcome)
                 if shape.into:  # which may have changed a row, or passed it over

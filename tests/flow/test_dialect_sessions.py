@@ -380,6 +380,39 @@ async def test_foreign_keys_are_checked_at_commit_where_the_stream_says_so(postg
             await both.same(sql)
 
 
+_ACTS = """
+CREATE TABLE p (id INTEGER PRIMARY KEY);
+CREATE TABLE strict (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p ON DELETE RESTRICT ON UPDATE RESTRICT);
+CREATE TABLE other (id INTEGER PRIMARY KEY, p INTEGER DEFAULT 2 REFERENCES p ON DELETE SET DEFAULT);
+CREATE TABLE late (id INTEGER PRIMARY KEY,
+    p INTEGER DEFAULT 3 REFERENCES p ON DELETE SET DEFAULT DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO p VALUES (1), (2), (3), (4); INSERT INTO strict VALUES (1, 1);
+INSERT INTO other VALUES (1, 2), (2, 4); INSERT INTO late VALUES (1, 3);
+"""
+
+
+async def test_what_postgres_checks_too_soon_is_refused_and_not_told_as_a_violation(postgres_url: str) -> None:
+    schema, data = _ACTS.split("INSERT", 1)
+    rows = [f"INSERT{text}" for text in data.split("INSERT")]
+    async with world(postgres_url, schema, store=True, data=rows) as both:
+        for sql in ("DELETE FROM p WHERE id = 1", "DELETE FROM p WHERE id = 2", "UPDATE p SET id = 7 WHERE id = 1"):
+            await both.same_error(sql)
+        for sql in ("BEGIN", "DELETE FROM p WHERE id = 4"):
+            await both.same(sql)
+        await both.refused("DELETE FROM p WHERE id = 3", "late_p_fkey.*Give the rows other parents")
+        await both.same_error("DELETE FROM p WHERE id = 1")
+        await both.same("PRAGMA defer_foreign_keys = ON")
+        for sql in ("DELETE FROM p WHERE id = 1", "UPDATE p SET id = 7 WHERE id = 1", "DELETE FROM p WHERE id = 2"):
+            await both.refused(sql, "broken until COMMIT")
+        for sql in (
+            "UPDATE strict SET p = NULL",
+            "DELETE FROM p WHERE id = 1",
+            "COMMIT",
+            "SELECT * FROM p ORDER BY id",
+        ):
+            await both.same(sql)
+
+
 async def test_what_defers_foreign_keys_outlasts_savepoints_and_failures(postgres_url: str) -> None:
     async with world(postgres_url, _KIN) as both:
         child = "INSERT INTO children VALUES (1, 7)"

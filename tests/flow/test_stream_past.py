@@ -75,12 +75,12 @@ _SCRIPT: list[str | tuple[str, ...]] = [
 
 
 @asynccontextmanager
-async def _way(primary: str, sqlite_path: str, postgres_url: str) -> AsyncIterator[WriteThrough]:
+async def _way(primary: str, sqlite_path: str, postgres_url: str, schema: str = _SCHEMA) -> AsyncIterator[WriteThrough]:
     if primary == "sqlite":
-        async with opened(sqlite_path, _SCHEMA) as way:
+        async with opened(sqlite_path, schema) as way:
             yield way
     else:
-        async with world(postgres_url, _SCHEMA) as made:
+        async with world(postgres_url, schema) as made:
             member = Member(PostgresStore(postgres_url), made.executor)
             way = WriteThrough(member, epoch=1, metrics=Metrics("test"), hold_timeout=1)
             await way.resume(member, 1)
@@ -122,4 +122,79 @@ async def test_what_a_stream_remembers_is_its_own(primary: str, sqlite_path: str
                 assert await _answers(mine, each) == [_alone(alone, text) for text in each], texts
         await mine.close()
         await other.close()
+    alone.close()
+
+
+_FAMILY = """
+CREATE TABLE parents (id INTEGER PRIMARY KEY);
+CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parents);
+"""
+_DEFERRING = "PRAGMA defer_foreign_keys"
+_ORPHAN = "INSERT INTO children VALUES (7, 7)"
+_DEFERRED: list[str | tuple[str, ...]] = [
+    f"{_DEFERRING} = ON",
+    _DEFERRING,
+    "INSERT INTO parents VALUES (1)",
+    _DEFERRING,
+    f"{_DEFERRING} = ON",
+    "SELECT count(*) FROM parents",
+    _DEFERRING,
+    f"{_DEFERRING} = ON",
+    _ORPHAN,
+    _DEFERRING,
+    ("BEGIN", _ORPHAN, "ROLLBACK"),
+    f"{_DEFERRING} = ON",
+    "BEGIN",
+    _ORPHAN,
+    "INSERT INTO parents VALUES (7)",
+    _DEFERRING,
+    "COMMIT",
+    _DEFERRING,
+    f"{_DEFERRING} = ON",
+    f"{_DEFERRING} = OFF",
+    "BEGIN",
+    "DELETE FROM parents WHERE id = 7",
+    f"{_DEFERRING} = ON",
+    "DELETE FROM parents WHERE id = 7",
+    "COMMIT",
+    "ROLLBACK",
+    _DEFERRING,
+    "SELECT * FROM children",
+]
+
+
+def _raw(db: sqlite3.Connection, text: str) -> object:
+    """Rows, or a code: by SQLite alone, for whatever else is asked of the connection ends the deferring."""
+    try:
+        return db.execute(text).fetchall()
+    except sqlite3.IntegrityError:
+        return "SQLITE_CONSTRAINT"
+    except sqlite3.OperationalError:
+        return "SQLITE_UNKNOWN"
+
+
+def _rows(answer: object) -> object:
+    return answer[0] if isinstance(answer, tuple) else answer
+
+
+@pytest.mark.parametrize("primary", ["sqlite", "postgres"])
+async def test_deferring_foreign_keys_is_a_streams_own_and_has_an_end(
+    primary: str, sqlite_path: str, postgres_url: str
+) -> None:
+    alone = sqlite3.connect(":memory:", isolation_level=None)
+    for text in ("PRAGMA foreign_keys = ON", *split(_FAMILY)):
+        alone.execute(text)
+    async with _way(primary, sqlite_path, postgres_url, _FAMILY) as way:
+        mine = way.stream()
+        for at, step in enumerate(_DEFERRED):
+            texts = (step,) if isinstance(step, str) else step
+            assert list(map(_rows, await _answers(mine, texts))) == [_raw(alone, text) for text in texts], (step, at)
+            if not mine.in_transaction:
+                other = way.stream()
+                assert await _answers(other, ("BEGIN", "INSERT INTO children VALUES (9, 9)")) == [
+                    ([], 0),
+                    "SQLITE_CONSTRAINT",
+                ]
+                await other.close()
+        await mine.close()
     alone.close()

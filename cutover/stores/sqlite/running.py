@@ -20,6 +20,7 @@ from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
 from cutover.stores.sqlite.authorizer import begin_application, end_application, refused_because
 from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
+from cutover.stores.sqlite.deferring import Deferring
 from cutover.stores.sqlite.limit import begin_statement, take_all
 from cutover.stores.sqlite.position import placed
 
@@ -113,11 +114,13 @@ def run_steps(
     *,
     fence_raises: bool = False,
     reads: bool = False,
+    deferring: Deferring | None = None,
 ) -> BatchResult:
     """Run a batch as it is written, with the connection's own transaction state.
 
     With `fence_raises` a refusal by the fence raises `Fenced` if nothing of the batch can have been committed before;
     otherwise it is the step's error, SQLITE_BUSY. `reads`: it only reads.
+    `deferring`: of the stream whose batch it is.
     """
     result = BatchResult()
     wrote = False
@@ -140,6 +143,8 @@ def run_steps(
                 error = busy(fenced)
             if following:
                 following.note(step.statement, outcome, error)
+            if deferring is not None:
+                deferring.after(db, step.statement, outcome)
         result.results.append(outcome)
         result.errors.append(error)
     return result

@@ -16,6 +16,7 @@ from cutover.stores.batched import Batched
 from cutover.stores.sqlite.connection import Connection, settled
 from cutover.stores.sqlite.courtesy import Courtesy
 from cutover.stores.sqlite.declared import DeclaredTypes
+from cutover.stores.sqlite.deferring import Deferring
 from cutover.stores.sqlite.describe import Describer
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_steps
@@ -59,6 +60,7 @@ class SqliteSession(Batched):
         self._has_turn = False
         self._looking = False
         self._stateful = False
+        self._deferring = Deferring()
         self._ddl = False
         self._own_types: DeclaredTypes | None = None
         self._expelling: StatementError | None = None
@@ -101,7 +103,7 @@ class SqliteSession(Batched):
             types = self._types(steps)
             try:
                 result, self._in_transaction, foreign_keys = await settled(
-                    connection.run(partial(_work, steps, types, self._lender.limit, self._read_only))
+                    connection.run(partial(_work, steps, types, self._lender.limit, self._read_only, self._deferring))
                 )
             finally:
                 self._running = False
@@ -181,7 +183,7 @@ class SqliteSession(Batched):
         try:
             await self._connection.run(partial(_reset, keep=self._stateful))
         finally:
-            self._in_transaction = self._ddl = False
+            self._in_transaction = self._ddl = self._deferring.on = False
             self._look_away()
             if self._has_turn:
                 self._give_turn()
@@ -249,13 +251,18 @@ def _blame(error: StatementError | None, reason: StatementError) -> StatementErr
 
 
 def _work(
-    steps: Sequence[Step], types: DeclaredTypes, limit: Limit, read_only: bool, db: sqlite3.Connection
+    steps: Sequence[Step],
+    types: DeclaredTypes,
+    limit: Limit,
+    read_only: bool,
+    deferring: Deferring,
+    db: sqlite3.Connection,
 ) -> tuple[BatchResult, bool, bool]:
     if read_only:
         db.execute("PRAGMA query_only = ON")
     try:
         with limit.on(db):
-            result = run_steps(db, steps, types)
+            result = run_steps(db, steps, types, deferring=deferring)
     finally:
         if read_only:  # the connection is lent to others afterwards
             db.execute("PRAGMA query_only = OFF")
