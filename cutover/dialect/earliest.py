@@ -41,6 +41,19 @@ def _index_of(argument: exp.Expr, scope: Scope) -> bool | None:
     return _direction(asked.name, source, scans[0], _tests(scope)) if asked is not None else None
 
 
+def is_fixed(column: str, source: Source, scope: Scope) -> bool:
+    """Whether a condition leaves but one value of a column of what stands in FROM, in all rows."""
+    select = scope.select
+    if select is None:
+        return False
+    where = select.args.get("where")
+    parts = [join.args.get("on") for join in select.args.get("joins") or [] if not join.side]
+    parts += [where.this] if where is not None else []
+    tests = [unparen(test) for part in parts if part is not None for test in conjuncts(part)]
+    named = [one for test in tests if _fixes(test, column) for one in test.find_all(exp.Column)]
+    return any(not one.table or source.is_called(one.table) for one in named if one.name.lower() == column.lower())
+
+
 def _tests(scope: Scope) -> list[exp.Expr]:
     return [unparen(test) for tests in scope.tests for test in conjuncts(tests)]
 

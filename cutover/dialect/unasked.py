@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import windows
+from cutover.dialect.earliest import is_fixed
 from cutover.dialect.reading import IndexTerm, Reading, Scan
 from cutover.dialect.scope import TURN, Scope, Source
 from cutover.dialect.trees import conjuncts, disjuncts
@@ -50,7 +51,7 @@ class Unasked:
 
     def _named(self, scope: Scope, scan: Scan) -> list[list[exp.Expr] | None]:
         """The order in which each thing of that name is read: of FROM, and of the queries merged into this one."""
-        read = partial(self._ways, scope, scope.tests) if scan.ways else partial(self._scan, select=scope.select)
+        read = partial(self._ways, scope, scope.tests) if scan.ways else partial(self._scan, scope=scope)
         # A query that is merged into this one may be called as a table that it reads.
         named = [source for source in scope.sources if source.is_called(scan.name) and not source.merged(scan.name)]
         found = [read(source, scan) for source in named]
@@ -75,7 +76,7 @@ class Unasked:
         first = scope.sources[0].find(key[0]) if key else None
         if again is None or first is None or [scan.name for scan in scans] != names or again.name != names[-1]:
             return None
-        read = [self._scan(source, scan, scope.select) for source, scan in zip(scope.sources, scans, strict=True)]
+        read = [self._scan(source, scan, scope) for source, scan in zip(scope.sources, scans, strict=True)]
         reread = self._scan(last, again)
         if reread is None or None in read:
             return None
@@ -109,12 +110,12 @@ class Unasked:
             terms += [_where(mine.copy(), term) for term in read]
         return terms
 
-    def _scan(self, source: Source, scan: Scan, select: exp.Select | None = None) -> list[exp.Expr] | None:
+    def _scan(self, source: Source, scan: Scan, scope: Scope | None = None) -> list[exp.Expr] | None:
         table, index = source.table, scan.index
         if scan.sought is not None:
-            if select is None:
+            if scope is None or scope.select is None:
                 return None
-            behind = [one.name for one in columns_used(select, source) if one.name.lower() not in scan.sought]
+            behind = [one.name for one in columns_used(scope.select, source) if one.name.lower() not in scan.sought]
             index = tuple(IndexTerm(name, descending=False, collation="BINARY") for name in behind)
         terms = []
         for part in index:
@@ -122,7 +123,9 @@ class Unasked:
             if column is None or not _sorts(source.typed(column)):
                 return None
             typed = source.typed(column).but(collation=part.collation)
-            terms.append(self.ordering.ordered(_direction(descending=part.descending), typed))
+            term = self.ordering.ordered(_direction(descending=part.descending), typed)
+            term.meta[_FIXED] = scope is not None and scan.sought is None and is_fixed(part.column, source, scope)
+            terms.append(term)
         if table is None and source.sorted:
             columns = [source.typed(column) for column in source.columns if not column.hidden]
             sorts = all(map(_sorts, columns))
@@ -154,7 +157,7 @@ class Unasked:
         terms: list[exp.Expr] = [exp.Ordered(this=before.copy())]
         for scan in (readings[0].scans or ()) if len(readings) == 1 else ():
             named = [one for one in scope.sources if one.is_called(scan.name) and one is not given[0]]
-            terms += (self._scan(named[0], scan, node) or []) if len(named) == 1 else []
+            terms += (self._scan(named[0], scan, scope) or []) if len(named) == 1 else []
         rounds = exp.Div(this=before, expression=_ROUND.copy(), typed=True)
         level = exp.Paren(this=exp.Add(this=rounds, expression=_ONE.copy()))
         place = exp.Window(this=exp.RowNumber(), order=exp.Order(expressions=terms))
@@ -177,7 +180,7 @@ class Unasked:
             by_index = served is None and any(scan.index for scan in scans)
             shown = self.ordering.expressions.context.gathers and scope.parent is not None
             if by_index and not shown:
-                return None
+                return self._by_first_rows(scope)
             written = served or written
         terms = []
         for term, down in written:
@@ -186,6 +189,14 @@ class Unasked:
                 continue
             terms.append(self.ordering.ordered(_direction(descending=down), typed.but(node=typed.node.copy())))
         return once(terms)
+
+    def _by_first_rows(self, scope: Scope) -> list[exp.Expr] | None:
+        """The order of groups that come as their rows are read, one group behind the other."""
+        terms: list[exp.Expr] = []
+        for term in self.rows(scope) or []:
+            first = exp.Anonymous(this="max" if term.args.get("desc") else "min", expressions=[term.this.copy()])
+            terms.append(exp.Ordered(this=first, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first")))
+        return terms or None
 
     def gathered(self, scope: Scope) -> list[exp.Expr] | None:
         """The order of reading beneath groups: an index by which they come may be read backwards for ORDER BY."""
@@ -273,16 +284,19 @@ class Unasked:
         if reading is None or "ORDER BY" in reading.sorts or reading.unmatched or not asked:
             return self.rows(scope)
         loops = self._loops(scope, reading.scans or ())
-        if not any(term.this == asked[0].this for loop in loops for term in loop):
+        if asked[0].args.get("desc") and not any(term.this == asked[0].this for loop in loops for term in loop):
             return None
         terms = []
         for loop in loops:
-            pairs = [(term, one) for one in asked for term in loop if term.this == one.this][:1]
+            sorting = [term for term in loop if not term.meta.get(_FIXED)]
+            pairs = [(term, one) for one in asked for term in sorting if term.this == one.this][:1]
             backwards = any(bool(term.args.get("desc")) != bool(one.args.get("desc")) for term, one in pairs)
             terms += [_reversed(term) for term in loop] if backwards else loop
         return once(terms)
 
 
+_FIXED = "fixed"
+"""Of a term: all rows have the same there, so that nothing is read backwards for it."""
 _ONE, _ROUND = exp.Literal.number(1), exp.Literal.number(1 << 32)
 """A recursion numbers its rows anew in each round, after those of the round before."""
 
@@ -340,9 +354,9 @@ def _served(terms: list[exp.Expr], scope: Scope, scans: tuple[Scan, ...]) -> lis
         seen = set()
         for part in (*scan.index, *keys):
             name = part.column.lower()
-            if name in seen:
-                continue
             found = grouped.get((id(sources[0]), name))
+            if name in seen or (found is None and is_fixed(name, sources[0], scope)):
+                continue
             if found is None:
                 return served or None
             seen.add(name)
