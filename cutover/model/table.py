@@ -68,6 +68,14 @@ class ForeignKey:
     parent: str
     parent_columns: tuple[str, ...]
 
+    def shown(self, child: str, parent: Table | None) -> str:
+        """For people. A key of Postgres's joins by bytes, whatever SQLite takes for the same text."""
+        told = f"{child}.{', '.join(self.columns)} -> {self.parent}.{', '.join(self.parent_columns)}"
+        collations = {column.name: column.collation.upper() for column in parent.columns} if parent else {}
+        others = {collations.get(name, "BINARY") for name in self.parent_columns} - {"BINARY"}
+        by = f" (by {' and '.join(sorted(others))} on SQLite, by bytes on Postgres)" if others else ""
+        return told + by
+
 
 @dataclass(frozen=True)
 class Table:

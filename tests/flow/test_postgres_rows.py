@@ -190,6 +190,12 @@ async def test_orphans_and_scalars(postgres_url: str) -> None:
         )
         async with store.snapshot() as snapshot:
             assert await snapshot.orphans(ITEMS) == {"items.owner -> people.id": 1}
+            key, parent = (
+                ITEMS.foreign_keys[0],
+                replace(PEOPLE, columns=(replace(PEOPLE.columns[0], collation="NOCASE"),)),
+            )
+            told = key.shown("items", parent)
+            assert told == "items.owner -> people.id (by NOCASE on SQLite, by bytes on Postgres)"
             assert await snapshot.scalar("SELECT sum(id) FROM items") == "6"
             assert await snapshot.scalar("SELECT true") == "1"
             assert await snapshot.scalar("SELECT 0.5::float8") == "0.5"

@@ -247,8 +247,7 @@ class PostgresSnapshot:
             pairs = list(zip(key.columns, key.parent_columns, strict=True))
             same = " AND ".join(f"p.{theirs[there]} = t.{child[here]}" for here, there in pairs)
             given = " AND ".join(f"t.{child[here]} IS NOT NULL" for here in key.columns)
-            label = f"{table.name}.{', '.join(key.columns)} -> {key.parent}.{', '.join(key.parent_columns)}"
-            result[label] = await self._link.value(
+            result[key.shown(table.name, parent.table)] = await self._link.value(
                 f"SELECT count(*) FROM {self._rows(table).name} t "
                 f"WHERE {given} AND NOT EXISTS (SELECT FROM {parent.name} p WHERE {same})"
             )

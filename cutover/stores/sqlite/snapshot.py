@@ -141,8 +141,9 @@ class SqliteSnapshot:
         def work(connection: sqlite3.Connection) -> dict[str, int]:
             found = {}
             for foreign_key in table.foreign_keys:
-                sql = _orphans_sql(table, foreign_key, self._tables)
-                found[_label(table, foreign_key)] = int(connection.execute(sql).fetchone()[0])
+                parent = next((other for other in self._tables if other.name == foreign_key.parent), None)
+                sql = _orphans_sql(table, foreign_key, parent)
+                found[foreign_key.shown(table.name, parent)] = int(connection.execute(sql).fetchone()[0])
             return found
 
         return await self._run(work, f"looking for orphans in {table.name}")
@@ -293,8 +294,7 @@ def _changed_sql(table: Table) -> str:
     )
 
 
-def _orphans_sql(table: Table, foreign_key: ForeignKey, tables: Tables) -> str:
-    parent = next((other for other in tables if other.name == foreign_key.parent), None)
+def _orphans_sql(table: Table, foreign_key: ForeignKey, parent: Table | None) -> str:
     collations = {c.name: c.collation.upper() for c in parent.columns} if parent else {}
     conditions = []
     for mine, theirs in zip(foreign_key.columns, foreign_key.parent_columns, strict=True):
@@ -306,8 +306,3 @@ def _orphans_sql(table: Table, foreign_key: ForeignKey, tables: Tables) -> str:
         f"SELECT count(*) FROM {quoted(table.name)} AS c WHERE {given} AND NOT EXISTS "
         f"(SELECT 1 FROM {quoted(foreign_key.parent)} AS p WHERE {' AND '.join(conditions)})"
     )
-
-
-def _label(table: Table, foreign_key: ForeignKey) -> str:
-    mine, theirs = ", ".join(foreign_key.columns), ", ".join(foreign_key.parent_columns)
-    return f"{table.name}.{mine} -> {foreign_key.parent}.{theirs}"
