@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 
 import asyncpg
+import pytest
 
 from cutover.stores.postgres.names import target
 from cutover.stores.postgres.store import PostgresStore
@@ -53,6 +55,20 @@ async def test_autovacuum_makes_way_before_the_pause(postgres_url: str) -> None:
         await making
         assert await app.fetchval(VACUUM) == 0
         await store.fence(DEMOTING, 10)
+
+
+async def test_a_fence_that_meets_autovacuum_keeps_no_writer_waiting(postgres_url: str) -> None:
+    async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as app, vacuumed(store, app):
+        fencing = asyncio.create_task(store.fence(DEMOTING, 20))
+        await app.execute("SET lock_timeout = '700ms'")
+
+        async def writing() -> None:
+            for number in count():
+                await app.execute(f"INSERT INTO people VALUES ('w{number}', 'w{number}', NULL)")
+
+        with pytest.raises(asyncpg.PostgresError, match="takes no writes"):
+            await writing()
+        await fencing
 
 
 async def test_a_migration_meets_no_deadlock_with_who_makes_way(postgres_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 
 from cutover.clock import monotonic
@@ -43,16 +44,17 @@ async def locked_to_read(link: Link, names: Sequence[str], *, last: bool) -> boo
     return True
 
 
-async def make_way(link: Link, names: Sequence[str]) -> None:
+async def make_way(link: Link, names: Sequence[str], deadline: float = math.inf) -> None:
     """Have autovacuum let go of these tables now: it gives way only to those who waited for a second.
 
     What is waited for is autovacuum's own lock, which keeps neither readers nor writers waiting meanwhile. One table
     after the other: who waits so long must hold nothing that a migration, which has what is waited for, may ask for.
     """
     for name in names:
+        left = max(min(_CLEARING, deadline - monotonic()), 0.01)
         try:
             async with link.transaction():
-                await link.execute(f"SET LOCAL lock_timeout = {int(_CLEARING * 1000)}")
+                await link.execute(f"SET LOCAL lock_timeout = {int(left * 1000)}")
                 await link.execute(f"LOCK TABLE {name} IN SHARE UPDATE EXCLUSIVE MODE")
         except PostgresAway as error:
             if error.sqlstate not in {LOCK_NOT_AVAILABLE, _DEADLOCK}:
@@ -66,12 +68,12 @@ async def with_locks(link: Link, names: Sequence[str], timeout: float, work: Cal
     Locks that `work` takes itself count as well. Raises `FenceTimeout` that says who would not let go.
     """
     deadline = monotonic() + timeout
-    pause, patience = 0.02, ATTEMPT
+    pause = 0.02
     while True:
         try:
             async with link.transaction():
                 left = max(deadline - monotonic(), 0.01)
-                await link.execute(f"SET LOCAL lock_timeout = {max(int(min(patience, left) * 1000), 1)}")
+                await link.execute(f"SET LOCAL lock_timeout = {max(int(min(ATTEMPT, left) * 1000), 1)}")
                 if names:
                     await link.execute(f"LOCK TABLE {', '.join(names)} IN SHARE ROW EXCLUSIVE MODE")
                 await work()
@@ -85,7 +87,8 @@ async def with_locks(link: Link, names: Sequence[str], timeout: float, work: Cal
                 f"The mirrored tables could not be locked within {timeout:g} s; in the way: {who}.",
                 hint="End those transactions, or try again when they are done.",
             )
-        patience = AUTOVACUUM if autovacuum else ATTEMPT
+        if autovacuum:
+            await make_way(link, names, deadline)
         # Those who queued behind us go first.
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.3)
