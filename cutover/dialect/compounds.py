@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import merging, numbers
+from cutover.dialect import merging, numbers, windows
 from cutover.dialect.comparing import value
 from cutover.dialect.generated import as_sorted
 from cutover.dialect.ordering import inner, ordered, position
@@ -82,6 +82,20 @@ def _reading_of_arm(node: exp.SetOperation, scope: Scope, written: list[exp.Expr
     return arms[at]
 
 
+def _of_gathering(written: list[exp.Expr], arms: tuple[Reading, ...]) -> tuple[Reading | None, ...]:
+    """How SQLite reads for the SELECTs where it sorts what they give, since the order in which rows come matters to
+    functions in them or within."""
+    if len(arms) != len(written):
+        return (None,) * len(written)
+    pairs = zip(arms, written, strict=True)
+    return tuple(_bare(arm, one) if isinstance(one, exp.Select) else None for arm, one in pairs)
+
+
+def _bare(arm: Reading, node: exp.Select) -> Reading:
+    """Without the query that SQLite makes of a SELECT with windows to sort what it gives."""
+    return arm.inside if arm.inside is not None and "ORDER BY" in arm.sorts and windows.has_own(node) else arm
+
+
 def _readings(reading: Reading | None, count: int) -> tuple[Reading | None, ...]:
     """How SQLite reads each of the last SELECTs of a compound, and what stands before them."""
     arms = reading.arms if reading is not None else ()
@@ -150,6 +164,8 @@ class Compounds:
             readings = _readings(scope.reading, len(written))
         elif scope.turning and len(written) == 2:
             readings = (self.queries.ordering.begun(scope.turning), None)
+        elif scope.reading is not None and self.queries.context.gathers:
+            readings = _of_gathering(written, scope.reading.arms if unordered else scope.reading.merged)
         plain = all_rows and unordered
         arms = [
             self._arm(one, scope, read, plain=plain, repeated=one is written[-1])

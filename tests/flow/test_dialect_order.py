@@ -22,6 +22,7 @@ CREATE TABLE w (p, q, r INTEGER);
 CREATE TABLE way (a INTEGER, b INTEGER, long INTEGER);
 CREATE INDEX ways ON way (a, long);
 CREATE VIEW gathers AS SELECT c, count(*) AS k, group_concat(id) AS ids, avg(d) AS av FROM t GROUP BY c;
+CREATE VIEW joined AS SELECT group_concat(t.id) AS g FROM w, t;
 CREATE VIEW again AS SELECT ids, av FROM gathers WHERE k > 1;
 CREATE VIEW found AS SELECT id, d, b FROM t WHERE b > 0;
 CREATE VIEW asked AS
@@ -349,6 +350,12 @@ GATHERED = (
     "SELECT id, (SELECT group_concat(y) FROM (SELECT y, count(*) FROM u GROUP BY y) WHERE y <= id) FROM t",
     "SELECT group_concat(b) FROM (SELECT b FROM found GROUP BY b)",
     "SELECT ids FROM gathers WHERE k > 0 ORDER BY av DESC",
+    "SELECT 1, 'x' UNION ALL SELECT 2, group_concat(t.id) FROM w, t ORDER BY 1",
+    "SELECT 1, 'x' UNION SELECT 2, group_concat(t.id) FROM w, t UNION ALL SELECT 3, group_concat(e) FROM m",
+    "SELECT g FROM joined UNION ALL SELECT 'z' ORDER BY 1",
+    "SELECT t.id, lag(t.id) OVER () FROM t UNION SELECT 1, 2 ORDER BY 1",
+    "SELECT group_concat(t.id) FROM w, t EXCEPT SELECT group_concat(w.r) FROM w, t ORDER BY 1",
+    "SELECT t.id, lag(t.id) OVER () FROM w, t UNION SELECT 1, group_concat(y) FROM u, m GROUP BY e ORDER BY 2, 1",
     "SELECT ids FROM again ORDER BY av, ids",
     "SELECT * FROM gathers",
     "SELECT DISTINCT e, sum(id) OVER (PARTITION BY n ORDER BY id) FROM m",
