@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import merging, numbers, windows
+from cutover.dialect import merging, numbers
+from cutover.dialect.arms import of_gathering, reading_of_arm, readings_of
 from cutover.dialect.comparing import value
 from cutover.dialect.generated import as_sorted
 from cutover.dialect.ordering import inner, ordered, position
@@ -72,39 +72,6 @@ def _chained(written: Sequence[exp.SetOperation], arms: list[Query]) -> exp.Expr
     return result
 
 
-def _reading_of_arm(node: exp.SetOperation, scope: Scope, written: list[exp.Expr], at: int) -> Reading:
-    """How SQLite reads the rows of an arm. Raises `Refused` where that is not known."""
-    arms: tuple[Reading, ...] = ()
-    if scope.reading is not None:
-        arms = scope.reading.arms if node.args.get("order") is None else scope.reading.merged
-    if len(arms) != len(written) or arms[at].scans is None or (node.args.get("order") and not arms[at].sorts):
-        raise Refused(f"{type(node).__name__.upper()} of rows that are equal without being the same")
-    return arms[at]
-
-
-def _of_gathering(written: list[exp.Expr], arms: tuple[Reading, ...]) -> tuple[Reading | None, ...]:
-    """How SQLite reads for the SELECTs where it sorts what they give, since the order in which rows come matters to
-    functions in them or within."""
-    if len(arms) != len(written):
-        return (None,) * len(written)
-    pairs = zip(arms, written, strict=True)
-    return tuple(_bare(arm, one) if isinstance(one, exp.Select) else None for arm, one in pairs)
-
-
-def _bare(arm: Reading, node: exp.Select) -> Reading:
-    """Without the query that SQLite makes of a SELECT with windows to sort what it gives."""
-    return arm.inside if arm.inside is not None and "ORDER BY" in arm.sorts and windows.has_own(node) else arm
-
-
-def _readings(reading: Reading | None, count: int) -> tuple[Reading | None, ...]:
-    """How SQLite reads each of the last SELECTs of a compound, and what stands before them."""
-    arms = reading.arms if reading is not None else ()
-    if reading is None or len(arms) < count:
-        return (None,) * count
-    ahead = len(arms) - count + 1
-    return (arms[0] if ahead == 1 else replace(reading, arms=arms[:ahead]), *arms[ahead:])
-
-
 def _turns(arms: list[Query]) -> list[tuple[exp.Expr, exp.Expr]]:
     """What numbers the rows of a recursion, if its last part tells it: the others have the first round."""
     numbered: list[tuple[exp.Expr, exp.Expr]] = []
@@ -161,11 +128,11 @@ class Compounds:
         all_rows = all(map(keeps_all, chain))
         readings: tuple[Reading | None, ...] = (None,) * len(written)
         if unordered and all_rows:
-            readings = _readings(scope.reading, len(written))
+            readings = readings_of(scope.reading, len(written))
         elif scope.turning and len(written) == 2:
             readings = (self.queries.ordering.begun(scope.turning), None)
         elif scope.reading is not None and self.queries.context.gathers:
-            readings = _of_gathering(written, scope.reading.arms if unordered else scope.reading.merged)
+            readings = of_gathering(written, scope.reading.arms if unordered else scope.reading.merged)
         plain = all_rows and unordered
         arms = [
             self._arm(one, scope, read, plain=plain, repeated=one is written[-1])
@@ -233,7 +200,7 @@ class Compounds:
             if not listed and any(
                 merging.differ_within(one, whole) for (_, one), whole in zip(arm.columns, wholes, strict=True)
             ):
-                arms[at] = self._arm(written[at], scope, _reading_of_arm(node, scope, written, at))
+                arms[at] = self._arm(written[at], scope, reading_of_arm(node, scope, written, at))
         columns = _in_one_kind(arms)
         way = merging.Merging([typed for _, typed in columns], sorts=node.args.get("order") is not None)
         result = way.arm(0, arms[0].node)
