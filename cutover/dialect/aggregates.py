@@ -83,7 +83,7 @@ class Aggregates:
                     result = real
                 else:
                     result = self._over(over, name, result, scope, built)
-                if built.kind is Kind.NUM and isinstance(result, exp.Window) and built.summed is not None:
+                if built.kind is Kind.NUM and built.summed is not None:
                     result = windows.real_once_real(result, built.summed, real)
         finally:
             scope.grouping = grouping

@@ -133,10 +133,15 @@ def slides(window: exp.Window) -> bool:
     return spec is not None and str(spec.args.get("start")).upper() != "UNBOUNDED" and not spec.args.get("exclude")
 
 
-def real_once_real(window: exp.Window, summed: exp.Expr, as_real: exp.Expr | None) -> exp.Expr:
-    """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it."""
-    if not slides(window):
-        return window
+def real_once_real(found: exp.Expr, summed: exp.Expr, as_real: exp.Expr | None) -> exp.Expr:
+    """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it.
+
+    `found`: the window, or one beside another that has its rows in order.
+    """
+    beside = found.args["ifs"][0] if isinstance(found, exp.Case) else None
+    window = beside.args["true"] if beside is not None else found
+    if not isinstance(window, exp.Window) or not slides(window):
+        return found
     met = window.copy()
     seen: exp.Expr = call("bool_or", exp.GT(this=call("scale", summed.copy()), expression=exp.Literal.number(0)))
     if isinstance(window.this, exp.Filter):
@@ -145,4 +150,8 @@ def real_once_real(window: exp.Window, summed: exp.Expr, as_real: exp.Expr | Non
     met.args["spec"].set("start", "UNBOUNDED")
     met.args["spec"].set("start_side", "PRECEDING")
     real = helper("num", as_real if as_real is not None else cast(window, "DOUBLE PRECISION"))
-    return exp.Case(ifs=[exp.If(this=met, true=real)], default=window.copy())
+    made = exp.Case(ifs=[exp.If(this=met, true=real)], default=window.copy())
+    if beside is None:
+        return made
+    beside.set("true", made)
+    return found
