@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from cutover.model.table import Column, Table
 from cutover.schema.counterparts import bare
@@ -14,8 +15,9 @@ from cutover.schema.evolve_indexes import Indexes
 from cutover.schema.evolve_pairing import Pairing
 from cutover.schema.findings import Finding
 from cutover.schema.parts import Untranslatable
+from cutover.schema.postgres_schema import PostgresColumn
 from cutover.schema.recorded import Recorded
-from cutover.schema.sqlite_schema import quoted
+from cutover.schema.sqlite_schema import SqliteColumn, quoted
 
 
 @dataclass
@@ -28,16 +30,21 @@ class Rest:
     on: str
 
     def steps(self) -> Iterator[Step]:
-        """What SQLite changed."""
-        yield from self._columns()
+        """What SQLite changed, and what somebody else did on Postgres."""
+        yield from self._not_null()
+        yield from self._defaults()
         yield from self._checks()
-        yield from self.indexes()
+        yield from self._indexes()
 
-    def indexes(self) -> Iterator[Step]:
-        """Also what somebody changed on Postgres."""
-        yield from Indexes(self.pairing, self.known, self.ddl, self._mapped).steps()
+    def standing(self) -> Iterator[Step]:
+        """Without which rows that SQLite refuses would come in: of a table that cutover made, as it was made."""
+        yield from self._not_null()
+        yield from self._indexes()
 
-    @property
+    def _indexes(self) -> Iterator[Step]:
+        return Indexes(self.pairing, self.known, self.ddl, self._mapped).steps()
+
+    @cached_property
     def _mapped(self) -> Table:
         """With the columns as they are on Postgres."""
         pairing, fresh = self.pairing, self.pairing.fresh
@@ -51,17 +58,23 @@ class Rest:
             known, target=pairing.there.name, target_schema=self.known.table.target_schema, columns=tuple(columns)
         )
 
-    def _columns(self) -> Iterator[Step]:
-        pairing = self.pairing
+    def _columns(self) -> Iterator[tuple[Column, PostgresColumn, SqliteColumn | None, str]]:
+        """Each that is no key: as it is now, on Postgres, as it was, and what alters it."""
         for column in self._mapped.columns:
-            found, was = pairing.there.column(column.target), self.known.sqlite.column(column.name)
-            if found is None or found.identity or column.name in self._mapped.key:
-                continue
-            alter = f"ALTER TABLE {self.on} ALTER COLUMN {quoted(found.name)}"
-            if (was is None or was.not_null != column.not_null) and found.not_null != column.not_null:
+            found, was = self.pairing.there.column(column.target), self.known.sqlite.column(column.name)
+            if found is not None and not found.identity and column.name not in self._mapped.key:
+                yield column, found, was, f"ALTER TABLE {self.on} ALTER COLUMN {quoted(found.name)}"
+
+    def _not_null(self) -> Iterator[Step]:
+        for column, found, was, alter in self._columns():
+            changed = was is None or was.not_null != column.not_null or (self.known.made and column.not_null)
+            if changed and found.not_null != column.not_null:
                 verb = "SET" if column.not_null else "DROP"
                 said = "demands a value" if column.not_null else "may be NULL"
-                yield Step(f"{pairing.there.name}.{found.name} {said}.", f"{alter} {verb} NOT NULL")
+                yield Step(f"{self.pairing.there.name}.{found.name} {said}.", f"{alter} {verb} NOT NULL")
+
+    def _defaults(self) -> Iterator[Step]:
+        for column, _, was, alter in self._columns():
             if was is not None and was.default != column.default:
                 yield from self._default(column, alter)
 

@@ -139,15 +139,17 @@ async def test_what_a_table_is_created_without_is_said(sqlite_path: str, postgre
         assert [message for message in said if "odd" in message] != []
 
 
-async def test_a_unique_index_that_somebody_drops_on_postgres_comes_back(sqlite_path: str, postgres_url: str) -> None:
+async def test_what_somebody_drops_on_postgres_comes_back(sqlite_path: str, postgres_url: str) -> None:
     """Nothing but the look at both schemas tells of it: SQLite's is as it was."""
-    statements = "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE)", "CREATE UNIQUE INDEX t_i ON t(lower(a))"
+    columns = "id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT NOT NULL DEFAULT 3"
+    statements = f"CREATE TABLE t({columns})", "CREATE UNIQUE INDEX t_i ON t(lower(a))"
     async with followed(sqlite_path, postgres_url, *statements) as (follower, _):
         before = await unique(postgres_url)
-        await run(postgres_url, "DROP INDEX t_a_key", "DROP INDEX t_i")
+        await run(postgres_url, "DROP INDEX t_a_key", "DROP INDEX t_i", "ALTER TABLE t ALTER COLUMN n DROP NOT NULL")
         found = await whole(follower)
         assert [index.name for table in found.tables for index in table.unique if index.lacks] == []
         assert await unique(postgres_url) == before
+        assert [column.not_null for column in found.target.tables[0].columns] == [True, False, True]
 
 
 async def test_writes_that_a_unique_index_without_an_equal_is_about_are_refused(
