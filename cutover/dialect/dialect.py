@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 from cutover.dialect.catalog import Catalog
@@ -131,9 +132,13 @@ class Dialect:
             raise
         self.keys = KeysAndNumbers(stands, self.keys.numbers)
 
-    def keys_moved(self) -> None:
-        """Sequences were set, and rows written, by others than statements: where they stand is read again."""
+    def keys_moved(self, floors: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Sequences were set, and rows written, by others than statements: where they stand is read again.
+
+        `floors`: by table, how far SQLite has numbered rows.
+        """
         self._keys_moved = True
+        self.keys.number_from({table: floors[table.name] for table in self._tables() if table.name in floors})
 
     def unchanged(self, generation: int) -> bool:
         """Whether what was sent at that generation has met no other schema than the one that it was translated for."""

@@ -1,7 +1,8 @@
 """Numbers of rows that Postgres does not number: what last_insert_rowid() is where a table's key is no integer.
 
 On SQLite such a row has a hidden rowid, one more than the highest there is. Postgres keeps none, so the highest is
-counted in memory: from the number of rows, when a table is first written to, one further with each row. What deletions
+counted in memory: from where SQLite stood at the promotion, after a restart from the number of rows when a table is
+first written to, one further with each row. What deletions
 and rollbacks leave of the rows that were counted last is asked before the next one, by their keys. For a client that is
 alone that is SQLite's number; nothing depends on it, and no write asks while others write to the table.
 """
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from cutover import clock
-from cutover.dialect.drawing import UNNUMBERED, Check, Drawing
+from cutover.dialect.drawing import UNNUMBERED, Check, Drawing, unnumbered
 from cutover.dialect.settling import Keys, Standing
 from cutover.dialect.typed import identifier
 from cutover.model.table import Column, Table
@@ -48,10 +49,12 @@ class _Entry:
 class Number(Standing):
     """The highest number of a table's rows."""
 
-    __slots__ = ("_base", "_company", "_emptied", "_gone", "_last", "_places", "_recent")
+    __slots__ = ("_base", "_company", "_emptied", "_gone", "_last", "_places", "_recent", "_told")
 
-    def __init__(self) -> None:
+    def __init__(self, told: int = 0) -> None:
+        """`told`: the highest that a row had on SQLite."""
         super().__init__(None)
+        self._told = told
         self._last: int | None = None
         self._base = 0
         """The highest of the rows whose keys are not known here."""
@@ -143,7 +146,8 @@ class Number(Standing):
             counted = (
                 f"SELECT count(*) FROM (SELECT FROM {drawing.relation} LIMIT {_COUNTED}) AS counted"  # quoted name
             )
-            self._last = self._base = await connection.fetchval(counted)
+            there: int = await connection.fetchval(counted)
+            self._last = self._base = max(there, self._told) if there else 0
         else:
             self._last = await self._highest(connection, drawing)
         if not within:
@@ -175,6 +179,12 @@ class KeysAndNumbers(Keys):
         for number in self.numbers.values():
             number.settled = False
             number.forget()  # the queries that find rows may not hold any more
+
+    def number_from(self, highest: Mapping[Table, int]) -> None:
+        """SQLite has numbered the rows of these tables so far: what was counted before holds no longer."""
+        for table, told in highest.items():
+            if unnumbered(table):
+                self.numbers[UNNUMBERED + table.sql] = Number(told)
 
     def following(self, stands: Mapping[str, int | None]) -> KeysAndNumbers:
         """Those of a schema that was read anew. Of a sequence that stands where it was left, what was known holds."""

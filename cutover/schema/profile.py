@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cutover.schema.matching import Histograms
-from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted
+from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, free_rowid_name, quoted
 from cutover.schema.types import Histogram, is_soft
 
 Progress = Callable[[str, int], None]
@@ -82,9 +82,8 @@ def _order(table: SqliteTable) -> tuple[str, ...]:
         return table.primary_key
     if table.rowid_alias:
         return (table.rowid_alias,)
-    taken = {column.name.lower() for column in table.columns}
-    # A rowid whose three names are all columns cannot be addressed.
-    return next(((name,) for name in ("rowid", "_rowid_", "oid") if name not in taken), ())
+    rowid = free_rowid_name(column.name for column in table.columns)
+    return () if rowid is None else (rowid,)
 
 
 def estimated_rows(connection: sqlite3.Connection) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +17,12 @@ Affinity = Literal["INTEGER", "TEXT", "BLOB", "REAL", "NUMERIC"]
 
 ROWID = "_rowid_"
 """What a table's hidden rowid is called, on both sides. SQLite knows it by this name unless a column has it."""
+
+
+def free_rowid_name(columns: Iterable[str]) -> str | None:
+    """By which name the rowid of a table with these columns can be asked for; None if columns have all three."""
+    taken = {column.lower() for column in columns}
+    return next((name for name in ("rowid", ROWID, "oid") if name not in taken), None)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ async def test_no_key_is_given_twice(tmp_path: Path, sqlite_path: str, postgres_
         "CREATE TABLE counted(id INTEGER PRIMARY KEY AUTOINCREMENT, v INTEGER);"
         "CREATE TABLE loose(id INTEGER PRIMARY KEY, v INTEGER);"
         "CREATE TABLE named(name TEXT PRIMARY KEY, v INTEGER);"
+        "CREATE TABLE holed(name TEXT PRIMARY KEY, rowid TEXT);"
+        "INSERT INTO holed(name) VALUES ('a'), ('b'), ('c'), ('d'), ('e');"
+        "DELETE FROM holed WHERE name IN ('a', 'b', 'e');"
         "INSERT INTO counted(v) VALUES (1), (1);",
     )
     service = Service(tmp_path, sqlite_path, postgres_url)
@@ -62,6 +65,7 @@ async def test_no_key_is_given_twice(tmp_path: Path, sqlite_path: str, postgres_
         await service.sql("DELETE FROM counted WHERE id = 100")
         await switched(service, "promote")
         assert await told(service, *TELLING) == ["1", "2", "2", "0", "0"]
+        assert await told(service, *(f"INSERT INTO holed(name) VALUES ('{name}')" for name in "xy")) == ["5", "6"]
         assert await insert(service, "counted") == 101
         assert await insert(service, "counted") == 102
         await service.sql("DELETE FROM counted WHERE id > 100")
@@ -72,7 +76,10 @@ async def test_no_key_is_given_twice(tmp_path: Path, sqlite_path: str, postgres_
         await switched(service, "demote")
         assert await insert(service, "counted") == 103
         assert await insert(service, "loose") == 3
+        assert await told(service, "INSERT INTO holed(name) VALUES ('z')") == ["7"]
+        await service.sql("DELETE FROM holed WHERE name < 'z'")
         await switched(service, "promote")
+        assert await told(service, "INSERT INTO holed(name) VALUES ('a')") == ["8"]
         assert await insert(service, "counted") == 104
         assert await insert(service, "loose") == 4
         assert await service.stop() == 0

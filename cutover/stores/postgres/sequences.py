@@ -78,8 +78,9 @@ async def highest_keys(link: Link, tables: Sequence[Table]) -> dict[str, int]:
 async def setting(link: Link, tables: Sequence[Table], floors: Mapping[str, int]) -> list[str]:
     """SQL that has each sequence go on above the rows there are and above `floors`."""
     statements = []
+    known = [table for table in tables if table.name in floors and table.rowid_alias is not None]
     for it in await find(link, tables):
-        floor = max((floors[table.name] for table in tables if table.name in floors and it.feeds(table)), default=None)
+        floor = max((floors[table.name] for table in known if it.feeds(table)), default=None)
         if it.increment > 0:
             statements.append(_set(it, floor))
     return statements

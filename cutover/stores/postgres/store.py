@@ -74,8 +74,8 @@ class PostgresStore:
         """The schema as it was last read; of the next reading, only what is written anew since then."""
         self._held: Tables = ()
         self._version = "not connected yet"
-        self.on_received: Callable[[], None] = lambda: None
-        """Told when a promotion has set the sequences of automatic keys, or may have."""
+        self.on_received: Callable[[Mapping[str, int]], None] = lambda _: None
+        """Told when a promotion has set the sequences of automatic keys, or may have, with its floors."""
         self._opened = False
         self._validation: asyncio.Task[None] | None = None
 
@@ -375,7 +375,7 @@ class PostgresStore:
             async with self._link() as link:
                 await switch.receive(link, self._mapped, control, switch_id, timeout, floors or {})
         finally:  # it may have committed though the answer was lost
-            self.on_received()
+            self.on_received(floors or {})
         self._validate_later()
 
     async def settle(self, control: Control) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from cutover.crashpoints import crash_point
 from cutover.errors import StoreError
@@ -11,7 +11,7 @@ from cutover.logs import get_logger
 from cutover.model.control import Control, Outcome
 from cutover.model.table import Tables
 from cutover.schema import formats
-from cutover.schema.sqlite_schema import quoted
+from cutover.schema.sqlite_schema import free_rowid_name, quoted
 from cutover.stores.sqlite.capture import (
     application_tables,
     broken_tables,
@@ -185,12 +185,23 @@ def dismantle(connection: sqlite3.Connection, control: Control) -> None:
 
 
 def highest_keys(connection: sqlite3.Connection, tables: Tables) -> dict[str, int]:
-    """What AUTOINCREMENT remembers of the mapped tables."""
+    """What AUTOINCREMENT remembers of the mapped tables, and the highest rowid of those without an integer key."""
+    found = dict(_highest_rowids(connection, tables))
     counted = {table.name for table in tables if table.autoincrement}
-    if not counted:
-        return {}  # there may be no sqlite_sequence
-    rows = connection.execute("SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'")
-    return {name: seq for name, seq in rows if name in counted}
+    if counted:  # otherwise there may be no sqlite_sequence
+        rows = connection.execute("SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'")
+        found |= {name: seq for name, seq in rows if name in counted}
+    return found
+
+
+def _highest_rowids(connection: sqlite3.Connection, tables: Tables) -> Iterator[tuple[str, int]]:
+    """Zero for an empty table: what was told of it before holds no longer."""
+    for table in tables:
+        if table.rowid_alias is None and not table.without_rowid:
+            rowid = free_rowid_name(column.name for column in table.columns)
+            if rowid is not None:
+                (highest,) = connection.execute(f"SELECT max({rowid}) FROM {quoted(table.name)}").fetchone()
+                yield table.name, highest or 0
 
 
 def _raise_sequences(connection: sqlite3.Connection, tables: Tables, floors: Mapping[str, int]) -> None:

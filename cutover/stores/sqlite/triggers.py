@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from cutover.model.control import Control, SwitchState, other
 from cutover.model.table import Column, Table, UniqueIndex
-from cutover.schema.sqlite_schema import ROWID, quoted, read_sqlite_schema
+from cutover.schema.sqlite_schema import ROWID, free_rowid_name, quoted, read_sqlite_schema
 
 CAPTURE = "_cutover_capture_"
 FENCE = "_cutover_fence_"
@@ -143,7 +143,7 @@ def _evictions(table: Table, facts: Facts, *, updating: bool) -> list[str]:
         for index in table.unique
         if not _is_the_key(table, index, facts)
     ]
-    rowid = _rowid_name(facts)
+    rowid = free_rowid_name(facts.columns)
     if not table.without_rowid and rowid is not None and facts.alias is None:
         guard = f"NEW.{rowid} IS NOT OLD.{rowid}" if updating else ""
         statements.append(_log_conflicting(table, f"o.{rowid} = NEW.{rowid}", guard))
@@ -242,11 +242,6 @@ def default_sql(text: str) -> str:
         if upper != "NULL" and not upper.startswith("CURRENT_"):
             return f"'{word}'"
     return word
-
-
-def _rowid_name(facts: Facts) -> str | None:
-    taken = {column.lower() for column in facts.columns}
-    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), None)
 
 
 _CALL = re.compile(r"[\w\"`\]]\s*\(")
