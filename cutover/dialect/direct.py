@@ -16,6 +16,7 @@ from asyncpg.exceptions import OutdatedSchemaCacheError
 
 from cutover.dialect.metering import meter_of
 from cutover.model.statement import BatchOutcome
+from cutover.prompt import Prompt
 
 if TYPE_CHECKING:
     from cutover.dialect.running import Connection
@@ -109,7 +110,7 @@ async def ask(connection: Connection, sql: str, arguments: Sequence[Any]) -> tup
     return rows, status.decode()
 
 
-class Answering(asyncio.Future[Outcomes]):
+class Answering(Prompt[Outcomes]):
     """What comes of a statement that is under way without a task; it may go on as another future."""
 
     # Of the class until they are anything else, which is rare: to make one is on the way of every statement.

@@ -22,6 +22,7 @@ from cutover.hrana.messages import Pipeline, pipeline_of
 from cutover.hrana.patience import Watched
 from cutover.hrana.replies import Reply, full, late, refusal
 from cutover.model.statement import Statement
+from cutover.prompt import when_done
 from cutover.write_through import Begun
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ class Lane(asyncio.Protocol):
             self._take_long_way(head, asked, guest)
         else:
             self._asked, self.work = (head, begun, guest), begun.write
-            begun.write.add_done_callback(self._ended, context=self._context)
+            when_done(begun.write, self._ended, self._context)
 
     def _take_long_way(self, head: Head, asked: Statement | Pipeline, guest: Guest) -> None:
         pipeline = pipeline_of(asked) if isinstance(asked, Statement) else asked
