@@ -60,10 +60,27 @@ def written_result(result: StatementResult) -> bytes:
     written = columns.written if type(columns) is Columns else None
     return _RESULT % (
         written or _written_columns(columns),
-        orjson.dumps([write_row(row) for row in result.rows]) if result.rows else b"[]",
+        orjson.dumps(_written_rows(result.rows)) if result.rows else b"[]",
         result.affected,
         b"null" if rowid is None else b'"%d"' % rowid,
     )
+
+
+def _written_rows(rows: Sequence[Row]) -> list[list[Json]]:
+    """As `write_row` for each, in as few calls as there can be."""
+    written: list[list[Json]] = []
+    for row in rows:
+        values: list[Json] = []
+        for value in row:
+            kind = type(value)
+            if kind is str:
+                values.append({"type": "text", "value": value})
+            elif kind is int:
+                values.append({"type": "integer", "value": str(value)})
+            else:
+                values.append(_WRITERS[kind](value))
+        written.append(values)
+    return written
 
 
 def _written_columns(columns: Sequence[ResultColumn]) -> bytes:
