@@ -33,7 +33,7 @@ def begin_read(groups: Groups, statement: Statement) -> asyncio.Future[Outcomes]
     known, arguments = found
     queue = groups.of(known)
     if queue is not None and queue.takes():
-        return queue.join(Member(known.like, arguments, None))
+        return queue.join(Member(known.like, arguments, None, queue.loop))
     return _begun(connections, arguments, _Reading(connections, known.like, queue))
 
 
@@ -50,7 +50,7 @@ def begin_write(groups: Groups, statement: Statement, long_way: LongWay) -> asyn
     queue = groups.of(known)
     write = Writing(prepared, connections, long_way)
     if queue is not None and queue.takes():
-        return queue.join(Member(prepared, prepared.arguments, write))
+        return queue.join(Member(prepared, prepared.arguments, write, queue.loop))
     begun = _begun(connections, prepared.arguments, _Writing(groups, prepared, queue, write), patient=True)
     if begun is None:
         write.left()

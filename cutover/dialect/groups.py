@@ -70,11 +70,12 @@ class Queue:
 
     __slots__ = (
         *("_alone_until", "_apart", "_connections", "_generation", "_late", "_longest", "_seconds", "_sql"),
-        *("_under_way", "_waiting", "committed"),
+        *("_under_way", "_waiting", "committed", "loop"),
     )
 
     def __init__(self, groups: Groups, sql: str, longest: float) -> None:
         """`longest`: seconds that a group may take."""
+        self.loop = asyncio.get_running_loop()
         self._connections = groups.connections
         self.committed = groups.committed
         self._sql = sql
@@ -107,7 +108,7 @@ class Queue:
             self._generation = self._connections.dialect.generation
         self._waiting.append(member)
         if self._late is None:
-            self._late = member.get_loop().call_later(_PATIENCE, self._send)
+            self._late = self.loop.call_later(_PATIENCE, self._send)
         return member
 
     def begin(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from cutover.errors import StatementError
 from cutover.model.sizes import answer_size, too_large
 from cutover.model.statement import BatchResult, StatementResult
 
+_init = asyncio.Future.__init__
+"""Given its loop: to look for one takes a call of the system, and as long as all else of making a future."""
+
 
 class Member(Answering):
     """One statement that waits for others or is under way with them: the future of what comes of it.
@@ -25,8 +29,10 @@ class Member(Answering):
 
     __slots__ = ("_write", "arguments", "prepared", "sent")
 
-    def __init__(self, prepared: Prepared, arguments: Sequence[Any], write: Writing | None) -> None:
-        super().__init__()
+    def __init__(
+        self, prepared: Prepared, arguments: Sequence[Any], write: Writing | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        _init(self, loop=loop)
         self.prepared = prepared
         """The statement; its arguments may be those of another execution."""
         self.arguments = arguments
