@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cutover.dialect.reading import Scan
+from cutover.dialect.reading import IndexTerm, Scan
 from cutover.dialect.scope import Scope, Source
 from cutover.dialect.trees import conjuncts, unparen
 
@@ -41,6 +41,19 @@ def _index_of(argument: exp.Expr, scope: Scope) -> bool | None:
     return _direction(asked.name, source, scans[0], _tests(scope)) if asked is not None else None
 
 
+def finds_one(scan: Scan, source: Source) -> bool:
+    """Whether a loop is for the row of a key."""
+    if source.table is None or scan.index or not source.is_called(scan.name):
+        return False
+    return {name.lower() for name in source.table.key} <= _bound(scan, source)
+
+
+def _bound(scan: Scan, source: Source) -> frozenset[str]:
+    """The columns that it is searched by for equal values, the rowid by its own name."""
+    alias = source.table.rowid_alias if source.table is not None else None
+    return scan.bound | {alias.lower()} if alias and "rowid" in scan.bound else scan.bound
+
+
 def is_fixed(column: str, source: Source, scope: Scope) -> bool:
     """Whether a condition leaves but one value of a column of what stands in FROM, in all rows."""
     select = scope.select
@@ -65,9 +78,34 @@ def _direction(name: str, source: Source, scan: Scan, tests: list[exp.Expr]) -> 
             column = source.find(name)
             own = (column.collation if column is not None else None) or "BINARY"
             return part.descending if part.collation.upper() == own.upper() else None
-        if not any(_fixes(test, part.column) for test in tests):
+        if part.column.lower() not in scan.bound and not any(_fixes(test, part.column) for test in tests):
             return None
     return None
+
+
+Asked = list[tuple[object, bool]]
+"""What is sorted by: what tells columns of sources apart, and whether downwards."""
+
+
+def inner_backwards(asked: Asked, source: Source | None, scan: Scan) -> bool:
+    """Whether the innermost loop is read backwards: each time that it runs, its rows come in the order that is asked
+    for, though all of them together do not, and are sorted."""
+    if source is None or source.table is None or scan.ways or scan.sought is not None:
+        return False
+    keys = [IndexTerm(name, descending=False, collation="") for name in source.table.key]
+    bound = _bound(scan, source)
+    pending = [(what, down) for what, down in asked if what not in {(id(source), name) for name in bound}]
+    turned: bool | None = None
+    for part in (*scan.index, *keys):
+        name = part.column.lower()
+        if name in bound or not pending:
+            continue
+        what, down = pending[0]
+        if what != (id(source), name) or (turned is not None and turned != (down != part.descending)):
+            return False
+        turned = down != part.descending
+        pending.pop(0)
+    return bool(turned) and not pending
 
 
 def _is_null(test: exp.Expr) -> bool:

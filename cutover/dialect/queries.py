@@ -22,8 +22,8 @@ from cutover.dialect.reading import Reading, Scan
 from cutover.dialect.scalars import number_within, place_in_list, place_of, place_within
 from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
+from cutover.dialect.terms import ordinal
 from cutover.dialect.typed import Kind, Refused, Typed, identifier
-from cutover.dialect.unasked import ordinal
 from cutover.dialect.withs import Withs
 
 

@@ -48,6 +48,8 @@ class Scan:
     """What it is read by before its key; empty: by its key alone."""
     sought: tuple[str, ...] | None = None
     """By an index that is made for the query: the columns that it is searched by. The others that are used follow."""
+    bound: frozenset[str] = frozenset()
+    """The columns of the index, or the key, that it is searched by for equal values."""
     ways: tuple[Scan, ...] = ()
     """It is read several times, once for each part of an OR: rows that were not met before come each time."""
 
@@ -166,7 +168,8 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
             terms = _index(db, step["index"]) if step["index"] else ()
             known = known and terms is not None
             sought = tuple(one.removesuffix("=?").lower() for one in (step["sought"] or "").split(" AND "))
-            scans.append(Scan(step["name"].lower(), terms or (), sought if step["automatic"] else None))
+            bound = frozenset(one[:-2].lower() for one in (step["sought"] or "").split(" AND ") if one.endswith("=?"))
+            scans.append(Scan(step["name"].lower(), terms or (), sought if step["automatic"] else None, bound))
         else:
             known = False
     # A view is called by its own name where it is computed, and by its alias where it is read.

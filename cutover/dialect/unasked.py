@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import windows
-from cutover.dialect.earliest import is_fixed
+from cutover.dialect.earliest import finds_one, inner_backwards, is_fixed
 from cutover.dialect.reading import IndexTerm, Reading, Scan
 from cutover.dialect.scope import TURN, Scope, Source
+from cutover.dialect.terms import directions, is_one_value, meant, ordinal, served
 from cutover.dialect.trees import conjuncts, disjuncts
-from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.typed import Kind, Typed
 from cutover.dialect.used import columns_used
 from cutover.dialect.whole import sorts_alike
 
@@ -173,15 +174,15 @@ class Unasked:
         whole = scope.grouping is not None and len(scope.sources) == 1 and bool(scope.grouping.whole)
         if whole and not reading.sorts and node.args.get("order") is None:
             return self.rows(scope)  # each row is a group
-        written = list(zip(group.expressions, _directions(node), strict=True))
+        written = list(zip(group.expressions, directions(node), strict=True))
         scans = reading.scans or ()
         if "GROUP BY" not in reading.sorts and scans:
-            served = _served([ordinal(term, node.expressions) for term in group.expressions], scope, scans)
-            by_index = served is None and any(scan.index for scan in scans)
+            by = served([ordinal(term, node.expressions) for term in group.expressions], scope, scans)
+            by_index = by is None and any(scan.index for scan in scans)
             shown = self.ordering.expressions.context.gathers and scope.parent is not None
             if by_index and not shown:
                 return self._by_first_rows(scope)
-            written = served or written
+            written = by or written
         terms = []
         for term, down in written:
             typed = self.ordering.expressions.typed(ordinal(term, node.expressions), scope)
@@ -189,6 +190,19 @@ class Unasked:
                 continue
             terms.append(self.ordering.ordered(_direction(descending=down), typed.but(node=typed.node.copy())))
         return once(terms)
+
+    def _sorted_rows(self, asked: list[tuple[exp.Expr, bool]], scope: Scope) -> list[exp.Expr] | None:
+        """The order of reading beneath a sort by these terms of a SELECT, each with whether downwards."""
+        reading, node = scope.reading, scope.select
+        if reading is None or node is None or not reading.scans or reading.unmatched:
+            return self.rows(scope)
+        named = [source for source in scope.sources if source.is_called(reading.scans[-1].name)]
+        known = [(meant(ordinal(term, node.expressions), node, scope), down) for term, down in asked]
+        loops = self._loops(scope, reading.scans)
+        whole = len(named) == 1 and len(loops) == len(reading.scans)
+        if whole and inner_backwards(known, named[0], reading.scans[-1]):
+            loops[-1] = [_reversed(one) for one in loops[-1]]
+        return once([one for loop in loops for one in loop]) or None
 
     def _by_first_rows(self, scope: Scope) -> list[exp.Expr] | None:
         """The order of groups that come as their rows are read, one group behind the other."""
@@ -203,19 +217,22 @@ class Unasked:
         reading, node = scope.reading, scope.select
         if scope.backwards:
             return [_reversed(one) for one in self.rows(scope) or []] or None
-        if reading is None or node is None or "GROUP BY" in reading.sorts or not reading.scans:
+        if reading is None or node is None or not reading.scans:
             return self.rows(scope)
         group, order = node.args.get("group"), node.args.get("order")
+        if "GROUP BY" in reading.sorts and group is not None:
+            return self._sorted_rows(list(zip(group.expressions, directions(node), strict=True)), scope)
         if group is None or order is None or len(order.expressions) != len(group.expressions):
             return self.rows(scope)
         terms = [ordinal(term, node.expressions) for term in group.expressions]
-        asked = [_meant(ordinal(term.this, node.expressions), node, scope) for term in order.expressions]
-        served = _served(terms, scope, reading.scans)
-        if served is None or asked != [_meant(term, node, scope) for term in terms]:
+        asked = [meant(ordinal(term.this, node.expressions), node, scope) for term in order.expressions]
+        by = served(terms, scope, reading.scans)
+        if by is None or asked != [meant(term, node, scope) for term in terms]:
             return self.rows(scope)
-        ways = dict(zip(terms, _directions(node), strict=True))
+        ways = dict(zip(terms, directions(node), strict=True))
         loops = self._loops(scope, reading.scans)
-        if loops and all(ways[term] != down for term, down in served):
+        moving = [(term, down) for term, down in by if not is_one_value(term, scope)]
+        if loops and moving and all(ways[term] != down for term, down in moving):
             loops[0] = [_reversed(one) for one in loops[0]]
         return once([one for loop in loops for one in loop]) or None
 
@@ -280,11 +297,18 @@ class Unasked:
 
     def served(self, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr] | None:
         """The order in which SQLite reads rows of a SELECT with ORDER BY: a loop may run backwards for it."""
-        reading, asked = scope.reading, once(asked)
+        reading, asked, node = scope.reading, once(asked), scope.select
+        if reading is not None and node is not None and "ORDER BY" in reading.sorts and node.args.get("order"):
+            terms = node.args["order"].expressions
+            return self._sorted_rows([(term.this, bool(term.args.get("desc"))) for term in terms], scope)
         if reading is None or "ORDER BY" in reading.sorts or reading.unmatched or not asked:
             return self.rows(scope)
-        loops = self._loops(scope, reading.scans or ())
-        if asked[0].args.get("desc") and not any(term.this == asked[0].this for loop in loops for term in loop):
+        scans = reading.scans or ()
+        loops = self._loops(scope, scans)
+        single = {source.alias for source in scope.sources for scan in scans if finds_one(scan, source)}
+        asked = [one for one in asked if not (isinstance(one.this, exp.Column) and one.this.table in single)]
+        told = {term.this for loop in loops for term in loop}
+        if asked and asked[0].args.get("desc") and asked[0].this not in told:
             return None
         terms = []
         for loop in loops:
@@ -311,66 +335,6 @@ def _has_one_row(scan: Scan, scope: Scope) -> bool:
 def _sorts(typed: Typed) -> bool:
     """Whether a column is put in SQLite's order at no great price."""
     return typed.kind is not Kind.JSON and (typed.kind is not Kind.WHOLE or sorts_alike(typed))
-
-
-def ordinal(term: exp.Expr, projections: list[exp.Expr]) -> exp.Expr:
-    """GROUP BY 2 is the second projection."""
-    if isinstance(term, exp.Literal) and not term.args["is_string"] and str(term.this).isdigit():
-        number = int(str(term.this))
-        if not 1 <= number <= len(projections):
-            raise Refused(f"GROUP BY {number}")
-        projection = projections[number - 1]
-        return projection.this if isinstance(projection, exp.Alias) else projection
-    return term
-
-
-def _meant(term: exp.Expr, node: exp.Select, scope: Scope) -> object:
-    """What tells whether two terms are the same: the column of what is in FROM, otherwise what is written."""
-    if not isinstance(term, exp.Column):
-        return term
-    named = scope.columns(term.name, term.table)
-    if not named and not term.table:
-        called = {one.alias.lower(): one.this for one in node.expressions if isinstance(one, exp.Alias)}
-        term = called.get(term.name.lower(), term)
-        named = scope.columns(term.name, term.table) if isinstance(term, exp.Column) else []
-    return (id(named[0][0]), named[0][1].name.lower()) if named else term
-
-
-def _served(terms: list[exp.Expr], scope: Scope, scans: tuple[Scan, ...]) -> list[tuple[exp.Expr, bool]] | None:
-    """The terms of GROUP BY by which the groups come, each with whether downwards, where nothing is sorted for them:
-    those that rows are read by. None: not known."""
-    grouped: dict[tuple[int, str], exp.Expr] = {}
-    for term in terms:
-        named = scope.columns(term.name, term.table) if isinstance(term, exp.Column) else []
-        if len(named) == 1:
-            grouped[id(named[0][0]), named[0][1].name.lower()] = term
-    served: list[tuple[exp.Expr, bool]] = []
-    for scan in scans:
-        sources = [source for source in scope.sources if source.is_called(scan.name)]
-        if len(sources) != 1 or sources[0].table is None:
-            break
-        table = sources[0].table
-        keys = [IndexTerm(name, descending=name in table.downwards, collation="") for name in table.key]
-        seen = set()
-        for part in (*scan.index, *keys):
-            name = part.column.lower()
-            found = grouped.get((id(sources[0]), name))
-            if name in seen or (found is None and is_fixed(name, sources[0], scope)):
-                continue
-            if found is None:
-                return served or None
-            seen.add(name)
-            served.append((found, part.descending))
-        # From here on each row of it is another group, whatever else of it is named.
-    return served or None
-
-
-def _directions(node: exp.Select) -> list[bool]:
-    """For each term of GROUP BY whether SQLite sorts it downwards: as ORDER BY goes, if that is as long."""
-    group, order = node.args["group"].expressions, node.args.get("order")
-    if order is None or len(order.expressions) != len(group):
-        return [False] * len(group)
-    return [bool(term.args.get("desc")) for term in order.expressions]
 
 
 def _direction(*, descending: bool = False) -> exp.Ordered:

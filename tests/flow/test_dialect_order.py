@@ -506,3 +506,42 @@ async def test_bare_columns_beside_extremes(postgres_url: str) -> None:
     ]
     async with world(postgres_url, schema, data=data) as both:
         await both.all_same(EXTREMES, ordered=True)
+
+
+TURNED = [
+    "SELECT id FROM p WHERE s IN ('x', 'z') AND r > 1 ORDER BY r LIMIT 4 OFFSET 1",
+    "SELECT r, k FROM p WHERE s IN ('x', 'z') AND r > 1 ORDER BY 1",
+    "SELECT r, group_concat(id), s FROM p WHERE s IN ('x', 'z') AND r > 1 GROUP BY r",
+    "SELECT s, count(*), group_concat(id) FROM p WHERE u IN (1, 2, 7) GROUP BY s ORDER BY s DESC",
+    "SELECT k, id, min(r) FROM p WHERE s IN ('x', 'z') AND r > 1",
+    "SELECT DISTINCT s, p.k FROM p JOIN u ON u.id = u WHERE u IN (1, 2, 7) ORDER BY 1 DESC LIMIT 3",
+    "SELECT u.k, s, p.id FROM p JOIN u ON u.id = p.u WHERE p.u = 3 ORDER BY 1 DESC",
+    "SELECT u.g, p.id FROM p JOIN u ON u.id = p.u WHERE p.u = 3 ORDER BY 1",
+    "SELECT u, group_concat(id) FROM p WHERE u = 3 GROUP BY u ORDER BY u DESC",
+    "SELECT s, k, id FROM p WHERE s = 'x' ORDER BY 1 DESC LIMIT 3",
+    "SELECT s, count(*) FROM p WHERE u = 3 GROUP BY s",
+    "SELECT u.g, s, count(*) FROM u JOIN p ON p.u = u.id GROUP BY u.g, u.id, s",
+]
+"""A sort of SQLite's turns round how the innermost loop reads, if that gives its rows in order each time it runs."""
+
+
+async def test_loops_that_are_read_backwards(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE u (id INTEGER PRIMARY KEY, g TEXT, k INTEGER);
+    CREATE TABLE p (id INTEGER PRIMARY KEY, u INTEGER, s TEXT, r REAL, k INTEGER);
+    CREATE INDEX pu ON p (u, s);
+    CREATE INDEX ps ON p (s, r DESC);
+    CREATE UNIQUE INDEX ug ON u (g, id);
+    """
+    chance = Random(2)
+    rows = (
+        f"({at}, {chance.choice((1, 2, 3, 7, 40))}, '{chance.choice('xyz')}', {chance.choice((0.1, 2, 9))}, {at % 4})"
+        for at in range(1, 50)
+    )
+    data = [
+        "INSERT INTO u VALUES " + ", ".join(f"({at}, '{chance.choice('abc')}', {at % 3})" for at in range(1, 12)),
+        f"INSERT INTO p VALUES {', '.join(rows)}",
+        "UPDATE p SET k = k + 1 WHERE id % 3 = 1",
+    ]
+    async with world(postgres_url, schema, data=data) as both:
+        await both.all_same(TURNED, ordered=True)
