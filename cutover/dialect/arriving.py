@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlglot import exp
 
 from cutover.dialect.calls import adds_up, gathers_in_order
-from cutover.dialect.query import bare_query
+from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading
-from cutover.dialect.scope import NUMBER, Scope, Source, SourceColumn
+from cutover.dialect.scope import NUMBER, OWN, Scope, Source, SourceColumn
 from cutover.dialect.trees import keeps_all, operations, with_of
 from cutover.dialect.typed import Kind, identifier
 
@@ -32,6 +32,17 @@ def read_beside(scope: Scope, name: str, query: exp.Expr) -> Reading | None:
     if scope.alone or scope.parent is not None or scope.reading is None or not name or comes_sorted(query):
         return None
     return scope.reading.beside(name)
+
+
+def tell_order(query: Query) -> Query:
+    """Have columns tell the order of its rows, where they can: what is asked of a query whose rows are numbered is
+    never asked of what it reads, so that a few rows of a grouped query would take them all."""
+    node = query.node
+    order = node.args.get("order") if isinstance(node, exp.Select) else None
+    if order is not None and not any(map(node.args.get, ("limit", "offset", "distinct"))):
+        query.reads = {OWN: order.expressions}
+        node.set("order", None)
+    return query.told()
 
 
 def minds_order(scope: Scope) -> bool:

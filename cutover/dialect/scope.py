@@ -28,6 +28,8 @@ TURN = "of:turn"
 """The column by which the rows of a recursion come in the order in which SQLite finds them."""
 NUMBER = "of:number"
 """The column that numbers the rows of VALUES."""
+OWN = ""
+"""What `SourceColumn.tells` names where it is the order of the query itself."""
 
 
 @dataclass(slots=True)

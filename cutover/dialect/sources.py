@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import comparing, high_marks, json_functions
-from cutover.dialect.arriving import comes_sorted, minds_order, numbered, read_beside, written
+from cutover.dialect.arriving import comes_sorted, minds_order, numbered, read_beside, tell_order, written
 from cutover.dialect.comparing import text
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
@@ -53,7 +53,7 @@ class Sources:
             parsed = view_at(node, view)
             beside = read_beside(scope, name.lower(), parsed.expression)
             made = self.queries.view(parsed, beside or scope.within, scope.merged)
-            found = self.derived(made.told(), alias, alone=scope.alone)
+            found = self.derived(made.told() if beside is None else tell_order(made), alias, alone=scope.alone)
             return found if beside is None else (numbered(*found), found[1])
         if name.lower() == high_marks.NAME:
             context = self.queries.context
@@ -161,7 +161,8 @@ class Sources:
             # A subquery in FROM does not see its neighbours.
             beside = read_beside(scope, node.alias.lower(), node.this)
             inside = Scope(_outer(scope), reading=beside or scope.within, merged=scope.merged)
-            made = self.derived(self.queries.query(node.this, inside).told(), alias, alone=scope.alone)
+            query = self.queries.query(node.this, inside)
+            made = self.derived(query.told() if beside is None else tell_order(query), alias, alone=scope.alone)
             made[1].sorted = scope.within is None and comes_sorted(node.this)
             if beside is not None:
                 made = numbered(*made), made[1]

@@ -10,7 +10,7 @@ from sqlglot import exp
 from cutover.dialect import windows
 from cutover.dialect.earliest import finds_one, inner_backwards, is_fixed
 from cutover.dialect.reading import IndexTerm, Reading, Scan
-from cutover.dialect.scope import TURN, Scope, Source
+from cutover.dialect.scope import OWN, TURN, Scope, Source
 from cutover.dialect.terms import directions, is_one_value, meant, ordinal, served
 from cutover.dialect.trees import conjuncts, disjuncts
 from cutover.dialect.typed import Kind, Typed
@@ -131,6 +131,9 @@ class Unasked:
             columns = [source.typed(column) for column in source.columns if not column.hidden]
             sorts = all(map(_sorts, columns))
             return [self.ordering.ordered(_direction(), typed) for typed in columns] if sorts else None
+        own = source.merged(OWN) if table is None else []
+        if own:
+            return [*terms, *own]
         if table is None:
             counted = source.find(source.counted) if source.counted else None
             number = source.typed(counted).but(not_null=True) if counted else None
