@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.model.table import Table
 from cutover.schema.sqltext import StatementKind, inspect
+from cutover.stores.postgres.locks import ATTEMPT
 from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ ATTEMPTS = 12
 _OUTGROWN = 3
 """How often a statement is tried that may have met a change of the schema."""
 _ACQUIRE = 5.0
-_FIRST_ALONE = 2
+FIRST_ALONE = 2
 """The attempt from which on a write locks its table before its snapshot: whoever writes there natively, one transaction
 behind the other, has the row again whenever it is waited for, and each wait in a snapshot ends in a conflict."""
 _LOCKED = 5.0
@@ -224,7 +225,7 @@ class Connections:
         async with self.turns.place(attempt, writes=writes):
             if writes and not self.dialect.unchanged(generation):
                 return None
-            result = await self._attempt(prepared, memory, locking=writes and attempt >= _FIRST_ALONE)
+            result = await self._attempt(prepared, memory, locking=writes and attempt >= FIRST_ALONE)
             self.turns.committed += writes and result.affected > 0
             return result
 
@@ -241,7 +242,7 @@ class Connections:
         assert prepared.translation is not None
         assert self._serializable is not None
         bare = self._serializable[1] and not prepared.several and not prepared.may_be_undone and not locking
-        lock = _lock(prepared.translation) if locking else ""
+        lock = locking_text(filter(None, [prepared.translation.table])) if locking else ""
         try:
             try:
                 return await self._in(connection, prepared, memory, bare=bare, lock=lock)
@@ -320,13 +321,16 @@ class Connections:
         return True
 
 
-def _lock(translation: Translation) -> str:
-    """What keeps other writers from the table, before there is a snapshot that could miss what they did."""
-    if translation.table is None:
+def locking_text(tables: Iterable[Table]) -> str:
+    """What keeps other writers from the tables, before there is a snapshot that could miss what they did. Who holds one
+    and waits for another must not do so for as long as Postgres waits before it looks for a deadlock."""
+    names = sorted(target(table) for table in tables)
+    if not names:
         return ""
+    patience = _LOCKED if len(names) == 1 else ATTEMPT
     return (
-        f"; SET LOCAL lock_timeout = {int(_LOCKED * 1000)}; "
-        f"LOCK TABLE {target(translation.table)} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL lock_timeout TO DEFAULT"
+        f"; SET LOCAL lock_timeout = {int(patience * 1000)}; "
+        f"LOCK TABLE {', '.join(names)} IN SHARE ROW EXCLUSIVE MODE; SET LOCAL lock_timeout TO DEFAULT"
     )
 
 

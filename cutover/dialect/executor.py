@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cutover import clock
 from cutover.dialect import patience
 from cutover.dialect.at_once import begin_read, begin_write
-from cutover.dialect.connections import ATTEMPTS, Connections, pause
+from cutover.dialect.connections import ATTEMPTS, FIRST_ALONE, Connections, pause
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
 from cutover.dialect.groups import Groups
@@ -25,7 +25,7 @@ from cutover.dialect.widening import Unheld
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, StatementResult, Step, holds
-from cutover.model.table import Tables
+from cutover.model.table import Table, Tables
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.settings import Settings
@@ -198,15 +198,19 @@ class PostgresExecutor:
         """A whole transaction, repeated while it meets others: nothing of it is left behind when it does."""
         changes = any(inspect(step.statement.sql).kind is StatementKind.DDL for step in steps)
         attempt, until = 0, clock.monotonic() + patience.LASTING
+        tables: Sequence[Table] = ()
         while True:
             await pause(attempt)
-            session = PostgresSession(self._connections, transaction_timeout=self._timeout, queues=False)
+            locking = tables if attempt >= FIRST_ALONE else ()
+            session = PostgresSession(
+                self._connections, transaction_timeout=self._timeout, queues=False, locking=locking
+            )
             async with self._connections.turns.place(attempt, writes=writes(steps), alone=changes):
                 try:
                     result = await session.closed_batch(steps)
                 finally:
                     await session.close()
-            attempt += not session.blocked
+            attempt, tables = attempt + (not session.blocked), session.written or tables
             changes = changes or session.blocked  # it has the turn then: two of them would wait for each other
             if not session.conflicted or attempt == ATTEMPTS or clock.monotonic() >= until:
                 return result

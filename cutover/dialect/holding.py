@@ -14,8 +14,11 @@ from cutover.schema.sqltext import Shape, StatementKind
 from cutover.stores.sqlite.connection import settled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cutover.dialect.connections import Connections
     from cutover.dialect.running import Memory
+    from cutover.model.table import Table
 
 
 class Holding:
@@ -26,8 +29,17 @@ class Holding:
     after the error would each commit on its own.
     """
 
-    def __init__(self, connections: Connections, *, transaction_timeout: float, read_only: bool, queues: bool) -> None:
-        """`queues`: those that write wait for each other from their beginning; see `PostgresSession`."""
+    def __init__(
+        self,
+        connections: Connections,
+        *,
+        transaction_timeout: float,
+        read_only: bool,
+        queues: bool,
+        locking: Sequence[Table] = (),
+    ) -> None:
+        """`queues`: those that write wait for each other from their beginning; see `PostgresSession`. `locking`: tables
+        that a transaction keeps other writers from, from its beginning."""
         self.lock = asyncio.Lock()
         self.transaction: Transaction | None = None
         self.doomed: StatementError | None = None
@@ -41,6 +53,7 @@ class Holding:
         self._connections = connections
         self._read_only = read_only
         self._queues = queues
+        self._locking = locking
         self._has_turn = False
         self._timeout = transaction_timeout
         self._alarm: asyncio.TimerHandle | None = None
@@ -101,6 +114,7 @@ class Holding:
                 foreign_keys=self.foreign_keys,
                 deferring=self.deferring,
                 lasting=self._queues,
+                locking=self._locking,
             )
             self._connections.standing.note(self)
         finally:

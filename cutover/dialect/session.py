@@ -17,6 +17,7 @@ from cutover.dialect.transaction import Transaction
 from cutover.dialect.widening import Unheld
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, Description, ResultColumn, Statement, StatementResult, Step, holds
+from cutover.model.table import Table
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
 from cutover.schema.sqltokens import tokens
 from cutover.stores.batched import Batched
@@ -31,18 +32,26 @@ class PostgresSession(Batched):
     """Implements `stores.base.Session`. Calls are served one after the other. What is open is `Holding`'s."""
 
     def __init__(
-        self, connections: Connections, *, transaction_timeout: float, read_only: bool = False, queues: bool = True
+        self,
+        connections: Connections,
+        *,
+        transaction_timeout: float,
+        read_only: bool = False,
+        queues: bool = True,
+        locking: Sequence[Table] = (),
     ) -> None:
         """`queues`: transactions that write wait for each other from their beginning, as SQLite's do; otherwise they
-        may meet, and one of them is to be repeated."""
+        may meet, and one of them is to be repeated. `locking`: tables that nobody else writes to meanwhile."""
         self._connections = connections
         self._holding = Holding(
-            connections, transaction_timeout=transaction_timeout, read_only=read_only, queues=queues
+            connections, transaction_timeout=transaction_timeout, read_only=read_only, queues=queues, locking=locking
         )
         self._memory = Memory()
         self._queues = queues
         self.conflicted = False
         """Whether a transaction was ended by a conflict with another one."""
+        self.written: Sequence[Table] = ()
+        """The tables that such a transaction had written to."""
         self.blocked = False
         """Whether that was one which would give a column another type, and had to wait for the table."""
 
@@ -138,6 +147,7 @@ class PostgresSession(Batched):
             return await self._in_its_place(statement, shape)
         except Conflict:
             self.conflicted = True
+            self.written = tuple(holding.transaction.written.values()) if holding.transaction is not None else ()
             self._connections.turns.met(holding.first)
             await holding.doom(busy("the transaction met another one and was rolled back; repeat it."))
         except Lost:

@@ -6,7 +6,7 @@ only after a statement that wrote, together with the release of the last one, in
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +17,16 @@ from cutover.crashpoints import crash_point
 from cutover.dialect import patience
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
-from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, REPEATABLE, Connections, abandon, discard, meeting_none
+from cutover.dialect.connections import (
+    BEGIN,
+    DRIVER_ERRORS,
+    REPEATABLE,
+    Connections,
+    abandon,
+    discard,
+    locking_text,
+    meeting_none,
+)
 from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.giving import Giving
@@ -35,6 +44,7 @@ from cutover.schema.sqltext import inspect, refusal
 if TYPE_CHECKING:
     from cutover.dialect.dialect import Dialect
     from cutover.dialect.running import Connection, Prepared
+    from cutover.model.table import Table
 
 T = TypeVar("T")
 
@@ -60,6 +70,8 @@ class Transaction:
         self.dialect = connections.dialect
         self._altered = altered
         self.foreign_keys = True
+        self.written: dict[str, Table] = {}
+        """Those that its statements have written to, or tried to."""
         self._savepoints: list[str] = []
         self._dialects: list[Dialect] = []
         self._giving = Giving()
@@ -87,18 +99,21 @@ class Transaction:
         foreign_keys: bool = True,
         deferring: bool = False,
         lasting: bool = True,
+        locking: Sequence[Table] = (),
     ) -> Transaction:
         """Borrow a connection and begin. Raises `StatementError`. Not `lasting`: who has it comes again when a table is
-        in use, rather than wait long."""
+        in use, rather than wait long. `locking`: tables that it keeps other writers from, from its beginning."""
         connection = await connections.acquire()
         altered = connections.dialect.altered
         try:
-            await connection.execute(f"{BEGIN} READ ONLY" if read_only else BEGIN)
+            await connection.execute(f"{BEGIN} READ ONLY" if read_only else f"{BEGIN}{locking_text(locking)}")
             acting = not foreign_keys and not await connection.fetch(_UNCHECKED)
             if deferring:
                 await connection.execute(DEFERRED)
         except DRIVER_ERRORS as error:
             await connections.release(connection)
+            if isinstance(error, asyncpg.LockNotAvailableError) and len(locking) > 1:
+                raise Conflict("Others had one of the tables.") from None
             raise translate_failure(error, connections.dialect.catalog) from None
         made = cls(connections, connection, altered, by_savepoint=by_savepoint)
         made.foreign_keys, made._deferring = foreign_keys, deferring
@@ -139,8 +154,10 @@ class Transaction:
         self._see()
         try:
             await self._guard()
-            self.writing = self.writing or translation.writes
-            self._dirty = self._dirty or translation.writes
+            if translation.writes:
+                self.writing = self._dirty = True
+                if translation.table is not None:
+                    self.written[translation.table.name] = translation.table
             try:
                 return await run(self.connection, prepared, dialect, memory, self._giving)
             except asyncpg.InvalidCachedStatementError:

@@ -66,9 +66,14 @@ async def busy(one: World, sql: str) -> None:
     assert told.value.code == "SQLITE_BUSY"
 
 
-async def test_a_write_gets_its_row_though_somebody_writes_it_natively_all_the_time(postgres_url: str) -> None:
+@pytest.mark.parametrize("others", [(), ("UPDATE mine SET name = 'f'",)], ids=["one", "several"])
+@pytest.mark.parametrize("how", ["alone", "whole"])
+async def test_a_write_gets_its_row_though_somebody_writes_it_natively_all_the_time(
+    postgres_url: str, how: str, others: tuple[str, ...]
+) -> None:
     """Each native transaction stands until somebody waits for it, so whoever waits for one meets a conflict."""
-    async with world(postgres_url, SCHEMA, data=["INSERT INTO parents VALUES (1, '')"], store=True) as one:
+    schema, data = f"{SCHEMA}; CREATE TABLE mine(name TEXT)", ["INSERT INTO parents VALUES (1, '')"]
+    async with world(postgres_url, schema, data=data, store=True) as one:
         done, transactions = asyncio.Event(), 0
 
         async def writing() -> None:
@@ -86,7 +91,9 @@ async def test_a_write_gets_its_row_though_somebody_writes_it_natively_all_the_t
         writer = asyncio.create_task(writing())
         try:
             await begun.wait()
-            await one.on_postgres("UPDATE parents SET name = name || 'f' WHERE id = 1")
+            write = "UPDATE parents SET name = name || 'f' WHERE id = 1"
+            result = await one.executor.run(whole(*others, write) if how == "whole" else [Step(Statement(write))])
+            assert result.errors[: len(others) + 2] == [None] * len(result.errors[: len(others) + 2])
         finally:
             done.set()
             await writer
