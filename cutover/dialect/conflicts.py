@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from cutover.dialect.drawing import lowered
 from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import reads_once
 from cutover.dialect.own_inserts import by_own
+from cutover.dialect.passed_over import drop_nulls
 from cutover.dialect.queries import Queries
 from cutover.dialect.replacing import Replacing, parsed
 from cutover.dialect.scope import Scope, table_source
@@ -98,7 +98,7 @@ class Conflicts:
         if conflict == "IGNORE":
             written.refusing = True
             if not self.queries.context.by_row:
-                self.drop_nulls(written, columns)
+                drop_nulls(written, columns, self.queries.context)
 
     def _only_clause(self, node: exp.Insert, written: Written) -> exp.OnConflict | None:
         clauses = clauses_of(node)
@@ -192,59 +192,6 @@ class Conflicts:
                 raise Refused("A conflict on a unique index over an expression")
             terms.append(self._key_term(_named(table, name), collation.upper()))
         return terms
-
-    def _is_left_out(self, table: Table, column: Column, columns: list[Column]) -> bool:
-        """Whether the column must have a value, and gets none."""
-        optional = not column.not_null or column.default is not None or column.name == table.rowid_alias
-        return not optional and all(column.name != one.name for one in columns)
-
-    def drop_nulls(self, written: Written, columns: list[Column], skipped: Sequence[Column] | None = None) -> None:
-        """OR IGNORE skips rows with NULL in a NOT NULL column; Postgres would fail."""
-        rows = written.node.expression
-        skipped = written.table.columns if skipped is None else skipped
-        if any(self._is_left_out(written.table, column, columns) for column in skipped):
-            if not columns:
-                raise Refused("INSERT OR IGNORE ... DEFAULT VALUES without a default for a NOT NULL column")
-            nothing = exp.Select(expressions=[_as_type(exp.Null(), one) for one in columns])
-            written.node.set("expression", nothing.where(exp.Boolean(this=False)))
-            return
-        must = [at for at, one in enumerate(columns) if one in skipped and one.not_null]
-        must = [at for at in must if columns[at].name != written.table.rowid_alias]
-        if rows is None or not must:
-            return
-        if isinstance(rows, exp.Values):
-            kept = [row for row in rows.expressions if not _lacks(row, must)]
-            plain = all(isinstance(row.expressions[at], _PRESENT) for row in kept for at in must)
-            if plain and kept:
-                rows.set("expressions", kept)
-                return
-            if any(isinstance(item, exp.Var) for row in rows.expressions for item in row.expressions):
-                raise RowByRow("INSERT OR IGNORE of values that may be NULL beside automatic keys")
-            for row in rows.expressions:
-                pairs = zip(row.expressions, columns, strict=True)
-                row.set("expressions", [_as_type(item, one) for item, one in pairs])
-        given = [identifier(f"c{at}") for at in range(len(columns))]
-        alias = exp.TableAlias(this=identifier("given"), columns=given)
-        rows.set("alias", alias) if isinstance(rows, exp.Values) else None
-        source = rows if isinstance(rows, exp.Values) else exp.Subquery(this=rows, alias=alias)
-        present = [exp.Not(this=exp.Is(this=exp.Column(this=given[at].copy()), expression=exp.Null())) for at in must]
-        chosen = exp.Select(
-            expressions=[exp.Column(this=name.copy()) for name in given],
-            from_=exp.From(this=source),
-            where=exp.Where(this=exp.and_(*present)),
-        )
-        written.node.set("expression", chosen)
-
-
-_PRESENT = (exp.Literal, exp.Placeholder, exp.Var, exp.Boolean)
-
-
-def _lacks(row: exp.Expr, must: list[int]) -> bool:
-    return any(isinstance(row.expressions[at], exp.Null) for at in must)
-
-
-def _as_type(item: exp.Expr, column: Column) -> exp.Expr:
-    return exp.Cast(this=paren(item), to=exp.DataType(this=exp.DataType.Type.USERDEFINED, kind=column.target_type))
 
 
 def _reads(node: exp.Expr, table: Table) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.own_clauses import of_insert, of_null
+from cutover.dialect.passed_over import drop_nulls
 from cutover.dialect.replacing import Replacing
 from cutover.dialect.typed import ByKeys, RowByRow
 from cutover.model.table import Column
@@ -32,7 +33,7 @@ def by_own(conflicts: Conflicts, node: exp.Insert, written: Written, columns: li
     if clause is not None and (word is not None or skipped):
         raise ByKeys("ON CONFLICT beside ON CONFLICT clauses of other constraints")
     if skipped:
-        conflicts.drop_nulls(written, columns, skipped)
+        drop_nulls(written, columns, conflicts.queries.context, skipped)
     if word == "IGNORE":
         written.node.set("conflict", exp.OnConflict(action=exp.Var(this="DO NOTHING")))
     elif word == "REPLACE":

@@ -437,3 +437,42 @@ async def test_a_replace_that_meets_its_own_rows_draws_no_key_in_vain(postgres_u
             await _both(made, f"REPLACE INTO {table} VALUES (NULL, 'd'), (9, 'e'), (NULL, 'f'), (9, 'g')")
             await _both(made, f"INSERT INTO {table} (v) VALUES ('h')")
             await made.same(f"SELECT * FROM {table} ORDER BY k")
+
+
+_UNKEPT = """
+CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT NOT NULL UNIQUE, n INTEGER NOT NULL DEFAULT 1,
+    r REAL, b BLOB NOT NULL DEFAULT x'00');
+CREATE TABLE plain (id INTEGER PRIMARY KEY, v TEXT NOT NULL, n INTEGER NOT NULL, r REAL, at DATETIME);
+"""
+
+
+async def test_rows_that_or_ignore_passes_over_for_a_null(postgres_url: str) -> None:
+    """AUTOINCREMENT counts them; and NULL has its column's type, also where a query gives nothing else."""
+    async with world(postgres_url, _UNKEPT, store=True) as both:
+        for sql in (
+            "INSERT OR IGNORE INTO counted (v, n) SELECT 'a', NULL",
+            "INSERT OR IGNORE INTO counted (v, n) SELECT 'a', 1",
+            "INSERT OR IGNORE INTO counted (v, n) SELECT 'b', NULL UNION ALL SELECT 'c', 2 UNION ALL SELECT 'a', 3",
+            "INSERT OR IGNORE INTO counted (v, r, b) SELECT 'd', NULL, NULL",
+            "INSERT OR IGNORE INTO counted (v, r) SELECT 'd', NULL",
+            "INSERT OR IGNORE INTO counted (v) VALUES (NULL)",
+            "INSERT OR IGNORE INTO counted (v) VALUES (NULL), ('d'), (NULL), ('e')",
+            "INSERT OR IGNORE INTO counted (id, v) VALUES (NULL, NULL), (NULL, 'f')",
+            "INSERT OR IGNORE INTO counted (id, v) SELECT NULL, nullif(v, 'a') || '2' FROM counted",
+            "INSERT OR IGNORE INTO counted (n) VALUES (1), (2)",
+            "INSERT INTO counted (v) VALUES ('end')",
+            "SELECT * FROM counted ORDER BY id",
+            "SELECT * FROM sqlite_sequence",
+            "INSERT OR IGNORE INTO plain (v, n) SELECT 'a', NULL",
+            "INSERT OR IGNORE INTO plain (v, n, r, at) SELECT 'a', 1, NULL, NULL",
+            "INSERT OR IGNORE INTO plain (v, n, r) SELECT v, NULL, NULL FROM plain",
+            "INSERT OR IGNORE INTO plain (v, n, r) SELECT v, n, NULL FROM plain UNION ALL SELECT 'x', NULL, NULL",
+            "INSERT INTO plain (v, n) VALUES ('end', 1)",
+            "SELECT * FROM plain ORDER BY id",
+        ):
+            await both.same(sql)
+        for value in (None, "args", None):
+            await both.same("INSERT OR IGNORE INTO counted (v) VALUES (?)", value)
+        await both.same("INSERT OR IGNORE INTO counted (v) VALUES (?), (?), (?)", None, "one", None)
+        await both.same("INSERT INTO counted (v) VALUES ('last')")
+        await both.same("SELECT id, v FROM counted ORDER BY id")
