@@ -12,6 +12,8 @@ from cutover.schema.codecs import codec_for
 from cutover.schema.createsql import unquote
 from cutover.schema.sqltokens import tokens
 
+DATABASES = frozenset({"main", "temp"})
+"""Whose tables are found here by name. No two have the same, and the schema copy has said that it is there."""
 ROWID_NAMES = frozenset({"rowid", "_rowid_", "oid"})
 
 

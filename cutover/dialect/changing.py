@@ -9,14 +9,14 @@ import asyncpg
 
 from cutover.dialect.added import demand_addable
 from cutover.dialect.ddl import Change, Plan, change_of, missing_foreign_keys
-from cutover.dialect.dialect import Dialect, schema_of
+from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict
 from cutover.dialect.typed import Refused
 from cutover.dialect.widening import Unheld, widen
 from cutover.errors import Fenced, StatementError
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
-from cutover.schema.objects_wanted import SchemaObject
+from cutover.schema.objects_wanted import SchemaObject, schema_of
 from cutover.schema.postgres_again import read_again
 from cutover.stores.postgres import capture
 from cutover.stores.postgres.link import Link
@@ -75,8 +75,9 @@ async def change_schema(
         tables = dialect.mapped(change.after, seen.schema)
     if not changed <= {table.name for table in tables}:
         raise Refused(f"The schema of {', '.join(sorted(changed))}")
-    await _capture(link, [table for table in tables if table.name in changed])
-    await want(link, change.changes)
+    own = change.temporary
+    await _capture(link, [table for table in tables if table.name in changed and table.name.lower() not in own])
+    await want(link, change.lasting)
     return await dialect.changed(connection, tables, change.ddl, seen), change
 
 
@@ -94,6 +95,8 @@ async def widen_column(
     altered = [each for each in tables if each.name == table.name]
     if not altered:
         raise told
+    if table.name.lower() in dialect.temporary:
+        return await dialect.changed(connection, tables, dialect.ddl, seen), table
     await _capture(link, altered)
     # SQLite has the table as it is: as long as this is noted, no mapping from before is taken for that of the table.
     await want(link, [SchemaObject("table", each.name, each.name, each.sql) for each in altered])

@@ -18,11 +18,22 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import family, map_tables
 from cutover.schema.matching import pick
 from cutover.schema.migrations import marked
-from cutover.schema.objects_wanted import Objects, SchemaObject, changes_between, keep, memory, read_objects, texts
+from cutover.schema.objects_wanted import (
+    Objects,
+    SchemaObject,
+    changes_between,
+    keep,
+    memory,
+    read_objects,
+    schema_of,
+    temporary_objects,
+    texts,
+)
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
 from cutover.schema.sqltext import inspect
 from cutover.schema.sqltokens import tokens
+from cutover.schema.temporary import is_kept, shared
 from cutover.schema.types import is_blob_by_name
 from cutover.settings import Settings
 from cutover.stores.sqlite.running import explained
@@ -52,6 +63,16 @@ class Change:
         return texts(self.objects)
 
     @property
+    def temporary(self) -> frozenset[str]:
+        """The names of temporary tables, in small letters."""
+        return frozenset(each.name.lower() for each in self.objects.values() if each.temporary and each.kind == "table")
+
+    @property
+    def lasting(self) -> list[SchemaObject]:
+        """What SQLite is to get, too."""
+        return [each for each in self.changes if not each.temporary]
+
+    @property
     def created(self) -> list[SqliteTable]:
         """Tables of a name that there was not before, renamed ones included."""
         return [table for table in self.after.tables if self.before.table(table.name) is None]
@@ -76,20 +97,43 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
         raise Refused(f"{words[0]} {refused} while PostgreSQL is primary", _BY_HAND[refused])
     db = memory(ddl)
     try:
-        before, was = read_sqlite_schema(db), read_objects(db)
+        was = _all_objects(db)
+        before = _read(db, ddl)
         try:
             db.execute(sql, tuple(arguments))
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise explained(error, db, sql) from None
         if refused:
             raise Refused(f"{words[0]} {refused} while PostgreSQL is primary", _BY_HAND[refused])
-        now = read_objects(db)
-        made = Change(before, read_sqlite_schema(db), now, changes_between(was, now), _query(sql))
+        now = _all_objects(db)
+        made = Change(before, _read(db, texts(now)), now, changes_between(was, now), _query(sql))
+        _demand_separate(made)
         if not made.query:  # which may have given rows
             keep(db, made.ddl)
         return made
     finally:
         db.close()
+
+
+def _read(db: sqlite3.Connection, ddl: Sequence[str]) -> SqliteSchema:
+    return schema_of(ddl) if any(map(is_kept, ddl)) else read_sqlite_schema(db)
+
+
+def _all_objects(db: sqlite3.Connection) -> Objects:
+    main, own = read_objects(db), temporary_objects(db)
+    names = {each.name.lower(): each.name for each in main.values()}
+    found = next((names[each.name.lower()] for each in own.values() if each.name.lower() in names), None)
+    if found is not None:
+        raise shared(found)
+    return {**main, **own}
+
+
+def _demand_separate(change: Change) -> None:
+    """A foreign key means a table of its own database; here all are in one."""
+    own = change.temporary
+    for table in change.after.tables if own else ():
+        if any(table.name.lower() in own or key.parent.lower() in own for key in table.foreign_keys):
+            raise Refused("A foreign key of or to a temporary table")
 
 
 def _query(sql: str) -> str:

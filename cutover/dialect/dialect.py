@@ -27,12 +27,13 @@ from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.table import Table, Tables
 from cutover.model.values import Row, SqlValue
 from cutover.schema.mapping import map_tables
-from cutover.schema.objects_wanted import changed_by, memory, missing, objects_of, texts
+from cutover.schema.objects_wanted import changed_by, missing, objects_of, schema_of, texts
 from cutover.schema.postgres_again import Seen, read_again
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.recorded import same_rows
-from cutover.schema.sqlite_schema import SqliteSchema, read_sqlite_schema
+from cutover.schema.sqlite_schema import SqliteSchema
 from cutover.schema.sqltext import StatementKind, inspect, refusal
+from cutover.schema.temporary import temporary_name
 from cutover.settings import Settings
 from cutover.stores.defects import defect
 from cutover.stores.postgres.wanted import wanted
@@ -86,6 +87,12 @@ class Dialect:
         """Transactions that changed the schema, and whose COMMIT was sent and has no answer yet."""
         self._seen: Seen | None = None
         """What was last read of Postgres's schema, committed or not: it is asked each time whether it still holds."""
+        self.temporary_names: list[str] = []
+        """Of a transaction's own dialect: its temporary tables."""
+        self.temporary: frozenset[str] = frozenset()
+        """The same in small letters."""
+        self._counted = False
+        """Whether any of them, also one that is gone, had AUTOINCREMENT: SQLite then keeps a list for them, too."""
         self._began: int | None = None
         """The generation that a transaction changed, where this is its own."""
         self.catalog = Catalog({})
@@ -186,6 +193,11 @@ class Dialect:
         own.keys = self.keys.within({*filter(None, sequences.values())} & {*self.catalog.sequences.values()})
         own.generation = self.generation + 1
         own._seen = seen
+        own.temporary_names = [name for name in map(temporary_name, ddl) if name]
+        own.temporary = frozenset(map(str.lower, own.temporary_names))
+        own._counted = self._counted or any(
+            table.autoincrement for table in schema_of(ddl).tables if table.name.lower() in own.temporary
+        )
         own._began = self.generation if self._began is None else self._began
         return own
 
@@ -260,6 +272,8 @@ class Dialect:
                 self.copy.describe(sql)  # what there is nothing of is an error, though nothing is to be done
             return Checked(Description((), (), is_explain=False, is_readonly=False), local=True)
         description = self.copy.describe(sql)
+        if self._counted and "sqlite_sequence" in sql.lower():
+            raise Refused("sqlite_sequence behind a temporary table with AUTOINCREMENT", "Ask in another transaction.")
         if shape.pragma == "foreign_key_check":
             self.copy.answer(sql, ())  # which says where a parent has no such key
             return Checked(description, local=False, instead=orphans_query(sql, self.ddl, self.tables))
@@ -341,15 +355,6 @@ def _with_formats(table: Table, known: Table) -> Table:
         for column, before in zip(table.columns, known.columns, strict=True)
     ]
     return replace(table, columns=tuple(columns))
-
-
-def schema_of(ddl: Sequence[str]) -> SqliteSchema:
-    """What SQLite makes of these CREATE statements."""
-    db = memory(ddl)
-    try:
-        return read_sqlite_schema(db)
-    finally:
-        db.close()
 
 
 async def _sequences(

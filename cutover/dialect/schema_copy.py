@@ -30,6 +30,9 @@ _IF_EXISTS = re.compile(
     re.IGNORECASE,
 )
 
+_NAMED = """
+SELECT 1 FROM sqlite_master WHERE lower(name) = lower(?)
+UNION ALL SELECT 1 FROM sqlite_temp_master WHERE lower(name) = lower(?)"""
 _STEPS = 100  # of a thousand instructions each: nothing runs long on empty tables, except on purpose
 
 
@@ -108,6 +111,8 @@ class SchemaCopy:
             return False
         if shape.verb in ("ANALYZE", "REINDEX"):
             return True
+        if shape.temporary:
+            return False
         create, drop = _IF_NOT_EXISTS.match(sql), _IF_EXISTS.match(sql)
         if create is not None:
             return self._exists(_name(create))
@@ -116,7 +121,7 @@ class SchemaCopy:
         return not self._exists(_name(drop))
 
     def _exists(self, name: str) -> bool:
-        row = self._db.execute("SELECT 1 FROM sqlite_master WHERE lower(name) = lower(?)", (name,)).fetchone()
+        row = self._db.execute(_NAMED, (name, name)).fetchone()
         return row is not None
 
 

@@ -20,6 +20,7 @@ from cutover.model.statement import BatchResult, Description, ResultColumn, Stat
 from cutover.model.table import Table
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
 from cutover.schema.sqltokens import tokens
+from cutover.schema.temporary import outside
 from cutover.stores.batched import Batched
 from cutover.stores.sqlite.connection import settled
 
@@ -195,6 +196,8 @@ class PostgresSession(Batched):
             return await self._within(transaction, statement, shape)
         else:
             holding.deferring = self._memory.deferring = False
+            if shape.temporary:
+                raise outside()
             changes = await self._connections.changes(statement.sql)
             if not holding.foreign_keys or changes:
                 return await self._one(statement, changes=changes)

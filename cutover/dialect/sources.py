@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from cutover.dialect import comparing, high_marks, json_functions
 from cutover.dialect.arriving import comes_sorted, minds_order, numbered, read_beside, tell_order, written
+from cutover.dialect.catalog import DATABASES
 from cutover.dialect.comparing import text
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
@@ -37,7 +38,7 @@ class Sources:
         """A named table, view or CTE."""
         if not isinstance(node.this, exp.Identifier):
             return self._rows(node, scope)
-        if node.db and node.db.lower() != "main":
+        if node.db and node.db.lower() not in DATABASES:
             raise Refused(f"Schema {node.db}")
         name = node.name
         alias = (node.alias or name).lower()

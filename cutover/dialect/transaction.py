@@ -40,6 +40,7 @@ from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.schema.arguments import bind
 from cutover.schema.sqltext import inspect, refusal
+from cutover.schema.temporary import left
 
 if TYPE_CHECKING:
     from cutover.dialect.dialect import Dialect
@@ -323,6 +324,8 @@ class Transaction:
 
         After a deferred foreign key that fails, a `StatementError`, the transaction is still open, as on SQLite.
         """
+        if self.dialect.temporary:
+            raise left(self.dialect.temporary_names)
         crash_point("translated.before_commit")
         changes, shared = self.dialect is not self._connections.dialect, self._connections.dialect
         shared.committing += changes

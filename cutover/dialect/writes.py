@@ -11,6 +11,7 @@ from sqlglot import exp
 from cutover.dialect.assigning import Assigning
 from cutover.dialect.automatic import AutomaticKeys, column_named
 from cutover.dialect.calls import gathers
+from cutover.dialect.catalog import DATABASES
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
 from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, unnumbered
@@ -79,7 +80,7 @@ class Writes:
         self._by_default: list[str] = []
 
     def _target(self, node: exp.Expr) -> tuple[Table, Source, exp.Table]:
-        if not isinstance(node, exp.Table) or (node.db and node.db.lower() != "main"):
+        if not isinstance(node, exp.Table) or (node.db and node.db.lower() not in DATABASES):
             raise Refused("A write to something other than a table of the main schema")
         if node.name.lower() in self.context.catalog.views:
             raise Refused(f"A write to the view {node.name}", "Write to the table that it reads.")

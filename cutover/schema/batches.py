@@ -36,8 +36,13 @@ def route(steps: Sequence[Step]) -> Route:
         kind = shape.kind
         if kind in _READS or shape.default:
             return Route.READ
+        if shape.temporary:
+            return Route.SESSION
         return Route.WRITE if kind in _PLAIN else Route.SESSION
-    kinds = [inspect(step.statement.sql).kind for step in steps]
+    shapes = [inspect(step.statement.sql) for step in steps]
+    if any(shape.temporary for shape in shapes):
+        return Route.SESSION
+    kinds = [shape.kind for shape in shapes]
     if all(kind in _PLAIN for kind in kinds):
         return Route.READ if all(kind in _READS for kind in kinds) else Route.WRITE
     if not _closes_itself(steps, kinds):

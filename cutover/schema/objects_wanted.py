@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cutover.schema.sqlite_schema import SqliteSchema, quoted
+from cutover.schema.sqlite_schema import SqliteSchema, quoted, read_sqlite_schema
+from cutover.schema.temporary import is_kept, kept, lasting
 
 _KINDS = ("table", "index", "view", "pragma")
+_TEMPORARY = r"""
+SELECT type, name, tbl_name, sql FROM sqlite_temp_master
+WHERE type IN ('table', 'index') AND sql IS NOT NULL AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid"""
 SCHEMA = (
     "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'index', 'view') AND sql IS NOT NULL "
     "AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND name NOT LIKE '!_cutover!_%' ESCAPE '!' ORDER BY rowid"
@@ -35,6 +39,8 @@ class SchemaObject:
     """What an index is on."""
     sql: str
     """Its text; empty if it is gone."""
+    temporary: bool = False
+    """Of one transaction, or an index on such a table."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -52,6 +58,16 @@ def read_objects(db: sqlite3.Connection) -> Objects:
         number = db.execute(f"PRAGMA {name}").fetchone()[0]
         if number:
             found.append(SchemaObject("pragma", name, "", f"PRAGMA {name} = {number}"))
+    return {each.key: each for each in found}
+
+
+def temporary_objects(db: sqlite3.Connection) -> Objects:
+    """Those of the temporary database."""
+    rows = db.execute(_TEMPORARY)
+    found = (
+        SchemaObject(kind, name, table, kept(sql) if kind == "table" else sql, temporary=True)
+        for kind, name, table, sql in rows
+    )
     return {each.key: each for each in found}
 
 
@@ -75,6 +91,8 @@ def memory(statements: Iterable[str], *, check_same_thread: bool = True) -> sqli
 def keep(db: sqlite3.Connection, statements: tuple[str, ...]) -> None:
     """Have `memory` make its next copies of this schema from this database, which has no rows, instead of compiling
     each statement again."""
+    if any(map(is_kept, statements)):  # an image is that of the main database alone
+        return
     if statements and hasattr(db, "serialize"):  # a library may be built without it
         try:
             _images[statements] = db.serialize()
@@ -89,6 +107,15 @@ def objects_of(statements: Iterable[str]) -> Objects:
     db = memory(statements)
     try:
         return read_objects(db)
+    finally:
+        db.close()
+
+
+def schema_of(statements: Iterable[str]) -> SqliteSchema:
+    """What SQLite makes of these CREATE statements; temporary tables are like all others in it."""
+    db = memory(lasting(statements))
+    try:
+        return read_sqlite_schema(db)
     finally:
         db.close()
 
@@ -175,7 +202,7 @@ def steps_to(now: Objects, changes: Iterable[SchemaObject]) -> Iterator[str]:
 
 def _gone(one: SchemaObject) -> SchemaObject:
     sql = f"PRAGMA {one.name} = 0" if one.kind == "pragma" else ""
-    return SchemaObject(one.kind, one.name, one.table, sql)
+    return replace(one, sql=sql)
 
 
 def _says_zero(one: SchemaObject) -> bool:

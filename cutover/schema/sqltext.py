@@ -18,6 +18,7 @@ from cutover.schema.longtexts import LongTexts
 from cutover.schema.memories import is_memory
 from cutover.schema.plain import plain_select
 from cutover.schema.sqltokens import Token, statements
+from cutover.schema.temporary import names_temporary, why_not
 
 
 class StatementKind(StrEnum):
@@ -79,6 +80,8 @@ class Shape:
     """The table of an INSERT, in small letters."""
     simple: bool = False
     """Only changes rows, and gives none: what most writes are."""
+    temporary: bool = False
+    """Makes a temporary table, or changes one that it calls so."""
     lists: bool = False
     """Names something in which SQLite lists its schema, cutover's own tables among the application's."""
 
@@ -112,6 +115,7 @@ _NAMING = frozenset(_VERBS.values()) - {StatementKind.READ, StatementKind.COMMIT
 INSERTS = frozenset(("INSERT", "REPLACE"))
 COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
 """Verbs of statements that change a number of rows."""
+_CHANGES = ("CREATE", "DROP", "ALTER")
 _DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
 
 
@@ -170,6 +174,7 @@ def _inspect(sql: str) -> Shape:
         plain=plain_select(run) if shape.verb == "SELECT" else None,
         upserts=shape.verb in INSERTS and _changes_rows(run),
         into=_target(run) if shape.verb in INSERTS else "",
+        temporary=shape.kind is StatementKind.DDL and shape.verb in _CHANGES and names_temporary(run),
         lists=_lists(run, shape),
         simple=shape.verb in COUNTED and shape.kind is StatementKind.WRITE and not returning and numbered is not None,
     )
@@ -296,8 +301,8 @@ def _deciding(run: list[Token]) -> str:
 
 def _forbidden(run: list[Token], verb: str) -> str:
     """Why a statement that writes or makes something may not run; empty if it may."""
-    if verb in ("CREATE", "DROP", "ALTER") and any(_is_temp(run, at) for at in range(1, min(len(run), 8))):
-        return "Temporary tables, views and triggers are not available through cutover: streams share connections."
+    if verb in _CHANGES and names_temporary(run) and (reason := why_not(run)):
+        return reason
     for at, token in enumerate(run):
         if token.type == "word" or token.type == "quoted":
             own = token.text.lower().lstrip('"`[').startswith(OWN)
@@ -307,14 +312,6 @@ def _forbidden(run: list[Token], verb: str) -> str:
         if own:
             return f"Names that begin with {OWN} belong to cutover and cannot be written by applications."
     return ""
-
-
-def _is_temp(run: list[Token], at: int) -> bool:
-    name = run[at].text.upper().strip('"`[]')
-    if name not in ("TEMP", "TEMPORARY"):
-        return False
-    named = run[at - 1].text.upper() in ("TABLE", "VIEW", "INDEX", "TRIGGER", "EXISTS")
-    return at == 1 or (name == "TEMP" and named and at + 1 < len(run) and run[at + 1].type == "dot")
 
 
 def _pragma(run: list[Token]) -> Shape:

@@ -20,7 +20,7 @@ def route_alone(sql: str) -> Route | None:
     """READ for a query, WRITE for a statement that writes and is self-contained; None if it is neither, or needs
     something of its stream's past. Not for a text that is longer than `LONG`, which is to be measured first."""
     shape = inspect(sql)
-    return None if shape.remembers else _ALONE.get(shape.kind)
+    return None if shape.remembers or shape.temporary else _ALONE.get(shape.kind)
 
 
 def alone(steps: Sequence[Step]) -> Route | None:

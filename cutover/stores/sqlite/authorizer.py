@@ -23,6 +23,8 @@ class _Asked(threading.local):
     """Of the statement that this thread is at."""
 
     of_application = False
+    temporary = False
+    """Whether temporary tables may be made and dropped: the connection is a stream's own for now."""
     dropped: str | None = None
     """The table that it drops; the triggers of the table go with it."""
     reason = ""
@@ -41,13 +43,18 @@ _NAMING = frozenset(
         *(sqlite3.SQLITE_ALTER_TABLE, sqlite3.SQLITE_SAVEPOINT),
     )
 )
-_TEMPORARY = frozenset(
-    getattr(sqlite3, f"SQLITE_{verb}_TEMP_{kind}")
-    for verb in ("CREATE", "DROP")
-    for kind in ("TABLE", "INDEX", "TRIGGER", "VIEW")
+_TEMP_ONLY = frozenset(
+    getattr(sqlite3, f"SQLITE_{verb}_TEMP_{kind}") for verb in ("CREATE", "DROP") for kind in ("TRIGGER", "VIEW")
+)
+_OTHERS = frozenset(
+    getattr(sqlite3, f"SQLITE_{verb}_{kind}") for verb in ("CREATE", "DROP") for kind in ("TRIGGER", "VIEW")
+)
+_OF_TEMPORARY_TABLES = frozenset(
+    getattr(sqlite3, f"SQLITE_{verb}_TEMP_{kind}") for verb in ("CREATE", "DROP") for kind in ("TABLE", "INDEX")
 )
 _FILES = {sqlite3.SQLITE_ATTACH: "ATTACH and VACUUM", sqlite3.SQLITE_DETACH: "DETACH"}
-_NO_TEMPORARY = "Temporary tables, views and triggers are not available through cutover: streams share connections."
+_NO_TEMPORARY = "Temporary views and triggers are not available through cutover: streams share connections."
+_NOT_HERE = "A temporary table is not available outside of a transaction: streams share connections."
 _FUNCTIONS = frozenset(("load_extension", "fts3_tokenizer"))
 
 
@@ -66,6 +73,11 @@ def end_application() -> None:
     _asked.of_application = False
 
 
+def allow_temporary(*, allowed: bool) -> None:
+    """Whether the statements that follow on this thread may make and drop temporary tables."""
+    _asked.temporary = allowed
+
+
 def refused_because() -> str:
     """Why the last statement of an application was refused here; empty if it was not."""
     return _asked.reason
@@ -74,8 +86,9 @@ def refused_because() -> str:
 def _authorize(action: int, first: str | None, second: str | None, database: str | None, via: str | None) -> int:
     if not _asked.of_application or action == sqlite3.SQLITE_READ:
         return sqlite3.SQLITE_OK
-    if database == "temp" and (action in _NAMING or action == sqlite3.SQLITE_INSERT):  # CREATE VIEW temp.x
-        reason = _NO_TEMPORARY
+    of_tables = action in _OF_TEMPORARY_TABLES or (database == "temp" and action in _NAMING)
+    if action in _TEMP_ONLY or (database == "temp" and action in _OTHERS) or (of_tables and not _asked.temporary):
+        reason = _NO_TEMPORARY if not of_tables or action in _OTHERS else _NOT_HERE
     else:
         reason = _reason(action, first or "", second or "", via or "")
     if not reason:
@@ -97,9 +110,7 @@ def _reason(action: int, first: str, second: str, via: str) -> str:
             return f"{second}() is not available through cutover."
     elif action in _FILES:
         return f"{_FILES[action]} is not available through cutover."
-    elif action in _TEMPORARY:
-        return _NO_TEMPORARY
-    elif action in _NAMING:
+    elif action in _NAMING or action in _OF_TEMPORARY_TABLES:
         return _of_schema(action, first, second)
     return ""
 

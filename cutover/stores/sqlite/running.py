@@ -23,6 +23,7 @@ from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.deferring import Deferring
 from cutover.stores.sqlite.limit import begin_statement, take_all
 from cutover.stores.sqlite.position import placed
+from cutover.stores.sqlite.temporary import Temporaries
 
 _PRIMARY_CODES = {
     getattr(sqlite3, f"SQLITE_{name}"): f"SQLITE_{name}"
@@ -115,12 +116,13 @@ def run_steps(
     fence_raises: bool = False,
     reads: bool = False,
     deferring: Deferring | None = None,
+    temporaries: Temporaries | None = None,
 ) -> BatchResult:
     """Run a batch as it is written, with the connection's own transaction state.
 
     With `fence_raises` a refusal by the fence raises `Fenced` if nothing of the batch can have been committed before;
     otherwise it is the step's error, SQLITE_BUSY. `reads`: it only reads.
-    `deferring`: of the stream whose batch it is.
+    `deferring`, `temporaries`: of the stream whose batch it is.
     """
     result = BatchResult()
     wrote = False
@@ -133,7 +135,9 @@ def run_steps(
         error: StatementError | None = None
         if holds(step.condition, result, autocommit=not db.in_transaction):
             try:
-                outcome = run_statement(db, following.told(step.statement) if following else step.statement, types)
+                told = following.told(step.statement) if following else step.statement
+                looks = temporaries is not None and temporaries.before(db, told)
+                outcome = _looked_behind(db, told, types, temporaries) if looks else run_statement(db, told, types)
                 wrote = wrote or (not db.in_transaction and inspect(step.statement.sql).kind is not StatementKind.READ)
             except StatementError as failure:
                 error = failure.alone()
@@ -147,6 +151,21 @@ def run_steps(
                 deferring.after(db, step.statement, outcome)
         result.results.append(outcome)
         result.errors.append(error)
+    return result
+
+
+def _looked_behind(
+    db: sqlite3.Connection, statement: Statement, types: DeclaredTypes | None, temporaries: Temporaries | None
+) -> StatementResult:
+    assert temporaries is not None
+    try:
+        result = run_statement(db, statement, types)
+    except (StatementError, Fenced):
+        temporaries.behind(db, failed=True)
+        raise
+    refused = temporaries.behind(db, failed=False)
+    if refused is not None:
+        raise refused
     return result
 
 

@@ -15,6 +15,7 @@ from cutover.model.statement import ResultColumn
 from cutover.schema.objects_wanted import memory
 from cutover.schema.sqltext import Shape, inspect
 from cutover.schema.sqltokens import Token, tokens
+from cutover.schema.temporary import kept
 from cutover.stores.sqlite.authorizer import begin_application, end_application, guard
 
 _STEPS = 100  # of a thousand instructions each: nothing runs long on empty tables, except on purpose
@@ -123,7 +124,11 @@ def schema_statements(db: sqlite3.Connection) -> list[str]:
         "SELECT sql FROM sqlite_master WHERE type IN ('table', 'view', 'index') AND sql IS NOT NULL "
         "ORDER BY type = 'view', type = 'index', rowid"
     )
-    return [str(row[0]) for row in rows]
+    own = db.execute(
+        "SELECT type = 'table', sql FROM sqlite_temp_master WHERE sql IS NOT NULL AND type IN ('table', 'index') "
+        "AND name NOT LIKE '!_cutover!_%' ESCAPE '!' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY 1 DESC, rowid"
+    ).fetchall()
+    return [str(row[0]) for row in rows] + [kept(sql) if is_table else sql for is_table, sql in own]
 
 
 _INTO = {"INSERT": "INTO", "REPLACE": "INTO", "DELETE": "FROM", "UPDATE": "UPDATE"}

@@ -21,6 +21,7 @@ from cutover.stores.sqlite.describe import Describer
 from cutover.stores.sqlite.limit import Limit
 from cutover.stores.sqlite.running import run_steps
 from cutover.stores.sqlite.schemacopy import SchemaCopies
+from cutover.stores.sqlite.temporary import Temporaries
 from cutover.stores.sqlite.turns import Turns
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class SqliteSession(Batched):
         self._looking = False
         self._stateful = False
         self._deferring = Deferring()
+        self._temporaries = Temporaries()
         self._ddl = False
         self._own_types: DeclaredTypes | None = None
         self._expelling: StatementError | None = None
@@ -103,7 +105,7 @@ class SqliteSession(Batched):
             types = self._types(steps)
             try:
                 result, self._in_transaction, foreign_keys = await settled(
-                    connection.run(partial(_work, steps, types, self._lender.limit, self._read_only, self._deferring))
+                    connection.run(partial(self._work, steps, types))
                 )
             finally:
                 self._running = False
@@ -196,7 +198,11 @@ class SqliteSession(Batched):
     async def _tidy(self) -> None:
         if self._connection is not None and not self._in_transaction and not self._stateful:
             connection, self._connection = self._connection, None
-            await self._lender.take_back(connection)
+            if self._temporaries.used:
+                self._temporaries = Temporaries()
+                await connection.close()
+            else:
+                await self._lender.take_back(connection)
 
     def _note(self, steps: Sequence[Step], errors: Sequence[StatementError | None], foreign_keys: bool) -> None:
         self._stateful = not foreign_keys
@@ -207,6 +213,21 @@ class SqliteSession(Batched):
         self._ddl = self._ddl or _has(steps, StatementKind.DDL)
         if self._has_turn:
             self._lender.turns.keep(self._expel_overdue)
+
+    def _work(
+        self, steps: Sequence[Step], types: DeclaredTypes, db: sqlite3.Connection
+    ) -> tuple[BatchResult, bool, bool]:
+        """On the connection's thread."""
+        if self._read_only:
+            db.execute("PRAGMA query_only = ON")
+        try:
+            with self._lender.limit.on(db):
+                result = run_steps(db, steps, types, deferring=self._deferring, temporaries=self._temporaries)
+        finally:
+            if self._read_only:  # the connection is lent to others afterwards
+                db.execute("PRAGMA query_only = OFF")
+        foreign_keys = bool(db.execute("PRAGMA foreign_keys").fetchone()[0])
+        return result, db.in_transaction, foreign_keys
 
     def _types(self, steps: Sequence[Step]) -> DeclaredTypes:
         """Everybody's, or while there is uncommitted DDL ones of this session: others may come to the same version of
@@ -248,26 +269,6 @@ def _has(steps: Sequence[Step], kind: StatementKind) -> bool:
 def _blame(error: StatementError | None, reason: StatementError) -> StatementError | None:
     """What the statement is told that was cut off: not that it ran too long, if it did not."""
     return reason if error is not None and error.code == "SQLITE_INTERRUPT" else error
-
-
-def _work(
-    steps: Sequence[Step],
-    types: DeclaredTypes,
-    limit: Limit,
-    read_only: bool,
-    deferring: Deferring,
-    db: sqlite3.Connection,
-) -> tuple[BatchResult, bool, bool]:
-    if read_only:
-        db.execute("PRAGMA query_only = ON")
-    try:
-        with limit.on(db):
-            result = run_steps(db, steps, types, deferring=deferring)
-    finally:
-        if read_only:  # the connection is lent to others afterwards
-            db.execute("PRAGMA query_only = OFF")
-    foreign_keys = bool(db.execute("PRAGMA foreign_keys").fetchone()[0])
-    return result, db.in_transaction, foreign_keys
 
 
 def _reset(db: sqlite3.Connection, *, keep: bool) -> None:

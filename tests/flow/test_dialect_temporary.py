@@ -1,0 +1,178 @@
+"""Temporary tables with Postgres as primary: what SQLite answers, within one transaction, and nothing left of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from cutover.errors import StatementError
+from cutover.model.statement import Not, Ok, Statement, Step
+from tests.flow.dialect_world import World, world
+from tests.flow.test_sqlite_temporary import CHANGE_COLUMN
+
+SCHEMA = """
+CREATE TABLE products(id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, price INTEGER);
+CREATE TABLE names(name TEXT PRIMARY KEY NOT NULL, price REAL);
+"""
+
+
+@pytest_asyncio.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    rows = ["INSERT INTO products VALUES (1, 10), (7, 20)", "INSERT INTO names VALUES ('a', 1.5), ('b', 2)"]
+    async with world(postgres_url, SCHEMA, data=rows, store=True) as made:
+        yield made
+
+
+async def tables(both: World) -> set[str]:
+    async with both.pool.acquire() as connection:
+        rows = await connection.fetch(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        )
+    return {row[0] for row in rows}
+
+
+async def wanted(both: World) -> list[str]:
+    async with both.pool.acquire() as connection:
+        if await connection.fetchval("SELECT to_regclass('cutover.wanted') IS NULL"):
+            return []
+        return [row[0] for row in await connection.fetch("SELECT name FROM cutover.wanted")]
+
+
+async def test_a_table_is_made_anew_through_a_temporary_one(both: World) -> None:
+    for sql in CHANGE_COLUMN:
+        await both.same(sql)
+    await both.same("SELECT id, price, typeof(price) FROM products ORDER BY id")
+    await both.same("INSERT INTO products(price) VALUES (3) RETURNING id")
+    assert await tables(both) == {"products", "names"}
+    assert await wanted(both) == ["products"]
+
+
+async def test_what_is_done_to_them_is_as_on_sqlite(both: World) -> None:
+    for sql in (
+        "BEGIN",
+        "CREATE TEMP TABLE t(a INTEGER PRIMARY KEY, b TEXT COLLATE NOCASE UNIQUE, c REAL DEFAULT 2 CHECK (c > 1))",
+        "INSERT INTO temp.t(b) VALUES ('x'), ('Y')",
+        "INSERT INTO t(b) VALUES ('X') ON CONFLICT(b) DO UPDATE SET c = 9 RETURNING a, b, c",
+        "UPDATE temp.t SET c = c + 1 WHERE b = 'y'",
+        "SELECT p.id, t.* FROM products AS p JOIN temp.t AS t ON t.a = p.id OR t.b = 'y' ORDER BY p.id, t.a",
+        "SELECT name FROM sqlite_master ORDER BY name",
+        "SELECT type, name, tbl_name, sql FROM sqlite_temp_master",
+        "PRAGMA table_info(t)",
+        "PRAGMA temp.table_info(t)",
+        "PRAGMA index_list(t)",
+        "CREATE INDEX t_c ON t(c)",
+        "CREATE INDEX temp.t_ca ON t(c, a)",
+        "DROP INDEX t_c",
+        "ALTER TABLE t ADD COLUMN d INTEGER NOT NULL DEFAULT 4",
+        "ALTER TABLE temp.t RENAME COLUMN d TO e",
+        "ALTER TABLE t RENAME TO u",
+        "SELECT * FROM u ORDER BY a",
+        "SELECT temp.u.e FROM temp.u",
+        "CREATE TEMPORARY TABLE IF NOT EXISTS u (z)",
+        "CREATE TABLE temp.v AS SELECT a, b || e AS f FROM u",
+        "SELECT f, a FROM v ORDER BY a",
+        "INSERT INTO names SELECT f, a FROM v",
+        "DELETE FROM temp.v WHERE a = 1",
+        "SELECT count(*) FROM v",
+        "CREATE TEMP TABLE loose (a, b DATETIME)",
+        "INSERT INTO loose VALUES (1, 'x'), ('y', 2), (x'00', 2.5), (NULL, NULL)",
+        "SELECT rowid, a, typeof(a), b, typeof(b) FROM loose ORDER BY rowid",
+        "SELECT name FROM sqlite_temp_master WHERE type = 'table' ORDER BY name",
+        "DROP TABLE loose",
+        "DROP TABLE IF EXISTS temp.u",
+        "DROP TABLE IF EXISTS temp.gone",
+        "DROP TABLE IF EXISTS v",
+        "SELECT count(*) FROM sqlite_temp_master",
+        "COMMIT",
+        "SELECT * FROM names ORDER BY name",
+    ):
+        await both.same(sql)
+    assert await tables(both) == {"products", "names"}
+    assert await wanted(both) == []
+
+
+async def test_what_fails_fails_alike(both: World) -> None:
+    await both.same("BEGIN")
+    await both.same("CREATE TEMP TABLE t(a INTEGER PRIMARY KEY, b TEXT NOT NULL UNIQUE CHECK (b <> 'z'))")
+    await both.same("INSERT INTO t VALUES (1, 'x')")
+    for sql in (
+        "INSERT INTO t VALUES (1, 'y')",
+        "INSERT INTO t VALUES (2, 'x')",
+        "INSERT INTO t VALUES (3, NULL)",
+        "CREATE TEMP TABLE t(a)",
+        "CREATE TABLE temp.T(a)",
+        "CREATE TEMP TABLE main.x(a)",
+        "SELECT * FROM main.t",
+        "SELECT c FROM t",
+        "DROP TABLE main.t",
+        "DROP TABLE temp.products",
+        "INSERT INTO temp.products VALUES (1, 2)",
+    ):
+        await both.same_error(sql)
+    await both.same("SELECT * FROM t")
+    await both.same("ROLLBACK")
+    await both.same_error("SELECT * FROM t")
+
+
+@pytest.mark.parametrize("undone", ["ROLLBACK", "ROLLBACK TO s"])
+async def test_they_are_undone_with_what_made_them(both: World, undone: str) -> None:
+    for sql in ("BEGIN", "SAVEPOINT s", "CREATE TEMP TABLE t(a)", "INSERT INTO t VALUES (1)", undone):
+        await both.same(sql)
+    await both.same_error("SELECT * FROM t")
+    if both.db.in_transaction:
+        await both.same("COMMIT")
+    assert await tables(both) == {"products", "names"}
+
+
+async def test_a_commit_that_would_leave_one_commits_nothing(both: World) -> None:
+    for sql in ("BEGIN", 'CREATE TEMP TABLE "T"(a)', "INSERT INTO products(price) VALUES (30)"):
+        await both.on_postgres(sql)
+    with pytest.raises(StatementError, match="DROP TABLE T before COMMIT") as refused:
+        await both.on_postgres("COMMIT")
+    assert refused.value.code == "SQLITE_AUTH"
+    other = both.executor.session()
+    with pytest.raises(StatementError, match="no such table: T"):
+        await other.execute(Statement("SELECT * FROM T"))
+    await other.close()
+    for sql in ("DROP TABLE T", "COMMIT", "SAVEPOINT one", "CREATE TEMP TABLE t(a)"):
+        await both.on_postgres(sql)
+    with pytest.raises(StatementError, match="DROP TABLE t before COMMIT"):
+        await both.on_postgres("RELEASE one")
+    for sql in ("DROP TABLE t", "RELEASE one"):
+        await both.on_postgres(sql)
+    assert not both.session.in_transaction
+    assert (await both.on_postgres("SELECT count(*) FROM products")).rows == [(3,)]
+
+
+async def test_none_is_made_outside_of_a_transaction(both: World) -> None:
+    for sql in ("CREATE TEMP TABLE t(a)", "CREATE TABLE temp.t AS SELECT 1 AS a"):
+        for steps in ((Step(Statement(sql)),), (Step(Statement("SELECT 1")), Step(Statement(sql)))):
+            error = (await both.executor.run(steps)).errors[-1]
+            assert error is not None
+            assert (error.code, "BEGIN first" in error.message) == ("SQLITE_AUTH", True)
+
+
+async def test_a_whole_transaction_in_one_batch(both: World) -> None:
+    steps = [Step(Statement(sql), Ok(at - 1) if at else None) for at, sql in enumerate(CHANGE_COLUMN)]
+    found = await both.executor.run([*steps, Step(Statement("ROLLBACK"), Not(Ok(len(steps) - 1)))])
+    assert [error for error in found.errors if error is not None] == []
+    assert (await both.on_postgres("SELECT typeof(price) FROM products")).rows == [("real",), ("real",)]
+
+
+async def test_what_would_not_be_the_same_is_refused(both: World) -> None:
+    await both.on_postgres("BEGIN")
+    with pytest.raises(StatementError, match="cannot have the name of another"):
+        await both.on_postgres("CREATE TEMP TABLE Products(a)")
+    await both.on_postgres("CREATE TEMP TABLE t(a INTEGER PRIMARY KEY AUTOINCREMENT)")
+    with pytest.raises(StatementError, match="cannot have the name of another"):
+        await both.on_postgres("CREATE TABLE T(b)")
+    with pytest.raises(StatementError, match="cannot have the name of another"):
+        await both.on_postgres("ALTER TABLE products RENAME TO t")
+    await both.refused("CREATE TEMP TABLE u(a REFERENCES products(id))", "temporary table")
+    await both.refused("CREATE TABLE u(a REFERENCES t(a))", "temporary table")
+    await both.on_postgres("DROP TABLE t")
+    await both.refused("SELECT * FROM sqlite_sequence", "AUTOINCREMENT")
+    await both.on_postgres("ROLLBACK")
+    await both.same("SELECT * FROM sqlite_sequence")

@@ -1,0 +1,177 @@
+"""Temporary tables with SQLite as primary: they live within one transaction of one stream, and leave nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiosqlite
+import pytest
+import pytest_asyncio
+
+from cutover.errors import StatementError
+from cutover.metrics import Metrics
+from cutover.model.statement import Not, Ok, Statement, Step
+from cutover.stores.sqlite.executor import SqliteExecutor
+from cutover.stores.sqlite.session import SqliteSession
+from cutover.stores.sqlite.store import SqliteStore
+
+CHANGE_COLUMN = (
+    "BEGIN IMMEDIATE",
+    'CREATE TEMPORARY TABLE "aproducts" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "price" integer)',
+    'INSERT INTO "aproducts" ("id","price") SELECT "id","price" FROM "products"',
+    'DROP TABLE "products"',
+    'CREATE TABLE "products" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "price" real)',
+    'INSERT INTO "products" ("id","price") SELECT "id","price" FROM "aproducts"',
+    'DROP TABLE "aproducts"',
+    "COMMIT",
+)
+"""What ActiveRecord sends for change_column."""
+
+
+@pytest_asyncio.fixture
+async def executor(tmp_path: Path) -> AsyncIterator[SqliteExecutor]:
+    path = str(tmp_path / "app.db")
+    async with aiosqlite.connect(path) as db:
+        await db.executescript("""
+            CREATE TABLE products(id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, price INTEGER);
+            INSERT INTO products VALUES (1, 10), (7, 20);
+        """)
+    store = SqliteStore(path, owner_lock=tmp_path / "owner.lock")
+    await store.open()
+    made = SqliteExecutor(store, Metrics("test"), transaction_timeout=60)
+    yield made
+    await made.close()
+    await store.close()
+
+
+@pytest_asyncio.fixture
+async def session(executor: SqliteExecutor) -> AsyncIterator[SqliteSession]:
+    made = executor.session()
+    yield made
+    await made.close()
+
+
+async def rows(session: SqliteSession, sql: str) -> list[tuple[object, ...]]:
+    return list((await session.execute(Statement(sql))).rows)
+
+
+async def run(session: SqliteSession, *statements: str) -> None:
+    for sql in statements:
+        await session.execute(Statement(sql))
+
+
+async def test_a_table_is_made_anew_through_a_temporary_one(session: SqliteSession) -> None:
+    await run(session, *CHANGE_COLUMN)
+    assert await rows(session, "SELECT * FROM products ORDER BY id") == [(1, 10.0), (7, 20.0)]
+    # The list of keys that SQLite keeps for temporary tables would hide the file's.
+    assert await rows(session, "SELECT * FROM sqlite_sequence") == [("products", 7)]
+
+
+async def test_what_is_done_to_them_is_seen_by_their_transaction_alone(
+    executor: SqliteExecutor, session: SqliteSession
+) -> None:
+    await run(
+        session, "BEGIN", "CREATE TEMP TABLE t(a INTEGER, b TEXT)", "INSERT INTO temp.t VALUES (1, 'x'), (2, 'y')"
+    )
+    found = await session.execute(Statement("SELECT b FROM t WHERE a = 2"))
+    assert (found.rows, found.columns[0].decltype) == ([("y",)], "TEXT")
+    assert (await session.describe("SELECT a FROM t")).columns[0].decltype == "INTEGER"
+    await run(session, "CREATE INDEX t_a ON t(a)", "ALTER TABLE t ADD COLUMN c", "ALTER TABLE t RENAME TO u")
+    assert await rows(session, "SELECT name FROM sqlite_master WHERE name IN ('t', 'u', 't_a')") == []
+    assert await rows(session, "SELECT name FROM sqlite_temp_master WHERE name IN ('t', 'u')") == [("u",)]
+    assert await rows(session, "SELECT name FROM pragma_table_info('u')") == [("a",), ("b",), ("c",)]
+    other = executor.session()
+    with pytest.raises(StatementError, match="no such table: u"):
+        await rows(other, "SELECT * FROM u")
+    await other.close()
+    await run(session, "CREATE TEMPORARY TABLE v AS SELECT a * 2 AS d FROM u", "DROP TABLE temp.u")
+    assert await rows(session, "SELECT d FROM v") == [(2,), (4,)]
+    await run(session, "DROP TABLE v", "COMMIT")
+
+
+@pytest.mark.parametrize("undone", ["ROLLBACK", "ROLLBACK TO s"])
+async def test_they_are_undone_with_what_made_them(session: SqliteSession, undone: str) -> None:
+    await run(session, "BEGIN", "SAVEPOINT s", "CREATE TEMP TABLE t(a)", "INSERT INTO t VALUES (1)", undone)
+    with pytest.raises(StatementError, match="no such table: t"):
+        await rows(session, "SELECT * FROM t")
+    if session.in_transaction:
+        await run(session, "COMMIT")
+
+
+async def test_nobody_meets_one_of_a_stream_that_went(executor: SqliteExecutor) -> None:
+    gone = executor.session()
+    await run(gone, "BEGIN", "CREATE TEMP TABLE t(a)")
+    await gone.close()
+    for _ in range(3):
+        session = executor.session()
+        await run(session, "BEGIN")
+        with pytest.raises(StatementError, match="no such table: t"):
+            await rows(session, "SELECT * FROM t")
+        await session.close()
+
+
+async def test_a_commit_that_would_leave_one_commits_nothing(session: SqliteSession) -> None:
+    await run(session, "BEGIN", "CREATE TEMP TABLE t(a)", "INSERT INTO products(price) VALUES (30)")
+    with pytest.raises(StatementError, match="DROP TABLE t before COMMIT") as refused:
+        await run(session, "COMMIT")
+    assert refused.value.code == "SQLITE_AUTH"
+    assert session.in_transaction
+    await run(session, "DROP TABLE t", "COMMIT")
+    await run(session, "SAVEPOINT one", "SAVEPOINT two", "CREATE TEMP TABLE t(a)", "RELEASE two")
+    with pytest.raises(StatementError, match="DROP TABLE t before COMMIT"):
+        await run(session, 'RELEASE "One"')
+    await run(session, "DROP TABLE t", "RELEASE one")
+    assert not session.in_transaction
+    assert await rows(session, "SELECT price FROM products ORDER BY id") == [(10,), (20,), (30,)]
+
+
+@pytest.mark.parametrize("sql", ["CREATE TEMP TABLE t(a)", "CREATE TABLE 'temp'.t AS SELECT 1 AS a"])
+async def test_none_is_made_outside_of_a_transaction(executor: SqliteExecutor, sql: str) -> None:
+    for steps in ((Step(Statement(sql)),), (Step(Statement("SELECT 1")), Step(Statement(sql)))):
+        found = await executor.run(steps)
+        assert found.errors[-1] is not None
+        assert "BEGIN first" in found.errors[-1].message
+        assert found.errors[-1].code == "SQLITE_AUTH"
+
+
+async def test_a_whole_transaction_in_one_batch(executor: SqliteExecutor) -> None:
+    steps = [Step(Statement(sql), Ok(at - 1) if at else None) for at, sql in enumerate(CHANGE_COLUMN)]
+    found = await executor.run([*steps, Step(Statement("ROLLBACK"), Not(Ok(len(steps) - 1)))])
+    assert [error for error in found.errors if error is not None] == []
+    found = await executor.run([Step(Statement("SELECT typeof(price) FROM products"))])
+    assert found.results[0] is not None
+    assert found.results[0].rows == [("real",), ("real",)]
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("CREATE TEMP TABLE Products(a)",),
+        ("CREATE TEMP TABLE t(a)", "CREATE TABLE T(b)"),
+        ("CREATE TEMP TABLE t(a)", "ALTER TABLE products RENAME TO t"),
+    ],
+)
+async def test_a_name_stands_for_one_table(session: SqliteSession, statements: tuple[str, ...]) -> None:
+    await run(session, "BEGIN", *statements[:-1])
+    with pytest.raises(StatementError, match="cannot have the name of another"):
+        await run(session, statements[-1])
+    assert await rows(session, "SELECT price FROM main.products ORDER BY id") == [(10,), (20,)]
+    await run(session, "ROLLBACK")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TEMP VIEW v AS SELECT 1",
+        "CREATE VIEW temp.v AS SELECT 1",
+        "CREATE TEMP TRIGGER r AFTER INSERT ON products BEGIN SELECT 1; END",
+        "CREATE TEMP TABLE _cutover_t(a)",
+        "DROP TABLE temp._cutover_past",
+    ],
+)
+async def test_what_is_not_an_application_s_table_stays_refused(session: SqliteSession, sql: str) -> None:
+    await run(session, "BEGIN", "CREATE TEMP TABLE t(a)")
+    with pytest.raises(StatementError) as refused:
+        await run(session, sql)
+    assert refused.value.code == "SQLITE_AUTH"
