@@ -16,6 +16,7 @@ from cutover.errors import StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
 from tests.flow.dialect_world import World, world
+from tests.flow.test_sqlite_temporary import CHANGE_COLUMN
 
 SCHEMA = """
 CREATE TABLE users (id INTEGER PRIMARY KEY, handle TEXT NOT NULL, n INTEGER);
@@ -290,3 +291,16 @@ async def test_a_refused_schema_change_that_may_come_again_keeps_the_gate_shut(b
         registry.seen(Statement(sql))
         assert await registry.rehearse()
         assert registry.summary()["changes_refused"] == refused
+
+
+async def test_a_table_made_anew_through_a_temporary_one_is_ready(both: World) -> None:
+    ddl = ("CREATE TABLE products (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, price INTEGER)",)
+    registry = StatementRegistry(Metrics("test"), changes=SchemaTrials(lambda: ddl))
+    registry._executor = lambda: both.executor
+    for sql in CHANGE_COLUMN:
+        registry.seen(Statement(sql))
+    assert await registry.rehearse()
+    found = registry.schema_changes()
+    assert [row["status"] for row in found] == ["ready"] * 4, found
+    summary = registry.summary()
+    assert (summary["failing"], summary["unseen"], summary["changes_refused"]) == (0, 0, 0), registry.rows()
