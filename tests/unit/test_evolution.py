@@ -151,6 +151,45 @@ def test_an_index_comes_and_goes_and_one_that_is_there_is_left() -> None:
     assert on_postgres(after, again, there) == ['ALTER INDEX "public"."by_name" RENAME TO "named"']
 
 
+def test_what_an_index_keeps_out_is_kept_out_while_any_such_index_is_there() -> None:
+    """An index that is renamed is made under another name and dropped, in one look or in two."""
+    one, two = (f"CREATE UNIQUE INDEX {name} ON items(name)" for name in ("one", "two"))
+    _, _, target = both(ITEMS)
+    items = target.tables[0]
+
+    def having(*names: str) -> PostgresSchema:
+        made = (PostgresIndex(name, ("name",), True, False) for name in names)
+        return replace(target, tables=(replace(items, indexes=(*items.indexes, *made)),))
+
+    renamed = ['ALTER INDEX "public"."one" RENAME TO "two"']
+    alone, doubled = (
+        record_of(sqlite_of(ITEMS, one), having("one")),
+        record_of(sqlite_of(ITEMS, one, two), having("one")),
+    )
+    assert on_postgres(alone, sqlite_of(ITEMS, one, two), having("one")) == []
+    assert on_postgres(doubled, sqlite_of(ITEMS, two), having("one")) == renamed
+    assert on_postgres(alone, sqlite_of(ITEMS, two), having("one")) == renamed
+    assert on_postgres(alone, sqlite_of(ITEMS, two), having("one", "two")) == ['DROP INDEX "public"."one"']
+    assert on_postgres(doubled, sqlite_of(ITEMS, one), having("one")) == []
+
+
+def test_an_index_by_the_same_name_or_over_the_same_columns_may_be_another_one() -> None:
+    _, _, target = both(ITEMS)
+    items = target.tables[0]
+    there = replace(
+        target, tables=(replace(items, indexes=(*items.indexes, PostgresIndex("one", ("name",), True, False))),)
+    )
+    one = "CREATE UNIQUE INDEX one ON items(name)"
+    after = record_of(sqlite_of(ITEMS, one), there)
+    assert on_postgres(after, sqlite_of(ITEMS, "CREATE UNIQUE INDEX one ON items(name, size)"), there) == [
+        'DROP INDEX "public"."one"',
+        'CREATE UNIQUE INDEX "one" ON "public"."items" ("name" NULLS FIRST, "size" NULLS FIRST)',
+    ]
+    loose = "CREATE UNIQUE INDEX loose ON items(name COLLATE NOCASE)"
+    (made,) = on_postgres(after, sqlite_of(ITEMS, one, loose), there)
+    assert made.startswith('CREATE UNIQUE INDEX "loose"')
+
+
 def test_a_table_is_renamed_only_where_it_is_sure() -> None:
     record, _, target = both(ITEMS, PEOPLE)
     renamed = "ALTER TABLE items RENAME TO things"
