@@ -17,6 +17,11 @@ from cutover.schema.postgres_schema import PostgresIndex, PostgresTable
 from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable
 
 _NOWHERE: Mapping[str, str] = {}
+_LITERAL = re.compile(r"('(?:[^']|'')*')")
+_NEGATIVE = re.compile(r"'(-[\d.]+)'::(?:integer|bigint|numeric|double precision)")
+_IDLE = re.compile(r'COLLATE "C"|::[a-z]+(?: [a-z]+)*|[\s()"]')
+_ANY = re.compile(r"=ANYARRAY\[((?:'(?:[^']|'')*'|[^\]'])*)\]")
+"""How Postgres prints IN."""
 
 
 @dataclass
@@ -91,8 +96,10 @@ def is_bytewise(index: SqliteIndex) -> bool:
 
 
 def bare(definition: str) -> str:
-    """An expression as Postgres prints it and as it was written, made alike."""
-    return re.sub(r'::[a-z ]+|[\s()"]|COLLATEC\b', "", definition.replace('COLLATE "C"', "")).upper()
+    """An expression as Postgres prints it and as it was written, made alike. Texts stay as they are."""
+    pieces = _LITERAL.split(_NEGATIVE.sub(r"\1", definition))
+    told = "".join(piece if at % 2 else _IDLE.sub("", piece) for at, piece in enumerate(pieces))
+    return _ANY.sub(r"IN\1", told).replace("~~like_escape", "LIKE").replace("ESCAPE'", ",'")
 
 
 def _over(definition: str) -> str:

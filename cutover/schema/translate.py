@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 _COMPARISONS = {"EQ": "=", "NEQ": "<>", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
-_NULL_SAFE = {"NullSafeEQ": "IS NOT DISTINCT FROM", "NullSafeNEQ": "IS DISTINCT FROM"}
+_NULL_SAFE = {"NullSafeEQ": "IS DISTINCT FROM", "NullSafeNEQ": "IS DISTINCT FROM"}  # as Postgres prints them
 _ARITHMETIC = {"Add": "+", "Sub": "-", "Mul": "*"}
 _DIVISIONS = {"Div": "/", "Mod": "%"}
 _DIGITS = 19
@@ -85,7 +85,8 @@ class _Translator:
             return part
         if operator := _COMPARISONS.get(name) or _NULL_SAFE.get(name):
             left, right = comparable(beside_text([self.part(node.this), self.part(node.expression)], either=True))
-            return Part(f"({left.sql} {operator} {right.sql})", "bool")
+            told = f"({left.sql} {operator} {right.sql})"
+            return Part(f"(NOT {told})" if name == "NullSafeEQ" else told, "bool")
         if name in _ARITHMETIC:
             left, right = self._number(node.this), self._number(node.expression)
             if left.kind == right.kind:
@@ -186,7 +187,7 @@ class _Translator:
     def _on_between(self, node: exp.Between) -> Part:
         nodes = (node.this, node.args["low"], node.args["high"])
         value, low, high = comparable(beside_text([self.part(each) for each in nodes]))
-        return _negated(node, f"{value.sql} BETWEEN {low.sql} AND {high.sql}")
+        return _negated(node, f"({value.sql} >= {low.sql}) AND ({value.sql} <= {high.sql})")
 
     def _on_like(self, node: exp.Like, escape: str = "") -> Part:
         return _pattern(node, like(self._text(node.this).sql, self._constant(node.expression, "text"), escape))
@@ -250,13 +251,13 @@ class _Translator:
 
     def _on_coalesce(self, node: exp.Coalesce) -> Part:
         parts = same_kind([self.part(each) for each in (node.this, *node.expressions)])
-        return Part(f"coalesce({', '.join(part.sql for part in parts)})", parts[0].kind, parts[0].collation)
+        return Part(f"COALESCE({', '.join(part.sql for part in parts)})", parts[0].kind, parts[0].collation)
 
     def _on_nullif(self, node: exp.Nullif) -> Part:
         parts = self._alike(node.this, node.expression)
         if len({part.kind for part in parts} & VALUES) != 1 or parts[0].collation != "BINARY":
             raise Untranslatable(node.sql("sqlite"))
-        return Part(f"nullif({parts[0].sql}, {parts[1].sql})", parts[0].kind)
+        return Part(f"NULLIF({parts[0].sql}, {parts[1].sql})", parts[0].kind)
 
     def _on_typeof(self, node: exp.Typeof) -> Part:
         part = self.part(node.this)
@@ -271,7 +272,7 @@ class _Translator:
         if node.name.lower() == "json_valid" and len(node.expressions) == 1:
             part = self.part(node.expressions[0])
             if part.kind == "json":
-                return Part(f"(CASE WHEN {part.sql} IS NOT NULL THEN true END)", "bool")
+                return Part(f"(CASE WHEN {part.sql} IS NOT NULL THEN true ELSE NULL END)", "bool")
             if part.kind == "text" and self._helpers:
                 return Part(f"(cutover.json_valid({part.sql}) = 1)", "bool")
         raise Untranslatable(node.sql("sqlite"))

@@ -141,15 +141,39 @@ async def test_what_a_table_is_created_without_is_said(sqlite_path: str, postgre
 
 async def test_what_somebody_drops_on_postgres_comes_back(sqlite_path: str, postgres_url: str) -> None:
     """Nothing but the look at both schemas tells of it: SQLite's is as it was."""
-    columns = "id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT NOT NULL DEFAULT 3"
+    columns = "id INTEGER PRIMARY KEY, a TEXT UNIQUE CHECK (a <> 'x'), n INT NOT NULL DEFAULT 3 CHECK (n IN (1, 3))"
     statements = f"CREATE TABLE t({columns})", "CREATE UNIQUE INDEX t_i ON t(lower(a))"
     async with followed(sqlite_path, postgres_url, *statements) as (follower, _):
         before = await unique(postgres_url)
-        await run(postgres_url, "DROP INDEX t_a_key", "DROP INDEX t_i", "ALTER TABLE t ALTER COLUMN n DROP NOT NULL")
+        await run(
+            postgres_url,
+            "DROP INDEX t_a_key",
+            "DROP INDEX t_i",
+            "ALTER TABLE t ALTER COLUMN n DROP NOT NULL, DROP CONSTRAINT t_n_check",
+        )
         found = await whole(follower)
         assert [index.name for table in found.tables for index in table.unique if index.lacks] == []
         assert await unique(postgres_url) == before
-        assert [column.not_null for column in found.target.tables[0].columns] == [True, False, True]
+        there = found.target.tables[0]
+        assert [column.not_null for column in there.columns] == [True, False, True]
+        assert [check.definition for check in there.checks] == [
+            "CHECK ((a <> 'x'::text))",
+            "CHECK ((n = ANY (ARRAY[(1)::bigint, (3)::bigint])))",
+        ]
+
+
+async def test_a_check_that_allows_something_else_takes_the_place_of_the_one_before(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    """Also where Postgres prints it in words of its own."""
+    made = "CREATE TABLE {}(id INTEGER PRIMARY KEY, a TEXT CHECK (a IN ({})), n INT CHECK (n BETWEEN {}))"
+    async with followed(sqlite_path, postgres_url, made.format("t", "'a', 'b'", "-1 AND 9")) as (follower, _):
+        make(sqlite_path, made.format("u", "'A', 'b c'", "-2 AND 9"), "DROP TABLE t", "ALTER TABLE u RENAME TO t")
+        found = await whole(follower)
+        assert [check.definition for check in found.target.tables[0].checks] == [
+            "CHECK ((a = ANY (ARRAY['A'::text, 'b c'::text])))",
+            "CHECK (((n >= '-2'::integer) AND (n <= 9)))",
+        ]
 
 
 async def test_writes_that_a_unique_index_without_an_equal_is_about_are_refused(

@@ -14,6 +14,7 @@ import pytest
 
 from cutover.model.table import Column
 from cutover.schema.codecs import codec_for
+from cutover.schema.counterparts import bare
 from cutover.schema.mapping import map_tables
 from cutover.schema.parts import Untranslatable
 from cutover.schema.sqlite_schema import read_sqlite_schema
@@ -204,6 +205,28 @@ async def test_what_is_translated_means_the_same(sqlite: sqlite3.Connection, pos
         here = sqlite.execute(f"SELECT CASE WHEN ({text}) THEN 1 WHEN NOT ({text}) THEN 0 END FROM t ORDER BY k")
         there = await postgres.fetch(f"SELECT ({translate(text, columns, condition=True)})::int AS v FROM t ORDER BY k")
         assert [row["v"] for row in there] == [row[0] for row in here], text
+
+
+async def test_what_postgres_prints_of_a_condition_is_known_again(
+    sqlite: sqlite3.Connection, postgres: asyncpg.Connection
+) -> None:
+    """By this a CHECK that is gone on SQLite is found on Postgres."""
+    sqlite.execute(_TABLE)
+    columns = _columns(sqlite)
+    await postgres.execute(f"CREATE TABLE t ({', '.join(_definition(column) for column in columns.values())})")
+    checks = [f"CHECK ({translate(text, columns, condition=True)})" for text in _SAME]
+    added = ", ".join(f"ADD CONSTRAINT c{number:03} {check}" for number, check in enumerate(checks))
+    await postgres.execute(f"ALTER TABLE t {added}")
+    printed = await postgres.fetch(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 't'::regclass ORDER BY conname"
+    )
+    assert [bare(row[0]) for row in printed] == [bare(check) for check in checks]
+    assert len({bare(check) for check in checks}) == len(set(checks))
+
+
+def _definition(column: Column) -> str:
+    collation = ' COLLATE "C"' if column.target_type == "text" else ""
+    return f'"{column.target}" {column.target_type}{collation}'
 
 
 async def test_patterns_match_the_same_texts(sqlite: sqlite3.Connection, postgres: asyncpg.Connection) -> None:
