@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from cutover.model.table import Table
@@ -31,6 +31,7 @@ class Counterparts:
     table: Table
     """As it is mapped to `there`."""
     there: PostgresTable
+    _texts: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def _targets(self) -> dict[str, str]:
@@ -53,8 +54,20 @@ class Counterparts:
             same = set(found.columns) == set(columns) if index.unique else list(found.columns) == columns
             if same:
                 return True
-        text = "" if moved else Ddl().added_index(self.table, index)
-        return bool(text) and _over(text) == _over(found.definition)
+        text = "" if moved else self._written(index)
+        return bool(text) and text == _over(found.definition)
+
+    def named(self, index: SqliteIndex) -> str:
+        """What its like is called where cutover made it, as long as the table has its name."""
+        made = "_".join([self.there.name, *filter(None, index.columns), "key"])
+        return index.name if index.origin == "c" else made
+
+    def _written(self, index: SqliteIndex) -> str:
+        """What cutover would write for it; reading an expression takes long."""
+        if index.name not in self._texts:
+            text = Ddl().added_index(self.table, index)
+            self._texts[index.name] = _over(text) if text else ""
+        return self._texts[index.name]
 
     def lacking(self, source: SqliteTable) -> frozenset[str]:
         """Names of the unique indexes of SQLite that nothing on Postgres may stand for.
@@ -69,7 +82,10 @@ class Counterparts:
         if is_bytewise(index) and set(index.columns) == set(self.table.key):
             return True
         standing = [found for found in self.there.indexes if found.unique and found.valid]
-        if any(found.name == index.name or self.alike(found, index, adopted=True) for found in standing):
+        names = {index.name, self.named(index)}
+        if any(found.name in names for found in standing):
+            return True
+        if any(self.alike(found, index, adopted=True) for found in standing):
             return True
         about = {self.target(name) for name in _about(index, source)}
         return any(

@@ -29,6 +29,10 @@ _COMPUTED = {"INTEGER": "bigint", "REAL": "double precision", "TEXT": "text"}
 """By affinity. Another one is that of the value, which only SQLite knows."""
 
 
+_CREATE_EQUAL = "Create an equal of the same name on Postgres; writes that could break it are refused until then."
+_CREATE_OR_ACCEPT = "Create the table on Postgres yourself with an equivalent, or accept that Postgres lacks it."
+
+
 class Terms(Protocol):
     """Expressions of a schema by rules that go further than those of `translate`. Each raises `Untranslatable`."""
 
@@ -220,7 +224,7 @@ class Ddl:
                 severity="warns",
                 code=f"{what.replace(' ', '_')}_not_carried_over",
                 message=f"The {what} {text} has no sure equivalent on Postgres and is left out.",
-                todo="Create the table on Postgres yourself with an equivalent, or accept that Postgres lacks it.",
+                todo=_CREATE_EQUAL if what == "unique index" else _CREATE_OR_ACCEPT,
                 table=table.name,
                 column=column,
             )

@@ -61,7 +61,9 @@ class Indexes:
         for index in self._now:
             if _essence(index) in before and not (index.unique and self.known.made):
                 continue  # whoever dropped it on Postgres had a reason; without a unique one rows could differ
-            standing = [found for found in left if self._stands_for(found, index)]
+            if any(self._is_by_name(found, index) for found in left):
+                continue
+            standing = [found for found in left if self._counterparts.alike(found, index, adopted=not self.known.made)]
             if not standing:
                 ddl = Ddl(taken=self.ddl.taken) if _essence(index) in before else self.ddl  # said once
                 sql = ddl.added_index(self.mapped, index)
@@ -73,8 +75,7 @@ class Indexes:
 
     def _left_by(self, index: SqliteIndex) -> PostgresIndex | None:
         """What stood for an index that is gone; of tables that cutover did not make only what has its name."""
-        made = "_".join([self.pairing.there.name, *filter(None, index.columns), "key"])
-        wanted = index.name if index.origin == "c" else made
+        wanted = self._counterparts.named(index)
         droppable = [each for each in self._there if not each.primary]
         found = next((each for each in droppable if each.name == wanted), None)
         if found is None and self.known.made:
@@ -93,10 +94,11 @@ class Indexes:
     def _stands_for(self, found: PostgresIndex, index: SqliteIndex) -> bool:
         """Whether it is the same. What Postgres prints in other words than cutover is known by its name, unless that
         was the name of another one."""
-        another = any(gone.name == index.name for gone in self._gone)
-        if found.name == index.name and found.unique == index.unique and not another:
-            return True
-        return self._counterparts.alike(found, index, adopted=not self.known.made)
+        return self._is_by_name(found, index) or self._counterparts.alike(found, index, adopted=not self.known.made)
+
+    def _is_by_name(self, found: PostgresIndex, index: SqliteIndex) -> bool:
+        another = any(self._counterparts.named(gone) == found.name for gone in self._gone)
+        return found.name == self._counterparts.named(index) and found.unique == index.unique and not another
 
     @cached_property
     def _moved(self) -> dict[str, str]:

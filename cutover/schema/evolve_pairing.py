@@ -15,6 +15,9 @@ from cutover.schema.sqlite_schema import SqliteTable, quoted
 from cutover.schema.types import is_guessed
 from cutover.settings import ColumnSettings, Settings, TableSettings
 
+_NO_TABLE, _NO_COLUMN = TableSettings(), ColumnSettings()
+"""Making one for each column of each table takes longer than all the rest."""
+
 
 @dataclass
 class Pairing:
@@ -97,13 +100,13 @@ class Pairing:
 
 def settings_of(table: str, settings: Settings) -> TableSettings:
     """What the configuration says of a table, whatever the case of its name."""
-    return next((each for name, each in settings.tables.items() if name.lower() == table.lower()), TableSettings())
+    return next((each for name, each in settings.tables.items() if name.lower() == table.lower()), _NO_TABLE)
 
 
 def column_setting(column: str, chosen: TableSettings) -> ColumnSettings:
     """What it says of a column."""
     found = (each for name, each in chosen.columns.items() if name.lower() == column.lower())
-    return next(found, ColumnSettings())
+    return next(found, _NO_COLUMN)
 
 
 def target_of(table: SqliteTable, target: PostgresSchema, settings: Settings) -> PostgresTable | None:

@@ -151,7 +151,8 @@ class _Planner:
         taken = {*self.target.others, *(table.name for table in self.target.tables)}
         rest = Rest(pairing, known, Ddl(taken=taken), f"{quoted(self.target.name)}.{quoted(pairing.there.name)}")
         if was.sql == own.sql and was.indexes == own.indexes and set(was.foreign_keys) == set(own.foreign_keys):
-            yield from rest.standing()
+            if known.postgres is not pairing.there:  # the very table that was looked at before has nothing new to tell
+                yield from rest.standing()
             return
         yield from rest.steps()
         yield from self._foreign_keys(pairing, known)
