@@ -63,7 +63,7 @@ class Indexes:
                 continue  # whoever dropped it on Postgres had a reason; without a unique one rows could differ
             if any(self._is_by_name(found, index) for found in left):
                 continue
-            standing = [found for found in left if self._counterparts.alike(found, index, adopted=not self.known.made)]
+            standing = [found for found in left if self._stands_for(found, index) and self._is_free(found, index)]
             if not standing:
                 ddl = Ddl(taken=self.ddl.taken) if _essence(index) in before else self.ddl  # said once
                 sql = ddl.added_index(self.mapped, index)
@@ -95,6 +95,11 @@ class Indexes:
         """Whether it is the same. What Postgres prints in other words than cutover is known by its name, unless that
         was the name of another one."""
         return self._is_by_name(found, index) or self._counterparts.alike(found, index, adopted=not self.known.made)
+
+    def _is_free(self, found: PostgresIndex, index: SqliteIndex) -> bool:
+        """Whether it stands for no other one, which would go with it when an application drops this one by its name."""
+        others = [one for one in self._now if one is not index]
+        return not self.known.made or not any(self._stands_for(found, one) for one in others)
 
     def _is_by_name(self, found: PostgresIndex, index: SqliteIndex) -> bool:
         another = any(self._counterparts.named(gone) == found.name for gone in self._gone)

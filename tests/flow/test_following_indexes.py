@@ -50,6 +50,11 @@ CASES = {
         "DROP INDEX t_i",
         ("(a NULLS FIRST)",),
     ),
+    "beside a constraint that says the same": Case(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE, n INT)",
+        "CREATE UNIQUE INDEX t_i ON t(a)",
+        ("(a NULLS FIRST)", "(a NULLS FIRST)"),
+    ),
     "another one of that name": Case(
         f"{TABLE}; CREATE UNIQUE INDEX t_i ON t(a)",
         "DROP INDEX t_i; CREATE UNIQUE INDEX t_i ON t(n)",
