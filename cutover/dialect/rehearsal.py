@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from cutover.dialect.running import Connection
 
 
-_FULL = " FULL "
-"""FULL JOIN on more than equality is prepared, and refused when it is planned."""
+_PLANNED = (" FULL ", " ON CONFLICT(")
+"""FULL JOIN on more than equality, and a conflict clause on what is no key, are prepared, and refused when planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Rehearsal:
             try:
                 await connection.execute("BEGIN READ ONLY")
                 prepared = await connection.prepare(sql)
-                if _FULL in sql:
+                if any(construct in sql for construct in _PLANNED):
                     await _plan(connection, sql, len(prepared.get_parameters()))
             except DRIVER_ERRORS as error:
                 failure = translate_failure(error, self._connections.dialect.catalog)

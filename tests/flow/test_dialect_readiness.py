@@ -280,6 +280,20 @@ async def test_what_rows_may_still_make_impossible_is_told(both: World) -> None:
     assert "would be NULL" in str(told["INSERT OR IGNORE INTO bare VALUES (?)"][1])
 
 
+async def test_what_only_the_planner_refuses_is_not_ready(both: World) -> None:
+    """A conflict clause on a key that Postgres has not: its PREPARE takes that."""
+    upsert = "INSERT INTO wares (sku, price) VALUES (?, 1) ON CONFLICT (sku) DO UPDATE SET price = excluded.price"
+    tables = "SELECT a.id FROM wares a FULL JOIN wares b ON a.id < b.id"
+    assert [row["status"] for row in (await rehearsed(both, upsert)).rows()] == ["ready"]
+    (index,) = await both.pool.fetchrow(
+        "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'wares'::regclass AND NOT indisprimary"
+    )
+    await both.pool.execute(f"DROP INDEX {index}")
+    rows = (await rehearsed(both, upsert, tables)).rows()
+    assert {row["status"] for row in rows} == {"failing"}, rows
+    assert await both.pool.fetchval("SELECT count(*) FROM pg_locks WHERE relation = 'wares'::regclass") == 0
+
+
 async def test_a_refused_schema_change_that_may_come_again_keeps_the_gate_shut(both: World) -> None:
     ddl = ("CREATE TABLE users (id INTEGER PRIMARY KEY)",)
     registry = StatementRegistry(Metrics("test"), changes=SchemaTrials(lambda: ddl))
