@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from cutover.model.table import Table
+from cutover.model.table import Column, Table
 from cutover.schema.ddl import Ddl
+from cutover.schema.defaults import translate_default
 from cutover.schema.evolution import Evolution, Step, TableChange, same_shape
 from cutover.schema.evolve_pairing import Pairing, counterpart, qualified, settings_of, target_of
 from cutover.schema.evolve_rest import Rest
 from cutover.schema.findings import Finding
 from cutover.schema.matching import pick
 from cutover.schema.migrations import marked
+from cutover.schema.parts import Untranslatable
 from cutover.schema.postgres_schema import PostgresForeignKey, PostgresSchema, PostgresTable
 from cutover.schema.recorded import Record, Recorded
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
@@ -140,9 +142,11 @@ class _Planner:
             collation = ' COLLATE "C"' if column.target_type.startswith(("text", "character varying")) else ""
             default = f"ALTER COLUMN {name} DROP DEFAULT, " if found.default is not None else ""
             cast = f"{name}::text::{column.target_type}"
+            again = _default(column) if default else ""
             yield Step(
                 f"{where}.{found.name} becomes {column.target_type}, it was {found.type}.",
-                f"{on} {default}ALTER COLUMN {name} TYPE {column.target_type}{collation} USING {cast}",
+                f"{on} {default}ALTER COLUMN {name} TYPE {column.target_type}{collation} USING {cast}"
+                + (f", ALTER COLUMN {name} SET DEFAULT {again}" if again else ""),
             )
 
     def _rest(self, pairing: Pairing, known: Recorded) -> Iterator[Step]:
@@ -195,6 +199,16 @@ class _Planner:
         parent = self.fresh.get(self._parent(key))
         named = self._name_of(parent) if parent else key.parent
         return found.parent == named and found.columns == tuple(pairing.target_name(name) for name in key.columns)
+
+
+def _default(column: Column) -> str:
+    """What a column that was declared anew has for a default in its type; empty: none that is sure."""
+    if column.default is None or column.default.upper() == "NULL":
+        return ""
+    try:
+        return translate_default(column.default, column)
+    except Untranslatable:
+        return ""
 
 
 def _has_another_key(pairing: Pairing, known: Recorded) -> bool:

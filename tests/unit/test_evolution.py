@@ -190,6 +190,21 @@ def test_an_index_by_the_same_name_or_over_the_same_columns_may_be_another_one()
     assert made.startswith('CREATE UNIQUE INDEX "loose"')
 
 
+def test_a_column_that_gets_another_type_keeps_its_default() -> None:
+    """Postgres drops it first, which cannot be cast by itself."""
+    before, after = (
+        f"CREATE TABLE items(id INTEGER PRIMARY KEY, size {kind} DEFAULT (7))" for kind in ("INT", "FLOAT")
+    )
+    record, _, target = both(before)
+    items = target.tables[0]
+    columns = tuple(replace(column, default="7" if column.name == "size" else None) for column in items.columns)
+    there = replace(target, tables=(replace(items, columns=columns),))
+    assert on_postgres(record, sqlite_of(after), there) == [
+        ON + 'ALTER COLUMN "size" DROP DEFAULT, ALTER COLUMN "size" TYPE double precision '
+        'USING "size"::text::double precision, ALTER COLUMN "size" SET DEFAULT 7.0'
+    ]
+
+
 def test_a_table_is_renamed_only_where_it_is_sure() -> None:
     record, _, target = both(ITEMS, PEOPLE)
     renamed = "ALTER TABLE items RENAME TO things"
