@@ -127,7 +127,7 @@ def _show_seen(found: Json) -> None:
             number(row["count"]),
             _ratio(row),
             row["sql"],
-            _differs(row) or row.get("reason") or row.get("translation") or "",
+            _differs(row) or row.get("reason") or _noted(row) or row.get("translation") or "",
         )
         for row in found["rows"]
     ]
@@ -158,6 +158,12 @@ def _ratio(row: Json) -> str:
     """How long it takes on Postgres, as a multiple of SQLite's time."""
     ratio = (row.get("shadow_reads") or {}).get("ratio")
     return f"{ratio:g}x" if ratio else ""
+
+
+def _noted(row: Json) -> str | None:
+    """What is to be known of a read that matches: that its order is another, for example."""
+    read = row.get("shadow_reads") or {}
+    return read.get("reason") if read.get("latest") == "match" else None
 
 
 def _differs(row: Json) -> str:

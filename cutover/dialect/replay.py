@@ -24,6 +24,7 @@ _MOST = 4 << 20
 """Bytes that the answer may take."""
 NO_VERDICT = ("SQLITE_INTERRUPT", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "RESPONSE_TOO_LARGE")
 NOT_THERE = (*NO_VERDICT, "SQL_NOT_TRANSLATABLE")
+_MOVED = "Its rows come in another order on Postgres, which it leaves open: give it an ORDER BY if that matters."
 _BEHIND = "The schema changed on SQLite, and that is not carried over yet."
 _GONE = ("no such table", "no such column")
 _VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\b", re.IGNORECASE)
@@ -69,9 +70,11 @@ class Replay:
                 return Found("inconclusive", _BEHIND, early=True)
             reason = f"SQLite answers {code_of(here) or 'rows'}, Postgres {code_of(there) or 'rows'}."
             return Found("mismatch", reason)
-        differs = difference(here, there, in_order=ordered(statement.sql))
+        in_order = ordered(statement.sql)
+        differs = difference(here, there, in_order=in_order)
         if differs is None:
-            return Found("match", None, here_took, there_took)
+            moved = not in_order and difference(here, there, in_order=True) is not None
+            return Found("match", _MOVED if moved else None, here_took, there_took)
         if early := self._state.not_whole(self._executor.dialect, statement):
             return Found("inconclusive", early, early=True)
         excuse = await self._excuse(statement, here, there)
