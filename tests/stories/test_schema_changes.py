@@ -153,6 +153,35 @@ PRAGMA defer_foreign_keys=OFF;
 """
 
 
+async def test_a_view_that_changed_last_is_there_behind_a_promotion(service: Service) -> None:
+    """No table changes with it, and no row: statements alone go by it."""
+    await service.start()
+    await service.up()
+    await followed(service)
+    make(service.sqlite, "CREATE VIEW few AS SELECT n FROM items WHERE n < 3", "CREATE VIEW gone AS SELECT 1 AS one")
+    assert await service.rows("SELECT n FROM few ORDER BY n") == [[0], [1], [2]]
+
+    async def ready() -> bool:
+        (row,) = (await service.request("GET", service.admin + "/v1/statements"))[1]["rows"]
+        return bool(row["status"] == "ready")
+
+    await service.explained(until(ready, "the view's rehearsal"))
+    make(service.sqlite, "DROP VIEW few", "CREATE VIEW few AS SELECT n FROM items WHERE n < 2", "DROP VIEW gone")
+
+    async def promoted() -> bool:
+        """Not before it is known."""
+        code, body = await service.switch("promote")
+        assert code == 200 or body["error"]["code"] in ("gates_failed", "aborted"), body
+        if code != 200:
+            await followed(service)
+        return code == 200
+
+    await service.explained(until(promoted, "the promotion"))
+    assert await service.rows("SELECT n FROM few ORDER BY n") == [[0], [1]]
+    refused = await service.sql("SELECT one FROM gone")
+    assert refused["error"]["message"] == "no such table: gone"
+
+
 async def test_the_dances_of_four_tools_end_right(service: Service, postgres_url: str) -> None:
     await service.start()
     await service.up()

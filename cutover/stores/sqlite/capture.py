@@ -114,21 +114,31 @@ def _expected_capture(connection: sqlite3.Connection, table: Table) -> dict[str,
     return capture_triggers(table, read_facts(connection, table))
 
 
+_VIEWS = " views"
+"""Under which views are recorded, among the names of tables."""
+
+
 def application_tables(connection: sqlite3.Connection) -> list[str]:
     """Every table but SQLite's and cutover's own, in name order."""
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
     return [name for (name,) in rows if not name.lower().startswith(("sqlite_", "_cutover_"))]
 
 
+def _views(connection: sqlite3.Connection) -> dict[str, str]:
+    """By name, the texts of views: no row of theirs is mirrored, but statements are translated by them."""
+    return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'view' ORDER BY name").fetchall())
+
+
 def schema_fingerprint(connection: sqlite3.Connection, tables: Tables) -> str:
-    """Changes with any mapped table, with the set of application tables, and when a trigger of ours is not in order.
+    """Changes with any mapped table, the set of tables, any view, and when a trigger of ours is not in order.
 
     The latter because a rebuilt table may look as before and have no triggers. Whole, it is the same in both roles.
     """
     schema = _Schema.read(connection)
     parts = [schema.fingerprint(table.name) for table in tables]
     faults = problems(connection, tables)
-    return hashlib.sha256(json.dumps([parts, application_tables(connection), faults]).encode()).hexdigest()
+    others = [application_tables(connection), _views(connection)]
+    return hashlib.sha256(json.dumps([parts, *others, faults]).encode()).hexdigest()
 
 
 def _recorded(connection: sqlite3.Connection) -> dict[str, str]:
@@ -143,6 +153,7 @@ def record_schema(connection: sqlite3.Connection, tables: Tables) -> None:
     schema = _Schema.read(connection)
     rows = [(table.name, schema.fingerprint(table.name)) for table in tables]
     rows.append(("", json.dumps(application_tables(connection))))
+    rows.append((_VIEWS, json.dumps(_views(connection))))
     connection.executemany("INSERT INTO _cutover_schema (table_name, fingerprint) VALUES (?, ?)", rows)
     connection.execute(f"DELETE FROM {ROWIDS}")
     connection.execute(f"INSERT INTO {ROWIDS} (rowid, note) VALUES (?, 'moves with VACUUM')", (_FAR,))
@@ -165,7 +176,7 @@ def broken_tables(connection: sqlite3.Connection, tables: Tables) -> Tables:
 
 def is_whole(connection: sqlite3.Connection, tables: Tables) -> bool:
     """Whether exactly these tables are recorded, and nothing is wrong."""
-    recorded = _recorded(connection).keys() - {""}
+    recorded = _recorded(connection).keys() - {"", _VIEWS}
     return recorded == {table.name for table in tables} and not problems(connection, tables)
 
 
@@ -228,6 +239,10 @@ def problems(connection: sqlite3.Connection, tables: Tables) -> list[str]:
         mapped = {table.name for table in tables}
         found += [f"Table {name} appeared and is not mirrored." for name in sorted(now - before - mapped)]
         found += [f"Table {name}, which is not mirrored, is gone." for name in sorted(before - now - mapped)]
+    if _VIEWS in recorded and (control is None or control.primary == "sqlite"):
+        known, there = json.loads(recorded[_VIEWS]), _views(connection)
+        changed = sorted({name for name, _ in known.items() ^ there.items()})
+        found += [f"The view {name} was made, changed or dropped." for name in changed]
     return found
 
 
