@@ -15,8 +15,9 @@ from cutover.dialect.typed import Refused
 def reading_of_arm(node: exp.SetOperation, scope: Scope, written: list[exp.Expr], at: int) -> Reading:
     """How SQLite reads the rows of an arm. Raises `Refused` where that is not known."""
     arms: tuple[Reading, ...] = ()
-    if scope.reading is not None:
-        arms = scope.reading.arms if node.args.get("order") is None else scope.reading.merged
+    reading = scope.reading or scope.beneath
+    if reading is not None:
+        arms = reading.arms if node.args.get("order") is None else reading.merged
     if len(arms) != len(written) or arms[at].scans is None or (node.args.get("order") and not arms[at].sorts):
         raise Refused(f"{type(node).__name__.upper()} of rows that are equal without being the same")
     return arms[at]

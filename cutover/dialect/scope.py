@@ -198,6 +198,8 @@ class Scope:
     """What SQLite reads where this query is merged into one whose order of rows is the answer's."""
     within: Reading | None = None
     """The same for the query that is all there is in FROM, if its order becomes that of the rows."""
+    beneath: Reading | None = None
+    """How SQLite reads for the query itself, where its order is nobody's."""
     select: exp.Select | None = None
     """What is rewritten, in SQLite's tree."""
     tests: list[exp.Expr] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ class Withs:
         clause = node.args.get("with_")
         if clause is None:
             return None
-        return exp.With(expressions=[self._cte(cte, scope) for cte in clause.expressions], recursive=True)
+        used = _used(node, clause.expressions)
+        return exp.With(expressions=[self._cte(cte, scope) for cte in used], recursive=True) if used else None
 
     def _cte(self, cte: exp.CTE, scope: Scope) -> exp.CTE:
         name = cte.alias
@@ -97,6 +99,20 @@ class Withs:
             with suppress(Refused):  # what Postgres finds itself is the same but for its order
                 return queued.queued(self.queries, name, names, body, scope, rounds=True)
         return None
+
+
+def _used(node: exp.Expr, ctes: list[exp.CTE]) -> list[exp.CTE]:
+    """The CTEs that something names, each behind those that it names itself: to SQLite all are there at once, and one
+    that nobody names need not even be a query."""
+    named = Counter(each.name.lower() for each in node.find_all(exp.Identifier))
+    within = {id(cte): Counter(each.name.lower() for each in cte.find_all(exp.Identifier)) for cte in ctes}
+    left = [cte for cte in ctes if named[cte.alias.lower()] > within[id(cte)][cte.alias.lower()]]
+    ready: list[exp.CTE] = []
+    while left:
+        others = {id(cte): [one for one in left if one is not cte and _names(cte.this, one.alias)] for cte in left}
+        at = next((at for at, cte in enumerate(left) if not others[id(cte)]), 0)  # the first of a ring
+        ready.append(left.pop(at))
+    return ready
 
 
 def _is_queued(cte: exp.CTE, body: exp.SetOperation, name: str) -> bool:

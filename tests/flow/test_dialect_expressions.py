@@ -32,6 +32,11 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
 SAME = [
     "SELECT 1e-7, 1 - 1e-7, 2.5E+3, .5e-1, 0x1e-7, -9223372036854775808",
     "SELECT (1, 2) IN (), NULL NOT IN ()",
+    "WITH a AS (SELECT * FROM u), u AS (SELECT 7 AS z) SELECT * FROM a",
+    "WITH a AS (SELECT z + 1 AS y FROM u), u AS (SELECT w + 1 AS z FROM c), c AS (SELECT 1 AS w) SELECT * FROM a, u",
+    "WITH a AS (SELECT i FROM t), u AS (SELECT i FROM a) SELECT * FROM u ORDER BY 1",
+    "WITH x(q, r) AS (SELECT i FROM t), y AS (SELECT 2 AS v) SELECT 2 IN y, (SELECT v FROM y)",
+    "WITH RECURSIVE u AS (SELECT 1 UNION ALL SELECT * FROM u) SELECT 1",
     "SELECT 1 LIKE 2 = 3 LIKE 4, 1 = 2 LIKE 3 LIKE 4, 1 LIKE 2 IS 3 < 4, 1 < 2 LIKE 3 < 4, 2 == 2 LIKE 1, 0 LIKE 0 < 2",
     "SELECT 5 BETWEEN 4 AND 8 < 3, 1 NOT LIKE 2 < 3, 1 < 2 IN (1), 3 IN (1) < 1, 2 < 1 BETWEEN 1 AND 2",
     "SELECT 'a' LIKE 'A' ESCAPE 'x' = 1, 1 = 0 LIKE '0' ESCAPE '!', NOT 1 LIKE 2 < 3, 1 BETWEEN 2 AND 3 LIKE 4",
@@ -144,6 +149,24 @@ SAME = [
 
 async def test_the_same_rows(both: World) -> None:
     await both.all_same(SAME)
+
+
+UNITED = (
+    "SELECT count(*), max(a), sum(a) FROM (SELECT a FROM m UNION SELECT c FROM m)",
+    "SELECT typeof(a), count(*) FROM (SELECT a FROM m UNION SELECT c FROM m) GROUP BY 1 ORDER BY 1",
+    "SELECT count(*), typeof(max(a)) FROM (SELECT a FROM m INTERSECT SELECT c FROM m)",
+    "SELECT count(*), typeof(max(a)) FROM (SELECT c AS a FROM m EXCEPT SELECT a FROM m)",
+    "SELECT typeof(a) FROM (SELECT a FROM m UNION SELECT c FROM m) WHERE a > 0",
+)
+
+
+async def test_rows_that_are_equal_without_being_the_same_are_united_within_a_query(both: World) -> None:
+    for sql in (
+        "CREATE TABLE m (a, c)",
+        "INSERT INTO m VALUES (1, 2.0), (1.0, 2), ('1', 3), (NULL, 2), (2, x'32')",
+        *UNITED,
+    ):
+        await both.same(sql)
 
 
 LIKE_A_BLOB = (
