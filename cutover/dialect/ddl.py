@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from cutover.dialect.schema_terms import SchemaTerms
 from cutover.dialect.typed import Refused
+from cutover.dialect.unsteady import demand_steady
 from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
 from cutover.schema.ddl import Ddl
@@ -106,7 +107,9 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
         if refused:
             raise Refused(f"{words[0]} {refused} while PostgreSQL is primary", _BY_HAND[refused])
         now = _all_objects(db)
-        made = Change(before, _read(db, texts(now)), now, changes_between(was, now), _query(sql))
+        after = _read(db, texts(now))
+        demand_steady(before, after)
+        made = Change(before, after, now, changes_between(was, now), _query(sql))
         _demand_separate(made)
         if not made.query:  # which may have given rows
             keep(db, made.ddl)

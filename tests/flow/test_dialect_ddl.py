@@ -446,6 +446,29 @@ async def test_a_rule_that_postgres_cannot_keep_is_refused(ddl: World) -> None:
     await ddl.same_error("INSERT INTO wrong VALUES ('x')")
 
 
+CLOCKS = (
+    "CREATE INDEX n1 ON day (date(d, 'localtime'))",
+    "CREATE INDEX n1 ON day (d) WHERE d < datetime()",
+    "CREATE UNIQUE INDEX n1 ON day (julianday('NOW') - julianday(d))",
+    "CREATE TABLE days (d TEXT, CHECK (d < date('now')))",
+    "CREATE TABLE days (d TEXT, y AS (strftime('%Y', d, 'utc')))",
+    "CREATE TABLE days (d TEXT CHECK (length(d) > 3 AND strftime('%s') > 0))",
+)
+STEADY = (
+    "CREATE TABLE day (d TEXT DEFAULT (datetime('now', 'localtime')), w TEXT CHECK (w IN ('now', 'utc')))",
+    "CREATE INDEX day_d ON day (date(d, '+1 day'), strftime('%Y', d))",
+    "INSERT INTO day (d, w) VALUES ('2024-05-06', 'now')",
+    "SELECT d, w FROM day WHERE date(d, '+1 day') = '2024-05-07'",
+)
+
+
+async def test_a_schema_that_asks_the_clock_is_refused_since_sqlite_fails_with_its_rows(ddl: World) -> None:
+    for sql in STEADY:
+        await ddl.same(sql)
+    for sql in CLOCKS:
+        await ddl.refused(sql, "of the clock or the time zone")
+
+
 async def test_a_new_index_of_a_mapped_table_is_known_at_once(ddl: World) -> None:
     for sql in (
         "INSERT INTO children (parent) VALUES (1), (2)",
