@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.comparing import collation, text, value
-from cutover.dialect.typed import Kind, Refused, Typed, call, cast, helper, identifier, literal, null
+from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, call, cast, helper, identifier, literal, null
+from cutover.errors import StatementError
 
 if TYPE_CHECKING:
     from cutover.dialect.expressions import Expressions
@@ -141,10 +142,12 @@ def _array(_: Expressions, arguments: list[Typed]) -> Typed:
 
 def _object(_: Expressions, arguments: list[Typed]) -> Typed:
     if len(arguments) % 2:
-        raise Refused("json_object() with an odd number of arguments")
+        raise StatementError("json_object() requires an even number of arguments", "SQLITE_UNKNOWN")
     parts: list[exp.Expr] = [exp.Literal.string("{")]
     for at in range(0, len(arguments), 2):
         label = value(arguments[at])
+        if label.kind in (*NUMBERS, Kind.BLOB):
+            raise StatementError("json_object() labels must be TEXT", "SQLITE_UNKNOWN")
         if label.kind not in (Kind.TEXT, Kind.NULL):
             raise Refused("json_object() with a label that need not be text")
         parts += [exp.Literal.string(",")] if at else []
@@ -159,7 +162,7 @@ def _quote(_: Expressions, arguments: list[Typed]) -> Typed:
 def _edit(how: str) -> _Function:
     def build(_: Expressions, arguments: list[Typed]) -> Typed:
         if how != "remove" and len(arguments) % 2 == 0:
-            raise Refused(f"json_{how}() with an even number of arguments")
+            raise StatementError(f"json_{how}() needs an odd number of arguments", "SQLITE_UNKNOWN")
         given = _texts(arguments[:1])
         for at, argument in enumerate(arguments[1:]):
             if how == "remove" or at % 2 == 0:

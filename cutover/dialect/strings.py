@@ -12,6 +12,7 @@ from cutover.dialect.comparing import dynamic, text, value
 from cutover.dialect.mathematics import Function
 from cutover.dialect.patterns import globbed, liked
 from cutover.dialect.typed import Kind, Refused, Typed, binary, call, cast, collate_c, helper, literal, null
+from cutover.errors import StatementError
 
 if TYPE_CHECKING:
     from cutover.dialect.expressions import Expressions
@@ -111,7 +112,9 @@ def _glob(_: Expressions, arguments: list[Typed]) -> Typed:
 
 def _like(_: Expressions, arguments: list[Typed]) -> Typed:
     escape = arguments[2].constant if len(arguments) > 2 else ""
-    if not isinstance(escape, str) or len(escape) != len(arguments) - 2:
+    if isinstance(escape, str) and len(escape) != len(arguments) - 2:
+        raise StatementError("ESCAPE expression must be a single character", "SQLITE_UNKNOWN")
+    if not isinstance(escape, str):
         raise Refused("like() with an escape that is not one character written out", "Write it as a literal.")
     return Typed(liked(arguments[1], arguments[0], exp.Literal.string(escape)), Kind.BOOL)
 
