@@ -157,7 +157,7 @@ def read(records: Sequence[asyncpg.Record], prepared: Prepared, dialect: Dialect
     size = answer_size(rows)
     if size > dialect.max_response_bytes:
         return BatchResult([None], [too_large(dialect.max_response_bytes).alone()])
-    return BatchResult([StatementResult(prepared.columns, rows, size=size)], [None])
+    return BatchResult([StatementResult(prepared.columns, rows, 0, None, size)], [None])
 
 
 def _unread(error: Exception, dialect: Dialect) -> BatchResult | None:
