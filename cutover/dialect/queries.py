@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
@@ -56,7 +56,8 @@ class Queries:
                 scope.within = scope.reading.within()
             else:
                 scope.merged = scope.reading.scans or ()
-            if scope.within is None and self.context.gathers:
+            scope.cuts = scope.within is None and _is_cut(node, self.context.catalog.views)
+            if scope.within is None and (self.context.gathers or scope.cuts):
                 scope.within = scope.reading.inside
         with_clause = self.withs.clause(node, scope)
         if isinstance(node, exp.Select):
@@ -261,6 +262,15 @@ def _passes_on(node: exp.Select) -> bool:
     if clause is None or any(node.args.get(part) for part in ("joins", "group", "distinct", "order", "having")):
         return False
     return not clause.this.args.get("joins") and not any(map(own_aggregates, node.expressions))
+
+
+def _is_cut(node: exp.Select, views: Mapping[str, str]) -> bool:
+    """Whether LIMIT takes some rows of what stands in FROM: which, the order of reading tells."""
+    clause = node.args.get("from_")
+    source = clause.this if clause is not None else None
+    if isinstance(source, exp.Subquery):
+        return bare_query(source).args.get("limit") is not None
+    return isinstance(source, exp.Table) and "limit" in views.get(source.name.lower(), "").lower()
 
 
 def _takes_one(node: exp.Expr) -> bool:

@@ -210,6 +210,8 @@ class Scope:
     """The different windows, in SQLite's tree. The first is computed last."""
     again: frozenset[int] = frozenset()
     """Windows that ORDER BY refers to, by the identity of their nodes."""
+    cuts: bool = False
+    """LIMIT takes some rows of what stands in FROM, which are sorted, told apart or grouped here."""
     alone: bool = False
     """There is but one thing in FROM."""
     any_equal: bool = False

@@ -115,7 +115,7 @@ class Sources:
         others = _told_where_known(clause.this, node.args.get("joins") or [])
         joins += [self._join(join, scope, aliases if join is others[-1] else {}) for join in others]
         scope.aliases = aliases
-        if scope.alone and self.queries.context.gathers and minds_order(scope):
+        if scope.alone and (scope.cuts or (self.queries.context.gathers and minds_order(scope))):
             target = numbered(target, scope.sources[0])
         return exp.From(this=target), joins
 

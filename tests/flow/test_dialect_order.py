@@ -521,6 +521,10 @@ TURNED = [
     "SELECT s, k, id FROM p WHERE s = 'x' ORDER BY 1 DESC LIMIT 3",
     "SELECT s, count(*) FROM p WHERE u = 3 GROUP BY s",
     "SELECT u.g, s, count(*) FROM u JOIN p ON p.u = u.id GROUP BY u.g, u.id, s",
+    "SELECT id, k FROM (SELECT * FROM p ORDER BY s LIMIT 15) WHERE r < 9 ORDER BY k",
+    "SELECT DISTINCT k, u FROM (SELECT * FROM p ORDER BY s LIMIT 15) ORDER BY 1 LIMIT 4",
+    "SELECT k, count(*), min(id) FROM some GROUP BY k",
+    "SELECT count(*), sum(id) FROM some WHERE k > 1",
 ]
 """A sort of SQLite's turns round how the innermost loop reads, if that gives its rows in order each time it runs."""
 
@@ -532,6 +536,7 @@ async def test_loops_that_are_read_backwards(postgres_url: str) -> None:
     CREATE INDEX pu ON p (u, s);
     CREATE INDEX ps ON p (s, r DESC);
     CREATE UNIQUE INDEX ug ON u (g, id);
+    CREATE VIEW some AS SELECT * FROM p ORDER BY s DESC, k LIMIT 14;
     """
     chance = Random(2)
     rows = (
