@@ -52,6 +52,9 @@ def served(terms: list[exp.Expr], scope: Scope, scans: tuple[Scan, ...]) -> list
 
 def meant(term: exp.Expr, node: exp.Select, scope: Scope) -> object:
     """What tells whether two terms are the same: the column of what is in FROM, otherwise what is written."""
+    if isinstance(term, exp.Literal) and not term.is_string and str(term.this).isdigit():
+        shown, number = _shown(node, scope), int(str(term.this))
+        return shown[number - 1] if 0 < number <= len(shown) else term
     if not isinstance(term, exp.Column):
         return term
     named = scope.columns(term.name, term.table)
@@ -60,6 +63,24 @@ def meant(term: exp.Expr, node: exp.Select, scope: Scope) -> object:
         term = called.get(term.name.lower(), term)
         named = scope.columns(term.name, term.table) if isinstance(term, exp.Column) else []
     return (id(named[0][0]), named[0][1].name.lower()) if named else term
+
+
+def _shown(node: exp.Select, scope: Scope) -> list[object]:
+    """The columns of a result, those of a star one by one."""
+    found: list[object] = []
+    for projection in node.expressions:
+        inner = projection.this if isinstance(projection, exp.Alias) else projection
+        if isinstance(inner, exp.Literal) or not inner.is_star:
+            found.append(inner if isinstance(inner, exp.Literal) else meant(inner, node, scope))
+            continue
+        whose = inner.table if isinstance(inner, exp.Column) else ""
+        for source in scope.sources:
+            if whose and not source.is_called(whose):
+                continue
+            twice = source.using if not whose else ()
+            names = [one.name.lower() for one in source.columns if not one.hidden]
+            found += [(id(source), name) for name in names if name not in twice]
+    return found
 
 
 def is_one_value(term: exp.Expr, scope: Scope) -> bool:

@@ -200,7 +200,7 @@ class Unasked:
         if reading is None or node is None or not reading.scans or reading.unmatched:
             return self.rows(scope)
         named = [source for source in scope.sources if source.is_called(reading.scans[-1].name)]
-        known = [(meant(ordinal(term, node.expressions), node, scope), down) for term, down in asked]
+        known = [(meant(term, node, scope), down) for term, down in asked]
         loops = self._loops(scope, reading.scans)
         whole = len(named) == 1 and len(loops) == len(reading.scans)
         if whole and inner_backwards(known, named[0], reading.scans[-1]):
@@ -228,7 +228,7 @@ class Unasked:
         if group is None or order is None or len(order.expressions) != len(group.expressions):
             return self.rows(scope)
         terms = [ordinal(term, node.expressions) for term in group.expressions]
-        asked = [meant(ordinal(term.this, node.expressions), node, scope) for term in order.expressions]
+        asked = [meant(term.this, node, scope) for term in order.expressions]
         by = served(terms, scope, reading.scans)
         if by is None or asked != [meant(term, node, scope) for term in terms]:
             return self.rows(scope)

@@ -109,6 +109,9 @@ async def test_which_of_several_stays_is_refused_where_it_is_not_known(both: Wor
         await both.on_postgres(
             "SELECT group_concat(DISTINCT x) FROM (SELECT a AS x FROM whole UNION ALL SELECT b FROM part)"
         )
+    with pytest.raises(StatementError, match="equal values of a group"):
+        await both.on_postgres("SELECT a, min(b), max(b) FILTER (WHERE b IS NOT NULL) FROM loose GROUP BY a")
+    await both.same("SELECT a, min(b), max(b) FROM loose GROUP BY a", ordered=True)
     with pytest.raises(StatementError, match="values of several types"):
         await both.on_postgres(
             "WITH c AS (SELECT a AS x FROM whole UNION ALL SELECT b FROM part) SELECT c.x FROM c JOIN c AS d USING (x)"

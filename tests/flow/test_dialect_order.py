@@ -525,6 +525,8 @@ TURNED = [
     "SELECT DISTINCT k, u FROM (SELECT * FROM p ORDER BY s LIMIT 15) ORDER BY 1 LIMIT 4",
     "SELECT k, count(*), min(id) FROM some GROUP BY k",
     "SELECT count(*), sum(id) FROM some WHERE k > 1",
+    "SELECT * FROM p WHERE s IN ('x', 'z') AND r > 1 ORDER BY 4 LIMIT 4",
+    "SELECT p.*, u.* FROM p JOIN u ON u.id = p.u ORDER BY 8, 7, 3",
 ]
 """A sort of SQLite's turns round how the innermost loop reads, if that gives its rows in order each time it runs."""
 
