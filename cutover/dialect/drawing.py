@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.typed import RowByRow
 from cutover.model.table import Column, Table
 from cutover.stores.postgres.names import quote, target
 
@@ -75,6 +76,8 @@ def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, ski
     gives = at is not None
     if isinstance(values, exp.Values):
         rows = sum(1 for row in values.expressions if at is None or _draws(row.expressions[at]))
+        if at is not None and not table.autoincrement and _may_turn(values, at):
+            raise RowByRow("INSERT of keys that may be below zero before automatic ones")
         # A single row that fails has moved nothing, unless it is by a foreign key, which is checked behind it.
         gives = rows < len(values.expressions) and (
             len(values.expressions) > 1 or _REFERS.search(table.sql) is not None
@@ -90,6 +93,18 @@ def drawing_one(table: Table, sequence: str) -> Drawing:
     """One row more."""
     name = next(column.target for column in table.columns if column.name == table.rowid_alias)
     return Drawing(sequence, target(table), quote(name), table.autoincrement, rows=1, gives=False, skips=False)
+
+
+def _may_turn(values: exp.Values, at: int) -> bool:
+    """Whether an automatic key stands behind one that may be below zero, where SQLite goes on if the table is empty."""
+    keys = [row.expressions[at] for row in values.expressions]
+    first = next((place for place, key in enumerate(keys) if not _draws(key) and not _is_natural(key)), len(keys))
+    return any(map(_draws, keys[first + 1 :]))
+
+
+def _is_natural(key: exp.Expr) -> bool:
+    """Whether the text tells that it is not below zero."""
+    return isinstance(key, exp.Literal) and not key.is_string
 
 
 def _draws(value: exp.Expr) -> bool:

@@ -476,3 +476,27 @@ async def test_rows_that_or_ignore_passes_over_for_a_null(postgres_url: str) -> 
         await both.same("INSERT OR IGNORE INTO counted (v) VALUES (?), (?), (?)", None, "one", None)
         await both.same("INSERT INTO counted (v) VALUES ('last')")
         await both.same("SELECT id, v FROM counted ORDER BY id")
+
+
+async def test_automatic_keys_go_on_from_one_below_zero_of_the_same_insert(postgres_url: str) -> None:
+    schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, v); CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, v)"
+    async with world(postgres_url, schema, store=True) as both:
+        for sql in (
+            "INSERT INTO t (id, v) VALUES (-5, 1), (NULL, 2), (-9, 3), (NULL, 4)",
+            "SELECT * FROM t ORDER BY id",
+            "INSERT INTO t (id) VALUES (7), (NULL)",
+            "DELETE FROM t",
+            "BEGIN",
+            "INSERT INTO t (id) VALUES (-5), (NULL)",
+            "INSERT OR IGNORE INTO t (id) VALUES (-5), (NULL)",
+            "INSERT INTO t (id) VALUES (-6), (NULL) ON CONFLICT DO NOTHING",
+            "COMMIT",
+            "SELECT * FROM t ORDER BY id",
+            "INSERT INTO a (id) VALUES (-5), (NULL)",
+            "SELECT * FROM a ORDER BY id",
+        ):
+            await both.same(sql)
+        await both.same_error("INSERT INTO t (id) VALUES (-50), (NULL), (-50)")
+        await both.same("DELETE FROM t")
+        await both.same("INSERT INTO t (id, v) VALUES (?, 1), (NULL, 2), (?, 3)", -7, None)
+        await both.same("SELECT * FROM t ORDER BY id")
