@@ -176,3 +176,16 @@ async def test_what_would_not_be_the_same_is_refused(both: World) -> None:
     await both.refused("SELECT * FROM sqlite_sequence", "AUTOINCREMENT")
     await both.on_postgres("ROLLBACK")
     await both.same("SELECT * FROM sqlite_sequence")
+
+
+async def test_the_next_transaction_has_another_one_of_the_same_name(both: World) -> None:
+    for columns, one in (("a INTEGER, b", "1"), ("a TEXT, b, c REAL", "'x'"), ("a REAL", "2.5"), ("a", "x'00'")):
+        await both.same("BEGIN")
+        await both.same(f"CREATE TEMP TABLE t({columns})")
+        await both.same(f"INSERT INTO t(a) VALUES ({one}), (NULL)")
+        await both.same("INSERT INTO t(a) SELECT a FROM t")
+        await both.same("SELECT * FROM t ORDER BY rowid")
+        await both.same("SELECT a, typeof(a) FROM t WHERE a IS NOT NULL")
+        await both.same("UPDATE t SET a = a RETURNING a")
+        await both.same("DROP TABLE t")
+        await both.same("COMMIT")

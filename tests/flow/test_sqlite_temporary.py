@@ -175,3 +175,14 @@ async def test_what_is_not_an_application_s_table_stays_refused(session: SqliteS
     with pytest.raises(StatementError) as refused:
         await run(session, sql)
     assert refused.value.code == "SQLITE_AUTH"
+
+
+async def test_statements_about_them_can_be_described(session: SqliteSession) -> None:
+    await session.describe("CREATE TEMP TABLE t(a)")  # drivers prepare what they run
+    await run(session, "BEGIN", "CREATE TEMP TABLE t(a)")
+    for sql in ("CREATE TABLE temp.u(a)", "CREATE INDEX i ON t(a)", "ALTER TABLE t ADD COLUMN b", "DROP TABLE t"):
+        assert not (await session.describe(sql)).is_readonly
+    assert await rows(session, "SELECT * FROM t") == []
+    with pytest.raises(StatementError) as refused:
+        await session.describe("CREATE TEMP VIEW v AS SELECT 1")
+    assert refused.value.code == "SQLITE_AUTH"

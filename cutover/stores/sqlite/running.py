@@ -17,7 +17,7 @@ from cutover.schema.hiding import without_own
 from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, only_statement, refusal
 from cutover.stores.sqlite import past
 from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
-from cutover.stores.sqlite.authorizer import begin_application, end_application, refused_because
+from cutover.stores.sqlite.authorizer import allow_temporary, begin_application, end_application, refused_because
 from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.deferring import Deferring
@@ -232,11 +232,13 @@ def demand_sound(db: sqlite3.Connection, sql: str, shape: Shape) -> None:
     if shape.explain or shape.kind in (StatementKind.BEGIN_READ, StatementKind.STATE):
         return
     begin_application()
+    allow_temporary(allowed=shape.kind is StatementKind.DDL)  # nothing is made by compiling
     try:
         begun(db, compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(shape.params)).fetchall()
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         raise explained(error, db, sql) from None
     finally:
+        allow_temporary(allowed=False)
         end_application()
 
 
