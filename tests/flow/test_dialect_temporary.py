@@ -189,3 +189,19 @@ async def test_the_next_transaction_has_another_one_of_the_same_name(both: World
         await both.same("UPDATE t SET a = a RETURNING a")
         await both.same("DROP TABLE t")
         await both.same("COMMIT")
+
+
+async def test_they_go_with_a_transaction_that_is_taken_away_or_ends_itself(both: World) -> None:
+    await both.on_postgres("BEGIN")
+    await both.on_postgres("CREATE TEMP TABLE t(a UNIQUE)")
+    await both.session.expel()
+    with pytest.raises(StatementError) as told:
+        await both.on_postgres("SELECT * FROM t")
+    assert told.value.code == "SQLITE_BUSY"
+    await both.on_postgres("ROLLBACK")
+    for sql in ("BEGIN", "CREATE TEMP TABLE t(a UNIQUE)", "INSERT INTO t VALUES (1)"):
+        await both.same(sql)
+    await both.same_error("INSERT OR ROLLBACK INTO t VALUES (1)")
+    assert not both.session.in_transaction
+    await both.same_error("SELECT * FROM t")
+    assert await tables(both) == {"products", "names"}

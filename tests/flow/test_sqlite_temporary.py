@@ -186,3 +186,32 @@ async def test_statements_about_them_can_be_described(session: SqliteSession) ->
     with pytest.raises(StatementError) as refused:
         await session.describe("CREATE TEMP VIEW v AS SELECT 1")
     assert refused.value.code == "SQLITE_AUTH"
+
+
+async def test_counters_of_cutover_s_own_tables_are_kept_behind_the_temporary_list(
+    executor: SqliteExecutor, session: SqliteSession
+) -> None:
+    counters = "SELECT name, seq FROM main.sqlite_sequence WHERE name = '_cutover_test'"
+    await executor._store.write(
+        lambda db: db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('_cutover_test', 7)")
+    )
+    await run(session, "BEGIN", "CREATE TEMP TABLE t(a INTEGER PRIMARY KEY AUTOINCREMENT)", "INSERT INTO t VALUES (9)")
+    await run(session, "DELETE FROM main.sqlite_sequence", "DROP TABLE t", "COMMIT")
+    assert await executor._store.read(lambda db: db.execute(counters).fetchall()) == [("_cutover_test", 7)]
+
+
+async def test_they_go_with_a_transaction_that_is_taken_away_or_ends_itself(session: SqliteSession) -> None:
+    await run(session, "BEGIN", "CREATE TEMP TABLE t(a)", "INSERT INTO products(price) VALUES (5)")
+    await session.expel()
+    with pytest.raises(StatementError) as told:
+        await rows(session, "SELECT * FROM t")
+    assert told.value.code == "SQLITE_BUSY"
+    await run(
+        session, "PRAGMA foreign_keys = OFF", "BEGIN", "CREATE TEMP TABLE t(a UNIQUE)", "INSERT INTO t VALUES (1)"
+    )
+    with pytest.raises(StatementError, match="UNIQUE"):
+        await run(session, "INSERT OR ROLLBACK INTO t VALUES (1)")
+    with pytest.raises(StatementError, match="no such table: t"):
+        await rows(session, "SELECT * FROM t")
+    await run(session, *CHANGE_COLUMN)
+    assert await rows(session, "SELECT price FROM products ORDER BY id") == [(10.0,), (20.0,)]

@@ -41,7 +41,7 @@ _READ_ERRORS = ("no such table", "no such index", "cannot use index", "sub-selec
 FENCE_MARK = "cutover: "
 _SAVEPOINT = "_cutover_statement"
 _COUNTING = "_cutover_counting"
-_COUNTERS = r"SELECT name, seq FROM sqlite_sequence WHERE name LIKE '\_cutover\_%' ESCAPE '\'"
+_COUNTERS = r"SELECT name, seq FROM main.sqlite_sequence WHERE name LIKE '\_cutover\_%' ESCAPE '\'"
 _CHANGING = (StatementKind.DDL, StatementKind.ROLLBACK, StatementKind.ROLLBACK_TO)
 """Kinds of statements behind which tables may be others."""
 _TRIES = 20
@@ -80,8 +80,8 @@ def _sparing_counters(
         result = _run_any(db, statement, shape, types)
         touched = [row for row in own if row not in db.execute(_COUNTERS).fetchall()]
         for name, seq in touched:
-            db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
-            db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, seq))
+            db.execute("DELETE FROM main.sqlite_sequence WHERE name = ?", (name,))
+            db.execute("INSERT INTO main.sqlite_sequence (name, seq) VALUES (?, ?)", (name, seq))
     except BaseException:
         if db.in_transaction:
             db.execute(f"ROLLBACK TO {_COUNTING}")
