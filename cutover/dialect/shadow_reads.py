@@ -46,6 +46,8 @@ class ShadowReads:
         self.sample = sample
         self._level = level
         self._waiting: dict[str, Statement] = {}
+        self._doubted: set[str] = set()
+        """The texts among these that differed once, as they do while a schema is on its way to Postgres."""
         self.verdicts = Verdicts(metrics.shadow_reads, "read", metrics.shadow_read_seconds)
         self._new = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -74,7 +76,7 @@ class ShadowReads:
                         return
                     again = [] if more else list(self.verdicts.differing.values())
                     early = await self._replay(replay, [*list(self._waiting.values())[:_AT_ONCE], *again])
-                if early or not more:
+                if early or not (more or self._doubted):
                     return
 
     async def _replay(self, replay: Replay, statements: Sequence[Statement]) -> bool:
@@ -88,13 +90,26 @@ class ShadowReads:
             if found is not None and found.early and self._waiting.pop(statement.sql, None) is not None:
                 self._waiting[statement.sql], early = statement, True
                 continue
+            if found is not None and self._is_doubted(statement, found):
+                continue
             if self._waiting.get(statement.sql) is statement:
                 del self._waiting[statement.sql]
+                self._doubted.discard(statement.sql)
             if found is not None:
                 self.verdicts.note(statement, found)
             if clock.monotonic() > ends:
                 break
         return early
+
+    def _is_doubted(self, statement: Statement, found: Found) -> bool:
+        """Whether it differs for the first time; it goes on waiting then, for another state of both stores."""
+        text = statement.sql
+        known = text in self._doubted or text in self.verdicts.differing
+        self._doubted.discard(text)
+        if found.verdict != "mismatch" or known or self._waiting.get(text) is not statement:
+            return False
+        self._doubted.add(text)
+        return True
 
     async def asked(self, executor: PostgresExecutor, statements: Sequence[Statement]) -> list[Found | None]:
         """What comes of these reads, which are not remembered. Raises `CutoverError` as `replay` does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import asyncpg
@@ -214,6 +214,34 @@ async def test_a_table_that_the_mirror_does_not_know_yet_proves_nothing(both: Tr
     found = reads.verdicts.of(read.sql)
     assert found is not None
     assert (found["match"], found["mismatch"], found["inconclusive"]) == (1, 0, 0)
+
+
+async def test_what_differs_in_one_state_alone_is_no_mismatch(both: Tried) -> None:
+    """As it does while a change of the schema is on its way to Postgres: whoever differs is asked in another state."""
+    connection = await asyncpg.connect(both.url)
+    await both.executor.rehearsal.ready()
+    right = await connection.fetchval("SELECT pg_get_functiondef('cutover.substr(text, bigint, bigint)'::regprocedure)")
+    wrong = right.partition("RETURN ")[0] + "RETURN reverse(left(x, 4))"
+    there = iter((wrong, right, wrong, wrong))
+
+    @asynccontextmanager
+    async def level() -> AsyncIterator[Any]:
+        await connection.execute(next(there))
+        async with both.world.mirror.level_copied() as state:
+            yield state
+
+    reads = ShadowReads(Metrics("test"), level, 1.0)
+    read = Statement("SELECT substr(name, 1, 2) FROM people ORDER BY id")
+    try:
+        for expected in ((1, 0), (1, 1)):
+            reads.offer(read)
+            await reads.replay(both.executor)
+            found = reads.verdicts.of(read.sql)
+            assert found is not None
+            assert (found["match"], found["mismatch"]) == expected
+            assert reads.open == (expected[1] > 0)
+    finally:
+        await connection.close()
 
 
 async def test_a_write_that_differs_is_found_and_clears_when_it_is_mended(both: Tried) -> None:
