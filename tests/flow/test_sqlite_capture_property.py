@@ -21,7 +21,7 @@ from cutover.stores.sqlite.keys import typed
 from cutover.stores.sqlite.snapshot import ChangedRows, column_list
 from tests.support.sqlite_tables import mapped
 
-VALUES = st.sampled_from([1, 2, "a", "A", "b", None, 1.0, 0.0, -0.0, "1", "anon", 7, 1.5, b"a"])
+VALUES = st.sampled_from([1, 2, -1, "a", "A", "b", None, 1.0, 0.0, -0.0, "1", "anon", 7, 1.5, b"a"])
 COLUMNS = ["k", "l", "h", "n", "x", "p"]
 KEYS = {
     "text": "k TEXT NOT NULL PRIMARY KEY, l INTEGER",
@@ -193,7 +193,7 @@ def statements(draw: st.DrawFn) -> tuple[str, tuple[object, ...]]:
                 ["INSERT OR REPLACE INTO t (rowid, k) VALUES (?, ?)", "UPDATE OR REPLACE t SET rowid = ? WHERE k = ?"]
             )
         )
-        return sql, (draw(st.sampled_from([1, 2, 3])), value)
+        return sql, (draw(st.sampled_from([1, 2, 3, -1])), value)
     if kind == "child":
         return "INSERT INTO child (t) SELECT k FROM t", ()
     return "trim", ()
@@ -206,6 +206,28 @@ CASES = {
     "replace through another unique index": (
         ["CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, h TEXT UNIQUE)"],
         ["INSERT INTO t VALUES ('a', 'x')", "trim", "INSERT OR REPLACE INTO t VALUES ('b', 'x')"],
+    ),
+    "replace of the row with key -1, where the new key is SQLite's to find": (
+        ["CREATE TABLE t (k INTEGER PRIMARY KEY, h TEXT UNIQUE)", "CREATE TABLE c (k, h TEXT UNIQUE)"],
+        [
+            "INSERT INTO t VALUES (-1, 'x'), (-2, 'y')",
+            "INSERT INTO c (rowid, k, h) VALUES (-1, 1, 'x'), (-2, 1, 'y')",
+            "trim",
+            "INSERT OR REPLACE INTO t (h) VALUES ('x'), ('y')",
+            "INSERT OR REPLACE INTO c (k, h) VALUES (2, 'x'), (2, 'y')",
+        ],
+    ),
+    "replace of the row with key -1 by itself, and of others by it": (
+        ["CREATE TABLE t (k INTEGER PRIMARY KEY AUTOINCREMENT, h TEXT UNIQUE, n)"],
+        [
+            "INSERT INTO t VALUES (-1, 'x', 1), (5, 'y', 1)",
+            "trim",
+            "REPLACE INTO t VALUES (-1, 'x', 2)",
+            "trim",
+            "REPLACE INTO t VALUES (-1, 'y', 3)",
+            "trim",
+            "REPLACE INTO t VALUES (NULL, 'y', 4)",
+        ],
     ),
     "replace with a default in place of NULL": (
         ["CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, h TEXT NOT NULL DEFAULT 'anon' UNIQUE)"],

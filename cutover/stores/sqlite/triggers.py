@@ -138,15 +138,16 @@ def _log_new_unless_same(table: Table) -> str:
 
 def _evictions(table: Table, facts: Facts, *, updating: bool) -> list[str]:
     """One statement for each way in which REPLACE may remove another row, which fires no delete trigger by itself."""
+    given = "" if updating else _key_given(table, facts)
     statements = [
-        _log_conflicting(table, *_index_conflict(table, index, facts, updating=updating))
+        _log_conflicting(table, *_index_conflict(table, index, facts, updating=updating), given)
         for index in table.unique
         if not _is_the_key(table, index, facts)
     ]
     rowid = free_rowid_name(facts.columns)
     if not table.without_rowid and rowid is not None and facts.alias is None:
         guard = f"NEW.{rowid} IS NOT OLD.{rowid}" if updating else ""
-        statements.append(_log_conflicting(table, f"o.{rowid} = NEW.{rowid}", guard))
+        statements.append(_log_conflicting(table, f"o.{rowid} = NEW.{rowid}", guard, given))
     return statements
 
 
@@ -158,14 +159,19 @@ def _is_the_key(table: Table, index: UniqueIndex, facts: Facts) -> bool:
     return bytewise and index.columns == table.key and all(collation == "BINARY" for _, collation in index.terms)
 
 
-def _log_conflicting(table: Table, conflict: str, guard: str) -> str:
+def _key_given(table: Table, facts: Facts) -> str:
+    """Condition for NEW having its key before the row is there: one that SQLite is to find is -1 until then."""
+    return f" AND NEW.{quoted(facts.alias)} IS NOT -1" if facts.alias is not None and facts.alias in table.key else ""
+
+
+def _log_conflicting(table: Table, conflict: str, guard: str, given: str) -> str:
     keys = ", ".join(f"o.{quoted(name)}" for name in table.key)
     guard = f"({guard}) AND " if guard else ""
     # The row with exactly the new key is logged in any case if it changes.
     itself = _same_key(table, "o.", lambda column: _new(table, column))
     return (
         f"{_into(table)} SELECT {table.id}, {NOW}, {keys} FROM {quoted(table.name)} AS o "
-        f"WHERE {guard}{conflict} AND NOT ({itself})"
+        f"WHERE {guard}{conflict} AND NOT ({itself}{given})"
     )
 
 
