@@ -169,7 +169,7 @@ class Conflicts:
         if collation in ("", "BINARY"):
             return node
         kind = column_kind(column)
-        return told_apart(Typed(node, kind if kind is Kind.DYNAMIC else Kind.TEXT), collation)
+        return told_apart(Typed(node, kind), collation) if kind in (Kind.TEXT, Kind.DYNAMIC) else node
 
     def _aim(self, clause: exp.OnConflict, index: UniqueIndex, table: Table, scope: Scope) -> None:
         """Let a clause without a target mean this key, as Postgres asks for."""

@@ -141,3 +141,31 @@ async def test_a_key_that_depends_on_the_automatic_one_is_told_or_refused_by_nam
             await _both_ways(both, f"INSERT OR REPLACE INTO {table} (id, n) VALUES (2, 1)", table)
             await both.refused(f"INSERT OR REPLACE INTO {table} (n) VALUES (1)", f"{table}_n, a unique index that")
             await both.same(f"SELECT * FROM {table}")
+
+
+async def test_a_collation_says_nothing_to_what_is_no_text(postgres_url: str) -> None:
+    tables = {
+        "x'62'": "b BLOB COLLATE NOCASE, n INT, UNIQUE (id, b)",
+        "x'4142'": "b BLOB COLLATE RTRIM UNIQUE, n INT",
+        "7": "b INTEGER COLLATE NOCASE UNIQUE, n INT",
+        "2.5": "b REAL COLLATE RTRIM, n INT, UNIQUE (b, id)",
+        "'d'": "b TEXT COLLATE NOCASE UNIQUE, n INT",
+    }
+    made = [f"CREATE TABLE made{at} (id INTEGER PRIMARY KEY, {text})" for at, text in enumerate(tables.values())]
+    async with world(postgres_url, "; ".join(text.replace("made", "born") for text in made), store=True) as both:
+        for text in made:
+            await both.same(text)
+        for at, value in enumerate(tables):
+            for table in (f"born{at}", f"made{at}"):
+                key = "id, b" if "UNIQUE (id, b)" in made[at] else "b, id" if "(b, id)" in made[at] else "b"
+                for sql in (
+                    f"INSERT INTO {table} (b, n) VALUES ({value}, 1)",
+                    f"INSERT OR REPLACE INTO {table} (id, n) VALUES (5, 1)",
+                    f"INSERT INTO {table} (n) VALUES (1) ON CONFLICT DO UPDATE SET n = 9 RETURNING *",
+                    f"REPLACE INTO {table} (n, b) VALUES (5, {value})",
+                    f"INSERT INTO {table} (id, b) VALUES (1, {value}) ON CONFLICT ({key}) DO UPDATE SET n = 9",
+                    f"INSERT INTO {table} (id, b) SELECT id, b FROM {table} WHERE true ON CONFLICT DO UPDATE SET n = 8",
+                    f"UPDATE OR REPLACE {table} SET b = {value} WHERE id = 5",
+                    f"SELECT count(*) FROM {table} WHERE b = {value}",
+                ):
+                    await _both_ways(both, sql, table)
