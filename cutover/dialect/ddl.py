@@ -217,6 +217,10 @@ class Plan:
                 _demand_carried(finding.code, finding.message)
                 self._demand_enforced(finding.table, finding.message)
                 _demand_values(self.change.after.table(finding.table), finding)
+        created = {table.name for table in self.change.created}
+        for each in mapping.tables:
+            if each.name in created:
+                TERMS.demand_readable(each)
         self.statements += mapping.create
 
     def _demand_enforced(self, table: str, message: str) -> None:
@@ -250,6 +254,7 @@ class Plan:
         for finding in ddl.findings:
             _demand_carried(finding.code, finding.message)
             _demand_values(after, finding)
+        TERMS.demand_readable(fresh, name)
         if not text:  # generated: read as the expression that it stands for
             return
         if scalars.NAME in text:

@@ -105,7 +105,10 @@ def _read(sql: str) -> tuple[tuple[str, ...], tuple[_Generated, ...]]:
 
 def _computed(column: _Generated, source: Source, translate: Translate) -> Typed:
     """The value of the column in a row of `source`."""
-    typed = _with_affinity(value(translate(column.written.copy(), Scope(sources=[source]))), column)
+    try:
+        typed = _with_affinity(value(translate(column.written.copy(), Scope(sources=[source]))), column)
+    except Refused as refused:
+        raise Refused(f"The generated column {column.name} ({refused.message})") from None
     if source.nullable and source.table is not None:
         key = source.find(source.table.key[0])
         assert key is not None
@@ -124,7 +127,7 @@ def _with_affinity(typed: Typed, column: _Generated) -> Typed:
         return typed.but(node=helper("as_text", typed.node)) if typed.kind is Kind.DYNAMIC else _text_unless_blob(typed)
     if typed.kind in (Kind.TEXT, Kind.DYNAMIC):
         if column.affinity == "REAL":
-            raise Refused(f"The generated column {column.name}, which may make a real of a text,")
+            raise Refused("A real of what may be a text", "CAST(... AS REAL) within its expression makes it a number.")
         return Typed(helper("as_numeric", dynamic(typed)), Kind.DYNAMIC)
     if column.affinity == "REAL" and typed.kind in (Kind.INT, Kind.NUM):
         return real(typed)

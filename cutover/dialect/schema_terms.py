@@ -52,6 +52,12 @@ class SchemaTerms:
             raise Untranslatable(sql) from None
         return f"({_printed(given, sql)})"
 
+    def demand_readable(self, table: Table, name: str = "") -> None:
+        """Raise `Refused` for a generated column, or that of this name, which no statement could read."""
+        for column in _scope(_queries(), table).sources[0].columns:
+            if column.computed is not None and name.lower() in ("", column.name.lower()):
+                column.computed()
+
 
 def _queries() -> Queries:
     return Queries(Context(Catalog.of(()), ()))

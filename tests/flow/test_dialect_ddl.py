@@ -554,6 +554,22 @@ async def test_a_generated_column_may_be_added(ddl: World) -> None:
     await ddl.refused("ALTER TABLE doc ADD COLUMN must NOT NULL AS (n + 1)", "generated column n \\+ 1")
 
 
+async def test_a_generated_column_that_no_read_could_have_is_refused(ddl: World) -> None:
+    for expression in ("a || b", "a", "body ->> 'price'", "json_extract(body, '$.price')"):
+        created = f"CREATE TABLE priced (id INTEGER PRIMARY KEY, a TEXT, b, body TEXT, price REAL AS ({expression}))"
+        await ddl.refused(created, "generated column price .*CAST")
+    await ddl.refused("CREATE TABLE priced (a, g AS (printf(a, 1)))", "generated column g .*printf")
+    for sql in (
+        "CREATE TABLE priced (a TEXT, b, body TEXT, price REAL AS (CAST(body ->> 'price' AS REAL)), c AS (a || b))",
+        "INSERT INTO priced (a, b, body) VALUES ('a', 5, '{\"price\": 12}'), ('b', NULL, '{\"price\": \"2.5\"}')",
+        "SELECT * FROM priced ORDER BY a",
+    ):
+        await ddl.same(sql)
+    await ddl.refused("ALTER TABLE priced ADD COLUMN d REAL AS (a)", "generated column d ")
+    await ddl.same("ALTER TABLE priced ADD COLUMN e REAL AS (price * 2)")
+    await ddl.same("SELECT price, e FROM priced")
+
+
 async def test_unique_indexes_over_any_expression_are_kept_to(ddl: World) -> None:
     for sql in (
         "CREATE TABLE u(a, b, n INT, t TEXT)",
