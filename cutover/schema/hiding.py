@@ -34,6 +34,11 @@ _BEHIND = frozenset(
     | {"LIMIT", "UNION", "EXCEPT", "INTERSECT", "WINDOW", "HAVING", "OUTER", "OFFSET", "RETURNING"}
 )
 """Words that are no alias."""
+_ENDS = frozenset({"FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "ORDER", "LIMIT", "UNION", "EXCEPT", "INTERSECT"})
+_BETWEEN = frozenset(
+    {"AND", "OR", "NOT", "IS", "FROM", "LIKE", "GLOB", "REGEXP", "MATCH", "BETWEEN", "IN", "ESCAPE", "COLLATE"}
+)
+"""Words before an operand, of which the next word is one and no name."""
 
 
 def is_list(token: Token) -> bool:
@@ -49,11 +54,56 @@ def without_own(sql: str) -> str:
     if run and keyword(run[0]) == "PRAGMA":
         return _pragma(run) or sql
     numbered = any(token.type in ("word", "quoted") and unquote(token.text).lower() in _ROWID for token in run)
+    changes = list(_changes(run, numbered=numbered))
+    edits = [(run[first].at, run[last].at + len(run[last].text), columns) for first, last, columns in changes]
+    edits += _names_kept(sql, run, [first for first, _, _ in changes])
     text, end = "", 0
-    for first, last, columns in _changes(run, numbered=numbered):
-        text += sql[end : run[first].at] + columns
-        end = run[last].at + len(run[last].text)
+    for at, behind, instead in sorted(edits):
+        text += sql[end:at] + instead
+        end = behind
     return text + sql[end:]
+
+
+def _names_kept(sql: str, run: Sequence[Token], changed: Sequence[int]) -> Iterator[tuple[int, int, str]]:
+    """A name for each result column that has none and is changed within: SQLite calls it by its text, as written."""
+    for first, last in _items(run):
+        if run[last].text != "*" and any(first < at <= last for at in changed) and not _is_named(run[first : last + 1]):
+            end = run[last + 1].at if last + 1 < len(run) else len(sql)
+            written = sql[run[first].at : end].strip(" \t\n\v\f\r").replace('"', '""')
+            behind = run[last].at + len(run[last].text)
+            yield behind, behind, f' AS "{written}"'
+
+
+def _items(run: Sequence[Token]) -> Iterator[tuple[int, int]]:
+    """First and last token of each result column."""
+    for at, token in enumerate(run):
+        if keyword(token) not in ("SELECT", "RETURNING"):
+            continue
+        first = at + 2 if at + 1 < len(run) and keyword(run[at + 1]) in ("DISTINCT", "ALL") else at + 1
+        depth = 0
+        for place in range(first, len(run) + 1):
+            kind = run[place].type if place < len(run) else "semi"
+            depth += (kind == "open") - (kind == "close")
+            ends = depth < 0 or (depth == 0 and (kind == "semi" or _ends_list(run, place)))
+            if (ends or (depth == 0 and run[place].text == ",")) and place > first:
+                yield first, place - 1
+                first = place + 1
+            if ends:
+                break
+
+
+def _ends_list(run: Sequence[Token], place: int) -> bool:
+    word = keyword(run[place])
+    return word in _ENDS and not (word == "FROM" and keyword(run[place - 1]) == "DISTINCT")
+
+
+def _is_named(item: Sequence[Token]) -> bool:
+    """Whether a result column ends in a name, which needs no AS before it."""
+    last, before = item[-1], item[-2]
+    if last.type not in ("word", "quoted", "string") or keyword(last) in ("NULL", "END", "ISNULL", "NOTNULL"):
+        return False
+    operand = before.type in ("close", "quoted", "string", "number", "param")
+    return keyword(before) == "AS" or operand or (before.type == "word" and keyword(before) not in _BETWEEN)
 
 
 def _changes(run: Sequence[Token], *, numbered: bool) -> Iterator[tuple[int, int, str]]:
