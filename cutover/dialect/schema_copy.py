@@ -99,6 +99,8 @@ class SchemaCopy:
             rows = cursor.fetchall()
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise _failure(error) from None
+        if inspect(sql).pragma == "journal_mode":
+            rows = [("wal",)]  # of the file that is served, not of this memory
         return StatementResult([ResultColumn(column[0]) for column in cursor.description or ()], rows)
 
     def indexes(self, table: str) -> list[str]:

@@ -8,14 +8,14 @@ def _names(text: str) -> frozenset[str]:
 
 
 READING = _names(
-    "application_id auto_vacuum automatic_index busy_timeout cache_size cache_spill cell_size_check collation_list "
-    "compile_options data_version database_list defer_foreign_keys encoding foreign_key_check foreign_key_list "
-    "foreign_keys freelist_count function_list fullfsync hard_heap_limit index_info index_list index_xinfo "
-    "integrity_check journal_mode journal_size_limit legacy_alter_table legacy_file_format locking_mode "
-    "max_page_count mmap_size module_list page_count page_size pragma_list query_only quick_check "
-    "read_uncommitted recursive_triggers reverse_unordered_selects schema_version secure_delete soft_heap_limit "
-    "synchronous table_info table_list table_xinfo temp_store threads trusted_schema user_version "
-    "wal_autocheckpoint"
+    "application_id auto_vacuum automatic_index busy_timeout cache_size cache_spill case_sensitive_like "
+    "cell_size_check collation_list compile_options data_version database_list defer_foreign_keys encoding "
+    "foreign_key_check foreign_key_list foreign_keys freelist_count fullfsync function_list hard_heap_limit "
+    "index_info index_list index_xinfo integrity_check journal_mode journal_size_limit legacy_alter_table "
+    "legacy_file_format locking_mode max_page_count mmap_size module_list page_count page_size pragma_list "
+    "query_only quick_check read_uncommitted recursive_triggers reverse_unordered_selects schema_version "
+    "secure_delete soft_heap_limit synchronous table_info table_list table_xinfo temp_store threads "
+    "trusted_schema user_version wal_autocheckpoint"
 )
 """Without an argument they only answer."""
 

@@ -45,6 +45,7 @@ READS = [
     "SELECT id, lag(id, -1) OVER w, lead(id, 1) OVER w FROM authors WINDOW w AS (ORDER BY id)",
     "SELECT max(DISTINCT age), min(DISTINCT name), - max(DISTINCT + - 27), sum(DISTINCT age) FROM authors",
     'PRAGMA main.table_xinfo("authors")',
+    "PRAGMA case_sensitive_like",
     'PRAGMA temp.table_info("authors")',
     "SELECT name FROM authors ORDER BY age DESC, id LIMIT 2",
     "SELECT name FROM authors ORDER BY name COLLATE NOCASE, id",
@@ -208,3 +209,9 @@ async def test_writes(both: World) -> None:
                 failures.append(f"after {sql}\n    {error}")
                 break
     assert not failures, "\n".join(failures[:6])
+
+
+async def test_the_journal_is_that_of_the_file(both: World) -> None:
+    for sql in ("PRAGMA journal_mode", "pragma main.journal_mode"):
+        answered = await both.on_postgres(sql)
+        assert ([column.name for column in answered.columns], answered.rows) == (["journal_mode"], [("wal",)])

@@ -67,6 +67,8 @@ def test_split_loses_nothing_and_agrees_with_sqlite(parts: list[str]) -> None:
         ("pragma other.table_info(t)", StatementKind.REFUSED),
         ("pragma foreign_keys = off", StatementKind.STATE),
         ("pragma journal_mode = delete", StatementKind.REFUSED),
+        ("pragma case_sensitive_like", StatementKind.READ),
+        ("pragma case_sensitive_like = on", StatementKind.REFUSED),
         ("pragma wal_checkpoint", StatementKind.REFUSED),
         ("pragma writable_schema = on", StatementKind.REFUSED),
         ("create table t(a)", StatementKind.DDL),
