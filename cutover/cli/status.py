@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,12 +43,31 @@ def status(
         print_json(now) if as_json else console().print(page(now))
         return
     try:
-        if as_json or not sys.stdout.isatty():
-            _watch_lines(client, now, as_json=as_json)
-        else:
-            _watch_screen(client, now)
+        with noticing_ctrl_c() as over:
+            if as_json or not sys.stdout.isatty():
+                _watch_lines(client, now, over, as_json=as_json)
+            else:
+                _watch_screen(client, now, over)
     except KeyboardInterrupt:
         return
+
+
+@contextmanager
+def noticing_ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed. It raises `KeyboardInterrupt` as ever, but an exception is lost that comes while Python
+    calls a finaliser, and whoever watches would go on."""
+    pressed = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def page(status: dict[str, Any]) -> RenderableType:
@@ -146,8 +169,8 @@ def _table_row(table: dict[str, Any]) -> tuple[str, ...]:
     return (table["name"], table["target"], number(table["rows"]), progress, *map(number, figures))
 
 
-def _watch_lines(client: AdminClient, now: dict[str, Any], *, as_json: bool) -> None:
-    while True:
+def _watch_lines(client: AdminClient, now: dict[str, Any], over: Callable[[], bool], *, as_json: bool) -> None:
+    while not over():
         if as_json:
             print_json(now, compact=True)
         else:
@@ -156,14 +179,14 @@ def _watch_lines(client: AdminClient, now: dict[str, Any], *, as_json: bool) -> 
         now = client.get("/v1/status")
 
 
-def _watch_screen(client: AdminClient, now: dict[str, Any]) -> None:
+def _watch_screen(client: AdminClient, now: dict[str, Any], over: Callable[[], bool]) -> None:
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
 
     with Live(page(now), console=console(), auto_refresh=False, screen=True) as live:
         shown = page(now)
-        while True:
+        while not over():
             time.sleep(_EVERY)
             try:
                 shown = page(client.get("/v1/status"))

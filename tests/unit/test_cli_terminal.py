@@ -15,6 +15,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from cutover.admin.app import make_app
+from cutover.cli.status import noticing_ctrl_c
 from cutover.metrics import Metrics
 from cutover.settings import AdminSettings
 from tests.support.operations import ScriptedOperations
@@ -103,3 +104,22 @@ async def test_watching_redraws_and_ends_with_ctrl_c(service: tuple[str, Scripte
         assert len(operations.calls) >= 2
         terminal.process.send_signal(signal.SIGINT)
         assert await terminal.ended() == 0
+
+
+def test_ctrl_c_is_not_lost_in_a_finaliser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python tells of an exception there, and goes on."""
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: lost.append(told.exc_type))
+
+    class Held:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with noticing_ctrl_c() as over:
+        held = Held()
+        assert not over()
+        del held
+        assert over()
+    assert lost == [KeyboardInterrupt]
+    assert signal.getsignal(signal.SIGINT) is before
