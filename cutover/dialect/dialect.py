@@ -147,6 +147,10 @@ class Dialect:
         self._keys_moved = True
         self.keys.number_from({table: floors[table.name] for table in self._tables() if table.name in floors})
 
+    def keys_given(self) -> dict[str, tuple[int, int]]:
+        """By sequence, how far statements have brought it at most, and the highest key of a row that they stored."""
+        return self.keys.given() if self.is_current else {}
+
     def unchanged(self, generation: int) -> bool:
         """Whether what was sent at that generation has met no other schema than the one that it was translated for."""
         return self.generation == generation and self.committing == 0 and self.is_current

@@ -64,6 +64,7 @@ class PostgresExecutor:
         self.dialect = Dialect(tables, ddl, settings=settings)
         self.dialect.max_response_bytes = max_response_bytes or sys.maxsize
         store.on_received = self.dialect.keys_moved
+        store.keys_given = self.dialect.keys_given
         self._connections = Connections(store, self.dialect)
         self._groups = Groups(self._connections, self._committed)
         self.rehearsal = Rehearsal(self._connections)

@@ -180,9 +180,19 @@ class Keys:
         return found
 
     def knows(self, sequence: str, last: int | None) -> bool:
-        """Whether it is known how this was the last number that the sequence gave."""
+        """Whether it is known how this came to be the last number that the sequence gave. A statement that failed may
+        have drawn less than it could have."""
         found = self._standings.get(sequence)
-        return found is not None and last is not None and found.explained == last
+        return found is not None and last is not None and found.explained is not None and last <= found.explained
+
+    def given(self) -> dict[str, tuple[int, int]]:
+        """By sequence, how far it can have come by what was done here, and the highest key that was given on the way.
+        Those alone of which both are known."""
+        return {
+            name: (known.explained, max(known.given, known.floor or 0))
+            for name, known in self._standings.items()
+            if known.explained is not None and known.given is not None
+        }
 
     def share(self, other: Keys, sequences: Iterable[str]) -> None:
         """What is known of these is one for both."""

@@ -31,6 +31,7 @@ class Pool:
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self.pool = pool
         self.on_received: Callable[[Mapping[str, int]], None] = lambda _: None
+        self.keys_given: Callable[[], Mapping[str, tuple[int, int]]] = dict
 
 
 class World:

@@ -126,6 +126,31 @@ async def test_what_was_known_of_sequences_before_a_switch_is_asked_again(postgr
         await executor.close()
 
 
+async def test_what_was_drawn_in_vain_was_not_given(postgres_url: str) -> None:
+    async with ready(postgres_url, PRIMARY, ddl=DDL, tables=TABLES) as store:
+        await run(postgres_url, "ALTER TABLE counted ADD CHECK (v > 0)")
+        ddl = ("CREATE TABLE counted (id INTEGER PRIMARY KEY AUTOINCREMENT, v INTEGER CHECK (v > 0))",)
+        mapped = [(COUNTED,)]
+        executor = PostgresExecutor(store, lambda: mapped[0], lambda: ddl, Metrics("test"), transaction_timeout=30)
+
+        async def answer(sql: str) -> object:
+            result = (await executor.run([Step(Statement(sql))])).results[0]
+            return result.rows if isinstance(result, StatementResult) else None
+
+        for sql in ("INSERT INTO counted (v) VALUES (-1)", "INSERT INTO counted (v) VALUES (1), (-1), (2), (3)"):
+            assert await answer(sql) is None
+            assert await store.highest_keys() == {}
+        mapped[0] = (_table("counted", autoincrement=True),)  # the schema is read anew, and what is known of keys stays
+        assert await answer("SELECT name FROM sqlite_sequence") == []
+        assert await answer("INSERT INTO counted (v) VALUES (1) RETURNING id") == [(1,)]
+        assert await answer("INSERT INTO counted (v) VALUES (1), (-1)") is None
+        assert await store.highest_keys() == {"counted": 1}
+        for _ in range(5):  # by somebody else, who may have told it to anybody
+            await run(postgres_url, "SELECT nextval('counted_id_seq')")
+        assert (await store.highest_keys())["counted"] > 5
+        await executor.close()
+
+
 @pytest.mark.parametrize("row_stays", [True, False])
 async def test_a_sequence_at_its_end_is_pulled_back(postgres_url: str, row_stays: bool) -> None:
     async with ready(postgres_url, SHADOW, ddl=DDL, tables=TABLES) as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cutover.model.control import Control
 from cutover.model.table import Table
@@ -68,11 +69,23 @@ async def find(link: Link, tables: Sequence[Table]) -> list[KeySequence]:
     return [KeySequence(*row) for row in rows]
 
 
-async def highest_keys(link: Link, tables: Sequence[Table]) -> dict[str, int]:
-    """The last key that was given, by table name. See `cutover.stores.base.Store.highest_keys`."""
-    found = [it for it in await find(link, tables) if it.last is not None]
-    given = {table.name: [it.last for it in found if it.last is not None and it.feeds(table)] for table in tables}
-    return {name: max(keys) for name, keys in given.items() if keys}
+async def highest_keys(
+    link: Link, tables: Sequence[Table], known: Mapping[str, tuple[int, int]] = MappingProxyType({})
+) -> dict[str, int]:
+    """The last key that was given, by table name. See `cutover.stores.base.Store.highest_keys`.
+
+    `known`: by sequence, how far statements can have brought it, and the highest key that they gave to a row: what
+    they drew in vain counts for nobody. A sequence that stands further was drawn from by others as well.
+    """
+    found: dict[str, list[int]] = {table.name: [] for table in tables}
+    for it in await find(link, tables):
+        explained, given = known.get(it.sequence, (-1, 0))
+        last = given if it.last is not None and it.last <= explained else it.last
+        if last:
+            for table in tables:
+                if it.feeds(table):
+                    found[table.name].append(last)
+    return {name: max(keys) for name, keys in found.items() if keys}
 
 
 async def setting(link: Link, tables: Sequence[Table], floors: Mapping[str, int]) -> list[str]:

@@ -76,6 +76,8 @@ class PostgresStore:
         self._version = "not connected yet"
         self.on_received: Callable[[Mapping[str, int]], None] = lambda _: None
         """Told when a promotion has set the sequences of automatic keys, or may have, with its floors."""
+        self.keys_given: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        """Says by sequence how far statements can have brought it, and the highest key that they gave to a row."""
         self._opened = False
         self._validation: asyncio.Task[None] | None = None
 
@@ -355,7 +357,7 @@ class PostgresStore:
     async def highest_keys(self) -> dict[str, int]:
         """Where the sequences of automatic keys stand."""
         async with self._link() as link:
-            return await sequences.highest_keys(link, self._mapped)
+            return await sequences.highest_keys(link, self._mapped, self.keys_given())
 
     async def release(self, control: Control) -> None:
         """Take the fence back."""
