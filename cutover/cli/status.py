@@ -54,8 +54,11 @@ def status(
 
 @contextmanager
 def noticing_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed. It raises `KeyboardInterrupt` as ever, but an exception is lost that comes while Python
-    calls a finaliser, and whoever watches would go on."""
+    """Whether Ctrl-C was pressed.
+
+    It raises `KeyboardInterrupt` as ever, but an exception that comes while a finaliser runs is lost, and whoever
+    watches would go on.
+    """
     pressed = False
 
     def note(_number: int, _frame: FrameType | None) -> None:
