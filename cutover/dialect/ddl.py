@@ -32,7 +32,7 @@ from cutover.schema.objects_wanted import (
 )
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
-from cutover.schema.sqltext import inspect
+from cutover.schema.sqltext import query_of_table
 from cutover.schema.sqltokens import tokens
 from cutover.schema.temporary import is_kept, shared
 from cutover.schema.types import is_blob_by_name
@@ -109,7 +109,7 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
         now = _all_objects(db)
         after = _read(db, texts(now))
         demand_steady(before, after)
-        made = Change(before, after, now, changes_between(was, now), _query(sql))
+        made = Change(before, after, now, changes_between(was, now), query_of_table(sql))
         _demand_separate(made)
         if not made.query:  # which may have given rows
             keep(db, made.ddl)
@@ -137,19 +137,6 @@ def _demand_separate(change: Change) -> None:
     for table in change.after.tables if own else ():
         if any(table.name.lower() in own or key.parent.lower() in own for key in table.foreign_keys):
             raise Refused("A foreign key of or to a temporary table")
-
-
-def _query(sql: str) -> str:
-    """The query of CREATE TABLE ... AS."""
-    depth = 0
-    run = list(tokens(sql))
-    if inspect(sql).verb != "CREATE" or run[1].text.upper() != "TABLE":
-        return ""
-    for token in run:
-        depth += (token.type == "open") - (token.type == "close")
-        if depth == 0 and token.type == "word" and token.text.upper() == "AS":
-            return sql[token.at + 2 :].rstrip().rstrip(";")
-    return ""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from cutover.schema.hiding import OWN, is_list
 from cutover.schema.longtexts import LongTexts
 from cutover.schema.memories import is_memory
 from cutover.schema.plain import plain_select
-from cutover.schema.sqltokens import Token, statements
+from cutover.schema.sqltokens import Token, statements, tokens
 from cutover.schema.temporary import names_temporary, why_not
 
 
@@ -218,21 +218,27 @@ def parameters(run: list[Token]) -> tuple[str | None, ...] | None:
 
 def _remembers(run: list[Token], kind: StatementKind) -> bool:
     """Whether the statement asks for its stream's past when it runs. What it defines may ask for it later."""
-    if kind is StatementKind.DDL and not _creates_from_query(run):
+    if kind is StatementKind.DDL and _queried(run) is None:
         return False
     return any(is_memory(run, at) for at in range(len(run) - 2))
 
 
-def _creates_from_query(run: list[Token]) -> bool:
-    """CREATE TABLE ... AS SELECT."""
-    if not (_is(run[0], "CREATE") and any(_is(token, "TABLE") for token in run[1:3])):
-        return False
+def query_of_table(sql: str) -> str:
+    """The query of CREATE TABLE ... AS, of a temporary one, too; empty where there is none."""
+    found = _queried(list(tokens(sql)))
+    return sql[found.at + 2 :].rstrip().rstrip(";") if found is not None else ""
+
+
+def _queried(run: list[Token]) -> Token | None:
+    """The AS of CREATE TABLE ... AS SELECT."""
+    if not (run and _is(run[0], "CREATE") and any(_is(token, "TABLE") for token in run[1:3])):
+        return None
     depth = 0
     for token in run:
         depth += (token.type == "open") - (token.type == "close")
         if depth == 0 and _is(token, "AS"):
-            return True
-    return False
+            return token
+    return None
 
 
 def _changes_rows(run: list[Token]) -> bool:
