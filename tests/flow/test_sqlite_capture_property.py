@@ -217,6 +217,26 @@ CASES = {
             "INSERT OR REPLACE INTO c (k, h) VALUES (2, 'x'), (2, 'y')",
         ],
     ),
+    "replace through expressions over a key that is SQLite's to find": (
+        [
+            "CREATE TABLE t (k INTEGER PRIMARY KEY, n, g AS (k % 10 || n))",
+            "CREATE UNIQUE INDEX u ON t (length(k) || n)",
+            "CREATE TABLE c (k INTEGER PRIMARY KEY AUTOINCREMENT, n, g AS (k % 10 || n))",
+            "CREATE UNIQUE INDEX v ON c (g, n)",
+        ],
+        [
+            "INSERT INTO t VALUES (-9, 'w'), (3, 'x'), (8, 'y')",
+            "INSERT INTO c VALUES (20, 'x'), (21, 'y'), (-1, 'z'), (129, 'q')",
+            "DELETE FROM c WHERE k = 129",
+            "trim",
+            "REPLACE INTO t (n) VALUES ('x'), ('y'), ('w')",
+            "REPLACE INTO c (n) VALUES ('x'), ('y'), ('z')",
+            "trim",
+            "DELETE FROM t WHERE k > 0",
+            "REPLACE INTO t (n) VALUES ('w'), ('w')",
+            "REPLACE INTO c VALUES (-1, 'z'), (NULL, 'y')",
+        ],
+    ),
     "replace of the row with key -1 by itself, and of others by it": (
         ["CREATE TABLE t (k INTEGER PRIMARY KEY AUTOINCREMENT, h TEXT UNIQUE, n)"],
         [

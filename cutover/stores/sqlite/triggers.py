@@ -138,12 +138,18 @@ def _log_new_unless_same(table: Table) -> str:
 
 def _evictions(table: Table, facts: Facts, *, updating: bool) -> list[str]:
     """One statement for each way in which REPLACE may remove another row, which fires no delete trigger by itself."""
-    given = "" if updating else _key_given(table, facts)
-    statements = [
-        _log_conflicting(table, *_index_conflict(table, index, facts, updating=updating), given)
-        for index in table.unique
-        if not _is_the_key(table, index, facts)
-    ]
+    # A key that SQLite is to find is -1 in NEW until the row is there.
+    key = f"NEW.{quoted(facts.alias)}" if facts.alias in table.key and facts.alias and not updating else ""
+    given = f" AND {key} IS NOT -1" if key else ""
+    statements = []
+    for index in table.unique:
+        if _is_the_key(table, index, facts):
+            continue
+        conflict, guard = _index_conflict(table, index, facts, updating=updating)
+        statements.append(_log_conflicting(table, conflict, guard, given))
+        if key and key in conflict and facts.alias not in index.columns:  # an expression over the key
+            found = conflict.replace(key, _next_key(table))
+            statements.append(_log_conflicting(table, found, f"{key} IS -1", given))
     rowid = free_rowid_name(facts.columns)
     if not table.without_rowid and rowid is not None and facts.alias is None:
         guard = f"NEW.{rowid} IS NOT OLD.{rowid}" if updating else ""
@@ -159,9 +165,13 @@ def _is_the_key(table: Table, index: UniqueIndex, facts: Facts) -> bool:
     return bytewise and index.columns == table.key and all(collation == "BINARY" for _, collation in index.terms)
 
 
-def _key_given(table: Table, facts: Facts) -> str:
-    """Condition for NEW having its key before the row is there: one that SQLite is to find is -1 until then."""
-    return f" AND NEW.{quoted(facts.alias)} IS NOT -1" if facts.alias is not None and facts.alias in table.key else ""
+def _next_key(table: Table) -> str:
+    """The key that SQLite gives to the next row, unless the last one is taken."""
+    highest = f"coalesce((SELECT max({quoted(table.key[0])}) FROM {quoted(table.name)}), 0)"
+    if table.autoincrement:
+        name = table.name.replace("'", "''")
+        highest = f"max({highest}, coalesce((SELECT seq FROM sqlite_sequence WHERE name = '{name}'), 0))"
+    return f"({highest} + 1)"
 
 
 def _log_conflicting(table: Table, conflict: str, guard: str, given: str) -> str:
