@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,9 @@ def noticing_ctrl_c() -> Iterator[Callable[[], bool]]:
     It raises `KeyboardInterrupt` as ever, but an exception that comes while a finaliser runs is lost, and whoever
     watches would go on.
     """
+    if threading.current_thread() is not threading.main_thread():  # which alone is told of it
+        yield lambda: False
+        return
     pressed = False
 
     def note(_number: int, _frame: FrameType | None) -> None:
