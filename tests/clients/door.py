@@ -62,10 +62,13 @@ class Door:
         said = done.stdout.rstrip("\n").split("\n")[-1]  # texts may hold other ends of lines
         return Told(self, prefix, json.loads(said.removeprefix("told ")))
 
-    def lag(self) -> int:
-        """Changes that are not on the other database yet."""
+    def is_mirrored(self) -> bool:
+        """Whether all is on the other database: no change is on its way, and no table that was made is being copied,
+        whose newer rows may be there already."""
         with urllib.request.urlopen(self.service.admin + "/v1/status", timeout=10) as answer:  # http, loopback
-            return int(json.load(answer)["mirror"]["lag_changes"])
+            status = json.load(answer)
+        copied = all(table["backfill"]["state"] == "done" for table in status["tables"])
+        return copied and status["mirror"]["lag_changes"] == 0
 
 
 class Told:
@@ -93,7 +96,7 @@ class Told:
 
     def _arrived(self, sql: str) -> bool:
         try:
-            return self._door.lag() == 0 and bool(self._rows(sql))  # a table that was made is copied as a whole
+            return self._door.is_mirrored() and bool(self._rows(sql))
         except sqlite3.OperationalError:  # the table is still to come
             return False
 
