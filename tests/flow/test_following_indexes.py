@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
@@ -13,10 +11,9 @@ from cutover.dialect.translator import Translator
 from cutover.dialect.typed import Refused
 from cutover.serve.followed import Followed
 from cutover.serve.following import Follower
-from cutover.settings import Settings
-from cutover.stores.postgres.store import PostgresStore
-from tests.support.postgres import SHADOW, native, ready, run
-from tests.support.sqlite_world import PRIMARY, make, served
+from tests.flow.following_world import followed
+from tests.support.postgres import native, run
+from tests.support.sqlite_world import make
 
 
 class Case(NamedTuple):
@@ -98,15 +95,6 @@ def named(text: str, number: int) -> list[str]:
     return [each.strip() for each in text.split(";")]
 
 
-@asynccontextmanager
-async def followed(path: str, url: str, *statements: str) -> AsyncIterator[tuple[Follower, PostgresStore]]:
-    make(path, *statements)
-    async with served(path, PRIMARY) as (sqlite, _), ready(url, SHADOW, ddl=(), tables=()) as postgres:
-        follower = Follower(Settings(), sqlite, postgres, lambda _: True)
-        await follower.follow("sqlite")
-        yield follower, postgres
-
-
 async def whole(follower: Follower) -> Followed:
     while (found := await follower.follow("sqlite")).unfinished:
         pass
@@ -127,7 +115,7 @@ async def unique(url: str) -> dict[str, list[str]]:
 
 async def test_postgres_has_what_sqlite_has_whatever_changed(sqlite_path: str, postgres_url: str) -> None:
     before = [each for number, case in enumerate(CASES.values()) for each in named(case.before, number)]
-    async with followed(sqlite_path, postgres_url, *before) as (follower, _):
+    async with followed(sqlite_path, postgres_url, *before, copied=True) as (follower, _):
         make(sqlite_path, *(each for n, case in enumerate(CASES.values()) for each in named(case.change, n)))
         await whole(follower)
         found = await unique(postgres_url)
@@ -138,7 +126,10 @@ async def test_postgres_has_what_sqlite_has_whatever_changed(sqlite_path: str, p
 
 
 async def test_what_a_table_is_created_without_is_said(sqlite_path: str, postgres_url: str) -> None:
-    async with followed(sqlite_path, postgres_url, "CREATE TABLE lasting(id INTEGER PRIMARY KEY)") as (follower, _):
+    async with followed(sqlite_path, postgres_url, "CREATE TABLE lasting(id INTEGER PRIMARY KEY)", copied=True) as (
+        follower,
+        _,
+    ):
         make(sqlite_path, TABLE, "CREATE UNIQUE INDEX odd ON t(printf('%x', n))", "ALTER TABLE t RENAME TO u")
         said = [finding.message for finding in (await whole(follower)).findings.values()]
         assert [message for message in said if "odd" in message] != []
@@ -148,7 +139,7 @@ async def test_what_somebody_drops_on_postgres_comes_back(sqlite_path: str, post
     """Nothing but the look at both schemas tells of it: SQLite's is as it was."""
     columns = "id INTEGER PRIMARY KEY, a TEXT UNIQUE CHECK (a <> 'x'), n INT NOT NULL DEFAULT 3 CHECK (n IN (1, 3))"
     statements = f"CREATE TABLE t({columns})", "CREATE UNIQUE INDEX t_i ON t(lower(a))"
-    async with followed(sqlite_path, postgres_url, *statements) as (follower, _):
+    async with followed(sqlite_path, postgres_url, *statements, copied=True) as (follower, _):
         before = await unique(postgres_url)
         await run(
             postgres_url,
@@ -172,7 +163,10 @@ async def test_a_check_that_allows_something_else_takes_the_place_of_the_one_bef
 ) -> None:
     """Also where Postgres prints it in words of its own."""
     made = "CREATE TABLE {}(id INTEGER PRIMARY KEY, a TEXT CHECK (a IN ({})), n INT CHECK (n BETWEEN {}))"
-    async with followed(sqlite_path, postgres_url, made.format("t", "'a', 'b'", "-1 AND 9")) as (follower, _):
+    async with followed(sqlite_path, postgres_url, made.format("t", "'a', 'b'", "-1 AND 9"), copied=True) as (
+        follower,
+        _,
+    ):
         make(sqlite_path, made.format("u", "'A', 'b c'", "-2 AND 9"), "DROP TABLE t", "ALTER TABLE u RENAME TO t")
         found = await whole(follower)
         assert [check.definition for check in found.target.tables[0].checks] == [
@@ -186,7 +180,7 @@ async def test_writes_that_a_unique_index_without_an_equal_is_about_are_refused(
 ) -> None:
     """They would succeed on Postgres, and nobody would be told. An equal made by hand has the name."""
     odd = "CREATE UNIQUE INDEX odd ON t(printf('%x', n))"
-    async with followed(sqlite_path, postgres_url, TABLE, odd) as (follower, _):
+    async with followed(sqlite_path, postgres_url, TABLE, odd, copied=True) as (follower, _):
         found = await whole(follower)
         assert "unique_index_lacking" in {finding.code for finding in found.mapping.findings}
         translator = Translator(Catalog.of(found.tables))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 
 import asyncpg
@@ -25,6 +25,7 @@ from cutover.stores.postgres import catalog
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.store import PostgresStore
 from cutover.stores.sqlite.store import SqliteStore
+from tests.flow.following_world import followed, unfollowed
 from tests.support.postgres import PRIMARY as AS_PRIMARY
 from tests.support.postgres import SHADOW, native, ready, run
 from tests.support.service import until
@@ -46,16 +47,6 @@ class Overtaken(SqliteStore):
         statements, self._statements = self._statements, ()
         make(self.path, *statements)
         return schema
-
-
-@asynccontextmanager
-async def followed(path: str, url: str, *statements: str) -> AsyncIterator[tuple[Follower, PostgresStore]]:
-    """A file with a schema that Postgres, the shadow, has as well."""
-    make(path, *statements)
-    async with served(path, PRIMARY) as (sqlite, _), ready(url, SHADOW, ddl=(), tables=()) as postgres:
-        follower = Follower(Settings(), sqlite, postgres, lambda _: False)
-        await follower.follow("sqlite")
-        yield follower, postgres
 
 
 @pytest.mark.parametrize(
@@ -94,7 +85,7 @@ async def test_a_table_that_goes_while_it_is_mapped_is_looked_for_again(
 async def test_a_table_that_is_rebuilt_as_soon_as_it_was_created_is_followed(
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with followed(sqlite_path, postgres_url, LASTING) as (
+    async with followed(sqlite_path, postgres_url, LASTING, copied=False) as (
         follower,
         postgres,
     ):
@@ -120,13 +111,7 @@ async def test_a_table_that_changes_as_soon_as_the_very_first_look_created_it_is
 ) -> None:
     """`placed`: whether there is room for a record of it by then."""
     make(sqlite_path, "CREATE TABLE young(id INTEGER PRIMARY KEY, name TEXT)")
-    async with AsyncExitStack() as stack:
-        sqlite, _ = await stack.enter_async_context(served(sqlite_path, PRIMARY))
-        postgres = PostgresStore(postgres_url)
-        await postgres.open()
-        stack.push_async_callback(postgres.close)
-        if placed:
-            await postgres.initialise(SHADOW)
+    async with unfollowed(sqlite_path, postgres_url, placed=placed) as (sqlite, postgres):
         follower = Follower(Settings(), sqlite, postgres, lambda _: False)
         create = postgres.create_tables
 
@@ -157,13 +142,7 @@ async def test_tables_that_a_kill_left_without_a_record_are_made_anew(
     """SQLite's may be others by then, and nothing tells what they were; what somebody else made stays as it is."""
     make(sqlite_path, "CREATE TABLE a(id INTEGER PRIMARY KEY)", "CREATE TABLE b(id INT PRIMARY KEY REFERENCES a(id))")
     await run(postgres_url, "CREATE TABLE theirs(id bigint PRIMARY KEY)", "COMMENT ON TABLE theirs IS 'theirs'")
-    async with AsyncExitStack() as stack:
-        sqlite, _ = await stack.enter_async_context(served(sqlite_path, PRIMARY))
-        postgres = PostgresStore(postgres_url)
-        await postgres.open()
-        stack.push_async_callback(postgres.close)
-        if placed:
-            await postgres.initialise(SHADOW)
+    async with unfollowed(sqlite_path, postgres_url, placed=placed) as (sqlite, postgres):
         create = postgres.create_tables
 
         async def killed(statements: Sequence[str]) -> None:
@@ -200,7 +179,10 @@ async def test_a_column_that_is_gone_as_soon_as_postgres_got_it_is_dropped_there
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would stand there for ever, and a column of its name could never be made again."""
-    async with followed(sqlite_path, postgres_url, "CREATE TABLE t(id INTEGER PRIMARY KEY)") as (follower, postgres):
+    async with followed(sqlite_path, postgres_url, "CREATE TABLE t(id INTEGER PRIMARY KEY)", copied=False) as (
+        follower,
+        postgres,
+    ):
         make(sqlite_path, "ALTER TABLE t ADD COLUMN brief TEXT NOT NULL DEFAULT 'b'")
         alter = postgres.alter
         changes = [["ALTER TABLE t DROP COLUMN brief", "ALTER TABLE t ADD COLUMN other INT"], []]
@@ -222,7 +204,7 @@ async def test_what_a_burst_of_changes_left_no_room_for_is_carried_over_with_the
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A migration makes table after table, each with its indexes, faster than one look follows."""
-    async with followed(sqlite_path, postgres_url, LASTING) as (
+    async with followed(sqlite_path, postgres_url, LASTING, copied=False) as (
         follower,
         postgres,
     ):
