@@ -10,6 +10,7 @@ import pytest
 from cutover.errors import CaptureBroken
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, Row
+from cutover.stores.postgres.names import log
 from cutover.stores.postgres.store import PostgresStore
 from tests.support.postgres import PRIMARY, SHADOW, native, ready, run
 from tests.support.samples import ITEMS, PAIRS, PEOPLE
@@ -224,12 +225,37 @@ async def test_waiting_for_a_change(postgres_url: str) -> None:
         assert await asyncio.wait_for(waiting, 30)
 
 
+_LENGTH = f"SELECT pg_relation_size('{log(PAIRS)}')"
+
+
 async def test_a_large_trim_clears_up_behind_itself(postgres_url: str) -> None:
-    async with ready(postgres_url, PRIMARY) as store:
-        await run(postgres_url, "INSERT INTO pairs SELECT n, 'x', NULL FROM generate_series(1, 20000) n")
+    async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as app:
+        await app.execute("INSERT INTO pairs SELECT n, 'x', NULL FROM generate_series(1, 20000) n")
+        length = await app.fetchval(_LENGTH)
         await trim(store, 1)
-        async with native(postgres_url) as app:
-            assert await app.fetchval(f"SELECT pg_relation_size('cutover.log_{PAIRS.id}')") == 0
+        await app.execute("UPDATE pairs SET b = 'y' WHERE a > 10000")  # two entries each
+        await trim(store, 2)
+        assert await app.fetchval(_LENGTH) == length
+        await app.execute("INSERT INTO pairs SELECT n, 'x', NULL FROM generate_series(20001, 100000) n")
+        await trim(store, 3)
+        assert await app.fetchval(_LENGTH) == 0
+
+
+async def test_clearing_up_does_not_wait_for_writers(postgres_url: str) -> None:
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'VacuumTruncate'"
+    async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as writer, native(postgres_url) as app:
+        await app.execute("INSERT INTO pairs SELECT n, 'x', NULL FROM generate_series(1, 25000) n")
+        await writer.execute(f"BEGIN; LOCK TABLE {log(PAIRS)} IN ROW EXCLUSIVE MODE")
+        trimming = asyncio.create_task(trim(store, 1))
+        while not trimming.done():
+            assert await app.fetchval(waits) == 0
+        await trimming
+        assert await store.lag() == (0, None)
+        # Of a long one it is tried, and given up.
+        await app.execute("INSERT INTO pairs SELECT n, 'x', NULL FROM generate_series(25001, 120000) n")
+        await trim(store, 2)
+        assert await store.lag() == (0, None)
+        assert await app.fetchval(_LENGTH) > 0
 
 
 async def test_a_new_label_of_an_enum_is_a_change_of_the_schema(postgres_url: str) -> None:

@@ -11,13 +11,17 @@ from cutover.clock import monotonic
 from cutover.crashpoints import crash_point
 from cutover.errors import StoreError
 from cutover.model.values import Pending
-from cutover.stores.postgres.link import Connections
+from cutover.stores.postgres.link import Connections, Link
 from cutover.stores.postgres.rows import Rows
 from cutover.stores.postgres.snapshot import Seen
 
 _LONGEST_PAUSE = 1.0
 _VACUUM_AFTER = 20_000
 """Removed entries of one table: from there on, looking for new ones past them costs more than clearing up."""
+
+_LONG = 4_000_000
+"""Bytes of a log's file that no load needs which the mirror keeps up with."""
+_TRIED_MS = 100
 
 
 class Changes:
@@ -113,6 +117,17 @@ class Changes:
                 crash_point("postgres.trim")
             for log in [log for log, removed in self._removed.items() if removed >= _VACUUM_AFTER]:
                 self._removed[log] = 0
-                # Best effort: autovacuum would come by as well, a minute later.
-                with suppress(StoreError):
-                    await link.execute(f"VACUUM (SKIP_LOCKED) {log}")
+                with suppress(StoreError):  # autovacuum would come by as well, a minute later
+                    await _clear_up(link, log)
+
+
+async def _clear_up(link: Link, log: str) -> None:
+    """Make room of removed entries. To cut the file off, Postgres would wait for writers for up to 5 s, and the mirror
+    with it: that is only tried, and only of a file that has become long."""
+    await link.execute(f"VACUUM (SKIP_LOCKED, TRUNCATE FALSE) {log}")
+    if await link.value("SELECT pg_relation_size($1::text::regclass)", log) > _LONG:
+        await link.execute(f"SET statement_timeout = {_TRIED_MS}")
+        try:
+            await link.execute(f"VACUUM (SKIP_LOCKED) {log}")
+        finally:
+            await link.execute("RESET statement_timeout")
