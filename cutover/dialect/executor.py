@@ -29,7 +29,7 @@ from cutover.model.table import Table, Tables
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.settings import Settings
-from cutover.stores.base import Pieces
+from cutover.stores.executing import Pieces
 from cutover.stores.sqlite.connection import settled
 
 if TYPE_CHECKING:

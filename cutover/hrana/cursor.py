@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from cutover.errors import StatementError
 from cutover.hrana.answers import Json, write_columns, write_error, write_json, write_row
 from cutover.model.statement import Piece
-from cutover.stores.base import Pieces
+from cutover.stores.executing import Pieces
 
 
 class Cursor:

@@ -12,7 +12,8 @@ from cutover import clock
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
 from cutover.schema.sqltext import inspect
-from cutover.stores.base import Executor, Member, Pieces, WholePieces
+from cutover.stores.base import Member
+from cutover.stores.executing import Executor, Pieces, WholePieces
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.gate import Gate
 from cutover.write_through.shapes import Shapes

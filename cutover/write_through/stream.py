@@ -12,8 +12,8 @@ from cutover.model.statement import BatchResult, Description, Past, Statement, S
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.memories import remembered
 from cutover.schema.sqltext import LONG, StatementKind, inspect
-from cutover.stores.base import Pieces, Session, WholePieces
 from cutover.stores.batched import Batched
+from cutover.stores.executing import Pieces, Session, WholePieces
 from cutover.write_through.alone import alone
 from cutover.write_through.errors import ShuttingDown
 from cutover.write_through.limits import MANY, cut, demand_few, demand_reading, demand_short, look_through

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cutover import clock
 from cutover.errors import StatementError
 from cutover.model.statement import Piece, Step
-from cutover.stores.base import Pieces
+from cutover.stores.executing import Pieces
 from cutover.write_through.shapes import Shapes
 
 

@@ -29,7 +29,7 @@ from cutover.hrana.messages import (
 )
 from cutover.model.statement import All, BatchResult, Columns, Not, Ok, ResultColumn, Statement, StatementResult, Step
 from cutover.model.values import Row
-from cutover.stores.base import WholePieces
+from cutover.stores.executing import WholePieces
 
 
 @given(

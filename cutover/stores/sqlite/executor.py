@@ -15,7 +15,7 @@ from cutover.metrics import Metrics
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
 from cutover.schema.batches import Route, route
 from cutover.schema.sqltext import inspect, only_statement
-from cutover.stores.base import Pieces
+from cutover.stores.executing import Pieces
 from cutover.stores.sqlite.connection import Connection
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.describe import Describer
