@@ -11,6 +11,7 @@ from cutover.dialect.added import demand_addable
 from cutover.dialect.ddl import Change, Plan, change_of, missing_foreign_keys
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict
+from cutover.dialect.owed import owed_after, owed_after_drop
 from cutover.dialect.typed import Refused
 from cutover.dialect.widening import Unheld, widen
 from cutover.errors import Fenced, StatementError
@@ -40,9 +41,17 @@ class Lent(Link):
 
 
 async def change_schema(
-    connection: Connection, dialect: Dialect, sql: str, arguments: Sequence[SqlValue], *, foreign_keys: bool
+    connection: Connection,
+    dialect: Dialect,
+    sql: str,
+    arguments: Sequence[SqlValue],
+    *,
+    foreign_keys: bool,
+    deferring: bool,
 ) -> tuple[Dialect, Change]:
-    """Make the change. Returns what holds after it. Raises `StatementError`, `Fenced`, and what the driver raises."""
+    """Make the change. Returns what holds after it. Raises `StatementError`, `Fenced`, and what the driver raises.
+
+    `foreign_keys`, `deferring`: whether the stream has the PRAGMAs on."""
     settings = dialect.settings
     change = change_of(dialect.ddl, sql, arguments)
     if not change.changes:
@@ -52,10 +61,12 @@ async def change_schema(
     link = Lent(connection)
     await _demand_primary(link)
     seen = await dialect.look(connection)
-    plan = Plan(change, dialect.tables, seen.schema, settings, foreign_keys)
+    plan = Plan(change, dialect.tables, seen.schema, settings, foreign_keys, deferring)
     await demand_addable(connection, change, dialect.tables, sql, foreign_keys=foreign_keys)
     try:
-        for statement in plan.made():
+        statements = plan.made()
+        owed = await owed_after_drop(connection, dialect.owed, plan.waiting, change.before, dialect.tables)
+        for statement in statements:
             await connection.execute(statement)
     except asyncpg.UniqueViolationError as error:
         raise not_unique(change, str(error.constraint_name)) or error from None
@@ -78,7 +89,9 @@ async def change_schema(
     own = change.temporary
     await _capture(link, [table for table in tables if table.name in changed and table.name.lower() not in own])
     await want(link, change.lasting)
-    return await dialect.changed(connection, tables, change.ddl, seen), change
+    after = await dialect.changed(connection, tables, change.ddl, seen)
+    after.owed = await owed_after(connection, owed, change, tables)
+    return after, change
 
 
 async def widen_column(

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from cutover.dialect.owed import waits
 from cutover.dialect.schema_terms import SchemaTerms
 from cutover.dialect.typed import Refused
 from cutover.dialect.unsteady import demand_steady
@@ -30,8 +31,8 @@ from cutover.schema.objects_wanted import (
     temporary_objects,
     texts,
 )
-from cutover.schema.postgres_schema import PostgresSchema
-from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted, read_sqlite_schema
+from cutover.schema.postgres_schema import PostgresForeignKey, PostgresSchema
+from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted, read_sqlite_schema
 from cutover.schema.sqltext import query_of_table
 from cutover.schema.sqltokens import tokens
 from cutover.schema.temporary import is_kept, shared
@@ -150,7 +151,11 @@ class Plan:
     settings: Settings
     foreign_keys: bool
     """Whether the stream has them on: dropping a table deletes its rows first, then."""
+    deferring: bool = False
+    """PRAGMA defer_foreign_keys."""
     statements: list[str] = field(default_factory=list)
+    waiting: list[tuple[SqliteTable, SqliteForeignKey]] = field(default_factory=list)
+    """The keys to a dropped table whose rows stay, and are asked for their parents at COMMIT."""
 
     def made(self) -> list[str]:
         """All of them, in order. Raises `Refused`."""
@@ -181,18 +186,39 @@ class Plan:
 
     def _drop(self, table: Table) -> None:
         children = [
-            (one.name, key.name)
+            (one.name, key)
             for one in self.target.tables
             for key in one.foreign_keys
             if key.parent == table.target and one.name != table.target
         ]
-        if children and self.foreign_keys:
+        waiting = [each for each in children if self.foreign_keys and self._waits(table, *each)]
+        acting = [each for each in children if each not in waiting]
+        self._drop_keys(table, waiting)
+        if acting and self.foreign_keys:
             self.statements.append(f"DELETE FROM {_place(table)}")
             self.statements.append("SET CONSTRAINTS ALL IMMEDIATE")
-        for child, key in children:
-            place = f"{quoted(table.target_schema)}.{quoted(child)}"
-            self.statements.append(f"ALTER TABLE {place} DROP CONSTRAINT {quoted(key)}")
+        self._drop_keys(table, acting)
         self.statements.append(f"DROP TABLE {_place(table)}")
+
+    def _drop_keys(self, parent: Table, keys: Sequence[tuple[str, PostgresForeignKey]]) -> None:
+        for child, key in keys:
+            place = f"{quoted(parent.target_schema)}.{quoted(child)}"
+            self.statements.append(f"ALTER TABLE {place} DROP CONSTRAINT {quoted(key.name)}")
+
+    def _waits(self, parent: Table, target: str, key: PostgresForeignKey) -> bool:
+        """Whether SQLite has that key, too, and lets its rows be until COMMIT."""
+        child = next((table for table in self.tables if table.target == target), None)
+        own = self.change.before.table(child.name) if child is not None else None
+        if child is None or own is None:
+            return False
+        targets = {column.name.lower(): column.target for column in child.columns}
+        for one in own.foreign_keys:
+            columns = tuple(targets.get(name.lower(), name) for name in one.columns)
+            is_same = one.parent.lower() == parent.name.lower() and columns == key.columns
+            if is_same and waits(one, deferring=self.deferring):
+                self.waiting.append((own, one))
+                return True
+        return False
 
     def _create(self) -> None:
         mapping = map_tables(self.change.after, self.target, self.settings, born=True, loose=True, terms=TERMS)

@@ -15,6 +15,7 @@ from cutover.dialect.catalog import Catalog
 from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.numbering import KeysAndNumbers
 from cutover.dialect.orphans import orphans_query
+from cutover.dialect.owed import Owed
 from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.schema_rows import written_out
 from cutover.dialect.spelling import Learned, Spelled, with_learned
@@ -91,6 +92,8 @@ class Dialect:
         """Of a transaction's own dialect: its temporary tables."""
         self.temporary: frozenset[str] = frozenset()
         """The same in small letters."""
+        self.owed: tuple[Owed, ...] = ()
+        """Of a transaction's own dialect: what COMMIT is to ask for."""
         self._counted = False
         """Whether any of them, also one that is gone, had AUTOINCREMENT: SQLite then keeps a list for them, too."""
         self._began: int | None = None
@@ -197,6 +200,7 @@ class Dialect:
         own.keys = self.keys.within({*filter(None, sequences.values())} & {*self.catalog.sequences.values()})
         own.generation = self.generation + 1
         own._seen = seen
+        own.owed = self.owed
         own.temporary_names = [name for name in map(temporary_name, ddl) if name]
         own.temporary = frozenset(map(str.lower, own.temporary_names))
         own._counted = self._counted or any(

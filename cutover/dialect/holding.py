@@ -252,5 +252,8 @@ class Holding:
             await transaction.commit()
         except Lost:
             raise unknown_outcome() from None
+        except StatementError:  # behind which a transaction of an application's would be open still
+            await transaction.abandon()
+            raise
         self._connections.turns.committed += transaction.changed
         return result

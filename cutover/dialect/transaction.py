@@ -31,6 +31,7 @@ from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.opening import Opening, place
+from cutover.dialect.owed import demand_paid
 from cutover.dialect.patience import in_short_tries
 from cutover.dialect.pending import DEFERRED, beside_violations, check_now, checked_too_soon
 from cutover.dialect.running import Memory, prepare, run
@@ -39,6 +40,7 @@ from cutover.dialect.widening import Unheld
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
 from cutover.schema.arguments import bind
+from cutover.schema.objects_wanted import schema_of
 from cutover.schema.sqltext import inspect, refusal
 from cutover.schema.temporary import left
 
@@ -209,7 +211,7 @@ class Transaction:
 
     async def _change(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement that changes the schema: for this transaction alone, until it commits."""
-        shape, before, checked = inspect(statement.sql), self.dialect, self.foreign_keys
+        shape, before = inspect(statement.sql), self.dialect
         refused = refusal(shape)
         if refused:
             raise refused
@@ -219,7 +221,14 @@ class Transaction:
             change_of(before.ddl, statement.sql, (None,) * len(shape.params))
             raise
         await self._changing(
-            lambda: change_schema(self.connection, before, statement.sql, arguments, foreign_keys=checked),
+            lambda: change_schema(
+                self.connection,
+                before,
+                statement.sql,
+                arguments,
+                foreign_keys=self.foreign_keys,
+                deferring=self._deferring,
+            ),
             lambda change: self._filled(change, statement, memory),
         )
         return StatementResult()
@@ -259,8 +268,7 @@ class Transaction:
             if isinstance(failure, StatementError):
                 await self._talk(f"ROLLBACK TO SAVEPOINT {_GUARD}")
             raise failure from None
-        if wrote or self._deferring:
-            await self._check_pending()  # DROP TABLE has checked all, and left them so
+        await self._check_pending()  # DROP TABLE has checked all, and left them so
 
     async def _check_pending(self) -> None:
         await self._guard()
@@ -336,6 +344,8 @@ class Transaction:
 
     async def _commit(self) -> None:
         try:
+            if self.dialect.owed:
+                await self._demand_paid()
             status = await self._talk(self._commit_text())
         except StatementError:
             if self.is_open:
@@ -358,6 +368,14 @@ class Transaction:
         await self._connections.release(self.connection)
         if status != "COMMIT":
             raise Conflict("The transaction had failed.")
+
+    async def _demand_paid(self) -> None:
+        dialect = self.dialect
+        await self._guard()
+        try:
+            await demand_paid(self.connection, dialect.owed, schema_of(dialect.ddl), dialect.tables)
+        except (*DRIVER_ERRORS, TimeoutError) as error:
+            raise self._failure(error) from None
 
     def _commit_text(self) -> str:
         """COMMIT alone would end the transaction at a deferred check that fails; so they are made before, guarded."""
