@@ -89,9 +89,8 @@ async def change_schema(
     own = change.temporary
     await _capture(link, [table for table in tables if table.name in changed and table.name.lower() not in own])
     await want(link, change.lasting)
-    after = await dialect.changed(connection, tables, change.ddl, seen)
-    after.owed = await owed_after(connection, owed, change, tables)
-    return after, change
+    owed = await owed_after(connection, owed, change, tables)
+    return (await dialect.changed(connection, tables, change.ddl, seen)).owing(owed), change
 
 
 async def widen_column(

@@ -172,10 +172,17 @@ class Connections:
         """Whether a statement changes the schema as it is now."""
         if inspect(sql).kind not in (StatementKind.DDL, StatementKind.WRITE):
             return False
+        return (await self._current()).changes(sql)
+
+    async def ends_deferring(self, sql: str) -> bool:
+        """Whether SQLite has PRAGMA defer_foreign_keys end with this statement, outside of a transaction."""
+        return (await self._current()).copy.ends_deferring(sql)
+
+    async def _current(self) -> Dialect:
         if not self.dialect.is_current:
             async with self.lend():
                 pass
-        return self.dialect.changes(sql)
+        return self.dialect
 
     async def alone(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement as its own transaction, repeated when it meets others.

@@ -209,6 +209,12 @@ class Dialect:
         own._began = self.generation if self._began is None else self._began
         return own
 
+    def owing(self, owed: tuple[Owed, ...]) -> Dialect:
+        """The same with other debts."""
+        own = copy(self)
+        own.owed = owed
+        return own
+
     def aside(self, stands: Mapping[str, int | None]) -> Dialect:
         """The same with keys of its own, to run one statement that is undone. `stands`: sequences that were set."""
         own = copy(self)

@@ -156,10 +156,10 @@ class Holding:
             self._connections.turns.give()
 
     async def defer(self, *, on: bool) -> None:
-        """PRAGMA defer_foreign_keys. What was deferred is checked at COMMIT, also if it is switched off before."""
+        """PRAGMA defer_foreign_keys. Raises `StatementError`."""
+        if self.transaction is not None:
+            await (self.transaction.defer() if on else self.transaction.check_again())
         self.deferring = on
-        if on and self.transaction is not None:
-            await self.transaction.defer()
 
     async def commit(self) -> None:
         """COMMIT. Raises `StatementError` (OUTCOME_UNKNOWN if the answer to a write was lost) or `Conflict`."""
@@ -207,12 +207,14 @@ class Holding:
     def required(self, verb: str) -> Transaction:
         """The open transaction, for COMMIT or ROLLBACK. Raises `StatementError`."""
         if self.transaction is None:
+            self.deferring = False
             raise StatementError(f"cannot {verb} - no transaction is active", "SQLITE_UNKNOWN")
         return self.transaction
 
     def named(self, name: str) -> Transaction:
         """The open transaction, which should have a savepoint of this name. Raises `StatementError`."""
         if self.transaction is None:
+            self.deferring = False
             raise StatementError(f"no such savepoint: {name}", "SQLITE_UNKNOWN")
         return self.transaction
 

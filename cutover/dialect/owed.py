@@ -67,6 +67,27 @@ async def owed_after(connection: Any, owed: Sequence[Owed], change: Change, tabl
     return tuple(found)
 
 
+async def forgotten(
+    connection: Any,  # noqa: ANN401  # as above
+    owed: Sequence[Owed],
+    schema: SqliteSchema,
+    tables: Tables,
+    *,
+    wholly: bool,
+) -> tuple[Owed, ...]:
+    """What is left behind PRAGMA defer_foreign_keys = OFF: what SQLite counted since it was on, it forgets. `wholly`:
+    that is all; otherwise keys that are DEFERRED may have owed before."""
+    found = []
+    for one in owed:
+        own = schema.table(one.child)
+        if own is not None and (wholly or not _key(own, one).deferred):
+            _, orphans = await _counted(connection, one, schema, tables)
+            found.append(replace(one, settled=orphans))
+        elif not wholly:
+            found.append(one)
+    return tuple(found)
+
+
 async def demand_paid(connection: Any, owed: Sequence[Owed], schema: SqliteSchema, tables: Tables) -> None:  # noqa: ANN401  # as above
     """Raises the `StatementError` with which COMMIT fails while rows lack their parents."""
     counted = 0
@@ -106,7 +127,7 @@ async def _counted(connection: Any, one: Owed, schema: SqliteSchema, tables: Tab
     child, own = mapped.get(one.child.lower()), schema.table(one.child)
     if child is None or own is None:
         return 0, 0
-    key = next(key for key in own.foreign_keys if (key.columns, key.parent.lower()) == (one.columns, one.parent))
+    key = _key(own, one)
     mine = _targets(child, key.columns)
     refers = " AND ".join(f"c.{name} IS NOT NULL" for name in mine)
     parent = mapped.get(one.parent) if schema.table(one.parent) is not None else None
@@ -119,6 +140,10 @@ async def _counted(connection: Any, one: Owed, schema: SqliteSchema, tables: Tab
         f"SELECT count(*), count(*) FILTER (WHERE NOT {has}) FROM {_place(child)} AS c WHERE {refers}"
     )
     return row[0], row[1]
+
+
+def _key(own: SqliteTable, one: Owed) -> SqliteForeignKey:
+    return next(key for key in own.foreign_keys if (key.columns, key.parent.lower()) == (one.columns, one.parent))
 
 
 def _targets(table: Table, columns: Sequence[str]) -> list[str]:

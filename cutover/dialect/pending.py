@@ -13,6 +13,8 @@ import asyncpg
 from cutover.dialect.typed import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cutover.dialect.running import Connection
 
 DEFERRED = "SET CONSTRAINTS ALL DEFERRED"
@@ -29,12 +31,62 @@ DO $$ DECLARE own text; way text; BEGIN
     END IF;
 END $$"""
 """Of those that are declared INITIALLY DEFERRED."""
+_OTHERS = _OWN.replace("c.condeferred", "c.condeferrable AND NOT c.condeferred").replace(", 'DEFERRED']", "]")
+"""Has all others be checked with each statement."""
+_KEY = """
+SELECT c.conrelid::regclass::text AS child, c.confrelid::regclass::text AS parent,
+    ARRAY(SELECT quote_ident(a.attname) FROM unnest(c.conkey) WITH ORDINALITY AS k(number, at)
+          JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.number ORDER BY k.at) AS mine,
+    ARRAY(SELECT quote_ident(a.attname) FROM unnest(c.confkey) WITH ORDINALITY AS k(number, at)
+          JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.number ORDER BY k.at) AS theirs
+FROM pg_constraint c
+WHERE c.conname = $1 AND c.contype = 'f' AND c.conrelid = format('%I.%I', $2::text, $3::text)::regclass
+    AND pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"""
 _ALL = f"SET CONSTRAINTS ALL IMMEDIATE; {DEFERRED}"
 
 
 async def check_now(connection: Connection, *, deferring: bool) -> None:
     """Make the checks that are pending; they are deferred again. Raises what the driver raises where one fails."""
     await connection.execute(_ALL if deferring else _OWN)
+
+
+async def check_at_once(
+    connection: Connection, undo: Callable[[], Awaitable[None]], *, wholly: bool, excusing: bool = True
+) -> None:
+    """PRAGMA defer_foreign_keys = OFF: keys are checked with each statement, but for those that are INITIALLY DEFERRED.
+
+    Orphans that there are SQLite forgets, by whatever key if the PRAGMA was on `wholly`, from the first change on.
+    Raises `Refused` where Postgres cannot. `undo`: after an error, what was done since."""
+    excused: list[asyncpg.Record] = []
+    while True:
+        try:
+            for key in excused:
+                await connection.execute(_text_to_excuse(key))
+            await connection.execute(f"SET CONSTRAINTS ALL IMMEDIATE; {_OWN}" if wholly else _OTHERS)
+        except asyncpg.ForeignKeyViolationError as error:
+            await undo()
+            named = (error.constraint_name, error.schema_name, error.table_name)
+            found = await connection.fetchrow(_KEY, *named) if all(named) and excusing else None
+            if found is None or found in excused:
+                raise Refused(
+                    "PRAGMA defer_foreign_keys = OFF beside rows that violate a foreign key", "Give them parents first."
+                ) from None
+            excused.append(found)
+        else:
+            return
+
+
+def _text_to_excuse(key: asyncpg.Record) -> str:
+    """Has orphans be others to Postgres than those that it has yet to check."""
+    pairs = list(zip(key["mine"], key["theirs"], strict=True))
+    refers = " AND ".join(f"c.{mine} IS NOT NULL" for mine, _ in pairs)
+    same = " AND ".join(f"p.{theirs} = c.{mine}" for mine, theirs in pairs)
+    return (
+        "SELECT set_config('session_replication_role', 'replica', true);"
+        f"UPDATE {key['child']} AS c SET {pairs[0][0]} = c.{pairs[0][0]}"
+        f" WHERE {refers} AND NOT EXISTS (SELECT 1 FROM {key['parent']} AS p WHERE {same});"
+        "SELECT set_config('session_replication_role', 'origin', true)"
+    )
 
 
 def beside_violations(error: Exception, *, deferring: bool) -> Refused | None:

@@ -15,6 +15,7 @@ from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.values import SqlValue
 from cutover.schema.objects_wanted import memory
 from cutover.schema.sqltext import Shape, StatementKind, inspect
+from cutover.stores.sqlite.deferring import ends_deferring
 from cutover.stores.sqlite.describe import describe
 from cutover.stores.sqlite.running import translate
 from cutover.stores.sqlite.schemacopy import SchemaCopy as ColumnsOf
@@ -102,6 +103,10 @@ class SchemaCopy:
         if inspect(sql).pragma == "journal_mode":
             rows = [("wal",)]  # of the file that is served, not of this memory
         return StatementResult([ResultColumn(column[0]) for column in cursor.description or ()], rows)
+
+    def ends_deferring(self, sql: str) -> bool:
+        """Whether SQLite has PRAGMA defer_foreign_keys end with this statement, outside of a transaction."""
+        return ends_deferring(self._db, sql)
 
     def indexes(self, table: str) -> list[str]:
         """The names of a table's indexes, in the order in which SQLite looks at them."""

@@ -71,6 +71,11 @@ class PostgresSession(Batched):
         """Whether an open transaction has written or said that it will."""
         return self._holding.writing
 
+    @property
+    def deferring(self) -> bool:
+        """Whether PRAGMA defer_foreign_keys is on."""
+        return self._holding.deferring
+
     async def batch(self, steps: Sequence[Step]) -> BatchResult:
         """Run steps as their conditions say; statement errors are in the result.
 
@@ -195,17 +200,23 @@ class PostgresSession(Batched):
         elif transaction is not None:
             return await self._within(transaction, statement, shape)
         else:
-            holding.deferring = self._memory.deferring = False
-            if shape.temporary:
-                raise outside()
-            changes = await self._connections.changes(statement.sql)
-            if not holding.foreign_keys or changes:
-                return await self._one(statement, changes=changes)
-            try:
-                return await self._connections.alone(statement, self._memory)
-            except Unheld:
-                return await self._wider(statement)
+            return await self._alone(statement, shape)
         return StatementResult()
+
+    async def _alone(self, statement: Statement, shape: Shape) -> StatementResult:
+        """A statement outside of a transaction."""
+        self._memory.deferring = False
+        if self._holding.deferring:
+            self._holding.deferring = not await self._connections.ends_deferring(statement.sql)
+        if shape.temporary:
+            raise outside()
+        changes = await self._connections.changes(statement.sql)
+        if not self._holding.foreign_keys or changes:
+            return await self._one(statement, changes=changes)
+        try:
+            return await self._connections.alone(statement, self._memory)
+        except Unheld:
+            return await self._wider(statement)
 
     async def _wider(self, statement: Statement) -> StatementResult:
         """A write for which a column gets another type. It is an ordinary one, so it comes again while others read the

@@ -31,10 +31,11 @@ from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.opening import Opening, place
-from cutover.dialect.owed import demand_paid
+from cutover.dialect.owed import demand_paid, forgotten
 from cutover.dialect.patience import in_short_tries
-from cutover.dialect.pending import DEFERRED, beside_violations, check_now, checked_too_soon
+from cutover.dialect.pending import DEFERRED, beside_violations, check_at_once, check_now, checked_too_soon
 from cutover.dialect.running import Memory, prepare, run
+from cutover.dialect.typed import Refused
 from cutover.dialect.unchecked import demand_no_action, told
 from cutover.dialect.widening import Unheld
 from cutover.errors import CutoverError, Fenced, StatementError
@@ -83,6 +84,10 @@ class Transaction:
         self._guarded = False
         self._dirty = True
         self._deferring = False
+        self._deferred = False
+        """Whether they were deferred at any time."""
+        self._wholly = False
+        """Whether they have been since before the first change."""
         self._patience = patience.PATIENCE
         self._acting = False
         """Foreign keys were switched off, and Postgres goes on with them."""
@@ -119,7 +124,8 @@ class Transaction:
                 raise Conflict("Others had one of the tables.") from None
             raise translate_failure(error, connections.dialect.catalog) from None
         made = cls(connections, connection, altered, by_savepoint=by_savepoint)
-        made.foreign_keys, made._deferring = foreign_keys, deferring
+        made.foreign_keys = foreign_keys
+        made._deferring = made._deferred = made._wholly = deferring
         made._acting = acting
         made._patience = patience.PATIENCE if lasting else patience.ROUND
         if not foreign_keys:
@@ -315,17 +321,41 @@ class Transaction:
     async def defer(self) -> None:
         """Have foreign keys checked at COMMIT. A statement that fails after it does not take it back."""
         await self._talk(f"{self._release_text()}{DEFERRED}")
-        self._deferring = True
+        self._wholly = self._wholly or not self.changed
+        self._deferring = self._deferred = True
+
+    async def check_again(self) -> None:
+        """Have foreign keys checked with each statement again, but for those that are declared INITIALLY DEFERRED.
+        Raises `Refused` beside violations that SQLite would forget and Postgres cannot."""
+        if not self._deferred:
+            return
+        dialect, wholly = self.dialect, self._wholly
+        await self._at_once(excusing=True)
+        if dialect.owed:
+            known = (dialect.owed, schema_of(dialect.ddl), dialect.tables)
+            self.dialect = dialect.owing(await forgotten(self.connection, *known, wholly=wholly))
+        self._wholly = False
+
+    async def _at_once(self, *, excusing: bool) -> None:
+        await self._guard()
+        try:
+            await check_at_once(self.connection, self._undo, wholly=self._wholly, excusing=excusing)
+        except (*DRIVER_ERRORS, TimeoutError) as error:
+            raise self._failure(error) from None
+        self._dirty, self._deferring = True, False
 
     async def rollback_to(self, name: str, *, deferring: bool = False) -> None:
-        """ROLLBACK TO. `deferring`: foreign keys stay deferred, though that may have been said after the savepoint."""
+        """ROLLBACK TO. `deferring`: foreign keys are as now, whatever was said of them since the savepoint."""
         at = place(self._savepoints, name)
         await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{f'; {DEFERRED}' if deferring else ''}")
-        self._deferring = deferring
         del self._savepoints[at + 1 :], self._dialects[at + 1 :]
         self.dialect = self._dialects[at]
         self._giving.rollback_to(at)
         self._guarded = False
+        self._deferring = deferring or self._deferred
+        if self._deferring and not deferring:
+            with suppress(Refused):  # then they are checked at COMMIT, as they would have been before
+                await self._at_once(excusing=False)
 
     async def commit(self) -> None:
         """COMMIT, and give the connection back. Raises `Conflict`, `Lost` (outcome unknown) or `StatementError`.

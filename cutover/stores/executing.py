@@ -40,6 +40,11 @@ class Session(Protocol):
         """Whether an open transaction has written or holds the write lock."""
         ...
 
+    @property
+    def deferring(self) -> bool:
+        """Whether PRAGMA defer_foreign_keys is on."""
+        ...
+
     async def execute(self, statement: Statement) -> StatementResult:
         """Run one statement. Raises `StatementError`; the session stays usable."""
         ...

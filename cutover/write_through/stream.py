@@ -215,6 +215,7 @@ class Stream(Batched):
         finally:
             # One that was taken away just now is still believed in: what follows must not run on its own.
             self._open = session.in_transaction or session.expelled
+            self._deferring = session.deferring
         if not self._open:
             store.wake()
         return result
@@ -284,10 +285,6 @@ class Stream(Batched):
                     self._past.failed(error)
                 continue
             self.spent += outcome.size
-            if shape.pragma == "defer_foreign_keys" and shape.kind is StatementKind.STATE:
-                self._deferring = True
-            elif self._deferring and not self.in_transaction and not shape.pragma:
-                self._deferring = False
             if shape.kind is StatementKind.WRITE:
                 self._past.note(outcome)
                 if shape.into:  # which may have changed a row, or passed it over

@@ -155,3 +155,49 @@ async def test_keys_of_several_columns_and_of_the_table_itself(both: World) -> N
     assert failed == ["COMMIT"]
     await same_rows(both)
     assert await alike(both, "INSERT INTO ends VALUES (9, 9, 'z')", "INSERT INTO tree VALUES (7, 77, 1)")
+
+
+ON, OFF = "PRAGMA defer_foreign_keys = ON", "PRAGMA defer_foreign_keys = OFF"
+
+
+async def test_keys_are_checked_at_once_again_within_a_transaction(both: World) -> None:
+    await alike(both, "INSERT INTO plain VALUES (1, 1, 1)")
+    failed = await alike(
+        both, "BEGIN", ON, "INSERT INTO plain VALUES (9, 9, 9)", "INSERT INTO parents VALUES (9, 'nine')",
+        "INSERT INTO late VALUES (1, 77)", OFF, "INSERT INTO plain VALUES (10, 10, 10)",
+        "DELETE FROM parents WHERE id = 1", "UPDATE plain SET n = 4 WHERE id = 9", "INSERT INTO late VALUES (2, 78)",
+        "COMMIT", "UPDATE late SET parent = 9 WHERE id = 2", "COMMIT",
+    )  # fmt: skip
+    assert failed == ["INSERT INTO plain VALUES (10, 10, 10)", "DELETE FROM parents WHERE id = 1", "COMMIT"]
+    failed = await alike(
+        both, "BEGIN", "INSERT INTO late VALUES (3, 79)", ON, "INSERT INTO plain VALUES (12, 12, 12)", OFF,
+        "COMMIT", OFF, "DELETE FROM late WHERE id = 3", "COMMIT",
+    )  # fmt: skip
+    assert failed == ["COMMIT"]
+    failed = await alike(
+        both, "BEGIN", ON, "SAVEPOINT a", OFF, "ROLLBACK TO a", "INSERT INTO plain VALUES (11, 11, 11)", ON,
+        "INSERT INTO plain VALUES (11, 11, 11)", "INSERT INTO parents VALUES (11, 'x')", "COMMIT",
+    )  # fmt: skip
+    assert failed == ["INSERT INTO plain VALUES (11, 11, 11)"]
+    await same_rows(both)
+
+
+async def test_orphans_are_forgotten_where_keys_are_checked_at_once_again(both: World) -> None:
+    """SQLite lets them be then; so does ActiveRecord, which says so before its COMMIT."""
+    await alike(both, "INSERT INTO plain VALUES (1, 1, 1), (2, 2, 2)", "INSERT INTO emptied VALUES (1, 2)")
+    failed = await alike(both, "BEGIN", ON, "INSERT INTO plain VALUES (9, 9, 9), (10, NULL, 1)", OFF, "COMMIT")
+    assert not failed
+    await same_rows(both)
+    one = "INSERT INTO parents(id, name) SELECT id, name FROM kept WHERE id = 1"
+    assert await alike(both, *rebuilt(one), "SAVEPOINT a", OFF, "ROLLBACK TO a", "COMMIT", OFF, "COMMIT") == ["COMMIT"]
+    await same_rows(both)
+    failed = await alike(
+        both, *rebuilt(one), "INSERT INTO late VALUES (1, 77)", OFF, "COMMIT", "DELETE FROM late", "COMMIT"
+    )
+    assert failed == ["COMMIT"]
+    await same_rows(both)
+    assert await alike(both, "INSERT INTO plain VALUES (11, 11, 11)", "DELETE FROM parents WHERE id = 1")
+    await alike(both, "BEGIN", ON, "DELETE FROM parents WHERE id = 1")
+    await both.refused(OFF, "beside rows that violate a foreign key")
+    assert not await alike(both, "INSERT INTO parents VALUES (1, 'again', 1)", OFF, "COMMIT")
+    await same_rows(both)

@@ -160,7 +160,18 @@ _DEFERRED: list[str | tuple[str, ...]] = [
     "ROLLBACK",
     _DEFERRING,
     "SELECT * FROM children",
-]
+    *(
+        step
+        for text in (
+            "SELECT 1", "SELECT 1 WHERE 0", "SELECT nothing", "EXPLAIN SELECT * FROM parents", "PRAGMA foreign_keys",
+            "PRAGMA foreign_keys = ON", "PRAGMA table_info(parents)", "PRAGMA user_version", "COMMIT", "ROLLBACK",
+            "RELEASE a", "ROLLBACK TO a", "INSERT INTO parents VALUES (1)", "ANALYZE",
+        )
+        for step in (f"{_DEFERRING} = ON", text, _DEFERRING, f"{_DEFERRING} = OFF")
+    ),
+    *(f"{_DEFERRING} = ON", "SELECT 1", "BEGIN", "SELECT 1", "COMMIT", _DEFERRING),
+    *(f"{_DEFERRING} = ON", "SELECT 1", "BEGIN", "INSERT INTO children VALUES (8, 8)", "ROLLBACK", _DEFERRING),
+]  # fmt: skip
 
 
 def _raw(db: sqlite3.Connection, text: str) -> object:
@@ -169,8 +180,8 @@ def _raw(db: sqlite3.Connection, text: str) -> object:
         return db.execute(text).fetchall()
     except sqlite3.IntegrityError:
         return "SQLITE_CONSTRAINT"
-    except sqlite3.OperationalError:
-        return "SQLITE_UNKNOWN"
+    except sqlite3.OperationalError as error:
+        return "SQL_PARSE_ERROR" if "syntax error" in str(error) else "SQLITE_UNKNOWN"
 
 
 def _rows(answer: object) -> object:

@@ -85,6 +85,11 @@ class SqliteSession(Batched):
         """Whether an open transaction has written or holds the write lock."""
         return self._in_transaction and self._has_turn
 
+    @property
+    def deferring(self) -> bool:
+        """Whether PRAGMA defer_foreign_keys is on."""
+        return self._deferring.on
+
     async def batch(self, steps: Sequence[Step]) -> BatchResult:
         """Run steps as their conditions say; statement errors are in the result.
 
