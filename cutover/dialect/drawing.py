@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.referring import cascading
 from cutover.dialect.typed import RowByRow
 from cutover.model.table import Column, Table
 from cutover.stores.postgres.names import quote, target
@@ -128,25 +128,10 @@ def lowered(catalog: Catalog, table: Table, *, moved: bool = False) -> tuple[str
     tables without one, the names under which their rows are counted.
     """
     found: dict[str, None] = {}
-    for each in _reached(catalog, table):
+    for each in cascading(table, catalog):
         if unnumbered(each) and not moved:
             found[UNNUMBERED + each.sql] = None
         sequence = catalog.sequences.get(each.name)
         if sequence is not None and not catalog.counts(each) and (moved or not each.autoincrement):
             found[sequence] = None
     return tuple(found)
-
-
-def _reached(catalog: Catalog, table: Table) -> Iterator[Table]:
-    seen, waiting = {table.name}, [table]
-    while waiting:
-        parent = waiting.pop()
-        yield parent
-        name = re.escape(parent.name)
-        cascades = re.compile(
-            rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+(?:DELETE|UPDATE)\s+CASCADE\b', re.IGNORECASE
-        )
-        for child in catalog.tables.values():
-            if child.name not in seen and cascades.search(child.sql.replace("(", " ( ")):
-                seen.add(child.name)
-                waiting.append(child)

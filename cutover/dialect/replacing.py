@@ -6,7 +6,6 @@ where a foreign key acts upon a deletion (ON DELETE CASCADE) it has to go as wel
 
 from __future__ import annotations
 
-import re
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,10 @@ from sqlglot import exp
 
 from cutover.dialect import functions
 from cutover.dialect.automatic import NEXT, AutomaticKeys
-from cutover.dialect.catalog import Catalog
 from cutover.dialect.comparing import compare, told_apart
 from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import is_plain
+from cutover.dialect.referring import deleting_acts, deleting_returns
 from cutover.dialect.scope import Scope, Source, table_source
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, identifier, paren
@@ -59,7 +58,9 @@ class Replacing:
                     raise RowByRow("INSERT OR REPLACE ... SELECT into a table with several unique keys")
                 return
             clearing = self.clearing(written, columns, others, in_place)
-            if clearing is not None and self._items(written):
+            # Within the INSERT, what the keys do comes behind it, and would be done to the new row, too.
+            within = self._items(written) and not deleting_returns(table, self.conflicts.catalog)
+            if clearing is not None and within:
                 self._clear_within(written, columns, clearing)
             else:
                 written.before = clearing
@@ -210,15 +211,6 @@ class Replacing:
 
 def _is_next(item: exp.Expr) -> bool:
     return bool(item.meta.get(NEXT))
-
-
-def deleting_acts(table: Table, catalog: Catalog) -> bool:
-    """Whether deleting a row of this table changes rows that refer to it, or is refused although it comes back."""
-    name = re.escape(table.name)
-    acts = re.compile(
-        rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])[^,]*?\bON\s+DELETE\s+(?:CASCADE|SET|RESTRICT)\b', re.IGNORECASE
-    )
-    return any(acts.search(child.sql.replace("(", " ( ")) for child in catalog.tables.values())
 
 
 def _columns_of(table: Table, indexes: list[UniqueIndex]) -> list[Column]:

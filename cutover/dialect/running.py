@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -185,14 +186,26 @@ async def run(
         return prepared.answered or StatementResult()
     if translation.parts or translation.by_row is not None:
         result = await _as_one(connection, prepared, dialect, memory, giving)
-    elif giving is None or (translation.drawing is None and not translation.lowered and not translation.marked):
-        result = await _once(connection, prepared, translation, limit_of(prepared, dialect))
+    elif translation.before is not None:
+        async with _checked_behind(connection, translation, memory):
+            result = await _alone(connection, prepared, dialect, giving, within=within)
     else:
-        await giving.before(connection, dialect.keys, prepared, within=within)
-        with giving.around(dialect.keys, prepared):
-            result = await _once(connection, prepared, translation, limit_of(prepared, dialect))
-            giving.after(dialect.keys, prepared, result.affected)
+        result = await _alone(connection, prepared, dialect, giving, within=within)
     return finished(result, prepared, dialect, memory)
+
+
+async def _alone(
+    connection: Connection, prepared: Prepared, dialect: Dialect, giving: Giving | None, *, within: bool
+) -> StatementResult:
+    translation = prepared.translation
+    assert translation is not None
+    if giving is None or (translation.drawing is None and not translation.lowered and not translation.marked):
+        return await _once(connection, prepared, translation, limit_of(prepared, dialect))
+    await giving.before(connection, dialect.keys, prepared, within=within)
+    with giving.around(dialect.keys, prepared):
+        result = await _once(connection, prepared, translation, limit_of(prepared, dialect))
+        giving.after(dialect.keys, prepared, result.affected)
+    return result
 
 
 async def keys_met(connection: Connection, prepared: Prepared, dialect: Dialect) -> StatementError | None:
@@ -210,22 +223,28 @@ async def keys_met(connection: Connection, prepared: Prepared, dialect: Dialect)
 async def _as_one(
     connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory, giving: Giving | None
 ) -> StatementResult:
-    """All rows, with foreign keys checked behind the last of them, unless the stream has them checked at COMMIT."""
+    """All rows, with foreign keys checked behind the last of them."""
     assert prepared.translation is not None
-    table = prepared.translation.table
-    keys = None
-    if table is not None and not memory.deferring:
-        keys = await connection.fetchval(_FOREIGN_KEYS, target(table))
-    if not keys:
+    async with _checked_behind(connection, prepared.translation, memory):
         return await _row_by_row(connection, prepared, dialect, memory, giving)
+
+
+@asynccontextmanager
+async def _checked_behind(connection: Connection, translation: Translation, memory: Memory) -> AsyncIterator[None]:
+    """Foreign keys are checked behind several statements that are one, unless the stream has them checked at COMMIT."""
+    keys = None
+    if translation.table is not None and not memory.deferring:
+        keys = await connection.fetchval(_FOREIGN_KEYS, target(translation.table))
+    if not keys:
+        yield
+        return
     await connection.execute(f"SET CONSTRAINTS {keys} DEFERRED")
     try:
-        result = await _row_by_row(connection, prepared, dialect, memory, giving)
+        yield
     except Halfway:
         await connection.execute(f"SET CONSTRAINTS {keys} IMMEDIATE")
         raise
     await connection.execute(f"SET CONSTRAINTS {keys} IMMEDIATE")
-    return result
 
 
 async def _row_by_row(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.referring import deleting_changes, moving_changes
 from cutover.dialect.translation import Translation
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
@@ -26,7 +27,7 @@ def demand_no_action(sql: str, translation: Translation, catalog: Catalog) -> No
     if table is None:
         return
     deletes = verb == "DELETE" or translation.clears
-    if (deletes and _acts(table, catalog, "DELETE")) or (_moves(sql, table) and _acts(table, catalog, "UPDATE")):
+    if (deletes and deleting_changes(table, catalog)) or (_moves(sql, table) and moving_changes(table, catalog)):
         what = f"{verb} of {table.name} under PRAGMA foreign_keys = OFF, where a foreign key acts upon it,"
         raise Refused(what, _INSTEAD)
 
@@ -36,15 +37,6 @@ def told(failure: CutoverError) -> CutoverError:
     if not isinstance(failure, StatementError) or failure.message != _VIOLATED:
         return failure
     return StatementError(f"{_VIOLATED}: PostgreSQL goes on checking. {_INSTEAD}", failure.code)
-
-
-def _acts(table: Table, catalog: Catalog, event: str) -> bool:
-    name = re.escape(table.name)
-    acts = re.compile(
-        rf'\bREFERENCES\s+["`\[]?{name}["`\]]?(?![\w$])\s*(?:\([^)]*\))?[^,]*?\bON\s+{event}\s+(?:CASCADE|SET)\b',
-        re.IGNORECASE,
-    )
-    return any(acts.search(child.sql.replace("(", " ( ")) for child in catalog.tables.values())
 
 
 def _moves(sql: str, table: Table) -> bool:

@@ -35,6 +35,16 @@ class OwnClause:
     action: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a REFERENCES clause says of the rows that it refers to."""
+
+    parent: str
+    """In lower case."""
+    on_delete: str = "NO ACTION"
+    on_update: str = "NO ACTION"
+
+
 @dataclass
 class ColumnText:
     """What CREATE TABLE says of one column beyond the pragmas."""
@@ -57,6 +67,8 @@ class TableText:
     """The name of each of them, empty for one without."""
     deferred: list[bool] = field(default_factory=list)
     """For each foreign key in the order of the text: whether it is DEFERRABLE INITIALLY DEFERRED."""
+    references: list[Reference] = field(default_factory=list)
+    """In the same order."""
     clauses: list[OwnClause] = field(default_factory=list)
     """ON CONFLICT clauses of constraints other than ABORT."""
     autoincrement: bool = False
@@ -162,6 +174,7 @@ def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column
                 column.collation = unquote(following.text).upper()
             elif keyword(token) == "REFERENCES":
                 table.deferred.append(_deferred(words[index + 1 :]))
+                table.references.append(_reference(words[index + 1 :]))
             # The word after these is a name or a value, even if it reads like a keyword.
             index += 1 if following.text == "(" else 2
             continue
@@ -187,6 +200,21 @@ def _clauses(words: Sequence[Token], column: str) -> Iterator[OwnClause]:
         elif word == "CONFLICT" and kind and index + 1 < len(words) and keyword(words[index + 1]) != "ABORT":
             yield OwnClause(kind, columns, keyword(words[index + 1]))
         index += 1
+
+
+def _reference(after: Sequence[Token]) -> Reference:
+    """The REFERENCES clause that these tokens follow."""
+    index = _closing(after, 1) + 1 if len(after) > 1 and after[1].text == "(" else 1
+    actions = {"DELETE": "NO ACTION", "UPDATE": "NO ACTION"}
+    while index + 2 < len(after) and keyword(after[index]) in ("ON", "MATCH"):
+        two = keyword(after[index + 2]) in ("SET", "NO")
+        action = " ".join(keyword(token) for token in after[index + 2 : index + 3 + two])
+        if keyword(after[index]) == "ON":
+            actions[keyword(after[index + 1])] = action
+            index += 3 + two
+        else:
+            index += 2
+    return Reference(unquote(after[0].text).lower(), actions["DELETE"], actions["UPDATE"])
 
 
 def _deferred(after: Sequence[Token]) -> bool:

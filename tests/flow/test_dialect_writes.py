@@ -68,6 +68,53 @@ async def test_what_foreign_keys_do_to_a_row_that_goes_or_is_replaced(postgres_u
             await both.same(sql)
 
 
+_TREES = """
+CREATE TABLE nulls(id INTEGER PRIMARY KEY, up INTEGER REFERENCES nulls ON DELETE SET NULL, u TEXT UNIQUE, v);
+CREATE TABLE goes(id INTEGER PRIMARY KEY, up INTEGER REFERENCES goes(id) ON DELETE CASCADE, u TEXT UNIQUE, v);
+CREATE TABLE holds(id INTEGER PRIMARY KEY, up INTEGER REFERENCES holds(id) ON DELETE RESTRICT, u TEXT UNIQUE, v);
+CREATE TABLE pairs(a INTEGER, b INTEGER, up INTEGER, v, PRIMARY KEY (a, b));
+CREATE TABLE of_pairs(id INTEGER PRIMARY KEY, a INTEGER, b INTEGER,
+                      FOREIGN KEY (a, b) REFERENCES pairs (a, b) ON UPDATE CASCADE ON DELETE CASCADE);
+CREATE TABLE one(id INTEGER PRIMARY KEY, other INTEGER REFERENCES other ON DELETE SET NULL, u TEXT UNIQUE);
+CREATE TABLE other(id INTEGER PRIMARY KEY, one INTEGER REFERENCES one ON DELETE CASCADE);
+CREATE TABLE kept(id INTEGER PRIMARY KEY, u TEXT UNIQUE);
+CREATE TABLE of_kept(id INTEGER PRIMARY KEY, kept INTEGER REFERENCES kept);
+"""
+
+
+async def test_a_row_that_takes_the_place_of_one_and_refers_to_it(postgres_url: str) -> None:
+    """What the keys do with the row that goes is done before the new one is there."""
+    async with world(postgres_url, _TREES) as both:
+        for tree in ("nulls", "goes", "holds"):
+            await both.same(f"INSERT INTO {tree} VALUES (1,1,'a','x'),(2,1,'b','y'),(3,2,'c','z')")
+            for row in ("3, 3, 'c', 'n'", "4, 4, 'c', 'n'", "5, 1, 'd', 'n'", "5, 5, 'c', 'm'"):
+                await both.same(f"INSERT OR REPLACE INTO {tree} VALUES ({row})")
+                await both.same(f"SELECT * FROM {tree} ORDER BY id")
+        await both.same("REPLACE INTO nulls VALUES (1, 1, 'a', 'r'), (2, 5, 'q', 'n'), (5, 2, 'r', 'm')")
+        await both.same("REPLACE INTO goes VALUES (1, 1, 'a', 'r')")
+        await both.same_error("REPLACE INTO goes VALUES (7, 6, 'a', 'r')")
+        await both.same_error("REPLACE INTO holds VALUES (1, 1, 'a', 'r')")
+        await both.same("REPLACE INTO nulls SELECT id, id, u, v || '!' FROM nulls")
+        for sql in (
+            "INSERT INTO pairs VALUES (1, 1, 1, 'x'), (2, 2, 2, 'y')",
+            "INSERT INTO of_pairs VALUES (1, 1, 1), (2, 2, 2)",
+            "REPLACE INTO pairs VALUES (1, 1, 1, 'z')",
+            "INSERT INTO one VALUES (1, NULL, 'a')",
+            "INSERT INTO other VALUES (1, 1), (2, NULL)",
+            "REPLACE INTO one VALUES (1, 2, 'a')",
+            "REPLACE INTO one VALUES (3, 2, 'a')",
+            "INSERT INTO kept VALUES (1, 'a'), (2, 'b')",
+            "INSERT INTO of_kept VALUES (1, 1), (2, 2)",
+            "UPDATE OR REPLACE kept SET id = 2 WHERE id = 1 AND (SELECT count(*) FROM of_kept) < 0",
+        ):
+            await both.same(sql)
+        await both.same_error("UPDATE OR REPLACE kept SET id = 2 WHERE id = 1")
+        await both.same("DELETE FROM of_kept WHERE id = 1")
+        await both.same("UPDATE OR REPLACE kept SET id = 2 WHERE id = 1")
+        for table in ("nulls", "goes", "holds", "pairs", "of_pairs", "one", "other", "kept", "of_kept"):
+            await both.same(f"SELECT * FROM {table} ORDER BY 1")
+
+
 async def test_replace_evicts_on_every_key(both: World) -> None:
     await both.same("INSERT INTO plain (k, h) VALUES ('a', 'x')")
     await both.same("REPLACE INTO plain (k, h) VALUES ('b', 'X')")

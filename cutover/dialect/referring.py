@@ -1,0 +1,66 @@
+"""Which tables refer to a table, and what their foreign keys do when its rows go or get other keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from cutover.dialect.catalog import Catalog
+from cutover.model.table import Table
+from cutover.schema.createsql import Reference, read_create_table
+
+_CHANGING = ("CASCADE", "SET NULL", "SET DEFAULT")
+
+
+def references_to(table: Table, catalog: Catalog) -> Iterator[tuple[Table, Reference]]:
+    """The tables with a foreign key to it, which may be itself, once for each key."""
+    name = table.name.lower()
+    for child in catalog.tables.values():
+        for one in _references(child.sql):
+            if one.parent == name:
+                yield child, one
+
+
+def deleting_acts(table: Table, catalog: Catalog) -> bool:
+    """Whether deleting a row of this table changes rows that refer to it, or is refused although it comes back."""
+    return any(one.on_delete in (*_CHANGING, "RESTRICT") for _, one in references_to(table, catalog))
+
+
+def deleting_changes(table: Table, catalog: Catalog) -> bool:
+    """Whether deleting a row of this table deletes or changes rows that refer to it."""
+    return any(one.on_delete in _CHANGING for _, one in references_to(table, catalog))
+
+
+def moving_changes(table: Table, catalog: Catalog) -> bool:
+    """Whether another key for a row of this table deletes or changes rows that refer to it."""
+    return any(one.on_update in _CHANGING for _, one in references_to(table, catalog))
+
+
+def deleting_returns(table: Table, catalog: Catalog) -> bool:
+    """Whether deleting a row of this table may change, delete or be refused for others of its own, over whatever keys."""
+    seen, waiting = {table.name}, [table]
+    while waiting:
+        for child, one in references_to(waiting.pop(), catalog):
+            if child.name == table.name and one.on_delete in (*_CHANGING, "RESTRICT"):
+                return True
+            if child.name not in seen and one.on_delete == "CASCADE":
+                seen.add(child.name)
+                waiting.append(child)
+    return False
+
+
+def cascading(table: Table, catalog: Catalog) -> Iterator[Table]:
+    """It, and the tables of which rows may go or get other keys with rows of it."""
+    seen, waiting = {table.name}, [table]
+    while waiting:
+        parent = waiting.pop()
+        yield parent
+        for child, one in references_to(parent, catalog):
+            if child.name not in seen and "CASCADE" in (one.on_delete, one.on_update):
+                seen.add(child.name)
+                waiting.append(child)
+
+
+@lru_cache(maxsize=4096)
+def _references(sql: str) -> tuple[Reference, ...]:
+    return tuple(read_create_table(sql).references)
