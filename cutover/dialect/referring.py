@@ -37,7 +37,7 @@ def moving_changes(table: Table, catalog: Catalog) -> bool:
 
 
 def deleting_returns(table: Table, catalog: Catalog) -> bool:
-    """Whether deleting a row of this table may change, delete or be refused for others of its own, over whatever keys."""
+    """Whether deleting a row of this table may change, delete or be refused for others of its own, over any keys."""
     seen, waiting = {table.name}, [table]
     while waiting:
         for child, one in references_to(waiting.pop(), catalog):
