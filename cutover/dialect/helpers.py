@@ -11,6 +11,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 AnyConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+HELPERS = "cutover."
+"""What their names begin with."""
 _LOCK = 0x637574
 _FILES = (
     "helpers.sql",

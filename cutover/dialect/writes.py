@@ -132,7 +132,7 @@ class Writes:
         listed = node.this.expressions if isinstance(node.this, exp.Schema) else []
         table, source, target = self._target(node.this.this if isinstance(node.this, exp.Schema) else node.this)
         own_key(node, table)
-        refuse_unkept(table)
+        refuse_unkept(table, deletes=bool(conflict == "REPLACE" or node.args.get("conflict")))
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
         told = (
@@ -309,6 +309,7 @@ class Writes:
     def delete(self, node: exp.Delete) -> Written:
         """DELETE."""
         table, source, target = self._target(node.this)
+        refuse_unkept(table, (), deletes=True)
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
         result = exp.Delete(this=target, with_=with_clause)

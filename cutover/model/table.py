@@ -61,6 +61,18 @@ class UniqueIndex:
 
 
 @dataclass(frozen=True)
+class Unkept:
+    """Something that SQLite demands of rows and the target does not."""
+
+    what: str
+    """As SQLite writes it."""
+    columns: tuple[str, ...]
+    """A row with other values in these may break it."""
+    deletes: bool = False
+    """So may one that goes."""
+
+
+@dataclass(frozen=True)
 class ForeignKey:
     """A foreign key of the target schema, in source names. Used for orphan checks."""
 
@@ -87,6 +99,7 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     unique: tuple[UniqueIndex, ...] = ()
+    unkept: tuple[Unkept, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     """Of the target: also those that SQLite itself does not declare."""
     rowid_alias: str | None = None

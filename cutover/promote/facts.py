@@ -100,9 +100,12 @@ def _unmapped(parts: Parts) -> Checks:
 
 def _lacking(parts: Parts) -> Checks:
     """What is told and shuts nothing: writes that could break these are refused, and are not ready."""
-    names = [f"{table.name}.{index.name}" for table in parts.situation.tables for index in table.unique if index.lacks]
-    told = f"writes of these are refused, since Postgres lacks them: {', '.join(names)}"
-    return (("unique indexes", True, told),) if names else ()
+    tables = parts.situation.tables
+    names = [f"{table.name}.{index.name}" for table in tables for index in table.unique if index.lacks]
+    others = [f"{each.what} ({table.name})" for table in tables for each in table.unkept]
+    told = "writes of these are refused, since Postgres lacks them: "
+    found = (("unique indexes", names), ("constraints", others))
+    return tuple((what, True, f"{told}{', '.join(lacking)}") for what, lacking in found if lacking)
 
 
 async def _uncarried(parts: Parts) -> Checks:

@@ -13,9 +13,11 @@ from functools import cached_property
 
 from cutover.model.table import Table
 from cutover.schema.ddl import Ddl
-from cutover.schema.postgres_schema import PostgresIndex, PostgresTable
+from cutover.schema.postgres_schema import PostgresColumn, PostgresIndex, PostgresTable
 from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable
 
+_WIDE = ("bigint", "text", "double precision", "numeric", "bytea", "cutover.value")
+"""Types that take all of an affinity's values."""
 _NOWHERE: Mapping[str, str] = {}
 _LITERAL = re.compile(r"('(?:[^']|'')*')")
 _NEGATIVE = re.compile(r"'(-[\d.]+)'::(?:integer|bigint|numeric|double precision)")
@@ -78,6 +80,47 @@ class Counterparts:
         unique = [index for index in source.indexes if index.unique and self._is_mapped(index, source)]
         return frozenset(index.name for index in unique if not self._kept(index, unique, source))
 
+    def lacking_checks(self, source: SqliteTable) -> list[str]:
+        """The CHECKs of SQLite that nothing on Postgres may stand for.
+
+        Their words are others there. So those about the same columns are believed to be the same, as many as there are;
+        and where Postgres's are about some of the columns each, all of them together are believed.
+        """
+        if not source.checks:
+            return []
+        computed = {column.name for column in source.columns if column.generated}
+        there = [self._about_checks(each.definition, source, computed) for each in self.there.checks]
+        lacking, told = [], list(there)
+        for check in source.checks:
+            about = frozenset(self.target(name) for name in _about_text(check, source) - computed)
+            if about in told:
+                told.remove(about)
+            elif about and about != frozenset().union(*(each for each in there if each < about)):
+                lacking.append(check)
+        return [check for check in lacking if not self._narrow(check, source)]
+
+    def about(self, check: str, source: SqliteTable) -> set[str]:
+        """The columns that a CHECK of SQLite's is about."""
+        return _about_text(check, source)
+
+    def demands(self, column: PostgresColumn) -> bool:
+        """Whether Postgres demands a value there, in whatever way."""
+        told = re.compile(rf'\(?"?{re.escape(column.name)}"? IS NOT NULL\)?', re.IGNORECASE)
+        of_domain = bool(column.base_type) and column.base_type != "enum"
+        return column.not_null or of_domain or any(told.search(check.definition) for check in self.there.checks)
+
+    def _about_checks(self, definition: str, source: SqliteTable, computed: set[str]) -> frozenset[str]:
+        named = {column.name for column in self.there.columns if _names(definition, column.name)}
+        sources = {self.target(column.name): column.name for column in source.columns}
+        text = " ".join(sources.get(name, name) for name in named)
+        return frozenset(self.target(name) for name in _about_text(text, source) - computed) or frozenset(named)
+
+    def _narrow(self, check: str, source: SqliteTable) -> bool:
+        """Whether it is about a column alone whose type on Postgres takes less than SQLite's would."""
+        names = _about_text(check, source)
+        found = self.there.column(self.target(next(iter(names)))) if len(names) == 1 else None
+        return found is not None and found.type not in _WIDE
+
     def _kept(self, index: SqliteIndex, unique: list[SqliteIndex], source: SqliteTable) -> bool:
         if is_bytewise(index) and set(index.columns) == set(self.table.key):
             return True
@@ -125,7 +168,10 @@ def _over(definition: str) -> str:
 
 def _about(index: SqliteIndex, source: SqliteTable) -> set[str]:
     """The columns that it names, and those that others of them are computed from."""
-    written = " ".join([*(term for term, _, _ in index.terms), index.partial or ""])
+    return _about_text(" ".join([*(term for term, _, _ in index.terms), index.partial or ""]), source)
+
+
+def _about_text(written: str, source: SqliteTable) -> set[str]:
     found: set[str] = set()
     while more := {column.name for column in source.columns if _names(written, column.name)} - found:
         found |= more

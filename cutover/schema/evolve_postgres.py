@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cutover.model.table import Column, Table
-from cutover.schema.ddl import Ddl
+from cutover.schema.ddl import Ddl, Terms
 from cutover.schema.defaults import translate_default
 from cutover.schema.evolution import Evolution, Step, TableChange, same_shape
 from cutover.schema.evolve_pairing import Pairing, counterpart, qualified, settings_of, target_of
@@ -22,14 +22,19 @@ from cutover.settings import Settings
 
 
 def evolve_postgres(
-    record: Record, source: SqliteSchema, target: PostgresSchema, fresh: Mapping[str, Table], settings: Settings
+    record: Record,
+    source: SqliteSchema,
+    target: PostgresSchema,
+    fresh: Mapping[str, Table],
+    settings: Settings,
+    terms: Terms | None = None,
 ) -> Evolution:
     """Steps that bring Postgres's tables to what SQLite's are now.
 
     `fresh` holds, by SQLite name, the tables as they would be mapped if Postgres had none: their types are those of
-    new columns. Tables that are new altogether are the mapping's to create.
+    new columns. Tables that are new altogether are the mapping's to create. `terms`: as `map_tables` takes them.
     """
-    return _Planner(record, source, target, fresh, settings).plan()
+    return _Planner(record, source, target, fresh, settings, terms).plan()
 
 
 def missing_columns(source: SqliteSchema, target: PostgresSchema, settings: Settings) -> list[str]:
@@ -49,6 +54,7 @@ class _Planner:
     target: PostgresSchema
     fresh: Mapping[str, Table]
     settings: Settings
+    terms: Terms | None = None
     changes: list[TableChange] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -130,7 +136,7 @@ class _Planner:
             yield Step(f"{where}.{old} is renamed to {name}.", f"{on} RENAME COLUMN {quoted(old)} TO {quoted(name)}")
         for old in pairing.dropped(renames):
             yield Step(f"{where}.{old} is dropped.", f"{on} DROP COLUMN {quoted(old)}")
-        ddl = Ddl()
+        ddl = Ddl(terms=self.terms)
         for name in pairing.added(renames):
             definition = ddl.added_column(pairing.fresh, pairing.source, name) if pairing.fresh else ""
             if definition:
@@ -153,7 +159,8 @@ class _Planner:
         """What changed of the table beside its columns, since that was last carried over."""
         own, was = pairing.source, known.sqlite
         taken = {*self.target.others, *(table.name for table in self.target.tables)}
-        rest = Rest(pairing, known, Ddl(taken=taken), f"{quoted(self.target.name)}.{quoted(pairing.there.name)}")
+        place = f"{quoted(self.target.name)}.{quoted(pairing.there.name)}"
+        rest = Rest(pairing, known, Ddl(taken=taken, terms=self.terms), place)
         if was.sql == own.sql and was.indexes == own.indexes and set(was.foreign_keys) == set(own.foreign_keys):
             if known.postgres is not pairing.there:  # the very table that was looked at before has nothing new to tell
                 yield from rest.standing()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from cutover.model.table import Column, Table
-from cutover.schema.counterparts import bare
+from cutover.schema.counterparts import Counterparts, bare
 from cutover.schema.ddl import Ddl
 from cutover.schema.defaults import translate_default
 from cutover.schema.evolution import Step
@@ -39,8 +39,8 @@ class Rest:
     def standing(self) -> Iterator[Step]:
         """Without which rows that SQLite refuses would come in: of a table that cutover made, as it was made."""
         yield from self._not_null()
-        if len(self.pairing.there.checks) < len(self.pairing.source.checks):  # reading each again takes long
-            yield from self._checks()
+        if self.known.made:
+            yield from self._given(self._lacking)
         yield from self._indexes()
 
     def _indexes(self) -> Iterator[Step]:
@@ -103,11 +103,24 @@ class Rest:
                 yield Step(f"{each.name} is dropped.", f"ALTER TABLE {self.on} DROP CONSTRAINT {quoted(each.name)}")
             if not found:
                 self._left_out(f"That CHECK ({check}) is gone", "", verb="was not carried over: Postgres's is unknown")
-        fewer = self.known.made and len(self.pairing.there.checks) < len(now)
-        for check in sorted(now if fewer else now - before):
-            text = (Ddl() if check in before else self.ddl).added_check(mapped, check)
-            if text and not any(bare(each.definition) == bare(text) for each in self.pairing.there.checks):
-                yield Step(f"{self.pairing.there.name} gets {text}.", f"ALTER TABLE {self.on} ADD {text}")
+        for check in sorted(now - before):
+            plain = Ddl().added_check(mapped, check)
+            if plain and any(bare(each.definition) == bare(plain) for each in self.pairing.there.checks):
+                continue
+            if plain or check in self._lacking:
+                yield from self._given([check], plain)
+        if self.known.made:
+            yield from self._given(check for check in self._lacking if check in before)
+
+    @cached_property
+    def _lacking(self) -> Sequence[str]:
+        return Counterparts(self._mapped, self.pairing.there).lacking_checks(self.pairing.source)
+
+    def _given(self, checks: Iterable[str], text: str = "") -> Iterator[Step]:
+        for check in checks:
+            made = text or self.ddl.added_check(self._mapped, check)
+            if made:
+                yield Step(f"{self.pairing.there.name} gets {made}.", f"ALTER TABLE {self.on} ADD {made}")
 
     def _left_out(self, what: str, column: str, *, verb: str = "has no sure equivalent on Postgres") -> None:
         self.ddl.findings.append(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from cutover.model.table import Table, Tables
+from cutover.model.table import Table, Tables, Unkept
 from cutover.schema.codecs import scalars
 from cutover.schema.ddl import Ddl, Terms
 from cutover.schema.findings import Finding, in_order
@@ -223,6 +223,39 @@ class _Mapper:
             )
             self.mapped[name], self.declared[name] = linked.table, linked.declared
             self.findings += linked.findings
+        for name in self.adopted:
+            for key in self.declared.get(name, ()):
+                if key.parent in self.adopted and not self._is_there(self.mapped[name], key):
+                    self._note_unenforced(self.mapped[name], self.mapped[key.parent], key)
+
+    def _is_there(self, table: Table, key: SqliteForeignKey) -> bool:
+        targets = {column.name: column.target for column in table.columns}
+        columns = tuple(targets[name] for name in key.columns)
+        parent = self.mapped[key.parent].target
+        return any(
+            (found.parent, found.columns) == (parent, columns) for found in self.adopted[table.name].foreign_keys
+        )
+
+    def _note_unenforced(self, table: Table, parent: Table, key: SqliteForeignKey) -> None:
+        """A foreign key that Postgres cannot have; others may be put aside for now, or nobody wanted them."""
+        problem = self._unenforceable(table, parent, key)
+        if not problem:
+            return
+        what = f"FOREIGN KEY ({', '.join(key.columns)}) REFERENCES {parent.name}"
+        self._say(
+            "warns",
+            "constraint_lacking",
+            f"Postgres cannot enforce {what}: {problem}; so writes which could break it are refused there.",
+            "Mend it in SQLite, or drop it there.",
+            table.name,
+        )
+        # Of a table that refers to itself both are the same one.
+        self._add_unkept(table.name, Unkept(what, key.columns))
+        self._add_unkept(parent.name, Unkept(f"{what} of {table.name}", key.parent_columns, deletes=True))
+
+    def _add_unkept(self, name: str, one: Unkept) -> None:
+        table = self.mapped[name]
+        self.mapped[name] = replace(table, unkept=(*table.unkept, one))
 
     def _parent(self, key: SqliteForeignKey, given: MappingOf[str, Table]) -> tuple[SqliteTable, Table] | None:
         parent = self.source.table(key.parent)

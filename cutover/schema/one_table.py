@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from cutover.model.table import Table
+from cutover.model.table import Table, Unkept
 from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import LONGEST_NAME, MOST_COLUMNS
 from cutover.schema.findings import Finding
@@ -125,7 +126,28 @@ def _map(asked: Asked, histograms: Histograms) -> Found:
                 f"Create its equal on Postgres under the name {name}, or drop it in SQLite.",
                 warns=True,
             )
+    if target is not None and (unkept := tuple(_unkept(table, source, target))):
+        table = replace(table, unkept=unkept)
+        for each in unkept:
+            match.says(
+                "constraint_lacking",
+                f"{target.name} on Postgres has nothing that could stand for {each.what}, "
+                "so writes which could break it are refused there.",
+                "Create its equal on Postgres, or drop it in SQLite.",
+                warns=True,
+            )
     return Found(table, keyed, tuple(findings))
+
+
+def _unkept(table: Table, source: SqliteTable, target: PostgresTable) -> Iterator[Unkept]:
+    """What SQLite demands of each row, and Postgres does not."""
+    both = Counterparts(table, target)
+    for check in both.lacking_checks(source):
+        yield Unkept(f"CHECK ({check})", tuple(sorted(both.about(check, source))))
+    for column in table.columns:
+        found = target.column(column.target)
+        if column.not_null and column.name not in table.key and found is not None and not both.demands(found):
+            yield Unkept(f"NOT NULL of {column.name}", (column.name,))
 
 
 def _check_names(match: Match, table: str) -> None:

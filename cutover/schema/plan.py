@@ -11,6 +11,7 @@ from typing import Any
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, SqlValue
 from cutover.schema.checks import Check, checks_for, register_functions
+from cutover.schema.ddl import Terms
 from cutover.schema.demands import demanded
 from cutover.schema.findings import Finding, in_order
 from cutover.schema.formats import with_formats
@@ -248,12 +249,13 @@ def map_with_data(
     target: PostgresSchema | None,
     settings: Settings,
     progress: Progress = silent,
+    terms: Terms | None = None,
 ) -> Mapping:
     """`map_tables`, asking the data of tables to be created where the declared types leave something open.
 
     Where every table exists on Postgres nothing is read, so it is as cheap as `map_tables`. Raises `sqlite3.Error`.
     """
-    return _map_with_data(connection, source, target, settings, progress)[0]
+    return _map_with_data(connection, source, target, settings, progress, terms)[0]
 
 
 def _map_with_data(
@@ -262,12 +264,13 @@ def _map_with_data(
     target: PostgresSchema | None,
     settings: Settings,
     progress: Progress,
+    terms: Terms | None = None,
 ) -> tuple[Mapping, Histograms]:
-    first = map_tables(source, target, settings)
+    first = map_tables(source, target, settings, terms=terms)
     open_tables = {finding.table for finding in first.findings if finding.code == "type_undecided"}
     created = {table.name for table in first.tables if target is None or target.table(table.target) is None}
     histograms = read_histograms(connection, source, sorted(open_tables | created), progress)
-    return map_tables(source, target, settings, histograms) if histograms else first, histograms
+    return map_tables(source, target, settings, histograms, terms=terms) if histograms else first, histograms
 
 
 def _examples(

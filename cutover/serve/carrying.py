@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cutover.crashpoints import crash_point
+from cutover.dialect.helpers import HELPERS, install_helpers
 from cutover.errors import StoreError, StoreUnavailable
 from cutover.schema.evolution import Evolution, Step, TableChange
 from cutover.schema.findings import Finding
@@ -118,5 +119,7 @@ class Carrying:
         else:
             known = state.record.of(change.table) if state.record else None
             schema = quoted(self._settings.postgres.schema_)
+            if any(HELPERS in statement for statement in statements):
+                await self._postgres.lent(install_helpers)
             await self._postgres.alter(f"{schema}.{quoted(known.table.target if known else change.table)}", statements)
         crash_point("follow.altered")

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cutover.crashpoints import crash_point
+from cutover.dialect.ddl import TERMS
+from cutover.dialect.helpers import HELPERS, install_helpers
 from cutover.errors import StoreError, StoreUnavailable
 from cutover.model.control import StoreName
 from cutover.schema.evolution import Evolution
@@ -122,7 +124,7 @@ class Follower:
             for finding in found.findings:
                 if finding.code == "type_undecided":
                     state.findings[finding.table, finding.column] = finding
-        return evolve_postgres(record, source, state.target, fresh, self._settings)
+        return evolve_postgres(record, source, state.target, fresh, self._settings, TERMS)
 
     async def _held_back(self, state: Followed) -> set[str]:
         """Tables with rows in quarantine, of which a column may have been mapped while it held nothing."""
@@ -131,7 +133,7 @@ class Follower:
 
     async def _create(self, state: Followed) -> bool:
         source, target = state.source, state.target
-        mapping = await self._sqlite.survey(lambda c: map_with_data(c, source, target, self._settings))
+        mapping = await self._sqlite.survey(lambda c: map_with_data(c, source, target, self._settings, terms=TERMS))
         state.mapping = mapping
         names = [name for name in state.to_create(mapping) if name not in state.stopped]
         if not names:
@@ -142,6 +144,8 @@ class Follower:
                 state.stopped[name] = f"It is new, and mirror.schema_changes is stop. Create it on Postgres: {told}"
             return False
         try:
+            if any(HELPERS in statement for statement in mapping.create):
+                await self._postgres.lent(install_helpers)
             await self._postgres.create_tables([*mapping.create, *unfinished(mapping.tables, names)])
         except StoreUnavailable:
             raise

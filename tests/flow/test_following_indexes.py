@@ -130,7 +130,7 @@ async def test_what_a_table_is_created_without_is_said(sqlite_path: str, postgre
         follower,
         _,
     ):
-        make(sqlite_path, TABLE, "CREATE UNIQUE INDEX odd ON t(printf('%x', n))", "ALTER TABLE t RENAME TO u")
+        make(sqlite_path, TABLE, "CREATE UNIQUE INDEX odd ON t(printf(n, n))", "ALTER TABLE t RENAME TO u")
         said = [finding.message for finding in (await whole(follower)).findings.values()]
         assert [message for message in said if "odd" in message] != []
 
@@ -179,7 +179,7 @@ async def test_writes_that_a_unique_index_without_an_equal_is_about_are_refused(
     sqlite_path: str, postgres_url: str
 ) -> None:
     """They would succeed on Postgres, and nobody would be told. An equal made by hand has the name."""
-    odd = "CREATE UNIQUE INDEX odd ON t(printf('%x', n))"
+    odd = "CREATE UNIQUE INDEX odd ON t(printf(n, n))"
     async with followed(sqlite_path, postgres_url, TABLE, odd, copied=True) as (follower, _):
         found = await whole(follower)
         assert "unique_index_lacking" in {finding.code for finding in found.mapping.findings}

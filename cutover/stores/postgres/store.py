@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -149,6 +149,11 @@ class PostgresStore:
                 if error.sqlstate in GONE:
                     raise SchemaChanged(f"The schema changed while it was read. {error}") from error
                 raise
+
+    async def lent(self, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        """Have something done on a connection."""
+        async with self._link() as link:
+            await link.guard(work(link.raw))
 
     async def create_tables(self, statements: Sequence[str]) -> None:
         """Run DDL, all of it or nothing."""

@@ -1,0 +1,93 @@
+"""What SQLite demands of rows that Postgres has no words for: it is demanded there, too, or its writes are refused."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from cutover.dialect.catalog import Catalog
+from cutover.dialect.translator import Translator
+from cutover.dialect.typed import Refused
+from cutover.serve.following import Follower
+from tests.flow.following_world import followed
+from tests.support.postgres import native, run
+from tests.support.sqlite_world import make
+
+CHECKED = """CREATE TABLE {}(id INTEGER PRIMARY KEY, j TEXT CHECK (json_valid(j) OR j IS NULL),
+    d TEXT CHECK (date(d) IS d), n INT NOT NULL DEFAULT 1 CHECK (n & 1 = 1), CHECK (length(d) < n + 20))"""
+
+
+async def translator(follower: Follower) -> Translator:
+    return Translator(Catalog.of((await follower.follow("sqlite")).tables))
+
+
+def refused(one: Translator, match: str, *statements: str) -> None:
+    for sql in statements:
+        with pytest.raises(Refused, match=match):
+            one.translate(sql, ())
+
+
+async def test_checks_that_call_functions_of_sqlites_stand_on_postgres(sqlite_path: str, postgres_url: str) -> None:
+    """Of tables that cutover makes, at once and later, also where somebody dropped them."""
+    async with followed(sqlite_path, postgres_url, CHECKED.format("t"), copied=True) as (follower, _):
+        make(sqlite_path, CHECKED.format("later"), "ALTER TABLE t ADD COLUMN k TEXT CHECK (json_type(k) = 'array')")
+        await run(postgres_url, "ALTER TABLE t DROP CONSTRAINT t_j_check")
+        await follower.follow("sqlite")
+        found = await follower.follow("sqlite")
+        assert [(table.name, table.unkept) for table in found.tables] == [("later", ()), ("t", ())]
+        assert not found.done
+        assert {table.name: len(table.checks) for table in found.target.tables} == {"t": 5, "later": 4}
+        async with native(postgres_url) as connection:
+            for table in ("t", "later"):
+                await connection.execute(f"INSERT INTO {table}(id, j, d) VALUES (1, '[1]', '2024-01-02')")
+                for wrong in ("j = '[1'", "d = '2024-1-2'", "n = 2", "n = -11"):
+                    with pytest.raises(asyncpg.CheckViolationError):
+                        await connection.execute(f"UPDATE {table} SET {wrong}")
+
+
+async def test_writes_that_a_constraint_is_about_which_an_adopted_table_lacks(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    await run(
+        postgres_url,
+        "CREATE TABLE t(id bigint PRIMARY KEY, j text, d text, n bigint NOT NULL DEFAULT 1 CHECK (n % 2 = 1))",
+        "CREATE TABLE u(id bigint PRIMARY KEY, a text CHECK (a IS NOT NULL), b boolean, c varchar(9), n bigint)",
+    )
+    native_types = "CREATE TABLE u(id INTEGER PRIMARY KEY, a TEXT NOT NULL, b BOOLEAN CHECK (b IN (0, 1)), "
+    native_types += "c TEXT CHECK (length(c) < 10), n INT NOT NULL)"
+    async with followed(sqlite_path, postgres_url, CHECKED.format("t"), native_types, copied=True) as (follower, _):
+        one = await translator(follower)
+        refused(one, r"lacks CHECK \(json_valid", "INSERT INTO t(id) VALUES (1)", "UPDATE t SET J = NULL")
+        refused(one, r"lacks CHECK \(date", "UPDATE t SET d = '2024-01-01'")
+        refused(one, r"lacks CHECK \(length", "UPDATE t SET n = 3")
+        refused(one, "lacks NOT NULL of n", "UPDATE u SET n = 3", "REPLACE INTO u VALUES (1, 'a', 1, 'c', 2)")
+        for sql in ("UPDATE t SET id = 3", "DELETE FROM t", "UPDATE u SET b = 1, a = 'x', c = 'y'"):
+            one.translate(sql, ())
+        await run(
+            postgres_url,
+            "ALTER TABLE u ALTER COLUMN n SET NOT NULL",
+            "ALTER TABLE t ADD CHECK (j ~ '^[[{]'), ADD CHECK (d ~ '^....-..-..$'), ADD CHECK (length(d) < n + 20)",
+        )
+        one = await translator(follower)
+        for sql in ("INSERT INTO t(id) VALUES (1)", "UPDATE t SET j = NULL", "UPDATE u SET n = 3"):
+            one.translate(sql, ())
+
+
+async def test_writes_that_a_foreign_key_is_about_which_postgres_cannot_have(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    """It tells texts apart that SQLite takes for the same."""
+    tables = (
+        "CREATE TABLE parents(id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE UNIQUE, n INT)",
+        "CREATE TABLE children(id INTEGER PRIMARY KEY, name TEXT REFERENCES parents(name) ON DELETE CASCADE, n INT)",
+    )
+    async with followed(sqlite_path, postgres_url, *tables, copied=True) as (follower, _):
+        one = await translator(follower)
+        told = r"lacks FOREIGN KEY \(name\) REFERENCES parents"
+        refused(one, told, "INSERT INTO children(n) VALUES (1)", "UPDATE children SET name = 'x'")
+        refused(
+            one, told, "DELETE FROM parents", "UPDATE parents SET name = 'x'", "REPLACE INTO parents(id) VALUES (1)"
+        )
+        for sql in ("INSERT INTO parents(name) VALUES ('x')", "UPDATE parents SET n = 1", "UPDATE children SET n = 1"):
+            one.translate(sql, ())
+        one.translate("DELETE FROM children", ())
