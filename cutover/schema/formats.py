@@ -249,7 +249,12 @@ def _time(values: Sequence[SqlValue]) -> str:
         return "HH:MM:SS" + _decimals({len(found[1] or "") for found in clocks})
     if all(type(value) is int for value in values):
         return "epoch_milliseconds" if max(abs(value) for value in values if isinstance(value, int)) > 86_400 else ""
-    return _moment(values)
+    days = Counter(value[:10] for value in values if isinstance(value, str))
+    day = days.most_common(1)[0][0] if days else _FIRST_DAY
+    return _moment(values) if day == _FIRST_DAY else _moment(values).replace("YYYY-MM-DD", day)
+
+
+_FIRST_DAY = "1970-01-01"
 
 
 _CLOCK = re.compile(r"\d\d:\d\d(?::\d\d(?:\.(\d+))?)?")
@@ -275,7 +280,7 @@ def _uuid(values: Sequence[SqlValue]) -> str:
 def _length(values: Sequence[SqlValue]) -> str:
     texts = [value for value in values if isinstance(value, str)]
     if len(texts) * 2 < len(values):
-        return ""  # microseconds, as Django keeps them, or what the configuration says
+        return "microseconds" if any(type(value) is int for value in values) else ""  # as Django keeps them
     if sum(text.startswith("P") for text in texts) * 2 > len(texts):
         return "iso"
     return _moment(values) or "postgres"

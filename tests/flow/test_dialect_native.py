@@ -267,3 +267,53 @@ async def test_rows_leave_a_window_in_the_order_of_texts(both: World) -> None:
     for column in ("mood", "token", "at", "seen"):
         sql = f"SELECT id, row_number() OVER (PARTITION BY {column} ORDER BY id) FROM visits"
         await both.same(sql, ordered=True)
+
+
+SHIFTS = """
+CREATE TABLE shifts (id INTEGER PRIMARY KEY, wake TIME, span BIGINT, gap DATETIME, said TEXT, code CHAR(4), doc JSON,
+                     note TEXT, token CHAR(32));
+CREATE INDEX shifts_token ON shifts (token);
+"""
+SHIFTS_TARGET = """
+CREATE TABLE shifts (id bigint PRIMARY KEY, wake time, span interval, gap interval, said interval, code char(4),
+                     doc json, note jsonb, token uuid);
+CREATE INDEX shifts_token ON shifts (token);
+"""
+
+
+@pytest.fixture
+async def shifts(postgres_url: str) -> AsyncIterator[World]:
+    token = TOKEN.replace("-", "")
+    async with world(postgres_url, SHIFTS, target=SHIFTS_TARGET) as made:
+        for row in (
+            ("2000-01-01 10:00:00.000000", 5, "1970-01-02 01:00:00.000000", "1 day 02:00:00", "10", 7, "[]", token),
+            (*[None] * 5, None, None, f"b{token[1:]}"),
+            ("2000-01-01 00:00:00.250000", -90000000000, "1970-01-01 00:00:01.500000", "-2 days", "ab", "[7.0]", '"s"',
+             token),
+        ):  # fmt: skip
+            await made.same("INSERT INTO shifts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
+        yield made
+
+
+async def test_times_of_another_day_and_lengths_of_time(shifts: World) -> None:
+    await shifts.all_same(
+        sql.format(column)
+        for column in ("wake", "span", "gap", "said")
+        for sql in (
+            "SELECT {0}, typeof({0}), {0} || '!', coalesce({0}, 0), {0} > '1', {0} = 5 FROM shifts ORDER BY id",
+            "SELECT {0}, count(*) FROM shifts GROUP BY {0} ORDER BY {0} DESC",
+            "SELECT min({0}), max({0}), count(DISTINCT {0}) FROM shifts",
+            "SELECT a.id, b.id FROM shifts a JOIN shifts b ON a.{0} = b.{0} OR a.{0} < b.gap ORDER BY 1, 2",
+        )
+    )
+    await shifts.same("SELECT span + 1, span / 2.0, sum(span) OVER (ORDER BY id) FROM shifts ORDER BY span")
+    await shifts.same("SELECT id FROM shifts WHERE wake = ? OR span = ?", "2000-01-01 10:00:00.000000", -90000000000)
+    for sql, value in (("wake = ?", "2001-01-01 10:00:00"), ("span = ?", "1970-01-01 00:00:01"), ("gap = ?", 5)):
+        with pytest.raises(StatementError) as told:
+            await shifts.on_postgres(f"UPDATE shifts SET {sql}", value)
+        assert told.value.code == "SQLITE_MISMATCH"
+    await shifts.same("SELECT * FROM shifts ORDER BY id")
+    await shifts.pool.execute("UPDATE shifts SET span = '1 mon', wake = '24:00' WHERE id = 1")
+    for column in ("span", "wake"):
+        with pytest.raises(StatementError):
+            await shifts.on_postgres(f"SELECT {column} || '' FROM shifts")

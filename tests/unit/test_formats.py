@@ -45,7 +45,9 @@ def column(kind: str, affinity: str = "NUMERIC", name: str = "c", *, exact: bool
         ("uuid", "BLOB", [b"0" * 16], "blob"),
         ("interval", "TEXT", ["PT1S"], "iso"),
         ("interval", "NUMERIC", ["1970-01-01 00:00:10.000000"], "YYYY-MM-DD HH:MM:SS.ffffff"),
-        ("interval", "INTEGER", [5], ""),
+        ("interval", "INTEGER", [5], "microseconds"),
+        ("time without time zone", "NUMERIC", ["1970-01-01 10:00:00"], "YYYY-MM-DD HH:MM:SS"),
+        ("time without time zone", "NUMERIC", ["2000-01-01 10:00:00.500000"], "2000-01-01 HH:MM:SS.ffffff"),
         ("bigint", "INTEGER", [5], ""),
     ],
 )  # fmt: skip

@@ -211,3 +211,12 @@ def decimals_sql(decimals: str, sql: str) -> str:
     if decimals == "[.f]":
         return f"rtrim(rtrim({six}, '0'), '.')"
     return f"CASE {six} WHEN '.000000' THEN '' ELSE {six} END"
+
+
+def text_sql(form: Format, sql: str) -> str:
+    """`Format.render` of a timestamp, in SQL on Postgres."""
+    if not form.separator:
+        time = f"to_char({sql}, 'YYYY-MM-DD HH24:MI:SS') || {decimals_sql('', sql)}"
+        return f"(CASE date_trunc('day', {sql}) WHEN {sql} THEN to_char({sql}, 'YYYY-MM-DD') ELSE {time} END)"
+    whole = f"to_char({sql}, 'YYYY-MM-DD\"{form.separator}\"HH24:MI:SS')"
+    return f"({whole} || {decimals_sql(form.decimals, sql)} || '{form.offset}')"

@@ -17,8 +17,8 @@ from cutover.schema.codecs.instants import (
     REALS,
     UNITS,
     Format,
-    decimals_sql,
     spelled,
+    text_sql,
     wall_clock,
 )
 from cutover.schema.codecs.plain import WHOLE_AFFINITIES, as_number
@@ -178,7 +178,7 @@ def _shown(form: Format, kind: str) -> tuple[str, str] | None:
         return None
     moment_sql = _MOMENT_SQL[kind]
     if form.name not in UNITS:
-        return "text", _text_sql(form, moment_sql)
+        return "text", text_sql(form, moment_sql)
     if UNITS[form.name] == DAY:
         return "integer", "({0}::date - '1970-01-01'::date)::bigint"
     return "integer", f"floor(extract(epoch FROM {moment_sql}) * {1_000_000 // UNITS[form.name]})::bigint"
@@ -191,7 +191,7 @@ def _digest(form: Format, kind: str) -> str | None:
     if form.name in REALS:
         return None
     moment_sql = _MOMENT_SQL[kind]
-    inner = _count_sql(form, moment_sql) if form.name in UNITS else text_form(_text_sql(form, moment_sql))
+    inner = _count_sql(form, moment_sql) if form.name in UNITS else text_form(text_sql(form, moment_sql))
     # Infinity has no fields, and other years have other lengths.
     return f"CASE WHEN {{0}} >= '0001-01-01' AND {{0}} < '10000-01-01' THEN {inner} ELSE 'x' || {{0}}::text END"
 
@@ -201,12 +201,3 @@ def _count_sql(form: Format, sql: str) -> str:
     seconds = f"extract(epoch FROM date_trunc('second', {sql}))::bigint"
     micros = f"({seconds} * 1000000 + extract(microseconds FROM {sql})::bigint % 1000000)"
     return f"CASE WHEN {micros} % {unit} = 0 THEN 'i' || ({micros} / {unit})::text ELSE 'x' || {{0}}::text END"
-
-
-def _text_sql(form: Format, sql: str) -> str:
-    """`Format.render`, in SQL."""
-    if not form.separator:
-        time = f"to_char({sql}, 'YYYY-MM-DD HH24:MI:SS') || {decimals_sql('', sql)}"
-        return f"(CASE date_trunc('day', {sql}) WHEN {sql} THEN to_char({sql}, 'YYYY-MM-DD') ELSE {time} END)"
-    whole = f"to_char({sql}, 'YYYY-MM-DD\"{form.separator}\"HH24:MI:SS')"
-    return f"({whole} || {decimals_sql(form.decimals, sql)} || '{form.offset}')"

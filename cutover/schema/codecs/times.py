@@ -10,11 +10,12 @@ from typing import Any
 from cutover.errors import SchemaError, Unrepresentable
 from cutover.model.values import SqlValue
 from cutover.schema.codecs.base import Codec, Foreign, Ladder, meaning, text_form
-from cutover.schema.codecs.instants import DAY, Format, decimals_sql, fraction, spelled
+from cutover.schema.codecs.instants import DAY, Format, decimals_sql, fraction, spelled, text_sql
 from cutover.schema.codecs.plain import WHOLE_AFFINITIES
 
 TIME = "HH:MM:SS[.ffffff]"
 _TIME_FORMAT = re.compile(r"HH:MM:SS(\.fff|\.ffffff|\[\.ffffff\]|\[\.fff\]|\[\.f\])?")
+_ON_A_DAY = re.compile(r"(\d{4}-\d\d-\d\d)([T ]HH:.*)")
 _TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 
 
@@ -27,7 +28,9 @@ class _TimeFormat:
 
     decimals: str = ""
     moments: Format | None = None
-    """Where they are points in time on the first day there is."""
+    """Where they are points in time on one day."""
+    day: str = "1970-01-01"
+    """Which day that is: Rails has another."""
 
     @classmethod
     def of(cls, wanted: str, affinity: str) -> _TimeFormat:
@@ -35,32 +38,44 @@ class _TimeFormat:
         found = _TIME_FORMAT.fullmatch(wanted)
         if found is not None:
             return cls(found[1] or "")
-        form = Format.of(wanted)
-        if form is None or (form.counts and affinity == "TEXT"):
+        dated = _ON_A_DAY.fullmatch(wanted)
+        form = Format.of(f"YYYY-MM-DD{dated[2]}" if dated else wanted)
+        if form is None or (form.counts and affinity == "TEXT") or (dated and not _is_day(dated[1])):
             raise SchemaError(
                 f"the format {wanted} is none for a column of type time",
-                hint=f"Formats are such as {TIME}, HH:MM:SS.fff, YYYY-MM-DDTHH:MM:SS.fffZ, epoch_milliseconds.",
+                hint=f"Formats are such as {TIME}, HH:MM:SS.fff, YYYY-MM-DDTHH:MM:SS.fffZ, 2000-01-01 HH:MM:SS,"
+                " epoch_milliseconds.",
             )
-        return cls(moments=form)
+        return cls(moments=form, day=dated[1] if dated else cls.day)
 
     def render(self, micros: int) -> SqlValue:
         """Raises `Unrepresentable` where a count has no room for it."""
         if self.moments is None:
             return wall(micros, self.decimals)
         if micros >= DAY:
-            raise Unrepresentable("24:00:00 is no time on the first day")
-        return self.moments.render(micros)
+            raise Unrepresentable(f"24:00:00 is no time on {self.day}")
+        return self.moments.render(spelled(self.day).micros + micros)
+
+    def sql(self) -> str | None:
+        """`render`, in SQL on Postgres; None where it is a number."""
+        if self.moments is None:
+            return f"(left({{0}}::text, 8) || {decimals_sql(self.decimals, '{0}::interval')})"
+        if self.moments.counts:
+            return None
+        written = text_sql(self.moments, f"(timestamp '{self.day}' + {{0}}::interval)")
+        none = f"cutover.misfit('24:00:00 is no time on {self.day}', {{0}}::text)::text"
+        return f"(CASE WHEN {{0}} = '24:00' THEN {none} ELSE {written} END)"
 
     def read(self, value: SqlValue) -> int:
         """Microseconds since midnight."""
-        micros, offset = _clock(value, self.moments)
+        micros, offset = _clock(value, self.moments, self.day)
         if offset:
             raise Unrepresentable("a time with an offset in a column of type time")
         return micros
 
 
 def time(precision: int, affinity: str, wanted: str) -> Codec:
-    """time: text, or a point in time on 1970-01-01 where the format is one of those."""
+    """time: text, or a point in time on one day where the format is one of those."""
     form = _TimeFormat.of(wanted or TIME, affinity)
     step = 10 ** (6 - precision)
 
@@ -82,10 +97,9 @@ def time(precision: int, affinity: str, wanted: str) -> Codec:
     def canonical(value: SqlValue) -> bytes:
         return b"h%d" % form.read(value)
 
-    digest = shown = None
-    if form.moments is None:
-        written = f"(left({{0}}::text, 8) || {decimals_sql(form.decimals, '{0}::interval')})"
-        digest, shown = text_form(written), ("text", written)
+    written = form.sql()
+    digest = None if written is None or form.moments else text_form(written)
+    shown = None if written is None else ("text", written)
     no_key = "" if form.moments is None else "times of day are kept as points in time"
     ladder = Ladder(0, DAY // step, lambda number: form.render(number * step))
     return Codec(
@@ -108,12 +122,19 @@ def wall(micros: int, decimals: str) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{fraction(rest, decimals)}"
 
 
-def _clock(value: SqlValue, form: Format | None) -> tuple[int, str]:
+def _is_day(text: str) -> bool:
+    try:
+        return bool(spelled(text))
+    except Unrepresentable:
+        return False
+
+
+def _clock(value: SqlValue, form: Format | None, day: str = _TimeFormat.day) -> tuple[int, str]:
     """(microseconds since midnight, the offset as written)."""
     if isinstance(value, str):
         found = _TIME.fullmatch(value)
         if found is None:
-            return _on_first_day(spelled(value).micros), ""
+            return _on_day(spelled(value).micros, day), ""
         hours, minutes, seconds = int(found[1]), int(found[2]), int(found[3] or 0)
         decimals = found[4] or ""
         if decimals[6:].strip("0"):
@@ -123,14 +144,15 @@ def _clock(value: SqlValue, form: Format | None) -> tuple[int, str]:
             raise Unrepresentable("text that is no time of day")
         return micros, found[5] or ""
     if isinstance(value, int | float) and form is not None and form.counts:
-        return _on_first_day(form.counted(value)), ""
+        return _on_day(form.counted(value), day), ""
     raise Unrepresentable("a value that is no time of day in the format of the column")
 
 
-def _on_first_day(micros: int) -> int:
-    if not 0 <= micros < DAY:
-        raise Unrepresentable("a point in time that is not on 1970-01-01 in a column of type time")
-    return micros
+def _on_day(micros: int, day: str) -> int:
+    since = micros - spelled(day).micros
+    if not 0 <= since < DAY:
+        raise Unrepresentable(f"a point in time that is not on {day} in a column of type time")
+    return since
 
 
 def timetz() -> Codec:
@@ -249,8 +271,8 @@ def interval(affinity: str, wanted: str) -> Codec:
         except Unrepresentable as error:
             return Foreign(text, error.message)
 
-    no_key = "lengths of time have several spellings"
-    return Codec(convert, back, meaning(canonical), _length_digest(name), "text", "interval", no_key, name)
+    no_key, shown = "lengths of time have several spellings", _length_shown(name, form)
+    return Codec(convert, back, meaning(canonical), _length_digest(name), "text", "interval", no_key, name, shown=shown)
 
 
 def _length_format(name: str, affinity: str) -> Format | None:
@@ -301,15 +323,34 @@ def _length(text: str) -> Length:
     return Length(years * 12 + months, days, -micros if found[5] == "-" else micros)
 
 
+_PARTS = ("day", DAY), ("hour", 3_600_000_000), ("minute", 60_000_000), ("microseconds", 1)
+_MICROS = " + ".join(f"extract({part} FROM {{0}})::bigint::numeric * {count}" for part, count in _PARTS)
+
+
+def _length_shown(name: str, form: Format | None) -> tuple[str, str] | None:
+    """The value as SQLite has it, in SQL; an error for what it has no room for."""
+    if name == "postgres":
+        return "text", "{0}::text"
+    if name == "iso":
+        return None
+    longer = "extract(year FROM {0}) <> 0 OR extract(month FROM {0}) <> 0"
+    if form is not None:
+        kind, sql = "text", text_sql(form, "(timestamp '1970-01-01' + {0})")
+    else:
+        unit = UNITS[name]
+        kind, sql = "integer", f"div({_MICROS}, {unit})::bigint"
+        longer += f" OR ({_MICROS}) % {unit} <> 0" if unit > 1 else ""
+    other = f"cutover.misfit('a length of time that the format {name} has no room for', {{0}}::text)"
+    return kind, f"(CASE WHEN {longer} THEN {other}{'::text' if kind == 'text' else ''} ELSE {sql} END)"
+
+
 def _length_digest(name: str) -> str | None:
     unit = UNITS.get(name)
     if unit is None:
         return None
-    parts = ("day", DAY), ("hour", 3_600_000_000), ("minute", 60_000_000), ("microseconds", 1)
-    micros = " + ".join(f"extract({part} FROM {{0}})::bigint::numeric * {count}" for part, count in parts)
     plain = (
         "isfinite({0}) AND abs(extract(day FROM {0})) < 106751993"
         " AND extract(year FROM {0}) = 0 AND extract(month FROM {0}) = 0"
     )
-    whole = f"CASE WHEN ({micros}) % {unit} = 0 THEN 'i' || div({micros}, {unit})::text ELSE 'x' || {{0}}::text END"
+    whole = f"CASE WHEN ({_MICROS}) % {unit} = 0 THEN 'i' || div({_MICROS}, {unit})::text ELSE 'x' || {{0}}::text END"
     return f"CASE WHEN {plain} THEN {whole} ELSE 'x' || {{0}}::text END"
