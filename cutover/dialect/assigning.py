@@ -25,6 +25,7 @@ from cutover.dialect.whole import argument, constant
 from cutover.dialect.widening import GIVE, Unheld, Whole, Worded, is_wide
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column, Table
+from cutover.schema.codecs import base_of
 from cutover.schema.types import is_blob_by_name
 
 _BARE = frozenset({"bigint", "text", "bytea", "double precision", "smallint", "integer"})
@@ -111,7 +112,7 @@ class Assigning:
             case Kind.BOOL:
                 return helper("bool_strict", typed.node)
             case Kind.JSON:
-                return cast(text(typed).node, column.target_type)
+                return _document(typed, column)
             case _:
                 raise Refused(f"{named(typed.kind)} for column {column.name} of type {column.target_type}", GIVE)
 
@@ -188,6 +189,14 @@ class Assigning:
         if is_wide(column):
             raise Unheld(what, column, typed.constant, slot=typed.slot, integer=typed.kind is Kind.INT)
         raise Refused(what, GIVE)
+
+
+def _document(typed: Typed, column: Column) -> exp.Expr:
+    """A computed value for a column of JSON, where it is a text, or a number that the column's affinity keeps."""
+    if column.affinity in NUMERIC_AFFINITIES:
+        typed = Typed(helper("kept", dynamic(typed)), Kind.DYNAMIC)
+    node = helper("text_strict", typed.node) if typed.kind is Kind.DYNAMIC else text(typed).node
+    return cast(helper(f"{base_of(column)}_strict", node), column.target_type)
 
 
 def _any(typed: Typed, column: Column) -> exp.Expr:

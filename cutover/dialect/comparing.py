@@ -38,7 +38,7 @@ def value(typed: Typed) -> Typed:
         return typed.but(node=cast(cast(typed.node, "INTEGER"), "BIGINT"), kind=Kind.INT, column=None)
     if typed.kind is Kind.JSON:
         if typed.column is not None and typed.column.affinity == "NUMERIC":  # JSON that is a number is one on SQLite
-            number = helper("as_numeric", helper("dyn", document(typed)))
+            number = helper("kept", helper("dyn", document(typed)))
             return typed.but(node=number, kind=Kind.DYNAMIC, column=None)
         return typed.but(node=document(typed), kind=Kind.TEXT, column=None)
     if typed.kind is Kind.WHOLE and typed.column is not None:
@@ -136,8 +136,8 @@ def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> 
         left, right = level(left, right)
         return binary(op, left.node, right.node)
     if left.kind is Kind.TEXT and right.kind is Kind.TEXT:
-        if numeric and any(side.affinity == "TEXT" and side.column is not None for side in (left, right)):
-            # A text column beside one of dates: texts in it that are numbers are compared as such.
+        if numeric and any(side.affinity == "TEXT" for side in (left, right)):
+            # A text beside a column of dates: if it is a number it is compared as such.
             return _dynamic(op, left, right, numeric=True)
         return _texts(op, left, right)
     if left.kind is right.kind is Kind.BLOB:

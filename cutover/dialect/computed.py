@@ -46,6 +46,8 @@ def computed(typed: Typed, column: Column) -> exp.Expr | None:
         return helper("word_strict", _text(typed), *words)
     if column.affinity != "TEXT" or not _is_text(typed):
         return None
+    if typed.kind is Kind.DYNAMIC:
+        typed = Typed(helper("text_strict", typed.node), Kind.TEXT)
     if name.name in ("character", "character varying") and name.limit is not None:
         return _cast(helper("char_strict", _text(typed), exp.Literal.number(name.limit)), column)
     return _cast(_text(typed), column) if name.name in _WORDS else None

@@ -25,6 +25,35 @@ DO $$ BEGIN
     END IF;
 END $$;
 
+-- Whether no object in it has a key twice: of those SQLite reads the first, and jsonb keeps the last.
+CREATE OR REPLACE FUNCTION cutover.json_distinct(x json) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN CASE json_typeof(x)
+        WHEN 'object' THEN (SELECT count(*) = count(DISTINCT key) AND coalesce(bool_and(cutover.json_distinct(value)), true)
+            FROM json_each(x))
+        WHEN 'array' THEN (SELECT coalesce(bool_and(cutover.json_distinct(value)), true) FROM json_array_elements(x))
+        ELSE true END;
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.json_strict(x text) RETURNS json LANGUAGE plpgsql STABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF cutover.json_ok(x) THEN
+        RETURN x::json;
+    END IF;
+    RAISE EXCEPTION 'a text that is not JSON cannot be stored on PostgreSQL' USING ERRCODE = '22P02';
+END $$;
+
+CREATE OR REPLACE FUNCTION cutover.jsonb_strict(x text) RETURNS jsonb LANGUAGE plpgsql STABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF cutover.json_distinct(cutover.json_strict(x)) THEN
+        RETURN x::jsonb;
+    END IF;
+    RAISE EXCEPTION 'JSON with a key that occurs twice cannot be stored on PostgreSQL' USING ERRCODE = '22P02';
+END $$;
+
 CREATE OR REPLACE FUNCTION cutover.json_coded(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN strpos(x, '\') = 0 THEN x ELSE
     replace(replace(replace(replace(replace(x, '\\', E'\001'), '\"', E'\002'), '\', '\\'), E'\001', '\\\\'), E'\002', '\\\"')

@@ -28,6 +28,8 @@ TURN = "of:turn"
 """The column by which the rows of a recursion come in the order in which SQLite finds them."""
 NUMBER = "of:number"
 """The column that numbers the rows of VALUES."""
+WITHOUT_MIN = "without min"
+"""Noted of a term: Postgres may have no min() of its type (uuid, boolean, before version 18 bytea)."""
 OWN = ""
 """What `SourceColumn.tells` names where it is the order of the query itself."""
 
@@ -106,6 +108,7 @@ class Source:
         for _, term, column in sorted(told, key=lambda one: one[0]):
             node = exp.Column(this=identifier(column.target), table=identifier(self.alias))
             terms.append(exp.Ordered(this=node, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first")))
+            terms[-1].meta[WITHOUT_MIN] = term.meta.get(WITHOUT_MIN)
         return terms
 
     def find(self, name: str) -> SourceColumn | None:

@@ -10,7 +10,7 @@ from sqlglot import exp
 from cutover.dialect import windows
 from cutover.dialect.earliest import finds_one, inner_backwards, is_fixed
 from cutover.dialect.reading import IndexTerm, Reading, Scan
-from cutover.dialect.scope import OWN, TURN, Scope, Source
+from cutover.dialect.scope import OWN, TURN, WITHOUT_MIN, Scope, Source
 from cutover.dialect.terms import directions, is_one_value, meant, ordinal, served
 from cutover.dialect.trees import conjuncts, disjuncts
 from cutover.dialect.typed import Kind, Typed
@@ -125,6 +125,7 @@ class Unasked:
                 return None
             typed = source.typed(column).but(collation=part.collation)
             term = self.ordering.ordered(_direction(descending=part.descending), typed)
+            term.meta[WITHOUT_MIN] = typed.kind not in _WITH_MIN
             term.meta[_FIXED] = scope is not None and scan.sought is None and is_fixed(part.column, source, scope)
             terms.append(term)
         if table is None and source.sorted:
@@ -146,7 +147,9 @@ class Unasked:
                 return None
             # Of a row that an outer join lacks there is but one, wherever NULLs would stand.
             direction = _direction(descending=name in table.downwards)
-            terms.append(self.ordering.ordered(direction, source.typed(column).but(not_null=True)))
+            typed = source.typed(column).but(not_null=True)
+            terms.append(self.ordering.ordered(direction, typed))
+            terms[-1].meta[WITHOUT_MIN] = typed.kind not in _WITH_MIN
         return terms
 
     def turn(self, node: exp.Select, scope: Scope) -> exp.Expr | None:
@@ -211,7 +214,13 @@ class Unasked:
         """The order of groups that come as their rows are read, one group behind the other."""
         terms: list[exp.Expr] = []
         for term in self.rows(scope) or []:
-            first = exp.Anonymous(this="max" if term.args.get("desc") else "min", expressions=[term.this.copy()])
+            if term.meta.get(WITHOUT_MIN):
+                in_order = exp.Order(this=term.this.copy(), expressions=[term])
+                every = exp.Anonymous(this="array_agg", expressions=[in_order])
+                first: exp.Expr = exp.Bracket(this=exp.Paren(this=every), expressions=[exp.Literal.number(1)], offset=1)
+            else:
+                name = "max" if term.args.get("desc") else "min"
+                first = exp.Anonymous(this=name, expressions=[term.this.copy()])
             terms.append(exp.Ordered(this=first, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first")))
         return terms or None
 
@@ -322,6 +331,7 @@ class Unasked:
         return once(terms)
 
 
+_WITH_MIN = frozenset({Kind.INT, Kind.REAL, Kind.NUM, Kind.TEXT})
 _FIXED = "fixed"
 """Of a term: all rows have the same there, so that nothing is read backwards for it."""
 _ONE, _ROUND = exp.Literal.number(1), exp.Literal.number(1 << 32)

@@ -317,3 +317,24 @@ async def test_times_of_another_day_and_lengths_of_time(shifts: World) -> None:
     for column in ("span", "wake"):
         with pytest.raises(StatementError):
             await shifts.on_postgres(f"SELECT {column} || '' FROM shifts")
+
+
+async def test_what_affinity_makes_of_values_beside_native_types(shifts: World) -> None:
+    await shifts.same("SELECT code = wake, code < wake, wake > code, CAST(id AS TEXT) < wake FROM shifts ORDER BY id")
+    await shifts.same("UPDATE shifts SET doc = CASE id WHEN 1 THEN 7.0 WHEN 2 THEN '5.0' ELSE doc END RETURNING doc")
+    await shifts.same("SELECT doc, doc + 1, typeof(doc) FROM shifts ORDER BY id")
+    await shifts.same("UPDATE shifts SET note = json_array(id, code) WHERE id <> 2 RETURNING id")
+    for sql in (
+        "code = CASE id WHEN 1 THEN x'6162' ELSE code END",
+        "note = '{\"a\":1,' || '\"a\":2}'",
+        "note = code || 'x'",
+        "doc = '[' || code",
+    ):
+        with pytest.raises(StatementError, match="cannot be stored") as told:
+            await shifts.on_postgres(f"UPDATE shifts SET {sql} WHERE id <> 2")
+        assert told.value.code == "SQLITE_MISMATCH"
+
+
+async def test_groups_that_come_by_an_index_of_a_type_without_min(shifts: World) -> None:
+    await shifts.same("WITH q AS (SELECT token AS v FROM shifts) SELECT v, count(*) FROM q GROUP BY v", ordered=True)
+    await shifts.same("SELECT substr(token, 1, 0), count(*) FROM shifts WHERE token > '' GROUP BY 1", ordered=True)
