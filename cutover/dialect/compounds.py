@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect import merging, numbers
+from cutover.dialect import cutting, merging, numbers
 from cutover.dialect.arms import of_gathering, reading_of_arm, readings_of
 from cutover.dialect.comparing import value
 from cutover.dialect.generated import as_sorted
@@ -153,12 +153,15 @@ class Compounds:
         shown = shown and not (scope.recursive or scope.turning)
         if not all_rows and (unordered or order or shown):  # to find rows that are equal, SQLite sorts by all columns
             places = self._sorted(node, places, len(query.columns))
-        if not places:
+        query.loose = all_rows and any(arm.loose for arm in arms) and not (scope.recursive or scope.turning)
+        if not places and query.loose and cutting.may_cut(node, scope, query):
+            query = cutting.checked(self.queries, node, query, [])
+        elif not places:
             self.queries.ordering.limit(node, query.node)
         else:
             if all_rows and scope.reading is not None:
                 query = self._numbered(node, scope, written, arms, places) or query
-            query = self.ordered(node, query, places)
+            query = self.ordered(node, query, places, scope)
         query.ends = ends
         return query
 
@@ -181,6 +184,7 @@ class Compounds:
         for number, arm in enumerate(arms[1:], 1):
             result = exp.Union(this=result, expression=way.arm(number, arm.node), distinct=False)
         query = self.queries.made(way.numbered(result), [*way.named(made), *merging.NUMBERS])
+        query.loose = any(arm.loose for arm in arms)
         query.mixed = _mixes(arms, query.columns)
         return query
 
@@ -260,7 +264,7 @@ class Compounds:
         query.node.set("expressions", [typed.node for _, typed in query.columns])
         return query
 
-    def ordered(self, node: exp.Expr, query: Query, places: list[int]) -> Query:
+    def ordered(self, node: exp.Expr, query: Query, places: list[int], scope: Scope) -> Query:
         """The rows of a query in the order of some of its columns."""
         mixed, query.mixed = query.mixed, False  # only its order changes
         derived, source = self.queries.sources.derived(query, "unordered")
@@ -272,6 +276,7 @@ class Compounds:
             if isinstance(written, exp.Collate):
                 key = key.but(collation=written.expression.name, explicit=True)
             terms.append(ordered(term, key.but(node=key.node.copy())))
+        asked = list(terms)
         names = [name for name, _ in query.columns]
         if names[-2:] == [name for name, _ in merging.NUMBERS]:
             terms += [exp.Ordered(this=one.node) for one in typed[-2:]]
@@ -279,7 +284,11 @@ class Compounds:
         result = exp.Select(
             expressions=[one.node for one in typed], from_=exp.From(this=derived), order=exp.Order(expressions=terms)
         )
-        self.queries.ordering.limit(node, result)
         made = self.queries.made(result, list(zip(names, typed, strict=True)))
         made.mixed = mixed
+        cuts = query.loose and len(set(places)) < len(typed)
+        if cuts and cutting.may_cut(node, scope, made):
+            result.set("order", exp.Order(expressions=asked))
+            return cutting.checked(self.queries, node, made, asked)
+        self.queries.ordering.limit(node, result)
         return made

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from cutover.dialect import cutting
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Columns, inner
@@ -37,17 +38,20 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
             )
         result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
         result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
-    query = Query(result, list(columns))
+    query = Query(result, list(columns), loose=bool(cutting.loose(scope, read or [])) and scope.grouping is None)
+    cuts = query.loose and cutting.may_cut(node, scope, query)
     if node.args.get("order") is None:
         if keys and read is not None:
-            return _sorted(queries, node, query, read)
+            return _sorted(queries, node, query, read, cutting.certain(scope, read, 0) if cuts else None)
+        if cuts:
+            return cutting.checked(queries, node, query, [])
         queries.ordering.limit(node, result)
         return query
     places = [queries.ordering.place(inner(term), scope, columns) for term in node.args["order"].expressions]
     known = [place for place in places if place is not None]
     untold = read is None or bool(scope.steps) or not keys
     if len(known) == len(places) and (untold or len(set(known)) == len(columns)):
-        return queries.compounds.ordered(node, query, known)
+        return queries.compounds.ordered(node, query, known, scope)
     if not keys:
         queries.ordering.limit(node, result)  # one row
         return query
@@ -56,14 +60,15 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
         read = unasked.served(scope, asked)
     if read is None or scope.steps:
         if len(known) == len(places):
-            return queries.compounds.ordered(node, query, known)
+            return queries.compounds.ordered(node, query, known, scope)
         raise Refused(
             "ORDER BY of DISTINCT rows by what is not in the result", "Select what it is ordered by, or GROUP BY."
         )
     by_key = [exp.Ordered(this=key.copy()) for key in keys]
     result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
     result.set("order", exp.Order(expressions=[*by_key, *(term.copy() for term in read)]))
-    return _sorted(queries, node, query, once([*asked, *read]))
+    terms = once([*asked, *read])
+    return _sorted(queries, node, query, terms, cutting.certain(scope, terms, len(asked)) if cuts else None)
 
 
 def _order(queries: Queries, node: exp.Select, scope: Scope) -> list[exp.Expr] | None:
@@ -76,8 +81,10 @@ def _order(queries: Queries, node: exp.Select, scope: Scope) -> list[exp.Expr] |
     return queries.ordering.scan(scope) if read is None and unasked.is_cut(node, scope) else read
 
 
-def _sorted(queries: Queries, node: exp.Select, query: Query, terms: list[exp.Expr]) -> Query:
-    """Rows that differ, in the order of what SQLite knew when it first met each."""
+def _sorted(
+    queries: Queries, node: exp.Select, query: Query, terms: list[exp.Expr], certain: int | None = None
+) -> Query:
+    """Rows that differ, in the order of what SQLite knew when it first met each: of `certain` terms, if not of all."""
     width = len(query.columns)
     beside = [Typed(term.this.copy(), Kind.NULL) for term in terms]
     query.node.set("expressions", [*query.node.expressions, *(one.node for one in beside)])
@@ -85,7 +92,7 @@ def _sorted(queries: Queries, node: exp.Select, query: Query, terms: list[exp.Ex
         Query(query.node, [*query.columns, *((None, one) for one in beside)]), "met"
     )
     typed = [source.typed(column) for column in source.columns]
-    order = [
+    order: list[exp.Expr] = [
         exp.Ordered(this=one.node, desc=term.args.get("desc"), nulls_first=term.args.get("nulls_first"))
         for term, one in zip(terms, typed[width:], strict=True)
     ]
@@ -94,8 +101,13 @@ def _sorted(queries: Queries, node: exp.Select, query: Query, terms: list[exp.Ex
         from_=exp.From(this=derived),
         order=exp.Order(expressions=order),
     )
-    queries.ordering.limit(node, result)
     names = [name for name, _ in query.columns]
+    if certain is not None:
+        result.set("order", exp.Order(expressions=order[:certain]) if certain else None)
+        return cutting.checked(
+            queries, node, Query(result, list(zip(names, typed[:width], strict=True))), order[:certain]
+        )
+    queries.ordering.limit(node, result)
     return Query(result, list(zip(names, typed[:width], strict=True)))
 
 

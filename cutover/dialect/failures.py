@@ -45,6 +45,11 @@ _BY_STATE = {
     "22003": ("a number is too large for PostgreSQL, where SQLite would go on with a real", "SQLITE_MISMATCH"),
     "22001": ("a text is longer than its column on PostgreSQL allows", "SQLITE_TOOBIG"),
     "54000": ("a value is too large for PostgreSQL", "SQLITE_TOOBIG"),
+    "CUT01": (
+        "LIMIT between rows that ORDER BY does not tell apart, where only SQLite knows which come first, has no "
+        "translation for Postgres. Add a key to ORDER BY.",
+        "SQL_NOT_TRANSLATABLE",
+    ),
     "21000": ("the statement meets the same row twice, which PostgreSQL refuses", "SQLITE_CONSTRAINT"),
 }
 

@@ -8,6 +8,12 @@ BEGIN
     RAISE EXCEPTION '%', message USING ERRCODE = '22P02';
 END $$;
 
+-- A row that LIMIT cuts off, or takes, by chance. It is given the row's number so that it is called for a row alone.
+CREATE OR REPLACE FUNCTION cutover.cuts_ties(at bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'CUT01', MESSAGE = 'LIMIT cuts between rows that are in ties';
+END $$;
+
 -- A real as SQLite prints it: 15 digits, always with a decimal point.
 CREATE OR REPLACE FUNCTION cutover.txt(x double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$

@@ -100,12 +100,13 @@ class Ordering:
                 return at
         return None
 
-    def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
-        """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same."""
+    def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> tuple[list[exp.Expr], int]:
+        """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same, and how many of them
+        were written."""
         if node.args.get("order") is None:
-            return self._unasked(node, scope)
+            return self._unasked(node, scope), 0
         terms = self.asked(node, scope, columns)
-        return terms + self.unasked.ties(node, scope, terms)
+        return terms + self.unasked.ties(node, scope, terms), len(terms)
 
     def asked(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
         """The terms of a SELECT's ORDER BY as they are written."""

@@ -153,7 +153,7 @@ class Predicates:
 
     def exists(self, node: exp.Expr, scope: Scope) -> Typed:
         """EXISTS."""
-        query = self.queries.query(unparen(node.this), Scope(scope)).node
+        query = self.queries.query(unparen(node.this), Scope(scope, whichever=True)).node
         return Typed(exp.Exists(this=query), Kind.BOOL, not_null=True)
 
     def like(self, node: exp.Expr, scope: Scope) -> Typed:

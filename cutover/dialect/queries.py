@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
-from cutover.dialect import windows
+from cutover.dialect import cutting, windows
 from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.calls import own_aggregates, owner_of
 from cutover.dialect.comparing import collated, collation
@@ -115,15 +115,21 @@ class Queries:
             result.set("having", exp.Having(this=self._filter(node.args["having"].this, scope)))
         if node.args.get("distinct"):
             return distinct(self, node, scope, result, columns)
-        order = self.ordering.of_select(node, scope, columns)
+        order, asked = self.ordering.of_select(node, scope, columns)
         if order:
             result.set("order", exp.Order(expressions=order))
-        self.ordering.limit(node, result)
         one_row = not scope.sources if grouping is None else not node.args.get("group")
+        plain = grouping is None and not scope.steps
+        made = Query(result, columns, one_row=one_row)
+        cut = cutting.guarded(self, node, scope, made, order, asked) if plain else None
+        if cut is not None:
+            return cut
+        self.ordering.limit(node, result)
         turn = self.ordering.unasked.turn(node, scope) if scope.turning and grouping is None else None
         turns: list[tuple[exp.Expr, exp.Expr]] = [(result, turn)] if turn is not None else []
         reads = {} if grouping or scope.steps or any(map(node.args.get, _KEPT)) else self.ordering.unasked.merged(scope)
-        return Query(result, columns, turns=turns, one_row=one_row, reads=reads)
+        untold = plain and bool(cutting.loose(scope, order))
+        return Query(result, columns, turns=turns, one_row=one_row, reads=reads, loose=untold)
 
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)

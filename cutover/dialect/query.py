@@ -29,6 +29,8 @@ class Query:
 
     reads: dict[str, list[exp.Expr]] = field(default_factory=dict)
     """How SQLite reads what stands in FROM, if that is told from outside."""
+    loose: bool = False
+    """It gives its rows in an order that is not known."""
     tells: dict[int, tuple[str, int, exp.Expr]] = field(default_factory=dict)
     """Which columns tell that: of what, and as which term of ORDER BY."""
 
@@ -69,6 +71,7 @@ class Query:
                 json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries
                 real=self.mixed and typed.kind is Kind.NUM and typed.affinity == "REAL",
                 tells=self.tells.get(at),
+                loose=self.loose,
             )
             for at, ((name, typed), alias, collation) in enumerate(
                 zip(self.columns, self.aliases(), collations, strict=True)

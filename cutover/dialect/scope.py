@@ -59,6 +59,9 @@ class SourceColumn:
     given: bool = False
     """An argument of a table-valued function, which is a column of it."""
 
+    loose: bool = False
+    """Of a query that gives its rows in an order that is not known."""
+
     @property
     def hidden(self) -> bool:
         """Whether it is never in `*`: a hidden rowid, found by its names, an argument, what tells an order."""
@@ -219,6 +222,8 @@ class Scope:
     """There is but one thing in FROM."""
     any_equal: bool = False
     """Of rows that are equal any will do."""
+    whichever: bool = False
+    """Of all rows any will do: it is asked whether there is one."""
     recursive: bool = False
     """The query is the recursion of a CTE, which Postgres takes in one form alone."""
     turning: str = ""

@@ -13,6 +13,7 @@ from cutover.dialect import comparing, high_marks, json_functions
 from cutover.dialect.arriving import comes_sorted, minds_order, numbered, read_beside, tell_order, written
 from cutover.dialect.catalog import DATABASES
 from cutover.dialect.comparing import text
+from cutover.dialect.cutting import only_counts
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
 from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
@@ -162,6 +163,7 @@ class Sources:
             # A subquery in FROM does not see its neighbours.
             beside = read_beside(scope, node.alias.lower(), node.this)
             inside = Scope(_outer(scope), reading=beside or scope.within, merged=scope.merged)
+            inside.whichever = scope.alone and only_counts(scope.select)
             inside.beneath = scope.reading.inside if scope.reading is not None and scope.alone else None
             query = self.queries.query(node.this, inside)
             made = self.derived(query.told() if beside is None else tell_order(query), alias, alone=scope.alone)

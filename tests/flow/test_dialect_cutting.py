@@ -1,0 +1,109 @@
+"""LIMIT over rows in ties, of tables whose order SQLite alone knows: the same rows, or an error if it cuts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE users (
+    id TEXT NOT NULL PRIMARY KEY, name TEXT, team INTEGER, email TEXT NOT NULL UNIQUE, code TEXT UNIQUE
+);
+CREATE INDEX by_team ON users (team);
+CREATE VIEW members AS SELECT id, name FROM users WHERE team > 0;
+CREATE TABLE orders (id INTEGER PRIMARY KEY, user TEXT, total INTEGER);
+"""
+DATA = (
+    "INSERT INTO users VALUES ('c', 'cc', 1, 'c@', NULL), ('a', 'aa', 1, 'a@', NULL), ('b', 'bb', 2, 'b@', 'x'),"
+    " ('d', 'dd', 2, 'd@', 'y')",
+    "INSERT INTO orders VALUES (1, 'b', 10), (2, 'a', 20), (3, 'c', 20), (4, 'a', 5)",
+    "UPDATE users SET name = name || '' WHERE id = 'c'",
+)
+"""The rows are not in the order of the key, and one has moved behind others on Postgres."""
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+WHOLE = [
+    "SELECT * FROM users LIMIT 4",
+    "SELECT * FROM users LIMIT 10 OFFSET 0",
+    "SELECT * FROM users LIMIT -1",
+    "SELECT * FROM users LIMIT 0",
+    "SELECT * FROM users WHERE team = 1 LIMIT 2",
+    "SELECT DISTINCT name FROM users LIMIT 4",
+    "SELECT name FROM users UNION ALL SELECT name FROM users LIMIT 8",
+    "SELECT 1 AS a FROM users LIMIT 1",
+    "SELECT id FROM orders WHERE EXISTS (SELECT name FROM users WHERE users.id = orders.user LIMIT 1)",
+    "SELECT id FROM orders WHERE user IN (SELECT id FROM users WHERE team = 1 LIMIT 2)",
+    "SELECT count(*) FROM (SELECT * FROM users LIMIT 3)",
+    "SELECT * FROM (SELECT * FROM users LIMIT 9) WHERE team = 2",
+    "SELECT * FROM users WHERE id = 'a' LIMIT 1",
+    "SELECT * FROM users WHERE email = 'a@' LIMIT 1",
+    "SELECT * FROM users WHERE name = 'aa' LIMIT 1",
+    "SELECT * FROM users WHERE code IS NULL LIMIT 2",
+]
+SORTED = [
+    "SELECT * FROM users ORDER BY id LIMIT 2",
+    "SELECT * FROM users ORDER BY name DESC LIMIT 2 OFFSET 1",
+    "SELECT id, team FROM users ORDER BY team, id LIMIT 1",
+    "SELECT * FROM users ORDER BY team DESC, name LIMIT 1 OFFSET 2",
+    "SELECT team FROM users ORDER BY team DESC LIMIT 1",
+    "SELECT team, 1 FROM users WHERE team = 1 ORDER BY team LIMIT 1",
+    "SELECT * FROM members ORDER BY name LIMIT 2",
+    "SELECT DISTINCT team FROM users ORDER BY team LIMIT 1",
+    "SELECT team, count(*) FROM users GROUP BY team ORDER BY team LIMIT 1",
+    "SELECT name, team FROM users UNION ALL SELECT name, team FROM users ORDER BY 1, 2 LIMIT 2",
+    "SELECT orders.id, name FROM orders JOIN users ON users.id = user ORDER BY total DESC LIMIT 1",
+    "SELECT orders.id, name FROM orders JOIN users ON users.id = user ORDER BY total LIMIT 3",
+    "SELECT orders.id, (SELECT name FROM users WHERE team = orders.id ORDER BY name LIMIT 1) FROM orders ORDER BY 1",
+    "SELECT orders.id, name FROM orders LEFT JOIN users ON team = orders.id ORDER BY orders.id, name LIMIT 3",
+]
+CUT = [
+    "SELECT * FROM users LIMIT 2",
+    "SELECT * FROM users LIMIT 2 OFFSET 2",
+    "SELECT * FROM users LIMIT -1 OFFSET 1",
+    "SELECT * FROM users ORDER BY team LIMIT 1",
+    "SELECT * FROM users WHERE team = 1 LIMIT 1",
+    "SELECT * FROM users WHERE code IS NULL LIMIT 1",
+    "SELECT * FROM (SELECT * FROM users) LIMIT 2",
+    "SELECT * FROM (SELECT * FROM users LIMIT 2)",
+    "SELECT * FROM members LIMIT 1",
+    "SELECT DISTINCT name FROM users LIMIT 1",
+    "SELECT DISTINCT name, team FROM users ORDER BY team LIMIT 1",
+    "SELECT name FROM users UNION ALL SELECT name FROM users LIMIT 3",
+    "SELECT name, team FROM users UNION ALL SELECT name, team FROM users ORDER BY 2 LIMIT 1",
+    "WITH c AS (SELECT * FROM users) SELECT name FROM c LIMIT 1",
+    "SELECT id FROM orders WHERE user IN (SELECT id FROM users ORDER BY team LIMIT 1)",
+    "SELECT (SELECT name FROM users WHERE team = orders.id LIMIT 1) FROM orders",
+    "INSERT INTO orders (user) SELECT name FROM users LIMIT 1",
+]
+
+
+async def test_a_limit_that_does_not_cut_gives_the_same_rows(both: World) -> None:
+    await both.all_same(WHOLE)
+
+
+async def test_one_that_cuts_where_rows_are_told_apart_gives_them_in_order(both: World) -> None:
+    await both.all_same(SORTED)
+
+
+@pytest.mark.parametrize("sql", CUT)
+async def test_one_that_cuts_between_rows_in_ties_is_an_error(both: World, sql: str) -> None:
+    both.on_sqlite(sql)
+    await both.refused(sql, "LIMIT between rows that ORDER BY does not tell apart")
+
+
+async def test_an_argument_decides_where_it_cuts(both: World) -> None:
+    sql = "SELECT id FROM users WHERE name > '' ORDER BY team LIMIT ? OFFSET ?"
+    for limit, offset in ((2, 0), (2, 2), (4, 0), (-1, 2), (9, 9), (1 << 62, 0), (2, -3), (9223372036854775807, 0)):
+        await both.same(sql, limit, offset, ordered=False)
+    for limit, offset in ((1, 0), (3, 0), (1, 1), (-1, 3), (2, 1)):
+        with pytest.raises(Exception, match="does not tell apart"):
+            await both.on_postgres(sql, limit, offset)
