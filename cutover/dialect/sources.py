@@ -13,6 +13,7 @@ from cutover.dialect import comparing, high_marks, json_functions
 from cutover.dialect.arriving import comes_sorted, minds_order, numbered, read_beside, tell_order, written
 from cutover.dialect.catalog import DATABASES
 from cutover.dialect.comparing import text
+from cutover.dialect.connected import connected
 from cutover.dialect.cutting import only_counts
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
@@ -118,6 +119,8 @@ class Sources:
         scope.aliases = aliases
         if scope.alone and (scope.cuts or (self.queries.context.gathers and minds_order(scope))):
             target = numbered(target, scope.sources[0])
+        where = node.args.get("where")
+        target, joins = connected(target, joins, where.this if where is not None else None, scope)
         return exp.From(this=target), joins
 
     def _joined(self, node: exp.Expr, scope: Scope) -> tuple[exp.Expr, list[exp.Join]]:

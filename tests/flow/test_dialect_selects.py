@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -175,3 +176,20 @@ async def test_decimals_through_ctes(postgres_url: str) -> None:
         await both.same("INSERT INTO sales VALUES (1, 10, 1), (2, 9.5, 12.5), (3, 100, 13)")
         for sql in THROUGH_CTES:
             await both.same(sql)
+
+
+async def test_a_chain_of_forty_tables_is_read_along_its_conditions(both: World) -> None:
+    """Written as they come, eight at a time are joined without a condition between them: more rows than ever end."""
+    for table in "abc":
+        rows = ", ".join(f"({at}, {at * 7 % 16 + 20}, 'm{at}')" for at in range(20, 36))
+        await both.same(f"INSERT INTO {table} VALUES {rows}")
+    written = [f"{name} AS t{at}" for at, name in enumerate("abc" * 14)]
+    links = [f"t{at}.x = t{at + 1}.id" if at % 2 else f"t{at + 1}.id = t{at}.x" for at in range(len(written) - 1)]
+    shuffle = sorted(range(len(written)), key=lambda at: at * 7919 % 1009 * 31 % 101)
+    tables = ", ".join(written[at] for at in shuffle)
+    tests = " AND ".join([*(links[at] for at in shuffle if at < len(links)), "t0.id = 21"])
+    async with asyncio.timeout(25):
+        found = await both.same(f"SELECT *, t40.id FROM {tables} WHERE {tests}")
+        await both.same(f"SELECT count(*) FROM a WHERE EXISTS (SELECT 1 FROM {tables} WHERE {tests} AND t9.id = a.id)")
+        await both.same(f"UPDATE c SET m = t9.n FROM {tables} WHERE {tests} AND t33.id = c.id")
+    assert len(found.rows) == 1
