@@ -82,7 +82,7 @@ class Lending:
 
     def keep(self, connection: Connection) -> bool:
         """Give back what was taken, if it is fit to be lent again; False if it has to be given by `give`."""
-        if connection.is_closed() or connection.is_in_transaction():
+        if connection.is_closed() or connection.is_in_transaction() or _unsettled(connection):
             return False
         if self._closed or self._origin[connection][0] is not self._store.pool:
             return False
@@ -168,3 +168,9 @@ class Lending:
         if self._idle:
             self._unneeded = len(self._idle)
             self._look = asyncio.get_running_loop().call_later(_UNUSED, self._look_through)
+
+
+def _unsettled(connection: Connection) -> bool:
+    """Whether something was cancelled and may still come to its end: a BEGIN on its way has begun nothing yet, as far
+    as anybody can tell. The pool waits for it, and brings the connection back to its beginning."""
+    return bool(cast("Any", connection)._protocol._is_cancelling())  # noqa: SLF001  # no public one

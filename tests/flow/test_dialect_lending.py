@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from cutover.dialect.connections import abandon
 from cutover.dialect.lending import Lending
 from cutover.model.statement import Statement, Step
 from tests.flow.dialect_world import Pool, world
@@ -76,3 +77,26 @@ async def test_a_caller_that_is_cancelled_while_the_schema_is_read_takes_no_conn
             await asyncio.gather(asking, return_exceptions=True)
         async with asyncio.timeout(4):  # less than one waits for a connection
             await both.same("SELECT count(*) FROM t")
+
+
+async def test_a_connection_whose_begin_was_cancelled_on_its_way_is_lent_to_nobody_in_that_transaction(
+    postgres_url: str,
+) -> None:
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY);") as both:
+        connections = both.executor._connections
+
+        async def look() -> None:
+            async with connections.lend() as connection:
+                try:
+                    await connection.execute("BEGIN READ ONLY")
+                finally:
+                    await abandon(connection)
+
+        for turns in range(1, 8):
+            looking = asyncio.ensure_future(look())
+            for _ in range(turns):  # until its BEGIN is on its way, and no further
+                await asyncio.sleep(0)
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+            for sql in ("BEGIN", "INSERT INTO t DEFAULT VALUES", "COMMIT"):
+                await both.same(sql)
