@@ -28,12 +28,23 @@ WITH_ARGUMENT = _names(
 OF_STREAM = _names("foreign_keys defer_foreign_keys")
 OF_FILE = _names("user_version application_id")
 
+ALWAYS_OFF = _names(
+    "cell_size_check ignore_check_constraints legacy_alter_table read_uncommitted reverse_unordered_selects"
+)
+"""What no stream has on. Django and SQLAlchemy switch some of it off on each connection."""
+OFF = _names("0 off no false")
+
 
 def reads(name: str, argument: bool) -> bool:
     """Whether it only answers."""
     return name in READING and (not argument or name in WITH_ARGUMENT)
 
 
-def allowed(name: str, argument: bool) -> bool:
+def confirms(name: str, argument: str) -> bool:
+    """Whether it sets what is so in any case."""
+    return (name in ALWAYS_OFF and argument.lower() in OFF) or (name == "journal_mode" and argument.lower() == "wal")
+
+
+def allowed(name: str, argument: str) -> bool:
     """Whether an application may use it at all."""
-    return reads(name, argument) or name in OF_STREAM or name in OF_FILE
+    return reads(name, bool(argument)) or name in OF_STREAM or name in OF_FILE or confirms(name, argument)

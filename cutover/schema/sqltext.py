@@ -329,7 +329,7 @@ def _pragma(run: list[Token]) -> Shape:
     # ORMs look for a table among the temporary ones too; that there is none is an answer.
     if schema != "main" and not (schema == "temp" and name in pragmas.WITH_ARGUMENT):
         return Shape(StatementKind.REFUSED, "PRAGMA", reason="Only the main database has PRAGMAs here.", pragma=name)
-    if pragmas.reads(name, bool(rest)):
+    if pragmas.reads(name, bool(rest)) or pragmas.confirms(name, _words(rest)):
         return Shape(StatementKind.READ, "PRAGMA", pragma=name)
     if name in pragmas.OF_STREAM:
         on = rest[-1:] != [] and _words(rest) in _ON

@@ -212,6 +212,17 @@ async def test_writes(both: World) -> None:
 
 
 async def test_the_journal_is_that_of_the_file(both: World) -> None:
-    for sql in ("PRAGMA journal_mode", "pragma main.journal_mode"):
+    for sql in ("PRAGMA journal_mode", "pragma main.journal_mode", "PRAGMA journal_mode = WAL"):
         answered = await both.on_postgres(sql)
         assert ([column.name for column in answered.columns], answered.rows) == (["journal_mode"], [("wal",)])
+
+
+async def test_what_is_so_in_any_case_may_be_set(both: World) -> None:
+    for sql in (
+        "PRAGMA legacy_alter_table = OFF",
+        "PRAGMA main.read_uncommitted = 0",
+        "BEGIN",
+        "PRAGMA read_uncommitted(no)",
+    ):
+        await both.same(sql)
+    await both.same("ROLLBACK")

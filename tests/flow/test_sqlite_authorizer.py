@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cutover.errors import StatementError
 from cutover.model.statement import BatchOutcome, BatchResult, Statement, Step
+from cutover.schema.pragmas import ALWAYS_OFF
 from cutover.schema.sqltext import inspect, refusal
 from cutover.stores.sqlite import connection as connecting
 from cutover.stores.sqlite.authorizer import begin_application, end_application, guard
@@ -79,6 +80,7 @@ SETTINGS = (
     *("temp_store", "secure_delete", "trusted_schema", "ignore_check_constraints", "wal_autocheckpoint", "mmap_size"),
     *("cell_size_check", "max_page_count", "legacy_alter_table", "reverse_unordered_selects", "cache_size"),
 )
+VALUES = ("0", "1", "off", "ON", "'delete'", "truncate", "+1", "-9", "NORMAL", "exclusive")
 TRIGGERS = ["_cutover_witness"]
 DIRECTORY = "/nonexistent-directory"
 
@@ -187,7 +189,8 @@ def filled(draw: st.DrawFn, templates: tuple[str, ...]) -> str:
 @st.composite
 def pragmas(draw: st.DrawFn) -> str:
     name = draw(spelled(draw(st.sampled_from((*SETTINGS, "wal_checkpoint", "incremental_vacuum", "schema_version")))))
-    value = draw(st.sampled_from(("0", "1", "off", "ON", "'delete'", "truncate", "+1", "-9", "NORMAL", "exclusive")))
+    values = ("1", "ON", "+1", "-9") if name.strip("\"[]`'").lower() in ALWAYS_OFF else VALUES
+    value = draw(st.sampled_from(values))
     schema = draw(st.sampled_from(("", "main.", '"main" . ', "temp.", "[main]/* */.")))
     return draw(st.sampled_from(("PRAGMA {0}{1}={2}", "pragma {0}{1} ( {2} )", "PRAGMA/**/{0}{1} = {2};"))).format(
         schema, name, value
@@ -230,6 +233,14 @@ def test_what_only_looks_changes_nothing(db: sqlite3.Connection, sql: str) -> No
     before = state(db)
     with contextlib.suppress(StatementError):
         run_statement(db, Statement(sql))
+    assert state(db) == before
+
+
+def test_what_is_so_in_any_case_may_be_set(db: sqlite3.Connection) -> None:
+    before = state(db)
+    for sql in (*(f"PRAGMA {name} = OFF" for name in ALWAYS_OFF), "PRAGMA main.read_uncommitted(0)"):
+        assert run_statement(db, Statement(sql)).rows == [], sql
+    assert run_statement(db, Statement("PRAGMA journal_mode = wal")).rows == [("wal",)]
     assert state(db) == before
 
 

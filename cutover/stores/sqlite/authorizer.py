@@ -103,7 +103,7 @@ def _reason(action: int, first: str, second: str, via: str) -> str:
         if first == "sqlite_dbpage" or (_own(first) and not _own(via)):
             return f"{first} cannot be written by applications."
     elif action == sqlite3.SQLITE_PRAGMA:
-        if not pragmas.allowed(first.lower(), bool(second)):
+        if not pragmas.allowed(first.lower(), second):
             return f"PRAGMA {first} cannot be set through cutover."
     elif action == sqlite3.SQLITE_FUNCTION:
         if second.lower() in _FUNCTIONS:
