@@ -102,6 +102,8 @@ class Dialect:
         self.translator = Translator(self.catalog)
         self.keys = KeysAndNumbers()
         self._keys_moved = False
+        self._marks: Mapping[str, tuple[int, int]] = {}
+        """What a promotion has told of sequences, until they are read."""
         self.translating = asyncio.Lock()
         """Held while a long text is translated on another thread."""
         self._copy: SchemaCopy | None = None
@@ -131,6 +133,7 @@ class Dialect:
         sequences, stands = await _sequences(connection, tables, stands=len(tables) <= _STANDS)
         self.load(tables, ddl, sequences)
         self.keys = self.keys.following(stands)
+        self._know_marks()
         self._known = given
 
     async def _read_keys(self, connection: AnyConnection) -> None:
@@ -141,13 +144,23 @@ class Dialect:
             self._keys_moved = True
             raise
         self.keys = KeysAndNumbers(stands, self.keys.numbers)
+        self._know_marks()
 
-    def keys_moved(self, floors: Mapping[str, int] = MappingProxyType({})) -> None:
+    def _know_marks(self) -> None:
+        self.keys.mark(self._marks)
+        self._marks = {}
+
+    def keys_moved(
+        self,
+        floors: Mapping[str, int] = MappingProxyType({}),
+        marks: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    ) -> None:
         """Sequences were set, and rows written, by others than statements: where they stand is read again.
 
-        `floors`: by table, how far SQLite has numbered rows.
+        `floors`: by table, how far SQLite has numbered rows. `marks`: by sequence, how far it was set, and the highest
+        key that was given.
         """
-        self._keys_moved = True
+        self._keys_moved, self._marks = True, marks
         self.keys.number_from({table: floors[table.name] for table in self._tables() if table.name in floors})
 
     def keys_given(self) -> dict[str, tuple[int, int]]:

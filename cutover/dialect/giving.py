@@ -159,6 +159,14 @@ class Giving:
         """Whether all that was drawn since `explained` was known was so by us, or before we began."""
         return standing.unsure is self or (isinstance(standing.unsure, int) and standing.unsure < self._began)
 
+    def so_far(self) -> dict[Standing, int]:
+        """To be given to `untold`."""
+        return dict(self._given)
+
+    def untold(self, before: dict[Standing, int]) -> None:
+        """A statement kept the rows before the one that it stopped at: to AUTOINCREMENT their keys were not given."""
+        self._given = before
+
     def savepoint(self) -> None:
         """SAVEPOINT."""
         self._marks.append((dict(self._given), set(self._uncounted)))

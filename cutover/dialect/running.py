@@ -254,6 +254,7 @@ async def _row_by_row(
     assert prepared.translation is not None
     result, so_far, word = StatementResult(), replace(memory), prepared.translation.sparing
     giving = giving or Giving()
+    before = giving.so_far()
     async for translation, bound in _rows(connection, prepared, memory):
         told = None
         if translation.choosing is not None:
@@ -273,6 +274,7 @@ async def _row_by_row(
             if translation.upserts:
                 raise _of_upsert(error, word, dialect) from None
             if word == "FAIL":
+                giving.untold(before)
                 raise Halfway.of(translate_failure(error, dialect.catalog), result) from None
             if not word:
                 raise

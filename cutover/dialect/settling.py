@@ -179,6 +179,13 @@ class Keys:
             found = self._standings[sequence] = self.new(sequence)
         return found
 
+    def mark(self, marks: Mapping[str, tuple[int, int]]) -> None:
+        """By sequence, how far it was set, and the highest key that was given: where it stands further, or comes to do
+        so, others draw from it."""
+        for name, (explained, given) in marks.items():
+            self._standings[name] = standing = Standing(explained)
+            standing.given = given
+
     def knows(self, sequence: str, last: int | None) -> bool:
         """Whether it is known how this came to be the last number that the sequence gave. A statement that failed may
         have drawn less than it could have."""

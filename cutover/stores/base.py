@@ -257,8 +257,8 @@ class Store(Protocol):
     async def highest_keys(self) -> dict[str, int]:
         """Giver: by table name, the highest automatic key known to be given, also if its row is gone. Only reads.
 
-        Final once the fence stands. Tables whose keys need no such memory, or had none yet, are absent. SQLite tells
-        of tables without an integer key the highest rowid that a row has.
+        Final once the fence stands. Zero: none was given; absent: keys need no such memory, or nobody knows. SQLite
+        tells of tables without an integer key the highest rowid that a row has.
         """
         ...
 
@@ -280,7 +280,8 @@ class Store(Protocol):
         restored, sequences set, capture on, fence off, switch outcome committed, `control` written.
 
         Automatic keys go on above the rows there are and above `floors`, which are the giver's `highest_keys`; so do
-        the numbers of rows without one.
+        the numbers of rows without one. AUTOINCREMENT remembers exactly these: what was counted here before, or while
+        rows were applied, is none of the giver's.
 
         Raises `FenceTimeout` if locks were not had in time (nothing changed); `StoreUnavailable` if the answer was
         lost, in which case only `outcome` knows.

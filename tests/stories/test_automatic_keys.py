@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -84,6 +85,71 @@ async def test_no_key_is_given_twice(tmp_path: Path, sqlite_path: str, postgres_
         assert await insert(service, "loose") == 4
         assert await service.stop() == 0
     finally:
+        await service.kill()
+
+
+COUNTED = "CREATE TABLE {0}(id INTEGER PRIMARY KEY AUTOINCREMENT, v INTEGER CHECK (v > 0));"
+MARKED = (
+    (
+        "UPDATE moved SET id = 90 WHERE id = 2",
+        "INSERT OR FAIL INTO failed(v) VALUES (1), (1), (-1)",
+        "INSERT INTO emptied(v) VALUES (1), (1)",
+    ),
+    (
+        "DELETE FROM moved WHERE id = 90",
+        "INSERT INTO moved(v) VALUES (1)",
+        "DELETE FROM failed WHERE id > 1",
+        "INSERT INTO failed(v) VALUES (1)",
+        "INSERT OR FAIL INTO failed(v) VALUES (1), (1), (-1)",
+        "DELETE FROM failed WHERE id > 2",
+        "INSERT INTO failed(v) VALUES (1)",
+        "UPDATE moved SET id = 80 WHERE id = 3",
+        "INSERT OR FAIL INTO failed(v) VALUES (1), (1), (-1)",
+        "DELETE FROM emptied",
+        "DELETE FROM sqlite_sequence WHERE name = 'emptied'",
+    ),
+    (
+        "DELETE FROM moved WHERE id = 80",
+        "INSERT INTO moved(v) VALUES (1)",
+        "DELETE FROM failed WHERE id > 3",
+        "INSERT INTO failed(v) VALUES (1)",
+        "INSERT INTO emptied(v) VALUES (1)",
+        "DELETE FROM lowered",
+        "DELETE FROM sqlite_sequence WHERE name = 'lowered'",
+    ),
+    ("INSERT INTO lowered(v) VALUES (1)",),
+)
+"""Behind each part, a switch."""
+
+
+async def test_counts_below_the_highest_row_or_lowered_go_over_switches(
+    tmp_path: Path, sqlite_path: str, postgres_url: str
+) -> None:
+    tables = ("moved", "failed", "emptied", "lowered")
+    schema = "".join(COUNTED.format(table) + f"INSERT INTO {table}(v) VALUES (1), (1);" for table in tables)
+    schema = schema.replace("INSERT INTO failed(v) VALUES (1), (1);", "")
+    create(sqlite_path, schema)
+    plain = sqlite3.connect(":memory:", isolation_level=None)
+    plain.executescript(schema)
+    service = Service(tmp_path, sqlite_path, postgres_url)
+    await service.start()
+    try:
+        await service.up()
+        for part, direction in zip(MARKED, ("promote", "demote", "promote", "demote"), strict=True):
+            for sql in part:
+                with contextlib.suppress(sqlite3.IntegrityError):
+                    plain.execute(sql)
+                await service.sql(sql)
+            await switched(service, direction)
+            if direction == "demote":
+                marks = "SELECT name, seq FROM sqlite_sequence ORDER BY name"
+                assert await service.rows(marks) == [list(row) for row in plain.execute(marks)]
+            for table in tables:
+                rows = f"SELECT id FROM {table} ORDER BY id"
+                assert await service.rows(rows) == [list(row) for row in plain.execute(rows)]
+        assert await service.stop() == 0
+    finally:
+        plain.close()
         await service.kill()
 
 

@@ -81,37 +81,57 @@ async def highest_keys(
     for it in await find(link, tables):
         explained, given = known.get(it.sequence, (-1, 0))
         last = given if it.last is not None and it.last <= explained else it.last
-        if last:
-            for table in tables:
-                if it.feeds(table):
-                    found[table.name].append(last)
+        for table in tables:
+            if it.feeds(table):
+                found[table.name].append(last or 0)
     return {name: max(keys) for name, keys in found.items() if keys}
 
 
-async def setting(link: Link, tables: Sequence[Table], floors: Mapping[str, int]) -> list[str]:
-    """SQL that has each sequence go on above the rows there are and above `floors`."""
-    statements = []
+async def setting(
+    link: Link, tables: Sequence[Table], floors: Mapping[str, int]
+) -> tuple[list[str], dict[str, tuple[int, int]]]:
+    """SQL that has each sequence go on above the rows there are and above `floors`; and of the sequences of
+    AUTOINCREMENT, how far that brings it, and the highest key that was given. Rows may be above that: keys that UPDATE
+    moved."""
+    statements, asked, marks = [], [], {}
     known = [table for table in tables if table.name in floors and table.rowid_alias is not None]
     for it in await find(link, tables):
-        floor = max((floors[table.name] for table in known if it.feeds(table)), default=None)
-        if it.increment > 0:
-            statements.append(_set(it, floor))
-    return statements
+        if it.increment < 0:
+            continue
+        fed = [table for table in known if it.feeds(table)]
+        floor = max((floors[table.name] for table in fed), default=None)
+        exact = floor is not None and floor <= it.limit and any(table.autoincrement for table in fed)
+        statements.append(_set(it, floor, exact=exact))
+        if exact and floor is not None:
+            marks[it.sequence] = floor, floor
+            asked.append(f"SELECT {literal(it.sequence)}, ({_highest(it)})::bigint")
+    for sequence, top in await link.fetch(" UNION ALL ".join(asked)) if asked else ():
+        floor = marks[sequence][1]
+        marks[sequence] = max(top or 0, floor), floor
+    return statements, marks
 
 
-def _set(it: KeySequence, floor: int | None) -> str:
-    """Past the highest key, never back: unless the sequence is at its end, where it would give no key any more.
+def _highest(it: KeySequence) -> str:
+    """The highest key of a row that the sequence could have given with one behind it."""
+    low, limit = f"bigint '{it.low}'", f"bigint '{it.limit}'"
+    return f"SELECT max({it.column}) FROM {it.table} WHERE {it.column} BETWEEN {low} AND {limit}"
+
+
+def _set(it: KeySequence, floor: int | None, *, exact: bool) -> str:
+    """Past the highest key, never back: unless it is known exactly how far keys were given, or the sequence is at its
+    end, where it would give no key any more.
 
     A key or floor at the very end is left aside for the same reason. Sequences that count down have nothing to learn.
     """
     low, limit = f"bigint '{it.low}'", f"bigint '{it.limit}'"
-    known = [f"(SELECT max({it.column}) FROM {it.table} WHERE {it.column} BETWEEN {low} AND {limit})"]
+    known = [f"({_highest(it)})"]
     if floor is not None and it.low <= floor <= it.limit:
         known.append(f"bigint '{floor}'")
+    when = "true" if exact else f"top >= last_value OR (is_called AND last_value > {limit})"
     return f"""
         SELECT setval({literal(it.sequence)}, coalesce(top, {low}), top IS NOT NULL)
         FROM (SELECT greatest({", ".join(known)})::bigint AS top) keys, {it.sequence} AS standing
-        WHERE top >= last_value OR (is_called AND last_value > {limit})"""
+        WHERE {when}"""
 
 
 async def faults(link: Link, tables: Sequence[Table], control: Control | None) -> tuple[list[str], int]:

@@ -74,8 +74,9 @@ class PostgresStore:
         """The schema as it was last read; of the next reading, only what is written anew since then."""
         self._held: Tables = ()
         self._version = "not connected yet"
-        self.on_received: Callable[[Mapping[str, int]], None] = lambda _: None
-        """Told when a promotion has set the sequences of automatic keys, or may have, with its floors."""
+        self.on_received: Callable[[Mapping[str, int], Mapping[str, tuple[int, int]]], None] = lambda _, __: None
+        """Told when a promotion has set the sequences of automatic keys, or may have, with its floors, and by sequence
+        what `keys_given` says, where the floors tell."""
         self.keys_given: Callable[[], Mapping[str, tuple[int, int]]] = dict
         """Says by sequence how far statements can have brought it, and the highest key that they gave to a row."""
         self._opened = False
@@ -378,11 +379,13 @@ class PostgresStore:
         self, control: Control, switch_id: str, timeout: float, *, floors: Mapping[str, int] | None = None
     ) -> None:
         """The commit point of a promotion."""
+        marks: dict[str, tuple[int, int]] = {}
         try:
             async with self._link() as link:
-                await switch.receive(link, self._mapped, control, switch_id, timeout, floors or {})
+                keys, marks = await sequences.setting(link, self._mapped, floors or {})
+                await switch.receive(link, self._mapped, control, switch_id, timeout, keys)
         finally:  # it may have committed though the answer was lost
-            self.on_received(floors or {})
+            self.on_received(floors or {}, marks)
         self._validate_later()
 
     async def settle(self, control: Control) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from cutover.crashpoints import crash_point
 from cutover.errors import CaptureBroken, FenceTimeout, StaleApplier, StoreError
 from cutover.model.control import Control, Outcome
 from cutover.model.table import Table
-from cutover.stores.postgres import capture, catalog, sequences, suspend
+from cutover.stores.postgres import capture, catalog, suspend
 from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.capture import Wanted
 from cutover.stores.postgres.errors import LOCK_NOT_AVAILABLE, PostgresAway, PostgresRefused
@@ -96,10 +96,13 @@ async def _turn(link: Link, tables: Sequence[Table], wanted: Wanted) -> None:
 
 
 async def receive(
-    link: Link, tables: Sequence[Table], control: Control, switch_id: str, timeout: float, floors: Mapping[str, int]
+    link: Link, tables: Sequence[Table], control: Control, switch_id: str, timeout: float, keys: Sequence[str]
 ) -> None:
-    """THE commit point: one script, one transaction, one call. See `cutover.stores.base.Store.receive`."""
-    script = await _receipt(link, tables, control, (switch_id, timeout), floors)
+    """THE commit point: one script, one transaction, one call. See `cutover.stores.base.Store.receive`.
+
+    `keys`: what sets the sequences, of `sequences.setting`.
+    """
+    script = await _receipt(link, tables, control, (switch_id, timeout), keys)
     names = [target(table) for table in tables]
     try:
         await link.execute(script)
@@ -118,7 +121,7 @@ async def receive(
 
 
 async def _receipt(
-    link: Link, tables: Sequence[Table], control: Control, switch: tuple[str, float], floors: Mapping[str, int]
+    link: Link, tables: Sequence[Table], control: Control, switch: tuple[str, float], keys: Sequence[str]
 ) -> str:
     """The script. Sent as one simple query it is one transaction: it commits as a whole, or nothing happened."""
     switch_id, timeout = switch
@@ -138,7 +141,7 @@ async def _receipt(
             *([f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"] if tables else []),
             _only_if_prepared(control, switch_id),
             *await suspend.restoring(link),
-            *await sequences.setting(link, tables, floors),
+            *keys,
             *[f"DELETE FROM {log(table)}" for table in tables],
             *[step.sql for step in taken],
             *([capture.remember(tables)] if tables else []),

@@ -147,7 +147,7 @@ def receive(
     connection.execute(f"DELETE FROM {LOG}")
     note_trimmed(connection, last_entry(connection))
     install_capture(connection, tables)
-    _raise_sequences(connection, tables, floors)
+    _set_sequences(connection, tables, floors)
     put_outcome(connection, switch_id, Outcome.COMMITTED)
     put_control(connection, control)
     crash_point("sqlite.receive")
@@ -189,8 +189,9 @@ def highest_keys(connection: sqlite3.Connection, tables: Tables) -> dict[str, in
     found = dict(_highest_rowids(connection, tables))
     counted = {table.name for table in tables if table.autoincrement}
     if counted:  # otherwise there may be no sqlite_sequence
-        rows = connection.execute("SELECT name, seq FROM sqlite_sequence WHERE typeof(seq) = 'integer'")
-        found |= {name: seq for name, seq in rows if name in counted}
+        rows = connection.execute("SELECT name, iif(typeof(seq) = 'integer', seq, NULL) FROM sqlite_sequence")
+        given = dict.fromkeys(counted, 0) | {name: seq for name, seq in rows if name in counted}
+        found |= {name: seq for name, seq in given.items() if seq is not None}
     return found
 
 
@@ -204,22 +205,21 @@ def _highest_rowids(connection: sqlite3.Connection, tables: Tables) -> Iterator[
                 yield table.name, highest or 0
 
 
-def _raise_sequences(connection: sqlite3.Connection, tables: Tables, floors: Mapping[str, int]) -> None:
-    """AUTOINCREMENT goes on above the highest key there is or ever was, and never goes back.
+def _set_sequences(connection: sqlite3.Connection, tables: Tables, floors: Mapping[str, int]) -> None:
+    """AUTOINCREMENT goes on where the giver would have, whatever it counted while the rows were only applied here.
 
-    A floor at the very end is left aside: above it there is no key, and the table would take no row any more.
+    Where nobody knows, above the highest key there is or ever was here; so too at the very end: above that floor there
+    is no key, and the table would take no row any more.
     """
     for table in tables:
         if not table.autoincrement or table.rowid_alias is None:
             continue
-        sql = f"SELECT max({quoted(table.rowid_alias)}) FROM {quoted(table.name)}"
-        top, floor = connection.execute(sql).fetchone()[0], floors.get(table.name)
-        known = [top] if floor is None or floor >= _LAST_KEY else [top, floor]
-        highest = max((key for key in known if key is not None), default=None)
-        if highest is None:
-            continue
-        changed = connection.execute(
-            "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (highest, table.name)
-        ).rowcount
-        if not changed:
-            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, highest))
+        floor = floors.get(table.name)
+        if floor is None or floor >= _LAST_KEY:
+            top = f"SELECT max({quoted(table.rowid_alias)}), NULL FROM {quoted(table.name)}"
+            known = "SELECT NULL, max(seq) FROM sqlite_sequence WHERE name = ?"
+            keys = [*connection.execute(top).fetchone(), *connection.execute(known, (table.name,)).fetchone()]
+            floor = max((key for key in keys if key is not None), default=None)
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table.name,))
+        if floor or connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table.name)})").fetchone()[0]:
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, floor or 0))
