@@ -180,4 +180,5 @@ def _about_text(written: str, source: SqliteTable) -> set[str]:
 
 
 def _names(written: str, name: str) -> bool:
-    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", written, re.IGNORECASE) is not None
+    spelled = "|".join(map(re.escape, {name, name.replace('"', '""')}))
+    return re.search(rf"(?<![\w$])(?:{spelled})(?![\w$])", written, re.IGNORECASE) is not None
