@@ -177,7 +177,9 @@ class Aggregates:
         typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
         by_row = name in _IN_ROW_ORDER or (bool(typed) and _minds_order(name, typed[0]))
-        if by_row and not (order or in_window or (distinct and name not in _IN_ROW_ORDER)):
+        # Which of its integers is one too many.
+        by_row = by_row or (name == "sum" and (distinct or self.expressions.context.wide))
+        if by_row and not (order or in_window or (distinct and name not in (*_IN_ROW_ORDER, *SUMS))):
             ordering = self.expressions.queries.ordering.unasked.in_window(scope, [])
         if name in _RANKS or name in _SHARES:
             return _Call(call(name), {**_RANKS, **_SHARES}[name], not_null=True)
@@ -230,8 +232,9 @@ class Aggregates:
                     node = sort_key(subject)
                 return _Call(build("COUNT", node), Kind.INT, not_null=True)
             case _ if name in SUMS:
-                loose = distinct and subject.kind in (Kind.TEXT, Kind.BLOB, Kind.DYNAMIC)
-                return _summed_once(name, subject) if loose else self._summed(name, subject, build)
+                if distinct:
+                    return _summed_once(name, subject, order)
+                return self._summed(name, subject, build, slides=slides)
             case "min" | "max":
                 made = self._extreme(name, subject, build, slides=slides)
                 made.json = "mixed" if subject.json else ""
@@ -250,17 +253,18 @@ class Aggregates:
         self.expressions.context.caveats["Fails if group_concat() meets '' in a frame that slides."] = None
         return helper("part", text(subject).node)
 
-    def _summed(self, name: str, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
+    def _summed(self, name: str, subject: Typed, build: Callable[..., exp.Expr], *, slides: bool) -> _Call:
         if name == "sum":
-            return self._sum(subject, build)
+            return self._sum(subject, build, slides=slides)
         if name == "avg":
             return _Call(build(self._summing("AVG"), numbers.real(subject).node), Kind.REAL)
         wide = self.expressions.context.wide  # infinities may come to NULL, too
         summed = build("cutover.wide_total" if wide else self._summing("SUM"), numbers.real(subject).node)
         return _Call(summed, Kind.REAL, _same if wide else _or_zero, not_null=not wide)
 
-    def _sum(self, subject: Typed, build: Callable[..., exp.Expr]) -> _Call:
-        """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error."""
+    def _sum(self, subject: Typed, build: Callable[..., exp.Expr], *, slides: bool) -> _Call:
+        """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error, also
+        on the way. Where Postgres meets one it is summed again, in SQLite's order."""
         if subject.kind in (Kind.TEXT, Kind.BLOB, Kind.DYNAMIC):
             node = helper("summand", subject.node)
             return _Call(build("cutover.sum_of", node), Kind.NUM, summed=node)
@@ -269,8 +273,13 @@ class Aggregates:
             case Kind.NUM:
                 node = helper("summand", inner.node)
                 return _Call(build("cutover.sum_of", node), Kind.NUM, summed=node)
-            case Kind.INT:
+            case Kind.INT if slides:
                 return _Call(build("SUM", inner.node), Kind.INT, _int_sum)
+            case Kind.INT if self.expressions.context.wide:
+                return _Call(build("cutover.sum_of", cast(inner.node, "NUMERIC")), Kind.INT, _int_sum)
+            case Kind.INT:
+                self.expressions.context.may_widen = True
+                return _Call(build("cutover.sum_ints", inner.node), Kind.INT)
             case _:
                 return _Call(build(self._summing("SUM"), inner.node), inner.kind)
 
@@ -320,12 +329,20 @@ def _offset(name: str, typed: Typed) -> exp.Expr:
     return helper("offset_of", offset.node, lowest)
 
 
-def _summed_once(name: str, subject: Typed) -> _Call:
-    """sum(DISTINCT ...) and its like of what may be no numbers: values that differ may be the same number."""
+def _summed_once(name: str, subject: Typed, order: list[exp.Expr]) -> _Call:
+    """sum(DISTINCT ...) and its like, added in the order in which SQLite first meets each value. Values that differ may
+    be the same number, if they are texts."""
     node = cast(collated(subject, collation(subject)), "TEXT") if subject.kind is Kind.TEXT else subject.node
-    kind = Kind.NUM if name == "sum" else Kind.REAL
-    each = call("array_agg", exp.Distinct(expressions=[node]))
-    return _Call(each, kind, lambda found: helper(f"{name}_each", helper("summands", found)), not_null=name == "total")
+    node = cast(node, "BIGINT") if subject.kind is Kind.INT else node
+    kind = Kind.REAL if name != "sum" else Kind.NUM
+    kind = subject.kind if name == "sum" and subject.kind in (Kind.INT, Kind.REAL) else kind
+    every = call("array_agg", exp.Order(this=node, expressions=order) if order else node)
+
+    def added(found: exp.Expr) -> exp.Expr:
+        total = helper(f"{name}_each", helper("summands", helper("firsts", found)))
+        return _int_sum(total) if kind is Kind.INT else total
+
+    return _Call(every, kind, added, not_null=name == "total")
 
 
 def _joined_once(subject: Typed, order: list[exp.Expr]) -> _Call:

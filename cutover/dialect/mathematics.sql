@@ -172,8 +172,14 @@ RETURN CASE WHEN scale(x) = 0 THEN cutover.within(x) ELSE x END;
 CREATE OR REPLACE FUNCTION cutover.int_sum(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x::bigint ELSE cutover.overflow(x) END;
 
+-- Of integers alone. It fails where 64 bits do not hold what was added so far, in whatever order Postgres reads.
+CREATE OR REPLACE AGGREGATE cutover.sum_ints(x bigint) (
+    SFUNC = int8pl, STYPE = bigint, COMBINEFUNC = int8pl, PARALLEL = SAFE
+);
+
 CREATE OR REPLACE FUNCTION cutover.sum_add(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN a + b
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN
+        CASE WHEN a + b BETWEEN -9223372036854775808 AND 9223372036854775807 THEN a + b ELSE cutover.overflow(a)::numeric END
     ELSE cutover.num(a::double precision + b::double precision) END;
 
 CREATE OR REPLACE FUNCTION cutover.sum_end(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -189,6 +195,13 @@ CREATE OR REPLACE AGGREGATE cutover.slid(x double precision) (
     MSFUNC = float8pl, MINVFUNC = float8mi, MSTYPE = double precision, MINITCOND = '0', PARALLEL = SAFE
 );
 
+-- Of equal values the first, in the order in which they come.
+CREATE OR REPLACE FUNCTION cutover.firsts(x anyarray) RETURNS anyarray LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT (array_agg(one ORDER BY place))[1] FROM unnest(x) WITH ORDINALITY AS all_of (one, place)
+        WHERE one IS NOT NULL GROUP BY one ORDER BY min(place))
+$$;
+
 -- DISTINCT goes by the values, not by the numbers that they are: '1' and '1.0' make 2.
 CREATE OR REPLACE FUNCTION cutover.summands(x text[]) RETURNS numeric[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN ARRAY(SELECT cutover.summand(one) FROM unnest(x) AS one);
@@ -198,6 +211,24 @@ RETURN ARRAY(SELECT cutover.summand(one) FROM unnest(x) AS one);
 
 CREATE OR REPLACE FUNCTION cutover.summands(x jsonb[]) RETURNS numeric[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN ARRAY(SELECT cutover.summand(one) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.summands(x numeric[]) RETURNS numeric[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN ARRAY(SELECT cutover.summand(one) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.summands(x bigint[]) RETURNS numeric[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN x::numeric[];
+
+CREATE OR REPLACE FUNCTION cutover.summands(x double precision[]) RETURNS double precision[] LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN x;
+
+CREATE OR REPLACE FUNCTION cutover.sum_each(x double precision[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT sum(one) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.avg_each(x double precision[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT sum(one) / count(*) FROM unnest(x) AS one);
+
+CREATE OR REPLACE FUNCTION cutover.total_each(x double precision[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (SELECT coalesce(sum(one), 0) FROM unnest(x) AS one);
 
 CREATE OR REPLACE FUNCTION cutover.sum_each(x numeric[]) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT cutover.sum_of(one) FROM unnest(x) AS one);

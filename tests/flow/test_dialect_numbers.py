@@ -165,3 +165,43 @@ async def test_a_text_that_is_no_integer_is_unequal_to_all_of_them(both: World, 
     for test in ("ticks = ?", "ticks <> ?", "NOT (ticks = ?)", "ticks IN (?, 7)", "ticks NOT IN (?, 7)", "ticks IS ?"):
         await both.same(f"SELECT id, {test} FROM meters ORDER BY id", text)
         await both.same(f"SELECT id FROM meters WHERE {test} ORDER BY id", text)
+
+
+SUMMED = """
+CREATE TABLE sums (id INTEGER PRIMARY KEY, x REAL, i INTEGER, part INTEGER, n NUMERIC, t TEXT);
+INSERT INTO sums VALUES (1, 0.3, 9223372036854775807, 1, 1, '1'), (2, 0.2, 1, 1, 0.5, '1.0'), (3, 0.1, -5, 1, 2, 'x'),
+    (4, 0.3, 7, 2, 1e16, '0.1'), (5, 1e16, -9, 2, 1, '0.2'), (6, -1e16, 3, 2, -1e16, NULL)
+"""
+OVER_THE_END = [
+    "SELECT sum(i) FROM sums",
+    "SELECT sum(i) FROM sums WHERE id <> 2",
+    "SELECT part, sum(i) FROM sums GROUP BY part",
+    "SELECT sum(i) + 0.5 FROM sums",
+    "SELECT sum(CASE WHEN id = 6 THEN 1.5 ELSE i END) FROM sums",
+    "SELECT sum(i) OVER () FROM sums",
+    "SELECT sum(DISTINCT i) FROM sums",
+]
+ADDED = [
+    "SELECT sum(i) FROM sums WHERE id IN (1, 3, 5)",
+    "SELECT part, sum(i) FROM sums WHERE id <> 2 GROUP BY part HAVING sum(i) > 0 ORDER BY part",
+    "SELECT sum(CASE WHEN id = 1 THEN 1.5 ELSE i END) FROM sums",
+    "SELECT id, sum(i) OVER (ORDER BY id DESC) FROM sums",
+    "SELECT id, sum(i) OVER (ORDER BY id ROWS 1 PRECEDING) FROM sums WHERE id <> 2",
+    "SELECT sum(DISTINCT x), total(DISTINCT x), avg(DISTINCT x) FROM sums",
+    "SELECT sum(DISTINCT x), total(DISTINCT x), avg(DISTINCT x) FROM sums WHERE id < 4",
+    "SELECT sum(DISTINCT i), total(DISTINCT i), avg(DISTINCT i), sum(DISTINCT i > 3) FROM sums WHERE id > 1",
+    "SELECT sum(DISTINCT n), total(DISTINCT n), avg(DISTINCT n) FROM sums",
+    "SELECT sum(DISTINCT t), total(DISTINCT t), avg(DISTINCT t) FROM sums",
+    "SELECT sum(DISTINCT x), total(DISTINCT x), avg(DISTINCT x), sum(DISTINCT i) FROM sums WHERE id > 100",
+    "SELECT part, sum(DISTINCT x) FILTER (WHERE id <> 2) FROM sums GROUP BY part ORDER BY part",
+    "SELECT sum(i), sum(i > 3), sum(1), sum(NULL), sum(-id), sum(length(t)) FROM sums WHERE id > 1",
+]
+
+
+async def test_sums_are_added_in_the_order_of_reading_and_fail_on_the_way(postgres_url: str) -> None:
+    async with world(postgres_url, SUMMED.split(";")[0], data=[SUMMED.split(";")[1].strip()]) as both:
+        for sql in OVER_THE_END:
+            await both.same_error(sql)
+        for sql in ADDED:
+            found = await both.on_postgres(sql)
+            assert repr(found.rows) == repr(both.on_sqlite(sql).rows), sql  # to the last digit
