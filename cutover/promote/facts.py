@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import os
 import shutil
+from collections.abc import Iterable
 
 from cutover import clock
 from cutover.errors import CutoverError
+from cutover.model.control import Gate
 from cutover.promote.gates import GateFacts
 from cutover.promote.parts import Parts
 
@@ -118,6 +120,16 @@ async def _invariants(parts: Parts, max_age: float) -> Checks:
     return tuple(
         (found.name, found.ok, found.detail) for found in await parts.comparator.check_invariants(max_age=max_age)
     )
+
+
+async def since_the_gates(parts: Parts, gates: Iterable[Gate]) -> list[str]:
+    """What shut the door on a switch since its gates were looked at, seen before the pause: the schema changed.
+
+    An operator who overrode the gate of the verification is not asked again.
+    """
+    passed = any(gate.name == "verified" and gate.ok for gate in gates)
+    problem = (await _verified(parts))[1] if passed else ""
+    return [found for found in (problem, *(told for _, _, told in await _uncarried(parts))) if found]
 
 
 async def _verified(parts: Parts) -> tuple[float | None, str]:

@@ -16,7 +16,7 @@ from cutover.errors import StoreUnavailable, SwitchAborted, SwitchRefused
 from cutover.model.control import Gate, Phase, SwitchState
 from cutover.model.requests import Actor, SwitchRequest
 from cutover.promote.driver import Driver
-from cutover.promote.facts import gather
+from cutover.promote.facts import gather, since_the_gates
 from cutover.promote.gates import evaluate, require
 from cutover.promote.parts import Parts
 from cutover.promote.phases import after
@@ -180,6 +180,8 @@ class Switch:
         try:
             path, digest = await self._driver.steps.prepare(attempt)
             await self._driver.steps.count(attempt)
+            if problems := await since_the_gates(parts, gates):
+                raise SwitchAborted("; ".join(problems))
         except Exception as error:
             await self._ended(attempt, "aborted", actor, reason=f"it could not be prepared: {error}")
             raise SwitchAborted(f"The switch could not be prepared, and nothing was changed: {error}") from error

@@ -11,7 +11,7 @@ from contextlib import closing
 import aiohttp
 import asyncpg
 
-from tests.support.checks import check_promises
+from tests.support.checks import check_promises, settled
 from tests.support.service import Service, until
 from tests.support.streams import Stream
 
@@ -102,6 +102,43 @@ async def test_a_row_that_the_receiver_cannot_hold_ends_a_switch(service: Servic
     # The INSERT is rehearsed as well, which finds what Postgres says to that text.
     code, body = await service.switch("promote", override=["no_quarantine", "shadow_reads_match"])
     assert code == 200, body
+
+
+async def test_a_table_made_behind_the_gates_takes_a_switch_back_before_its_pause(
+    service: Service, postgres_url: str
+) -> None:
+    await service.start()
+    await service.up()
+    await service.verified()
+    native = await asyncpg.connect(postgres_url)
+    try:
+        await native.execute("BEGIN; LOCK TABLE cutover.switches IN SHARE MODE")
+        switching = asyncio.create_task(service.switch("promote"))
+
+        async def preparing() -> bool:
+            return bool(await native.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+        await service.explained(until(preparing, "the record of the switch"))
+        assert (await service.sql("CREATE TABLE late (id INTEGER PRIMARY KEY, n INTEGER)"))["type"] == "ok"
+        await native.execute("ROLLBACK")
+    finally:
+        await native.close()
+    code, body = await switching
+    assert (code, body["error"]["code"]) == (409, "aborted"), body
+    assert "could not be prepared" in body["error"]["message"]
+    assert "schema" in body["error"]["message"]
+    assert (await service.sql("INSERT INTO late VALUES (1, 1)"))["type"] == "ok"
+
+    async def followed() -> bool:
+        tables = {table["name"]: table for table in (await service.status())["tables"]}
+        return "late" in tables and not (await service.status())["problem"]
+
+    await service.explained(until(followed, "the table on Postgres"))
+    await settled(service)
+    assert (await service.verified())["drift_rows"] == 0
+    await service.switched("promote")
+    assert await service.rows("SELECT * FROM late") == [[1, 1]]
+    assert await service.stop() == 0
 
 
 async def test_a_session_on_the_receiver_that_outlasts_the_pause(service: Service, postgres_url: str) -> None:
