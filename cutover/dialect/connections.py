@@ -195,7 +195,7 @@ class Connections:
             if prepared.answered is not None or prepared.translation is None:
                 return prepared.answered or StatementResult()
             try:
-                result = await self._in_place(attempt, prepared, memory, generation)
+                result = await self._in_place(attempt, prepared, statement, memory, generation)
                 if result is not None and (prepared.translation.writes or self.dialect.unchanged(generation)):
                     return result
             except Conflict:
@@ -221,9 +221,10 @@ class Connections:
         return prepare(self.dialect, statement, memory), self.dialect.generation
 
     async def _in_place(
-        self, attempt: int, prepared: Prepared, memory: Memory, generation: int
+        self, attempt: int, prepared: Prepared, statement: Statement, memory: Memory, generation: int
     ) -> StatementResult | None:
-        """One attempt, when its turn has come; None for a write if the schema has changed until then."""
+        """One attempt, when its turn has come; None for a write that is none any more, or if the schema goes on
+        changing then."""
         assert prepared.translation is not None
         writes = prepared.translation.writes
         if not attempt and not writes:
@@ -231,7 +232,13 @@ class Connections:
         await pause(attempt)
         async with self.turns.place(attempt, writes=writes):
             if writes and not self.dialect.unchanged(generation):
-                return None
+                # Others changed the schema while it waited. Nobody does so here while it has its place, so that it is
+                # translated now: behind the next turn the schema might be another one again, and so for ever.
+                prepared, generation = await self._prepared(statement, memory)
+                if prepared.translation is None or not prepared.translation.writes:
+                    return None
+                if not self.dialect.unchanged(generation):
+                    return None
             result = await self._attempt(prepared, memory, locking=writes and attempt >= FIRST_ALONE)
             self.turns.committed += writes and result.affected > 0
             return result

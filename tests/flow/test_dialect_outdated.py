@@ -120,3 +120,32 @@ async def _changed(both: World, change: tuple[str, ...], way: str) -> None:
         steps.append(Step(Statement("ROLLBACK"), Not(Ok(len(steps) - 1))))
     found = await both.executor.run(steps)
     assert not any(found.errors[: len(change)]), found.errors
+
+
+async def test_a_write_is_made_between_two_that_change_the_schema(postgres_url: str) -> None:
+    """However many wait to change it: what is translated anew only to wait behind the next would never be through."""
+    change = "ALTER TABLE sw ADD COLUMN {} INTEGER"
+    async with world(postgres_url, SCHEMA, data=DATA, store=True) as both:
+        first, second = both.executor.session(), both.executor.session()
+        try:
+            for sql in ("BEGIN IMMEDIATE", change.format("one")):
+                await first.execute(Statement(sql))
+            write = asyncio.create_task(both.executor.run([Step(Statement("UPDATE sw SET v = 8 WHERE id = 1"))]))
+            await _waiting(both)
+            begun = asyncio.create_task(second.execute(Statement("BEGIN IMMEDIATE")))
+            await first.execute(Statement("COMMIT"))
+            await begun
+            await second.execute(Statement(change.format("two")))
+            found = await asyncio.wait_for(write, 10)
+            assert found.errors == [None]
+            await second.execute(Statement("COMMIT"))
+        finally:
+            await first.close()
+            await second.close()
+
+
+async def _waiting(both: World) -> None:
+    """A write waits for who has the turn."""
+    turn = both.executor._connections.turns._turn
+    while not turn._waiters:
+        await asyncio.sleep(0)
