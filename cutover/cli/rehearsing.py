@@ -30,7 +30,10 @@ def rehearse(
     ] = None,
     forget: Annotated[
         bool,
-        typer.Option("--forget", help="Let statements of before the last start, not sent since, count no longer."),
+        typer.Option(
+            "--forget",
+            help="Let statements of before the last start, and what differed with rows that are gone, count no longer.",
+        ),
     ] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
@@ -48,9 +51,11 @@ def rehearse(
     texts = _statements(file) if file is not None else None
     client = reach(config, admin_url, token)
     if forget:
-        gone = client.post("/v1/statements/forget", {})["forgotten"]
+        gone = client.post("/v1/statements/forget", {})
         if not as_json:
-            console().print(f"{number(gone)} statements of before the last start are forgotten.")
+            console().print(f"{number(gone['forgotten'])} statements of before the last start are forgotten.")
+            if gone.get("matching"):
+                console().print(f"{number(gone['matching'])} that differed with other rows count as they match now.")
     found = client.get("/v1/statements") if texts is None else _asked(client, texts)
     if as_json:
         print_json(found)

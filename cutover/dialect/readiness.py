@@ -157,6 +157,10 @@ class StatementRegistry:
         await self._write()
         return forgotten
 
+    def let_go(self) -> int:
+        """Let what differed, and matches with the rows of now, count no longer. How many statements that were."""
+        return sum(one.verdicts.forget() for one in (self.reads, self.writes) if one is not None)
+
     def _kept(self, fold: Fold) -> Kept:
         shadow = self._shadow(fold)
         verdicts = (shadow.verdicts.of_shape(fold.shape) if shadow is not None else None) or {}

@@ -41,6 +41,8 @@ class Found:
     postgres_seconds: float = 0.0
     early: bool = False
     """It is to be asked again: the schema is on its way."""
+    asked: tuple[int, int] = (0, 0)
+    """What tells SQLite's answer from others, without telling it, and the generation of the schema."""
 
 
 class Replay:
@@ -50,6 +52,7 @@ class Replay:
         self._executor = executor
         self._state = state
         self._primary = state.primary
+        self.schema = state.schema(executor.dialect)
 
     async def compared(self, statement: Statement) -> Found | None:
         """The verdict; None for what cutover answers itself on both sides. Raises `StoreUnavailable`."""
@@ -61,6 +64,14 @@ class Replay:
         there, there_took = await answered(self._executor.rehearsal.read(self._state.exported, statement, _SECONDS))
         if here is None or there is None:
             return None
+        found = await self._judged(statement, here, there)
+        if isinstance(here, StatementResult) and isinstance(there, StatementResult):
+            found = replace(found, sqlite_seconds=here_took, postgres_seconds=there_took)
+        return replace(found, asked=(digest_of(here), self.schema.generation))
+
+    async def _judged(
+        self, statement: Statement, here: StatementResult | StatementError, there: StatementResult | StatementError
+    ) -> Found:
         if isinstance(there, StatementError) and there.code in NOT_THERE:
             return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
         if isinstance(here, StatementError) or isinstance(there, StatementError):
@@ -74,15 +85,13 @@ class Replay:
         differs = difference(here, there, in_order=in_order)
         if differs is None:
             moved = not in_order and difference(here, there, in_order=True) is not None
-            return Found("match", _MOVED if moved else None, here_took, there_took)
+            return Found("match", _MOVED if moved else None)
+        if await self._behind(statement, there):
+            return Found("inconclusive", _BEHIND, early=True)
         if early := self._state.not_whole(self._executor.dialect, statement):
             return Found("inconclusive", early, early=True)
         excuse = await self._excuse(statement, here, there)
-        return (
-            Found("inconclusive", excuse, here_took, there_took)
-            if excuse
-            else Found("mismatch", differs, here_took, there_took)
-        )
+        return Found("inconclusive", excuse) if excuse else Found("mismatch", differs)
 
     async def _behind(self, statement: Statement, there: StatementResult | StatementError) -> bool:
         """Whether the statement names what SQLite has otherwise than the schema that Postgres's statements go by, or
@@ -145,6 +154,13 @@ async def answered(asked: Awaitable[Timed | None]) -> tuple[StatementResult | St
     except Fenced as error:
         return StatementError(error.message, "SQLITE_BUSY"), 0.0
     return (timed.result, timed.seconds) if timed is not None else (None, 0.0)
+
+
+def digest_of(answer: StatementResult | StatementError) -> int:
+    """What tells an answer from others, in this process alone; not the key of a new row, which is another each time."""
+    if isinstance(answer, StatementError):
+        return hash(answer.code)
+    return hash((answer.affected, *map(tuple, answer.rows)))
 
 
 def code_of(answer: StatementResult | StatementError) -> str:

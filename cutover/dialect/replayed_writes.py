@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.replay import NO_VERDICT, NOT_THERE, Found, answered, code_of
+from cutover.dialect.replay import NO_VERDICT, NOT_THERE, Found, answered, code_of, digest_of
 from cutover.dialect.replaying import State
 from cutover.dialect.sameness import changing, difference, may_change
 from cutover.dialect.trial import NotTried
@@ -37,6 +38,7 @@ class ReplayedWrites:
         self._executor = executor
         self._state = state
         self._primary = state.primary
+        self.schema = state.schema(executor.dialect)
 
     async def compared(self, statements: Sequence[Statement]) -> list[Found | None]:
         """A verdict on each of the first of them; none on those that SQLite had no time for, or had another writer.
@@ -55,7 +57,9 @@ class ReplayedWrites:
             one = next(tried, None)
             if one is None or (isinstance(one.answer, StatementError) and one.answer.code in _BUSY):
                 break
-            found.append(await self._verdict(statement, one, table, lasts[table.name]))
+            verdict = await self._verdict(statement, one, table, lasts[table.name])
+            asked = digest_of(one.answer), self.schema.generation
+            found.append(replace(verdict, asked=asked) if verdict is not None else None)
         return found
 
     def _table(self, statement: Statement) -> Table | StatementError:

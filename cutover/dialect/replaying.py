@@ -29,6 +29,15 @@ _AGAIN = 10.0
 
 
 @dataclass(frozen=True)
+class Schema:
+    """Which schema the stores and the translator went by, to tell whether it was another one the next time."""
+
+    sqlite: str | None
+    generation: int
+    whole: frozenset[str]
+
+
+@dataclass(frozen=True)
 class State:
     """Both stores in one state, as long as their snapshots are open."""
 
@@ -38,6 +47,12 @@ class State:
     """The name of the shadow's snapshot."""
     whole: frozenset[str]
     """Tables that are copied."""
+    version: str | None
+    """SQLite's number of its schema."""
+
+    def schema(self, dialect: Dialect) -> Schema:
+        """As of now; a schema that is to be loaded with the next statement is another one already."""
+        return Schema(self.version, dialect.generation + (not dialect.is_current), self.whole)
 
     async def quarantined(self, dialect: Dialect, statement: Statement) -> str | None:
         """Whether rows of what the statement reads or writes cannot be on the shadow: which, to be told."""
@@ -61,7 +76,8 @@ async def in_one_state(level: Level) -> AsyncIterator[State | None]:
     """Both stores; None if SQLite is not primary."""
     async with level() as (pair, primary, shadow, whole):
         if isinstance(primary, SqliteSnapshot) and isinstance(shadow, PostgresSnapshot):
-            yield State(pair, primary, await shadow.exported(), whole)
+            version = await primary.scalar("PRAGMA schema_version")
+            yield State(pair, primary, await shadow.exported(), whole, version)
         else:
             yield None
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from cutover import clock
+from cutover.dialect.doubts import Doubts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found, Replay
 from cutover.dialect.replaying import Level, in_one_state, keep_replaying
@@ -46,8 +47,7 @@ class ShadowReads:
         self.sample = sample
         self._level = level
         self._waiting: dict[str, Statement] = {}
-        self._doubted: set[str] = set()
-        """The texts among these that differed once, as they do while a schema is on its way to Postgres."""
+        self._doubts = Doubts()
         self.verdicts = Verdicts(metrics.shadow_reads, "read", metrics.shadow_read_seconds)
         self._new = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -76,7 +76,7 @@ class ShadowReads:
                         return
                     again = [] if more else list(self.verdicts.differing.values())
                     early = await self._replay(replay, [*list(self._waiting.values())[:_AT_ONCE], *again])
-                if early or not (more or self._doubted):
+                if early or not (more or self._doubts):
                     return
 
     async def _replay(self, replay: Replay, statements: Sequence[Statement]) -> bool:
@@ -90,26 +90,19 @@ class ShadowReads:
             if found is not None and found.early and self._waiting.pop(statement.sql, None) is not None:
                 self._waiting[statement.sql], early = statement, True
                 continue
-            if found is not None and self._is_doubted(statement, found):
-                continue
             if self._waiting.get(statement.sql) is statement:
+                known = statement.sql in self.verdicts.differing
+                if found is not None:
+                    found = self._doubts.settled(statement.sql, found, replay.schema, known=known)
+                    if found is None:
+                        continue
                 del self._waiting[statement.sql]
-                self._doubted.discard(statement.sql)
+                self._doubts.forget(statement.sql)
             if found is not None:
                 self.verdicts.note(statement, found)
             if clock.monotonic() > ends:
                 break
         return early
-
-    def _is_doubted(self, statement: Statement, found: Found) -> bool:
-        """Whether it differs for the first time; it goes on waiting then, for another state of both stores."""
-        text = statement.sql
-        known = text in self._doubted or text in self.verdicts.differing
-        self._doubted.discard(text)
-        if found.verdict != "mismatch" or known or self._waiting.get(text) is not statement:
-            return False
-        self._doubted.add(text)
-        return True
 
     async def asked(self, executor: PostgresExecutor, statements: Sequence[Statement]) -> list[Found | None]:
         """What comes of these reads, which are not remembered. Raises `CutoverError` as `replay` does."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from cutover.dialect.doubts import Doubts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found
 from cutover.dialect.replayed_writes import ReplayedWrites
@@ -55,6 +56,7 @@ class ShadowWrites:
         self.verdicts = Verdicts(metrics.shadow_writes, "write")
         self._level = level
         self._waiting: dict[str, _Waiting] = {}
+        self._doubts = Doubts()
         self._new = asyncio.Event()
         self._turn = asyncio.Lock()
 
@@ -119,11 +121,23 @@ class ShadowWrites:
             _log.exception("Writes could not be tried")
             found = [Found("inconclusive", "Its replay met a defect; see the log.")] * len(statements)
         for statement, one in zip(statements, found, strict=False):
-            self._waiting.pop(statement.sql, None)
-            if one is not None:
-                self.verdicts.note(statement, one)
+            self._settle(writes, statement, one)
         for statement in statements[len(found) :]:
             self._found_no_room(statement)
+
+    def _settle(self, writes: ReplayedWrites, statement: Statement, found: Found | None) -> None:
+        """One that differs for the first time goes on waiting, for another state of both stores."""
+        waits = self._waiting.get(statement.sql)
+        if waits is not None and waits.statement is statement:
+            known = statement.sql in self.verdicts.differing
+            if found is not None:
+                found = self._doubts.settled(statement.sql, found, writes.schema, known=known)
+                if found is None:
+                    return
+            del self._waiting[statement.sql]
+            self._doubts.forget(statement.sql)
+        if found is not None:
+            self.verdicts.note(statement, found)
 
     def _found_no_room(self, statement: Statement) -> None:
         waiting = self._waiting.get(statement.sql)

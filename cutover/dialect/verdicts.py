@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import Counter, Histogram
@@ -16,6 +17,9 @@ from cutover.schema.sqltext import LONG
 
 _log = get_logger("rehearsal")
 
+_WITH_OTHERS = (
+    "It matches now, with other rows than those that it differed with; `cutover rehearse --forget` lets it count."
+)
 _KEPT = 1000
 """Statements that differed whose arguments are kept."""
 
@@ -28,6 +32,10 @@ class Verdicts:
         self._seconds = seconds
         self.differing: dict[str, Statement] = {}
         """By text, the statement with the arguments for which it is to match."""
+        self._asked: dict[str, tuple[int, int]] = {}
+        """By the same, what SQLite answered when it differed, and the schema then (`Found.asked`)."""
+        self._left: set[str] = set()
+        """Those of them that matched the last time, with other rows than those that they differed with."""
         self._counter = counter
         self._sort = sort
         self._tallies = Tallies()
@@ -36,6 +44,7 @@ class Verdicts:
     def note(self, statement: Statement, found: Found) -> None:
         """One replay has come to its end."""
         shape = _shape(statement.sql)
+        found = self._looked_at(statement, found)
         tally, kept = self._tallies[shape], self.differing.get(statement.sql)
         tally.add(found)
         self._counter.labels(found.verdict).inc()
@@ -47,11 +56,42 @@ class Verdicts:
             tally.differs = found.reason
             if kept is None and len(self.differing) < _KEPT:
                 self.differing[statement.sql] = statement
+            if self.differing.get(statement.sql) is statement:
+                self._asked[statement.sql] = found.asked
             _log.warning(f"A {self._sort} is answered differently on Postgres", statement=fingerprint(statement.sql))
-        elif found.verdict == "match" and (kept is None or kept is statement):
-            self.differing.pop(statement.sql, None)
-            if tally.differs is not None and not any(_shape(sql) == shape for sql in self.differing):
-                tally.differs = None
+        elif found.verdict == "match" and statement.sql not in self._left and (kept is None or kept is statement):
+            self._clear(statement.sql)
+
+    def _looked_at(self, statement: Statement, found: Found) -> Found:
+        """What differed is mended if it matches where SQLite answers what it did then, or the schema is another one.
+
+        With other rows a match says nothing of those that it differed with, which may come again.
+        """
+        sql = statement.sql
+        if self.differing.get(sql) is not statement:
+            return found
+        then = self._asked[sql]
+        if found.verdict == "match" and then[0] != found.asked[0] and then[1] == found.asked[1]:
+            self._left.add(sql)
+            return replace(found, reason=_WITH_OTHERS)
+        self._left.discard(sql)
+        return found
+
+    def _clear(self, sql: str) -> None:
+        self.differing.pop(sql, None)
+        self._asked.pop(sql, None)
+        self._left.discard(sql)
+        shape = _shape(sql)
+        tally = self._tallies.get(shape)
+        if tally is not None and not any(_shape(other) == shape for other in self.differing):
+            tally.differs = None
+
+    def forget(self) -> int:
+        """Let what differed, and matches with the rows of now, count no longer. How many texts that were."""
+        left = tuple(self._left)
+        for sql in left:
+            self._clear(sql)
+        return len(left)
 
     def go_on_from(self, shape: str, kept: Kept, *, replayed: bool) -> None:
         """With what had come of such texts before the service was started.

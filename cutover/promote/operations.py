@@ -159,10 +159,14 @@ class Operations:
         return await self.parts.statements.ask(statements)
 
     async def forget(self, actor: Actor) -> Json:
-        """Have statements of before the service was started count no longer, unless they came again."""
-        forgotten = await self.parts.statements.forget()
-        await self.parts.trail.write("statements.forget", actor, forgotten=forgotten)
-        return {"forgotten": forgotten}
+        """Have statements of before the service was started count no longer, unless they came again.
+
+        So are those that differed with rows that are gone.
+        """
+        matching = self.parts.statements.let_go()
+        told = {"forgotten": await self.parts.statements.forget()} | ({"matching": matching} if matching else {})
+        await self.parts.trail.write("statements.forget", actor, **told)
+        return told
 
     def _known(self, tables: Sequence[str] | None) -> None:
         """Raises `NoSuchTable`."""

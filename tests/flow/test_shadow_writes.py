@@ -216,31 +216,86 @@ async def test_a_table_that_the_mirror_does_not_know_yet_proves_nothing(both: Tr
     assert (found["match"], found["mismatch"], found["inconclusive"]) == (1, 0, 0)
 
 
-async def test_what_differs_in_one_state_alone_is_no_mismatch(both: Tried) -> None:
-    """As it does while a change of the schema is on its way to Postgres: whoever differs is asked in another state."""
+READ = Statement("SELECT substr(name, 1, 2) FROM people ORDER BY id")
+WRITE = Statement("UPDATE people SET name = substr(name, 1, 2) RETURNING name")
+
+
+@pytest.mark.parametrize("statement", [READ, WRITE], ids=["read", "write"])
+async def test_what_differs_in_one_state_alone_differs_unless_the_schema_changed(
+    both: Tried, statement: Statement
+) -> None:
+    """A change of the schema on its way to Postgres makes answers differ for a moment: it is asked once more."""
     connection = await asyncpg.connect(both.url)
     await both.executor.rehearsal.ready()
     right = await connection.fetchval("SELECT pg_get_functiondef('cutover.substr(text, bigint, bigint)'::regprocedure)")
     wrong = right.partition("RETURN ")[0] + "RETURN reverse(left(x, 4))"
-    there = iter((wrong, right, wrong, wrong))
+    states = iter([(wrong, ""), (right, "CREATE INDEX by_n ON people (n)"), (wrong, ""), (right, "")])
 
     @asynccontextmanager
     async def level() -> AsyncIterator[Any]:
-        await connection.execute(next(there))
+        helper, change = next(states)
+        await connection.execute(helper)
+        with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=10)) as db:
+            db.execute(change)
         async with both.world.mirror.level_copied() as state:
             yield state
 
-    reads = ShadowReads(Metrics("test"), level, 1.0)
-    read = Statement("SELECT substr(name, 1, 2) FROM people ORDER BY id")
+    shadow = ShadowReads(Metrics("test"), level, 1.0) if statement is READ else ShadowWrites(Metrics("test"), level, 1)
     try:
         for expected in ((1, 0), (1, 1)):
-            reads.offer(read)
-            await reads.replay(both.executor)
-            found = reads.verdicts.of(read.sql)
+            shadow.offer(statement)
+            await shadow.replay(both.executor)
+            if statement is WRITE:  # one state a turn
+                assert (shadow.verdicts.of(statement.sql) or {"match": 0})["match"] == expected[1]
+                await shadow.replay(both.executor)
+            found = shadow.verdicts.of(statement.sql)
             assert found is not None
             assert (found["match"], found["mismatch"]) == expected
-            assert reads.open == (expected[1] > 0)
+            assert shadow.open == (expected[1] > 0)
     finally:
+        await connection.execute(right)
+        await connection.close()
+
+
+@pytest.mark.parametrize("statement", [READ, WRITE], ids=["read", "write"])
+async def test_what_differed_with_rows_that_are_gone_is_not_mended(both: Tried, statement: Statement) -> None:
+    connection = await asyncpg.connect(both.url)
+    await both.executor.rehearsal.ready()
+    right = await connection.fetchval("SELECT pg_get_functiondef('cutover.substr(text, bigint, bigint)'::regprocedure)")
+    shadow = (
+        ShadowReads(Metrics("test"), both.world.mirror.level_copied, 1.0)
+        if statement is READ
+        else ShadowWrites(Metrics("test"), both.world.mirror.level_copied, 1.0)
+    )
+
+    async def differs(told: str) -> str | None:
+        async with asyncio.timeout(30):
+            while True:
+                await shadow.replay(both.executor)
+                found = shadow.verdicts.of(statement.sql) or {}
+                if found.get("latest") == told:
+                    return found["differs"]
+
+    def renamed(name: str) -> None:
+        with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=10)) as db:
+            db.execute("UPDATE people SET name = ? WHERE id = 7", (name,))
+
+    try:
+        await connection.execute(right.partition("RETURN ")[0] + "RETURN replace(left(x, 2), 'bo', 'ob')")
+        shadow.offer(statement)
+        assert await differs("mismatch")
+        renamed("dora")
+        assert await differs("match"), "it was bob that it differed with"
+        assert "other rows" in str((shadow.verdicts.of(statement.sql) or {})["reason"])
+        renamed("bob")
+        assert await differs("mismatch")
+        assert shadow.verdicts.forget() == 0, "it differs now"
+        renamed("dora")
+        assert await differs("match")
+        assert shadow.verdicts.forget() == 1
+        assert (shadow.open, shadow.verdicts.summary()["differing"]) == (False, 0)
+    finally:
+        await connection.execute(right)
         await connection.close()
 
 
