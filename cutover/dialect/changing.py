@@ -11,6 +11,7 @@ from cutover.dialect.added import demand_addable
 from cutover.dialect.ddl import Change, Plan, change_of, missing_foreign_keys
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Conflict
+from cutover.dialect.leftovers import leftovers
 from cutover.dialect.owed import owed_after, owed_after_drop
 from cutover.dialect.typed import Refused
 from cutover.dialect.widening import Unheld, widen
@@ -61,15 +62,18 @@ async def change_schema(
     link = Lent(connection)
     await _demand_primary(link)
     seen = await dialect.look(connection)
-    plan = Plan(change, dialect.tables, seen.schema, settings, foreign_keys, deferring)
+    left = await leftovers(link, change, dialect.tables, seen.schema, settings)
+    plan = Plan(change, dialect.tables, left.without, settings, foreign_keys, deferring)
     await demand_addable(connection, change, dialect.tables, sql, foreign_keys=foreign_keys)
     try:
-        statements = plan.made()
+        statements = [*left.drops(), *plan.made()]
         owed = await owed_after_drop(connection, dialect.owed, plan.waiting, change.before, dialect.tables)
         for statement in statements:
             await connection.execute(statement)
     except asyncpg.UniqueViolationError as error:
         raise not_unique(change, str(error.constraint_name)) or error from None
+    except asyncpg.DependentObjectsStillExistError as error:
+        raise Refused(f"This schema change while Postgres has more that depends on it ({error.detail})") from None
     except asyncpg.InvalidObjectDefinitionError:
         raise Refused(
             "A unique index over what Postgres does not take for the same each time", "Have a column hold it."

@@ -496,3 +496,47 @@ async def test_with_stop_the_front_door_on_postgres_changes_nothing_in_the_sqlit
     gate = next(gate for gate in body["gates"] if gate["name"] == "target_ready")
     assert not gate["ok"]
     assert "schema: not there yet, as applications changed it: table extra, table items" in gate["detail"]
+
+
+async def test_a_table_of_a_name_that_was_dropped_before_the_promotion_is_empty(
+    service: Service, postgres_url: str
+) -> None:
+    await postgres_script(
+        postgres_url, "CREATE TABLE foreign_one(id bigint PRIMARY KEY); INSERT INTO foreign_one VALUES (1)"
+    )
+    await service.start()
+    await service.up()
+    kept = ("parents", "spare", "again", "moved")
+    make(
+        service.sqlite,
+        "CREATE TABLE parents(id INTEGER PRIMARY KEY, name TEXT UNIQUE)",
+        "INSERT INTO parents VALUES (1, 'old')",
+    )
+    for name in kept[1:]:
+        made = f"CREATE TABLE {name}(id INTEGER PRIMARY KEY, t TEXT REFERENCES parents(name))"
+        make(service.sqlite, made, f"INSERT INTO {name} VALUES (1, 'old')")
+    await followed(service)
+    make(service.sqlite, *(f"DROP TABLE {name}" for name in reversed(kept)))
+
+    async def forgotten() -> bool:
+        return not {table["name"] for table in (await service.status())["tables"]} & set(kept)
+
+    await service.explained(until(forgotten, "a mapping without the tables"))
+    await switched(service, "promote")
+    await service.up("promoted")
+    for sql in (
+        "CREATE TABLE parents(id INTEGER PRIMARY KEY, name TEXT UNIQUE)",
+        "CREATE TABLE spare(id INTEGER PRIMARY KEY, t TEXT REFERENCES parents(name))",  # the same that was dropped
+        "CREATE TABLE again(id INTEGER PRIMARY KEY, other REAL)",
+        "CREATE TABLE fresh(id INTEGER PRIMARY KEY, u TEXT)",
+        "ALTER TABLE fresh RENAME TO moved",
+    ):
+        assert (await service.sql(sql))["type"] == "ok"
+    for name in kept:
+        assert await service.rows(f"SELECT count(*) FROM {name}") == [[0]]
+        assert (await service.sql(f"INSERT INTO {name} VALUES (7, NULL)"))["type"] == "ok"
+    answer = await service.sql("CREATE TABLE foreign_one(id INTEGER PRIMARY KEY)")
+    assert "Postgres has a table of that name, with rows" in answer["error"]["message"]
+    assert await postgres_rows(postgres_url, "SELECT id FROM foreign_one") == [(1,)]
+    await followed(service)
+    assert [one(service.sqlite, f"SELECT id FROM {name}") for name in kept] == [7] * 4
