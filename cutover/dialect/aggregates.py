@@ -16,6 +16,7 @@ from cutover.dialect.ordering import sort_key
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, call, cast, collate_c, helper, null
+from cutover.dialect.whole import extreme
 
 _RANKS = {"row_number": Kind.INT, "rank": Kind.INT, "dense_rank": Kind.INT}
 _BY_ROW = frozenset({"row_number", "ntile", "lag", "lead", "first_value"})
@@ -174,7 +175,12 @@ class Aggregates:
             return _Call(call("COUNT", exp.Star()), Kind.INT, not_null=True)
         if in_window and owner_of(node, scope) is not scope:
             raise Refused(f"{name}() over columns of an outer query in a window")
-        typed = [value(self.expressions.typed(argument, scope)) for argument in arguments]
+        given = [self.expressions.typed(argument, scope) for argument in arguments]
+        own = extreme(given[0]) if name in ("min", "max") and len(given) == 1 else None
+        if own is not None:
+            least = call(name.upper(), given[0].node)
+            return _Call(least, own(least).kind, lambda result: own(result).node)
+        typed = [value(one) for one in given]
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
         by_row = name in _IN_ROW_ORDER or (bool(typed) and _minds_order(name, typed[0]))
         # Which of its integers is one too many.

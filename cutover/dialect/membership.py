@@ -11,6 +11,7 @@ from cutover.dialect.comparing import collated, collation
 from cutover.dialect.scope import Scope
 from cutover.dialect.trees import unparen
 from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, helper, identifier, null, paren
+from cutover.dialect.whole import equal_alike
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -50,6 +51,8 @@ def _source(node: exp.Expr) -> exp.Expr:
 
 def _member(subject: Typed, inner: Typed) -> tuple[exp.Expr, exp.Expr]:
     """Both sides of IN so that Postgres compares them as SQLite does."""
+    if equal_alike(subject, inner):
+        return subject.node, inner.node
     left, right = comparing.align(subject, inner)
     if left.kind is Kind.NULL:
         return null(right.kind), right.node

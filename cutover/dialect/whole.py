@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from cutover.dialect.comparing import SWAPPED, number_of
 from cutover.dialect.scope import Context
+from cutover.dialect.shown import shown
 from cutover.dialect.spelling import look, where
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed, binary, cast, null, paren
 from cutover.errors import Unrepresentable
@@ -18,6 +19,7 @@ from cutover.model.table import Column
 from cutover.model.values import SqlValue
 from cutover.schema.codecs import Codec, base_of, codec_for
 
+_WITHOUT_MIN = frozenset({"uuid", "macaddr", "macaddr8", "boolean"})
 _PLAIN = (exp.EQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 
 
@@ -129,12 +131,33 @@ def _equal(context: Context | None, one: Typed, two: Typed) -> exp.Expr | None:
     if not _is_one_spelling(one) or one.collation not in (None, "BINARY"):
         return None
     if two.kind is Kind.WHOLE and two.column is not None:
-        alike = base_of(one.column) == base_of(two.column) and (
-            codec_for(one.column).format == codec_for(two.column).format
-        )
-        return binary(exp.EQ, one.node, two.node) if alike else None
+        return binary(exp.EQ, one.node, two.node) if _spelled_alike(one.column, two.column) else None
     column = replace(one.column, exact=True)
     return _with(context, exp.EQ, one, two, _Exactly(column))
+
+
+def _spelled_alike(one: Column, two: Column) -> bool:
+    return base_of(one) == base_of(two) and codec_for(one).format == codec_for(two).format
+
+
+def equal_alike(one: Typed, two: Typed) -> bool:
+    """Whether two columns of such types are equal on Postgres where their values are equal on SQLite."""
+    if one.kind is not Kind.WHOLE or two.kind is not Kind.WHOLE or one.column is None or two.column is None:
+        return False
+    if base_of(one.column) == base_of(two.column) == "numeric":
+        return one.column.affinity in NUMERIC_AFFINITIES and two.column.affinity in NUMERIC_AFFINITIES
+    plain = {one.collation, two.collation} <= {None, "BINARY"}
+    return plain and _is_one_spelling(one) and _is_one_spelling(two) and _spelled_alike(one.column, two.column)
+
+
+def extreme(typed: Typed) -> Callable[[exp.Expr], Typed] | None:
+    """How min() and max() of the column's own type are shown; None where there is no such, or SQLite's are others."""
+    column = typed.column
+    if typed.kind is not Kind.WHOLE or column is None or typed.collation not in (None, "BINARY"):
+        return None
+    if not sorts_alike(typed) or base_of(column) in _WITHOUT_MIN:
+        return None
+    return lambda node: shown(typed.but(node=node), column)
 
 
 def _or_false(context: Context | None, one: Typed, two: Typed, same: exp.Expr) -> exp.Expr:
@@ -182,11 +205,19 @@ def _number(context: Context | None, op: type[exp.Binary], one: Typed, two: Type
         return _with(context, op, one, two, _decimal)
     if isinstance(two.constant, str) and (number := number_of(two.constant)) is not None:
         return binary(op, one.node, cast(exp.Literal.string(repr(number)), "NUMERIC"))
+    if two.slot is not None and two.kind is Kind.TEXT:
+        return _with(context, op, one, two, _decimal_of_text)
     return None
 
 
 def _decimal(value: SqlValue) -> str:
     return str(value) if isinstance(value, float) and math.isinf(value) else repr(value)
+
+
+def _decimal_of_text(value: SqlValue) -> str:
+    """A text that is no number is greater than all numbers."""
+    number = number_of(value) if isinstance(value, str) else value
+    return "Infinity" if number is None else _decimal(number)
 
 
 def _beyond(context: Context | None, op: type[exp.Binary], one: Typed, two: Typed) -> exp.Expr | None:

@@ -192,6 +192,42 @@ async def test_comparisons_with_native_types_use_their_indexes(postgres_url: str
         for condition in ("made > ? AND made <= ?", "made BETWEEN ? AND ?", "price = ?", "price IN (?, ?)"):
             lines = await both.executor.plan(f"SELECT id FROM sales WHERE {condition}")
             assert any("using sales_" in line for line in lines), (condition, lines)
+        await both.pool.execute("UPDATE sales SET token = lpad(to_hex(id), 32, '0')::uuid")
+        await both.pool.execute("CREATE INDEX ON sales (token); ANALYZE sales")
+        for sql, *given in (
+            ("SELECT max(made), min(price) || '' FROM sales",),
+            ("SELECT min(made) FROM sales WHERE made > ?", "2000-02-01"),
+            ("SELECT id FROM sales WHERE price = ?", "5.50"),
+            ("SELECT id FROM sales WHERE price > ? AND price <= ?", "49.90", "x"),
+            ("SELECT id FROM sales WHERE token IN (SELECT token FROM sales WHERE id = ?)", 7),
+            ("UPDATE sales SET qty = 1 WHERE token = ?", TOKEN),
+            ("DELETE FROM sales WHERE made < ?", "2000-01-01 02:00:00"),
+        ):
+            command = both.executor.dialect.translate(sql, given).command
+            arguments = command.arguments(given, lambda _: 0)
+            plan = [row[0] for row in await both.pool.fetch(f"EXPLAIN {command.sql}", *arguments)]
+            assert not any("Seq Scan" in line for line in plan), (sql, plan)
+
+
+async def test_extremes_and_members_of_native_types(postgres_url: str) -> None:
+    async with world(postgres_url, NATIVE_SCHEMA, target=NATIVE_TARGET, store=True) as both:
+        for row in ROWS:
+            await both.same(f"INSERT INTO sales VALUES ({', '.join('?' * len(row))}, NULL)", *row)
+        for column in ("made", "day", "price", "seen", "rate", "at", "token"):
+            for sql in (
+                "SELECT min({0}), max({0}), typeof(max({0})), max({0}) FILTER (WHERE id > 1) || '' FROM sales",
+                "SELECT mood, max({0}) FROM sales GROUP BY mood HAVING max({0}) > '1' OR max({0}) = '7' ORDER BY 1",
+                "SELECT id, max({0}) FROM sales",
+                "SELECT id, min({0}) OVER (ORDER BY id ROWS 1 PRECEDING) FROM sales ORDER BY id",
+                "SELECT id FROM sales WHERE {0} IN (SELECT {0} FROM sales WHERE id <> 2) ORDER BY id",
+                "SELECT id, {0} NOT IN (SELECT max({0}) FROM sales GROUP BY mood) FROM sales ORDER BY id",
+                "SELECT id FROM sales WHERE {0} = (SELECT max({0}) FROM sales)",
+            ):
+                await both.same(sql.format(column))
+        for given in ("10.50", " 7 ", "abc", "", "1e1", "99999999999999999999", "inf"):
+            for op in ("=", "<>", "<", ">=", "IS"):
+                await both.same(f"SELECT id, price {op} ?, ?1 {op} price FROM sales ORDER BY id", given)
+                await both.same(f"SELECT id FROM sales WHERE NOT price {op} ? ORDER BY id", given)
 
 
 async def test_an_integer_that_no_real_is_does_not_become_one(postgres_url: str) -> None:
