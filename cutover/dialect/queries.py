@@ -17,6 +17,7 @@ from cutover.dialect.expressions import Expressions
 from cutover.dialect.generated import as_sorted, mark_sorted
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
+from cutover.dialect.present import note_present
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading, Scan
 from cutover.dialect.scalars import number_within, place_in_list, place_of, place_within
@@ -97,6 +98,7 @@ class Queries:
         if node.args.get("where"):
             scope.tests.append(node.args["where"].this)
             result.set("where", exp.Where(this=self._filter(node.args["where"].this, scope)))
+            note_present(node.args["where"].this, scope)
         grouping = self._grouping(node, scope, result)
         scope.grouping = grouping
         sorts = scope.parent is None and scope.reading is not None and scope.reading.orders

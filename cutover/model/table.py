@@ -42,6 +42,8 @@ class Column:
     """Its format is that of other columns that are declared alike: no value of its own has said it."""
     default_lacks: bool = False
     """The target has no default in its place."""
+    nulls_last: bool = field(default=False, compare=False)
+    """Indexes of the target have its NULLs behind its values, as Postgres sorts unasked; SQLite has them before."""
 
 
 @dataclass(frozen=True)

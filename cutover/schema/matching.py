@@ -188,11 +188,22 @@ def _adopt(match: Match, target: PostgresTable, column: SqliteColumn, chosen: Co
         return
     wanted = (column.default or "NULL").strip("() ").upper() != "NULL"
     lacks = wanted and found.default is None and not found.identity
-    mapped = replace(_mapped(column, found, chosen), default_lacks=lacks)
+    mapped = replace(_mapped(column, found, chosen), default_lacks=lacks, nulls_last=_nulls_last(target, found.name))
     if not _has_codec(match, mapped):
         return
     _compare_types(match, mapped, found, chosen)
     match.columns.append(mapped)
+
+
+def _nulls_last(target: PostgresTable, name: str) -> bool:
+    """Whether all indexes that have the column sort its NULLs as Postgres does unasked."""
+    sorted_last = [
+        last
+        for index in target.indexes
+        for each, last in zip(index.columns, index.nulls_last, strict=False)
+        if each == name
+    ]
+    return bool(sorted_last) and all(sorted_last)
 
 
 def _compare_types(match: Match, column: Column, found: PostgresColumn, chosen: ColumnSettings) -> None:

@@ -61,6 +61,8 @@ class PostgresIndex:
     nulls_not_distinct: bool = False
     terms: tuple[str, ...] = field(default=(), repr=False)
     """SQL of each column or expression."""
+    nulls_last: tuple[bool, ...] = ()
+    """Whether each has its NULLs behind its values where it ascends, and before them where it descends."""
     loose: bool = False
     """Whether a collation of its own takes different texts for equal."""
 
@@ -212,6 +214,8 @@ SELECT i.indrelid, c.relname AS name, i.indisunique AS unique, i.indisprimary AS
        i.indimmediate AS immediate, pg_get_expr(i.indpred, i.indrelid) AS partial,
        pg_get_indexdef(i.indexrelid) AS definition, (to_jsonb(i) ->> 'indnullsnotdistinct')::boolean AS nulls,
        ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, false) FROM generate_series(1, i.indnkeyatts) AS k) AS terms,
+       ARRAY(SELECT option IN (0, 3) FROM unnest(i.indoption::int2[]) WITH ORDINALITY AS k(option, at)
+             ORDER BY k.at) AS nulls_last,
        EXISTS (SELECT 1 FROM pg_collation l WHERE l.oid = ANY(i.indcollation::oid[])
                AND NOT l.collisdeterministic) AS loose,
        ARRAY(SELECT a.attname FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, at)
@@ -387,6 +391,7 @@ def _index(row: asyncpg.Record) -> PostgresIndex:
         valid=row["valid"],
         nulls_not_distinct=bool(row["nulls"]),
         terms=tuple(row["terms"]),
+        nulls_last=tuple(row["nulls_last"]),
         loose=row["loose"],
     )
 

@@ -195,6 +195,13 @@ async def test_comparisons_with_native_types_use_their_indexes(postgres_url: str
         await both.pool.execute("UPDATE sales SET token = lpad(to_hex(id), 32, '0')::uuid")
         await both.pool.execute("CREATE INDEX ON sales (token); ANALYZE sales")
         for sql, *given in (
+            ("SELECT id FROM sales WHERE made > ? ORDER BY made LIMIT 5", "2000-02-01 00:00:00"),
+            ("SELECT id FROM sales WHERE made BETWEEN ? AND 'x' ORDER BY made DESC LIMIT 5", "2000-02-01 00:00:00"),
+            (
+                "SELECT id FROM sales WHERE price < ? OR (price = ?1 AND id < 9) ORDER BY price DESC, id DESC LIMIT 5",
+                30.5,
+            ),
+            ("SELECT id FROM sales WHERE price IS NOT NULL ORDER BY price LIMIT 5",),
             ("SELECT max(made), min(price) || '' FROM sales",),
             ("SELECT min(made) FROM sales WHERE made > ?", "2000-02-01"),
             ("SELECT id FROM sales WHERE price = ?", "5.50"),
@@ -207,6 +214,38 @@ async def test_comparisons_with_native_types_use_their_indexes(postgres_url: str
             arguments = command.arguments(given, lambda _: 0)
             plan = [row[0] for row in await both.pool.fetch(f"EXPLAIN {command.sql}", *arguments)]
             assert not any("Seq Scan" in line for line in plan), (sql, plan)
+            assert "LIMIT" not in sql or not any("Sort  " in line and "Incr" not in line for line in plan), (sql, plan)
+
+
+async def test_where_tells_which_columns_have_no_null(postgres_url: str) -> None:
+    async with world(postgres_url, NATIVE_SCHEMA, target=NATIVE_TARGET, store=True) as both:
+        insert = "INSERT INTO sales (id, price, made) VALUES (?, ?, ?)"
+        for row in ((1, None, None), (2, 5, "2024-01-01 00:00:00"), (3, None, "2023-01-01 00:00:00"), (4, 7, None)):
+            await both.same(insert, *row)
+        for test in (
+            *(
+                "price > 1",
+                "NOT price > 9",
+                "price IS NOT NULL",
+                "price IS NOT 7",
+                "price IN (5, 7)",
+                "price NOT IN (7)",
+            ),
+            *("price NOT IN (SELECT price FROM sales WHERE id = 9)", "price > 1 OR made > '2'", "price LIKE '%'"),
+            *("price NOT LIKE '6'", "(price, id) > (1, 1)", "(id, price) > (1, 1)", "(price, id) <> (5, 2)"),
+            *("price BETWEEN 1 AND 9", "price > 1 OR (price = 5 AND id > 1)", "coalesce(price, 1) = 1", "price"),
+        ):
+            for order in (
+                "price, id",
+                "price DESC, id",
+                "made, id",
+                "price DESC NULLS FIRST, id",
+                "price NULLS LAST, id",
+            ):
+                await both.same(f"SELECT id, price, price IS NULL FROM sales WHERE {test} ORDER BY {order} LIMIT 3")
+        await both.same(
+            "SELECT a.id, b.price FROM sales a LEFT JOIN sales b ON b.id = a.id + 1 WHERE b.price > 1 ORDER BY b.price"
+        )
 
 
 async def test_extremes_and_members_of_native_types(postgres_url: str) -> None:
