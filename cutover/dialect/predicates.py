@@ -64,7 +64,14 @@ class Predicates:
         self._hint(two, one)
         # `x IS 5` is a plain equality, which an index serves, where NULL may stand for false.
         plain = loose and isinstance(node, exp.NullSafeEQ) and (one.is_constant or two.is_constant)
+        if loose and isinstance(node, exp.NullSafeEQ) and not plain and _is_column_of_argument(one, two):
+            return self._equal_or_both_missing(one, two)
         return self.compared(exp.EQ if plain else type(node), one, two, loose=loose)
+
+    def _equal_or_both_missing(self, one: Typed, two: Typed) -> exp.Expr:
+        """`x IS ?` where NULL may stand for false, so that an index serves each way."""
+        missing = [exp.Is(this=paren(side.node.copy()), expression=exp.Null()) for side in (one, two)]
+        return exp.Paren(this=exp.or_(self.compared(exp.EQ, one, two, loose=True), exp.and_(*missing)))
 
     def compared(self, op: type[exp.Binary], one: Typed, two: Typed, *, loose: bool) -> exp.Expr:
         """A comparison of two values as a boolean."""
@@ -182,6 +189,11 @@ class Predicates:
         if comparing.collation(subject) == "BINARY":
             test = _within_prefix(test, subject, pattern, "*?[")
         return Typed(negated(node, test), Kind.BOOL)
+
+
+def _is_column_of_argument(one: Typed, two: Typed) -> bool:
+    column, argument = (one, two) if two.slot is not None else (two, one)
+    return column.column is not None and argument.slot is not None and Kind.NULL not in (one.kind, two.kind)
 
 
 def _truth(node: exp.Expr) -> exp.Boolean | None:

@@ -206,6 +206,8 @@ async def test_comparisons_with_native_types_use_their_indexes(postgres_url: str
             ("SELECT min(made) FROM sales WHERE made > ?", "2000-02-01"),
             ("SELECT id FROM sales WHERE price = ?", "5.50"),
             ("SELECT id FROM sales WHERE price > ? AND price <= ?", "49.90", "x"),
+            ("SELECT id FROM sales WHERE price IS ?", 5.5),
+            ("SELECT id FROM sales WHERE ? IS token", TOKEN.replace("-", "")),
             ("SELECT id FROM sales WHERE token IN (SELECT token FROM sales WHERE id = ?)", 7),
             ("UPDATE sales SET qty = 1 WHERE token = ?", TOKEN),
             ("DELETE FROM sales WHERE made < ?", "2000-01-01 02:00:00"),

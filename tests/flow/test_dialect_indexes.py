@@ -103,6 +103,19 @@ async def test_indexes_serve_what_they_serve_on_sqlite(both: World) -> None:
     assert not failures, "\n".join(failures)
 
 
+async def test_is_beside_an_argument(both: World) -> None:
+    await both.same("INSERT INTO p (id, m, s) VALUES (20001, 1, 'none')")
+    for column in ("n", "c", "r", "s"):
+        for given in (5, "abc5", "Abc00005", "5", 5.0, None):
+            await both.same(f"SELECT id FROM p WHERE {column} IS ? AND id > 0", given)
+            await both.same(f"SELECT count(*) FROM p WHERE ? IS {column} OR id = 3", given)
+            await both.same(f"SELECT count(*) FROM p WHERE NOT {column} IS ?", given)
+    for column, given in (("n", 5), ("s", "abc5"), ("c", "Abc00005")):
+        command = both.executor.dialect.translate(f"SELECT id FROM p WHERE {column} IS ?", [given]).command
+        plan = [row[0] for row in await both.pool.fetch(f"EXPLAIN {command.sql}", given)]
+        assert not any("Seq Scan" in line for line in plan), plan
+
+
 async def test_prefixes_find_the_same_rows(both: World) -> None:
     for sql in (
         "SELECT id FROM p WHERE c LIKE 'ABC0001%'",
