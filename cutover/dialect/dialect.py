@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +29,7 @@ from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.table import Table, Tables
 from cutover.model.values import Row, SqlValue
+from cutover.schema import pragmas
 from cutover.schema.mapping import map_tables
 from cutover.schema.objects_wanted import changed_by, missing, objects_of, schema_of, texts
 from cutover.schema.postgres_again import Seen, read_again
@@ -39,6 +42,9 @@ from cutover.settings import Settings
 from cutover.stores.defects import defect
 from cutover.stores.postgres.wanted import wanted
 
+_FUNCTIONS = re.compile(r"\bpragma_(\w+)", re.IGNORECASE)
+_OF_FILE = ("journal_mode", "database_list")
+"""What the copy, which is in memory, would tell otherwise than the file that is served."""
 _STANDS = 256
 """Tables up to which it is read where their sequences stand, each of which is locked for that moment."""
 _SEQUENCES = """
@@ -304,6 +310,9 @@ class Dialect:
         if shape.pragma == "foreign_key_check":
             self.copy.answer(sql, ())  # which says where a parent has no such key
             return Checked(description, local=False, instead=orphans_query(sql, self.ddl, self.tables))
+        told = {shape.pragma, *(name.lower() for name in _FUNCTIONS.findall(sql))} & pragmas.OF_STATE
+        if told:
+            raise Refused(f"PRAGMA {min(told)}, which tells of SQLite's file,", "Ask PostgreSQL for its own state.")
         if "pragma_foreign_key_check" in sql.lower():
             raise Refused(
                 "The function pragma_foreign_key_check, unlike the PRAGMA,",
@@ -321,7 +330,9 @@ class Dialect:
         return Checked(description, local)
 
     def _of_schema(self, query: str) -> tuple[Sequence[str], Sequence[Row]]:
-        found = self.copy.answer(query, ())
+        function = _FUNCTIONS.search(query)
+        named = function[1].lower() if function is not None else ""
+        found = self.answer(f"PRAGMA {named}", ()) if named in _OF_FILE else self.copy.answer(query, ())
         return [column.name for column in found.columns], found.rows
 
     def changes(self, sql: str) -> bool:
@@ -333,11 +344,19 @@ class Dialect:
 
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """The result of a statement that `check` called local."""
-        shape = inspect(sql)
+        asked, shape = sql, inspect(sql)
         if shape.kind in (StatementKind.DDL, StatementKind.STATE):
             return StatementResult()
+        if any(name.lower() in _OF_FILE for name in _FUNCTIONS.findall(sql)):
+            written = written_out(sql, self._of_schema)
+            if written is None:
+                raise Refused("A PRAGMA as a function in such a place", "Write it into FROM, or ask with PRAGMA.")
+            sql = written
         result = self.copy.answer(sql, arguments)
-        described = self.check(sql).description.columns if shape.verb == "SELECT" else ()
+        if shape.pragma == "database_list" and self.settings is not None:
+            file = os.path.realpath(self.settings.sqlite.path) if self.settings.sqlite.path else ""
+            result.rows = [(at, name, file if name == "main" else of) for at, name, of in result.rows]
+        described = self.check(asked).description.columns if shape.verb == "SELECT" else ()
         if len(described) == len(result.columns):
             result.columns = list(described)
         return result

@@ -43,7 +43,7 @@ def _sources(run: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
         name = unquote(token.text).lower() if token.type in ("word", "quoted") else ""
         of_table, called = name in _TABLES, at + 1 < len(run) and run[at + 1].text == "("
         following = run[at + 1].text if at + 1 < len(run) else ""
-        if not (of_table or (name.startswith("pragma_") and called)) or following == ".":
+        if not (of_table or name.startswith("pragma_")) or following == ".":
             continue
         first = at - 2 if at > 1 and run[at - 1].text == "." else at
         if first != at and unquote(run[first].text).lower() != "main":
@@ -54,7 +54,7 @@ def _sources(run: Sequence[Token]) -> Iterator[tuple[int, int, str]]:
             yield first, at, ""
             continue
         last = at
-        while of_table is False and run[last].text != ")" and last + 1 < len(run):
+        while called and not of_table and run[last].text != ")" and last + 1 < len(run):
             last += 1
         inner = run[at + 2 : last] if last > at else []
         plain = all(one.type in ("string", "number") or one.text == "," for one in inner)

@@ -25,6 +25,11 @@ WITH_ARGUMENT = _names(
 )
 """With one, too."""
 
+OF_STATE = _names(
+    "auto_vacuum data_version freelist_count max_page_count mmap_size page_count page_size schema_version"
+)
+"""They tell of SQLite's file itself, which is not the one that is asked once Postgres answers."""
+
 OF_STREAM = _names("foreign_keys defer_foreign_keys")
 OF_FILE = _names("user_version application_id")
 

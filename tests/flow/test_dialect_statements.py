@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 
 from cutover.errors import StatementError
+from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -215,6 +217,25 @@ async def test_the_journal_is_that_of_the_file(both: World) -> None:
     for sql in ("PRAGMA journal_mode", "pragma main.journal_mode", "PRAGMA journal_mode = WAL"):
         answered = await both.on_postgres(sql)
         assert ([column.name for column in answered.columns], answered.rows) == (["journal_mode"], [("wal",)])
+    for sql in ("SELECT * FROM pragma_journal_mode", "SELECT j.journal_mode FROM pragma_journal_mode() AS j"):
+        assert (await both.on_postgres(sql)).rows == [("wal",)], sql
+
+
+async def test_the_file_is_the_one_that_is_served(postgres_url: str, sqlite_path: str) -> None:
+    settings = Settings(sqlite={"path": sqlite_path})
+    rows = [(0, "main", os.path.realpath(sqlite_path)), (1, "temp", "")]
+    async with world(postgres_url, "CREATE TABLE a (id INTEGER PRIMARY KEY)", settings=settings) as both:
+        for sql in ("PRAGMA database_list", "SELECT * FROM pragma_database_list()"):
+            assert (await both.on_postgres(sql)).rows == rows, sql
+        asked = "SELECT d.file FROM pragma_database_list AS d WHERE d.name = 'main'"
+        assert (await both.on_postgres(asked)).rows == [(rows[0][2],)]
+        await both.refused("SELECT 1 WHERE 'x' IN pragma_journal_mode", "A PRAGMA as a function in such a place")
+
+
+@pytest.mark.parametrize("name", ["page_count", "freelist_count", "data_version", "schema_version", "page_size"])
+async def test_what_tells_of_the_file_itself_is_refused(both: World, name: str) -> None:
+    for sql in (f"PRAGMA {name}", f"SELECT * FROM pragma_{name}()", f"SELECT {name} * 2 FROM pragma_{name}"):
+        await both.refused(sql, f"PRAGMA {name}, which tells of SQLite's file,")
 
 
 async def test_what_is_so_in_any_case_may_be_set(both: World) -> None:
