@@ -287,7 +287,7 @@ class Aggregates:
                 self.expressions.context.may_widen = True
                 return _Call(build("cutover.sum_ints", inner.node), Kind.INT)
             case _:
-                return _Call(build(self._summing("SUM"), inner.node), inner.kind)
+                return _Call(build(self._summing("SUM"), inner.node), inner.kind, _from_zero)
 
     def _summing(self, name: str) -> str:
         """SUM or AVG of reals, which only the one of our own lets become infinite."""
@@ -390,4 +390,9 @@ _plain = {Kind.DYNAMIC: _same, Kind.BLOB: _plain_blob, Kind.TEXT: _plain_text}
 
 
 def _or_zero(node: exp.Expr) -> exp.Expr:
-    return exp.Coalesce(this=node, expressions=[cast(exp.Literal.number(0), "DOUBLE PRECISION")])
+    return exp.Coalesce(this=_from_zero(node), expressions=[cast(exp.Literal.number(0), "DOUBLE PRECISION")])
+
+
+def _from_zero(node: exp.Expr) -> exp.Expr:
+    """SQLite adds to 0.0, so that no sum is -0.0."""
+    return exp.Paren(this=exp.Add(this=node, expression=cast(exp.Literal.number(0), "DOUBLE PRECISION")))

@@ -43,9 +43,13 @@ RETURN CASE WHEN scale(x) = 0 AND x BETWEEN -9223372036854775808 AND 92233720368
 CREATE OR REPLACE FUNCTION cutover.num(x bigint) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN x::numeric;
 
--- A real's shortest decimal.
+-- A real's shortest decimal. Numerics have no -0.0: it is a zero with more decimals than any real has.
 CREATE OR REPLACE FUNCTION cutover.shortest(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(x::text::numeric) = 0 THEN x::text::numeric + 0.0 ELSE x::text::numeric END;
+RETURN CASE WHEN x::text = '-0' THEN '0e-340'::numeric WHEN scale(x::text::numeric) = 0 THEN x::text::numeric + 0.0
+    ELSE x::text::numeric END;
+
+CREATE OR REPLACE FUNCTION cutover.real(x numeric) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x = 0 AND scale(x) = 340 THEN '-0'::double precision ELSE x::double precision END;
 
 -- Among integers its exact value counts, which beyond 2^53 is another.
 CREATE OR REPLACE FUNCTION cutover.num(x double precision) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -69,6 +73,9 @@ RETURN CASE
         cutover.num(substring(x from '^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)')::double precision)
     ELSE 0::numeric
 END;
+
+CREATE OR REPLACE FUNCTION cutover.toreal(x text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x ~ '^\s*-' AND cutover.tonum(x) = 0 THEN '-0'::double precision ELSE cutover.tonum(x)::double precision END;
 
 CREATE OR REPLACE FUNCTION cutover.toint(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE

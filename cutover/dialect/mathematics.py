@@ -86,14 +86,16 @@ def _abs(_: Expressions, arguments: list[Typed]) -> Typed:
     inner = value(arguments[0])
     match inner.kind:
         case Kind.TEXT | Kind.BLOB:
-            return Typed(call("abs", numbers.real(inner).node), Kind.REAL, not_null=inner.not_null)
+            return Typed(helper("abs", numbers.real(inner).node), Kind.REAL, not_null=inner.not_null)
         case Kind.NUM | Kind.DYNAMIC:
             return Typed(helper("abs", inner.node), Kind.NUM, not_null=inner.not_null)
         case _:
             inner = numbers.number(inner)
             whole = inner.kind is Kind.INT
             # A literal in a subquery is a column of four bytes to Postgres, which no helper takes for sure.
-            node = helper("abs", cast(inner.node, "BIGINT")) if whole else call("abs", inner.node)
+            stored = inner.column is not None
+            node = helper("abs", cast(inner.node, "BIGINT") if whole else inner.node)
+            node = call("abs", inner.node) if stored and not whole else node  # no column has -0.0
             return Typed(node, inner.kind, not_null=inner.not_null)
 
 

@@ -8,23 +8,23 @@ RETURN CASE WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x
 
 CREATE OR REPLACE FUNCTION cutover.add(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a + b)
-    ELSE cutover.num(a::double precision + b::double precision) END;
+    ELSE cutover.num(cutover.real(a) + cutover.real(b)) END;
 
 CREATE OR REPLACE FUNCTION cutover.sub(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a - b)
-    ELSE cutover.num(a::double precision - b::double precision) END;
+    ELSE cutover.num(cutover.real(a) - cutover.real(b)) END;
 
 CREATE OR REPLACE FUNCTION cutover.mul(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a * b)
-    ELSE cutover.num(a::double precision * b::double precision) END;
+    ELSE cutover.num(cutover.real(a) * cutover.real(b)) END;
 
 CREATE OR REPLACE FUNCTION cutover.div(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN b = 0 THEN NULL
     WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(div(a, b))
-    ELSE cutover.num(a::double precision / b::double precision) END;
+    ELSE cutover.num(cutover.real(a) / cutover.real(b)) END;
 
 CREATE OR REPLACE FUNCTION cutover.neg(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(x) = 0 THEN cutover.within(-x) ELSE -x END;
+RETURN CASE WHEN scale(x) = 0 THEN cutover.within(-x) WHEN x = 0 THEN 0.0 ELSE -x END;
 
 -- The rest of two integers; a real if one of the numbers that they come of is.
 CREATE OR REPLACE FUNCTION cutover.mod(a numeric, b numeric, one bigint, two bigint) RETURNS numeric
@@ -42,6 +42,8 @@ RETURN cutover.shift(a, -greatest(n, -9223372036854775807));
 CREATE OR REPLACE FUNCTION cutover.round(x double precision, digits bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN abs(x) >= 4503599627370496 THEN x
+    WHEN x < 0 AND digits > 0 THEN  -- what becomes 0 stays negative
+        -(round((-x)::text::numeric, least(greatest(cutover.low(digits), 0), 30)::integer)::double precision)
     ELSE round(x::text::numeric, least(greatest(cutover.low(digits), 0), 30)::integer)::double precision END;
 
 CREATE OR REPLACE FUNCTION cutover.sign(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -66,6 +68,10 @@ END $$;
 
 CREATE OR REPLACE FUNCTION cutover.abs(x bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = -9223372036854775808 THEN cutover.overflow(x) ELSE abs(x) END;
+
+-- -0.0 stays as it is: it is not less than 0.
+CREATE OR REPLACE FUNCTION cutover.abs(x double precision) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x < 0 THEN -x ELSE x END;
 
 CREATE OR REPLACE FUNCTION cutover.abs(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x = -9223372036854775808 AND scale(x) = 0 THEN cutover.overflow(x)::numeric ELSE abs(x) END;
@@ -183,7 +189,7 @@ RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN
     ELSE cutover.num(a::double precision + b::double precision) END;
 
 CREATE OR REPLACE FUNCTION cutover.sum_end(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(x) = 0 THEN cutover.int_sum(x)::numeric ELSE x END;
+RETURN CASE WHEN scale(x) = 0 THEN cutover.int_sum(x)::numeric WHEN x = 0 THEN 0.0 ELSE x END;
 
 CREATE OR REPLACE AGGREGATE cutover.sum_of(x numeric) (
     SFUNC = cutover.sum_add, STYPE = numeric, FINALFUNC = cutover.sum_end, PARALLEL = SAFE
@@ -222,13 +228,13 @@ CREATE OR REPLACE FUNCTION cutover.summands(x double precision[]) RETURNS double
 RETURN x;
 
 CREATE OR REPLACE FUNCTION cutover.sum_each(x double precision[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT sum(one) FROM unnest(x) AS one);
+RETURN (SELECT sum(one) + 0 FROM unnest(x) AS one);
 
 CREATE OR REPLACE FUNCTION cutover.avg_each(x double precision[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT sum(one) / count(*) FROM unnest(x) AS one);
 
 CREATE OR REPLACE FUNCTION cutover.total_each(x double precision[]) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (SELECT coalesce(sum(one), 0) FROM unnest(x) AS one);
+RETURN (SELECT coalesce(sum(one), 0) + 0 FROM unnest(x) AS one);
 
 CREATE OR REPLACE FUNCTION cutover.sum_each(x numeric[]) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (SELECT cutover.sum_of(one) FROM unnest(x) AS one);

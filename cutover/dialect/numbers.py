@@ -53,7 +53,12 @@ def integer(typed: Typed) -> Typed:
 
 def real(typed: Typed) -> Typed:
     """As a double."""
+    typed = value(typed)
+    if typed.kind is Kind.TEXT:
+        return Typed(helper("toreal", typed.node), Kind.REAL, not_null=typed.not_null)
     typed = number(typed)
+    if typed.kind is Kind.NUM and typed.column is None:
+        return Typed(helper("real", typed.node), Kind.REAL)
     return typed if typed.kind is Kind.REAL else Typed(cast(typed.node, "DOUBLE PRECISION"), Kind.REAL)
 
 

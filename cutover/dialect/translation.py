@@ -299,12 +299,16 @@ class _Nearest:
         return _real(float(value)) if type(held) is Foreign else held
 
 
+_BELOW = -340
+"""The exponent of the zero that stands for -0.0 (`cutover.shortest`)."""
+
+
 def _numeric(value: Decimal) -> SqlValue:
     if value.is_nan():
         return None
     exponent = value.as_tuple().exponent
     whole = isinstance(exponent, int) and exponent >= 0 and -(1 << 63) <= value < 1 << 63
-    return int(value) if whole else float(value)
+    return int(value) if whole else float(value) or (-0.0 if exponent == _BELOW else 0.0)
 
 
 def _dynamic(value: str) -> SqlValue:

@@ -205,3 +205,34 @@ async def test_sums_are_added_in_the_order_of_reading_and_fail_on_the_way(postgr
         for sql in ADDED:
             found = await both.on_postgres(sql)
             assert repr(found.rows) == repr(both.on_sqlite(sql).rows), sql  # to the last digit
+
+
+NEGATIVE_ZERO = [
+    "SELECT abs(-0.0), abs(x * -1), abs(x), abs('-0'), abs(x * -1 + 0) FROM zeros",
+    "SELECT coalesce(-0.0, 1), ifnull(x * -1, 0), CASE id WHEN 1 THEN -0.0 ELSE id END, iif(0, 1, -0.0) FROM zeros",
+    "SELECT CAST('-0.0' AS REAL), CAST('-0' AS REAL), CAST(t AS REAL), CAST('-x' AS REAL), CAST('' AS REAL) FROM zeros",
+    "SELECT CAST('-0.0' AS NUMERIC), CAST(coalesce(-0.0, 1) AS REAL), CAST(coalesce(-0.0, 1) AS TEXT) FROM zeros",
+    "SELECT sum(x * -1), total(x * -1), avg(x * -1), min(x * -1), max(x * -1), sum(DISTINCT x * -1) FROM zeros",
+    "SELECT sum(CASE id WHEN 1 THEN -0.0 ELSE 0 END), total(CASE id WHEN 1 THEN -0.0 ELSE 0 END) FROM zeros",
+    "SELECT sum(x * -1) OVER (ORDER BY id), total(x * -1) OVER (ORDER BY id ROWS 1 PRECEDING) FROM zeros",
+    "SELECT round(-0.04, 1), round(-0.2), round(-1e-20, 5), round(-2.5), round(-1.005, 2), round(x * -1, 1) FROM zeros",
+    "SELECT -x, -(x * -1), -coalesce(-0.0, 1), -coalesce(x, 1), -t, -'0.0', - 0 FROM zeros",
+    "SELECT t * 1, t * 1.0, t + 0, t - 0, t / 1, coalesce(-0.0, 1) * 2, coalesce(-0.0, 1) + 0 FROM zeros WHERE id = 1",
+    "SELECT max(-0.0, 0), min(0, -0.0), max(0.0, -0.0, 'a'), min(x * -1, 0.0), nullif(-0.0, 1) FROM zeros",
+    "SELECT -0.0 UNION ALL SELECT 0",
+    "SELECT coalesce(-0.0, 'a'), coalesce(x * -1, 'a'), coalesce(-0.0, 'a') || 'b' FROM zeros",
+    "SELECT printf('%f %g %s %d', -0.0, x * -1, coalesce(-0.0, 1), -0.0), quote(x * -1), x * -1 || '' FROM zeros",
+    "SELECT json_extract('[-0.0, -0]', '$[0]'), '[-0.0]' ->> 0, json_array(x * -1) FROM zeros",
+    "SELECT x * -1 = 0, x * -1 < 0, x * -1 IN (0, 1), coalesce(-0.0, 1) = 0, typeof(coalesce(-0.0, 1)) FROM zeros",
+]
+
+
+async def test_zero_below_zero_keeps_its_sign_where_sqlite_keeps_it(postgres_url: str) -> None:
+    schema = "CREATE TABLE zeros (id INTEGER PRIMARY KEY, x REAL, n NUMERIC, t TEXT)"
+    data = ["INSERT INTO zeros VALUES (1, -0.0, -0.0, '-0.0'), (2, 0.0, 0.0, '0.0')"]
+    async with world(postgres_url, schema, data=data) as both:
+        stored = "SELECT * FROM zeros"
+        for sql in [stored, *NEGATIVE_ZERO]:
+            assert repr((await both.on_postgres(sql)).rows) == repr(both.on_sqlite(sql).rows), sql
+        await both.same("UPDATE zeros SET x = x * -1, n = x * -1, t = x * -1")
+        assert repr((await both.on_postgres(stored)).rows) == repr(both.on_sqlite(stored).rows)

@@ -48,10 +48,18 @@ def _real(value: float) -> str:
     return written if "." in written else written + ".0"
 
 
+_DECIMALS = 340
+"""Of the zero that stands for -0.0 where a statement computed it (`cutover.shortest`): more than any real has."""
+
+
+def _number(text: str) -> float:
+    return float(text) or (-0.0 if len(text) > _DECIMALS else 0.0)
+
+
 def from_json(text: str) -> SqlValue:
     """The value, or `Foreign` where somebody else wrote what no value of SQLite's is spelled as."""
     try:
-        found = json.loads(text, parse_float=float, parse_int=int)
+        found = json.loads(text, parse_float=_number, parse_int=int)
     except ValueError:
         return Foreign(text, "no JSON")
     match found:
