@@ -146,6 +146,10 @@ class Predicates:
             each = [whole.compared(self.context, exp.EQ, subject, item, loose=loose) for item in items]
             if None not in each:
                 return Typed(negated(node, exp.Paren(this=exp.or_(*each))), Kind.BOOL)
+        if len(items) == 1 and items[0].explicit and _is_constant(node.expressions[0]):
+            # To SQLite an equation, of which a written collation counts on the right as well.
+            equal = self.compared(exp.EQ, subject, items[0].but(affinity=None), loose=loose)
+            return Typed(negated(node, exp.Paren(this=equal)), Kind.BOOL)
         return Typed(
             negated(node, self._in_list(subject, [item.but(affinity=None) for item in items], loose)), Kind.BOOL
         )
@@ -202,6 +206,18 @@ def _truth(node: exp.Expr) -> exp.Boolean | None:
     while isinstance(node, exp.Collate):
         node = unparen(node.this)
     return node if isinstance(node, exp.Boolean) else None
+
+
+def _is_constant(node: exp.Expr) -> bool:
+    """Whether SQLite's parser takes it for a constant, of which functions are none to it."""
+    node = unparen(node)
+    while isinstance(node, exp.Collate):
+        node = unparen(node.this)
+    return not any(
+        isinstance(part, (exp.Column, exp.Query, exp.Exists, exp.Like, exp.Glob))
+        or (isinstance(part, exp.Func) and not isinstance(part, (exp.Cast, exp.Case, exp.Connector)))
+        for part in node.walk()
+    )
 
 
 def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) -> exp.Expr:

@@ -133,6 +133,17 @@ def only_statement(sql: str) -> str:
     return found[0] if len(found) == 1 else sql
 
 
+def with_comments(sql: str) -> str:
+    """The one statement of a text with the comments before its semicolon: SQLite names an expression that comes last
+    by all that stands there."""
+    found = statements(sql)
+    if len(found) != 1:
+        return sql
+    first, last = found[0][1][0], found[0][1][-1]
+    end = next((token.at for token in tokens(sql) if token.type == "semi" and token.at > last.at), len(sql))
+    return sql[first.at : end].rstrip()
+
+
 def classify(sql: str) -> StatementKind:
     """The kind of a text that should hold exactly one statement."""
     return inspect(sql).kind

@@ -84,6 +84,10 @@ COLLATED = [
     "SELECT x, id FROM (SELECT name || '' AS x FROM names) JOIN names ON x = name",
     "SELECT id FROM (SELECT name || '' AS x FROM names) JOIN names ON name = x",
     "SELECT x FROM (SELECT 'a' COLLATE NOCASE AS x UNION ALL SELECT 'B') ORDER BY x",
+    "SELECT 'a' IN ('A' COLLATE NOCASE), 'a' IN ('A' COLLATE NOCASE, 'q'), 'a' IN (upper('a') COLLATE NOCASE)",
+    "SELECT name IN ('a' COLLATE BINARY), name NOT IN (('A' COLLATE BINARY)) FROM names",
+    "SELECT name IN ('a' COLLATE BINARY, 'q') FROM names",
+    "SELECT 'a ' IN (CAST('a' AS TEXT) COLLATE RTRIM), 'a ' IN ((SELECT 'a') COLLATE RTRIM), 1 IN ('1' COLLATE NOCASE)",
 ]
 
 

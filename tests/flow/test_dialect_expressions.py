@@ -206,3 +206,17 @@ async def test_what_has_no_translation_is_refused_by_name(both: World) -> None:
         with pytest.raises(StatementError) as caught:
             await both.on_postgres(sql)
         assert caught.value.code == "SQL_NOT_TRANSLATABLE", sql
+
+
+async def test_comments_behind_the_last_expression_are_in_its_name(both: World) -> None:
+    for sql in (
+        "/* SELECT 2 */ SELECT 1 /* from='app' */",
+        "SELECT 1, count(*) -- of all\n ; -- and more",
+        "SELECT id + 1 /* here */ FROM t /* there */",
+        "SELECT (SELECT 1) AS one /* named */",
+        "SELECT 1 /* open",
+        "SELECT 1; /* behind */",
+    ):
+        await both.same(sql)
+    found = await both.same("SELECT 1 /* 'tracer'; */ ;")
+    assert [column.name for column in found.columns] == ["1 /* 'tracer'; */"]

@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 
 from cutover.model.statement import Description
-from cutover.schema.sqltext import StatementKind, inspect, only_statement, refusal
+from cutover.schema.sqltext import StatementKind, inspect, refusal, with_comments
 from cutover.stores.defects import defect
 from cutover.stores.sqlite.running import demand_sound
 from cutover.stores.sqlite.schemacopy import SchemaCopies, SchemaCopy, schema_statements
@@ -67,7 +67,7 @@ def describe(db: sqlite3.Connection, copy: SchemaCopy, sql: str) -> Description:
     demand_sound(db, sql, shape)
     has_columns = shape.kind is StatementKind.READ or shape.returning
     try:
-        columns = copy.columns(only_statement(sql)) if has_columns else ()
+        columns = copy.columns(with_comments(sql)) if has_columns else ()
     except Exception as error:  # noqa: BLE001  # a defect of ours
         raise defect(error) from None
     return Description(
