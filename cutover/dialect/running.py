@@ -141,8 +141,12 @@ def _prepared(dialect: Dialect, statement: Statement, memory: Memory) -> Prepare
 def _with_arguments(
     checked: Checked, translation: Translation, bound: Sequence[SqlValue], memory: Memory, *, want_rows: bool
 ) -> Prepared:
-    def prepared(one: Translation, *more: SqlValue) -> Prepared:
-        return _with_arguments(checked, one, [*bound, *more], memory, want_rows=want_rows)
+    def prepared(one: Translation, *more: SqlValue, wanted: bool = want_rows) -> Prepared:
+        return _with_arguments(checked, one, [*bound, *more], memory, want_rows=wanted)
+
+    def named() -> Prepared | None:  # whose rows are for nobody but us
+        query = naming() if naming is not None else None
+        return prepared(query, wanted=True) if query is not None else None
 
     if translation.parts or translation.by_row is not None:
         return Prepared(checked, translation, bound=bound, want_rows=want_rows)
@@ -156,7 +160,7 @@ def _with_arguments(
         want_rows=want_rows,
         again=(lambda: prepared(apart())) if apart is not None else None,
         wider=(lambda: prepared(wider())) if wider is not None else None,
-        naming=(lambda: prepared(query) if (query := naming()) is not None else None) if naming is not None else None,
+        naming=named if naming is not None else None,
         keyed=(lambda keys: prepared(keyed(), json.dumps(keys))) if keyed is not None else None,
     )
 

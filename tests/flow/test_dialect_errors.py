@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cutover.errors import StatementError
+from cutover.model.statement import Statement
 from cutover.schema.sqltext import split
 from tests.flow.dialect_world import World, world
 from tests.flow.test_dialect_statements import DATA, SCHEMA
@@ -233,3 +234,13 @@ async def test_a_strict_table_tells_what_it_does_not_take(postgres_url: str) -> 
                     await made.same_error(sql, bound)
             await made.same("SELECT * FROM s ORDER BY id")
         await made.same_error("INSERT INTO s (i) SELECT t || 'x' FROM s")
+
+
+async def test_the_unique_key_is_named_to_one_who_wants_no_rows(postgres_url: str) -> None:
+    async with world(postgres_url, "CREATE TABLE t (a UNIQUE)", data=("INSERT INTO t VALUES (1)",)) as made:
+        for begun in (False, True):
+            if begun:
+                await made.same("BEGIN")
+            with pytest.raises(StatementError, match=r"^UNIQUE constraint failed: t\.a$"):
+                await made.session.execute(Statement("INSERT INTO t VALUES (1)", want_rows=False))
+        await made.same("ROLLBACK")
