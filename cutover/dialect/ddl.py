@@ -343,7 +343,7 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema)
             unique = wanted == set(parent.key) or any(
                 not index.partial and set(index.columns) == wanted for index in parent.unique
             )
-            if not unique or len(key.columns) != len(key.parent_columns):
+            if not unique or not len(key.columns) == len(key.parent_columns) == len(wanted):
                 raise Refused(f"The foreign key of {own.name} to columns of {parent.name} that are not its key")
             types = [
                 {one.name.lower(): one.target_type for one in each.columns} for each in (by_name[own.name], parent)

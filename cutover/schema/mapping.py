@@ -298,6 +298,8 @@ class _Mapper:
             if family(own[mine]) != family(theirs[other]):
                 return f"{mine} is {own[mine]} and {other} is {theirs[other]}"
         wanted = set(key.parent_columns)
+        if len(wanted) < len(key.parent_columns):
+            return f"({', '.join(key.parent_columns)}) names a column twice"
         adopted = self.adopted.get(parent.name)
         if adopted:
             targets = {column.target for column in parent.columns if column.name in wanted}

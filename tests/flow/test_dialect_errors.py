@@ -244,3 +244,10 @@ async def test_the_unique_key_is_named_to_one_who_wants_no_rows(postgres_url: st
             with pytest.raises(StatementError, match=r"^UNIQUE constraint failed: t\.a$"):
                 await made.session.execute(Statement("INSERT INTO t VALUES (1)", want_rows=False))
         await made.same("ROLLBACK")
+
+
+async def test_a_foreign_key_to_one_column_twice_is_refused_by_name(postgres_url: str) -> None:
+    async with world(postgres_url, "CREATE TABLE u (id INTEGER PRIMARY KEY)") as made:
+        with pytest.raises(StatementError, match=r"\(id, id\) names a column twice") as told:
+            await made.on_postgres("CREATE TABLE x (a INTEGER, b INTEGER, FOREIGN KEY (a, b) REFERENCES u (id, id))")
+        assert told.value.code == "SQL_NOT_TRANSLATABLE"
