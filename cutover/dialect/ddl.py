@@ -242,7 +242,8 @@ class Plan:
         for key in own.foreign_keys if own is not None else ():
             parent, wanted = self.change.after.table(key.parent), {name.lower() for name in key.parent_columns}
             keys = [one.columns for one in parent.unique if not one.partial] if parent is not None else []
-            is_key = any(wanted == {(name or "").lower() for name in one} for one in keys)
+            as_long = [one for one in keys if len(one) == len(key.parent_columns)]
+            is_key = any(wanted == {(name or "").lower() for name in one} for one in as_long)
             if is_key and message.startswith(f"The foreign key ({', '.join(key.columns)}) to {key.parent} is left out"):
                 raise Refused(f"This schema change ({message})")
 
