@@ -8,6 +8,7 @@ from typing import Any
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.dialect.replay import Found
+from cutover.dialect.schema_copy import SchemaCopy
 from cutover.dialect.schema_trials import try_change
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
@@ -18,6 +19,7 @@ from cutover.schema.sqltext import COUNTED, StatementKind, inspect
 _SKIPPED = {
     StatementKind.EMPTY: "There is no statement.",
 }
+_BEHIND = "It is about what the schema changes before it make, which a rehearsal does not."
 _TRIED = (StatementKind.READ, StatementKind.WRITE, StatementKind.REFUSED, StatementKind.MANY)
 _SKIPPED_OTHERWISE = "It begins or ends a transaction, or sets something of its connection; cutover answers it itself."
 
@@ -28,18 +30,21 @@ async def rehearse_texts(
     """One object a statement, in their order. Raises `StoreUnavailable`, and other `CutoverError`s as `replay` does."""
     try:
         await executor.rehearsal.ready()
-        tried, ddl = [], executor.dialect.ddl
+        tried, ddl, skipped = [], executor.dialect.ddl, dict[int, str]()
         changes: dict[int, Rehearsed] = {}
         for at, text in enumerate(texts):
             if inspect(text).kind is StatementKind.DDL:
                 changes[at], ddl = await try_change(executor, ddl, text)
-            tried.append(await _rehearsed(executor, text))
+            found = await _rehearsed(executor, text)
+            if found is not None and found.status == "invalid" and _is_valid_in(ddl, executor.dialect.ddl, text):
+                found, skipped[at] = None, _BEHIND
+            tried.append(found)
     except StatementError as error:  # no connection is to be had
         raise StoreUnavailable(error.message) from None
     verdicts = await _verdicts(executor, reads, StatementKind.READ, texts, tried)
     verdicts |= await _verdicts(executor, writes, StatementKind.WRITE, texts, tried)
     return [
-        _change(text, changes[at]) if at in changes else _row(text, tried[at], verdicts.get(at))
+        _change(text, changes[at]) if at in changes else _row(text, tried[at], verdicts.get(at), skipped.get(at))
         for at, text in enumerate(texts)
     ]
 
@@ -67,6 +72,20 @@ async def _verdicts(
     )
 
 
+def _is_valid_in(ddl: tuple[str, ...], today: tuple[str, ...], text: str) -> bool:
+    """Whether SQLite takes the statement behind the schema changes before it."""
+    if ddl == today:
+        return False
+    copy = SchemaCopy(ddl)
+    try:
+        copy.describe(text)
+    except StatementError:
+        return False
+    finally:
+        copy.close()
+    return True
+
+
 def _is_run(text: str) -> bool:
     """Of what writes only what changes rows: no PRAGMA."""
     shape = inspect(text)
@@ -77,13 +96,14 @@ async def _rehearsed(executor: PostgresExecutor, text: str) -> Rehearsed | None:
     return await executor.rehearsal.rehearse(text) if inspect(text).kind in _TRIED else None
 
 
-def _row(text: str, found: Rehearsed | None, verdict: Found | None) -> dict[str, Any]:
+def _row(text: str, found: Rehearsed | None, verdict: Found | None, skipped: str | None = None) -> dict[str, Any]:
     told = {"result": verdict.verdict, "reason": verdict.reason} if verdict is not None else None
     writes = inspect(text).kind is StatementKind.WRITE
+    skipped = skipped or _SKIPPED.get(inspect(text).kind, _SKIPPED_OTHERWISE)
     return {
         "sql": text,
         "status": found.status if found is not None else "skipped",
-        "reason": found.reason if found is not None else _SKIPPED.get(inspect(text).kind, _SKIPPED_OTHERWISE),
+        "reason": found.reason if found is not None else skipped,
         "translation": found.translation if found is not None else None,
         "shadow_read": told if not writes else None,
         "shadow_write": told if writes else None,
@@ -95,7 +115,8 @@ def _change(text: str, found: Rehearsed) -> dict[str, Any]:
     reason = "It changes the schema, which a rehearsal does not."
     if found.status != "ready":
         reason = f"{reason} {'SQLite' if found.status == 'invalid' else 'Postgres'} would refuse it: {found.reason}"
-    return _row(text, None, None) | {"reason": reason, "translation": found.translation}
+    status = found.status if found.status in ("refused", "failing") else "skipped"
+    return _row(text, None, None) | {"status": status, "reason": reason, "translation": found.translation}
 
 
 def counted_rows(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

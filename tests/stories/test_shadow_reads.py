@@ -107,6 +107,7 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
     file.write_text(
         """
         CREATE TABLE later (x);
+        INSERT INTO later VALUES (1);
         BEGIN; UPDATE items SET n = n + 1 WHERE id = ?; COMMIT;
         SELECT count(*), max(n) FROM items;
         SELECT id FROM items WHERE n = ?;
@@ -122,6 +123,7 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
     assert "CREATE TABLE" in found[0]["translation"]
     rows = [(row["status"], (row["shadow_read"] or row["shadow_write"] or {}).get("result")) for row in found]
     assert rows == [
+        ("skipped", None),
         ("skipped", None),
         ("skipped", None),
         ("ready", "inconclusive"),
@@ -140,6 +142,9 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
         await connection.execute(right.partition("RETURN ")[0] + "RETURN NULL")
     finally:
         await connection.close()
+    file.write_text("CREATE TRIGGER t AFTER INSERT ON items BEGIN SELECT 1; SELECT 2; END;")
+    ran = await cutover("rehearse", "--file", str(file), "--admin-url", service.admin)
+    assert (ran.code, "refused" in ran.out) == (3, True)
     file.write_text("SELECT substr(body, 1, 4) FROM items ORDER BY id")
     ran = await cutover("rehearse", "--file", str(file), "--admin-url", service.admin)
     assert ran.code == 3
