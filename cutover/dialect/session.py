@@ -72,6 +72,11 @@ class PostgresSession(Batched):
         return self._holding.writing
 
     @property
+    def keeping(self) -> bool:
+        """Never: temporary tables end with their transaction."""
+        return False
+
+    @property
     def deferring(self) -> bool:
         """Whether PRAGMA defer_foreign_keys is on."""
         return self._holding.deferring

@@ -17,6 +17,7 @@ TEMP = "CREATE TEMP TABLE"
 """How the text of one begins where it is kept."""
 _BEGIN = re.compile(r"\s*CREATE\s+TABLE\b", re.IGNORECASE)
 _ALONE = "A temporary table lives within one transaction here, since streams share connections: BEGIN first."
+_GONE = "The stream's temporary tables went with a switch of the primary;"
 _OTHERS = "Temporary views and triggers are not available through cutover: streams share connections."
 
 
@@ -71,6 +72,11 @@ def left(names: Sequence[str]) -> StatementError:
     """They are there still at COMMIT."""
     text = f"Temporary tables end with their transaction here: DROP TABLE {', '.join(names)} before COMMIT."
     return StatementError(text, "SQLITE_AUTH")
+
+
+def gone() -> StatementError:
+    """A switch took them away."""
+    return StatementError(f"{_GONE} make them again.", "SQLITE_BUSY")
 
 
 def shared(name: str) -> StatementError:

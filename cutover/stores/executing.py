@@ -41,6 +41,11 @@ class Session(Protocol):
         ...
 
     @property
+    def keeping(self) -> bool:
+        """Whether there are temporary tables, which go with the session."""
+        ...
+
+    @property
     def deferring(self) -> bool:
         """Whether PRAGMA defer_foreign_keys is on."""
         ...

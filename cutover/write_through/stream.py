@@ -12,6 +12,7 @@ from cutover.model.statement import BatchResult, Description, Past, Statement, S
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.memories import remembered
 from cutover.schema.sqltext import LONG, StatementKind, inspect
+from cutover.schema.temporary import gone
 from cutover.stores.batched import Batched
 from cutover.stores.executing import Pieces, Session, WholePieces
 from cutover.write_through.alone import alone
@@ -37,6 +38,7 @@ class Stream(Batched):
     __slots__ = (
         "_deferring",
         "_epoch",
+        "_keeping",
         "_open",
         "_past",
         "_primary",
@@ -62,6 +64,7 @@ class Stream(Batched):
         self._deferring = False
         """PRAGMA defer_foreign_keys was said, and holds until the end of the next transaction, or statement."""
         self._open = False  # whether the client believes in a transaction; it may have been taken away
+        self._keeping = False  # whether the client believes in temporary tables, which may have been taken away
         self._past = Past()
         self.changing = False
         """Whether the open transaction has changed the schema."""
@@ -78,8 +81,9 @@ class Stream(Batched):
 
     @property
     def writing(self) -> bool:
-        """Whether an open transaction has written or may write at once."""
-        return self._session is not None and self._session.writing
+        """Whether an open transaction has written or may write at once, or there are temporary tables: of what is done
+        by them one statement after the other, a switch must not cut off the second half."""
+        return self._session is not None and (self._session.writing or self._session.keeping)
 
     def demand_room(self) -> None:
         """Raises `StatementError` if its statements have answered so much that no more of them fit into one answer."""
@@ -106,7 +110,7 @@ class Stream(Batched):
                 demand_reading(steps, self.reader)
             primary.observe(steps)
             known = self._with_memory(steps)
-            kind = Route.SESSION if self._sticky or self._deferring or self._open else route(known)
+            kind = Route.SESSION if self._sticky or self._deferring or self._open or self._keeping else route(known)
             if kind is Route.READ:
                 result = await primary.read(known)
             elif kind is Route.WRITE:
@@ -129,7 +133,7 @@ class Stream(Batched):
         demand_few(steps, self._primary.max_batch_steps)
         texts = [step.statement.sql for step in steps]
         reads = all(len(text) <= LONG and inspect(text).kind is StatementKind.READ for text in texts)
-        if not steps or not reads or self._sticky or self._deferring or self._open:
+        if not steps or not reads or self._sticky or self._deferring or self._open or self._keeping:
             return WholePieces(await self.batch(steps))
         primary, began = self._primary, clock.monotonic()
         primary.observe(steps)
@@ -142,7 +146,7 @@ class Stream(Batched):
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""
-        own = self._sticky or self._deferring or self._open or self.reader
+        own = self._sticky or self._deferring or self._open or self._keeping or self.reader
         apart = own or len(steps) > self._primary.max_batch_steps
         return not apart and alone(steps) is Route.WRITE
 
@@ -173,7 +177,7 @@ class Stream(Batched):
     async def describe(self, sql: str) -> Description:
         """Prepare only. Raises `StatementError`."""
         demand_short(sql, self._primary.max_statement_bytes)
-        if self._session is not None and self._session.in_transaction:
+        if self._session is not None and (self._session.in_transaction or self._session.keeping):
             return await self._session.describe(sql)
         session = self._primary.member.executor.session()
         try:
@@ -185,7 +189,7 @@ class Stream(Batched):
         """Roll back the open transaction; the next statement of the stream answers SQLITE_BUSY."""
         if self._session is not None:
             await self._session.expel()
-        self._primary.gate.opened(self, self.in_transaction)
+        self._primary.gate.opened(self, self.in_transaction or self.writing)
 
     async def close(self) -> None:
         """Roll back what is open; idempotent."""
@@ -215,14 +219,16 @@ class Stream(Batched):
         finally:
             # One that was taken away just now is still believed in: what follows must not run on its own.
             self._open = session.in_transaction or session.expelled
-            self._deferring = session.deferring
+            self._deferring, self._keeping = session.deferring, session.keeping
         if not self._open:
             store.wake()
         return result
 
     def _taken_away(self) -> bool:
-        """Whether the client's transaction was rolled back without its knowing; its session will tell it."""
-        return self._open and not self.in_transaction
+        """Whether the client's transaction was rolled back, or its tables dropped, without its knowing; its session
+        will tell it."""
+        kept = self._session is not None and self._session.keeping
+        return (self._open and not self.in_transaction) or (self._keeping and not kept)
 
     async def _run(self, session: Session, steps: Sequence[Step]) -> BatchResult:
         try:
@@ -231,7 +237,7 @@ class Stream(Batched):
             raise unknown(away) from None
         finally:
             self.changing = session.in_transaction and (self.changing or any(map(_changes, steps)))
-            self._primary.gate.opened(self, session.in_transaction)
+            self._primary.gate.opened(self, session.in_transaction or session.keeping)
 
     async def _current_session(self, may_write: bool) -> Session:
         """The session on today's primary. A transaction that began on another one may read on, but not write."""
@@ -239,13 +245,15 @@ class Stream(Batched):
         if self._session is not None and self._epoch != primary.epoch:
             if self._session.in_transaction and not may_write:
                 return self._session
-            began_before = self._open
-            self._open = False
+            began_before, kept_before = self._open, self._keeping
+            self._open = self._keeping = False
             await self.close()
             if began_before:
                 raise StatementError(
                     "The transaction began before a switch and was rolled back; repeat it.", "SQLITE_BUSY", retry=True
                 )
+            if kept_before:
+                raise gone()
         if self._session is None:
             epoch, session = primary.epoch, primary.member.executor.session(read_only=bool(self.reader))
             if self._sticky:

@@ -1,4 +1,4 @@
-"""Temporary tables with SQLite as primary: they live within one transaction of one stream, and leave nothing."""
+"""Temporary tables with SQLite as primary: they are one stream's, and leave nothing."""
 
 from __future__ import annotations
 
@@ -111,28 +111,69 @@ async def test_nobody_meets_one_of_a_stream_that_went(executor: SqliteExecutor) 
         await session.close()
 
 
-async def test_a_commit_that_would_leave_one_commits_nothing(session: SqliteSession) -> None:
-    await run(session, "BEGIN", "CREATE TEMP TABLE t(a)", "INSERT INTO products(price) VALUES (30)")
-    with pytest.raises(StatementError, match="DROP TABLE t before COMMIT") as refused:
-        await run(session, "COMMIT")
-    assert refused.value.code == "SQLITE_AUTH"
-    assert session.in_transaction
-    await run(session, "DROP TABLE t", "COMMIT")
-    await run(session, "SAVEPOINT one", "SAVEPOINT two", "CREATE TEMP TABLE t(a)", "RELEASE two")
-    with pytest.raises(StatementError, match="DROP TABLE t before COMMIT"):
-        await run(session, 'RELEASE "One"')
-    await run(session, "DROP TABLE t", "RELEASE one")
+STATEMENT_BY_STATEMENT = (
+    "CREATE TEMPORARY TABLE __temp__products AS SELECT id, price FROM products",
+    "DROP TABLE products",
+    "CREATE TABLE products (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, price REAL)",
+    "INSERT INTO products (id, price) SELECT id, price FROM __temp__products",
+    "DROP TABLE __temp__products",
+)
+"""What Doctrine sends to change a column, each outside of a transaction."""
+
+
+async def test_they_last_as_long_as_their_stream(executor: SqliteExecutor, session: SqliteSession) -> None:
+    await run(session, *STATEMENT_BY_STATEMENT[:2])
+    assert session.keeping
+    other = executor.session()
+    with pytest.raises(StatementError, match="no such table: __temp__products"):
+        await rows(other, "SELECT * FROM __temp__products")
+    await run(other, "CREATE TABLE beside(a)", "INSERT INTO beside VALUES (1)")
+    await other.close()
+    await run(session, *STATEMENT_BY_STATEMENT[2:])
+    assert not session.keeping
+    assert await rows(session, "SELECT id, price, typeof(price) FROM products ORDER BY id") == [
+        (1, 10.0, "real"),
+        (7, 20.0, "real"),
+    ]
+    assert await rows(session, "SELECT * FROM sqlite_sequence WHERE name = 'products'") == [("products", 7)]
+
+
+async def test_what_is_done_to_them_outside_of_a_transaction(session: SqliteSession) -> None:
+    await run(session, "CREATE TEMP TABLE t(a INTEGER PRIMARY KEY, b TEXT)", "INSERT INTO t(b) VALUES ('x'), ('y')")
+    await run(session, "UPDATE t SET b = b || a", "DELETE FROM temp.t WHERE a = 1", "CREATE INDEX t_b ON t(b)")
+    found = await session.execute(Statement("SELECT t.b, p.id FROM t, products AS p ORDER BY p.id"))
+    assert (found.rows, found.columns[0].decltype) == ([("y2", 1), ("y2", 7)], "TEXT")
+    assert (await session.describe("SELECT a FROM t")).columns[0].decltype == "INTEGER"
+    await run(session, "BEGIN", "INSERT INTO t(b) VALUES ('z')", "ROLLBACK")
+    assert await rows(session, "SELECT count(*) FROM t") == [(1,)]
+    await run(session, "BEGIN", "CREATE TEMP TABLE u(a)", "COMMIT")
+    assert await rows(session, "SELECT count(*) FROM u") == [(0,)]
+    for sql in ("CREATE TABLE T(b)", "ALTER TABLE products RENAME TO t", "CREATE TEMP TABLE Products(a)"):
+        with pytest.raises(StatementError, match="cannot have the name of another"):
+            await run(session, sql)
     assert not session.in_transaction
-    assert await rows(session, "SELECT price FROM products ORDER BY id") == [(10,), (20,), (30,)]
+    assert await rows(session, "SELECT count(*) FROM main.products") == [(2,)]
 
 
-@pytest.mark.parametrize("sql", ["CREATE TEMP TABLE t(a)", "CREATE TABLE 'temp'.t AS SELECT 1 AS a"])
-async def test_none_is_made_outside_of_a_transaction(executor: SqliteExecutor, sql: str) -> None:
-    for steps in ((Step(Statement(sql)),), (Step(Statement("SELECT 1")), Step(Statement(sql)))):
-        found = await executor.run(steps)
-        assert found.errors[-1] is not None
-        assert "BEGIN first" in found.errors[-1].message
-        assert found.errors[-1].code == "SQLITE_AUTH"
+async def test_a_deferred_key_that_fails_undoes_the_drop_beside_them(session: SqliteSession) -> None:
+    await run(session, "CREATE TABLE child(a REFERENCES products(id) DEFERRABLE INITIALLY DEFERRED)")
+    await run(session, "INSERT INTO child VALUES (1)", "CREATE TEMP TABLE t(a)")
+    with pytest.raises(StatementError) as failed:
+        await run(session, "DROP TABLE products")
+    assert (failed.value.code, session.in_transaction) == ("SQLITE_CONSTRAINT", False)
+    assert await rows(session, "SELECT count(*) FROM products") == [(2,)]
+
+
+async def test_a_switch_takes_them_away_and_says_so_once(session: SqliteSession) -> None:
+    await run(session, "PRAGMA foreign_keys = OFF", "CREATE TEMP TABLE t(a)")
+    await session.expel()
+    assert not session.keeping
+    with pytest.raises(StatementError, match="temporary tables went with a switch") as told:
+        await rows(session, "SELECT 1")
+    assert told.value.code == "SQLITE_BUSY"
+    with pytest.raises(StatementError, match="no such table: t"):
+        await rows(session, "SELECT * FROM t")
+    assert await rows(session, "PRAGMA foreign_keys") == [(0,)]
 
 
 async def test_a_whole_transaction_in_one_batch(executor: SqliteExecutor) -> None:

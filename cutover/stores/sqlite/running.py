@@ -163,7 +163,10 @@ def _looked_behind(
     except (StatementError, Fenced):
         temporaries.behind(db, failed=True)
         raise
-    refused = temporaries.behind(db, failed=False)
+    try:
+        refused = temporaries.behind(db, failed=False)
+    except sqlite3.Error as error:
+        raise translate(error) from None
     if refused is not None:
         raise refused
     return result

@@ -12,6 +12,7 @@ from cutover.errors import StatementError
 from cutover.model.statement import BatchResult, Description, Step
 from cutover.schema.batches import writes
 from cutover.schema.sqltext import StatementKind, inspect
+from cutover.schema.temporary import gone
 from cutover.stores.batched import Batched
 from cutover.stores.sqlite.connection import Connection, settled
 from cutover.stores.sqlite.courtesy import Courtesy
@@ -86,6 +87,11 @@ class SqliteSession(Batched):
         return self._in_transaction and self._has_turn
 
     @property
+    def keeping(self) -> bool:
+        """Whether there are temporary tables."""
+        return self._temporaries.kept
+
+    @property
     def deferring(self) -> bool:
         """Whether PRAGMA defer_foreign_keys is on."""
         return self._deferring.on
@@ -128,24 +134,27 @@ class SqliteSession(Batched):
         """Prepare only. Raises `StatementError`."""
         async with self._lock:
             self._raise_expelled()
-            work = partial(self._lender.describer.describe, sql=sql, committed=not self._ddl)
-            if self._ddl and self._connection is not None:
+            own = self._ddl or self.keeping
+            work = partial(self._lender.describer.describe, sql=sql, committed=not own)
+            if own and self._connection is not None:
                 return await self._connection.run(work)
             # Not on the session's own connection: a deferred transaction would from then on see this moment.
             return await self._lender.read(work)
 
     async def expel(self) -> None:
         """Roll back an open transaction on the store's behalf; the stream's next statement gets SQLITE_BUSY."""
-        await self._expel(
-            "SQLITE_BUSY", "The transaction was rolled back so that another store can take over; repeat it."
-        )
+        text = "The transaction was rolled back so that another store can take over; repeat it."
+        if self.keeping:
+            text = gone().message if not self._in_transaction else f"{text} Temporary tables of the stream are gone."
+        await self._expel("SQLITE_BUSY", text, drop=True)
 
     async def _expel_overdue(self) -> None:
         await self._expel(
             "TRANSACTION_TIMEOUT", "The transaction was rolled back: it was open too long while others waited to write."
         )
 
-    async def _expel(self, code: str, text: str) -> None:
+    async def _expel(self, code: str, text: str, *, drop: bool = False) -> None:
+        """`drop`: temporary tables as well."""
         self._interrupted = False
         reason = self._expelling = StatementError(text, code, retry=True)
         try:
@@ -153,9 +162,9 @@ class SqliteSession(Batched):
         finally:
             self._expelling = None
         try:
-            if self._in_transaction or self._interrupted:
+            if self._in_transaction or self._interrupted or (drop and self.keeping):
                 self._expelled = reason  # before anything is awaited: meanwhile its stream may ask
-                await self._end()
+                await self._end(drop=drop)
         finally:
             self._lock.release()
 
@@ -181,14 +190,14 @@ class SqliteSession(Batched):
     async def _close(self) -> None:
         async with self._lock:
             self._stateful = False
-            await self._end()
+            await self._end(drop=True)
 
-    async def _end(self) -> None:
+    async def _end(self, *, drop: bool) -> None:
         """Leave the transaction, give the turn, and return the connection unless it has state to keep."""
         if self._connection is None:
             return
         try:
-            await self._connection.run(partial(_reset, keep=self._stateful))
+            await self._connection.run(partial(self._reset, keep=self._stateful, drop=drop))
         finally:
             self._in_transaction = self._ddl = self._deferring.on = False
             self._look_away()
@@ -201,7 +210,7 @@ class SqliteSession(Batched):
         return self._connection
 
     async def _tidy(self) -> None:
-        if self._connection is not None and not self._in_transaction and not self._stateful:
+        if self._connection is not None and not (self._in_transaction or self._stateful or self.keeping):
             connection, self._connection = self._connection, None
             if self._temporaries.used:
                 self._temporaries = Temporaries()
@@ -229,16 +238,26 @@ class SqliteSession(Batched):
             with self._lender.limit.on(db):
                 result = run_steps(db, steps, types, deferring=self._deferring, temporaries=self._temporaries)
         finally:
+            self._temporaries.look(db)
             if self._read_only:  # the connection is lent to others afterwards
                 db.execute("PRAGMA query_only = OFF")
         foreign_keys = bool(db.execute("PRAGMA foreign_keys").fetchone()[0])
         return result, db.in_transaction, foreign_keys
 
+    def _reset(self, db: sqlite3.Connection, *, keep: bool, drop: bool) -> None:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if drop:
+            self._temporaries.drop(db)
+        self._temporaries.look(db)
+        if not keep:
+            db.execute("PRAGMA foreign_keys = ON")
+
     def _types(self, steps: Sequence[Step]) -> DeclaredTypes:
         """Everybody's, or while there is uncommitted DDL ones of this session: others may come to the same version of
         the schema with another schema, and so may this one once it went back to a savepoint."""
         altering = _has(steps, StatementKind.DDL)
-        if not altering and not self._ddl:
+        if not (altering or self._ddl or self.keeping):
             return self._lender.types
         if self._own_types is None or altering or _has(steps, StatementKind.ROLLBACK_TO):
             self._own_types = DeclaredTypes(SchemaCopies())
@@ -274,10 +293,3 @@ def _has(steps: Sequence[Step], kind: StatementKind) -> bool:
 def _blame(error: StatementError | None, reason: StatementError) -> StatementError | None:
     """What the statement is told that was cut off: not that it ran too long, if it did not."""
     return reason if error is not None and error.code == "SQLITE_INTERRUPT" else error
-
-
-def _reset(db: sqlite3.Connection, *, keep: bool) -> None:
-    if db.in_transaction:
-        db.execute("ROLLBACK")
-    if not keep:
-        db.execute("PRAGMA foreign_keys = ON")

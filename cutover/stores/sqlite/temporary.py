@@ -1,4 +1,4 @@
-"""Temporary tables of one stream, on the connection that its transaction has: they do not outlast it."""
+"""Temporary tables of one stream, on the connection that it keeps for as long as it has any."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import sqlite3
 from cutover.errors import StatementError
 from cutover.model.statement import Statement
 from cutover.schema.sqltext import StatementKind, inspect
-from cutover.schema.sqltokens import tokens
-from cutover.schema.temporary import left, outside, shared
+from cutover.schema.temporary import shared
 from cutover.stores.sqlite.authorizer import allow_temporary
 
-_LEFT = r"""
+_KEPT = r"""
 SELECT name FROM sqlite_temp_master
 WHERE type = 'table' AND name NOT LIKE '\_cutover\_%' ESCAPE '\' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"""
 _SHARED = r"""
@@ -26,43 +25,50 @@ class Temporaries:
     def __init__(self) -> None:
         self.used = False
         """Whether any was made on this connection, which then goes to nobody else: it keeps a list of their keys."""
-        self._outermost: str | None = None
+        self.kept = False
+        """Whether there is one, as far as was looked last."""
+        self._alone = False
 
     def before(self, db: sqlite3.Connection, statement: Statement) -> bool:
-        """Raises `StatementError` if the statement would have one outlast its transaction. Whether to look `behind`."""
+        """Whether to look `behind` this statement: it may have a name stand for two things, which undoes it."""
         shape = inspect(statement.sql)
-        if shape.kind is StatementKind.SAVEPOINT and not db.in_transaction:
-            self._outermost = _last_word(statement.sql)
-        elif shape.kind in (StatementKind.BEGIN, StatementKind.BEGIN_WRITE):
-            self._outermost = None
-        if shape.temporary and not db.in_transaction:
-            raise outside()
-        if self.used and self._ends(shape.kind, statement.sql):
-            names = [name for (name,) in db.execute(_LEFT)]
-            if names:
-                raise left(names)
-        looks = shape.kind is StatementKind.DDL and (shape.temporary or self.used) and db.in_transaction
+        looks = shape.kind is StatementKind.DDL and (shape.temporary or self.used)
         if looks:
             self.used = True
+            self._alone = not db.in_transaction
             allow_temporary(allowed=True)
-            db.execute(f"SAVEPOINT {_SAVEPOINT}")
+            # Not a savepoint of its own, which would read first and then want to write.
+            db.execute("BEGIN IMMEDIATE" if self._alone else f"SAVEPOINT {_SAVEPOINT}")
         return looks
 
     def behind(self, db: sqlite3.Connection, *, failed: bool) -> StatementError | None:
-        """The schema was changed, or was not: that is undone where a name stands for two things now."""
+        """The schema was changed, or was not. Raises `sqlite3.Error` if that cannot be committed."""
         allow_temporary(allowed=False)
         if not db.in_transaction:
             return None
         found = None if failed else db.execute(_SHARED).fetchone()
-        if found is not None:
-            db.execute(f"ROLLBACK TO {_SAVEPOINT}")
-        db.execute(f"RELEASE {_SAVEPOINT}")
+        if self._alone:
+            self._end(db, undo=failed or found is not None)
+        else:
+            if found is not None:
+                db.execute(f"ROLLBACK TO {_SAVEPOINT}")
+            db.execute(f"RELEASE {_SAVEPOINT}")
         return shared(found[0]) if found is not None else None
 
-    def _ends(self, kind: StatementKind, sql: str) -> bool:
-        return kind is StatementKind.COMMIT or (kind is StatementKind.RELEASE and _last_word(sql) == self._outermost)
+    def look(self, db: sqlite3.Connection) -> None:
+        """A batch has ended."""
+        self.kept = self.used and db.execute(_KEPT).fetchone() is not None
 
+    def drop(self, db: sqlite3.Connection) -> None:
+        """Drop all, outside of a transaction."""
+        for (name,) in db.execute(_KEPT).fetchall() if self.used else ():
+            quoted = name.replace('"', '""')
+            db.execute(f'DROP TABLE temp."{quoted}"')
+        self.kept = False
 
-def _last_word(sql: str) -> str:
-    run = [token for token in tokens(sql) if token.type != "semi"]
-    return run[-1].text.strip("\"'`[]").lower()
+    def _end(self, db: sqlite3.Connection, *, undo: bool) -> None:
+        try:
+            db.execute("ROLLBACK" if undo else "COMMIT")
+        except sqlite3.Error:
+            db.execute("ROLLBACK")
+            raise
