@@ -75,19 +75,22 @@ class Unasked:
         again = unmatched[0] if len(unmatched) == 1 else None
         key = scope.sources[0].table.key if scope.sources[0].table is not None else ()
         first = scope.sources[0].find(key[0]) if key else None
-        if again is None or first is None or [scan.name for scan in scans] != names or again.name != names[-1]:
+        if len(unmatched) > 1 or first is None or [scan.name for scan in scans] != names:
+            return None
+        if again is not None and again.name != names[-1]:
             return None
         read = [self._scan(source, scan, scope) for source, scan in zip(scope.sources, scans, strict=True)]
-        reread = self._scan(last, again)
-        if reread is None or None in read:
+        reread = self._scan(last, again) if again is not None else None
+        alone = scope.select is not None and scope.parent is None and scope.select.args.get("limit") is None
+        if None in read or (reread is None and not alone):
             return None
         absent = exp.Is(this=scope.sources[0].typed(first).node, expression=exp.Null())
         terms: list[exp.Expr] = [exp.Ordered(this=exp.Paren(this=absent))]
         for part in read[:-1]:
             terms += part or []
-        if scans[-1].index != again.index:
+        if again is None or scans[-1].index != again.index:
             terms += [_where(exp.Not(this=exp.Paren(this=absent.copy())), term) for term in read[-1] or []]
-        return once([*terms, *reread])
+        return once([*terms, *(reread or [])])  # else nothing is known of those that come last
 
     def _ways(self, scope: Scope, tests: list[exp.Expr], source: Source, scan: Scan) -> list[exp.Expr] | None:
         """A table that is read once for each part of an OR: rows come with the first part that is true of them."""

@@ -552,3 +552,21 @@ async def test_loops_that_are_read_backwards(postgres_url: str) -> None:
     ]
     async with world(postgres_url, schema, data=data) as both:
         await both.all_same(TURNED, ordered=True)
+
+
+async def test_what_a_full_join_finds_comes_first_whatever_reads_the_rest(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE owners (id INTEGER PRIMARY KEY, name TEXT);
+    CREATE INDEX owners_lower ON owners (lower(name));
+    CREATE TABLE pets (id INTEGER PRIMARY KEY, name TEXT, owner INTEGER);
+    """
+    data = (
+        "INSERT INTO owners VALUES (1, 'b'), (2, 'A'), (3, 'c')",
+        "INSERT INTO pets VALUES (1, 'p', 2), (2, 'q', 1), (3, 'r', 2), (4, 's', NULL)",
+        "UPDATE pets SET name = 'first' WHERE id = 1",
+    )
+    sql = "SELECT pets.id, owners.id FROM pets FULL JOIN owners ON owners.id = owner"
+    async with world(postgres_url, schema, data=data) as both:
+        await both.same(sql, ordered=True)
+        await both.on_postgres("INSERT INTO owners VALUES (4, 'B')")
+        await both.refused(f"{sql} LIMIT 6", "LIMIT")
