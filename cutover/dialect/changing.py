@@ -10,9 +10,11 @@ import asyncpg
 from cutover.dialect.added import demand_addable
 from cutover.dialect.ddl import Change, Plan, change_of, missing_foreign_keys
 from cutover.dialect.dialect import Dialect
+from cutover.dialect.drawing import lowered
 from cutover.dialect.failures import Conflict
 from cutover.dialect.leftovers import leftovers
 from cutover.dialect.owed import owed_after, owed_after_drop
+from cutover.dialect.pending import CHECKED, until_commit
 from cutover.dialect.typed import Refused
 from cutover.dialect.widening import Unheld, widen
 from cutover.errors import Fenced, StatementError
@@ -69,7 +71,7 @@ async def change_schema(
         statements = [*left.drops(), *plan.made()]
         owed = await owed_after_drop(connection, dialect.owed, plan.waiting, change.before, dialect.tables)
         for statement in statements:
-            await connection.execute(statement)
+            await _execute(connection, statement)
     except asyncpg.UniqueViolationError as error:
         raise not_unique(change, str(error.constraint_name)) or error from None
     except asyncpg.DependentObjectsStillExistError as error:
@@ -94,7 +96,20 @@ async def change_schema(
     await _capture(link, [table for table in tables if table.name in changed and table.name.lower() not in own])
     await want(link, change.lasting)
     owed = await owed_after(connection, owed, change, tables)
-    return (await dialect.changed(connection, tables, change.ddl, seen)).owing(owed), change
+    after = await dialect.changed(connection, tables, change.ddl, seen)
+    if CHECKED in statements:  # rows of others may have gone with those of the table
+        gone = [dialect.catalog.table(table.name) for table in change.dropped]
+        after.keys.unsettle([name for table in gone for name in lowered(dialect.catalog, table)])
+    return after.owing(owed), change
+
+
+async def _execute(connection: Connection, statement: str) -> None:
+    try:
+        await connection.execute(statement)
+    except asyncpg.ForeignKeyViolationError:
+        if statement == CHECKED:  # behind a statement whose own checks have passed
+            raise until_commit() from None
+        raise
 
 
 async def widen_column(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cutover.dialect.owed import waits
+from cutover.dialect.pending import CHECKED
 from cutover.dialect.schema_terms import SchemaTerms
 from cutover.dialect.typed import Refused
 from cutover.dialect.unsteady import demand_steady
@@ -196,7 +197,7 @@ class Plan:
         self._drop_keys(table, waiting)
         if acting and self.foreign_keys:
             self.statements.append(f"DELETE FROM {_place(table)}")
-            self.statements.append("SET CONSTRAINTS ALL IMMEDIATE")
+            self.statements.append(CHECKED)
         self._drop_keys(table, acting)
         self.statements.append(f"DROP TABLE {_place(table)}")
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from cutover.dialect.running import Connection
 
+CHECKED = "SET CONSTRAINTS ALL IMMEDIATE"
+"""What was deferred is checked."""
 DEFERRED = "SET CONSTRAINTS ALL DEFERRED"
 """PRAGMA defer_foreign_keys = ON. What is not DEFERRABLE, as keys of adopted tables, is checked with each statement."""
 _OWN = """
@@ -33,6 +35,7 @@ END $$"""
 """Of those that are declared INITIALLY DEFERRED."""
 _OTHERS = _OWN.replace("c.condeferred", "c.condeferrable AND NOT c.condeferred").replace(", 'DEFERRED']", "]")
 """Has all others be checked with each statement."""
+_AS_DECLARED = f"""{_OTHERS}; {_OWN.replace("'IMMEDIATE', ", "")}"""
 _KEY = """
 SELECT c.conrelid::regclass::text AS child, c.confrelid::regclass::text AS parent,
     ARRAY(SELECT quote_ident(a.attname) FROM unnest(c.conkey) WITH ORDINALITY AS k(number, at)
@@ -42,12 +45,16 @@ SELECT c.conrelid::regclass::text AS child, c.confrelid::regclass::text AS paren
 FROM pg_constraint c
 WHERE c.conname = $1 AND c.contype = 'f' AND c.conrelid = format('%I.%I', $2::text, $3::text)::regclass
     AND pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"""
-_ALL = f"SET CONSTRAINTS ALL IMMEDIATE; {DEFERRED}"
 
 
 async def check_now(connection: Connection, *, deferring: bool) -> None:
     """Make the checks that are pending; they are deferred again. Raises what the driver raises where one fails."""
-    await connection.execute(_ALL if deferring else _OWN)
+    await connection.execute(f"{CHECKED}; {DEFERRED if deferring else _OWN}")
+
+
+async def defer_again(connection: Connection, *, deferring: bool) -> None:
+    """Have keys checked when they are to be, new ones, too, where some are violated for now."""
+    await connection.execute(DEFERRED if deferring else _AS_DECLARED)
 
 
 async def check_at_once(
@@ -92,12 +99,15 @@ def _text_to_excuse(key: asyncpg.Record) -> str:
 def beside_violations(error: Exception, *, deferring: bool) -> Refused | None:
     """Whether a schema change failed because rows violate a foreign key that is checked at COMMIT."""
     pending = isinstance(error, asyncpg.ObjectInUseError) and "pending trigger events" in str(error)
-    if pending or (deferring and isinstance(error, asyncpg.ForeignKeyViolationError)):
-        return Refused(
-            "A schema change beside rows that violate a foreign key until COMMIT",
-            "Give the rows their parents first, or set PRAGMA foreign_keys = OFF before the transaction.",
-        )
-    return None
+    return until_commit() if pending or (deferring and isinstance(error, asyncpg.ForeignKeyViolationError)) else None
+
+
+def until_commit() -> Refused:
+    """What Postgres cannot alter beside rows that SQLite would look at with COMMIT."""
+    return Refused(
+        "A schema change beside rows that violate a foreign key until COMMIT",
+        "Give the rows their parents first, or set PRAGMA foreign_keys = OFF before the transaction.",
+    )
 
 
 _WAITS = """

@@ -17,7 +17,7 @@ from cutover.dialect.automatic import NEXT, AutomaticKeys
 from cutover.dialect.comparing import compare, told_apart
 from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import is_plain
-from cutover.dialect.referring import deleting_acts, deleting_returns
+from cutover.dialect.referring import deleting_acts, deleting_returns, moving_changes
 from cutover.dialect.scope import Scope, Source, table_source
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, identifier, paren
@@ -47,7 +47,9 @@ class Replacing:
         if not indexes:
             return
         in_place = next((index for index in indexes if is_plain(index, table)), None)
-        if deleting_acts(table, self.conflicts.catalog):
+        catalog = self.conflicts.catalog
+        # In place, another of its keys would be changed, which is not what SQLite does.
+        if deleting_acts(table, catalog) or (len(indexes) > 1 and moving_changes(table, catalog)):
             in_place = None
         others = [index for index in indexes if index is not in_place]
         if others:

@@ -33,7 +33,7 @@ from cutover.dialect.giving import Giving
 from cutover.dialect.opening import Opening, place
 from cutover.dialect.owed import demand_paid, forgotten
 from cutover.dialect.patience import in_short_tries
-from cutover.dialect.pending import DEFERRED, beside_violations, check_at_once, check_now, checked_too_soon
+from cutover.dialect.pending import DEFERRED, beside_violations, check_at_once, check_now, checked_too_soon, defer_again
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.typed import Refused
 from cutover.dialect.unchecked import demand_no_action, told
@@ -282,6 +282,8 @@ class Transaction:
             await check_now(self.connection, deferring=self._deferring)
         except asyncpg.ForeignKeyViolationError:
             await self._undo()  # tables that this is not about can be changed all the same
+            await defer_again(self.connection, deferring=self._deferring)
+        self._dirty = True  # so that no failure takes it back
 
     async def _filled(self, change: Change, statement: Statement, memory: Memory) -> None:
         if change.query and change.created:

@@ -201,3 +201,22 @@ async def test_orphans_are_forgotten_where_keys_are_checked_at_once_again(both: 
     await both.refused(OFF, "beside rows that violate a foreign key")
     assert not await alike(both, "INSERT INTO parents VALUES (1, 'again', 1)", OFF, "COMMIT")
     await same_rows(both)
+
+
+async def test_when_keys_are_checked_outlasts_a_failure_behind_a_change_of_the_schema(both: World) -> None:
+    failed = await alike(
+        both, "BEGIN", "ALTER TABLE late ADD COLUMN n", "INSERT INTO plain(parent) VALUES (88)",
+        "INSERT INTO late(id, parent) VALUES (1, 77)", "INSERT INTO parents VALUES (77, 'x')",
+        "CREATE TABLE anew(id INTEGER PRIMARY KEY, p INTEGER REFERENCES parents DEFERRABLE INITIALLY DEFERRED)",
+        "INSERT INTO plain(parent) VALUES (88)", "INSERT INTO anew VALUES (1, 78)", "CREATE TABLE more(x)",
+        "INSERT INTO plain(parent) VALUES (88)", "INSERT INTO parents VALUES (78, 'y')", "COMMIT",
+    )  # fmt: skip
+    assert failed == ["INSERT INTO plain(parent) VALUES (88)"] * 3
+    await same_rows(both)
+
+
+async def test_what_is_dropped_beside_a_violation_is_refused_and_not_told_as_one(both: World) -> None:
+    await alike(both, "INSERT INTO strict_ VALUES (1, NULL)", "BEGIN", "INSERT INTO late VALUES (1, 77)")
+    await both.refused("DROP TABLE parents", "beside rows that violate a foreign key until COMMIT")
+    assert await alike(both, "COMMIT", "DELETE FROM late", "COMMIT") == ["COMMIT"]
+    await same_rows(both)

@@ -79,6 +79,8 @@ CREATE TABLE one(id INTEGER PRIMARY KEY, other INTEGER REFERENCES other ON DELET
 CREATE TABLE other(id INTEGER PRIMARY KEY, one INTEGER REFERENCES one ON DELETE CASCADE);
 CREATE TABLE kept(id INTEGER PRIMARY KEY, u TEXT UNIQUE);
 CREATE TABLE of_kept(id INTEGER PRIMARY KEY, kept INTEGER REFERENCES kept);
+CREATE TABLE moved(id INTEGER PRIMARY KEY, u TEXT UNIQUE);
+CREATE TABLE of_moved(id INTEGER PRIMARY KEY, u TEXT REFERENCES moved(u) ON UPDATE CASCADE);
 """
 
 
@@ -111,7 +113,11 @@ async def test_a_row_that_takes_the_place_of_one_and_refers_to_it(postgres_url: 
         await both.same_error("UPDATE OR REPLACE kept SET id = 2 WHERE id = 1")
         await both.same("DELETE FROM of_kept WHERE id = 1")
         await both.same("UPDATE OR REPLACE kept SET id = 2 WHERE id = 1")
-        for table in ("nulls", "goes", "holds", "pairs", "of_pairs", "one", "other", "kept", "of_kept"):
+        await both.same("INSERT INTO moved VALUES (1, 'a')")
+        await both.same("INSERT INTO of_moved VALUES (1, 'a')")
+        await both.same_error("REPLACE INTO moved VALUES (1, 'b')")
+        await both.same("REPLACE INTO moved VALUES (2, 'a')")
+        for table in ("nulls", "goes", "holds", "pairs", "of_pairs", "one", "other", "kept", "of_kept", "of_moved"):
             await both.same(f"SELECT * FROM {table} ORDER BY 1")
 
 
