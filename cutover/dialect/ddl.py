@@ -251,12 +251,15 @@ class Plan:
     def _columns(self, table: Table, before: SqliteTable, after: SqliteTable) -> None:
         old, new = ([column.name for column in each.columns] for each in (before, after))
         targets = {column.name: column.target for column in table.columns}
+        there = self.target.table(table.target)
+        # Generated columns without a form on Postgres are read as the expressions that they stand for.
+        absent = {each.name for each in before.columns if each.generated and there and not there.column(each.name)}
         if len(old) == len(new):
             for was, now in zip(old, new, strict=True):
-                if was != now:
+                if was != now and was not in absent:
                     self._alter(table, f"RENAME COLUMN {quoted(targets.get(was, was))} TO {quoted(now)}")
         for name in old if len(new) < len(old) else ():
-            if name not in new:
+            if name not in new and name not in absent:
                 self._alter(table, f"DROP COLUMN {quoted(targets.get(name, name))}")
         for name in new if len(new) > len(old) else ():
             if name not in old:

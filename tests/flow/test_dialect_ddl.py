@@ -87,6 +87,24 @@ async def test_tables_come_change_and_go(ddl: World) -> None:
     await same_schema(ddl)
 
 
+async def test_generated_columns_that_postgres_has_not_are_renamed_and_dropped(ddl: World) -> None:
+    for sql in (
+        "CREATE TABLE t (a INTEGER PRIMARY KEY, b INT, c AS (b * 2), d INT AS (b + 1) STORED)",
+        "INSERT INTO t(b) VALUES (1), (NULL)",
+        "ALTER TABLE t ADD COLUMN e AS (b * 3)",
+        "ALTER TABLE t RENAME COLUMN e TO f",
+        "ALTER TABLE t RENAME COLUMN c TO g",
+        "ALTER TABLE t RENAME COLUMN d TO h",
+        "SELECT * FROM t",
+        "ALTER TABLE t DROP COLUMN f",
+        "ALTER TABLE t DROP COLUMN g",
+        "ALTER TABLE t DROP COLUMN h",
+        "SELECT * FROM t",
+    ):
+        await ddl.same(sql)
+    await same_schema(ddl)
+
+
 @pytest.mark.parametrize(
     "sql",
     [
