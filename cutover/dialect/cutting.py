@@ -65,10 +65,13 @@ def _scans(scope: Scope) -> tuple[Scan, ...]:
     return (scope.reading.scans or ()) if scope.reading is not None else ()
 
 
-def only_counts(select: exp.Select | None) -> bool:
-    """Whether it is asked how many rows there are, and nothing else."""
-    if select is None or any(map(select.args.get, ("where", "group", "having", "distinct"))):
+def only_counts(scope: Scope) -> bool:
+    """Whether it is asked how many rows what stands in FROM has, or whether any, and nothing else."""
+    select = scope.select
+    if select is None or not scope.alone or any(map(select.args.get, ("where", "group", "having", "distinct"))):
         return False
+    if scope.whichever:
+        return True
     shown = [one.this if isinstance(one, exp.Alias) else one for one in select.expressions]
     return len(shown) == 1 and isinstance(shown[0], exp.Anonymous) and is_count(shown[0])
 

@@ -232,6 +232,10 @@ class Queries:
         query = self.query(node, inside)
         if len(query.columns) != 1:
             raise Refused("A subquery with several columns as one value", "Select one column.")
+        if query.loose and not query.one_row and query.node.args.get("limit") is None:
+            node = bare_query(node).copy()  # its first row is what LIMIT 1 takes
+            node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
+            query = self.query(node, Scope(scope, reading=self._reading_of(node)))
         if not query.one_row and query.node.args.get("limit") is None:
             if isinstance(node, exp.Select) and query.node.args.get("order") is None:
                 self.ordering.first(node, inside, query.node)

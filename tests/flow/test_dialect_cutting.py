@@ -43,6 +43,8 @@ WHOLE = [
     "SELECT id FROM orders WHERE EXISTS (SELECT name FROM users WHERE users.id = orders.user LIMIT 1)",
     "SELECT id FROM orders WHERE user IN (SELECT id FROM users WHERE team = 1 LIMIT 2)",
     "SELECT count(*) FROM (SELECT * FROM users LIMIT 3)",
+    "SELECT EXISTS (SELECT name FROM (SELECT * FROM users LIMIT 1))",
+    "SELECT (SELECT name FROM users WHERE code = orders.total), (SELECT team FROM users WHERE name = 'cc') FROM orders",
     "SELECT * FROM (SELECT * FROM users LIMIT 9) WHERE team = 2",
     "SELECT * FROM users WHERE id = 'a' LIMIT 1",
     "SELECT * FROM users WHERE email = 'a@' LIMIT 1",
@@ -82,6 +84,7 @@ CUT = [
     "WITH c AS (SELECT * FROM users) SELECT name FROM c LIMIT 1",
     "SELECT id FROM orders WHERE user IN (SELECT id FROM users ORDER BY team LIMIT 1)",
     "SELECT (SELECT name FROM users WHERE team = orders.id LIMIT 1) FROM orders",
+    "SELECT (SELECT name FROM users WHERE team = orders.id) FROM orders",
     "INSERT INTO orders (user) SELECT name FROM users LIMIT 1",
 ]
 
