@@ -223,15 +223,14 @@ class Plan:
 
     def _create(self) -> None:
         mapping = map_tables(self.change.after, self.target, self.settings, born=True, loose=True, terms=TERMS)
-        for table in self.change.created:
-            if all(each.name != table.name for each in mapping.tables):
-                raise Refused(f"Table {table.name} ({_reason(mapping.findings, table.name)})")
+        created = {table.name for table in self.change.created}
+        for name in created - {each.name for each in mapping.tables}:
+            raise Refused(f"Table {name} ({_reason(mapping.findings, name)})")
         for finding in mapping.findings:
-            if finding.table in {table.name for table in self.change.created}:
+            if finding.table in created:
                 _demand_carried(finding.code, finding.message)
                 self._demand_enforced(finding.table, finding.message)
                 _demand_values(self.change.after.table(finding.table), finding)
-        created = {table.name for table in self.change.created}
         for each in mapping.tables:
             if each.name in created:
                 TERMS.demand_readable(each)
