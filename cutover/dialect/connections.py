@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from cutover.dialect.ahead import translate_ahead
+from cutover.dialect.aside import Aside
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.direct import OUTDATED
 from cutover.dialect.failures import (
@@ -83,6 +84,7 @@ class Connections:
         self.dialect = dialect
         self.on_schema_change: Callable[[], None] = lambda: None
         """Told when a statement of an application changed the schema, and that is committed."""
+        self.aside = Aside()
         self._store = store
         self._lending = Lending(store, _ACQUIRE)
         self._serializable: tuple[object, bool] | None = None
@@ -113,6 +115,7 @@ class Connections:
                     self.dialect.reopened()
                 level = await connection.fetchval("SHOW default_transaction_isolation")
                 self._serializable = (pool, level == "serializable")
+                await self.aside.sweep(connection)
             if not self.dialect.is_current:
                 await self.dialect.renew(connection)
         except DRIVER_ERRORS as error:

@@ -242,6 +242,11 @@ class Dialect:
             own.keys.of(sequence).settled = True
         return own
 
+    def altered_beside(self) -> None:
+        """As `adopt`, where what held for the transaction holds for its stream alone: the schema is read again."""
+        self.altered += 1
+        self.forget()
+
     def adopt(self, own: Dialect) -> None:
         """A transaction that changed the schema has committed: what held for it holds for all, unless others changed
         the schema since it began to; then it is read again."""

@@ -16,6 +16,7 @@ from cutover.stores.sqlite.connection import settled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cutover.dialect.aside import Kept
     from cutover.dialect.connections import Connections
     from cutover.dialect.running import Memory
     from cutover.model.table import Table
@@ -48,6 +49,8 @@ class Holding:
         self.foreign_keys = True
         self.deferring = False
         """PRAGMA defer_foreign_keys, which holds until the next COMMIT or ROLLBACK."""
+        self.kept: Kept | None = None
+        """The stream's temporary tables, between its transactions."""
         self.first = ""
         """The statement that the open transaction began with."""
         self._connections = connections
@@ -116,7 +119,13 @@ class Holding:
                 lasting=self._queues,
                 locking=self._locking,
             )
+            await self._fetch(self.transaction)
             self._connections.standing.note(self)
+        except BaseException:
+            if self.transaction is not None:
+                transaction, self.transaction = self.transaction, None
+                await transaction.abandon()
+            raise
         finally:
             if self.transaction is None:
                 self.opening = begun  # only this statement has failed
@@ -181,6 +190,7 @@ class Holding:
             return
         self._connections.turns.committed += transaction.changed
         self.transaction = None
+        await self._keep(transaction.keeps)
         self._connections.standing.note(self)
         self.deferring = False
         self._give_turn()
@@ -203,6 +213,19 @@ class Holding:
                 await transaction.abandon()
         finally:
             self._give_turn()
+
+    async def drop(self) -> None:
+        """The stream's temporary tables are no longer needed."""
+        await self._keep(None)
+
+    async def _fetch(self, transaction: Transaction) -> None:
+        if self.kept is not None:
+            await transaction.fetch(self.kept)
+
+    async def _keep(self, kept: Kept | None) -> None:
+        before, self.kept = self.kept, kept
+        if before is not None and kept is None:
+            await self._connections.aside.empty(self._connections, before.place)
 
     def required(self, verb: str) -> Transaction:
         """The open transaction, for COMMIT or ROLLBACK. Raises `StatementError`."""
@@ -246,10 +269,14 @@ class Holding:
             self._connections, read_only=self._read_only, foreign_keys=self.foreign_keys, lasting=lasting
         )
         try:
+            await self._fetch(transaction)
             result = await transaction.run(statement, memory)
         except BaseException:
             await transaction.abandon()
             raise
+        if self.kept is not None and not transaction.writing:
+            await transaction.abandon()  # which puts the tables aside as well, and waits for no disk
+            return result
         try:
             await transaction.commit()
         except Lost:
@@ -258,4 +285,5 @@ class Holding:
             await transaction.abandon()
             raise
         self._connections.turns.committed += transaction.changed
+        await self._keep(transaction.keeps)
         return result

@@ -20,7 +20,7 @@ from cutover.model.statement import BatchResult, Description, ResultColumn, Stat
 from cutover.model.table import Table
 from cutover.schema.sqltext import Shape, StatementKind, inspect, refusal
 from cutover.schema.sqltokens import tokens
-from cutover.schema.temporary import outside
+from cutover.schema.temporary import gone
 from cutover.stores.batched import Batched
 from cutover.stores.sqlite.connection import settled
 
@@ -49,6 +49,8 @@ class PostgresSession(Batched):
         )
         self._memory = Memory()
         self._queues = queues
+        self._gone: StatementError | None = None
+        """A switch has taken the stream's temporary tables, and it does not know yet."""
         self.conflicted = False
         """Whether a transaction was ended by a conflict with another one."""
         self.written: Sequence[Table] = ()
@@ -64,7 +66,7 @@ class PostgresSession(Batched):
     @property
     def expelled(self) -> bool:
         """Whether a transaction was rolled back and its client does not know yet."""
-        return self._holding.doomed is not None
+        return self._holding.doomed is not None or self._gone is not None
 
     @property
     def writing(self) -> bool:
@@ -73,8 +75,11 @@ class PostgresSession(Batched):
 
     @property
     def keeping(self) -> bool:
-        """Never: temporary tables end with their transaction."""
-        return False
+        """Whether there are temporary tables, aside or in the open transaction."""
+        holding = self._holding
+        return holding.kept is not None or (
+            holding.transaction is not None and bool(holding.transaction.dialect.temporary)
+        )
 
     @property
     def deferring(self) -> bool:
@@ -98,6 +103,8 @@ class PostgresSession(Batched):
         """Prepare only, on the copy of the schema. Raises `StatementError`."""
         if self._holding.transaction is not None:
             return self._holding.transaction.dialect.check(sql).description
+        if self._holding.kept is not None:
+            return self._holding.kept.dialect.check(sql).description
         dialect = self._connections.dialect
         if not dialect.is_current:
             async with self._connections.lend():
@@ -109,14 +116,27 @@ class PostgresSession(Batched):
         await self._holding.expel(
             busy("the transaction was rolled back so that another store can take over; repeat it.")
         )
+        async with self._holding.lock:
+            if self._holding.kept is not None:
+                await settled(self._holding.drop())
+                self._gone = gone()
 
     async def close(self) -> None:
         """Roll back what is open and let go; idempotent."""
         async with self._holding.lock:
             self._holding.doomed = None
-            await settled(self._holding.end())
+            await settled(self._end())
+
+    async def _end(self) -> None:
+        try:
+            await self._holding.end()
+        finally:
+            await self._holding.drop()
 
     async def _batch(self, steps: Sequence[Step], *, fence_raises: bool) -> BatchResult:
+        told, self._gone = self._gone, None
+        if told is not None:
+            raise told
         result = BatchResult()
         committed = False
         self._memory.recall(steps[0].statement.past if steps else None)
@@ -205,18 +225,16 @@ class PostgresSession(Batched):
         elif transaction is not None:
             return await self._within(transaction, statement, shape)
         else:
-            return await self._alone(statement, shape)
+            return await self._alone(statement)
         return StatementResult()
 
-    async def _alone(self, statement: Statement, shape: Shape) -> StatementResult:
+    async def _alone(self, statement: Statement) -> StatementResult:
         """A statement outside of a transaction."""
         self._memory.deferring = False
         if self._holding.deferring:
             self._holding.deferring = not await self._connections.ends_deferring(statement.sql)
-        if shape.temporary:
-            raise outside()
         changes = await self._connections.changes(statement.sql)
-        if not self._holding.foreign_keys or changes:
+        if not self._holding.foreign_keys or changes or self._holding.kept is not None:
             return await self._one(statement, changes=changes)
         try:
             return await self._connections.alone(statement, self._memory)

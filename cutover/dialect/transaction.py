@@ -16,6 +16,7 @@ import asyncpg
 from cutover.crashpoints import crash_point
 from cutover.dialect import patience
 from cutover.dialect.ahead import translate_ahead
+from cutover.dialect.aside import Kept, fetch, put_text, texts_of
 from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
 from cutover.dialect.connections import (
     BEGIN,
@@ -43,7 +44,6 @@ from cutover.model.statement import Statement, StatementResult
 from cutover.schema.arguments import bind
 from cutover.schema.objects_wanted import schema_of
 from cutover.schema.sqltext import inspect, refusal
-from cutover.schema.temporary import left
 
 if TYPE_CHECKING:
     from cutover.dialect.dialect import Dialect
@@ -89,6 +89,12 @@ class Transaction:
         self._wholly = False
         """Whether they have been since before the first change."""
         self._patience = patience.PATIENCE
+        self._kept: Kept | None = None
+        """The temporary tables that its stream had before it."""
+        self.keeps: Kept | None = None
+        """Those that it has after the commit."""
+        self._lasting = False
+        """Whether the schema was changed for others, too."""
         self._acting = False
         """Foreign keys were switched off, and Postgres goes on with them."""
 
@@ -131,6 +137,15 @@ class Transaction:
         if not foreign_keys:
             made.seen = connections.turns.committed
         return made
+
+    async def fetch(self, kept: Kept) -> None:
+        """Have the stream's temporary tables, before anything else. Raises `StatementError`, or as `run`."""
+        self._see()
+        try:
+            self.dialect = await fetch(self.connection, self.dialect, kept)
+        except (*DRIVER_ERRORS, TimeoutError) as error:
+            raise self._failure(error) from None
+        self._kept = kept
 
     async def run(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement. Raises `StatementError` (and goes on), `Conflict`, `Lost` or `Fenced`.
@@ -213,7 +228,10 @@ class Transaction:
 
     async def _widen(self, told: Unheld, statement: Statement) -> None:
         before, bound = self.dialect, bind(inspect(statement.sql), statement)
-        await self._changing(lambda: widen_column(self.connection, before, told, bound))
+        await self._changing(
+            lambda: widen_column(self.connection, before, told, bound),
+            lambda table: table.name.lower() not in before.temporary,
+        )
 
     async def _change(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement that changes the schema: for this transaction alone, until it commits."""
@@ -235,6 +253,7 @@ class Transaction:
                 foreign_keys=self.foreign_keys,
                 deferring=self._deferring,
             ),
+            lambda change: bool(change.lasting),
             lambda change: self._filled(change, statement, memory),
         )
         return StatementResult()
@@ -242,6 +261,7 @@ class Transaction:
     async def _changing(
         self,
         change: Callable[[], Awaitable[tuple[Dialect, T]]],
+        lasts: Callable[[T], bool],
         then: Callable[[T], Awaitable[None]] | None = None,
     ) -> None:
         """Go by the schema that `change` makes, which is undone as a whole where it fails."""
@@ -262,6 +282,7 @@ class Transaction:
             )
             if then is not None:
                 await then(made)
+            self._lasting = self._lasting or lasts(made)
         except CutoverError as told:
             self.dialect = before
             if not isinstance(told, (Conflict, Lost, Fenced)):
@@ -364,33 +385,59 @@ class Transaction:
 
         After a deferred foreign key that fails, a `StatementError`, the transaction is still open, as on SQLite.
         """
-        if self.dialect.temporary:
-            raise left(self.dialect.temporary_names)
         crash_point("translated.before_commit")
-        changes, shared = self.dialect is not self._connections.dialect, self._connections.dialect
+        place = await self._place() if self.dialect.temporary else None
+        shared, changes = self._connections.dialect, self._changes
         shared.committing += changes
         try:
-            await self._commit()
+            await self._commit(place)
+            if place is not None:
+                self.keeps = Kept(place, texts_of(self.dialect), self.dialect)
         finally:
             shared.committing -= changes
+            if place is not None and self.keeps is None and self._kept is None:
+                self._connections.aside.free(place)
 
-    async def _commit(self) -> None:
+    @property
+    def _changes(self) -> bool:
+        """Whether a commit changes the schema for others."""
+        own = self._kept is not None or bool(self.dialect.temporary)
+        return self._lasting if own else self.dialect is not self._connections.dialect
+
+    async def _place(self) -> int:
+        """Where temporary tables go."""
+        if self._kept is not None:
+            return self._kept.place
+        await self._guard()
+        try:
+            return await self._connections.aside.take(self.connection)
+        except (*DRIVER_ERRORS, TimeoutError) as error:
+            failure = self._failure(error)
+            if isinstance(failure, StatementError):
+                await self._talk(self._undo_text())
+            raise failure from None
+
+    async def _commit(self, place: int | None) -> None:
         try:
             if self.dialect.owed:
                 await self._demand_paid()
-            status = await self._talk(self._commit_text())
+            status = await self._talk(self._commit_text(place))
         except StatementError:
             if self.is_open:
                 await self._talk(self._undo_text())
                 self._guarded = True
             raise
         except BaseException:
-            if self.dialect is not self._connections.dialect:  # nobody knows whether it committed
+            if self._changes:  # nobody knows whether it committed
                 self._connections.dialect.forget()
                 self._connections.on_schema_change()
             raise
-        if self.dialect is not self._connections.dialect and status == "COMMIT":
-            self._connections.dialect.adopt(self.dialect)
+        if self._changes and status == "COMMIT":
+            shared = self._connections.dialect
+            if place is None and self._kept is None:
+                shared.adopt(self.dialect)
+            else:
+                shared.altered_beside()
             self._connections.on_schema_change()
         crash_point("translated.after_commit")
         if status == "COMMIT":
@@ -409,11 +456,12 @@ class Transaction:
         except (*DRIVER_ERRORS, TimeoutError) as error:
             raise self._failure(error) from None
 
-    def _commit_text(self) -> str:
+    def _commit_text(self, place: int | None) -> str:
         """COMMIT alone would end the transaction at a deferred check that fails; so they are made before, guarded."""
-        if not self.writing:
+        aside = put_text(self.dialect, place) if place is not None else ""
+        if not (self.writing or aside):
             return "COMMIT"
-        return f"{self._release_text()}SAVEPOINT {_GUARD}; SET CONSTRAINTS ALL IMMEDIATE; COMMIT"
+        return f"{self._release_text()}SAVEPOINT {_GUARD}; SET CONSTRAINTS ALL IMMEDIATE; {aside}COMMIT"
 
     async def abandon(self) -> None:
         """ROLLBACK if that is still possible, and give the connection back."""

@@ -1,7 +1,7 @@
 """Temporary tables of applications: what tells them in a text, and what may not become of them.
 
-Streams share connections, on either database, so such a table lives within one transaction: made in it, dropped in
-it, and gone with it if it is rolled back. A COMMIT that would leave one is refused before anything is committed.
+They are their stream's, as SQLite's are their connection's: nobody else sees them, they are gone with the stream, and
+neither captured nor mirrored. So a switch of the primary waits for them as for open transactions, and ends them then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from cutover.schema.sqltokens import Token, tokens
 TEMP = "CREATE TEMP TABLE"
 """How the text of one begins where it is kept."""
 _BEGIN = re.compile(r"\s*CREATE\s+TABLE\b", re.IGNORECASE)
-_ALONE = "A temporary table lives within one transaction here, since streams share connections: BEGIN first."
 _GONE = "The stream's temporary tables went with a switch of the primary;"
 _OTHERS = "Temporary views and triggers are not available through cutover: streams share connections."
 
@@ -61,17 +60,6 @@ def temporary_name(sql: str) -> str:
 def lasting(statements: Iterable[str]) -> list[str]:
     """The same schema with ordinary tables in their place."""
     return [f"CREATE TABLE{sql[len(TEMP) :]}" if is_kept(sql) else sql for sql in statements]
-
-
-def outside() -> StatementError:
-    """One is to be made outside of a transaction."""
-    return StatementError(_ALONE, "SQLITE_AUTH")
-
-
-def left(names: Sequence[str]) -> StatementError:
-    """They are there still at COMMIT."""
-    text = f"Temporary tables end with their transaction here: DROP TABLE {', '.join(names)} before COMMIT."
-    return StatementError(text, "SQLITE_AUTH")
 
 
 def gone() -> StatementError:

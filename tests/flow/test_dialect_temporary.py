@@ -1,4 +1,4 @@
-"""Temporary tables with Postgres as primary: what SQLite answers, within one transaction, and nothing left of them."""
+"""Temporary tables with Postgres as primary: what SQLite answers, on one stream, and nothing left of them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from cutover.dialect.aside import Aside
 from cutover.errors import StatementError
 from cutover.model.statement import Not, Ok, Statement, Step
 from tests.flow.dialect_world import World, world
-from tests.flow.test_sqlite_temporary import CHANGE_COLUMN
+from tests.flow.test_sqlite_temporary import CHANGE_COLUMN, STATEMENT_BY_STATEMENT
 
+ASIDE = r"""
+SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname LIKE 'cutover\_temporary\_%'"""
 SCHEMA = """
 CREATE TABLE products(id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, price INTEGER);
 CREATE TABLE names(name TEXT PRIMARY KEY NOT NULL, price REAL);
@@ -132,32 +136,88 @@ async def test_they_are_undone_with_what_made_them(both: World, undone: str) -> 
     assert await tables(both) == {"products", "names"}
 
 
-async def test_a_commit_that_would_leave_one_commits_nothing(both: World) -> None:
-    for sql in ("BEGIN", 'CREATE TEMP TABLE "T"(a)', "INSERT INTO products(price) VALUES (30)"):
-        await both.on_postgres(sql)
-    with pytest.raises(StatementError, match="DROP TABLE T before COMMIT") as refused:
-        await both.on_postgres("COMMIT")
-    assert refused.value.code == "SQLITE_AUTH"
+async def test_a_table_is_made_anew_statement_by_statement(both: World) -> None:
+    for sql in STATEMENT_BY_STATEMENT:
+        await both.same(sql)
+    await both.same("SELECT id, price, typeof(price) FROM products ORDER BY id")
+    await both.same("INSERT INTO products(price) VALUES (3) RETURNING id")
+    assert await tables(both) == {"products", "names"}
+    assert not both.session.keeping
+
+
+async def test_they_last_as_long_as_their_stream(both: World) -> None:
     other = both.executor.session()
-    with pytest.raises(StatementError, match="no such table: T"):
-        await other.execute(Statement("SELECT * FROM T"))
+    for sql in (
+        "CREATE TEMP TABLE t(a INTEGER PRIMARY KEY, b TEXT COLLATE NOCASE UNIQUE, c)",
+        "INSERT INTO t(b) VALUES ('x'), ('Y')",
+        "CREATE INDEX t_c ON t(c)",
+        "INSERT INTO t(b, c) SELECT name, price FROM names",
+        "SELECT a, b, c, typeof(c) FROM t ORDER BY a",
+        "UPDATE temp.t SET c = 'z' || b WHERE a < 3",
+        "SELECT t.a, t.c, p.id FROM t JOIN products AS p ON p.id = t.a ORDER BY t.a",
+        "INSERT INTO t(b) VALUES ('X') ON CONFLICT(b) DO UPDATE SET c = 9 RETURNING a, b, c",
+        "BEGIN",
+        "DELETE FROM t WHERE a = 1",
+        "CREATE TEMP TABLE u AS SELECT * FROM t",
+        "ROLLBACK",
+        "SELECT a, b, c FROM t ORDER BY a",
+        "BEGIN",
+        "CREATE TEMP TABLE u AS SELECT a, b FROM t WHERE a > 1",
+        "INSERT INTO products(price) SELECT a FROM u",
+        "COMMIT",
+        "SELECT name FROM sqlite_temp_master WHERE type = 'table' ORDER BY name",
+        "CREATE TABLE beside(a INTEGER PRIMARY KEY, b)",
+        "INSERT INTO beside SELECT * FROM u",
+        "SELECT * FROM beside ORDER BY a",
+        "DROP TABLE t",
+        "ALTER TABLE u ADD COLUMN d DEFAULT 4",
+        "SELECT rowid, * FROM u ORDER BY rowid",
+        "DROP TABLE IF EXISTS u",
+        "DROP TABLE IF EXISTS u",
+        "SELECT id, price FROM products ORDER BY id",
+    ):
+        await both.same(sql)
+        with pytest.raises(StatementError, match="no such table"):
+            await other.execute(Statement("SELECT * FROM t, u"))
+        assert not {"t", "u"} & await tables(both)
+    assert not both.session.keeping
     await other.close()
-    for sql in ("DROP TABLE T", "COMMIT", "SAVEPOINT one", "CREATE TEMP TABLE t(a)"):
-        await both.on_postgres(sql)
-    with pytest.raises(StatementError, match="DROP TABLE t before COMMIT"):
-        await both.on_postgres("RELEASE one")
-    for sql in ("DROP TABLE t", "RELEASE one"):
-        await both.on_postgres(sql)
-    assert not both.session.in_transaction
-    assert (await both.on_postgres("SELECT count(*) FROM products")).rows == [(3,)]
 
 
-async def test_none_is_made_outside_of_a_transaction(both: World) -> None:
-    for sql in ("CREATE TEMP TABLE t(a)", "CREATE TABLE temp.t AS SELECT 1 AS a"):
-        for steps in ((Step(Statement(sql)),), (Step(Statement("SELECT 1")), Step(Statement(sql)))):
-            error = (await both.executor.run(steps)).errors[-1]
-            assert error is not None
-            assert (error.code, "BEGIN first" in error.message) == ("SQLITE_AUTH", True)
+async def test_two_streams_have_one_of_the_same_name(both: World) -> None:
+    other = both.executor.session()
+    for session, value in ((both.session, 1), (other, 2)):
+        await session.execute(Statement("CREATE TEMP TABLE t(a INTEGER PRIMARY KEY)"))
+        await session.execute(Statement(f"INSERT INTO t VALUES ({value})"))
+    assert (await both.on_postgres("SELECT a FROM t")).rows == [(1,)]
+    assert (await other.execute(Statement("SELECT a FROM t"))).rows == [(2,)]
+    await other.execute(Statement("CREATE TABLE made(a)"))
+    assert (await both.on_postgres("SELECT count(*) FROM made, t")).rows == [(0,)]
+    await other.close()
+    await both.session.close()
+    async with both.pool.acquire() as connection:
+        assert await connection.fetchval(ASIDE) == 0
+
+
+async def test_a_stream_is_told_that_a_switch_has_taken_them(both: World) -> None:
+    await both.on_postgres("CREATE TEMP TABLE t(a)")
+    await both.session.expel()
+    with pytest.raises(StatementError, match="went with a switch") as told:
+        await both.on_postgres("SELECT 1")
+    assert told.value.code == "SQLITE_BUSY"
+    with pytest.raises(StatementError, match="no such table: t"):
+        await both.on_postgres("SELECT * FROM t")
+    async with both.pool.acquire() as connection:
+        assert await connection.fetchval(ASIDE) == 0
+
+
+async def test_what_a_process_has_left_is_dropped_by_the_next_one(both: World) -> None:
+    async with both.pool.acquire() as connection:
+        await connection.execute("CREATE SCHEMA IF NOT EXISTS cutover_temporary_7")
+        await connection.execute("CREATE TABLE cutover_temporary_7.t()")
+        assert await connection.fetchval(ASIDE) == 1
+        await Aside().sweep(connection)
+        assert await connection.fetchval(ASIDE) == 0
 
 
 async def test_a_whole_transaction_in_one_batch(both: World) -> None:
