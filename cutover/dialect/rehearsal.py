@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -21,8 +22,11 @@ from cutover.dialect.widening import Unheld, demand_own
 from cutover.errors import Defect, StatementError, StoreUnavailable
 from cutover.model.statement import Statement, Timed
 from cutover.schema.arguments import bind
+from cutover.schema.mapping import map_tables
+from cutover.schema.objects_wanted import schema_of
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.schema.sqltext import inspect
+from cutover.schema.temporary import is_kept, temporary_name
 from cutover.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,6 +46,7 @@ class Rehearsed:
     reason: str | None = None
 
 
+_OF_TEMPORARY = "Translated by the columns of a temporary table, which is not there to prepare it."
 _DEFECT = Rehearsed("failing", reason="its translation met a defect; see the log")
 
 
@@ -67,6 +72,11 @@ class Rehearsal:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self._temporary: dict[str, str] = {}
+
+    def made(self, ddl: Sequence[str]) -> None:
+        """Note the temporary tables of a stream's schema: other statements of its are about them."""
+        self._temporary |= {temporary_name(text).lower(): text for text in ddl if is_kept(text)}
 
     async def ready(self) -> None:
         """Have today's schema loaded. Raises `StatementError` (SQLITE_BUSY) if Postgres is away."""
@@ -86,7 +96,8 @@ class Rehearsal:
         except Defect:
             return _DEFECT
         except StatementError as error:
-            return Rehearsed("invalid", reason=error.message)
+            found = await self._of_temporary(sql, sample)
+            return found or Rehearsed("invalid", reason=error.message)
         if checked.local:
             return Rehearsed("ready", reason="Answered by cutover itself.")
         try:
@@ -112,6 +123,29 @@ class Rehearsal:
             if reason is not None:
                 return Rehearsed("failing", text, reason)
         return Rehearsed("ready", text, caveat or None)
+
+    async def _of_temporary(self, sql: str, sample: Statement | None) -> Rehearsed | None:
+        """Of a statement about temporary tables: whether it can be translated. They are not there to prepare it."""
+        dialect, settings = self._connections.dialect, self._connections.dialect.settings
+        if settings is None or not self._temporary:
+            return None
+        ddl = (*dialect.ddl, *self._temporary.values())
+        tables = map_tables(schema_of(ddl), await self.target(settings), settings, born=True).tables
+        own = Dialect(lambda: tables, lambda: ddl, 256, settings=settings)
+        own.load(tables, ddl, {})
+        try:
+            own.check(sql)
+        except (Refused, Defect) as refused:
+            return Rehearsed("refused", reason=refused.message)
+        except StatementError:
+            return None
+        try:
+            _translate(own, sql, sample)
+        except Unheld:  # such a column is widened
+            return Rehearsed("ready", reason=_OF_TEMPORARY)
+        except StatementError as refused:
+            return Rehearsed("refused", reason=refused.message)
+        return Rehearsed("ready", reason=_OF_TEMPORARY)
 
     async def _widened(self, dialect: Dialect, told: Unheld) -> Rehearsed:
         """Of a value that its column does not hold: whether the column would get a type that does."""

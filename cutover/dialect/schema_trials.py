@@ -140,6 +140,7 @@ async def _tried(executor: PostgresExecutor, ddl: tuple[str, ...], sql: str) -> 
         return Rehearsed("refused", reason=refused.message), ddl
     except StatementError as error:
         return Rehearsed("invalid", reason=error.message), ddl
+    executor.rehearsal.made(change.ddl)
     settings = executor.dialect.settings
     if not change.changes or settings is None:
         return Rehearsed("ready", reason="It asks for nothing that is not there."), ddl

@@ -318,3 +318,17 @@ async def test_a_table_made_anew_through_a_temporary_one_is_ready(both: World) -
     assert [row["status"] for row in found] == ["ready"] * 4, found
     summary = registry.summary()
     assert (summary["failing"], summary["unseen"], summary["changes_refused"]) == (0, 0, 0), registry.rows()
+
+
+async def test_what_is_done_to_a_temporary_table_is_judged_by_its_columns(both: World) -> None:
+    ddl = ("CREATE TABLE products (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, price INTEGER)",)
+    registry = StatementRegistry(Metrics("test"), changes=SchemaTrials(lambda: ddl))
+    registry._executor = lambda: both.executor
+    registry.seen(Statement("CREATE TEMP TABLE held AS SELECT id, price FROM products"))
+    registry.seen(Statement("INSERT INTO held VALUES (?, ?)", (1, 2)))
+    registry.seen(Statement("SELECT price FROM held WHERE id > 1"))
+    registry.seen(Statement("SELECT gone FROM held"))
+    registry.seen(Statement("SELECT printf(price, id) FROM held"))
+    assert await registry.rehearse()
+    found = {row["sql"].split()[1]: row["status"] for row in registry.rows()}
+    assert found == {"INTO": "ready", "price": "ready", "gone": "invalid", "printf(price,": "refused"}, registry.rows()
