@@ -68,3 +68,38 @@ async def test_a_migration_through_a_temporary_table(tmp_path: Path, postgres_ur
             assert db.execute("SELECT price FROM products ORDER BY id").fetchall() == [("10",), ("20",)]
     finally:
         await service.kill()
+
+
+async def said(service: Service, baton: str | None, sql: str) -> tuple[str | None, dict[str, Any]]:
+    """(the stream's baton, the answer to one statement)."""
+    body = {"baton": baton, "requests": [{"type": "execute", "stmt": {"sql": sql}}]}
+    status, answer = await service.request("POST", f"{service.front}/v2/pipeline", body)
+    assert status == 200, answer
+    return answer["baton"], answer["results"][0]
+
+
+async def test_a_switch_ends_temporary_tables_after_its_grace_and_their_stream_is_told(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    path = str(tmp_path / "app.db")
+    create(path, SCHEMA)
+    service = Service(tmp_path, path, postgres_url)
+    await service.start()
+    try:
+        await service.up()
+        await settled(service)
+        await service.verified()
+        for direction in ("promote", "demote"):
+            baton, made = await said(service, None, "CREATE TEMP TABLE t AS SELECT * FROM products")
+            assert made["type"] == "ok", made
+            await service.switched(direction)
+            baton, told = await said(service, baton, "INSERT INTO products SELECT id + 100, price FROM t")
+            assert (told["type"], told["error"]["code"]) == ("error", "SQLITE_BUSY"), told
+            assert "temporary tables went with a switch" in told["error"]["message"]
+            baton, again = await said(service, baton, "SELECT * FROM t")
+            assert "no such table: t" in again["error"]["message"]
+            assert (await said(service, baton, "SELECT count(*) FROM products"))[1]["type"] == "ok"
+            await settled(service)
+            await service.verified()
+    finally:
+        await service.kill()
