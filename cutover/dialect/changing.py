@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -21,7 +21,6 @@ from cutover.errors import Fenced, StatementError
 from cutover.model.table import Table
 from cutover.model.values import SqlValue
 from cutover.schema.objects_wanted import SchemaObject, schema_of
-from cutover.schema.postgres_again import read_again
 from cutover.stores.postgres import capture
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.names import log
@@ -51,10 +50,12 @@ async def change_schema(
     *,
     foreign_keys: bool,
     deferring: bool,
+    place: Callable[[], Awaitable[str]],
 ) -> tuple[Dialect, Change]:
     """Make the change. Returns what holds after it. Raises `StatementError`, `Fenced`, and what the driver raises.
 
-    `foreign_keys`, `deferring`: whether the stream has the PRAGMAs on."""
+    `foreign_keys`, `deferring`: whether the stream has the PRAGMAs on. `place`: makes the schema for the first of its
+    temporary tables."""
     settings = dialect.settings
     change = change_of(dialect.ddl, sql, arguments)
     if not change.changes:
@@ -65,7 +66,8 @@ async def change_schema(
     await _demand_primary(link)
     seen = await dialect.look(connection)
     left = await leftovers(link, change, dialect.tables, seen.schema, settings)
-    plan = Plan(change, dialect.tables, left.without, settings, foreign_keys, deferring)
+    beside = dialect.beside or (await place() if change.temporary else "")
+    plan = Plan(change, dialect.tables, left.without, settings, foreign_keys, deferring, beside)
     await demand_addable(connection, change, dialect.tables, sql, foreign_keys=foreign_keys)
     try:
         statements = [*left.drops(), *plan.made()]
@@ -82,13 +84,13 @@ async def change_schema(
         ) from None
     changed = {table.name for table in change.created} | {after.name for _, after in change.altered}
     if plan.statements:
-        seen = await read_again(link.raw, settings.postgres.schema_, seen)
+        seen = await dialect.look_again(connection, seen, beside)
     tables = dialect.mapped(change.after, seen.schema)
     keys = list(missing_foreign_keys(change, tables, seen.schema))
     if keys:
         for statement in keys:
             await connection.execute(statement)
-        seen = await read_again(link.raw, settings.postgres.schema_, seen)
+        seen = await dialect.look_again(connection, seen, beside)
         tables = dialect.mapped(change.after, seen.schema)
     if not changed <= {table.name for table in tables}:
         raise Refused(f"The schema of {', '.join(sorted(changed))}")
@@ -96,7 +98,7 @@ async def change_schema(
     await _capture(link, [table for table in tables if table.name in changed and table.name.lower() not in own])
     await want(link, change.lasting)
     owed = await owed_after(connection, owed, change, tables)
-    after = await dialect.changed(connection, tables, change.ddl, seen)
+    after = await dialect.changed(connection, tables, change.ddl, seen, beside)
     if CHECKED in statements:  # rows of others may have gone with those of the table
         gone = [dialect.catalog.table(table.name) for table in change.dropped]
         after.keys.unsettle([name for table in gone for name in lowered(dialect.catalog, table)])
@@ -121,7 +123,7 @@ async def widen_column(
     link = Lent(connection)
     await _demand_primary(link)
     table = await widen(connection, dialect.catalog, told, bound)
-    seen = await read_again(link.raw, dialect.settings.postgres.schema_, await dialect.look(connection))
+    seen = await dialect.look_again(connection, await dialect.look(connection))
     tables = dialect.mapped(schema_of(dialect.ddl), seen.schema)
     altered = [each for each in tables if each.name == table.name]
     if not altered:

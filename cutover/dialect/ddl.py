@@ -154,6 +154,8 @@ class Plan:
     """Whether the stream has them on: dropping a table deletes its rows first, then."""
     deferring: bool = False
     """PRAGMA defer_foreign_keys."""
+    beside: str = ""
+    """The schema that new temporary tables are made in."""
     statements: list[str] = field(default_factory=list)
     waiting: list[tuple[SqliteTable, SqliteForeignKey]] = field(default_factory=list)
     """The keys to a dropped table whose rows stay, and are asked for their parents at COMMIT."""
@@ -222,8 +224,11 @@ class Plan:
         return False
 
     def _create(self) -> None:
-        mapping = map_tables(self.change.after, self.target, self.settings, born=True, loose=True, terms=TERMS)
         created = {table.name for table in self.change.created}
+        target, settings = self.target, self.settings
+        if self.beside and {name.lower() for name in created} <= self.change.temporary:
+            target, settings = self._elsewhere(created)
+        mapping = map_tables(self.change.after, target, settings, born=True, loose=True, terms=TERMS)
         for name in created - {each.name for each in mapping.tables}:
             raise Refused(f"Table {name} ({_reason(mapping.findings, name)})")
         for finding in mapping.findings:
@@ -235,6 +240,20 @@ class Plan:
             if each.name in created:
                 TERMS.demand_readable(each)
         self.statements += mapping.create
+
+    def _elsewhere(self, created: set[str]) -> tuple[PostgresSchema, Settings]:
+        """What stands in the way of temporary tables in a schema of their own, and how they get there. Raises
+        `StatementError` where a table of the application's has the name on Postgres."""
+        names, mapped = {name.lower() for name in created}, {table.target.lower() for table in self.tables}
+        if names & mapped:
+            raise shared(next(name for name in created if name.lower() in mapped))
+        target = replace(
+            self.target,
+            tables=tuple(table for table in self.target.tables if table.name.lower() not in names),
+            others=tuple(name for name in self.target.others if name.lower() not in names),
+        )
+        place = self.settings.postgres.model_copy(update={"schema_": self.beside})
+        return target, self.settings.model_copy(update={"postgres": place})
 
     def _demand_enforced(self, table: str, message: str) -> None:
         """A foreign key that Postgres cannot have is refused, unless SQLite would refuse each write because of it."""

@@ -94,10 +94,10 @@ class Dialect:
         """Transactions that changed the schema, and whose COMMIT was sent and has no answer yet."""
         self._seen: Seen | None = None
         """What was last read of Postgres's schema, committed or not: it is asked each time whether it still holds."""
-        self.temporary_names: list[str] = []
-        """Of a transaction's own dialect: its temporary tables."""
         self.temporary: frozenset[str] = frozenset()
-        """The same in small letters."""
+        """Of a transaction's own dialect: its temporary tables, in small letters."""
+        self.beside = ""
+        """The schema that these are in; empty if there never were any."""
         self.owed: tuple[Owed, ...] = ()
         """Of a transaction's own dialect: what COMMIT is to ask for."""
         self._counted = False
@@ -193,8 +193,13 @@ class Dialect:
         """Postgres's own schema as this connection sees it now. Nobody else can change what a transaction sees."""
         assert self.settings is not None
         if self._began is None or self._seen is None:
-            self._seen = await read_again(cast("Any", connection), self.settings.postgres.schema_, self._seen)
+            self._seen = await self.look_again(connection, self._seen)
         return self._seen
+
+    async def look_again(self, connection: AnyConnection, seen: Seen | None, beside: str = "") -> Seen:
+        """The same behind a change; with the tables of `beside`, or those of this dialect's own schema beside."""
+        assert self.settings is not None
+        return await read_again(cast("Any", connection), self.settings.postgres.schema_, seen, beside or self.beside)
 
     def mapped(self, source: SqliteSchema, target: PostgresSchema) -> Tables:
         """The mapping of a schema that the service has not mapped yet; what it has keeps what it learned of formats."""
@@ -208,7 +213,9 @@ class Dialect:
             for table in found
         )
 
-    async def changed(self, connection: AnyConnection, tables: Tables, ddl: Sequence[str], seen: Seen) -> Dialect:
+    async def changed(
+        self, connection: AnyConnection, tables: Tables, ddl: Sequence[str], seen: Seen, beside: str = ""
+    ) -> Dialect:
         """What holds in a transaction that changed the schema, for itself alone."""
         own = Dialect(lambda: tables, lambda: ddl, 256, settings=self.settings)
         own.max_response_bytes = self.max_response_bytes
@@ -220,8 +227,8 @@ class Dialect:
         own.generation = self.generation + 1
         own._seen = seen
         own.owed = self.owed
-        own.temporary_names = [name for name in map(temporary_name, ddl) if name]
-        own.temporary = frozenset(map(str.lower, own.temporary_names))
+        own.beside = beside or self.beside
+        own.temporary = frozenset(name.lower() for name in map(temporary_name, ddl) if name)
         own._counted = self._counted or any(
             table.autoincrement for table in schema_of(ddl).tables if table.name.lower() in own.temporary
         )

@@ -16,7 +16,7 @@ import asyncpg
 from cutover.crashpoints import crash_point
 from cutover.dialect import patience
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.aside import Kept, fetch, put_text, texts_of
+from cutover.dialect.aside import Kept, fetch, kept_at, ready
 from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
 from cutover.dialect.connections import (
     BEGIN,
@@ -93,6 +93,8 @@ class Transaction:
         """The temporary tables that its stream had before it."""
         self.keeps: Kept | None = None
         """Those that it has after the commit."""
+        self._place: int | None = None
+        """Where they are, or were before a savepoint that was gone back to."""
         self._lasting = False
         """Whether the schema was changed for others, too."""
         self._acting = False
@@ -145,7 +147,7 @@ class Transaction:
             self.dialect = await fetch(self.connection, self.dialect, kept)
         except (*DRIVER_ERRORS, TimeoutError) as error:
             raise self._failure(error) from None
-        self._kept = kept
+        self._kept, self._place = kept, kept.place
 
     async def run(self, statement: Statement, memory: Memory) -> StatementResult:
         """One statement. Raises `StatementError` (and goes on), `Conflict`, `Lost` or `Fenced`.
@@ -252,6 +254,7 @@ class Transaction:
                 arguments,
                 foreign_keys=self.foreign_keys,
                 deferring=self._deferring,
+                place=self._beside,
             ),
             lambda change: bool(change.lasting),
             lambda change: self._filled(change, statement, memory),
@@ -386,17 +389,20 @@ class Transaction:
         After a deferred foreign key that fails, a `StatementError`, the transaction is still open, as on SQLite.
         """
         crash_point("translated.before_commit")
-        place = await self._place() if self.dialect.temporary else None
         shared, changes = self._connections.dialect, self._changes
         shared.committing += changes
         try:
-            await self._commit(place)
-            if place is not None:
-                self.keeps = Kept(place, texts_of(self.dialect), self.dialect)
+            await self._commit()
+        except StatementError:
+            raise
+        except BaseException:
+            self._leave()
+            raise
         finally:
             shared.committing -= changes
-            if place is not None and self.keeps is None and self._kept is None:
-                self._connections.aside.free(place)
+        if self._place is not None and self.dialect.temporary:
+            self.keeps = kept_at(self._place, self.dialect)
+        self._leave()
 
     @property
     def _changes(self) -> bool:
@@ -404,24 +410,23 @@ class Transaction:
         own = self._kept is not None or bool(self.dialect.temporary)
         return self._lasting if own else self.dialect is not self._connections.dialect
 
-    async def _place(self) -> int:
-        """Where temporary tables go."""
-        if self._kept is not None:
-            return self._kept.place
-        await self._guard()
-        try:
-            return await self._connections.aside.take(self.connection)
-        except (*DRIVER_ERRORS, TimeoutError) as error:
-            failure = self._failure(error)
-            if isinstance(failure, StatementError):
-                await self._talk(self._undo_text())
-            raise failure from None
+    async def _beside(self) -> str:
+        """The schema for temporary tables, of which there are none."""
+        if self._place is None:
+            self._place = self._connections.aside.take()
+        return await ready(self.connection, self._place)
 
-    async def _commit(self, place: int | None) -> None:
+    def _leave(self) -> None:
+        """It is over: a place that its stream did not have before and does not need is another's."""
+        if self._place is not None and self._kept is None and self.keeps is None:
+            self._connections.aside.free(self._place)
+        self._place = None
+
+    async def _commit(self) -> None:
         try:
             if self.dialect.owed:
                 await self._demand_paid()
-            status = await self._talk(self._commit_text(place))
+            status = await self._talk(self._commit_text())
         except StatementError:
             if self.is_open:
                 await self._talk(self._undo_text())
@@ -434,7 +439,7 @@ class Transaction:
             raise
         if self._changes and status == "COMMIT":
             shared = self._connections.dialect
-            if place is None and self._kept is None:
+            if not self.dialect.temporary and self._kept is None:
                 shared.adopt(self.dialect)
             else:
                 shared.altered_beside()
@@ -456,17 +461,19 @@ class Transaction:
         except (*DRIVER_ERRORS, TimeoutError) as error:
             raise self._failure(error) from None
 
-    def _commit_text(self, place: int | None) -> str:
+    def _commit_text(self) -> str:
         """COMMIT alone would end the transaction at a deferred check that fails; so they are made before, guarded."""
-        aside = put_text(self.dialect, place) if place is not None else ""
-        if not (self.writing or aside):
+        if not self.writing:
             return "COMMIT"
-        return f"{self._release_text()}SAVEPOINT {_GUARD}; SET CONSTRAINTS ALL IMMEDIATE; {aside}COMMIT"
+        return f"{self._release_text()}SAVEPOINT {_GUARD}; SET CONSTRAINTS ALL IMMEDIATE; COMMIT"
 
     async def abandon(self) -> None:
         """ROLLBACK if that is still possible, and give the connection back."""
         self._undone()
-        await abandon(self.connection)
+        try:
+            await abandon(self.connection)
+        finally:
+            self._leave()
         await self._connections.release(self.connection)
 
     def _undone(self) -> None:

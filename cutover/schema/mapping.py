@@ -161,7 +161,7 @@ class _Mapper:
             source,
             target,
             chosen,
-            self.settings.postgres.schema_,
+            (target.place if target else "") or self.settings.postgres.schema_,
             taken=target is None and self.target is not None and wanted in self.target.others,
             born=self.born and target is None,
             loose=self.loose and target is None,

@@ -15,9 +15,10 @@ from cutover.schema.postgres_schema import PostgresSchema, PostgresTable, read_d
 
 _RELATIONS = """
 WITH these AS (
-    SELECT c.oid, c.relname, c.relkind, c.relowner, c.relispartition, c.xmin, c.ctid
+    SELECT c.oid, c.relname, c.relkind, c.relowner, c.relispartition, c.xmin, c.ctid,
+           CASE WHEN n.nspname <> $1 THEN n.nspname ELSE '' END AS place
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I', 'c')
+    WHERE n.nspname IN ($1, $2) AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I', 'c')
 ), rows (oid, xmin, ctid) AS (
     SELECT oid, xmin, ctid FROM these
     UNION ALL SELECT a.attrelid, a.xmin, a.ctid
@@ -41,7 +42,7 @@ WITH these AS (
     SELECT oid, count(*) || ' ' || sum(hashtextextended(xmin || ' ' || ctid, 0)) AS stamp FROM rows GROUP BY oid
 )
 SELECT t.oid, t.relname AS name, t.relkind::text AS kind, pg_get_userbyid(t.relowner) AS owner, t.relispartition,
-       obj_description(t.oid, 'pg_class') AS comment,
+       obj_description(t.oid, 'pg_class') AS comment, t.place,
        CASE WHEN t.relkind = 'p' THEN
        ARRAY(SELECT i.inhrelid::regclass::text FROM pg_inherits i WHERE i.inhparent = t.oid ORDER BY 1) END
        AS partitions, stamps.stamp
@@ -69,17 +70,23 @@ class Seen:
     """Of what tables are made of: types, labels, collations, functions."""
 
 
-async def read_again(connection: asyncpg.Connection, schema: str, seen: Seen | None) -> Seen:
-    """The schema now, in the caller's transaction, or in one of its own. Raises what asyncpg raises."""
+async def read_again(connection: asyncpg.Connection, schema: str, seen: Seen | None, beside: str = "") -> Seen:
+    """The schema now, in the caller's transaction, or in one of its own. Raises what asyncpg raises.
+
+    `beside`: another one, whose tables are told as well, in place of those that have their names in the first.
+    """
     if connection.is_in_transaction():
-        return await _read(connection, schema, seen)
+        return await _read(connection, schema, seen, beside)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        return await _read(connection, schema, seen)
+        return await _read(connection, schema, seen, beside)
 
 
-async def _read(connection: asyncpg.Connection, schema: str, seen: Seen | None) -> Seen:
+async def _read(connection: asyncpg.Connection, schema: str, seen: Seen | None, beside: str) -> Seen:
     common = str(await connection.fetchval(_COMMON))
-    relations = await connection.fetch(_RELATIONS, schema)
+    relations = await connection.fetch(_RELATIONS, schema, beside)
+    if beside:
+        instead = {row["name"].lower() for row in relations if row["place"] and row["kind"] in {"r", "p", "f"}}
+        relations = [row for row in relations if row["place"] or row["name"].lower() not in instead]
     database = await read_database(connection, schema)
     stamps = {row["oid"]: str(row["stamp"]) for row in relations}
     known = _unchanged(seen, stamps) if seen is not None and seen.common == common else {}

@@ -117,6 +117,8 @@ class PostgresTable:
     """Whether it says of itself that cutover made it (`migrations.MIRRORED`)."""
     unfinished: bool = field(default=False, compare=False)
     """Whether it says that it was made and not recorded (`migrations.UNFINISHED`)."""
+    place: str = ""
+    """The schema that it is in, if that is another one than it is told with."""
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -183,7 +185,7 @@ FROM pg_database WHERE datname = current_database()
 
 _RELATIONS = """
 SELECT c.oid, c.relname AS name, c.relkind::text AS kind, pg_get_userbyid(c.relowner) AS owner, c.relispartition,
-       obj_description(c.oid, 'pg_class') AS comment,
+       obj_description(c.oid, 'pg_class') AS comment, '' AS place,
        ARRAY(SELECT i.inhrelid::regclass::text FROM pg_inherits i WHERE i.inhparent = c.oid ORDER BY 1) AS partitions
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I', 'c') ORDER BY c.relname COLLATE "C"
@@ -328,6 +330,7 @@ async def read_tables(
             oid=row["oid"],
             mirrored=row["comment"] == MIRRORED,
             unfinished=row["comment"] == UNFINISHED,
+            place=row["place"],
         )
         for row in wanted
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from cutover.dialect.aside import Aside
+from cutover.dialect.aside import MOST, Aside
 from cutover.errors import StatementError
 from cutover.model.statement import Not, Ok, Statement, Step
 from tests.flow.dialect_world import World, world
@@ -197,6 +198,67 @@ async def test_two_streams_have_one_of_the_same_name(both: World) -> None:
     await both.session.close()
     async with both.pool.acquire() as connection:
         assert await connection.fetchval(ASIDE) == 0
+
+
+async def test_streams_with_tables_and_indexes_of_the_same_names_do_not_wait_for_each_other(both: World) -> None:
+    other = both.executor.session()
+    for session in (both.session, other):
+        await session.execute(Statement("BEGIN"))
+        await session.execute(Statement("CREATE TEMP TABLE t(a INTEGER PRIMARY KEY, b)"))
+        await session.execute(Statement("CREATE INDEX i ON t(b)"))
+        await session.execute(Statement("COMMIT"))
+    third = both.executor.session()
+    await third.execute(Statement("CREATE TABLE t_pkey(a)"))
+    await both.on_postgres("BEGIN")
+    assert (await both.on_postgres("SELECT count(*) FROM t")).rows == [(0,)]
+    async with asyncio.timeout(2):
+        assert (await other.execute(Statement("INSERT INTO t VALUES (1, 2) RETURNING a"))).rows == [(1,)]
+        await third.execute(Statement("CREATE TEMP TABLE t(a)"))
+    await both.on_postgres("COMMIT")
+    await third.execute(Statement("CREATE INDEX i ON products(price)"))
+    with pytest.raises(StatementError, match="cannot have the name of another"):  # nor mean the other stream's
+        await other.execute(Statement("DROP INDEX i"))
+    await third.execute(Statement("DROP INDEX i"))
+    await other.execute(Statement("DROP INDEX i"))
+    await third.close()
+    await other.close()
+
+
+@pytest.mark.parametrize("text", ["BEGIN", "SELECT 1"])
+async def test_one_takes_no_table_of_its_name_on_postgres(both: World, text: str) -> None:
+    async with both.pool.acquire() as connection:
+        await connection.execute("CREATE TABLE t(a bigint PRIMARY KEY, b text); INSERT INTO t VALUES (5, 'theirs')")
+        await connection.execute("CREATE VIEW v AS SELECT 1 AS a")
+    for sql in (text, "CREATE TEMP TABLE t(a INTEGER PRIMARY KEY, b TEXT)", "CREATE TEMP TABLE V(a)"):
+        await both.on_postgres(sql)
+    await both.on_postgres("ALTER TABLE v RENAME TO t2")
+    await both.on_postgres("ALTER TABLE t RENAME TO v")
+    await both.on_postgres("ALTER TABLE v RENAME TO t")
+    assert (await both.on_postgres("SELECT * FROM t, t2")).rows == []
+    await both.on_postgres("INSERT INTO t VALUES (9, 'own')")
+    if text == "BEGIN":
+        await both.on_postgres("COMMIT")
+    assert (await both.on_postgres("SELECT * FROM t")).rows == [(9, "own")]
+    await both.session.close()
+    async with both.pool.acquire() as connection:
+        assert await connection.fetch("SELECT * FROM public.t") == [(5, "theirs")]
+        assert await connection.fetchval("SELECT a FROM v") == 1
+
+
+async def test_places_are_given_back(both: World) -> None:
+    streams = [both.executor.session() for _ in range(MOST)]
+    for stream in streams:
+        for sql in ("BEGIN", "CREATE TEMP TABLE t(a)", "ROLLBACK", "SAVEPOINT s", "CREATE TEMP TABLE t(a)"):
+            await stream.execute(Statement(sql))
+        for sql in ("ROLLBACK TO s", "CREATE TEMP TABLE t(b)", "RELEASE s"):
+            await stream.execute(Statement(sql))
+    with pytest.raises(StatementError, match=f"{MOST} streams have temporary tables"):
+        await both.on_postgres("CREATE TEMP TABLE t(a)")
+    await streams[0].execute(Statement("DROP TABLE t"))
+    await both.on_postgres("CREATE TEMP TABLE t(c)")
+    assert (await both.on_postgres("SELECT c FROM t")).rows == []
+    for stream in streams:
+        await stream.close()
 
 
 async def test_a_stream_is_told_that_a_switch_has_taken_them(both: World) -> None:
