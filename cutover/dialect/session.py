@@ -232,7 +232,9 @@ class PostgresSession(Batched):
         """A statement outside of a transaction."""
         self._memory.deferring = False
         if self._holding.deferring:
-            self._holding.deferring = not await self._connections.ends_deferring(statement.sql)
+            kept = self._holding.kept
+            of_own = kept is not None and kept.dialect.copy.ends_deferring(statement.sql)
+            self._holding.deferring = not (of_own or await self._connections.ends_deferring(statement.sql))
         changes = await self._connections.changes(statement.sql)
         if not self._holding.foreign_keys or changes or self._holding.kept is not None:
             return await self._one(statement, changes=changes)

@@ -245,6 +245,15 @@ async def test_one_takes_no_table_of_its_name_on_postgres(both: World, text: str
         assert await connection.fetchval("SELECT a FROM v") == 1
 
 
+async def test_reading_one_ends_the_pragma_as_reading_any_table(both: World) -> None:
+    for sql in ("CREATE TABLE child(a INTEGER REFERENCES products(id))", "CREATE TEMP TABLE t(a)"):
+        await both.same(sql)
+    for sql in ("SELECT 1", "SELECT * FROM t", "SELECT * FROM names ORDER BY name"):
+        await both.same("PRAGMA defer_foreign_keys = ON")
+        await both.same(sql)
+        await both.same("PRAGMA defer_foreign_keys")
+
+
 async def test_places_are_given_back(both: World) -> None:
     streams = [both.executor.session() for _ in range(MOST)]
     for stream in streams:
