@@ -13,6 +13,7 @@ from functools import cached_property
 
 from cutover.model.table import Table
 from cutover.schema.ddl import Ddl
+from cutover.schema.implied import implied
 from cutover.schema.postgres_schema import PostgresColumn, PostgresIndex, PostgresTable
 from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable
 
@@ -97,7 +98,7 @@ class Counterparts:
                 told.remove(about)
             elif about and about != frozenset().union(*(each for each in there if each < about)):
                 lacking.append(check)
-        return [check for check in lacking if not self._narrow(check, source)]
+        return [check for check in lacking if not self._by_type(check, source)]
 
     def about(self, check: str, source: SqliteTable) -> set[str]:
         """The columns that a CHECK of SQLite's is about."""
@@ -115,11 +116,17 @@ class Counterparts:
         text = " ".join(sources.get(name, name) for name in named)
         return frozenset(self.target(name) for name in _about_text(text, source) - computed) or frozenset(named)
 
-    def _narrow(self, check: str, source: SqliteTable) -> bool:
-        """Whether it is about a column alone whose type on Postgres takes less than SQLite's would."""
+    def _by_type(self, check: str, source: SqliteTable) -> bool:
+        """Whether it is about a column alone whose type on Postgres takes less than SQLite's would, and no more than
+        the CHECK lets pass."""
         names = _about_text(check, source)
-        found = self.there.column(self.target(next(iter(names)))) if len(names) == 1 else None
-        return found is not None and found.type not in _WIDE
+        column = next((each for each in self.table.columns if names == {each.name}), None)
+        found = self.there.column(column.target) if column is not None else None
+        if column is None or found is None or found.type in _WIDE:
+            return False
+        of_domain = bool(found.base_type) and found.base_type != "enum"
+        nullable = not column.not_null and column.name not in self.table.key and not self.demands(found)
+        return of_domain or implied(check, column, nullable=nullable)
 
     def _kept(self, index: SqliteIndex, unique: list[SqliteIndex], source: SqliteTable) -> bool:
         if is_bytewise(index) and set(index.columns) == set(self.table.key):

@@ -52,24 +52,26 @@ async def test_writes_that_a_constraint_is_about_which_an_adopted_table_lacks(
         postgres_url,
         "CREATE TABLE t(id bigint PRIMARY KEY, j text, d text, n bigint NOT NULL DEFAULT 1 CHECK (n % 2 = 1))",
         "CREATE TABLE u(id bigint PRIMARY KEY, a text CHECK (a IS NOT NULL), b boolean, c varchar(9), n bigint)",
+        "ALTER TABLE u ADD m smallint",
     )
     native_types = "CREATE TABLE u(id INTEGER PRIMARY KEY, a TEXT NOT NULL, b BOOLEAN CHECK (b IN (0, 1)), "
-    native_types += "c TEXT CHECK (length(c) < 10), n INT NOT NULL)"
+    native_types += "c TEXT CHECK (length(c) < 10), n INT NOT NULL, m INT CHECK (m >= 0))"
     async with followed(sqlite_path, postgres_url, CHECKED.format("t"), native_types, copied=True) as (follower, _):
         one = await translator(follower)
         refused(one, r"lacks CHECK \(json_valid", "INSERT INTO t(id) VALUES (1)", "UPDATE t SET J = NULL")
         refused(one, r"lacks CHECK \(date", "UPDATE t SET d = '2024-01-01'")
         refused(one, r"lacks CHECK \(length", "UPDATE t SET n = 3")
-        refused(one, "lacks NOT NULL of n", "UPDATE u SET n = 3", "REPLACE INTO u VALUES (1, 'a', 1, 'c', 2)")
+        refused(one, "lacks NOT NULL of n", "UPDATE u SET n = 3")
+        refused(one, r"lacks CHECK \(m >= 0", "UPDATE u SET m = 3", "REPLACE INTO u VALUES (1, 'a', 1, 'c', 2, 3)")
         for sql in ("UPDATE t SET id = 3", "DELETE FROM t", "UPDATE u SET b = 1, a = 'x', c = 'y'"):
             one.translate(sql, ())
         await run(
             postgres_url,
-            "ALTER TABLE u ALTER COLUMN n SET NOT NULL",
+            "ALTER TABLE u ALTER COLUMN n SET NOT NULL, ADD CHECK (0 <= m)",
             "ALTER TABLE t ADD CHECK (j ~ '^[[{]'), ADD CHECK (d ~ '^....-..-..$'), ADD CHECK (length(d) < n + 20)",
         )
         one = await translator(follower)
-        for sql in ("INSERT INTO t(id) VALUES (1)", "UPDATE t SET j = NULL", "UPDATE u SET n = 3"):
+        for sql in ("INSERT INTO t(id) VALUES (1)", "UPDATE t SET j = NULL", "UPDATE u SET n = 3, m = 3"):
             one.translate(sql, ())
 
 
