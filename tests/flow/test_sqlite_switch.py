@@ -274,3 +274,13 @@ async def test_sequences_stand_above_the_highest_key(sqlite_path: str) -> None:
         await store.receive(PRIMARY.but(epoch=2), "s", 5)
         make(sqlite_path, "INSERT INTO t (v) VALUES ('next')")
         assert one(sqlite_path, "SELECT max(k) FROM t") == 501
+
+
+async def test_a_table_whose_parent_a_migration_makes_anew_can_be_written(sqlite_path: str) -> None:
+    """Between DROP TABLE and ALTER TABLE ... RENAME the way back is open, as it is before and behind."""
+    made = "CREATE TABLE {} (id INTEGER PRIMARY KEY)"
+    make(sqlite_path, made.format("p"), "CREATE TABLE c (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p (id))")
+    async with served(sqlite_path, SHADOW) as (store, tables):
+        make(sqlite_path, made.format("new_p"), "DROP TABLE p")
+        store.serve_tables((tables["c"],))
+        assert ("writing", True, "each table can be written by this service") in await store.probe()

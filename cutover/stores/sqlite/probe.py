@@ -47,13 +47,18 @@ def _directory(path: str) -> Path:
 
 def _cannot_write(connection: sqlite3.Connection, table: Table) -> str:
     """Why our own connections cannot write the table: a collation or function that only the application registers."""
+    # A table that others refer to is missing between two statements of a migration that makes it anew.
+    checked = connection.execute("PRAGMA foreign_keys").fetchone()[0]
     columns = ", ".join(quoted(column.name) for column in table.columns)
     statement = f"INSERT INTO {quoted(table.name)} ({columns}) SELECT {columns} FROM {quoted(table.name)} WHERE 0"
+    connection.execute("PRAGMA foreign_keys = OFF")
     try:
         connection.execute(statement)
     except sqlite3.Error as error:
         # Compiled with all indexes, checks and triggers, and refused because this connection only reads.
         return "" if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY" else f"{table.name}: {error}"
+    finally:
+        connection.execute(f"PRAGMA foreign_keys = {checked}")
     return ""
 
 
