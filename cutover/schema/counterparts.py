@@ -14,7 +14,7 @@ from functools import cached_property
 from cutover.model.table import Table
 from cutover.schema.ddl import Ddl
 from cutover.schema.implied import implied
-from cutover.schema.postgres_schema import PostgresColumn, PostgresIndex, PostgresTable
+from cutover.schema.postgres_schema import PostgresCheck, PostgresColumn, PostgresIndex, PostgresTable
 from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable
 
 _WIDE = ("bigint", "text", "double precision", "numeric", "bytea", "cutover.value")
@@ -89,11 +89,10 @@ class Counterparts:
         """
         if not source.checks:
             return []
-        computed = {column.name for column in source.columns if column.generated}
-        there = [self._about_checks(each.definition, source, computed) for each in self.there.checks]
+        there = [self.about_there(each, source) for each in self.there.checks]
         lacking, told = [], list(there)
         for check in source.checks:
-            about = frozenset(self.target(name) for name in _about_text(check, source) - computed)
+            about = self.about_here(check, source)
             if about in told:
                 told.remove(about)
             elif about and about != frozenset().union(*(each for each in there if each < about)):
@@ -104,17 +103,21 @@ class Counterparts:
         """The columns that a CHECK of SQLite's is about."""
         return _about_text(check, source)
 
+    def about_here(self, check: str, source: SqliteTable) -> frozenset[str]:
+        """The columns on Postgres that stand for them; generated ones are not sure to be there."""
+        return frozenset(self.target(name) for name in _about_text(check, source) - _computed(source))
+
+    def about_there(self, check: PostgresCheck, source: SqliteTable) -> frozenset[str]:
+        """The columns that one of Postgres's is about."""
+        named = {column.name for column in self.there.columns if _names(check.definition, column.name)}
+        sources = {self.target(column.name): column.name for column in source.columns}
+        return self.about_here(" ".join(sources.get(name, name) for name in named), source) or frozenset(named)
+
     def demands(self, column: PostgresColumn) -> bool:
         """Whether Postgres demands a value there, in whatever way."""
         told = re.compile(rf'\(?"?{re.escape(column.name)}"? IS NOT NULL\)?', re.IGNORECASE)
         of_domain = bool(column.base_type) and column.base_type != "enum"
         return column.not_null or of_domain or any(told.search(check.definition) for check in self.there.checks)
-
-    def _about_checks(self, definition: str, source: SqliteTable, computed: set[str]) -> frozenset[str]:
-        named = {column.name for column in self.there.columns if _names(definition, column.name)}
-        sources = {self.target(column.name): column.name for column in source.columns}
-        text = " ".join(sources.get(name, name) for name in named)
-        return frozenset(self.target(name) for name in _about_text(text, source) - computed) or frozenset(named)
 
     def _by_type(self, check: str, source: SqliteTable) -> bool:
         """Whether it is about a column alone whose type on Postgres takes less than SQLite's would, and no more than
@@ -184,6 +187,10 @@ def _about_text(written: str, source: SqliteTable) -> set[str]:
         found |= more
         written = " ".join(column.generated or "" for column in source.columns if column.name in more)
     return found
+
+
+def _computed(source: SqliteTable) -> set[str]:
+    return {column.name for column in source.columns if column.generated}
 
 
 def _names(written: str, name: str) -> bool:

@@ -15,7 +15,7 @@ from cutover.schema.evolve_indexes import Indexes
 from cutover.schema.evolve_pairing import Pairing
 from cutover.schema.findings import Finding
 from cutover.schema.parts import Untranslatable
-from cutover.schema.postgres_schema import PostgresColumn
+from cutover.schema.postgres_schema import PostgresCheck, PostgresColumn
 from cutover.schema.recorded import Recorded
 from cutover.schema.sqlite_schema import SqliteColumn, quoted
 
@@ -96,13 +96,13 @@ class Rest:
     def _checks(self) -> Iterator[Step]:
         before, now = set(self.known.sqlite.checks), set(self.pairing.source.checks)
         mapped = self._mapped
+        unknown = []
         for check in sorted(before - now):
-            text = Ddl().added_check(self.known.table, check)
-            found = [each for each in self.pairing.there.checks if text and bare(each.definition) == bare(text)]
-            for each in found:
-                yield Step(f"{each.name} is dropped.", f"ALTER TABLE {self.on} DROP CONSTRAINT {quoted(each.name)}")
+            found = self._in_words(check)
+            yield from map(self._dropped, found)
             if not found:
-                self._left_out(f"That CHECK ({check}) is gone", "", verb="was not carried over: Postgres's is unknown")
+                unknown.append(check)
+        yield from self._in_other_words(unknown, sorted(before & now))
         for check in sorted(now - before):
             plain = Ddl().added_check(mapped, check)
             if plain and any(bare(each.definition) == bare(plain) for each in self.pairing.there.checks):
@@ -111,6 +111,35 @@ class Rest:
                 yield from self._given([check], plain)
         if self.known.made:
             yield from self._given(check for check in self._lacking if check in before)
+
+    def _dropped(self, check: PostgresCheck) -> Step:
+        return Step(f"{check.name} is dropped.", f"ALTER TABLE {self.on} DROP CONSTRAINT {quoted(check.name)}")
+
+    def _in_words(self, check: str) -> list[PostgresCheck]:
+        """What Postgres has for a CHECK, as far as it prints it as it would be written."""
+        text = Ddl().added_check(self.known.table, check)
+        return [each for each in self.pairing.there.checks if text and bare(each.definition) == bare(text)]
+
+    def _in_other_words(self, gone: Sequence[str], kept: Sequence[str]) -> Iterator[Step]:
+        """Drop what stands there for CHECKs that are gone, and that Postgres prints in words of its own.
+
+        Of a table that cutover made it is what is about the same columns, if there are as many of them as SQLite had;
+        which of them stands for one that is kept nobody knows, so that one is given anew.
+        """
+        was, both = self.known.sqlite, Counterparts(self.known.table, self.pairing.there)
+        told = {each.name for check in was.checks for each in self._in_words(check)}
+        kept = [check for check in kept if not self._in_words(check)]
+        for about in {both.about_here(check, was): None for check in gone}:
+            found = [each for each in self.pairing.there.checks if each.name not in told]
+            found = [each for each in found if both.about_there(each, was) == about]
+            mine, stay = ([each for each in some if both.about_here(each, was) == about] for some in (gone, kept))
+            if self.known.made and len(found) == len(mine) + len(stay):
+                yield from map(self._dropped, found)
+                yield from self._given(stay)
+            else:
+                for check in mine if found else ():
+                    verb = "was not carried over: Postgres's is unknown"
+                    self._left_out(f"That CHECK ({check}) is gone", "", verb=verb)
 
     @cached_property
     def _lacking(self) -> Sequence[str]:

@@ -93,3 +93,30 @@ async def test_writes_that_a_foreign_key_is_about_which_postgres_cannot_have(
         for sql in ("INSERT INTO parents(name) VALUES ('x')", "UPDATE parents SET n = 1", "UPDATE children SET n = 1"):
             one.translate(sql, ())
         one.translate("DELETE FROM children", ())
+
+
+async def test_checks_that_a_migration_leaves_out_go_though_postgres_has_other_words_for_them(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    """Of several about one column those that stay are there afterwards; what somebody else added is left alone."""
+    gone = ("date(d) IS d", "n & 1 = 1", "json_valid(j)", "max(n, 3) > 2", "n > 1e3", "j COLLATE NOCASE <> 'x'")
+    columns = "id INTEGER PRIMARY KEY, j TEXT, d TEXT, n INT"
+    tables = [f"CREATE TABLE t{at}({columns}, CHECK ({check}))" for at, check in enumerate(gone)]
+    tables.append(f"CREATE TABLE several({columns}, CHECK (n & 1 = 1), CHECK (n & 4 = 4), CHECK (n < 100))")
+    tables.append(f"CREATE TABLE theirs({columns}, CHECK (n & 1 = 1))")
+    async with followed(sqlite_path, postgres_url, *tables, copied=True) as (follower, _):
+        await run(postgres_url, "ALTER TABLE theirs ADD CHECK (n > 0)")
+        names = [f"t{at}" for at in range(len(gone))]
+        for name, rest in [*((name, "") for name in names), ("several", ", CHECK (n & 4 = 4)"), ("theirs", "")]:
+            moved = f"ALTER TABLE new RENAME TO {name}"
+            make(sqlite_path, f"CREATE TABLE new({columns}{rest})", f"DROP TABLE {name}", moved)
+        await follower.follow("sqlite")
+        found = await follower.follow("sqlite")
+        assert {table.name: len(table.checks) for table in found.target.tables if table.checks} == {
+            "several": 1,
+            "theirs": 2,
+        }
+        async with native(postgres_url) as connection:
+            await connection.execute("INSERT INTO several(id, n) VALUES (1, 108)")
+            with pytest.raises(asyncpg.CheckViolationError):
+                await connection.execute("INSERT INTO several(id, n) VALUES (2, 3)")
