@@ -132,7 +132,8 @@ class Rehearsal:
         ddl = (*dialect.ddl, *self._temporary.values())
         tables = map_tables(schema_of(ddl), await self.target(settings), settings, born=True).tables
         own = Dialect(lambda: tables, lambda: ddl, 256, settings=settings)
-        own.load(tables, ddl, {})
+        numbered = {table.name: table.name for table in tables if table.name.lower() in self._temporary}
+        own.load(tables, ddl, {**numbered, **dialect.catalog.sequences})
         try:
             own.check(sql)
         except (Refused, Defect) as refused:

@@ -48,6 +48,8 @@ class Mapper:
         self.copied: Callable[[str], bool] = lambda _: False
         """Whether a table is copied. Set by whoever knows."""
         self._follower = Follower(settings, sqlite, postgres, self._is_copied)
+        self._seen: dict[str, str] = {}
+        """The text of each table of SQLite's, mapped or not, as they were when they were last looked at."""
 
     def _is_copied(self, table: str) -> bool:
         return self.copied(table)
@@ -67,6 +69,7 @@ class Mapper:
         if create:
             await forget_gone(state, primary, self._situation.pair.target)
         self._note(state)
+        self._seen = {table.name: table.sql for table in state.source.tables}
         self.ddl = in_order(state.source, await self._sqlite.survey(read_objects))
         self.stopped, self.waiting, self.done = bool(state.stopped), bool(state.waiting), state.done
         self.unfinished = state.unfinished
@@ -80,10 +83,14 @@ class Mapper:
         return tables
 
     async def uncarried(self) -> list[str]:
-        """What applications changed in Postgres's schema and SQLite lacks."""
-        if self._situation.pair.source.name == "sqlite":
-            return []
-        return await self._follower.uncarried()
+        """What applications changed in the primary's schema and the shadow lacks.
+
+        Of SQLite's: tables that nobody has looked at yet, which a switch would leave behind without a word.
+        """
+        if self._situation.pair.source.name == "postgres":
+            return await self._follower.uncarried()
+        now = {table.name: table.sql for table in (await self._sqlite.read_schema()).tables}
+        return [f"table {name}" for name in sorted({name for name, _ in now.items() ^ self._seen.items()})]
 
     def _note(self, state: Followed) -> None:
         """Say what stands in the way, once; the gate `target_ready` says it until it is gone."""

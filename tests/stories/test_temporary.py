@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.flow.test_sqlite_temporary import CHANGE_COLUMN
+from tests.flow.test_sqlite_temporary import CHANGE_COLUMN, STATEMENT_BY_STATEMENT
 from tests.support.checks import settled
 from tests.support.service import Service, create, until
 
@@ -19,7 +19,9 @@ INSERT INTO products VALUES (1, 10), (7, 20);
 
 
 def changed_to(declared: str) -> list[str]:
-    return [sql.replace('"price" real', f'"price" {declared}') for sql in CHANGE_COLUMN]
+    """In a transaction, and then once more without one."""
+    outside = [sql.replace("price REAL", f"price {declared}") for sql in STATEMENT_BY_STATEMENT]
+    return [*(sql.replace('"price" real', f'"price" {declared}') for sql in CHANGE_COLUMN), *outside]
 
 
 async def migrate(service: Service, declared: str) -> None:
