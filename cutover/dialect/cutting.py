@@ -65,15 +65,32 @@ def _scans(scope: Scope) -> tuple[Scan, ...]:
     return (scope.reading.scans or ()) if scope.reading is not None else ()
 
 
-def only_counts(scope: Scope) -> bool:
-    """Whether it is asked how many rows what stands in FROM has, or whether any, and nothing else."""
+def only_counts(scope: Scope) -> frozenset[str] | None:
+    """Whether it is asked how many rows what stands in FROM has, or whether any, and nothing else: in which of its
+    columns there may be no NULL, then."""
     select = scope.select
     if select is None or not scope.alone or any(map(select.args.get, ("where", "group", "having", "distinct"))):
-        return False
+        return None
     if scope.whichever:
-        return True
-    shown = [one.this if isinstance(one, exp.Alias) else one for one in select.expressions]
-    return len(shown) == 1 and isinstance(shown[0], exp.Anonymous) and is_count(shown[0])
+        return None if scope.counted else frozenset()
+    counts, names = False, set[str]()
+    for node in (node for one in select.expressions for node in one.walk()):
+        counts = counts or (isinstance(node, exp.Anonymous) and is_count(node)) or _is_counted(node)
+        if isinstance(node, exp.Column) and _is_counted(node):
+            names.add(node.name.lower())
+        elif isinstance(node, _OF_ROWS) and not _is_counted(node):
+            return None
+    return frozenset(names) if counts else None
+
+
+_OF_ROWS = (exp.Column, exp.Star, exp.Query, exp.Filter, exp.Window)
+
+
+def _is_counted(node: exp.Expr) -> bool:
+    """Whether count() is asked about the column, or about all rows."""
+    call = node.parent
+    counted = isinstance(call, exp.Anonymous) and str(call.this) == "fn_count"
+    return counted and isinstance(node, (exp.Column, exp.Star))
 
 
 def is_count(call: exp.Anonymous) -> bool:
@@ -83,8 +100,16 @@ def is_count(call: exp.Anonymous) -> bool:
 
 def may_cut(node: exp.Expr, scope: Scope, query: Query) -> bool:
     """Whether LIMIT takes some of rows that may differ, and it matters which."""
-    shown = node.args.get("limit") is not None and not (scope.whichever or query.one_row or scope.turning)
+    shown = node.args.get("limit") is not None and not (query.one_row or scope.turning)
+    if scope.whichever and all(_has_no_null(name, query) for name in scope.counted):
+        return False
     return shown and not all(typed.is_constant for _, typed in query.columns)
+
+
+def _has_no_null(name: str, query: Query) -> bool:
+    """Whether a column of the result is known to have a value in each row."""
+    found = [typed.not_null for shown, typed in query.columns if (shown or "").lower() == name]
+    return found == [True]
 
 
 def guarded(

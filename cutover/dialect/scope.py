@@ -223,7 +223,9 @@ class Scope:
     any_equal: bool = False
     """Of rows that are equal any will do."""
     whichever: bool = False
-    """Of all rows any will do: it is asked whether there is one."""
+    """Of all rows any will do: it is asked whether there is one, or how many."""
+    counted: frozenset[str] = frozenset()
+    """That holds if these columns of the result have no NULL: it is asked how many values they have."""
     recursive: bool = False
     """The query is the recursion of a CTE, which Postgres takes in one form alone."""
     turning: str = ""

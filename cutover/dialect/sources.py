@@ -166,7 +166,8 @@ class Sources:
             # A subquery in FROM does not see its neighbours.
             beside = read_beside(scope, node.alias.lower(), node.this)
             inside = Scope(_outer(scope), reading=beside or scope.within, merged=scope.merged)
-            inside.whichever = only_counts(scope)
+            counted = only_counts(scope)
+            inside.whichever, inside.counted = counted is not None, counted or frozenset()
             inside.beneath = scope.reading.inside if scope.reading is not None and scope.alone else None
             query = self.queries.query(node.this, inside)
             made = self.derived(query.told() if beside is None else tell_order(query), alias, alone=scope.alone)
