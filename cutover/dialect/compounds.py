@@ -11,6 +11,7 @@ from cutover.dialect import cutting, merging, numbers
 from cutover.dialect.arms import of_gathering, reading_of_arm, readings_of
 from cutover.dialect.comparing import value
 from cutover.dialect.generated import as_sorted
+from cutover.dialect.interleaved import tell_arms
 from cutover.dialect.ordering import inner, ordered, position
 from cutover.dialect.query import bare_query
 from cutover.dialect.reading import Reading
@@ -146,6 +147,8 @@ class Compounds:
             columns = _in_one_kind(arms)
             query = self.queries.made(_chained(chain, arms), columns)
             query.turns = _turns(arms) if all_rows else []
+            if scope.interleaved:
+                tell_arms(self.queries, node, scope, query, arms)
         query.mixed = _mixes(arms, query.columns)
         order = node.args.get("order")
         places = [self.place(inner(term), written, arms) for term in order.expressions] if order else []
@@ -162,7 +165,8 @@ class Compounds:
             if all_rows and scope.reading is not None:
                 query = self._numbered(node, scope, written, arms, places) or query
             query = self.ordered(node, query, places, scope)
-        query.ends = ends
+        beside = [None] * len(query.tells)
+        query.ends = [*ends[0], *beside], [*ends[1], *beside]
         return query
 
     def _numbered(

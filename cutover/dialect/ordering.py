@@ -8,12 +8,15 @@ from sqlglot import exp
 
 from cutover.dialect.comparing import bytewise, collated, collation, sortable, value
 from cutover.dialect.expressions import Expressions
+from cutover.dialect.interleaved import KIND
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import Kind, Refused, Typed, call, cast, collate_c, helper, null, paren
 from cutover.dialect.unasked import Unasked, once
 from cutover.dialect.whole import sorts_alike
 
+_AS_IT_IS = frozenset({Kind.INT, Kind.REAL, Kind.TEXT})
+"""Kinds of which a term sorts values of that very kind."""
 Columns = Sequence[tuple[str | None, Typed]]
 
 
@@ -39,7 +42,10 @@ def ordered(term: exp.Expr, typed: Typed, key: exp.Expr | None = None) -> exp.Ex
     first = bool(term.args.get("nulls_first")) if isinstance(term, exp.Ordered) else not desc
     if typed.not_null:
         first = desc
-    return exp.Ordered(this=key if key is not None else sort_key(typed), desc=desc, nulls_first=first)
+    made = exp.Ordered(this=key if key is not None else sort_key(typed), desc=desc, nulls_first=first)
+    if typed.kind in _AS_IT_IS and key is None:
+        made.meta[KIND] = typed.kind
+    return made
 
 
 def inner(term: exp.Expr) -> exp.Expr:

@@ -73,13 +73,20 @@ class Queries:
             query.node.set("with_", with_clause)
         return query
 
-    def view(self, parsed: exp.Create, reading: Reading | None = None, merged: tuple[Scan, ...] = ()) -> Query:
+    def view(
+        self,
+        parsed: exp.Create,
+        reading: Reading | None = None,
+        merged: tuple[Scan, ...] = (),
+        arms: tuple[Reading | None, ...] = (),
+    ) -> Query:
         """The query of a view, from its CREATE VIEW."""
         if self.context.of_view and isinstance(parsed.expression, exp.Select):
             number_within(parsed.expression, self.context.catalog.views)
-        query = self.query(parsed.expression, Scope(reading=reading, merged=merged)).named()
+        query = self.query(parsed.expression, Scope(reading=reading, merged=merged, interleaved=arms)).named()
         if isinstance(parsed.this, exp.Schema):
             names = [column.name for column in parsed.this.expressions]
+            names += [str(query.columns[at][0]) for at in sorted(query.tells)]
             query.columns = [(name, typed) for name, (_, typed) in zip(names, query.columns, strict=True)]
             query.named()
         return query

@@ -100,6 +100,11 @@ class Source:
     unnamed: bool = False
     """Has columns that only SQLite can name, by the text of their expressions."""
 
+    @property
+    def comes_in_order(self) -> bool:
+        """Whether a query tells in which order its rows come."""
+        return bool(self.counted or self.sorted or self.merged(OWN))
+
     def is_called(self, name: str) -> bool:
         """Whether a qualifier means this source."""
         return (self.alias if self.name is None else self.name) == name.lower()
@@ -204,6 +209,8 @@ class Scope:
     """What SQLite reads where this query is merged into one whose order of rows is the answer's."""
     within: Reading | None = None
     """The same for the query that is all there is in FROM, if its order becomes that of the rows."""
+    interleaved: tuple[Reading | None, ...] = ()
+    """How SQLite reads the SELECTs of this UNION ALL, which is all that a sorted query reads."""
     beneath: Reading | None = None
     """How SQLite reads for the query itself, where its order is nobody's."""
     select: exp.Select | None = None

@@ -17,6 +17,8 @@ from cutover.dialect.connected import connected
 from cutover.dialect.cutting import only_counts
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
+from cutover.dialect.interleaved import arms_read
+from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
@@ -55,7 +57,8 @@ class Sources:
         if view is not None:
             parsed = view_at(node, view)
             beside = read_beside(scope, name.lower(), parsed.expression)
-            made = self.queries.view(parsed, beside or scope.within, scope.merged)
+            arms = _interleaved(scope, parsed.expression)
+            made = self.queries.view(parsed, None if arms else beside or scope.within, scope.merged, arms)
             found = self.derived(made.told() if beside is None else tell_order(made), alias, alone=scope.alone)
             return found if beside is None else (numbered(*found), found[1])
         if name.lower() == high_marks.NAME:
@@ -165,7 +168,9 @@ class Sources:
         elif isinstance(node, exp.Subquery):
             # A subquery in FROM does not see its neighbours.
             beside = read_beside(scope, node.alias.lower(), node.this)
-            inside = Scope(_outer(scope), reading=beside or scope.within, merged=scope.merged)
+            arms = _interleaved(scope, node.this)
+            read = None if arms else beside or scope.within
+            inside = Scope(_outer(scope), reading=read, merged=scope.merged, interleaved=arms)
             counted = only_counts(scope)
             inside.whichever, inside.counted = counted is not None, counted or frozenset()
             inside.beneath = scope.reading.inside if scope.reading is not None and scope.alone else None
@@ -261,6 +266,10 @@ def _argument(typed: Typed, source: Source) -> Typed:
         present = exp.Column(this=identifier(source.counted), table=identifier(source.alias))
         node = exp.Case(ifs=[exp.If(this=exp.Not(this=exp.Is(this=present, expression=exp.Null())), true=node)])
     return Typed(node, Kind.TEXT, collation="BINARY")
+
+
+def _interleaved(scope: Scope, query: exp.Expr) -> tuple[Reading | None, ...]:
+    return arms_read(scope.reading, scope.select, query) if scope.alone else ()
 
 
 def _outer(scope: Scope) -> Scope:

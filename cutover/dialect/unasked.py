@@ -30,6 +30,8 @@ class Unasked:
     def rows(self, scope: Scope) -> list[exp.Expr] | None:
         """The order in which SQLite reads the rows of a SELECT."""
         reading = scope.reading
+        if reading is not None and reading.merged and len(scope.sources) == 1:
+            return scope.sources[0].merged(OWN) or None
         if reading is None or not reading.scans:
             return None
         if reading.unmatched:
@@ -57,7 +59,7 @@ class Unasked:
         named = [source for source in scope.sources if source.is_called(scan.name) and not source.merged(scan.name)]
         found = [read(source, scan) for source in named]
         if scan.name.startswith("(subquery-"):
-            unnamed = [source for source in scope.sources if source.name == "" and (source.counted or source.sorted)]
+            unnamed = [source for source in scope.sources if source.name == "" and source.comes_in_order]
             found += [read(source, scan) for source in unnamed]
         return [*found, *filter(None, (source.merged(scan.name) for source in scope.sources))]
 
@@ -316,7 +318,7 @@ class Unasked:
         if reading is not None and node is not None and "ORDER BY" in reading.sorts and node.args.get("order"):
             terms = node.args["order"].expressions
             return self._sorted_rows([(term.this, bool(term.args.get("desc"))) for term in terms], scope)
-        if reading is None or "ORDER BY" in reading.sorts or reading.unmatched or not asked:
+        if reading is None or "ORDER BY" in reading.sorts or reading.unmatched or reading.merged or not asked:
             return self.rows(scope)
         scans = reading.scans or ()
         loops = self._loops(scope, scans)

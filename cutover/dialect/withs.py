@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from cutover.dialect import functions, queued, windows
 from cutover.dialect.comparing import value
+from cutover.dialect.interleaved import arms_read
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.scope import NUMBER, TURN, Scope, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
@@ -58,17 +59,15 @@ class Withs:
             inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
             inner.turning = name.lower()
             inner.ctes[name.lower()].append(queued.turn())
-        if not refers and scope.within is not None and _reads_only(cte, name):
-            inner.reading = scope.within
-        elif not refers:
-            inner.merged = scope.merged
+        if not refers:
+            _tell_reading(cte, body, scope, inner)
         if isinstance(body, exp.Values):
             query = self.queries.compounds.values(body, inner, numbered=True)
         else:
             query = made or self.queries.query(body, inner)
         if query.mixed and not _reads_only(cte, name):
             raise Refused("A compound SELECT in WITH whose arms have values of several types in one column")
-        beside = [column for column in query.columns if column[0] == NUMBER]
+        beside = [column for at, column in enumerate(query.columns) if column[0] == NUMBER or at in query.tells]
         query.columns = [*renamed(query.columns[: len(query.columns) - len(beside)], names), *beside]
         query.told().named()
         scope.ctes[name.lower()] = query.source_columns()
@@ -200,6 +199,16 @@ def _reads_only(cte: exp.CTE, name: str) -> bool:
     own = {id(table) for table in cte.find_all(exp.Table)}
     named = [one for one in node.find_all(exp.Table) if one.name.lower() == name.lower() and id(one) not in own]
     return len(named) == 1 and named[0] is clause.this
+
+
+def _tell_reading(cte: exp.CTE, body: exp.Expr, scope: Scope, inner: Scope) -> None:
+    """How SQLite reads a CTE that does not refer to itself."""
+    alone = _reads_only(cte, cte.alias)
+    inner.interleaved = arms_read(scope.reading, cte.parent_select, body) if alone else ()
+    if alone and scope.within is not None and not inner.interleaved:
+        inner.reading = scope.within
+    else:
+        inner.merged = scope.merged
 
 
 def _loosened(column: SourceColumn) -> SourceColumn:

@@ -570,3 +570,21 @@ async def test_what_a_full_join_finds_comes_first_whatever_reads_the_rest(postgr
         await both.same(sql, ordered=True)
         await both.on_postgres("INSERT INTO owners VALUES (4, 'B')")
         await both.refused(f"{sql} LIMIT 6", "LIMIT")
+
+
+INTERLEAVED = [
+    "SELECT * FROM (SELECT b AS id, c AS k FROM t UNION ALL SELECT y, x FROM u) AS p ORDER BY p.id",
+    "SELECT p.k FROM (SELECT b AS id, c AS k FROM t UNION ALL SELECT y, x FROM u) AS p ORDER BY id DESC LIMIT 3",
+    "SELECT * FROM (SELECT id, c FROM t UNION ALL SELECT y, x FROM u UNION ALL SELECT e, n FROM m) ORDER BY 1",
+    "SELECT c FROM (SELECT id, c FROM t UNION ALL SELECT y, x FROM u) WHERE c > 'a' ORDER BY abs(id) > 2 LIMIT 4",
+    "WITH p(i, j) AS (SELECT id, c FROM t WHERE b > 0 UNION ALL SELECT y, x FROM u) SELECT * FROM p ORDER BY i",
+    "SELECT j, k FROM both ORDER BY i",
+    "SELECT j FROM both WHERE i > 1 ORDER BY length(j), i LIMIT 4",
+]
+"""As mappers of class hierarchies ask (polymorphic unions): ties between the SELECTs of a UNION ALL, and within one."""
+
+
+async def test_rows_in_ties_come_select_by_select(postgres_url: str) -> None:
+    view = "CREATE VIEW both(i, j, k) AS SELECT b, c, 1 FROM t UNION ALL SELECT y, x, 2 FROM u"
+    async with world(postgres_url, f"{SCHEMA}{view};", data=DATA) as both:
+        await both.all_same(INTERLEAVED, ordered=True)
