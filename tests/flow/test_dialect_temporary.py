@@ -248,10 +248,11 @@ async def test_one_takes_no_table_of_its_name_on_postgres(both: World, text: str
 async def test_reading_one_ends_the_pragma_as_reading_any_table(both: World) -> None:
     for sql in ("CREATE TABLE child(a INTEGER REFERENCES products(id))", "CREATE TEMP TABLE t(a)"):
         await both.same(sql)
-    for sql in ("SELECT 1", "SELECT * FROM t", "SELECT * FROM names ORDER BY name"):
-        await both.same("PRAGMA defer_foreign_keys = ON")
-        await both.same(sql)
-        await both.same("PRAGMA defer_foreign_keys")
+    for sql, ends in (("SELECT 1", False), ("SELECT * FROM t", True), ("SELECT * FROM names ORDER BY name", True)):
+        for each in ("PRAGMA defer_foreign_keys = ON", sql, "BEGIN"):
+            await both.same(each)
+        await (both.same_error if ends else both.same)("INSERT INTO child VALUES (99)")
+        await both.same("ROLLBACK")
 
 
 async def test_places_are_given_back(both: World) -> None:
