@@ -35,7 +35,10 @@ END $$"""
 """Of those that are declared INITIALLY DEFERRED."""
 _OTHERS = _OWN.replace("c.condeferred", "c.condeferrable AND NOT c.condeferred").replace(", 'DEFERRED']", "]")
 """Has all others be checked with each statement."""
-_AS_DECLARED = f"""{_OTHERS}; {_OWN.replace("'IMMEDIATE', ", "")}"""
+OWN_DEFERRED = _OWN.replace("'IMMEDIATE', ", "")
+"""Has those wait for COMMIT, whatever was said of all. To be said behind ROLLBACK TO: Postgres does not take back what
+was said within a savepoint that was released meanwhile, as those of single statements are."""
+_AS_DECLARED = f"{_OTHERS}; {OWN_DEFERRED}"
 _KEY = """
 SELECT c.conrelid::regclass::text AS child, c.confrelid::regclass::text AS parent,
     ARRAY(SELECT quote_ident(a.attname) FROM unnest(c.conkey) WITH ORDINALITY AS k(number, at)

@@ -34,7 +34,15 @@ from cutover.dialect.giving import Giving
 from cutover.dialect.opening import Opening, place
 from cutover.dialect.owed import demand_paid, forgotten
 from cutover.dialect.patience import in_short_tries
-from cutover.dialect.pending import DEFERRED, beside_violations, check_at_once, check_now, checked_too_soon, defer_again
+from cutover.dialect.pending import (
+    DEFERRED,
+    OWN_DEFERRED,
+    beside_violations,
+    check_at_once,
+    check_now,
+    checked_too_soon,
+    defer_again,
+)
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.typed import Refused
 from cutover.dialect.unchecked import demand_no_action, told
@@ -88,6 +96,8 @@ class Transaction:
         """Whether they were deferred at any time."""
         self._wholly = False
         """Whether they have been since before the first change."""
+        self._checked = False
+        """Whether what was deferred was checked before COMMIT."""
         self._patience = patience.PATIENCE
         self._kept: Kept | None = None
         """The temporary tables that its stream had before it."""
@@ -302,6 +312,7 @@ class Transaction:
 
     async def _check_pending(self) -> None:
         await self._guard()
+        self._checked = True
         try:
             await check_now(self.connection, deferring=self._deferring)
         except asyncpg.ForeignKeyViolationError:
@@ -373,7 +384,8 @@ class Transaction:
     async def rollback_to(self, name: str, *, deferring: bool = False) -> None:
         """ROLLBACK TO. `deferring`: foreign keys are as now, whatever was said of them since the savepoint."""
         at = place(self._savepoints, name)
-        await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{f'; {DEFERRED}' if deferring else ''}")
+        again = f"; {DEFERRED}" if deferring else f"; {OWN_DEFERRED}" if self._checked else ""
+        await self._talk(f"ROLLBACK TO SAVEPOINT {_quoted(name)}{again}")
         del self._savepoints[at + 1 :], self._dialects[at + 1 :]
         self.dialect = self._dialects[at]
         self._giving.rollback_to(at)

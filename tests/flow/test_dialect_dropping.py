@@ -220,3 +220,15 @@ async def test_what_is_dropped_beside_a_violation_is_refused_and_not_told_as_one
     await both.refused("DROP TABLE parents", "beside rows that violate a foreign key until COMMIT")
     assert await alike(both, "COMMIT", "DELETE FROM late", "COMMIT") == ["COMMIT"]
     await same_rows(both)
+
+
+@pytest.mark.parametrize("opens", ["SAVEPOINT s", "BEGIN"])
+async def test_keys_that_wait_for_commit_do_so_behind_a_savepoint_that_their_table_was_dropped_in(
+    both: World, opens: str
+) -> None:
+    statements = [*(["BEGIN"] if opens == "BEGIN" else []), "SAVEPOINT s", "DROP TABLE late"]
+    statements += ["UPDATE tree SET up = NULL", "INSERT INTO tree VALUES (1, NULL)", "ROLLBACK TO s"]
+    failed = await alike(both, *statements, "INSERT INTO late VALUES (1, 9)", "INSERT INTO plain VALUES (1, 9, 0)")
+    assert failed == ["INSERT INTO tree VALUES (1, NULL)", "INSERT INTO plain VALUES (1, 9, 0)"]
+    assert await alike(both, "COMMIT", "UPDATE late SET parent = 1", "COMMIT") == ["COMMIT"]
+    await same_rows(both)
