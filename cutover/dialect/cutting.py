@@ -44,21 +44,38 @@ def _is_known(source: Source, scope: Scope) -> bool:
     table = source.table
     if table is None:
         return False
-    return _finds_one(table.key, source, scope) or any(
-        _finds_one(index.columns, source, scope) for index in table.unique if not index.partial
+    keys = [(name, "") for name in table.key]
+    return _finds_one(keys, source, scope) or any(
+        _finds_one([(name, how) for name, (_, how) in zip(index.columns, index.terms, strict=True)], source, scope)
+        for index in table.unique
+        if not index.partial
     )
 
 
-def _finds_one(columns: Sequence[str | None], source: Source, scope: Scope) -> bool:
-    """Whether all columns of a unique index are given, none of which may be NULL."""
-    bound = {name for scan in _scans(scope) if source.is_called(scan.name) for name in scan.bound}
-    for name in columns:
+def _finds_one(terms: Sequence[tuple[str | None, str]], source: Source, scope: Scope) -> bool:
+    """Whether all columns of a unique index, with their collations there, are given, none of which may be NULL."""
+    bound = {pair for scan in _scans(scope) if source.is_called(scan.name) for pair in _bound(scan, source)}
+    for name, collation in terms:
         column = source.find(name) if name is not None else None
         if column is None or not column.not_null:
             return False
-        if column.name.lower() not in bound and not is_fixed(column.name, source, scope):
+        own = (column.collation or _BYTES).upper()
+        as_fine = (_BYTES, collation.upper() or own)
+        fixed = own in as_fine and is_fixed(column.name, source, scope)
+        if not fixed and not any((column.name.lower(), by) in bound for by in as_fine):
             return False
     return True
+
+
+_BYTES = "BINARY"
+
+
+def _bound(scan: Scan, source: Source) -> set[tuple[str, str]]:
+    """The columns that a loop searches by, with the collations in which they are equal to what is sought."""
+    by = {part.column.lower(): part.collation for part in scan.index}
+    found = [(name, source.find(name)) for name in scan.bound]
+    own = {name: column.collation for name, column in found if column is not None}
+    return {(name, (by.get(name) or own.get(name) or _BYTES).upper()) for name in scan.bound}
 
 
 def _scans(scope: Scope) -> tuple[Scan, ...]:

@@ -113,9 +113,11 @@ def _is_null(test: exp.Expr) -> bool:
 
 
 def _fixes(test: exp.Expr, column: str) -> bool:
-    """Whether a condition leaves but one value of a column."""
+    """Whether a condition leaves but one value of a column, by the column's own collation."""
     if not isinstance(test, exp.EQ):
         return _is_null(test) and test.this.name.lower() == column.lower()
+    if any(one.expression.name.upper() != "BINARY" for one in test.find_all(exp.Collate)):
+        return False
     sides = (test.this, test.expression)
     return any(
         isinstance(one, exp.Column) and one.name.lower() == column.lower() and other.find(exp.Column) is None

@@ -15,12 +15,18 @@ CREATE TABLE users (
 CREATE INDEX by_team ON users (team);
 CREATE VIEW members AS SELECT id, name FROM users WHERE team > 0;
 CREATE TABLE orders (id INTEGER PRIMARY KEY, user TEXT, total INTEGER);
+CREATE TABLE tags (
+    id TEXT NOT NULL PRIMARY KEY, label TEXT NOT NULL UNIQUE, slug TEXT NOT NULL COLLATE NOCASE,
+    mail TEXT NOT NULL COLLATE NOCASE UNIQUE
+);
+CREATE UNIQUE INDEX by_slug ON tags (slug COLLATE BINARY);
 """
 DATA = (
     "INSERT INTO users VALUES ('c', 'cc', 1, 'c@', NULL), ('a', 'aa', 1, 'a@', NULL), ('b', 'bb', 2, 'b@', 'x'),"
     " ('d', 'dd', 2, 'd@', 'y')",
     "INSERT INTO orders VALUES (1, 'b', 10), (2, 'a', 20), (3, 'c', 20), (4, 'a', 5)",
     "UPDATE users SET name = name || '' WHERE id = 'c'",
+    "INSERT INTO tags VALUES ('b', 'X', 's', 'm'), ('a', 'x', 'S', 'n')",
 )
 """The rows are not in the order of the key, and one has moved behind others on Postgres."""
 
@@ -53,6 +59,9 @@ WHOLE = [
     "SELECT * FROM users WHERE email = 'a@' LIMIT 1",
     "SELECT * FROM users WHERE name = 'aa' LIMIT 1",
     "SELECT * FROM users WHERE code IS NULL LIMIT 2",
+    "SELECT * FROM tags WHERE label = 'x' COLLATE BINARY LIMIT 1",
+    "SELECT * FROM tags WHERE slug = 's' COLLATE BINARY LIMIT 1",
+    "SELECT * FROM tags WHERE mail = 'M' LIMIT 1",
 ]
 SORTED = [
     "SELECT * FROM users ORDER BY id LIMIT 2",
@@ -80,6 +89,8 @@ CUT = [
     "SELECT * FROM (SELECT * FROM users) LIMIT 2",
     "SELECT * FROM (SELECT * FROM users LIMIT 2)",
     "SELECT * FROM members LIMIT 1",
+    "SELECT * FROM tags WHERE label = 'x' COLLATE NOCASE LIMIT 1",
+    "SELECT * FROM tags WHERE slug = 's' LIMIT 1",
     "SELECT DISTINCT name FROM users LIMIT 1",
     "SELECT count(code) FROM (SELECT * FROM users LIMIT 2)",
     "SELECT count(*), max(id) FROM (SELECT * FROM users LIMIT 2)",
