@@ -13,7 +13,7 @@ from functools import cached_property
 
 from cutover.model.table import Table
 from cutover.schema.ddl import Ddl
-from cutover.schema.implied import implied
+from cutover.schema.implied import asks_for_class, implied
 from cutover.schema.postgres_schema import PostgresCheck, PostgresColumn, PostgresIndex, PostgresTable
 from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable
 
@@ -120,12 +120,12 @@ class Counterparts:
         return column.not_null or of_domain or any(told.search(check.definition) for check in self.there.checks)
 
     def _by_type(self, check: str, source: SqliteTable) -> bool:
-        """Whether it is about a column alone whose type on Postgres takes less than SQLite's would, and no more than
-        the CHECK lets pass."""
+        """Whether it is about a column alone whose type on Postgres takes no more than the CHECK lets pass. Of what
+        takes as much as an affinity does, that is asked about storage classes alone."""
         names = _about_text(check, source)
         column = next((each for each in self.table.columns if names == {each.name}), None)
         found = self.there.column(column.target) if column is not None else None
-        if column is None or found is None or found.type in _WIDE:
+        if column is None or found is None or (found.type in _WIDE and not asks_for_class(check, column.name)):
             return False
         of_domain = bool(found.base_type) and found.base_type != "enum"
         nullable = not column.not_null and column.name not in self.table.key and not self.demands(found)

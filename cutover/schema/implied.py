@@ -7,6 +7,7 @@ takes them. What SQLite would have in one of its spellings is kept.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from uuid import UUID
@@ -34,6 +35,14 @@ _VALUES: tuple[SqlValue, ...] = (
     *(*_IDENTIFIERS, "10.0.0.1", "::1"),
     *(b"", b"\x00", b"abcdefgh", bytes(16), bytes(32)),
 )
+
+
+def asks_for_class(check: str, column: str) -> bool:
+    """Whether nothing but its storage class is asked of a column."""
+    name = rf'(?:["`\[]{re.escape(column)}["`\]]|{re.escape(column)})'
+    asked = rf"\btypeof\s*\(\s*{name}\s*\)|(?<![\w.]){name}\s+IS\s+(?:NOT\s+)?NULL\b"
+    left = re.sub(asked, "", check, flags=re.IGNORECASE)
+    return left != check and re.search(rf"(?<![\w$]){re.escape(column)}(?![\w$])", left, re.IGNORECASE) is None
 
 
 def implied(check: str, column: Column, *, nullable: bool) -> bool:

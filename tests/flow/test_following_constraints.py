@@ -75,6 +75,18 @@ async def test_writes_that_a_constraint_is_about_which_an_adopted_table_lacks(
             one.translate(sql, ())
 
 
+async def test_checks_of_storage_classes_are_kept_by_types(sqlite_path: str, postgres_url: str) -> None:
+    await run(postgres_url, "CREATE TABLE t(id bigint PRIMARY KEY, n bigint, s text NOT NULL, r text, x bigint)")
+    table = "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT CHECK (n IS NULL OR typeof(n) = 'integer'), "
+    table += "s TEXT NOT NULL CHECK (TYPEOF(\"s\") = 'text'), r TEXT CHECK (typeof(r) = 'text'), "
+    table += "x INT CHECK (typeof(x) <> 'text' AND x <> 999))"
+    async with followed(sqlite_path, postgres_url, table, copied=True) as (follower, _):
+        one = await translator(follower)
+        refused(one, r"lacks CHECK \(typeof\(r", "UPDATE t SET r = 'x'")
+        refused(one, r"lacks CHECK \(typeof\(x", "UPDATE t SET x = 999")
+        one.translate("UPDATE t SET n = 3, s = 'x'", ())
+
+
 async def test_writes_that_a_foreign_key_is_about_which_postgres_cannot_have(
     sqlite_path: str, postgres_url: str
 ) -> None:
