@@ -102,6 +102,9 @@ class FrontSettings(_Section):
     transaction_timeout: Duration = Field(5.0, description="How long an interactive write transaction may stay open")
     stream_idle_timeout: Duration = Field(10.0, description="An idle stream is closed, its transaction rolled back")
     hold_timeout: Duration = Field(15.0, description="How long a write waits for a switch before SQLITE_BUSY")
+    limit_ties: Literal["refuse", "any"] = Field(
+        "refuse", description="On Postgres, LIMIT between rows that only SQLite can sort: an error, or any of them"
+    )
     slow_statement: Duration = Field(1.0, description="A statement that takes longer is logged with its plan; 0: none")
     log_statements: bool = Field(False, description="Log the text of each statement; never its arguments")
     max_requests: int = Field(10_000, ge=1, description="Requests in one pipeline")

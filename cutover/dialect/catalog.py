@@ -30,6 +30,8 @@ class Catalog:
     """How SQLite would read for a statement."""
     learned: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict, compare=False)
     """What values say of formats that are not known (`spelling.Learned`)."""
+    any_of_ties: bool = False
+    """Whether LIMIT may take any of rows that only SQLite can sort, where it would be an error."""
 
     @classmethod
     def of(
@@ -39,6 +41,8 @@ class Catalog:
         sequences: Mapping[str, str | None] | None = None,
         reading: Reader = lambda _: None,
         learned: dict[tuple[str, str], tuple[str, str]] | None = None,
+        *,
+        any_of_ties: bool = False,
     ) -> Catalog:
         """A catalog of mapped tables, with the views found among the CREATE statements of `ddl`."""
         views = dict(filter(None, map(_view, ddl)))
@@ -48,6 +52,7 @@ class Catalog:
             sequences or {},
             reading,
             {} if learned is None else learned,
+            any_of_ties,
         )
 
     def counts(self, table: Table) -> bool:

@@ -157,7 +157,7 @@ class Compounds:
         if not all_rows and (unordered or order or shown):  # to find rows that are equal, SQLite sorts by all columns
             places = self._sorted(node, places, len(query.columns))
         query.loose = all_rows and any(arm.loose for arm in arms) and not (scope.recursive or scope.turning)
-        if not places and query.loose and cutting.may_cut(node, scope, query):
+        if not places and query.loose and cutting.may_cut(self.queries, node, scope, query):
             query = cutting.checked(self.queries, node, query, [])
         elif not places:
             self.queries.ordering.limit(node, query.node)
@@ -291,7 +291,7 @@ class Compounds:
         made = self.queries.made(result, list(zip(names, typed, strict=True)))
         made.mixed = mixed
         cuts = query.loose and len(set(places)) < len(typed)
-        if cuts and cutting.may_cut(node, scope, made):
+        if cuts and cutting.may_cut(self.queries, node, scope, made):
             result.set("order", exp.Order(expressions=asked))
             return cutting.checked(self.queries, node, made, asked)
         self.queries.ordering.limit(node, result)

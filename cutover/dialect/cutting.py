@@ -115,9 +115,11 @@ def is_count(call: exp.Anonymous) -> bool:
     return str(call.this) == "fn_count" and (not call.expressions or isinstance(call.expressions[0], exp.Star))
 
 
-def may_cut(node: exp.Expr, scope: Scope, query: Query) -> bool:
+def may_cut(queries: Queries, node: exp.Expr, scope: Scope, query: Query) -> bool:
     """Whether LIMIT takes some of rows that may differ, and it matters which."""
     shown = node.args.get("limit") is not None and not (query.one_row or scope.turning)
+    if queries.context.catalog.any_of_ties:
+        return False
     if scope.whichever and all(_has_no_null(name, query) for name in scope.counted):
         return False
     return shown and not all(typed.is_constant for _, typed in query.columns)
@@ -136,7 +138,7 @@ def guarded(
 
     `order` is what it is sorted by, of which the first `asked` terms were written.
     """
-    known = certain(scope, order, asked) if may_cut(node, scope, query) else None
+    known = certain(scope, order, asked) if may_cut(queries, node, scope, query) else None
     if known is None or _shows(query, order[:known]):
         return None
     if query.node.args.get("order") is not None:

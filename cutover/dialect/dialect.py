@@ -270,7 +270,9 @@ class Dialect:
     def load(self, tables: Tables, ddl: Sequence[str], sequences: Mapping[str, str | None]) -> None:
         """Take over a schema that was read."""
         tables, copy = with_learned(tables, self.learned), SchemaCopy(ddl)
-        self._take(tables, ddl, copy, Catalog.of(tables, ddl, sequences, copy.reading, self.learned))
+        any_of_ties = self.settings is not None and self.settings.front.limit_ties == "any"
+        catalog = Catalog.of(tables, ddl, sequences, copy.reading, self.learned, any_of_ties=any_of_ties)
+        self._take(tables, ddl, copy, catalog)
 
     def _take(self, tables: Tables, ddl: Sequence[str], copy: SchemaCopy, catalog: Catalog) -> None:
         self._checked.clear()

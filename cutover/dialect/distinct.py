@@ -39,7 +39,7 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
         result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
         result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
     query = Query(result, list(columns), loose=bool(cutting.loose(scope, read or [])) and scope.grouping is None)
-    cuts = query.loose and cutting.may_cut(node, scope, query)
+    cuts = query.loose and cutting.may_cut(queries, node, scope, query)
     if node.args.get("order") is None:
         if keys and read is not None:
             return _sorted(queries, node, query, read, cutting.certain(scope, read, 0) if cuts else None)

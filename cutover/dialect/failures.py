@@ -47,7 +47,7 @@ _BY_STATE = {
     "54000": ("a value is too large for PostgreSQL", "SQLITE_TOOBIG"),
     "CUT01": (
         "LIMIT between rows that ORDER BY does not tell apart, where only SQLite knows which come first, has no "
-        "translation for Postgres. Add a key to ORDER BY.",
+        "translation for Postgres. Add a key to ORDER BY; or have any of them taken, by front.limit_ties.",
         "SQL_NOT_TRANSLATABLE",
     ),
     "21000": ("the statement meets the same row twice, which PostgreSQL refuses", "SQLITE_CONSTRAINT"),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from cutover.settings import FrontSettings, Settings
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -128,3 +129,11 @@ async def test_an_argument_decides_where_it_cuts(both: World) -> None:
     for limit, offset in ((1, 0), (3, 0), (1, 1), (-1, 3), (2, 1)):
         with pytest.raises(Exception, match="does not tell apart"):
             await both.on_postgres(sql, limit, offset)
+
+
+async def test_any_of_them_are_taken_where_the_settings_say_so(postgres_url: str) -> None:
+    settings = Settings(front=FrontSettings(limit_ties="any"))
+    async with world(postgres_url, SCHEMA, data=DATA, settings=settings) as both:
+        for sql in CUT:
+            expected, found = both.on_sqlite(sql), await both.on_postgres(sql)
+            assert len(found.rows) == len(expected.rows), sql
