@@ -21,6 +21,7 @@ _STEP = re.compile(
 _SORT = re.compile(r"USE TEMP B-TREE FOR (.*)")
 _UNMATCHED = re.compile(r"RIGHT-JOIN (.*)")
 _QUERY = re.compile(rf"(?:CO-ROUTINE|MATERIALIZE) {_MAIN}(.*)")
+_KEPT = re.compile(rf"MATERIALIZE {_MAIN}(.*)")
 _SCALAR = re.compile(r"(?:CORRELATED )?SCALAR SUBQUERY (\d+)")
 _LIST = re.compile(r"(?:CORRELATED )?LIST SUBQUERY (\d+)")
 _BESIDE = re.compile(
@@ -85,6 +86,8 @@ class Reading:
     """Of the outermost: how each query behind IN is read that is not looked up in an index, in that order as well."""
     begun: tuple[tuple[str, Reading], ...] = ()
     """The same for what each recursion begins with."""
+    kept: tuple[tuple[str, Reading], ...] = ()
+    """Of the outermost: how each query is read whose rows are made once and kept, by its name."""
 
     @property
     def orders(self) -> bool:
@@ -132,8 +135,10 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
     scalars, lists = (tuple(_level(db, below, each[number]) for number in sorted(each)) for each in (numbers, listed))
     whole = _level(db, below, 0)
     repeated, begun = tuple(parts["RECURSIVE STEP"]), tuple(parts["SETUP"])
+    made = [(it[1].lower(), step[0]) for step in steps if (it := _KEPT.fullmatch(step[3]))]
+    kept = tuple((name, _level(db, below, number)) for name, number in made)
     whole = replace(whole, scalars=scalars, numbers=tuple(sorted(numbers)), lists=lists)
-    return replace(whole, repeated=repeated, begun=begun)
+    return replace(whole, repeated=repeated, begun=begun, kept=kept)
 
 
 def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:

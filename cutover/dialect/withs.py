@@ -11,6 +11,7 @@ from sqlglot import exp
 from cutover.dialect import functions, queued, windows
 from cutover.dialect.comparing import value
 from cutover.dialect.interleaved import arms_read
+from cutover.dialect.kept_rows import kept, numbered
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.scope import NUMBER, TURN, Scope, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
@@ -59,12 +60,16 @@ class Withs:
             inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
             inner.turning = name.lower()
             inner.ctes[name.lower()].append(queued.turn())
-        if not refers:
+        keeps = kept(cte, self.queries.context.reading, scope) if not refers else None
+        if keeps is not None:
+            inner = keeps
+        elif not refers:
             _tell_reading(cte, body, scope, inner)
         if isinstance(body, exp.Values):
             query = self.queries.compounds.values(body, inner, numbered=True)
         else:
             query = made or self.queries.query(body, inner)
+        query = numbered(query) if keeps is not None else query
         if query.mixed and not _reads_only(cte, name):
             raise Refused("A compound SELECT in WITH whose arms have values of several types in one column")
         beside = [column for at, column in enumerate(query.columns) if column[0] == NUMBER or at in query.tells]

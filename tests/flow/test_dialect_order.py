@@ -588,3 +588,27 @@ async def test_rows_in_ties_come_select_by_select(postgres_url: str) -> None:
     view = "CREATE VIEW both(i, j, k) AS SELECT b, c, 1 FROM t UNION ALL SELECT y, x, 2 FROM u"
     async with world(postgres_url, f"{SCHEMA}{view};", data=DATA) as both:
         await both.all_same(INTERLEAVED, ordered=True)
+
+
+SHARED = "WITH g AS (SELECT c, count(*) AS n FROM t GROUP BY c) "
+KEPT = [
+    f"{SHARED}SELECT * FROM g AS x LEFT JOIN g AS y ON x.n = y.n",
+    f"{SHARED}SELECT * FROM g JOIN g AS h ON g.n = h.n LIMIT 3",
+    f"{SHARED}SELECT * FROM g WHERE n > 1 UNION ALL SELECT * FROM g LIMIT 4",
+    f"{SHARED}SELECT * FROM g WHERE n <= (SELECT max(n) FROM g)",
+    f"{SHARED}SELECT c, (SELECT count(*) FROM g AS o WHERE o.n >= g.n) FROM g",
+    f"{SHARED}, h AS (SELECT * FROM g WHERE n > 1) SELECT * FROM h, g",
+    f"SELECT * FROM ({SHARED}SELECT y.c FROM g AS x JOIN g AS y ON x.n = y.n) LIMIT 3",
+    f"INSERT INTO way(a, b) {SHARED}SELECT x.n, y.n * 10 FROM g AS x JOIN g AS y ON x.c > y.c",
+    "SELECT * FROM way",
+    "WITH g(p, q) AS (SELECT id, d FROM t ORDER BY d DESC LIMIT 4) SELECT * FROM g WHERE q >= (SELECT min(q) FROM g)",
+    "WITH g AS (SELECT b FROM t UNION ALL SELECT y FROM u) SELECT * FROM g AS x JOIN g AS y ON x.b = y.b",
+    "WITH g AS (SELECT t.id, u.x FROM t LEFT JOIN u ON b = y) SELECT * FROM g JOIN g AS h USING (id)",
+    "WITH g AS (SELECT count(*) AS n FROM t) SELECT * FROM g, g AS h, u LIMIT 2",
+]
+"""SQLite keeps the rows of a CTE that is read more than once."""
+
+
+async def test_a_query_that_is_read_more_than_once_has_its_rows_in_one_order(postgres_url: str) -> None:
+    async with world(postgres_url, SCHEMA, data=DATA) as both:
+        await both.all_same(KEPT, ordered=True)
