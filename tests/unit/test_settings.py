@@ -34,6 +34,7 @@ _ACCEPTED = {
     ("postgres", "ssl_mode"): "require",
     ("postgres", "url"): "postgres://somebody@one:5432,[::1]:5433/app",
     ("front", "jwt_algorithm"): "HS256",
+    ("front", "limit_ties"): "any",
     ("front", "max_statement_bytes"): "43210",
     ("mirror", "schema_changes"): "stop",
     ("compare", "shadow_read_sample"): "0.5",
