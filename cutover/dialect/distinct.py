@@ -61,9 +61,8 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     if read is None or scope.steps:
         if len(known) == len(places):
             return queries.compounds.ordered(node, query, known, scope)
-        raise Refused(
-            "ORDER BY of DISTINCT rows by what is not in the result", "Select what it is ordered by, or GROUP BY."
-        )
+        _demand_told(asked, query, told=plain and not scope.steps)
+        return _sorted(queries, node, query, asked, len(asked) if cuts else None)
     by_key = [exp.Ordered(this=key.copy()) for key in keys]
     result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
     result.set("order", exp.Order(expressions=[*by_key, *(term.copy() for term in read)]))
@@ -109,6 +108,18 @@ def _sorted(
         )
     queries.ordering.limit(node, result)
     return Query(result, list(zip(names, typed[:width], strict=True)))
+
+
+def _demand_told(terms: list[exp.Expr], query: Query, *, told: bool) -> None:
+    """Raise `Refused` unless rows that have the same in the result have the same in these terms of ORDER BY, and only
+    SQLite knows the order of those in ties."""
+    shown = [typed.node for _, typed in query.columns]
+    nodes = [node for term in terms for node in term.walk()]
+    foreign = any(isinstance(node, exp.Column) and node not in shown for node in nodes)
+    if not told or not query.loose or foreign or any(isinstance(node, exp.Query) for node in nodes):
+        raise Refused(
+            "ORDER BY of DISTINCT rows by what is not in the result", "Select what it is ordered by, or GROUP BY."
+        )
 
 
 def _keys(columns: Columns) -> list[exp.Expr]:

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions
 from cutover.dialect.comparing import dynamic, text, value
@@ -48,6 +49,15 @@ def add_generated(source: Source, translate: Translate) -> None:
         held.setdefault(column.name.lower(), made)
     order = {name: place for place, name in enumerate(names)}
     source.columns = sorted(held.values(), key=lambda column: order.get(column.name.lower(), len(order)))
+
+
+def indexed(written: str, source: Source, translate: Translate) -> Typed | None:
+    """What an index is over, in a row of `source`; None where that has no translation."""
+    try:
+        parsed = sqlglot.parse_one(prepare(written, functions.NAMES).text, dialect="sqlite")
+        return value(translate(parsed, Scope(sources=[source])))
+    except (Refused, SqlglotError):
+        return None
 
 
 def as_sorted(typed: Typed) -> Typed:

@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from cutover.schema.createsql import read_create_index
+
 _MAIN = r"(?:(?i:main)\.)?"
 """A plan calls what is read as the statement does, also with the name of its database."""
 _STEP = re.compile(
@@ -37,6 +39,8 @@ class IndexTerm:
     column: str
     descending: bool
     collation: str
+    computed: bool = False
+    """It is an expression, as it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,16 @@ def _merged(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], par
 
 def _index(db: sqlite3.Connection, name: str) -> tuple[IndexTerm, ...] | None:
     rows = db.execute("SELECT name, desc, coll FROM pragma_index_xinfo(?) WHERE key", (name,)).fetchall()
-    if not rows or any(column is None for column, _, _ in rows):
-        return None
-    return tuple(IndexTerm(column, bool(descending), collation) for column, descending, collation in rows)
+    written: list[str] = []
+    if any(column is None for column, _, _ in rows):
+        text = db.execute("SELECT sql FROM sqlite_master WHERE type = 'index' AND name = ?", (name,)).fetchone()
+        written = read_create_index(text[0])[0] if text is not None else []
+        if len(written) != len(rows):
+            return None
+    return (
+        tuple(
+            IndexTerm(column if column is not None else written[at], bool(down), collation, computed=column is None)
+            for at, (column, down, collation) in enumerate(rows)
+        )
+        or None
+    )

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect import windows
 from cutover.dialect.earliest import finds_one, inner_backwards, is_fixed
+from cutover.dialect.generated import indexed
 from cutover.dialect.reading import IndexTerm, Reading, Scan
 from cutover.dialect.scope import OWN, TURN, WITHOUT_MIN, Scope, Source
 from cutover.dialect.terms import directions, is_one_value, meant, ordinal, served
@@ -77,22 +78,19 @@ class Unasked:
         again = unmatched[0] if len(unmatched) == 1 else None
         key = scope.sources[0].table.key if scope.sources[0].table is not None else ()
         first = scope.sources[0].find(key[0]) if key else None
-        if len(unmatched) > 1 or first is None or [scan.name for scan in scans] != names:
-            return None
-        if again is not None and again.name != names[-1]:
+        if again is None or first is None or [scan.name for scan in scans] != names or again.name != names[-1]:
             return None
         read = [self._scan(source, scan, scope) for source, scan in zip(scope.sources, scans, strict=True)]
-        reread = self._scan(last, again) if again is not None else None
-        alone = scope.select is not None and scope.parent is None and scope.select.args.get("limit") is None
-        if None in read or (reread is None and not alone):
+        reread = self._scan(last, again)
+        if reread is None or None in read:
             return None
         absent = exp.Is(this=scope.sources[0].typed(first).node, expression=exp.Null())
         terms: list[exp.Expr] = [exp.Ordered(this=exp.Paren(this=absent))]
         for part in read[:-1]:
             terms += part or []
-        if again is None or scans[-1].index != again.index:
+        if scans[-1].index != again.index:
             terms += [_where(exp.Not(this=exp.Paren(this=absent.copy())), term) for term in read[-1] or []]
-        return once([*terms, *(reread or [])])  # else nothing is known of those that come last
+        return once([*terms, *reread])
 
     def _ways(self, scope: Scope, tests: list[exp.Expr], source: Source, scan: Scan) -> list[exp.Expr] | None:
         """A table that is read once for each part of an OR: rows come with the first part that is true of them."""
@@ -125,10 +123,10 @@ class Unasked:
             index = tuple(IndexTerm(name, descending=False, collation="BINARY") for name in behind)
         terms = []
         for part in index:
-            column = source.find(part.column)
-            if column is None or not _sorts(source.typed(column)):
+            found = self._indexed(source, part)
+            if found is None or not _sorts(found):
                 return None
-            typed = source.typed(column).but(collation=part.collation)
+            typed = found.but(collation=part.collation)
             term = self.ordering.ordered(_direction(descending=part.descending), typed)
             term.meta[WITHOUT_MIN] = typed.kind not in _WITH_MIN
             term.meta[_FIXED] = scope is not None and scan.sought is None and is_fixed(part.column, source, scope)
@@ -156,6 +154,12 @@ class Unasked:
             terms.append(self.ordering.ordered(direction, typed))
             terms[-1].meta[WITHOUT_MIN] = typed.kind not in _WITH_MIN
         return terms
+
+    def _indexed(self, source: Source, part: IndexTerm) -> Typed | None:
+        if part.computed:
+            return indexed(part.column, source, self.ordering.expressions.typed)
+        column = source.find(part.column)
+        return source.typed(column) if column is not None else None
 
     def turn(self, node: exp.Select, scope: Scope) -> exp.Expr | None:
         """What numbers the rows that a recursion finds: those of a row that was found before come before others."""
