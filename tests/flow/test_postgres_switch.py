@@ -269,6 +269,9 @@ async def test_finish_removes_all_but_the_record(postgres_url: str) -> None:
     finished = PRIMARY.but(state=SwitchState.FINISHED)
     async with ready(postgres_url, PRIMARY) as store:
         await store.prepare("s1")
+        async with native(postgres_url) as app:
+            await app.execute("CREATE SCHEMA cutover_temporary_0; CREATE TABLE cutover_temporary_0.left_over (a text)")
+        await store.dismantle(finished, helpers=True)
         for _ in range(2):
             await store.dismantle(finished, helpers=False)
         assert await control(store) == finished
@@ -279,6 +282,7 @@ async def test_finish_removes_all_but_the_record(postgres_url: str) -> None:
                 "SELECT relname FROM pg_class WHERE relnamespace = 'cutover'::regnamespace AND relkind = 'r' ORDER BY 1"
             )
             assert [row[0] for row in left] == ["control"]
+            assert await app.fetchval("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'cutover%'") == 1
             assert await app.fetchval("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'cutover%'") == 0
 
 

@@ -52,6 +52,8 @@ async def dismantle(link: Link, tables: Sequence[Table], control: Control, *, he
     await link.execute("DROP FUNCTION IF EXISTS cutover.note_gate() CASCADE; DROP TABLE IF EXISTS cutover.gate")
     crash_point("postgres.dismantle")
     kept = [*await _helpers(link, needed=helpers), *await _wanted(link, needed=helpers)]
+    if not helpers:
+        await _temporary(link)
     async with link.transaction():
         await write_newer(link, control)
     return kept
@@ -85,6 +87,15 @@ async def _wanted(link: Link, *, needed: bool) -> list[str]:
         return ["table cutover.wanted: schema changes of the front door that SQLite never got"]
     await link.execute("DROP TABLE IF EXISTS cutover.wanted")
     return []
+
+
+async def _temporary(link: Link) -> None:
+    """Drop the schemas of the front door's temporary tables, which nobody makes any more."""
+    found = await link.fetch(
+        r"SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace WHERE nspname ~ '^cutover_temporary_\d+$'"
+    )
+    for row in found:
+        await link.execute(str(row[0]))
 
 
 async def _locked(link: Link, names: Sequence[str], sql: str) -> None:
