@@ -538,5 +538,10 @@ async def test_a_table_of_a_name_that_was_dropped_before_the_promotion_is_empty(
     answer = await service.sql("CREATE TABLE foreign_one(id INTEGER PRIMARY KEY)")
     assert "Postgres has a table of that name, with rows" in answer["error"]["message"]
     assert await postgres_rows(postgres_url, "SELECT id FROM foreign_one") == [(1,)]
+
+    async def came() -> bool:
+        return one(service.sqlite, f"SELECT count(*) FROM sqlite_master WHERE name IN {kept}") == len(kept)
+
+    await service.explained(until(came, "the tables in the SQLite file"))
     await followed(service)
     assert [one(service.sqlite, f"SELECT id FROM {name}") for name in kept] == [7] * 4
