@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cutover.errors import StatementError
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
+from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
     from cutover.dialect.ddl import Change
@@ -135,9 +136,9 @@ async def _counted(connection: Any, one: Owed, schema: SqliteSchema, tables: Tab
     if parent is not None:
         same = zip(mine, _targets(parent, key.parent_columns), strict=True)
         pairs = " AND ".join(f"p.{theirs} = c.{name}" for name, theirs in same)
-        has = f"EXISTS (SELECT 1 FROM {_place(parent)} AS p WHERE {pairs})"
+        has = f"EXISTS (SELECT 1 FROM {target(parent)} AS p WHERE {pairs})"
     row = await connection.fetchrow(
-        f"SELECT count(*), count(*) FILTER (WHERE NOT {has}) FROM {_place(child)} AS c WHERE {refers}"
+        f"SELECT count(*), count(*) FILTER (WHERE NOT {has}) FROM {target(child)} AS c WHERE {refers}"
     )
     return row[0], row[1]
 
@@ -149,7 +150,3 @@ def _key(own: SqliteTable, one: Owed) -> SqliteForeignKey:
 def _targets(table: Table, columns: Sequence[str]) -> list[str]:
     targets = {column.name.lower(): column.target for column in table.columns}
     return [quoted(targets[name.lower()]) for name in columns]
-
-
-def _place(table: Table) -> str:
-    return f"{quoted(table.target_schema)}.{quoted(table.target)}"

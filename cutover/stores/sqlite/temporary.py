@@ -6,6 +6,7 @@ import sqlite3
 
 from cutover.errors import StatementError
 from cutover.model.statement import Statement
+from cutover.schema.sqlite_schema import quoted
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.schema.temporary import shared
 from cutover.stores.sqlite.authorizer import allow_temporary
@@ -62,8 +63,7 @@ class Temporaries:
     def drop(self, db: sqlite3.Connection) -> None:
         """Drop all, outside of a transaction."""
         for (name,) in db.execute(_KEPT).fetchall() if self.used else ():
-            quoted = name.replace('"', '""')
-            db.execute(f'DROP TABLE temp."{quoted}"')
+            db.execute(f"DROP TABLE temp.{quoted(name)}")
         self.kept = False
 
     def _end(self, db: sqlite3.Connection, *, undo: bool) -> None:
