@@ -72,7 +72,7 @@ async def check_at_once(
         try:
             for key in excused:
                 await connection.execute(_text_to_excuse(key))
-            await connection.execute(f"SET CONSTRAINTS ALL IMMEDIATE; {_OWN}" if wholly else _OTHERS)
+            await connection.execute(f"{CHECKED}; {_OWN}" if wholly else _OTHERS)
         except asyncpg.ForeignKeyViolationError as error:
             await undo()
             named = (error.constraint_name, error.schema_name, error.table_name)

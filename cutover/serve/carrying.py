@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from cutover.crashpoints import crash_point
@@ -119,7 +119,12 @@ class Carrying:
         else:
             known = state.record.of(change.table) if state.record else None
             schema = quoted(self._settings.postgres.schema_)
-            if any(HELPERS in statement for statement in statements):
-                await self._postgres.lent(install_helpers)
+            await give_helpers(self._postgres, statements)
             await self._postgres.alter(f"{schema}.{quoted(known.table.target if known else change.table)}", statements)
         crash_point("follow.altered")
+
+
+async def give_helpers(postgres: PostgresStore, statements: Iterable[str]) -> None:
+    """Install the helper functions where the statements call them, as CHECKs and defaults do."""
+    if any(HELPERS in statement for statement in statements):
+        await postgres.lent(install_helpers)

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from cutover.crashpoints import crash_point
 from cutover.dialect.ddl import TERMS
-from cutover.dialect.helpers import HELPERS, install_helpers
 from cutover.errors import StoreError, StoreUnavailable
 from cutover.model.control import StoreName
 from cutover.schema.evolution import Evolution
@@ -22,7 +21,7 @@ from cutover.schema.objects_wanted import SchemaObject, in_turn, missing, read_o
 from cutover.schema.plan import map_with_data
 from cutover.schema.recorded import Record, Recorded
 from cutover.schema.types import is_guessed
-from cutover.serve.carrying import Carrying
+from cutover.serve.carrying import Carrying, give_helpers
 from cutover.serve.followed import Followed, Records, linked, unfinished
 from cutover.settings import Settings
 from cutover.stores.postgres.store import PostgresStore
@@ -144,8 +143,7 @@ class Follower:
                 state.stopped[name] = f"It is new, and mirror.schema_changes is stop. Create it on Postgres: {told}"
             return False
         try:
-            if any(HELPERS in statement for statement in mapping.create):
-                await self._postgres.lent(install_helpers)
+            await give_helpers(self._postgres, mapping.create)
             await self._postgres.create_tables([*mapping.create, *unfinished(mapping.tables, names)])
         except StoreUnavailable:
             raise

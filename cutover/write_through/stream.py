@@ -85,6 +85,11 @@ class Stream(Batched):
         by them one statement after the other, a switch must not cut off the second half."""
         return self._session is not None and (self._session.writing or self._session.keeping)
 
+    @property
+    def _has_state(self) -> bool:
+        """Whether its statements go by a session of its own: in a transaction, or with what a connection keeps."""
+        return self._sticky or self._deferring or self._open or self._keeping
+
     def demand_room(self) -> None:
         """Raises `StatementError` if its statements have answered so much that no more of them fit into one answer."""
         most = self._primary.max_response_bytes
@@ -110,7 +115,7 @@ class Stream(Batched):
                 demand_reading(steps, self.reader)
             primary.observe(steps)
             known = self._with_memory(steps)
-            kind = Route.SESSION if self._sticky or self._deferring or self._open or self._keeping else route(known)
+            kind = Route.SESSION if self._has_state else route(known)
             if kind is Route.READ:
                 result = await primary.read(known)
             elif kind is Route.WRITE:
@@ -133,7 +138,7 @@ class Stream(Batched):
         demand_few(steps, self._primary.max_batch_steps)
         texts = [step.statement.sql for step in steps]
         reads = all(len(text) <= LONG and inspect(text).kind is StatementKind.READ for text in texts)
-        if not steps or not reads or self._sticky or self._deferring or self._open or self._keeping:
+        if not steps or not reads or self._has_state:
             return WholePieces(await self.batch(steps))
         primary, began = self._primary, clock.monotonic()
         primary.observe(steps)
@@ -146,8 +151,7 @@ class Stream(Batched):
 
     def joins(self, steps: Sequence[Step]) -> bool:
         """Whether this batch would be one that `batches` can run together with others."""
-        own = self._sticky or self._deferring or self._open or self._keeping or self.reader
-        apart = own or len(steps) > self._primary.max_batch_steps
+        apart = self._has_state or self.reader or len(steps) > self._primary.max_batch_steps
         return not apart and alone(steps) is Route.WRITE
 
     async def batches(self, batches: Sequence[Sequence[Step]]) -> list[BatchResult | StatementError]:
