@@ -1,114 +1,66 @@
-"""An open transaction on a pinned connection, in which a failed statement undoes only itself, as on SQLite.
-
-Postgres ends a transaction at its first error. So a savepoint, the guard, stands before each statement. It is renewed
-only after a statement that wrote, together with the release of the last one, in one message.
-"""
+"""An open transaction on a pinned connection, in which a failed statement undoes only itself, as on SQLite."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from cutover.crashpoints import crash_point
 from cutover.dialect import patience
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.aside import Kept, fetch, kept_at, ready
-from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
+from cutover.dialect.altering import Altering
+from cutover.dialect.aside import Kept, fetch, kept_at
 from cutover.dialect.connections import (
     BEGIN,
     DRIVER_ERRORS,
     REPEATABLE,
     Connections,
     abandon,
-    discard,
     locking_text,
     meeting_none,
 )
-from cutover.dialect.ddl import Change, change_of
-from cutover.dialect.failures import Conflict, Halfway, Lost, translate_failure
-from cutover.dialect.giving import Giving
+from cutover.dialect.failures import Conflict, Halfway, translate_failure
+from cutover.dialect.guarded import GUARD
 from cutover.dialect.opening import Opening, place
-from cutover.dialect.owed import demand_paid, forgotten
-from cutover.dialect.patience import in_short_tries
 from cutover.dialect.pending import (
     DEFERRED,
     OWN_DEFERRED,
-    beside_violations,
-    check_at_once,
-    check_now,
     checked_too_soon,
-    defer_again,
 )
 from cutover.dialect.running import Memory, prepare, run
 from cutover.dialect.typed import Refused
-from cutover.dialect.unchecked import demand_no_action, told
+from cutover.dialect.unchecked import demand_no_action
 from cutover.dialect.widening import Unheld
-from cutover.errors import CutoverError, Fenced, StatementError
+from cutover.errors import StatementError
 from cutover.model.statement import Statement, StatementResult
-from cutover.schema.arguments import bind
-from cutover.schema.objects_wanted import schema_of
-from cutover.schema.sqltext import inspect, refusal
 
 if TYPE_CHECKING:
     from cutover.dialect.dialect import Dialect
     from cutover.dialect.running import Connection, Prepared
     from cutover.model.table import Table
 
-T = TypeVar("T")
-
 _UNCHECKED = """
 SELECT set_config('session_replication_role', 'replica', true)
 WHERE pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"""
 """PRAGMA foreign_keys = OFF. Without the privilege Postgres goes on with them: see `unchecked`."""
-_GUARD = '"cutover: statement"'
 
 
-class Transaction:
+class Transaction(Altering):
     """One transaction. After `Conflict`, `Lost` or `Fenced` it is over: call `abandon`."""
 
     def __init__(self, connections: Connections, connection: Connection, altered: int, *, by_savepoint: bool) -> None:
         """`altered`: how many changes of the schema had been committed when it began."""
-        self.connection = connection
-        self.writing = False
-        self.changed = False
-        """Whether a row or the schema was changed in it."""
-        self.seen: int | None = None
-        """How much had been committed in this process when its first statement had it see one moment."""
-        self._connections = connections
-        self.dialect = connections.dialect
+        super().__init__(connections, connection)
         self._altered = altered
-        self.foreign_keys = True
         self.written: dict[str, Table] = {}
         """Those that its statements have written to, or tried to."""
         self._savepoints: list[str] = []
         self._dialects: list[Dialect] = []
-        self._giving = Giving()
         self._by_savepoint = by_savepoint
         """SAVEPOINT outside of a transaction opened it, so releasing the outermost one commits."""
-        self._guarded = False
-        self._dirty = True
-        self._deferring = False
-        self._deferred = False
-        """Whether they were deferred at any time."""
-        self._wholly = False
-        """Whether they have been since before the first change."""
-        self._checked = False
-        """Whether what was deferred was checked before COMMIT."""
-        self._patience = patience.PATIENCE
-        self._kept: Kept | None = None
-        """The temporary tables that its stream had before it."""
-        self.keeps: Kept | None = None
-        """Those that it has after the commit."""
-        self._place: int | None = None
-        """Where they are, or were before a savepoint that was gone back to."""
-        self._lasting = False
-        """Whether the schema was changed for others, too."""
-        self._acting = False
-        """Foreign keys were switched off, and Postgres goes on with them."""
 
     @property
     def is_open(self) -> bool:
@@ -224,10 +176,6 @@ class Transaction:
             raise self._failure(error) if isinstance(error, Exception) else told from None
         return await self._run(statement, memory)
 
-    def _see(self) -> None:
-        if self.seen is None:
-            self.seen = self._connections.turns.committed
-
     async def _prepared(self, statement: Statement, memory: Memory) -> Prepared:
         """The statement for the schema as it is, or as it becomes when columns are widened for its values."""
         while True:
@@ -237,99 +185,6 @@ class Transaction:
                 return prepare(self.dialect, statement, memory)
             except Unheld as told:
                 await self._widen(told, statement)
-
-    async def _widen(self, told: Unheld, statement: Statement) -> None:
-        before, bound = self.dialect, bind(inspect(statement.sql), statement)
-        await self._changing(
-            lambda: widen_column(self.connection, before, told, bound),
-            lambda table: table.name.lower() not in before.temporary,
-        )
-
-    async def _change(self, statement: Statement, memory: Memory) -> StatementResult:
-        """One statement that changes the schema: for this transaction alone, until it commits."""
-        shape, before = inspect(statement.sql), self.dialect
-        refused = refusal(shape)
-        if refused:
-            raise refused
-        try:
-            arguments = bind(shape, statement)
-        except StatementError:  # what is wrong with the statement itself is told first
-            change_of(before.ddl, statement.sql, (None,) * len(shape.params))
-            raise
-        await self._changing(
-            lambda: change_schema(
-                self.connection,
-                before,
-                statement.sql,
-                arguments,
-                foreign_keys=self.foreign_keys,
-                deferring=self._deferring,
-                place=self._beside,
-            ),
-            lambda change: bool(change.lasting),
-            lambda change: self._filled(change, statement, memory),
-        )
-        return StatementResult()
-
-    async def _changing(
-        self,
-        change: Callable[[], Awaitable[tuple[Dialect, T]]],
-        lasts: Callable[[T], bool],
-        then: Callable[[T], Awaitable[None]] | None = None,
-    ) -> None:
-        """Go by the schema that `change` makes, which is undone as a whole where it fails."""
-        before, wrote = self.dialect, self.writing
-        if wrote:
-            await self._check_pending()
-        self._see()
-        await self._guard()
-        self.writing = self.changed = self._dirty = True
-        try:
-            self.dialect, made = await in_short_tries(
-                self.connection,
-                before.tables,
-                change,
-                self._undo,
-                standing=self._connections.standing,
-                patience=self._patience,
-            )
-            if then is not None:
-                await then(made)
-            self._lasting = self._lasting or lasts(made)
-        except CutoverError as told:
-            self.dialect = before
-            if not isinstance(told, (Conflict, Lost, Fenced)):
-                await self._talk(f"ROLLBACK TO SAVEPOINT {_GUARD}")
-            raise
-        except Exception as error:  # noqa: BLE001  # as above
-            self.dialect = before
-            known = overtaken_change(error) or forbidden_by_rows(error)
-            failure = known or beside_violations(error, deferring=self._deferring) or self._failure(error)
-            if isinstance(failure, StatementError):
-                await self._talk(f"ROLLBACK TO SAVEPOINT {_GUARD}")
-            raise failure from None
-        await self._check_pending()  # DROP TABLE has checked all, and left them so
-
-    async def _check_pending(self) -> None:
-        await self._guard()
-        self._checked = True
-        try:
-            await check_now(self.connection, deferring=self._deferring)
-        except asyncpg.ForeignKeyViolationError:
-            await self._undo()  # tables that this is not about can be changed all the same
-            await defer_again(self.connection, deferring=self._deferring)
-        self._dirty = True  # so that no failure takes it back
-
-    async def _filled(self, change: Change, statement: Statement, memory: Memory) -> None:
-        if change.query and change.created:
-            await self._fill(change.created[0].name, change.query, statement, memory)
-
-    async def _fill(self, table: str, query: str, statement: Statement, memory: Memory) -> None:
-        """CREATE TABLE ... AS: the rows. SQLite does not count them as changes."""
-        name = table.replace('"', '""')
-        insert = Statement(f'INSERT INTO "{name}" {query}', statement.args, statement.named, want_rows=False)
-        prepared = prepare(self.dialect, insert, memory)
-        await run(self.connection, prepared, self.dialect, replace(memory), self._giving)
 
     def unopened(self) -> Opening:
         """How one begins that is to be as this one, which has neither read nor written."""
@@ -354,32 +209,6 @@ class Transaction:
         self._giving.release(at)
         self._guarded = False
         return False
-
-    async def defer(self) -> None:
-        """Have foreign keys checked at COMMIT. A statement that fails after it does not take it back."""
-        await self._talk(f"{self._release_text()}{DEFERRED}")
-        self._wholly = self._wholly or not self.changed
-        self._deferring = self._deferred = True
-
-    async def check_again(self) -> None:
-        """Have foreign keys checked with each statement again, but for those that are declared INITIALLY DEFERRED.
-        Raises `Refused` beside violations that SQLite would forget and Postgres cannot."""
-        if not self._deferred:
-            return
-        dialect, wholly = self.dialect, self._wholly
-        await self._at_once(excusing=True)
-        if dialect.owed:
-            known = (dialect.owed, schema_of(dialect.ddl), dialect.tables)
-            self.dialect = dialect.owing(await forgotten(self.connection, *known, wholly=wholly))
-        self._wholly = False
-
-    async def _at_once(self, *, excusing: bool) -> None:
-        await self._guard()
-        try:
-            await check_at_once(self.connection, self._undo, wholly=self._wholly, excusing=excusing)
-        except (*DRIVER_ERRORS, TimeoutError) as error:
-            raise self._failure(error) from None
-        self._dirty, self._deferring = True, False
 
     async def rollback_to(self, name: str, *, deferring: bool = False) -> None:
         """ROLLBACK TO. `deferring`: foreign keys are as now, whatever was said of them since the savepoint."""
@@ -416,24 +245,6 @@ class Transaction:
             self.keeps = kept_at(self._place, self.dialect)
         self._leave()
 
-    @property
-    def _changes(self) -> bool:
-        """Whether a commit changes the schema for others."""
-        own = self._kept is not None or bool(self.dialect.temporary)
-        return self._lasting if own else self.dialect is not self._connections.dialect
-
-    async def _beside(self) -> str:
-        """The schema for temporary tables, of which there are none."""
-        if self._place is None:
-            self._place = self._connections.aside.take()
-        return await ready(self.connection, self._place)
-
-    def _leave(self) -> None:
-        """It is over: a place that its stream did not have before and does not need is another's."""
-        if self._place is not None and self._kept is None and self.keeps is None:
-            self._connections.aside.free(self._place)
-        self._place = None
-
     async def _commit(self) -> None:
         try:
             if self.dialect.owed:
@@ -465,19 +276,11 @@ class Transaction:
         if status != "COMMIT":
             raise Conflict("The transaction had failed.")
 
-    async def _demand_paid(self) -> None:
-        dialect = self.dialect
-        await self._guard()
-        try:
-            await demand_paid(self.connection, dialect.owed, schema_of(dialect.ddl), dialect.tables)
-        except (*DRIVER_ERRORS, TimeoutError) as error:
-            raise self._failure(error) from None
-
     def _commit_text(self) -> str:
         """COMMIT alone would end the transaction at a deferred check that fails; so they are made before, guarded."""
         if not self.writing:
             return "COMMIT"
-        return f"{self._release_text()}SAVEPOINT {_GUARD}; SET CONSTRAINTS ALL IMMEDIATE; COMMIT"
+        return f"{self._release_text()}SAVEPOINT {GUARD}; SET CONSTRAINTS ALL IMMEDIATE; COMMIT"
 
     async def abandon(self) -> None:
         """ROLLBACK if that is still possible, and give the connection back."""
@@ -492,36 +295,6 @@ class Transaction:
         self._giving.rolled_back()
         if self.dialect is not self._connections.dialect:
             self._connections.dialect.keys.unsettle_all()
-
-    async def _guard(self) -> None:
-        if self._guarded and not self._dirty:
-            return
-        await self.connection.execute(f"{self._release_text()}SAVEPOINT {_GUARD}")
-        self._guarded, self._dirty = True, False
-
-    def _release_text(self) -> str:
-        text = f"RELEASE SAVEPOINT {_GUARD}; " if self._guarded else ""
-        self._guarded = False
-        return text
-
-    def _undo_text(self) -> str:
-        self._dirty = False
-        return f"ROLLBACK TO SAVEPOINT {_GUARD}"
-
-    async def _undo(self) -> None:
-        await self.connection.execute(self._undo_text())
-
-    async def _talk(self, sql: str) -> str:
-        try:
-            return await self.connection.execute(sql)
-        except (*DRIVER_ERRORS, TimeoutError) as error:
-            raise self._failure(error) from None
-
-    def _failure(self, error: Exception) -> CutoverError:
-        failure = translate_failure(error, self.dialect.catalog)
-        if isinstance(failure, Lost):
-            discard(self.connection)
-        return told(failure) if self._acting else failure
 
 
 def _quoted(name: str) -> str:
