@@ -17,7 +17,8 @@ from cutover.dialect.giving import Giving
 from cutover.dialect.guarded import GUARD
 from cutover.dialect.patience import in_short_tries
 from cutover.dialect.pending import beside_violations
-from cutover.dialect.running import Memory, prepare, run
+from cutover.dialect.preparing import Memory, prepare
+from cutover.dialect.running import run
 from cutover.dialect.widening import Unheld
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -26,7 +27,7 @@ from cutover.schema.sqltext import inspect, refusal
 
 if TYPE_CHECKING:
     from cutover.dialect.dialect import Dialect
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from cutover.schema.temporary import shared
 if TYPE_CHECKING:
     from cutover.dialect.connections import Connections
     from cutover.dialect.dialect import Dialect
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 _SCHEMA = "cutover_temporary_"
 MOST = 32

@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cutover import clock
-from cutover.dialect.connections import REPEATABLE, Connections, failure_of, may_widen
+from cutover.dialect.answering import limit_of, number_in
+from cutover.dialect.connections import Connections, failure_of
 from cutover.dialect.direct import OUTDATED, STALE, Answer, Driven, LongWay, Outcomes, message
 from cutover.dialect.failures import Conflict, unknown_outcome, unread_outcome
 from cutover.dialect.groups import Groups, Queue
+from cutover.dialect.instead import REPEATABLE, may_widen
 from cutover.dialect.members import Member, Writing, read, wrote
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
-from cutover.dialect.running import Prepared, limit_of, number_in
+from cutover.dialect.preparing import Prepared
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, Statement
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 
 def begin_read(groups: Groups, statement: Statement) -> asyncio.Future[Outcomes] | None:

@@ -27,7 +27,7 @@ from cutover.stores.postgres.names import log
 from cutover.stores.postgres.wanted import want
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from cutover.dialect.pending import DEFERRED, check_at_once, check_now, defer_ag
 from cutover.schema.objects_wanted import schema_of
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 
 class Deferring(Guarded):

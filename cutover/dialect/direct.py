@@ -19,7 +19,7 @@ from cutover.model.statement import BatchOutcome
 from cutover.prompt import Prompt
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    Connection = asyncpg.Connection[asyncpg.Record]
 
 STALE = (asyncpg.InvalidCachedStatementError, OutdatedSchemaCacheError)
 """The statement was prepared before a table, or a type, changed."""

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from cutover import clock
 from cutover.dialect import patience
+from cutover.dialect.alone import ATTEMPTS, FIRST_ALONE, pause, run_alone
 from cutover.dialect.at_once import begin_read, begin_write
-from cutover.dialect.connections import ATTEMPTS, FIRST_ALONE, Connections, pause
+from cutover.dialect.connections import Connections
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import busy
 from cutover.dialect.groups import Groups
 from cutover.dialect.pieces import PostgresPieces
 from cutover.dialect.plans import plan_of
+from cutover.dialect.preparing import Memory
 from cutover.dialect.rehearsal import Rehearsal
-from cutover.dialect.running import Memory
 from cutover.dialect.session import PostgresSession
 from cutover.dialect.spelling import Learned, differing, unknown
 from cutover.dialect.widening import Unheld
@@ -188,7 +189,7 @@ class PostgresExecutor:
     async def _alone(self, statement: Statement, memory: Memory) -> StatementResult:
         if not await self._connections.changes(statement.sql):
             with suppress(Unheld):  # which takes a transaction
-                return await self._connections.alone(statement, memory)
+                return await run_alone(self._connections, statement, memory)
         session = self.session()
         try:
             return await session.execute(statement)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from cutover.dialect.settling import MOMENTS
 
 if TYPE_CHECKING:
+    from cutover.dialect.direct import Connection
     from cutover.dialect.drawing import Drawing
-    from cutover.dialect.running import Connection, Prepared
+    from cutover.dialect.preparing import Prepared
     from cutover.dialect.settling import Keys, Standing
 
 _SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"

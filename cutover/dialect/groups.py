@@ -28,7 +28,7 @@ from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 _SECONDS, _SECONDS_WRITING = 0.02, 0.2
 """That a group may take, by what its statements took so far: slow ones run side by side instead. Of a write most is

@@ -14,7 +14,7 @@ from cutover.dialect.unchecked import told
 from cutover.errors import CutoverError
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 GUARD = '"cutover: statement"'
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cutover.dialect.aside import Kept
     from cutover.dialect.connections import Connections
-    from cutover.dialect.running import Memory
+    from cutover.dialect.preparing import Memory
     from cutover.model.table import Table
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import asyncpg
 
+from cutover.dialect.answering import finished, result_of, rows_of
 from cutover.dialect.connections import DRIVER_ERRORS, Connections
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.direct import Answering, LongWay, Outcomes
 from cutover.dialect.failures import translate_failure, unread_outcome
-from cutover.dialect.running import Memory, Prepared, finished, result_of, rows_of
+from cutover.dialect.preparing import Memory, Prepared
 from cutover.errors import StatementError
 from cutover.model.sizes import answer_size, too_large
 from cutover.model.statement import BatchResult, StatementResult

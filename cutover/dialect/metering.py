@@ -16,7 +16,7 @@ from cutover.errors import StatementError
 from cutover.model.sizes import too_large
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 _LARGER = 4
 """A value takes at most about twice as many bytes on its way from Postgres (blobs as hex) as it counts in an answer."""

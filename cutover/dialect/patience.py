@@ -25,7 +25,7 @@ from cutover.stores.postgres.locks import ATTEMPT, AUTOVACUUM, holders
 from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
     from cutover.dialect.standing import Standing
 
 T = TypeVar("T")

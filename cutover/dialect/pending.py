@@ -15,7 +15,7 @@ from cutover.dialect.typed import Refused
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 CHECKED = "SET CONSTRAINTS ALL IMMEDIATE"
 """What was deferred is checked."""

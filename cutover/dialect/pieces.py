@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, as_statement_error, discard, wider
+from cutover.dialect.answering import rows_of
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, as_statement_error, discard
 from cutover.dialect.failures import Lost, translate_failure
-from cutover.dialect.running import Memory, Prepared, prepare, rows_of
+from cutover.dialect.instead import wider
+from cutover.dialect.preparing import Memory, Prepared, prepare
 from cutover.errors import StatementError
 from cutover.model.sizes import answer_size, next_fetch
 from cutover.model.statement import BatchResult, Piece, StatementResult, Step, holds
 from cutover.stores.sqlite.pieces import whole
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 _SMALL = 256 * 1024
 """Bytes of an answer that is given as a whole."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cutover.dialect.ahead import LONG
+from cutover.dialect.preparing import Memory, Prepared, prepare
 from cutover.dialect.recent import Recent
-from cutover.dialect.running import Memory, Prepared, prepare
 from cutover.errors import StatementError
 from cutover.model.statement import Columns, Statement
 from cutover.schema.sqltext import inspect

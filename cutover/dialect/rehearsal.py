@@ -11,10 +11,12 @@ import asyncpg
 
 from cutover import clock
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_statement_error, wider
+from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_statement_error
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Lost, translate_failure
-from cutover.dialect.running import Memory, prepare, run
+from cutover.dialect.instead import wider
+from cutover.dialect.preparing import Memory, prepare
+from cutover.dialect.running import run
 from cutover.dialect.translation import Translation
 from cutover.dialect.trial import foreign_keys_rest, try_write
 from cutover.dialect.typed import Refused
@@ -30,7 +32,7 @@ from cutover.schema.temporary import is_kept, temporary_name
 from cutover.settings import Settings
 
 if TYPE_CHECKING:
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
 
 
 _PLANNED = (" FULL ", " ON CONFLICT(")

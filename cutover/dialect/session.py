@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from cutover import clock
 from cutover.dialect import patience
-from cutover.dialect.connections import ATTEMPTS, Connections, pause
+from cutover.dialect.alone import ATTEMPTS, pause, run_alone
+from cutover.dialect.connections import Connections
 from cutover.dialect.failures import Conflict, Lost, busy
 from cutover.dialect.holding import Holding
 from cutover.dialect.own_clauses import rolls_back
 from cutover.dialect.patience import Blocked
-from cutover.dialect.running import Memory
+from cutover.dialect.preparing import Memory
 from cutover.dialect.tokens import prepare
 from cutover.dialect.transaction import Transaction
 from cutover.dialect.widening import Unheld
@@ -239,7 +240,7 @@ class PostgresSession(Batched):
         if not self._holding.foreign_keys or changes or self._holding.kept is not None:
             return await self._one(statement, changes=changes)
         try:
-            return await self._connections.alone(statement, self._memory)
+            return await run_alone(self._connections, statement, self._memory)
         except Unheld:
             return await self._wider(statement)
 

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cutover.dialect.direct import Connection
     from cutover.dialect.drawing import Drawing
     from cutover.dialect.giving import Giving
-    from cutover.dialect.running import Connection, Prepared
+    from cutover.dialect.preparing import Prepared
 
 
 MOMENTS = itertools.count()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from cutover.dialect.failures import busy
 
 if TYPE_CHECKING:
+    from cutover.dialect.direct import Connection
     from cutover.dialect.holding import Holding
-    from cutover.dialect.running import Connection
 
 _HOLDING = """
 SELECT DISTINCT pid FROM pg_locks

@@ -13,24 +13,18 @@ from cutover.dialect import patience
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.altering import Altering
 from cutover.dialect.aside import Kept, fetch, kept_at
-from cutover.dialect.connections import (
-    BEGIN,
-    DRIVER_ERRORS,
-    REPEATABLE,
-    Connections,
-    abandon,
-    locking_text,
-    meeting_none,
-)
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, locking_text
 from cutover.dialect.failures import Conflict, Halfway, translate_failure
 from cutover.dialect.guarded import GUARD
+from cutover.dialect.instead import REPEATABLE, instead, meeting_none
 from cutover.dialect.opening import Opening, place
 from cutover.dialect.pending import (
     DEFERRED,
     OWN_DEFERRED,
     checked_too_soon,
 )
-from cutover.dialect.running import Memory, prepare, run
+from cutover.dialect.preparing import Memory, prepare
+from cutover.dialect.running import run
 from cutover.dialect.typed import Refused
 from cutover.dialect.unchecked import demand_no_action
 from cutover.dialect.widening import Unheld
@@ -39,7 +33,8 @@ from cutover.model.statement import Statement, StatementResult
 
 if TYPE_CHECKING:
     from cutover.dialect.dialect import Dialect
-    from cutover.dialect.running import Connection, Prepared
+    from cutover.dialect.direct import Connection
+    from cutover.dialect.preparing import Prepared
     from cutover.model.table import Table
 
 _UNCHECKED = """
@@ -152,7 +147,7 @@ class Transaction(Altering):
                 await self._undo()
             except REPEATABLE as error:
                 await self._undo()
-                prepared = await self._connections.instead(self.connection, prepared, error)
+                prepared = await instead(self.connection, prepared, self._connections.dialect, error)
             self._dirty = self._dirty or translation.writes
             with meeting_none(prepared):
                 return await run(self.connection, prepared, dialect, memory, self._giving)

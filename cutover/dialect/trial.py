@@ -16,11 +16,13 @@ import asyncpg
 from cutover import clock
 from cutover.dialect import high_marks
 from cutover.dialect.ahead import translate_ahead
-from cutover.dialect.connections import DRIVER_ERRORS, REPEATABLE, Connections, abandon, as_statement_error
+from cutover.dialect.connections import DRIVER_ERRORS, Connections, abandon, as_statement_error
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import translate_failure
 from cutover.dialect.giving import Giving
-from cutover.dialect.running import Memory, Prepared, prepare, run
+from cutover.dialect.instead import REPEATABLE, instead
+from cutover.dialect.preparing import Memory, Prepared, prepare
+from cutover.dialect.running import run
 from cutover.model.statement import Statement, StatementResult, Timed
 from cutover.model.table import Table
 from cutover.schema.sqltext import inspect
@@ -113,7 +115,7 @@ async def _made(
         return await once(prepared)
     except REPEATABLE as error:
         await connection.execute("ROLLBACK TO made")
-        return await once(await connections.instead(connection, prepared, error))
+        return await once(await instead(connection, prepared, connections.dialect, error))
 
 
 async def _once(

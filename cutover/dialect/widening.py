@@ -23,7 +23,7 @@ from cutover.stores.postgres.names import quote, target
 
 if TYPE_CHECKING:
     from cutover.dialect.catalog import Catalog
-    from cutover.dialect.running import Connection
+    from cutover.dialect.direct import Connection
     from cutover.model.table import Column, Table
 
 GIVE = "Give a value of the column's own type, as its other rows have."

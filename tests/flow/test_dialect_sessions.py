@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cutover.dialect import running
+from cutover.dialect import answering
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import IsAutocommit, Not, Ok, Statement, Step
 from tests.flow.dialect_world import World, world
@@ -431,14 +431,14 @@ async def test_what_defers_foreign_keys_outlasts_savepoints_and_failures(postgre
 async def test_an_answer_that_nobody_can_read_ends_neither_the_transaction_nor_the_connection(
     both: World, monkeypatch: pytest.MonkeyPatch, defect: type[Exception]
 ) -> None:
-    real = running.rows_of
+    real = answering.rows_of
 
     def fails(records: Any, translation: Any) -> Any:
         if "unreadable" in str(records):
             raise defect("secret")
         return real(records, translation)
 
-    monkeypatch.setattr(running, "rows_of", fails)
+    monkeypatch.setattr(answering, "rows_of", fails)
     session = both.session
     await session.sequence("BEGIN; INSERT INTO notes (body) VALUES ('one')")
     for sql in ("SELECT 'unreadable'", "INSERT INTO notes (body) VALUES ('unreadable') RETURNING body"):

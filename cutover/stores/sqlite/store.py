@@ -1,4 +1,4 @@
-"""The SQLite file as a store: one writer connection, connections for reading, and the rooms beside this one."""
+"""The SQLite file as a store: a thin table of contents. What each part does is in the module it names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from cutover.errors import ConfigurationError, CutoverError, FenceTimeout, StoreUnavailable
+from cutover.errors import CutoverError, FenceTimeout, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.model.control import BackfillProgress, Control, Identity, Outcome, StoreName, SwitchState
 from cutover.model.table import Tables
@@ -23,15 +23,13 @@ from cutover.stores.base import Applier, Snapshot
 from cutover.stores.sqlite import altering, backup, capture, control, resting, switch
 from cutover.stores.sqlite.applier import FenceWatch, open_applier
 from cutover.stores.sqlite.capture import LogToken
-from cutover.stores.sqlite.connection import Connection, in_transaction, open_connection, settled, speaking
-from cutover.stores.sqlite.courtesy import Courtesy
+from cutover.stores.sqlite.connected import Connected, tidily
+from cutover.stores.sqlite.connection import settled, speaking
 from cutover.stores.sqlite.fencing import write_in_turn_within, write_within
-from cutover.stores.sqlite.owner import OwnerLock, holders
+from cutover.stores.sqlite.owner import holders
 from cutover.stores.sqlite.probe import free_bytes, probe
-from cutover.stores.sqlite.readers import Readers
-from cutover.stores.sqlite.schemawatch import SchemaWatch, begin_read, demand_standing
+from cutover.stores.sqlite.schemawatch import SchemaWatch, begin_read
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
-from cutover.stores.sqlite.watch import CommitWatch
 
 T = TypeVar("T")
 
@@ -50,7 +48,7 @@ _MOST_PASSED_OVER = 10_000
 """Entries that are mirrored and still in the log."""
 
 
-class SqliteStore:
+class SqliteStore(Connected):
     """Implements `stores.base.Store` on a SQLite file in WAL mode."""
 
     name: StoreName = "sqlite"
@@ -65,19 +63,9 @@ class SqliteStore:
         owner_lock: Path | None = None,
     ) -> None:
         """`busy_timeout` and `poll_interval` in seconds; `owner_lock` as `owner.owner_lock_path` gives it, or none."""
-        self.path = path
-        self.writer_turn = asyncio.Lock()
-        """Held by whoever writes through this process: `write`, an applier, an interactive transaction."""
-        self.courtesy = Courtesy()
-        self._busy_timeout = busy_timeout
-        self._owner = OwnerLock(owner_lock) if owner_lock is not None else None
+        super().__init__(path, busy_timeout, readers, poll_interval, owner_lock)
         self._tables: Tables = ()
         self._held: Tables = ()
-        self._writer_connection: Connection | None = None
-        self._watch_connection: Connection | None = None
-        self._readers = Readers(partial(self.connect, readonly=True), readers)
-        self._snapshots = Readers(partial(self.connect, readonly=True), None)
-        self._watch = CommitWatch(path, poll_interval)
         self._fence_watch = FenceWatch()
         self._rebuilding: asyncio.Task[None] | None = None
         self._schema_watch = SchemaWatch()
@@ -85,100 +73,12 @@ class SqliteStore:
         """What the log still holds up to here is mirrored."""
         self._passed_over = 0
 
-    # -- connections ---------------------------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Take the owner's lock and connect."""
-        if self._writer_connection is not None:
-            return
-        if not os.path.exists(self.path):  # noqa: ASYNC240  # one stat, before anything runs
-            raise ConfigurationError(
-                f"There is no SQLite database at {self.path!r}.",
-                hint="Check sqlite.path; to begin with an empty database, create an empty file there.",
-            )
-        if self._owner is not None:
-            self._owner.acquire()
-        self._readers.open()
-        self._snapshots.open()
-        try:
-            async with speaking(f"opening {self.path}"):
-                self._writer_connection = await self.connect()
-                self._watch_connection = await self.connect(readonly=True)
-            self._watch.start(self._watch_connection)
-        except BaseException:
-            await self.close()
-            raise
-
     async def close(self) -> None:
         """Close every connection, then let go of the owner's lock."""
         if self._rebuilding is not None:
             self._rebuilding.cancel()
             await asyncio.wait({self._rebuilding})
-        await self._watch.stop()
-        await self._readers.close()
-        await self._snapshots.close()
-        for connection in (self._watch_connection, self._writer_connection):
-            if connection is not None:
-                await connection.close()
-        self._watch_connection = self._writer_connection = None
-        if self._owner is not None:
-            self._owner.release()
-
-    @property
-    def _writer(self) -> Connection:
-        if self._writer_connection is None:
-            raise StoreUnavailable("The SQLite store is not open.")
-        return self._writer_connection
-
-    async def connect(self, *, readonly: bool = False) -> Connection:
-        """Another configured connection, which the caller closes. Raises `sqlite3.Error`."""
-        return await open_connection(self.path, busy_timeout=self._busy_timeout, readonly=readonly)
-
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the writer connection's thread, alone. What it leaves open is rolled back.
-
-        Raises what `work` raises. If the caller is cancelled, `work` still comes to its end first.
-        """
-        async with self.writer_turn:
-            return await settled(self._writer.run(partial(_tidily, work)))
-
-    def write_in_turn(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """As `write`, for one who holds `writer_turn` and is never cancelled."""
-        return self._writer.start(partial(_tidily, work))
-
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on a pooled reader's thread. Raises what `work` raises; cancelling interrupts it."""
-        async with self._readers.one() as reader:
-            return await settled(reader.run(partial(_tidily, work)), stop=reader.cut_off)
-
-    async def survey(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """As `read`, for `work` that goes by a schema read before. Raises `SchemaChanged` if it is another by now."""
-        async with speaking("reading data to map them"):
-            try:
-                return await self.read(work)
-            except sqlite3.OperationalError as error:
-                demand_standing(error)
-                raise
-
-    @asynccontextmanager
-    async def reader(self) -> AsyncIterator[Connection]:
-        """A pooled reader for some time. It must be given back outside of any transaction."""
-        async with self._readers.one() as reader:
-            yield reader
-
-    async def _change(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
-        async with speaking(doing):
-            return await self.write(lambda connection: in_transaction(connection, work))
-
-    async def _keep(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
-        """A change outside of a switch, which can wait a little."""
-        writer = self._writer
-        async with speaking(doing), self.courtesy.write(self.writer_turn):
-            return await settled(writer.run(partial(_tidily, lambda connection: in_transaction(connection, work))))
-
-    async def _look(self, work: Callable[[sqlite3.Connection], T], doing: str) -> T:
-        async with speaking(doing), self._snapshots.one() as reader:
-            return await settled(reader.run(partial(_tidily, work)))
+        await super().close()
 
     # -- control -------------------------------------------------------------------------------------------------
 
@@ -202,7 +102,7 @@ class SqliteStore:
     async def take_schema_over(self, changes: Sequence[SchemaObject]) -> list[str]:
         """Make schema changes that are missing, all or none. Returns the tables that were made anew, empty."""
         async with speaking("taking schema changes over"), self.courtesy.write(self.writer_turn):
-            return await settled(self._writer.run(partial(_tidily, partial(altering.take_over, changes=changes))))
+            return await settled(self._writer.run(partial(tidily, partial(altering.take_over, changes=changes))))
 
     async def control(self) -> Control | None:
         """The control row."""
@@ -450,21 +350,13 @@ class SqliteStore:
         return f"SQLite {sqlite3.sqlite_version} at {self.path}"
 
 
-def _tidily(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
-    try:
-        return work(connection)
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
 def _end_read(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
 def _in_one_read(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection, Tables], T], tables: Tables) -> T:
-    """Several queries that must agree with each other; `_tidily` ends the transaction."""
+    """Several queries that must agree with each other; `tidily` ends the transaction."""
     begin_read(connection)
     return work(connection, tables)
 
