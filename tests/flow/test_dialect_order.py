@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from random import Random
 
+import asyncpg
 import pytest
 
 from tests.flow.dialect_world import World, world
@@ -636,3 +637,22 @@ async def test_an_index_on_an_expression_is_an_order_of_reading(postgres_url: st
     rows = "INSERT INTO t VALUES (11, -2, 'X', 1), (7, -3, 'Y', 2), (6, 1, 'a', 3), (8, -1, 'B', 4)"
     async with world(postgres_url, tables + indexes, data=[*DATA, rows]) as both:
         await both.all_same(COMPUTED, ordered=True)
+
+
+async def test_arms_come_one_after_the_other_though_workers_may_read_them(postgres_url: str) -> None:
+    """As they do where tables are large; here it is enough that they cost nothing."""
+    tables = [f"arm{number}" for number in range(5)]
+    schema = "".join(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, n INTEGER);" for table in tables)
+    numbers = "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 300)"
+    native = await asyncpg.connect(postgres_url)
+    try:
+        name = await native.fetchval("SELECT quote_ident(current_database())")
+        await native.execute(f"ALTER DATABASE {name} SET parallel_setup_cost = 0")
+    finally:
+        await native.close()
+    data = [f"{numbers} INSERT INTO {table} SELECT i, i FROM s" for table in tables]
+    async with world(postgres_url, schema, data=data, store=True) as both:
+        counted = [f"SELECT '{table}' AS t, count(*) FROM {table} WHERE n > 7" for table in tables]
+        await both.same("SELECT 'none' AS t, 0 UNION ALL " + " UNION ALL ".join(counted), ordered=True)
+        found = [f"SELECT '{table}' AS t, id FROM {table} WHERE n % 50 = 7" for table in tables]
+        await both.same(" UNION ALL ".join(found), ordered=True)

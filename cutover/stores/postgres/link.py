@@ -41,6 +41,14 @@ SPELLING = {
 }
 """Values that cross as text are printed and read in one way only, whatever the server or the role has set."""
 
+PLANNING = {
+    # Estimates of tables without statistics set it off, and it takes longer than most statements.
+    "jit": "off",
+    # Its workers give the rows of UNION ALL's arms as they come; SQLite gives one arm after the other.
+    "enable_parallel_append": "off",
+}
+"""How Postgres goes about statements, where it has a choice that is not its own here."""
+
 _SESSION = {
     **KEEPALIVE,
     # An asynchronous commit could be lost after the other store's change log was trimmed for it.
@@ -50,7 +58,7 @@ _SESSION = {
     "statement_timeout": "0",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "60s",
-    "jit": "off",
+    **PLANNING,
     **SPELLING,
 }
 
@@ -199,6 +207,7 @@ class Connections:
                     # A single statement then needs no BEGIN of its own to be as isolated as SQLite makes it.
                     "default_transaction_isolation": "serializable",
                     "statement_timeout": str(int(statement_timeout * 1000)),
+                    **PLANNING,
                     **SPELLING,
                 },
             )
