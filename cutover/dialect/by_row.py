@@ -11,6 +11,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.deleting import DeleteByRow
 from cutover.dialect.limiting import without_limit
 from cutover.dialect.own_clauses import of_update, word_of_rows
 from cutover.dialect.scope import Context
@@ -29,6 +30,10 @@ def by_row(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
         assert isinstance(limited, exp.Update)
         conflict = conflict or of_update(limited, catalog.table(limited.this.name))
         return UpdateByRow(limited, conflict, catalog, kinds, sql).translation()
+    if isinstance(parsed, exp.Delete):
+        limited = without_limit(parsed, catalog, sql)
+        assert isinstance(limited, exp.Delete)
+        return DeleteByRow(limited, catalog, kinds).translation()
     if not isinstance(parsed, exp.Insert) or parsed.expression is None:
         raise Refused("The statement row by row")
     into = parsed.this.this if isinstance(parsed.this, exp.Schema) else parsed.this

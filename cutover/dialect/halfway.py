@@ -11,6 +11,8 @@ from functools import partial
 
 from sqlglot import exp
 
+from cutover.dialect.catalog import Catalog
+from cutover.dialect.referring import deleting_returns
 from cutover.dialect.trees import conjuncts, unparen
 from cutover.dialect.typed import Refused, RowByRow
 from cutover.model.table import Table, UniqueIndex
@@ -58,6 +60,13 @@ def refuse_conflicts(node: exp.Update, table: Table, alias: str, clause: str) ->
         raise refused(f"UPDATE OR {clause} of a table with a CHECK or a generated column")
 
 
+def refuse_own_keys(node: exp.Delete, table: Table, catalog: Catalog) -> None:
+    """Raise `RowByRow` for DELETE where rows that go may take others that WHERE finds, and that shows."""
+    showing = ("CASCADE", "RESTRICT", *(("SET NULL", "SET DEFAULT") if node.args.get("returning") else ()))
+    if deleting_returns(table, catalog, showing) and not is_one_row(node, table, node.this.alias_or_name.lower()):
+        raise RowByRow("DELETE of rows that refer to each other")
+
+
 def is_in(index: UniqueIndex, name: str, table: Table) -> bool:
     """Whether an index has to do with the column."""
     written = " ".join([*(term for term, _ in index.terms), index.partial or ""])
@@ -79,7 +88,7 @@ def is_plain(index: UniqueIndex, table: Table) -> bool:
     return index.partial is None and all(name in stored for name in index.columns)
 
 
-def is_one_row(node: exp.Update, table: Table, alias: str) -> bool:
+def is_one_row(node: exp.Update | exp.Delete, table: Table, alias: str) -> bool:
     """Whether WHERE names one row by a unique key."""
     where = node.args.get("where")
     if where is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache
 
 from cutover.dialect.catalog import Catalog
@@ -36,12 +36,15 @@ def moving_changes(table: Table, catalog: Catalog) -> bool:
     return any(one.on_update in _CHANGING for _, one in references_to(table, catalog))
 
 
-def deleting_returns(table: Table, catalog: Catalog) -> bool:
-    """Whether deleting a row of this table may change, delete or be refused for others of its own, over any keys."""
+def deleting_returns(table: Table, catalog: Catalog, actions: Container[str] = (*_CHANGING, "RESTRICT")) -> bool:
+    """Whether deleting a row of this table may change, delete or be refused for others of its own, over any keys.
+
+    `actions`: those of the last of the keys that count.
+    """
     seen, waiting = {table.name}, [table]
     while waiting:
         for child, one in references_to(waiting.pop(), catalog):
-            if child.name == table.name and one.on_delete in (*_CHANGING, "RESTRICT"):
+            if child.name == table.name and one.on_delete in actions:
                 return True
             if child.name not in seen and one.on_delete == "CASCADE":
                 seen.add(child.name)

@@ -16,7 +16,7 @@ from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
 from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, unnumbered
 from cutover.dialect.generated import add_generated, as_sorted
-from cutover.dialect.halfway import refuse_conflicts, refuse_halfway
+from cutover.dialect.halfway import refuse_conflicts, refuse_halfway, refuse_own_keys
 from cutover.dialect.matching import one_match
 from cutover.dialect.numbering import number_rows
 from cutover.dialect.own_clauses import by_default, has_replacing, of_update, own_clauses
@@ -310,6 +310,8 @@ class Writes:
         """DELETE."""
         table, source, target = self._target(node.this)
         refuse_unkept(table, (), deletes=True)
+        if not self.context.by_row:
+            refuse_own_keys(node, table, self.context.catalog)
         scope = Scope(sources=[source])
         with_clause = self.queries.withs.clause(node, scope)
         result = exp.Delete(this=target, with_=with_clause)

@@ -269,3 +269,53 @@ async def test_ignored_rows_whose_generated_column_would_be_null(postgres_url: s
         await made.same("INSERT OR IGNORE INTO t (b) VALUES ('v'), ('x')")
         await made.same("COMMIT")
         await made.same("SELECT * FROM t ORDER BY a")
+
+
+OWN_KEYS = """
+CREATE TABLE tree (id INTEGER PRIMARY KEY, up INTEGER REFERENCES tree ON DELETE CASCADE, v TEXT);
+CREATE TABLE chain (id INTEGER PRIMARY KEY, up INTEGER REFERENCES chain ON DELETE SET NULL);
+CREATE TABLE held (id INTEGER PRIMARY KEY, up INTEGER REFERENCES held ON DELETE RESTRICT);
+CREATE TABLE grid (a INTEGER, b INTEGER, c INTEGER, d INTEGER, PRIMARY KEY (a DESC, b),
+                   FOREIGN KEY (c, d) REFERENCES grid (a, b) ON DELETE CASCADE) WITHOUT ROWID;
+CREATE TABLE named (id TEXT NOT NULL PRIMARY KEY, up TEXT REFERENCES named ON DELETE CASCADE);
+"""
+OF_A_TREE = "INSERT INTO tree VALUES (1, NULL, 'a'), (2, 1, 'b'), (3, 2, 'c'), (4, NULL, 'd'), (6, 4, 'e'), (5, 6, 'f')"
+
+
+async def test_rows_that_went_with_others_are_not_deleted_again(postgres_url: str) -> None:
+    deleting = (
+        "DELETE FROM tree WHERE id IN (1, 2, 4)",
+        "DELETE FROM tree",
+        "DELETE FROM tree WHERE id >= 2 RETURNING id, v",
+        "DELETE FROM tree AS t WHERE t.v > 'b' AND EXISTS (SELECT 1 FROM tree WHERE up = t.id) RETURNING *",
+        "WITH some AS (SELECT id FROM tree WHERE v <> 'd') DELETE FROM tree WHERE id IN (SELECT id FROM some)",
+        "DELETE FROM tree WHERE id = 1 RETURNING id",
+    )
+    async with world(postgres_url, OWN_KEYS) as both:
+        for sql in deleting:
+            await both.same(OF_A_TREE)
+            await both.same(sql, ordered=True)
+            await both.same("SELECT changes()")
+            await both.same("SELECT * FROM tree")
+            await both.same("DELETE FROM tree WHERE id > ?", 0)
+        await both.same("INSERT INTO chain VALUES (1, NULL), (2, 1), (3, 2), (4, 1)")
+        await both.same("DELETE FROM chain WHERE id < 4 RETURNING id, up", ordered=True)
+        await both.same("SELECT * FROM chain")
+        await both.same("INSERT INTO grid VALUES (1, 1, NULL, NULL), (1, 2, 1, 1), (2, 1, 1, 2), (3, 1, 2, 1)")
+        await both.same("DELETE FROM grid RETURNING a, b", ordered=True)
+
+
+async def test_a_row_that_may_not_be_left_behind_forbids_its_turn(postgres_url: str) -> None:
+    async with world(postgres_url, OWN_KEYS) as both:
+        await both.same("INSERT INTO held VALUES (1, NULL), (2, 1)")
+        await both.same_error("DELETE FROM held")
+        await both.same("INSERT INTO held VALUES (9, 1), (8, 9)")
+        await both.same("DELETE FROM held WHERE id > 7")
+        await both.same("SELECT * FROM held")
+
+
+async def test_an_order_of_deletion_that_is_not_known_is_refused_where_it_matters(postgres_url: str) -> None:
+    async with world(postgres_url, OWN_KEYS) as both:
+        await both.same("INSERT INTO named VALUES ('a', NULL), ('b', 'a'), ('c', 'b')")
+        await both.same("DELETE FROM named WHERE id > 'b'")
+        await both.refused("DELETE FROM named", "order of rows that only SQLite knows")
