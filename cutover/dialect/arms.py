@@ -12,14 +12,18 @@ from cutover.dialect.scope import Scope
 from cutover.dialect.typed import Refused
 
 
-def reading_of_arm(node: exp.SetOperation, scope: Scope, written: list[exp.Expr], at: int) -> Reading:
-    """How SQLite reads the rows of an arm. Raises `Refused` where that is not known."""
+def reading_of_arm(
+    node: exp.SetOperation, scope: Scope, written: list[exp.Expr], at: int, *, needed: bool
+) -> Reading | None:
+    """How SQLite reads the rows of an arm. Raises `Refused` where that is not known, and is needed."""
     arms: tuple[Reading, ...] = ()
     reading = scope.reading or scope.beneath
     if reading is not None:
         arms = reading.arms if node.args.get("order") is None else reading.merged
     if len(arms) != len(written) or arms[at].scans is None or (node.args.get("order") and not arms[at].sorts):
-        raise Refused(f"{type(node).__name__.upper()} of rows that are equal without being the same")
+        if needed:
+            raise Refused(f"{type(node).__name__.upper()} of rows that are equal without being the same")
+        return None
     return arms[at]
 
 

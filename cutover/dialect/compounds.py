@@ -199,16 +199,18 @@ class Compounds:
         if not any(told):
             return None
         if scope.recursive:  # Postgres keeps the first that it meets, as SQLite does
-            if any(whole.kind is not Kind.NUM for whole, one in zip(wholes, told, strict=True) if one):
+            if any(whole.kind not in (Kind.NUM, Kind.REAL) for whole, one in zip(wholes, told, strict=True) if one):
                 raise Refused("A recursive UNION of values that are equal without being the same")
             return None
         any_will_do = scope.any_equal and all(merging.is_bytewise(values) for values in _across(arms))
         for at, arm in enumerate(arms if not any_will_do else ()):
             listed = arm.one_row or isinstance(bare_query(written[at]), exp.Values)
-            if not listed and any(
-                merging.differ_within(one, whole) for (_, one), whole in zip(arm.columns, wholes, strict=True)
-            ):
-                arms[at] = self._arm(written[at], scope, reading_of_arm(node, scope, written, at))
+            pairs = [(one, whole) for (_, one), whole in zip(arm.columns, wholes, strict=True) if not listed]
+            kinds = {whole.kind for one, whole in pairs if merging.differ_within(one, whole)}
+            # Which of two zeros stays is left to chance where the reading is not known.
+            reading = reading_of_arm(node, scope, written, at, needed=kinds != {Kind.REAL}) if kinds else None
+            if reading is not None:
+                arms[at] = self._arm(written[at], scope, reading)
         columns = _in_one_kind(arms)
         way = merging.Merging([typed for _, typed in columns], sorts=node.args.get("order") is not None)
         result = way.arm(0, arms[0].node)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from cutover.dialect.generated import same_as_indexed
 from cutover.dialect.reading import IndexTerm, Scan
 from cutover.dialect.scope import Scope, Source
 from cutover.dialect.trees import conjuncts, unparen
@@ -15,10 +16,10 @@ from cutover.dialect.trees import conjuncts, unparen
 
 def nulls_come_at_once(argument: exp.Expr, scope: Scope, *, is_max: bool) -> bool:
     """Whether, of rows in which `argument` is NULL, the first is all that is read, in the order of reading."""
-    if not isinstance(argument, exp.Column) or len(scope.sources) != 1:
+    if len(scope.sources) != 1:
         return False
     source = scope.sources[0]
-    asked = source.find(argument.name)
+    asked = source.find(argument.name) if isinstance(argument, exp.Column) else None
     if asked is not None and any(_is_null(test) and source.find(test.this.name) is asked for test in _tests(scope)):
         return True
     down = _index_of(argument, scope)
@@ -28,17 +29,28 @@ def nulls_come_at_once(argument: exp.Expr, scope: Scope, *, is_max: bool) -> boo
 def comes_backwards(argument: exp.Expr, scope: Scope, *, is_max: bool) -> bool:
     """Whether an index is read backwards for it, so that of rows with the extreme the last is met first."""
     down = _index_of(argument, scope)
-    return down not in (None, is_max) and not any(_fixes(test, argument.name) for test in _tests(scope))
+    fixed = isinstance(argument, exp.Column) and any(_fixes(test, argument.name) for test in _tests(scope))
+    return down not in (None, is_max) and not fixed
 
 
 def _index_of(argument: exp.Expr, scope: Scope) -> bool | None:
     """Whether what is read in the order of the argument goes downwards; None if nothing is."""
     scans = scope.reading.scans if scope.reading is not None else None
-    if not isinstance(argument, exp.Column) or len(scope.sources) != 1 or not scans or len(scans) != 1:
+    if len(scope.sources) != 1 or not scans or len(scans) != 1:
         return None
     source = scope.sources[0]
+    if not isinstance(argument, exp.Column):
+        return _direction_of_computed(argument, scans[0])
     asked = source.find(argument.name)
     return _direction(asked.name, source, scans[0], _tests(scope)) if asked is not None else None
+
+
+def _direction_of_computed(argument: exp.Expr, scan: Scan) -> bool | None:
+    """The same for what an index is over: the first of its terms, of which it is read in the order."""
+    first = scan.index[0] if scan.index else None
+    if first is None or not first.computed or "<expr>" in scan.bound:
+        return None
+    return first.descending if same_as_indexed(argument, first.column) else None
 
 
 def finds_one(scan: Scan, source: Source) -> bool:

@@ -53,11 +53,37 @@ def add_generated(source: Source, translate: Translate) -> None:
 
 def indexed(written: str, source: Source, translate: Translate) -> Typed | None:
     """What an index is over, in a row of `source`; None where that has no translation."""
+    parsed = in_index(written)
     try:
-        parsed = sqlglot.parse_one(prepare(written, functions.NAMES).text, dialect="sqlite")
-        return value(translate(parsed, Scope(sources=[source])))
+        return value(translate(parsed.copy(), Scope(sources=[source]))) if parsed is not None else None
+    except Refused:
+        return None
+
+
+@lru_cache(maxsize=512)
+def in_index(written: str) -> exp.Expr | None:
+    """An expression of an index; None where the parser does not know it."""
+    try:
+        return sqlglot.parse_one(prepare(written, functions.NAMES).text, dialect="sqlite")
     except (Refused, SqlglotError):
         return None
+
+
+def same_as_indexed(node: exp.Expr, written: str) -> bool:
+    """Whether an expression of a statement is one that an index is over."""
+    parsed = in_index(written)
+    return parsed is not None and _bare(node) == _bare(parsed)
+
+
+def _bare(node: exp.Expr) -> exp.Expr:
+    """Without the names of tables, and names in one spelling."""
+    bare = node.copy()
+    for column in bare.find_all(exp.Column):
+        column.set("table", None)
+        column.set("this", identifier(column.name.lower()))
+    for called in bare.find_all(exp.Anonymous):
+        called.set("this", str(called.this).lower())
+    return bare
 
 
 def as_sorted(typed: Typed) -> Typed:

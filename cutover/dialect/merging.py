@@ -6,6 +6,7 @@ what stands before them. Where it sorts for ORDER BY it merges sorted arms, and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -121,6 +122,8 @@ def differ(arms: Sequence[Typed], typed: Typed) -> bool:
         return collation(typed) != "BINARY"
     if typed.kind is Kind.DYNAMIC:
         return collation(typed) != "BINARY" or _both_numbers(arms)
+    if typed.kind is Kind.REAL:
+        return any(map(_may_be_below_zero, arms))
     return typed.kind is Kind.NUM and _both_numbers(arms)
 
 
@@ -137,6 +140,13 @@ def _both_numbers(arms: Sequence[Typed]) -> bool:
     reals = any(arm.kind is Kind.REAL for arm in arms)
     integers = any(arm.kind in (Kind.INT, Kind.BOOL) or is_canonical(arm) for arm in arms)
     return bool(computed) or (reals and integers)
+
+
+def _may_be_below_zero(typed: Typed) -> bool:
+    """Whether there may be a -0.0, which is equal to 0.0. No column that is declared REAL holds one."""
+    if typed.is_constant:
+        return typed.constant == 0 and math.copysign(1, float(str(typed.constant))) < 0
+    return typed.kind in (Kind.REAL, Kind.NUM) and typed.column is None
 
 
 def is_canonical(typed: Typed) -> bool:

@@ -171,3 +171,22 @@ async def test_any_of_equal_values_will_do_for_in(postgres_url: str) -> None:
         await both.refused(
             "SELECT a FROM v WHERE a IN (SELECT b FROM v UNION SELECT 'a')", "equal without being the same"
         )
+
+
+ZEROS = [
+    "SELECT 0.0 UNION SELECT -0.0",
+    "SELECT -0.0 UNION SELECT 0.0",
+    "SELECT total(b) FROM part WHERE b > 5 UNION SELECT -0.0",
+    "SELECT b * (id - 2) FROM part JOIN names ON id < 4 UNION SELECT b * (id - 2) FROM part JOIN names ON id > 4",
+    "SELECT b - 1 FROM part UNION SELECT (b - 1) * -1 FROM part",
+    "SELECT (b - 1) * -1 FROM part UNION SELECT b - 1 FROM part",
+    "SELECT (b - 1) * -1 FROM part INTERSECT SELECT 0.0",
+    "SELECT (b - 1) * -1 FROM part EXCEPT SELECT 9.0",
+    "SELECT b - 1 FROM part UNION SELECT (b - 1) * -1 FROM part ORDER BY 1 DESC",
+    "WITH RECURSIVE r (x) AS (SELECT -0.0 UNION SELECT x * -1 FROM r) SELECT x FROM r",
+    "SELECT id FROM names WHERE share - 1 IN (SELECT b * -1 + 1 FROM part UNION SELECT 0.5)",
+]
+
+
+async def test_of_two_zeros_the_same_stays(both: World) -> None:
+    await both.all_same(ZEROS, ordered=True)

@@ -628,6 +628,14 @@ COMPUTED = [
     "SELECT * FROM (SELECT id, b FROM t WHERE abs(b) > 0) LIMIT 3",
     "SELECT id FROM t WHERE abs(b) = 2 OR lower(c) = 'x'",
     "SELECT group_concat(id) FROM t WHERE abs(b) > 0",
+    "SELECT max(abs(b)), id FROM t",
+    "SELECT min(abs(b)), id FROM t",
+    'SELECT max(ABS("b")), id FROM t AS x',
+    "SELECT max(abs(b)), id FROM t WHERE abs(b) < 3",
+    "SELECT max(abs(b)), id FROM t WHERE abs(b) = 1",
+    "SELECT max(abs(b)), id FROM t WHERE abs(b) IS NULL",
+    "SELECT min(abs(b)), id FROM t WHERE b IS NULL",
+    "SELECT max(lower(c)), id FROM t",
 ]
 
 
