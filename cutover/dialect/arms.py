@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import takewhile
 
 from sqlglot import exp
 
 from cutover.dialect import windows
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
+from cutover.dialect.trees import leftmost, operations
 from cutover.dialect.typed import Refused
 
 
@@ -48,3 +50,55 @@ def readings_of(reading: Reading | None, count: int) -> tuple[Reading | None, ..
         return (None,) * count
     ahead = len(arms) - count + 1
     return (arms[0] if ahead == 1 else replace(reading, arms=arms[:ahead]), *arms[ahead:])
+
+
+def of_sorted(reading: Reading | None, count: int) -> tuple[Reading, ...]:
+    """How SQLite reads so many SELECTs of UNION ALL with ORDER BY, the first of which may be a compound; or nothing.
+
+    It merges them, each sorted; beside COLLATE it sorts what they all give.
+    """
+    if reading is None:
+        return ()
+    whole = reading if reading.merged or reading.inside is None else reading.inside
+    parts = whole.merged or whole.arms
+    if len(parts) < count:
+        return ()
+    ahead = len(parts) - count + 1
+    first = replace(whole, merged=whole.merged[:ahead], arms=whole.arms[:ahead]) if ahead > 1 else parts[0]
+    return (first, *parts[ahead:])
+
+
+def by_places(node: exp.SetOperation) -> bool:
+    """Have its ORDER BY tell columns by their numbers, where it does so by names of any of its SELECTs. Returns whether
+    it does."""
+    order = node.args.get("order")
+    selects = [leftmost(node), *(one.expression for one in operations(node))]
+    for term in order.expressions if order is not None else ():
+        named = term.this.this if isinstance(term.this, exp.Collate) else term.this
+        if isinstance(named, exp.Literal):
+            continue
+        told = takewhile(lambda one: isinstance(one, exp.Select) and not one.is_star, selects)
+        at = next((at for one in told if (at := _place(named, one)) is not None), None)
+        if at is None:
+            return False
+        named.replace(exp.Literal.number(at + 1))
+    return True
+
+
+def _place(term: exp.Expr, select: exp.Expr) -> int | None:
+    """The column of a SELECT that has this name."""
+    named = term.name.lower() if isinstance(term, exp.Column) and not term.table else None
+    return next(
+        (at for at, one in enumerate(select.expressions) if named is not None and one.output_name.lower() == named),
+        None,
+    )
+
+
+def sorted_alike(written: exp.Expr, order: exp.Order, places: list[int]) -> exp.Expr:
+    """What stands before UNION ALL, sorted by these columns as the whole is."""
+    terms = [term.copy() for term in order.expressions]
+    for term, place in zip(terms, places, strict=True):
+        (term.this.this if isinstance(term.this, exp.Collate) else term.this).replace(exp.Literal.number(place + 1))
+    made = written.copy()
+    made.set("order", exp.Order(expressions=terms))
+    return made

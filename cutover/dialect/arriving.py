@@ -29,7 +29,9 @@ def numbered(target: exp.Expr, source: Source) -> exp.Expr:
 
 def read_beside(scope: Scope, name: str, query: exp.Expr) -> Reading | None:
     """How SQLite reads a query that is joined to others, and gives its rows in the order of a SELECT."""
-    if scope.alone or scope.parent is not None or scope.reading is None or not name or comes_sorted(query):
+    if scope.alone or scope.parent is not None or scope.reading is None or not name:
+        return None
+    if comes_sorted(query) and not lacks_rows(scope.select):
         return None
     return scope.reading.beside(name)
 
@@ -43,6 +45,11 @@ def tell_order(query: Query) -> Query:
         query.reads = {OWN: order.expressions}
         node.set("order", None)
     return query.told()
+
+
+def lacks_rows(select: exp.Select | None) -> bool:
+    """Whether rows of what comes first in FROM may be missing: a number tells it, what it is sorted by may not."""
+    return any(join.side.upper() in ("RIGHT", "FULL") for join in (select and select.args.get("joins")) or ())
 
 
 def minds_order(scope: Scope) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import cutting, merging, numbers
-from cutover.dialect.arms import of_gathering, reading_of_arm, readings_of
+from cutover.dialect.arms import by_places, of_gathering, of_sorted, reading_of_arm, readings_of, sorted_alike
 from cutover.dialect.comparing import value
 from cutover.dialect.generated import as_sorted
 from cutover.dialect.interleaved import tell_arms
@@ -122,7 +122,8 @@ class Compounds:
         """Arms brought to one kind a column."""
         first, chain = leftmost(node), operations(node)
         unordered = scope.reading is not None and node.args.get("order") is None
-        if unordered and keeps_all(chain[-1]):  # rows that were sorted to find equal ones stay before the others
+        if scope.reading is not None and keeps_all(chain[-1]) and by_places(node):
+            # Rows that were sorted to find equal ones stay before the others.
             sorting = max((at for at, one in enumerate(chain, 1) if not keeps_all(one)), default=0)
             first, chain = chain[sorting - 1] if sorting else first, chain[sorting:]
         written = [first, *(one.expression for one in chain)]
@@ -173,14 +174,16 @@ class Compounds:
         self, node: exp.SetOperation, scope: Scope, written: list[exp.Expr], arms: list[Query], places: list[int]
     ) -> Query | None:
         """UNION ALL with rows that ORDER BY leaves in ties: SQLite merges its arms, each sorted as it is read."""
-        readings = scope.reading.merged if scope.reading is not None else ()
-        downwards = any(term.args.get("desc") for term in node.args["order"].expressions)
+        readings, order = of_sorted(scope.reading, len(written)), node.args["order"]
+        merges = scope.reading is not None and bool(scope.reading.merged)
         columns = [unified(values)[0] for values in _across(arms)]
         told = [merging.differ(values, whole) for values, whole in zip(_across(arms), columns, strict=True)]
         if len(readings) != len(written) or (set(places) == set(range(len(columns))) and not any(told)):
             return None
         for at, (arm, reading) in enumerate(zip(arms, readings, strict=True)):
-            if not arm.one_row and reading.scans and (reading.orders or not downwards):
+            if reading.merged or (merges and reading.scans and not reading.orders):  # an index may be read backwards
+                arms[at] = self._arm(sorted_alike(written[at], order, places), scope, reading)
+            elif not arm.one_row and (reading.scans or reading.arms):
                 arms[at] = self._arm(written[at], scope, reading)
         made = _in_one_kind(arms)
         way = merging.Merging([typed for _, typed in made], sorts=True)

@@ -41,7 +41,7 @@ def _selects(tree: exp.Expr, views: Mapping[str, str]) -> list[exp.Select]:
     return found
 
 
-def _sorted_in_vain(node: exp.Select, views: Mapping[str, str]) -> list[exp.Select]:
+def _sorted_in_vain(node: exp.Select, views: Mapping[str, str]) -> list[exp.Query]:
     """The queries in FROM whose ORDER BY SQLite leaves out: the rows are sorted again, or joined."""
     clause, joins = node.args.get("from_"), node.args.get("joins") or []
     if clause is None or _heeds_order(node):
@@ -53,7 +53,7 @@ def _sorted_in_vain(node: exp.Select, views: Mapping[str, str]) -> list[exp.Sele
     return [
         one
         for one in found
-        if isinstance(one, exp.Select) and one.args.get("order") and not any(map(one.args.get, ("limit", "offset")))
+        if one is not None and one.args.get("order") and not any(map(one.args.get, ("limit", "offset")))
     ]
 
 

@@ -46,6 +46,9 @@ class Query:
                 continue
             self.node.append("expressions", term.this.copy())
             self.columns.append((f"of:{len(self.columns)}", Typed(term.this.copy(), Kind.NULL)))
+        if self.ends is not None:
+            beside = [None] * (len(self.columns) - own)
+            self.ends = [*self.ends[0], *beside], [*self.ends[1], *beside]
         return self
 
     def aliases(self) -> list[str]:

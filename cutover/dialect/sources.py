@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import comparing, high_marks, json_functions
-from cutover.dialect.arriving import comes_sorted, minds_order, numbered, read_beside, tell_order, written
+from cutover.dialect.arriving import comes_sorted, lacks_rows, minds_order, numbered, read_beside, tell_order, written
 from cutover.dialect.catalog import DATABASES
 from cutover.dialect.comparing import text
 from cutover.dialect.connected import connected
@@ -59,7 +59,8 @@ class Sources:
             beside = read_beside(scope, name.lower(), parsed.expression)
             arms = _interleaved(scope, parsed.expression)
             made = self.queries.view(parsed, None if arms else beside or scope.within, scope.merged, arms)
-            found = self.derived(made.told() if beside is None else tell_order(made), alias, alone=scope.alone)
+            told = made.told() if beside is None or lacks_rows(scope.select) else tell_order(made)
+            found = self.derived(told, alias, alone=scope.alone)
             return found if beside is None else (numbered(*found), found[1])
         if name.lower() == high_marks.NAME:
             context = self.queries.context
@@ -175,7 +176,8 @@ class Sources:
             inside.whichever, inside.counted = counted is not None, counted or frozenset()
             inside.beneath = scope.reading.inside if scope.reading is not None and scope.alone else None
             query = self.queries.query(node.this, inside)
-            made = self.derived(query.told() if beside is None else tell_order(query), alias, alone=scope.alone)
+            told = query.told() if beside is None or lacks_rows(scope.select) else tell_order(query)
+            made = self.derived(told, alias, alone=scope.alone)
             made[1].sorted = scope.within is None and comes_sorted(node.this)
             if beside is not None:
                 made = numbered(*made), made[1]

@@ -76,8 +76,9 @@ class Unasked:
         """RIGHT or FULL JOIN: rows of its right side that nothing was joined to come last, and are read anew."""
         names, last = [source.name or source.alias for source in scope.sources], scope.sources[-1]
         again = unmatched[0] if len(unmatched) == 1 else None
-        key = scope.sources[0].table.key if scope.sources[0].table is not None else ()
-        first = scope.sources[0].find(key[0]) if key else None
+        table = scope.sources[0].table
+        key = table.key[0] if table is not None else scope.sources[0].counted
+        first = scope.sources[0].find(key) if key else None
         if again is None or first is None or [scan.name for scan in scans] != names or again.name != names[-1]:
             return None
         read = [self._scan(source, scan, scope) for source, scan in zip(scope.sources, scans, strict=True)]

@@ -247,6 +247,23 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         yield made
 
 
+MERGED = [
+    "SELECT b, c FROM t EXCEPT SELECT 1, 'x' UNION ALL SELECT e, n FROM m ORDER BY 1",
+    "SELECT b, c FROM t UNION SELECT y, x FROM u UNION ALL SELECT y, x FROM u ORDER BY b DESC",
+    "SELECT b, c FROM t UNION SELECT y AS z, x FROM u UNION ALL SELECT e, id FROM m ORDER BY z DESC LIMIT 5",
+    "SELECT b, c FROM t INTERSECT SELECT b, c FROM t UNION ALL SELECT y, x FROM u UNION ALL VALUES (1, 2) ORDER BY 1",
+    "SELECT b, id FROM t UNION ALL SELECT e, id FROM m ORDER BY 1 DESC LIMIT 7",
+    "SELECT c, b, id FROM t UNION ALL SELECT x, y, 0 FROM u ORDER BY 1, 2 DESC",
+    "SELECT b, c FROM t EXCEPT SELECT y, x FROM u UNION ALL SELECT y, x FROM u ORDER BY b COLLATE NOCASE DESC",
+    "SELECT group_concat(c) FROM (SELECT b, c FROM t EXCEPT SELECT 1, 'x' UNION ALL SELECT y, x FROM u ORDER BY 1)",
+]
+"""What stands before the UNION ALLs is sorted by all of its columns, to find rows that are equal."""
+
+
+async def test_rows_that_were_sorted_stay_before_others_in_ties(both: World) -> None:
+    await both.all_same(MERGED, ordered=True)
+
+
 SORTED = [
     "SELECT group_concat(k) FROM (SELECT c AS k FROM t UNION SELECT b FROM t)",
     "SELECT group_concat(k), k > 3 FROM (SELECT id AS k FROM t EXCEPT SELECT y FROM u) AS one GROUP BY k > 3",
@@ -459,6 +476,13 @@ JOINED = [
     "SELECT t.id, s.k FROM t JOIN (SELECT e, row_number() OVER (ORDER BY n) AS k FROM m) AS s ON e < t.b ORDER BY t.b",
     "SELECT top.id, x FROM top JOIN u ON b = y",
     "SELECT t.id, top.b FROM t JOIN top ON top.b = t.b LIMIT 3",
+    "SELECT s.e, t.id FROM (SELECT DISTINCT e FROM m) AS s RIGHT JOIN t ON s.e = t.b",
+    "SELECT s.e, t.id FROM (SELECT e, count(*) FROM m GROUP BY e) AS s FULL JOIN t ON s.e = t.b LIMIT 5",
+    "SELECT s.e, t.id FROM (SELECT e FROM m UNION SELECT y FROM u) AS s RIGHT JOIN t ON s.e = t.b",
+    "SELECT s.e, t.id FROM t RIGHT JOIN (SELECT e, max(id) FROM m GROUP BY e) AS s ON s.e = t.b",
+    "SELECT s.e, t.id FROM (SELECT e, n FROM m UNION SELECT y, 3 FROM u ORDER BY 2 DESC) AS s JOIN t ON s.e < t.b",
+    "SELECT s.e, o.k FROM (SELECT e FROM m UNION SELECT y FROM u ORDER BY 1 DESC) AS s JOIN "
+    "(SELECT b AS k, c FROM t EXCEPT SELECT 3, 'a' ORDER BY 2) AS o ON o.k > s.e",
 ]
 
 
