@@ -41,6 +41,8 @@ class SchemaObject:
     """Its text; empty if it is gone."""
     temporary: bool = False
     """Of one transaction, or an index on such a table."""
+    place: int = 0
+    """Of one that is noted for SQLite: tells this noting from a later one of the same text."""
 
     @property
     def key(self) -> tuple[str, str]:

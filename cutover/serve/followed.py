@@ -12,6 +12,7 @@ from cutover.model.table import Table
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import Mapping
 from cutover.schema.migrations import OF_ONE_STORE, UNFINISHED
+from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.recorded import Record, Recorded, differing
 from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, quoted
@@ -39,6 +40,8 @@ class Followed:
     """Whether the schema changed faster than it was followed: of no table are the constraints known to be there."""
     created: set[str] = field(default_factory=set)
     """Tables that Postgres has, or has otherwise, since just now: they are copied from the start."""
+    noted: tuple[SchemaObject, ...] = ()
+    """Of what applications said of Postgres's schema in their own SQL, all that the mapping goes by."""
     done: list[str] = field(default_factory=list)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
 

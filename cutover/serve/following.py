@@ -42,6 +42,12 @@ class Follower:
         self._postgres = postgres
         self._records = Records(sqlite, postgres)
         self._carrying = Carrying(settings, sqlite, postgres, copied)
+        self._in_force: tuple[SchemaObject, ...] = ()
+        """What was noted, of all that the mapping in force goes by."""
+
+    def in_force(self, state: Followed) -> None:
+        """Statements go by the mapping of this state from now on."""
+        self._in_force = state.noted
 
     async def look(self) -> Followed:
         """Both schemas and the mapping, nothing changed."""
@@ -78,6 +84,7 @@ class Follower:
             noted = await self._postgres.wanted()
             state = await self.look()
             if await self._postgres.wanted() == noted:
+                state.noted = tuple(noted)
                 return state, noted
         return state, None
 
@@ -178,12 +185,13 @@ class Follower:
         """Give SQLite what was said in its SQL, and only then what was changed in Postgres's own.
 
         What was not noted by the time of a look is told apart from native changes by nothing, so after each step both
-        are read again: SQLite would get an index beside the constraint that it stands for. Changes stay noted until the
-        next time, for the statements of applications are read by them until this one's mapping is in force.
+        are read again: SQLite would get an index beside the constraint that it stands for. Changes stay noted until a
+        mapping that goes by them is in force, for the statements of applications are read by them until then, also
+        those that SQLite has no need of, such as a column that got another type on Postgres alone.
         """
         if noted:
             todo = missing(await self._sqlite.survey(read_objects), noted)
-            await self._postgres.settled([each for each in noted if each not in todo])
+            await self._postgres.settled([each for each in noted if each in self._in_force and each not in todo])
             noted = todo
         given = set[SchemaObject]()
         for _ in range(_PASSES):
@@ -195,6 +203,7 @@ class Follower:
                 break
             seen, noted = await self._look_with_noted("postgres")
             state.source, state.target, state.mapping = seen.source, seen.target, seen.mapping
+            state.noted = seen.noted
 
     async def _take_over(self, state: Followed, changes: Sequence[SchemaObject]) -> bool:
         """Give SQLite what applications said in its own SQL: their texts, as they are. Whether there was anything.

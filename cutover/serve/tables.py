@@ -80,6 +80,7 @@ class Mapper:
         held = tuple(one.table for one in known if one.table.name in self._situation.stopped)
         self._sqlite.serve_tables(tables, held)
         self._postgres.serve_tables(tables, held)
+        self._follower.in_force(state)
         return tables
 
     async def uncarried(self) -> list[str]:

@@ -23,9 +23,12 @@ SET spelled = excluded.spelled, on_table = excluded.on_table, sql = excluded.sql
 _HAS_PLACES = """
 SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'cutover.wanted'::regclass AND attname = 'place')"""
 _IN_ORDER = """
-SELECT kind, spelled, on_table, sql FROM cutover.wanted
-ORDER BY (to_jsonb(wanted) ->> 'place')::bigint, kind, name"""
+SELECT kind, spelled, on_table, sql, false, coalesce((to_jsonb(wanted) ->> 'place')::bigint, 0) AS at
+FROM cutover.wanted ORDER BY at, kind, name"""
 """As they were sent; a table that an older version made has no places yet."""
+_SETTLE = """
+DELETE FROM cutover.wanted WHERE kind = $1 AND name = lower($2) AND sql = $3
+AND coalesce((to_jsonb(wanted) ->> 'place')::bigint, 0) = $4"""
 
 
 class Asks(Protocol):
@@ -57,9 +60,6 @@ async def wanted(link: Asks) -> list[SchemaObject]:
 
 
 async def settled(link: Asks, changes: Sequence[SchemaObject]) -> None:
-    """SQLite has these; one that was changed again since then stays."""
+    """SQLite has these, as they were read; one that was changed again since then stays, though its text is the same."""
     for each in changes:
-        await link.execute(
-            "DELETE FROM cutover.wanted WHERE kind = $1 AND name = lower($2) AND sql = $3",
-            *(each.kind, each.name, each.sql),
-        )
+        await link.execute(_SETTLE, each.kind, each.name, each.sql, each.place)
