@@ -40,6 +40,10 @@ class _Seen:
     """The schema as it was mapped when it came first."""
     count: int = 1
     found: Rehearsed | None = None
+    before: tuple[str, ...] = ()
+    """The schema that it was tried on: with what the migration had made by then."""
+    generation: int = 0
+    """Of the mapping that it was tried with."""
 
     def may_come_again(self, sql: str) -> bool:
         """Whether it is one that does, as far as is known."""
@@ -73,12 +77,18 @@ class SchemaTrials:
         return True
 
     async def rehearse(self, executor: PostgresExecutor) -> None:
-        """Try those that were not. Raises `StatementError` if Postgres is away."""
+        """Try those that were not, and what was refused before tables were mapped as they are now. Raises
+        `StatementError` if Postgres is away."""
         for sql, one in list(self._seen.items()):
+            generation = executor.dialect.generation
             if one.found is None:
                 if one.mapped != self._before:
                     self._before = self._after = one.mapped
+                one.before, one.generation = self._after, generation
                 one.found, self._after = await try_change(executor, self._after, sql)
+            elif one.found.status in _REFUSED and one.generation != generation:
+                one.found, _ = await try_change(executor, one.before, sql)
+                one.generation = generation
 
     @property
     def refused(self) -> int:
@@ -161,9 +171,12 @@ def _planned(dialect: Dialect, change: Change, target: PostgresSchema, settings:
 
 
 def _mapped(tables: Tables, change: Change, target: PostgresSchema, settings: Settings) -> Tables:
-    """With those that the mirror has not followed yet."""
-    known = {table.name for table in tables}
-    if all(table.name in known for table in change.before.tables):
+    """With those that the mirror has not followed yet: what Postgres has in their places are tables of before."""
+    texts = {table.name: table.sql for table in change.before.tables}
+    known = {table.name: table for table in tables if texts.get(table.name) == table.sql}
+    if known.keys() == texts.keys():
         return tables
-    fresh = map_tables(change.before, target, settings, born=True).tables
-    return (*tables, *(table for table in fresh if table.name not in known))
+    own = {table.target for table in known.values()}
+    beside = replace(target, tables=tuple(table for table in target.tables if table.name in own))
+    fresh = map_tables(change.before, beside, settings, born=True, loose=True).tables
+    return (*known.values(), *(table for table in fresh if table.name not in known))

@@ -15,6 +15,7 @@ from cutover.dialect.schema_trials import SchemaTrials
 from cutover.errors import StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
+from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
 from tests.flow.test_sqlite_temporary import CHANGE_COLUMN
 
@@ -265,6 +266,37 @@ async def test_schema_changes_are_told_and_not_made(both: World) -> None:
     assert registry.summary()["statements"] == 0
     async with both.executor._connections.lend() as native:
         assert await native.fetchval("SELECT to_regclass('public.posts') IS NULL AND to_regclass('bare') IS NOT NULL")
+
+
+async def test_a_table_made_again_in_another_shape_is_not_taken_for_what_postgres_has(both: World) -> None:
+    """The mirror has not followed yet: in its place is the table of before, or there is none."""
+    index = "CREATE INDEX by_handle ON users (handle, price)"
+    again = ("CREATE TABLE users (handle TEXT NOT NULL, price REAL, PRIMARY KEY (handle, price))",)
+    registry = StatementRegistry(Metrics("test"), changes=SchemaTrials(lambda: again))
+    registry._executor = lambda: both.executor
+    await both.on_postgres("SELECT 1")  # with which the schema is read
+    both.executor.dialect.tables = ()
+    for sql in (index, index, "ALTER TABLE users DROP COLUMN price", "DROP TABLE users"):
+        registry.seen(Statement(sql))
+    assert await registry.rehearse()
+    assert [row["status"] for row in registry.schema_changes()] == ["ready", "invalid", "ready"]
+    assert registry.summary()["changes_refused"] == 0
+
+
+async def test_a_schema_change_that_was_refused_is_tried_again_with_another_mapping(both: World) -> None:
+    await both.on_postgres("SELECT 1")  # with which the schema is read
+    dialect = both.executor.dialect
+    registry = StatementRegistry(Metrics("test"), changes=SchemaTrials(lambda: dialect.ddl))
+    registry._executor = lambda: both.executor
+    mapped, dialect.tables = dialect.tables, ()
+    kept, dialect.settings = dialect.settings, Settings.model_validate({"tables": {"users": {"ignore": True}}})
+    registry.seen(Statement("CREATE INDEX IF NOT EXISTS by_n ON users (n)"))
+    assert await registry.rehearse()
+    assert registry.summary()["changes_refused"] == 1
+    dialect.tables, dialect.settings = mapped, kept
+    dialect.generation += 1
+    assert await registry.rehearse()
+    assert [row["status"] for row in registry.schema_changes()] == ["ready"]
 
 
 async def test_what_rows_may_still_make_impossible_is_told(both: World) -> None:
