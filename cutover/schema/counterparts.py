@@ -15,7 +15,7 @@ from cutover.model.table import Table
 from cutover.schema.ddl import Ddl
 from cutover.schema.implied import asks_for_class, implied
 from cutover.schema.postgres_schema import PostgresCheck, PostgresColumn, PostgresIndex, PostgresTable
-from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable
+from cutover.schema.sqlite_schema import SqliteColumn, SqliteIndex, SqliteTable
 
 _WIDE = ("bigint", "text", "double precision", "numeric", "bytea", "cutover.value")
 """Types that take all of an affinity's values."""
@@ -118,6 +118,16 @@ class Counterparts:
         told = re.compile(rf'\(?"?{re.escape(column.name)}"? IS NOT NULL\)?', re.IGNORECASE)
         of_domain = bool(column.base_type) and column.base_type != "enum"
         return column.not_null or of_domain or any(told.search(check.definition) for check in self.there.checks)
+
+    def demands_computed(self, column: SqliteColumn, source: SqliteTable) -> bool:
+        """The same of a generated column, which may be there or not."""
+        found = self.there.column(column.name)
+        if found is not None and found.generated:
+            return self.demands(found)
+        about = self.about_here(column.generated, source)
+        return any(
+            "IS NOT NULL" in check.definition and self.about_there(check, source) == about for check in self.there.checks
+        )
 
     def _by_type(self, check: str, source: SqliteTable) -> bool:
         """Whether it is about a column alone whose type on Postgres takes no more than the CHECK lets pass. Of what

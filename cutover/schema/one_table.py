@@ -148,6 +148,9 @@ def _unkept(table: Table, source: SqliteTable, target: PostgresTable) -> Iterato
         found = target.column(column.target)
         if column.not_null and column.name not in table.key and found is not None and not both.demands(found):
             yield Unkept(f"NOT NULL of {column.name}", (column.name,))
+    for made in source.columns:
+        if made.generated and made.not_null and not both.demands_computed(made, source):
+            yield Unkept(f"NOT NULL of {made.name}", tuple(sorted(both.about(made.generated, source))))
 
 
 def _check_names(match: Match, table: str) -> None:

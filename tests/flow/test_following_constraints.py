@@ -132,3 +132,19 @@ async def test_checks_that_a_migration_leaves_out_go_though_postgres_has_other_w
             await connection.execute("INSERT INTO several(id, n) VALUES (1, 108)")
             with pytest.raises(asyncpg.CheckViolationError):
                 await connection.execute("INSERT INTO several(id, n) VALUES (2, 3)")
+
+
+async def test_a_generated_column_that_must_have_a_value_and_is_not_on_postgres(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    """It is read as its expression, and nobody there would see to NOT NULL."""
+    carried = "CREATE TABLE c(id INTEGER PRIMARY KEY, a TEXT, b TEXT NOT NULL AS (a || 'x') STORED)"
+    left_out = "CREATE TABLE g(id INTEGER PRIMARY KEY, a INT, k INT, b AS (a + 1) NOT NULL CHECK (b < 10))"
+    insert = "INSERT INTO g(a) VALUES (NULL)"
+    async with followed(sqlite_path, postgres_url, carried, left_out, copied=True) as (follower, _):
+        one = await translator(follower)
+        refused(one, "lacks NOT NULL of b", insert, "INSERT OR IGNORE INTO g(a) VALUES (1)", "UPDATE g SET a = 1")
+        one.translate("UPDATE g SET k = 1", ())
+        one.translate("INSERT INTO c(a) VALUES (NULL)", ())
+        await run(postgres_url, "ALTER TABLE g ADD CHECK (a + 1 IS NOT NULL)")
+        (await translator(follower)).translate(insert, ())
