@@ -125,9 +125,8 @@ class Counterparts:
         if found is not None and found.generated:
             return self.demands(found)
         about = self.about_here(column.generated, source)
-        return any(
-            "IS NOT NULL" in check.definition and self.about_there(check, source) == about for check in self.there.checks
-        )
+        asking = (check for check in self.there.checks if "IS NOT NULL" in check.definition)
+        return any(self.about_there(check, source) == about for check in asking)
 
     def _by_type(self, check: str, source: SqliteTable) -> bool:
         """Whether it is about a column alone whose type on Postgres takes no more than the CHECK lets pass. Of what
