@@ -6,7 +6,7 @@ import sqlite3
 from itertools import pairwise
 from typing import Any
 
-from cutover.dialect.ddl import Change
+from cutover.dialect.schema_change import Change
 from cutover.model.table import Tables
 from cutover.schema.createsql import keyword
 from cutover.schema.sqlite_schema import SqliteTable, quoted

@@ -10,7 +10,6 @@ from cutover.dialect import patience
 from cutover.dialect.aside import Kept, ready
 from cutover.dialect.changing import change_schema, forbidden_by_rows, overtaken_change, widen_column
 from cutover.dialect.connections import Connections
-from cutover.dialect.ddl import Change, change_of
 from cutover.dialect.deferring import Deferring
 from cutover.dialect.failures import Conflict, Lost
 from cutover.dialect.giving import Giving
@@ -19,6 +18,7 @@ from cutover.dialect.patience import in_short_tries
 from cutover.dialect.pending import beside_violations
 from cutover.dialect.preparing import Memory, prepare
 from cutover.dialect.running import run
+from cutover.dialect.schema_change import Change, change_of
 from cutover.dialect.widening import Unheld
 from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult

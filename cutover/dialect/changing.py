@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 
 from cutover.dialect.added import demand_addable
-from cutover.dialect.ddl import Change, Plan, change_of, missing_foreign_keys
+from cutover.dialect.ddl import Plan
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.drawing import lowered
 from cutover.dialect.failures import Conflict
 from cutover.dialect.leftovers import leftovers
+from cutover.dialect.new_keys import missing_foreign_keys
 from cutover.dialect.owed import owed_after, owed_after_drop
 from cutover.dialect.pending import CHECKED, until_commit
+from cutover.dialect.schema_change import Change, change_of
 from cutover.dialect.typed import Refused
 from cutover.dialect.widening import Unheld, widen
 from cutover.errors import Fenced, StatementError

@@ -1,144 +1,30 @@
-"""What a schema change in SQLite's SQL means for Postgres: SQLite makes it on an empty copy, and the two are compared.
-
-Pure, but for the copy in memory. SQLite's own errors are raised before anything is asked of Postgres.
-"""
+"""What a schema change in SQLite's SQL means for Postgres: the schemas before and after it are compared. Pure."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cutover.dialect.owed import waits
 from cutover.dialect.pending import CHECKED
+from cutover.dialect.schema_change import Change
 from cutover.dialect.schema_terms import SchemaTerms
 from cutover.dialect.typed import Refused
-from cutover.dialect.unsteady import demand_steady
 from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
 from cutover.schema.ddl import Ddl
 from cutover.schema.findings import Finding
-from cutover.schema.mapping import family, map_tables
+from cutover.schema.mapping import map_tables
 from cutover.schema.matching import pick
 from cutover.schema.migrations import marked
-from cutover.schema.objects_wanted import (
-    Objects,
-    SchemaObject,
-    changes_between,
-    keep,
-    memory,
-    read_objects,
-    schema_of,
-    temporary_objects,
-    texts,
-)
+from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_schema import PostgresForeignKey, PostgresSchema
-from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted, read_sqlite_schema
-from cutover.schema.sqltext import query_of_table
-from cutover.schema.sqltokens import tokens
-from cutover.schema.temporary import is_kept, shared
+from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteTable, quoted
+from cutover.schema.temporary import shared
 from cutover.schema.types import is_blob_by_name
 from cutover.settings import Settings
-from cutover.stores.sqlite.running import explained
 
-_BY_HAND = {
-    "TRIGGER": "Make it on PostgreSQL, in its own language; what it writes there is captured, too.",
-    "VIRTUAL": "PostgreSQL has no like of it; its full text search takes other statements.",
-}
-"""What to do about objects that have no translation."""
 TERMS = SchemaTerms()
-
-
-@dataclass(frozen=True)
-class Change:
-    """A schema before and after one statement."""
-
-    before: SqliteSchema
-    after: SqliteSchema
-    objects: Objects
-    changes: Sequence[SchemaObject]
-    query: str = ""
-    """What CREATE TABLE ... AS fills the table from."""
-
-    @property
-    def ddl(self) -> tuple[str, ...]:
-        """The statements of the schema after it."""
-        return texts(self.objects)
-
-    @property
-    def temporary(self) -> frozenset[str]:
-        """The names of temporary tables, in small letters."""
-        return frozenset(each.name.lower() for each in self.objects.values() if each.temporary and each.kind == "table")
-
-    @property
-    def lasting(self) -> list[SchemaObject]:
-        """What SQLite is to get, too."""
-        return [each for each in self.changes if not each.temporary]
-
-    @property
-    def created(self) -> list[SqliteTable]:
-        """Tables of a name that there was not before, renamed ones included."""
-        return [table for table in self.after.tables if self.before.table(table.name) is None]
-
-    @property
-    def dropped(self) -> list[SqliteTable]:
-        """Tables of a name that there is no more."""
-        return [table for table in self.before.tables if self.after.table(table.name) is None]
-
-    @property
-    def altered(self) -> list[tuple[SqliteTable, SqliteTable]]:
-        """Tables with other columns under the same name, before and after."""
-        both = [(self.before.table(table.name), table) for table in self.after.tables]
-        return [(old, new) for old, new in both if old is not None and old.columns != new.columns]
-
-
-def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) -> Change:
-    """Make the change on a copy. Raises the `StatementError` of SQLite, and `Refused`."""
-    words = [token.text.upper() for token in tokens(sql) if token.type == "word"][:3]
-    refused = next((kind for kind in ("TRIGGER", "VIRTUAL") if kind in words[1:2]), "")
-    if refused == "VIRTUAL":  # whose modules SQLite may lack here
-        raise Refused(f"{words[0]} {refused} while PostgreSQL is primary", _BY_HAND[refused])
-    db = memory(ddl)
-    try:
-        was = _all_objects(db)
-        before = _read(db, ddl)
-        try:
-            db.execute(sql, tuple(arguments))
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            raise explained(error, db, sql) from None
-        if refused:
-            raise Refused(f"{words[0]} {refused} while PostgreSQL is primary", _BY_HAND[refused])
-        now = _all_objects(db)
-        after = _read(db, texts(now))
-        demand_steady(before, after)
-        made = Change(before, after, now, changes_between(was, now), query_of_table(sql))
-        _demand_separate(made)
-        if not made.query:  # which may have given rows
-            keep(db, made.ddl)
-        return made
-    finally:
-        db.close()
-
-
-def _read(db: sqlite3.Connection, ddl: Sequence[str]) -> SqliteSchema:
-    return schema_of(ddl) if any(map(is_kept, ddl)) else read_sqlite_schema(db)
-
-
-def _all_objects(db: sqlite3.Connection) -> Objects:
-    main, own = read_objects(db), temporary_objects(db)
-    names = {each.name.lower(): each.name for each in main.values()}
-    found = next((names[each.name.lower()] for each in own.values() if each.name.lower() in names), None)
-    if found is not None:
-        raise shared(found)
-    return {**main, **own}
-
-
-def _demand_separate(change: Change) -> None:
-    """A foreign key means a table of its own database; here all are in one."""
-    own = change.temporary
-    for table in change.after.tables if own else ():
-        if any(table.name.lower() in own or key.parent.lower() in own for key in table.foreign_keys):
-            raise Refused("A foreign key of or to a temporary table")
 
 
 @dataclass
@@ -345,45 +231,6 @@ class Plan:
         found = pick(one.name, [index.name for index in there.indexes]) if there is not None else None
         if found is not None:
             self.statements.append(f"DROP INDEX {quoted(table.target_schema)}.{quoted(found)}")
-
-
-def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema) -> Iterator[str]:
-    """Foreign keys of tables that stand, to one that was made, and of columns that were added.
-
-    NOT VALID, as on SQLite, which does not look at the rows that are there.
-    """
-    by_name = {table.name: table for table in tables}
-    created = {table.name.lower() for table in change.created}
-    altered = {after.name for _, after in change.altered}
-    for own in change.after.tables:
-        there = target.table(by_name[own.name].target) if own.name in by_name else None
-        for key in own.foreign_keys if there is not None else ():
-            parent_own = change.after.table(key.parent)
-            parent = by_name.get(parent_own.name) if parent_own is not None else None
-            if parent is None or not (key.parent.lower() in created or own.name in altered):
-                continue
-            wanted = set(key.parent_columns)
-            unique = wanted == set(parent.key) or any(
-                not index.partial and set(index.columns) == wanted for index in parent.unique
-            )
-            if not unique or not len(key.columns) == len(key.parent_columns) == len(wanted):
-                raise Refused(f"The foreign key of {own.name} to columns of {parent.name} that are not its key")
-            types = [
-                {one.name.lower(): one.target_type for one in each.columns} for each in (by_name[own.name], parent)
-            ]
-            for pair in zip(key.columns, key.parent_columns, strict=True):
-                mine_is, theirs_is = (of[name.lower()] for of, name in zip(types, pair, strict=True))
-                if family(mine_is) != family(theirs_is):
-                    raise Refused(f"The foreign key of {own.name} to {parent.name}, of {mine_is} to {theirs_is},")
-            names = {column.name.lower(): column.target for column in by_name[own.name].columns}
-            mine = tuple(names.get(name.lower(), name) for name in key.columns)
-            if there is not None and any(
-                each.parent == parent.target and each.columns == mine for each in there.foreign_keys
-            ):
-                continue
-            ddl = Ddl(terms=TERMS)
-            ddl.add_foreign_key(by_name[own.name], parent, key)
-            yield f"{ddl.foreign_keys[0]} NOT VALID"
 
 
 def _demand_carried(code: str, message: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cutover.dialect.ddl import Change
+from cutover.dialect.schema_change import Change
 from cutover.dialect.typed import Refused
 from cutover.model.table import Tables
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable

@@ -17,7 +17,7 @@ from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteT
 from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
-    from cutover.dialect.ddl import Change
+    from cutover.dialect.schema_change import Change
     from cutover.model.table import Table, Tables
 
 _KEEPING = ("NO ACTION", "RESTRICT")

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cutover.dialect.ddl import Change, Plan, change_of
+from cutover.dialect.ddl import Plan
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.dialect.remembered import KeptChange, name_of
+from cutover.dialect.schema_change import Change, change_of
 from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
 from cutover.logs import get_logger
