@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -182,8 +183,19 @@ def helper(name: str, *arguments: exp.Expr) -> exp.Anonymous:
 
 
 def identifier(name: str) -> exp.Identifier:
-    """A quoted name."""
-    return exp.to_identifier(name, quoted=True)
+    """A quoted name. One that is longer than Postgres keeps (an alias: no table has such) is shortened."""
+    return exp.to_identifier(name if len(name) < _SURE else _shortened(name), quoted=True)
+
+
+_SURE, _KEPT = 16, 63
+"""Characters that never are more bytes than Postgres keeps of a name, and those bytes."""
+
+
+def _shortened(name: str) -> str:
+    held = name.encode()
+    if len(held) <= _KEPT:
+        return name
+    return f"{held[:40].decode(errors='ignore')}:{hashlib.blake2b(held, digest_size=10).hexdigest()}"
 
 
 def collate_c(node: exp.Expr) -> exp.Expr:

@@ -258,8 +258,9 @@ def _term(sql: str, collation: str, descending: bool, name: str | None, columns:
         raise Untranslatable(sql)
     if column is not None and column.target_type == scalars.NAME and collation != "BINARY":
         raise Untranslatable(sql)  # it tells texts apart that SQLite takes for equal
-    text = quoted(column.target) if column else f"({_typed(*translate_value(sql, columns))})"
-    is_text = column is None or column.target_type.startswith(_TEXTUAL)
+    value, kind = translate_value(sql, columns) if column is None else ("", "")
+    text = quoted(column.target) if column else f"({_typed(value, kind)})"
+    is_text = column.target_type.startswith(_TEXTUAL) if column else kind == "text"
     if is_text and collation == "NOCASE":
         text = f'lower({text} COLLATE "C")'
     elif is_text and collation == "RTRIM":

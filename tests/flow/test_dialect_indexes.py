@@ -126,3 +126,13 @@ async def test_prefixes_find_the_same_rows(both: World) -> None:
         "SELECT id FROM p WHERE n IS 5 OR n IS ?",
     ):
         await both.same(sql, *(7,) * sql.count("?"))
+
+
+async def test_a_collation_of_what_is_no_text_says_nothing(postgres_url: str) -> None:
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, a INTEGER, c TEXT)") as both:
+        await both.same("CREATE INDEX by_length ON t (length(c) COLLATE NOCASE, a COLLATE RTRIM)")
+        await both.same("CREATE UNIQUE INDEX by_amount ON t (abs(a) COLLATE NOCASE)")
+        await both.same("CREATE UNIQUE INDEX by_text ON t (substr(c || 'x', 1) COLLATE NOCASE)")
+        await both.same("INSERT INTO t VALUES (1, 1, 'a'), (2, -2, 'b')")
+        await both.same_error("INSERT INTO t VALUES (3, -1, 'c')")
+        await both.same_error("INSERT INTO t VALUES (3, 3, 'A')")

@@ -247,3 +247,20 @@ async def test_what_is_so_in_any_case_may_be_set(both: World) -> None:
     ):
         await both.same(sql)
     await both.same("ROLLBACK")
+
+
+_NAME = "a_name_such_as_mappers_make_it_of_each_relation_on_the_way_to_the_column_"
+LONG = [
+    f"SELECT x.{_NAME}2, x.{_NAME}1 FROM (SELECT 1 AS {_NAME}1, 2 AS {_NAME}2) AS x",
+    f"SELECT {_NAME}1.column1, {_NAME}2.column1 FROM (VALUES (1), (2)) AS {_NAME}1, (VALUES (3)) AS {_NAME}2",
+    f"WITH {_NAME}1 AS (SELECT 1 AS é), {_NAME}2(é{_NAME}) AS (SELECT 2) SELECT * FROM {_NAME}1, {_NAME}2",
+    f"WITH RECURSIVE {_NAME}1(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM {_NAME}1 WHERE n < 3) SELECT n FROM {_NAME}1",
+    f"SELECT column1 AS {_NAME}1, count(*) AS {_NAME}2 FROM (VALUES (1), (2)) GROUP BY {_NAME}1 ORDER BY {_NAME}1 DESC",
+    f"SELECT column1 AS {_NAME}1 FROM (VALUES (1), (2)) UNION SELECT 3 AS {_NAME}2 ORDER BY {_NAME}2 DESC",
+    f"SELECT sum(column1) OVER {_NAME}1, count(*) OVER {_NAME}2 FROM (VALUES (1), (2)) "
+    f"WINDOW {_NAME}1 AS (ORDER BY column1), {_NAME}2 AS ()",
+]
+
+
+async def test_names_that_are_longer_than_postgres_keeps(both: World) -> None:
+    await both.all_same(LONG, ordered=True)
