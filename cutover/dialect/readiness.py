@@ -87,6 +87,8 @@ class StatementRegistry:
             classes = classes_of(statement) if statement.named else tuple(map(type, statement.args))
             if classes not in group.samples and fold.count_in(group, statement, classes):
                 self._new.set()
+                if fold.rate:
+                    self._offer(fold, statement)
 
     def _met(self, statement: Statement) -> Group | None:
         """A text that is not remembered. One that is new is replayed, whatever the sample."""
@@ -115,9 +117,10 @@ class StatementRegistry:
         return self.writes if fold.writes else self.reads
 
     def _offer(self, fold: Fold, statement: Statement) -> None:
+        """Have it replayed; where there is no room, the next one."""
         shadow = self._shadow(fold)
         if shadow is not None:
-            shadow.offer(statement)
+            fold.rate = self._rates[fold.writes] if shadow.offer(statement) else 1.0
 
     async def run(self, executor: Callable[[], PostgresExecutor | None]) -> None:
         """Rehearse what is new while `executor` gives one (None: Postgres is away or primary). Runs until cancelled."""
@@ -197,6 +200,8 @@ class StatementRegistry:
                 pending = [fold for fold in self._folds if fold.generation != generation]
                 for fold in pending:  # what was found with another schema holds no longer, even if this is cut short
                     fold.status = "unseen"
+                    if fold.generation and fold.rate:  # nor does what a replay found
+                        fold.rate = 1.0
                 for fold in pending:
                     await rehearse_fold(executor, fold)
                 while self._folds.spots:
@@ -226,6 +231,7 @@ class StatementRegistry:
             "unseen": statuses["unseen"],
             "invalid": statuses["invalid"],
             "beyond_limit": self._folds.beyond,
+            "waiting": sum(one.waiting for one in (self.reads, self.writes) if one is not None),
             "partly": sum(fold.unrehearsed > 0 for fold in self._folds),
             "changes_refused": (self.changes.refused if self.changes is not None else 0)
             + sum(refused_again(one.status, again=one.again) for one in self.remembered.changes),

@@ -25,7 +25,7 @@ _MOST = 4 << 20
 NO_VERDICT = ("SQLITE_INTERRUPT", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "RESPONSE_TOO_LARGE")
 NOT_THERE = (*NO_VERDICT, "SQL_NOT_TRANSLATABLE")
 _MOVED = "Its rows come in another order on Postgres, which it leaves open: give it an ORDER BY if that matters."
-_BEHIND = "The schema changed on SQLite, and that is not carried over yet."
+BEHIND = "The schema changed on SQLite, and that is not carried over yet."
 _GONE = ("no such table", "no such column")
 _VIRTUAL = re.compile(r"\s*CREATE\s+VIRTUAL\b", re.IGNORECASE)
 _VIEW = re.compile(r"""CREATE\s+VIEW\s+(?:"([^"]+)"|\[([^\]]+)\]|`([^`]+)`|([\w$]+))""", re.IGNORECASE)
@@ -78,7 +78,7 @@ class Replay:
             if code_of(here) == code_of(there):
                 return Found("match")
             if await self._behind(statement, there):
-                return Found("inconclusive", _BEHIND, early=True)
+                return Found("inconclusive", BEHIND, early=True)
             reason = f"SQLite answers {code_of(here) or 'rows'}, Postgres {code_of(there) or 'rows'}."
             return Found("mismatch", reason)
         in_order = ordered(statement.sql)
@@ -87,7 +87,7 @@ class Replay:
             moved = not in_order and difference(here, there, in_order=True) is not None
             return Found("match", _MOVED if moved else None)
         if await self._behind(statement, there):
-            return Found("inconclusive", _BEHIND, early=True)
+            return Found("inconclusive", BEHIND, early=True)
         if early := self._state.not_whole(self._executor.dialect, statement):
             return Found("inconclusive", early, early=True)
         excuse = await self._excuse(statement, here, there)

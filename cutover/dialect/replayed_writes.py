@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.replay import NO_VERDICT, NOT_THERE, Found, answered, code_of, digest_of
+from cutover.dialect.replay import BEHIND, NO_VERDICT, NOT_THERE, Found, answered, code_of, digest_of
 from cutover.dialect.replaying import State
 from cutover.dialect.sameness import changing, difference, may_change
 from cutover.dialect.trial import NotTried
@@ -47,12 +47,17 @@ class ReplayedWrites:
         """
         tables = [self._table(statement) for statement in statements]
         made = [at for at, table in enumerate(tables) if isinstance(table, Table)]
+        untried = {
+            at: await self._untried(statements[at], error)
+            for at, error in enumerate(tables)
+            if isinstance(error, StatementError)
+        }
         lasts = {table.name: await self._last_key(table) for table in tables if isinstance(table, Table)}
         tried = iter(await self._primary.try_writes([statements[at] for at in made], _HELD, _MOST) if made else ())
         found: list[Found | None] = []
-        for statement, table in zip(statements, tables, strict=True):
+        for at, (statement, table) in enumerate(zip(statements, tables, strict=True)):
             if not isinstance(table, Table):
-                found.append(_untried(table))
+                found.append(untried[at])
                 continue
             one = next(tried, None)
             if one is None or (isinstance(one.answer, StatementError) and one.answer.code in _BUSY):
@@ -72,6 +77,16 @@ class ReplayedWrites:
             return error.alone()
         assert table is not None
         return table
+
+    async def _untried(self, statement: Statement, error: StatementError) -> Found:
+        """Of a statement that Postgres is not asked: it has no translation, or SQLite's own compiler refuses it; unless
+        that has another schema by now."""
+        if error.code in NOT_THERE:
+            return Found("inconclusive", f"Not answered on Postgres ({error.code}).")
+        compiled, _ = await answered(self._primary.ask(explained(statement), _HELD, _MOST))
+        if isinstance(compiled, StatementError):
+            return Found("match")
+        return Found("inconclusive", BEHIND, early=True)
 
     async def _last_key(self, table: Table) -> int | None:
         """The key after which SQLite gives the next one."""
@@ -124,13 +139,6 @@ class ReplayedWrites:
         return await state.quarantined(dialect, statement) or state.not_whole(dialect, statement)
 
 
-def _untried(error: StatementError) -> Found:
-    """Of a statement that Postgres is not asked: it has no translation, or SQLite's own compiler refuses it."""
-    if error.code in NOT_THERE:
-        return Found("inconclusive", f"Not answered on Postgres ({error.code}).")
-    return Found("match")
-
-
 def _difference(here: Answer, there: Answer, *, keys: bool) -> str | None:
     """The first thing that differs in what two writes answer; None if nothing does."""
     if isinstance(here, StatementError) and isinstance(there, StatementError) and here.code == there.code:
@@ -146,6 +154,11 @@ def _difference(here: Answer, there: Answer, *, keys: bool) -> str | None:
     if keys and here.affected and given is not None and (here.last_insert_rowid or 0) != given:
         return "Another key is given on Postgres."
     return difference(here, there, in_order=False)
+
+
+def explained(statement: Statement) -> Statement:
+    """What has SQLite compile it, and do nothing."""
+    return replace(statement, sql=f"EXPLAIN {statement.sql}", want_rows=True)
 
 
 def _only_returned(here: Answer, there: Answer) -> bool:

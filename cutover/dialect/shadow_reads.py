@@ -19,24 +19,20 @@ from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found, Replay
 from cutover.dialect.replaying import Level, in_one_state, keep_replaying
 from cutover.dialect.verdicts import Verdicts
+from cutover.dialect.waiting import Waiting, sort_of
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
-from cutover.model.sizes import answer_size
 from cutover.model.statement import Statement
 from cutover.schema.fingerprint import fingerprint
 from cutover.schema.sqltext import StatementKind, inspect
 
 _log = get_logger("shadow_reads")
 
-_WAITING = 128
-"""Reads that wait to be replayed; further ones are not."""
 _AT_ONCE = 32
 """Replays in one state."""
 _OPEN = 5.0
 """Seconds after which no further replay begins in one state: both stores keep old rows for it."""
-LARGEST = 1 << 16
-"""Bytes of arguments of a statement that is replayed."""
 
 
 class ShadowReads:
@@ -46,19 +42,25 @@ class ShadowReads:
         """`sample`: share of the reads that is replayed, and the first of each text; 0: none at all."""
         self.sample = sample
         self._level = level
-        self._waiting: dict[str, Statement] = {}
+        self._waiting = Waiting()
         self._doubts = Doubts()
         self.verdicts = Verdicts(metrics.shadow_reads, "read", metrics.shadow_read_seconds)
         self._new = asyncio.Event()
         self._turn = asyncio.Lock()
 
-    def offer(self, statement: Statement) -> None:
-        """A statement that was drawn."""
-        if self.sample <= 0 or len(self._waiting) >= _WAITING or inspect(statement.sql).kind is not StatementKind.READ:
-            return
-        if answer_size([(*statement.args, *(value for _, value in statement.named))]) <= LARGEST:
-            self._waiting[statement.sql] = statement
-            self._new.set()
+    def offer(self, statement: Statement) -> bool:
+        """A statement that was drawn. False: there is no room, so it should come another time."""
+        if self.sample <= 0 or inspect(statement.sql).kind is not StatementKind.READ:
+            return True
+        if not self._waiting.put(statement):
+            return False
+        self._new.set()
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     async def run(self, executor: Callable[[], PostgresExecutor | None]) -> None:
         """Replay what waits. Runs until cancelled."""
@@ -75,7 +77,7 @@ class ShadowReads:
                     if replay is None:
                         return
                     again = [] if more else list(self.verdicts.differing.values())
-                    early = await self._replay(replay, [*list(self._waiting.values())[:_AT_ONCE], *again])
+                    early = await self._replay(replay, [*self._waiting.first(_AT_ONCE), *again])
                 if early or not (more or self._doubts):
                     return
 
@@ -87,17 +89,19 @@ class ShadowReads:
         ends, early = clock.monotonic() + _OPEN, False
         for statement in statements:
             found = await _verdict(replay, statement)
-            if found is not None and found.early and self._waiting.pop(statement.sql, None) is not None:
-                self._waiting[statement.sql], early = statement, True
+            sort = sort_of(statement)
+            if found is not None and found.early and sort in self._waiting:
+                self._waiting.behind(statement)
+                early = True
                 continue
-            if self._waiting.get(statement.sql) is statement:
-                known = statement.sql in self.verdicts.differing
+            if self._waiting.holds(statement):
                 if found is not None:
-                    found = self._doubts.settled(statement.sql, found, replay.schema, known=known)
+                    known = sort in self.verdicts.differing
+                    found = self._doubts.settled(sort, found, replay.schema, known=known)
                     if found is None:
                         continue
-                del self._waiting[statement.sql]
-                self._doubts.forget(statement.sql)
+                self._waiting.take(statement)
+                self._doubts.forget(sort)
             if found is not None:
                 self.verdicts.note(statement, found)
             if clock.monotonic() > ends:

@@ -11,25 +11,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from cutover.dialect.doubts import Doubts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.replay import Found
 from cutover.dialect.replayed_writes import ReplayedWrites
 from cutover.dialect.replaying import Level, in_one_state, keep_replaying
-from cutover.dialect.shadow_reads import LARGEST
 from cutover.dialect.verdicts import Verdicts
+from cutover.dialect.waiting import Sort, Waiting, sort_of
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
-from cutover.model.sizes import answer_size
 from cutover.model.statement import Statement
 from cutover.schema.sqltext import COUNTED, StatementKind, inspect
 
 _log = get_logger("shadow_writes")
 
-_WAITING = 64
 _AT_ONCE = 8
 """Writes in one state."""
 _TRIES = 20
@@ -41,12 +38,6 @@ _NO_ROOM = Found(
 )
 
 
-@dataclass(slots=True)
-class _Waiting:
-    statement: Statement
-    tries: int = 0
-
-
 class ShadowWrites:
     """Takes samples from the hot path, makes them on both stores, and remembers what came of each text."""
 
@@ -55,26 +46,33 @@ class ShadowWrites:
         self.sample = sample
         self.verdicts = Verdicts(metrics.shadow_writes, "write")
         self._level = level
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting = Waiting()
+        self._tries: dict[Sort, int] = {}
         self._doubts = Doubts()
         self._new = asyncio.Event()
         self._turn = asyncio.Lock()
 
-    def offer(self, statement: Statement) -> None:
-        """A statement that was drawn."""
-        if self.sample <= 0 or len(self._waiting) >= _WAITING or statement.sql in self._waiting:
-            return
+    def offer(self, statement: Statement) -> bool:
+        """A statement that was drawn. False: there is no room, so it should come another time."""
         shape = inspect(statement.sql)
-        if shape.kind is not StatementKind.WRITE or shape.verb not in COUNTED or shape.explain:
-            return
-        if answer_size([(*statement.args, *(value for _, value in statement.named))]) <= LARGEST:
-            self._waiting[statement.sql] = _Waiting(statement)
-            self._new.set()
+        if self.sample <= 0 or shape.kind is not StatementKind.WRITE or shape.verb not in COUNTED or shape.explain:
+            return True
+        if sort_of(statement) in self._waiting:
+            return True
+        if not self._waiting.put(statement):
+            return False
+        self._new.set()
+        return True
 
     @property
     def open(self) -> bool:
         """Whether there is something to try: writes that wait, or that differed."""
         return bool(self._waiting or self.verdicts.differing)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     async def run(self, executor: Callable[[], PostgresExecutor | None]) -> None:
         """Try what waits. Runs until cancelled."""
@@ -86,8 +84,8 @@ class ShadowWrites:
             if executor is None or not self.open:
                 return
             await executor.rehearsal.ready()
-            left = [one.statement for one in self._waiting.values()]
-            left += [one for sql, one in self.verdicts.differing.items() if sql not in self._waiting]
+            left = self._waiting.first()
+            left += [one for sort, one in self.verdicts.differing.items() if sort not in self._waiting]
             while left:
                 async with self._replaying(executor) as writes:
                     if writes is None:
@@ -127,26 +125,33 @@ class ShadowWrites:
 
     def _settle(self, writes: ReplayedWrites, statement: Statement, found: Found | None) -> None:
         """One that differs for the first time goes on waiting, for another state of both stores."""
-        waits = self._waiting.get(statement.sql)
-        if waits is not None and waits.statement is statement:
-            known = statement.sql in self.verdicts.differing
+        if found is not None and found.early:
+            self._found_no_room(statement)
+            return
+        if self._waiting.holds(statement):
+            sort = sort_of(statement)
             if found is not None:
-                found = self._doubts.settled(statement.sql, found, writes.schema, known=known)
+                known = sort in self.verdicts.differing
+                found = self._doubts.settled(sort, found, writes.schema, known=known)
                 if found is None:
                     return
-            del self._waiting[statement.sql]
-            self._doubts.forget(statement.sql)
+            self._done(statement)
+            self._doubts.forget(sort)
         if found is not None:
             self.verdicts.note(statement, found)
 
     def _found_no_room(self, statement: Statement) -> None:
-        waiting = self._waiting.get(statement.sql)
-        if waiting is None:
+        if not self._waiting.holds(statement):
             return
-        waiting.tries += 1
-        if waiting.tries >= _TRIES:
-            del self._waiting[statement.sql]
+        sort = sort_of(statement)
+        self._tries[sort] = self._tries.get(sort, 0) + 1
+        if self._tries[sort] >= _TRIES:
+            self._done(statement)
             self.verdicts.note(statement, _NO_ROOM)
+
+    def _done(self, statement: Statement) -> None:
+        self._waiting.take(statement)
+        self._tries.pop(sort_of(statement), None)
 
     @asynccontextmanager
     async def _replaying(self, executor: PostgresExecutor) -> AsyncIterator[ReplayedWrites | None]:

@@ -10,6 +10,7 @@ from prometheus_client import Counter, Histogram
 from cutover.dialect.remembered import Kept
 from cutover.dialect.replay import Found, Verdict
 from cutover.dialect.tallies import Tallies
+from cutover.dialect.waiting import Sort, sort_of
 from cutover.logs import get_logger
 from cutover.model.statement import Statement
 from cutover.schema.fingerprint import fingerprint, fold
@@ -30,11 +31,11 @@ class Verdicts:
     def __init__(self, counter: Counter, sort: str, seconds: Histogram | None = None) -> None:
         """`sort`: what they are called in the log. `seconds`: of those that both stores answered, by store."""
         self._seconds = seconds
-        self.differing: dict[str, Statement] = {}
-        """By text, the statement with the arguments for which it is to match."""
-        self._asked: dict[str, tuple[int, int]] = {}
+        self.differing: dict[Sort, Statement] = {}
+        """By text and classes of arguments, the statement with the arguments for which it is to match."""
+        self._asked: dict[Sort, tuple[int, int]] = {}
         """By the same, what SQLite answered when it differed, and the schema then (`Found.asked`)."""
-        self._left: set[str] = set()
+        self._left: set[Sort] = set()
         """Those of them that matched the last time, with other rows than those that they differed with."""
         self._counter = counter
         self._sort = sort
@@ -43,9 +44,9 @@ class Verdicts:
 
     def note(self, statement: Statement, found: Found) -> None:
         """One replay has come to its end."""
-        shape = _shape(statement.sql)
-        found = self._looked_at(statement, found)
-        tally, kept = self._tallies[shape], self.differing.get(statement.sql)
+        sort = sort_of(statement)
+        found = self._looked_at(statement, sort, found)
+        tally, kept = self._tallies[_shape(statement.sql)], self.differing.get(sort)
         tally.add(found)
         self._counter.labels(found.verdict).inc()
         if self._seconds is not None and found.sqlite_seconds:
@@ -55,42 +56,41 @@ class Verdicts:
         if found.verdict == "mismatch":
             tally.differs = found.reason
             if kept is None and len(self.differing) < _KEPT:
-                self.differing[statement.sql] = statement
-            if self.differing.get(statement.sql) is statement:
-                self._asked[statement.sql] = found.asked
+                self.differing[sort] = statement
+            if self.differing.get(sort) is statement:
+                self._asked[sort] = found.asked
             _log.warning(f"A {self._sort} is answered differently on Postgres", statement=fingerprint(statement.sql))
-        elif found.verdict == "match" and statement.sql not in self._left and (kept is None or kept is statement):
-            self._clear(statement.sql)
+        elif found.verdict == "match" and sort not in self._left and (kept is None or kept is statement):
+            self._clear(sort)
 
-    def _looked_at(self, statement: Statement, found: Found) -> Found:
+    def _looked_at(self, statement: Statement, sort: Sort, found: Found) -> Found:
         """What differed is mended if it matches where SQLite answers what it did then, or the schema is another one.
 
         With other rows a match says nothing of those that it differed with, which may come again.
         """
-        sql = statement.sql
-        if self.differing.get(sql) is not statement:
+        if self.differing.get(sort) is not statement:
             return found
-        then = self._asked[sql]
+        then = self._asked[sort]
         if found.verdict == "match" and then[0] != found.asked[0] and then[1] == found.asked[1]:
-            self._left.add(sql)
+            self._left.add(sort)
             return replace(found, reason=_WITH_OTHERS)
-        self._left.discard(sql)
+        self._left.discard(sort)
         return found
 
-    def _clear(self, sql: str) -> None:
-        self.differing.pop(sql, None)
-        self._asked.pop(sql, None)
-        self._left.discard(sql)
-        shape = _shape(sql)
+    def _clear(self, sort: Sort) -> None:
+        self.differing.pop(sort, None)
+        self._asked.pop(sort, None)
+        self._left.discard(sort)
+        shape = _shape(sort[0])
         tally = self._tallies.get(shape)
-        if tally is not None and not any(_shape(other) == shape for other in self.differing):
+        if tally is not None and tally.differs and not any(_shape(sql) == shape for sql, _ in self.differing):
             tally.differs = None
 
     def forget(self) -> int:
         """Let what differed, and matches with the rows of now, count no longer. How many texts that were."""
         left = tuple(self._left)
-        for sql in left:
-            self._clear(sql)
+        for sort in left:
+            self._clear(sort)
         return len(left)
 
     def go_on_from(self, shape: str, kept: Kept, *, replayed: bool) -> None:

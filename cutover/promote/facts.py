@@ -53,7 +53,7 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
     except (CutoverError, OSError, TimeoutError) as error:
         age, problem = None, str(error)
     if direction == "promote" and not unreachable:
-        await _rehearse(parts)
+        await rehearse_now(parts)
     statements = parts.statements
     summary, reads, writes = statements.summary(), statements.shadow_reads(), statements.shadow_writes()
     return GateFacts(
@@ -77,6 +77,7 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
         statements_beyond=summary["beyond_limit"],
         shadow_reads=(reads["match"], reads["mismatch"], reads["inconclusive"]),
         shadow_writes=(writes["match"], writes["mismatch"], writes["inconclusive"]),
+        shadow_waiting=summary["waiting"],
         shadow_reads_differ=reads["differing"] + writes["differing"],
         statements_min=settings.promotion.rehearsal_min_statements,
         statements_matter=direction == "promote",
@@ -87,10 +88,11 @@ async def gather(parts: Parts, direction: str, *, max_age: float) -> GateFacts:
     )
 
 
-async def _rehearse(parts: Parts) -> None:
-    """Have what was just seen, or what a schema change left open, rehearsed now. What takes longer stays open."""
+async def rehearse_now(parts: Parts, seconds: float = _REHEARSAL_SECONDS) -> None:
+    """Have what was just seen, or what a schema change left open, rehearsed and replayed. What takes longer, or meets a
+    store that is away, stays open."""
     with contextlib.suppress(TimeoutError, CutoverError):
-        async with asyncio.timeout(_REHEARSAL_SECONDS):
+        async with asyncio.timeout(seconds):
             await parts.statements.rehearse()
             await parts.statements.replay()
 

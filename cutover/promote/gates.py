@@ -59,6 +59,8 @@ class GateFacts:
     shadow_reads: tuple[int, int, int] = (0, 0, 0)
     """match, mismatch, inconclusive."""
     shadow_writes: tuple[int, int, int] = (0, 0, 0)
+    shadow_waiting: int = 0
+    """Reads and writes that are to be replayed and were not yet."""
     shadow_reads_differ: int = 0
     """Texts, of reads or writes, that are answered differently as of now."""
     target: tuple[tuple[str, bool, str], ...] = ()
@@ -118,14 +120,18 @@ def _shadow_reads(facts: GateFacts) -> tuple[bool, str]:
     if not facts.statements_matter:
         return True, "the store that would become primary speaks the applications' own dialect"
     if not any(facts.shadow_reads + facts.shadow_writes) and not facts.shadow_reads_differ:
-        return True, "no statement was replayed on the shadow"
+        return True, "no statement was replayed on the shadow" + _waiting(facts)
     detail = _verdicts(facts.shadow_reads)
     if any(facts.shadow_writes):
         detail = f"reads: {detail}; writes: {_verdicts(facts.shadow_writes)}"
     if not facts.shadow_reads_differ:
-        return True, f"{detail}; none differs now"
+        return True, f"{detail}; none differs now{_waiting(facts)}"
     differ = f"{counted(facts.shadow_reads_differ, 'statement')} answered differently on Postgres, limit 0"
-    return False, f"{differ}, see `cutover rehearse` ({detail})"
+    return False, f"{differ}, see `cutover rehearse` ({detail}{_waiting(facts)})"
+
+
+def _waiting(facts: GateFacts) -> str:
+    return f"; {facts.shadow_waiting:,} not replayed yet" if facts.shadow_waiting else ""
 
 
 def _verdicts(counts: tuple[int, int, int]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,9 +14,10 @@ from cutover import clock
 from cutover.audit import read_records
 from cutover.compare.jsonable import json_key
 from cutover.compare.verify import no_such_table
-from cutover.errors import CutoverError, SwitchRefused
+from cutover.errors import SwitchRefused
 from cutover.model.control import SwitchState
 from cutover.model.requests import Actor, SwitchRequest
+from cutover.promote.facts import rehearse_now
 from cutover.promote.finish import finish
 from cutover.promote.force import demote_by_force
 from cutover.promote.overview import Overview
@@ -27,6 +27,8 @@ from cutover.promote.switch import Switch
 
 Json = dict[str, Any]
 
+_LOOK = 5.0
+"""Seconds that it may take to rehearse what was just seen before it is told."""
 _TURN = 3.0
 """Seconds to wait for a turn of the mirror that is under way when it is paused."""
 
@@ -145,10 +147,8 @@ class Operations:
 
     async def statements(self) -> Json:
         """Readiness of the statements that the front door has seen, and what became of each shape of them."""
-        await self.parts.statements.rehearse()
+        await rehearse_now(self.parts, _LOOK)
         summary: Json = self.parts.statements.summary()
-        with contextlib.suppress(CutoverError):  # paused, or away: what was found before is told
-            await self.parts.statements.replay()
         summary["shadow_reads"] = self.parts.statements.shadow_reads()
         summary["shadow_writes"] = self.parts.statements.shadow_writes()
         summary["schema_changes"] = self.parts.statements.schema_changes()

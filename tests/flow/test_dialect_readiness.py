@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import product
+from typing import Never
 
 import pytest
 
@@ -12,6 +13,8 @@ from cutover.dialect import readiness
 from cutover.dialect.readiness import StatementRegistry
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.dialect.schema_trials import SchemaTrials
+from cutover.dialect.shadow_reads import ShadowReads
+from cutover.dialect.waiting import Waiting
 from cutover.errors import StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
@@ -230,6 +233,37 @@ async def test_a_schema_change_leaves_nothing_ready(both: World) -> None:
     both.executor.rehearsal = real
     assert await registry.rehearse()
     assert registry.summary()["ready"] == 2
+
+
+async def test_the_first_of_each_sort_of_arguments_and_behind_each_change_of_the_schema_is_replayed(
+    both: World,
+) -> None:
+    reads = ShadowReads(Metrics("test"), in_vain, 1e-9)
+    registry = StatementRegistry(Metrics("test"), reads=reads)
+    registry._executor = lambda: both.executor
+    sql = "SELECT id FROM users WHERE n = ?"
+    for value, waiting in ((1, 1), (2, 1), ("x", 2), (1.5, 3), (2.5, 3)):
+        registry.seen(Statement(sql, (value,)))
+        assert reads.waiting == waiting
+    assert await registry.rehearse()
+    reads._waiting = Waiting()
+    registry.seen(Statement(sql, (3,)))
+    assert reads.waiting == 0
+    both.executor.dialect.generation += 1
+    assert await registry.rehearse()
+    registry.seen(Statement(sql, (4,)))
+    assert (reads.waiting, registry.summary()["waiting"]) == (1, 1)
+    full, reads._waiting.put = reads._waiting.put, lambda _: False  # type: ignore[method-assign]
+    other = "SELECT handle FROM users"
+    registry.seen(Statement(other))
+    reads._waiting.put = full  # type: ignore[method-assign]
+    assert reads.waiting == 1
+    registry.seen(Statement(other))
+    assert reads.waiting == 2, "there was no room for the first"
+
+
+def in_vain() -> Never:
+    raise AssertionError("nothing is replayed here")
 
 
 async def test_schema_changes_are_told_and_not_made(both: World) -> None:

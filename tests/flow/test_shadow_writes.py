@@ -14,6 +14,7 @@ import pytest
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
+from cutover.errors import StatementError
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
 from cutover.model.values import SqlValue
@@ -297,6 +298,54 @@ async def test_what_differed_with_rows_that_are_gone_is_not_mended(both: Tried, 
     finally:
         await connection.execute(right)
         await connection.close()
+
+
+async def test_arguments_of_other_classes_are_looked_at_each_for_themselves(both: Tried) -> None:
+    """What one kind of value matches with says nothing of another, nor does its mending."""
+    sql = "UPDATE people SET n = ? WHERE id = 1"
+    for value in (7, "seven", "12"):
+        both.writes.offer(Statement(sql, (value,)))
+    assert both.writes.waiting == 2
+    await both.until(lambda: both.total(sql) == 2)
+    found = both.writes.verdicts.of(sql)
+    assert found is not None
+    assert (found["match"], found["mismatch"]) == (1, 1)
+    assert "SQLITE_MISMATCH" in str(found["differs"])
+    both.writes.offer(Statement(sql, (8,)))
+    await both.until(lambda: (both.writes.verdicts.of(sql) or {})["match"] == 2)
+    assert both.writes.verdicts.summary()["differing"] == 1
+
+
+async def test_there_is_room_for_the_first_of_many_texts(both: Tried) -> None:
+    """An application that has just started sends hundreds; what is dropped is to come another time."""
+    reads = ShadowReads(Metrics("test"), both.world.mirror.level_copied, 1.0)
+    texts = [f"SELECT name AS c{number} FROM people" for number in range(300)]
+    assert all(reads.offer(Statement(text)) for text in texts)
+    await reads.replay(both.executor)
+    assert reads.verdicts.summary()["match"] == 300
+    large = "x" * 60_000
+    kept = [reads.offer(Statement("SELECT ? AS c" + str(number), (large,))) for number in range(300)]
+    assert kept[0]
+    assert not kept[-1]
+
+
+async def test_a_write_to_a_table_that_postgres_statements_do_not_know_yet_is_tried_later(
+    both: Tried, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql = "UPDATE people SET n = 3 WHERE id = 1"
+    await both.executor.rehearsal.ready()
+
+    def unknown(_: str) -> Any:
+        raise StatementError("no such table: people", "SQLITE_UNKNOWN")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(both.executor.dialect), "check", lambda _, sql: unknown(sql))
+        both.writes.offer(Statement(sql))
+        await both.writes.replay(both.executor)
+    assert both.total(sql) == 0
+    await both.until(lambda: both.total(sql) == 1)
+    assert both.writes.verdicts.summary()["match"] == 1
+    assert await both.verdict("UPDATE missing SET n = 3") == "match", "SQLite has none either"
 
 
 async def test_a_write_that_differs_is_found_and_clears_when_it_is_mended(both: Tried) -> None:
