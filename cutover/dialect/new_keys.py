@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from cutover.dialect.schema_change import Change
 from cutover.dialect.typed import Refused
 from cutover.model.table import Table, Tables
 from cutover.schema.ddl import Ddl
-from cutover.schema.mapping import family
+from cutover.schema.enforceable import unenforceable
+from cutover.schema.links import as_declared
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
-from cutover.schema.sqlite_schema import SqliteForeignKey
+from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteTable
 
 
 def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema) -> Iterator[str]:
@@ -27,30 +29,36 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema)
         for key in own.foreign_keys if there is not None else ():
             parent_own = change.after.table(key.parent)
             parent = by_name.get(parent_own.name) if parent_own is not None else None
-            if child is None or parent is None or not (key.parent.lower() in created or own.name in altered):
+            if child is None or parent is None or parent_own is None:
                 continue
-            _demand_possible(child, parent, key)
-            if there is not None and not _has(there, child, parent, key):
+            if not (key.parent.lower() in created or own.name in altered):
+                continue
+            named = _demand_possible((own, child), (parent_own, parent), key, target.table(parent.target))
+            if there is not None and not _has(there, child, parent, named):
                 ddl = Ddl()
-                ddl.add_foreign_key(child, parent, key)
+                ddl.add_foreign_key(child, parent, named)
                 yield f"{ddl.foreign_keys[0]} NOT VALID"
 
 
-def _demand_possible(child: Table, parent: Table, key: SqliteForeignKey) -> None:
-    wanted = set(key.parent_columns)
-    unique = wanted == set(parent.key) or any(
-        not index.partial and set(index.columns) == wanted for index in parent.unique
-    )
-    if not unique or not len(key.columns) == len(key.parent_columns) == len(wanted):
-        raise Refused(f"The foreign key of {child.name} to columns of {parent.name} that are not its key")
-    mine, theirs = ({one.name.lower(): one.target_type for one in each.columns} for each in (child, parent))
-    for one, other in zip(key.columns, key.parent_columns, strict=True):
-        mine_is, theirs_is = mine[one.lower()], theirs[other.lower()]
-        if family(mine_is) != family(theirs_is):
-            raise Refused(f"The foreign key of {child.name} to {parent.name}, of {mine_is} to {theirs_is},")
+def _demand_possible(
+    child: tuple[SqliteTable, Table],
+    parent: tuple[SqliteTable, Table],
+    key: SqliteForeignKey,
+    there: PostgresTable | None,
+) -> SqliteForeignKey:
+    """The key with its columns as the tables spell them."""
+    mine, theirs = as_declared(child[0], key.columns, child[1]), as_declared(parent[0], key.parent_columns, parent[1])
+    what = f"The foreign key of {child[1].name} to {parent[1].name}"
+    if not mine or len(mine) != len(theirs):
+        raise Refused(f"{what}, which has no such key,")
+    named = replace(key, columns=mine, parent_columns=theirs)
+    problem = unenforceable(child[1], parent[1], named, there)
+    if problem:
+        raise Refused(f"{what} ({problem})")
+    return named
 
 
 def _has(there: PostgresTable, child: Table, parent: Table, key: SqliteForeignKey) -> bool:
-    targets = {column.name.lower(): column.target for column in child.columns}
-    columns = tuple(targets.get(name.lower(), name) for name in key.columns)
+    targets = {column.name: column.target for column in child.columns}
+    columns = tuple(targets[name] for name in key.columns)
     return any(each.parent == parent.target and each.columns == columns for each in there.foreign_keys)

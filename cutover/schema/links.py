@@ -77,8 +77,8 @@ def _link(family: Family) -> Linked:
 def _declared(family: Family, findings: list[Finding]) -> list[SqliteForeignKey]:
     found, own = [], family.table
     for key, parent in zip(family.source.foreign_keys, family.parents, strict=True):
-        columns = _as_declared(family.source, key.columns, own)
-        theirs = _as_declared(parent[0], key.parent_columns, parent[1]) if parent else ()
+        columns = as_declared(family.source, key.columns, own)
+        theirs = as_declared(parent[0], key.parent_columns, parent[1]) if parent else ()
         if parent is None or not columns or not theirs or len(columns) != len(theirs):
             message = f"Its foreign key ({', '.join(key.columns)}) points to {key.parent}, which is not mirrored."
             todo = f"Mirror {key.parent}, or have the application check these rows."
@@ -105,8 +105,8 @@ def _of_target(family: Family, findings: list[Finding]) -> list[ForeignKey]:
     return found
 
 
-def _as_declared(source: SqliteTable, names: tuple[str, ...], table: Table) -> tuple[str, ...]:
-    """`names` as CREATE TABLE spells them; empty if one is not mirrored."""
+def as_declared(source: SqliteTable, names: tuple[str, ...], table: Table) -> tuple[str, ...]:
+    """`names` of columns as CREATE TABLE spells them; empty if one is not mirrored."""
     mapped = {column.name for column in table.columns}
     found = [column.name for name in names if (column := source.column(name)) and column.name in mapped]
     return tuple(found) if len(found) == len(names) else ()

@@ -11,6 +11,7 @@ from functools import cached_property
 from cutover.model.table import Table, Tables, Unkept
 from cutover.schema.codecs import scalars
 from cutover.schema.ddl import Ddl, Terms
+from cutover.schema.enforceable import unenforceable
 from cutover.schema.findings import Finding, in_order
 from cutover.schema.links import Family, link
 from cutover.schema.matching import Histograms, nearest
@@ -19,8 +20,6 @@ from cutover.schema.one_table import Asked, map_table
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
 from cutover.settings import Settings, TableSettings
-
-_FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
 
 _SET_THEM = "Have the application set them before it writes to Postgres, in the smoke command for instance."
 _MOST_NAMED = 10
@@ -238,7 +237,7 @@ class _Mapper:
 
     def _note_unenforced(self, table: Table, parent: Table, key: SqliteForeignKey) -> None:
         """A foreign key that Postgres cannot have; others may be put aside for now, or nobody wanted them."""
-        problem = self._unenforceable(table, parent, key)
+        problem = unenforceable(table, parent, key, self.adopted.get(parent.name))
         if not problem:
             return
         what = f"FOREIGN KEY ({', '.join(key.columns)}) REFERENCES {parent.name}"
@@ -277,7 +276,7 @@ class _Mapper:
         for table in new:
             for key in self.declared[table.name]:
                 parent = self.mapped[key.parent]
-                problem = self._unenforceable(table, parent, key)
+                problem = unenforceable(table, parent, key, self.adopted.get(parent.name))
                 if problem:
                     self._say(
                         "warns",
@@ -289,38 +288,6 @@ class _Mapper:
                 else:
                     ddl.add_foreign_key(table, parent, key)
         return ddl
-
-    def _unenforceable(self, table: Table, parent: Table, key: SqliteForeignKey) -> str:
-        """Why Postgres would refuse this foreign key; empty if it would not."""
-        own = {column.name: column.target_type for column in table.columns}
-        theirs = {column.name: column.target_type for column in parent.columns}
-        for mine, other in zip(key.columns, key.parent_columns, strict=True):
-            if family(own[mine]) != family(theirs[other]):
-                return f"{mine} is {own[mine]} and {other} is {theirs[other]}"
-        wanted = set(key.parent_columns)
-        if len(wanted) < len(key.parent_columns):
-            return f"({', '.join(key.parent_columns)}) names a column twice"
-        adopted = self.adopted.get(parent.name)
-        if adopted:
-            targets = {column.target for column in parent.columns if column.name in wanted}
-            unique = any(
-                index.unique and not index.partial and index.immediate and set(index.columns) == targets
-                for index in adopted.indexes
-            )
-        else:
-            unique = wanted == set(parent.key) or any(
-                not index.partial
-                and set(index.columns) == wanted
-                and all(collation == "BINARY" for _, collation in index.terms)
-                for index in parent.unique
-            )
-        return "" if unique else f"({', '.join(key.parent_columns)}) is not unique there"
-
-
-def family(target_type: str) -> str:
-    """Types that a foreign key may join are of one family."""
-    base = target_type.partition("(")[0]
-    return _FAMILIES.get(base, base)
 
 
 def _free_sequences(names: tuple[str, ...]) -> str:

@@ -444,6 +444,19 @@ async def test_columns_that_only_an_empty_table_may_get(ddl: World) -> None:
     await ddl.same("SELECT * FROM children")
 
 
+async def test_a_key_of_a_new_column_may_spell_its_parent_in_another_case(ddl: World) -> None:
+    for sql in (
+        "ALTER TABLE children ADD COLUMN other INTEGER REFERENCES Parents(ID)",
+        "ALTER TABLE children ADD COLUMN called TEXT REFERENCES parents(Name) ON DELETE CASCADE",
+        "INSERT INTO children(id, other, called) VALUES (1, 1, 'two')",
+    ):
+        await ddl.same(sql)
+    await ddl.same_error("INSERT INTO children(other) VALUES (7)")
+    await ddl.same_error("INSERT INTO children(called) VALUES ('seven')")
+    await ddl.same("DELETE FROM parents WHERE name = 'two'")
+    await ddl.same("SELECT * FROM children")
+
+
 async def test_a_rule_that_postgres_cannot_keep_is_refused(ddl: World) -> None:
     for sql in (
         "CREATE TABLE reals(x REAL PRIMARY KEY)",
@@ -455,8 +468,10 @@ async def test_a_rule_that_postgres_cannot_keep_is_refused(ddl: World) -> None:
     for refused, match in (
         ("CREATE TABLE c(a INT REFERENCES reals(x))", "a is bigint and x is double precision"),
         ("CREATE TABLE c(a TEXT REFERENCES texts(x))", "not unique there"),
-        ("ALTER TABLE parents ADD COLUMN r INT REFERENCES reals(x)", "of bigint to double precision"),
-        ("CREATE TABLE later(x REAL PRIMARY KEY)", "of bigint to double precision"),
+        ("ALTER TABLE parents ADD COLUMN r INT REFERENCES reals(x)", "r is bigint and x is double precision"),
+        ("ALTER TABLE parents ADD COLUMN r TEXT REFERENCES texts(x)", "not unique there"),  # but for NOCASE
+        ("ALTER TABLE parents ADD COLUMN r TEXT REFERENCES texts(y)", "not unique there"),
+        ("CREATE TABLE later(x REAL PRIMARY KEY)", "a is bigint and x is double precision"),
         ("ALTER TABLE parents ADD COLUMN c CHECK (c > 5 AND printf(name, c) <> 'x')", "check constraint"),
     ):
         with pytest.raises(Refused, match=match):
@@ -514,7 +529,7 @@ async def test_a_parent_that_comes_later_needs_the_key_that_was_referred_to(ddl:
     for sql in ("CREATE TABLE one(p TEXT REFERENCES later(b))", "CREATE TABLE two(p INTEGER REFERENCES last)"):
         await ddl.same(sql)
     await ddl.same("CREATE TABLE later(a INTEGER, b TEXT UNIQUE)")
-    with pytest.raises(Refused, match="foreign key of two to columns of last that are not its key"):
+    with pytest.raises(Refused, match="foreign key of two to last, which has no such key,"):
         await ddl.on_postgres("CREATE TABLE last(a INTEGER, b TEXT)")
 
 

@@ -1,0 +1,40 @@
+"""Whether Postgres can have a foreign key that SQLite has. Pure."""
+
+from __future__ import annotations
+
+from cutover.model.table import Table
+from cutover.schema.postgres_schema import PostgresTable
+from cutover.schema.sqlite_schema import SqliteForeignKey
+
+_FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
+
+
+def unenforceable(table: Table, parent: Table, key: SqliteForeignKey, there: PostgresTable | None) -> str:
+    """Why Postgres would refuse this foreign key; empty if it would not. `there`: the parent, if it stands already."""
+    own = {column.name: column.target_type for column in table.columns}
+    theirs = {column.name: column.target_type for column in parent.columns}
+    for mine, other in zip(key.columns, key.parent_columns, strict=True):
+        if _family(own[mine]) != _family(theirs[other]):
+            return f"{mine} is {own[mine]} and {other} is {theirs[other]}"
+    wanted = set(key.parent_columns)
+    if len(wanted) < len(key.parent_columns):
+        return f"({', '.join(key.parent_columns)}) names a column twice"
+    if there is not None:
+        targets = {column.target for column in parent.columns if column.name in wanted}
+        unique = any(
+            index.unique and not index.partial and index.immediate and set(index.columns) == targets
+            for index in there.indexes
+        )
+    else:
+        unique = wanted == set(parent.key) or any(
+            not index.partial
+            and set(index.columns) == wanted
+            and all(collation == "BINARY" for _, collation in index.terms)
+            for index in parent.unique
+        )
+    return "" if unique else f"({', '.join(key.parent_columns)}) is not unique there"
+
+
+def _family(target_type: str) -> str:
+    base = target_type.partition("(")[0]
+    return _FAMILIES.get(base, base)
