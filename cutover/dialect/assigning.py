@@ -7,8 +7,8 @@ from sqlglot import exp
 from cutover.dialect.catalog import column_kind
 from cutover.dialect.comparing import dynamic, number_of, text, value
 from cutover.dialect.computed import computed
+from cutover.dialect.context import Context
 from cutover.dialect.rigid import rigidly
-from cutover.dialect.scope import Context
 from cutover.dialect.typed import (
     NUMERIC_AFFINITIES,
     Kind,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect.catalog import ROWID_NAMES
+from cutover.dialect.context import Context
 from cutover.dialect.drawing import unnumbered
-from cutover.dialect.scope import Context, Source
+from cutover.dialect.scope import Source
 from cutover.dialect.typed import Refused, call, cast, helper, identifier
 from cutover.model.table import Column, Table
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from cutover.dialect.comparing import SWAPPED, collation, number_of, value
-from cutover.dialect.scope import Context
+from cutover.dialect.context import Context
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Typed
 
 

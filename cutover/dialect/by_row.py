@@ -11,10 +11,10 @@ from dataclasses import replace
 from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.context import Context
 from cutover.dialect.deleting import DeleteByRow
 from cutover.dialect.limiting import without_limit
 from cutover.dialect.own_clauses import of_update, word_of_rows
-from cutover.dialect.scope import Context
 from cutover.dialect.steps import alone, at_most_one, row_by_row, sparing
 from cutover.dialect.translation import Translation, parse, rewrite, translation_of
 from cutover.dialect.typed import Kind, Refused

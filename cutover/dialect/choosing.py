@@ -12,10 +12,10 @@ from dataclasses import replace
 from sqlglot import exp
 
 from cutover.dialect.catalog import ROWID_NAMES, Catalog
+from cutover.dialect.context import Context
 from cutover.dialect.naming import first_met, in_order, is_met
 from cutover.dialect.own_clauses import of_key, of_null, own_clauses
 from cutover.dialect.replacing import parsed
-from cutover.dialect.scope import Context
 from cutover.dialect.translation import Choosing, Order, Translation, rewrite, translation_of
 from cutover.dialect.trees import clauses_of
 from cutover.dialect.typed import Kind, Refused

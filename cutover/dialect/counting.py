@@ -10,7 +10,7 @@ from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifi
 from cutover.model.table import Column, Table
 
 if TYPE_CHECKING:
-    from cutover.dialect.scope import Context
+    from cutover.dialect.context import Context
     from cutover.dialect.writes import Written
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.context import Context
 from cutover.dialect.limiting import key_names
-from cutover.dialect.scope import Context
 from cutover.dialect.steps import alone, at_most_one, row_by_row
 from cutover.dialect.translation import Translation, rewrite, translation_of
 from cutover.dialect.typed import Kind

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from cutover.dialect.comparing import SWAPPED, align
-from cutover.dialect.scope import Context
+from cutover.dialect.context import Context
 from cutover.dialect.typed import Kind, Typed, binary, cast, literal, paren
 
 _LOW, _HIGH = -(1 << 63), (1 << 63) - 1

@@ -10,10 +10,11 @@ from sqlglot import exp
 from cutover.dialect import comparing, functions, json_functions, numbers
 from cutover.dialect.calls import arguments_of
 from cutover.dialect.comparing import value
+from cutover.dialect.context import Context
 from cutover.dialect.generated import as_sorted
 from cutover.dialect.operators import ARITHMETIC, Operators
 from cutover.dialect.predicates import Predicates
-from cutover.dialect.scope import Context, Scope, Source, SourceColumn
+from cutover.dialect.scope import Scope, Source, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.trees import flatten
 from cutover.dialect.typed import (

@@ -10,8 +10,8 @@ from sqlglot import exp
 
 from cutover.dialect import choices, formats, json_functions, mathematics, numbers, strings
 from cutover.dialect.comparing import text, value
+from cutover.dialect.context import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
 from cutover.dialect.mathematics import Function
-from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID, TOTAL_CHANGES
 from cutover.dialect.strings import node_of
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import (

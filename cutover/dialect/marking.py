@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from cutover.dialect.assigning import Assigning
+from cutover.dialect.context import Context
 from cutover.dialect.high_marks import NAME, settled, source
 from cutover.dialect.queries import Queries
-from cutover.dialect.scope import Context, Scope
+from cutover.dialect.scope import Scope
 from cutover.dialect.typed import Kind, Refused, helper, identifier
 from cutover.dialect.writes import Written
 from cutover.model.table import Column, Table

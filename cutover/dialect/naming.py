@@ -12,8 +12,8 @@ from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.conflicts import Conflicts
+from cutover.dialect.context import Context
 from cutover.dialect.replacing import Replacing
-from cutover.dialect.scope import Context
 from cutover.dialect.translation import Order, Translation, parse, rewrite, translation_of
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, paren
 from cutover.dialect.writes import Writes, Written

@@ -26,9 +26,9 @@ from cutover.stores.postgres.names import target
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from cutover.dialect.context import Use
     from cutover.dialect.direct import Connection
     from cutover.dialect.preparing import Prepared
-    from cutover.dialect.scope import Use
     from cutover.dialect.translation import Command
     from cutover.dialect.writes import Written
 

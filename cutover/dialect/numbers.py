@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from cutover.dialect.comparing import dynamic, text, value
-from cutover.dialect.scope import Context
+from cutover.dialect.context import Context
 from cutover.dialect.typed import (
     NUMBERS,
     Kind,

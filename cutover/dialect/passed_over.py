@@ -12,7 +12,7 @@ from cutover.dialect.typed import Refused, RowByRow, identifier, paren
 from cutover.model.table import Column, Table
 
 if TYPE_CHECKING:
-    from cutover.dialect.scope import Context
+    from cutover.dialect.context import Context
     from cutover.dialect.writes import Written
 
 _PASSED = "INSERT OR IGNORE of NULL where there must be a value, with AUTOINCREMENT,"

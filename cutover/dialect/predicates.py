@@ -9,9 +9,10 @@ from sqlglot import exp
 
 from cutover.dialect import below, comparing, exactly, rowwise, whole
 from cutover.dialect.binding import as_bound
+from cutover.dialect.context import Context
 from cutover.dialect.membership import in_query
 from cutover.dialect.patterns import globbed, liked
-from cutover.dialect.scope import Context, Scope
+from cutover.dialect.scope import Scope
 from cutover.dialect.trees import negated, unparen
 from cutover.dialect.typed import (
     NUMBERS,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cutover.dialect.context import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.dialect import Checked, Dialect
-from cutover.dialect.scope import CHANGES, LAST_INSERT_ROWID
 from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import Command, Translation
 from cutover.errors import CutoverError, StatementError, Unrepresentable
@@ -27,7 +27,7 @@ class Memory(Past):
     """PRAGMA defer_foreign_keys, for the transaction that is open."""
 
     def value(self, slot: int) -> int:
-        """The number in a slot of `dialect.scope`."""
+        """The number in a slot of `dialect.context`."""
         if slot == LAST_INSERT_ROWID:
             return self.last_insert_rowid
         return self.changes if slot == CHANGES else self.total_changes

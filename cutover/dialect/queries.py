@@ -11,6 +11,7 @@ from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.calls import own_aggregates, owner_of
 from cutover.dialect.comparing import collated, collation
 from cutover.dialect.compounds import Compounds
+from cutover.dialect.context import Context
 from cutover.dialect.distinct import distinct
 from cutover.dialect.earliest import comes_backwards, nulls_come_at_once
 from cutover.dialect.expressions import Expressions
@@ -21,7 +22,7 @@ from cutover.dialect.present import note_present
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading, Scan
 from cutover.dialect.scalars import number_within, place_in_list, place_of, place_within
-from cutover.dialect.scope import Context, Grouping, Scope, Source, SourceColumn
+from cutover.dialect.scope import Grouping, Scope, Source, SourceColumn
 from cutover.dialect.sources import Sources
 from cutover.dialect.terms import ordinal
 from cutover.dialect.typed import Kind, Refused, Typed, identifier

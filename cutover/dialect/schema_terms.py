@@ -14,9 +14,10 @@ from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.comparing import told_apart
 from cutover.dialect.conflicts import Conflicts
+from cutover.dialect.context import Context
 from cutover.dialect.generated import add_generated
 from cutover.dialect.queries import Queries
-from cutover.dialect.scope import Context, Scope, table_source
+from cutover.dialect.scope import Scope, table_source
 from cutover.dialect.tokens import prepare
 from cutover.dialect.typed import Refused
 from cutover.model.table import Column, Table

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from cutover.dialect.choosing import by_keys
-from cutover.dialect.scope import Context
+from cutover.dialect.context import Context
 from cutover.dialect.translation import ByRow, Translation, rewrite, translation_of
 from cutover.dialect.typed import ByKeys, Kind, Refused, Typed
 from cutover.model.values import Row

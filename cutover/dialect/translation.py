@@ -16,13 +16,14 @@ from sqlglot.errors import SqlglotError
 
 from cutover.dialect import functions
 from cutover.dialect.conflicts import caveat
+from cutover.dialect.context import Context, Use, number_parameters
 from cutover.dialect.drawing import Drawing
 from cutover.dialect.high_marks import is_meant
 from cutover.dialect.lifting import lift_limits
 from cutover.dialect.marking import HighMarks
 from cutover.dialect.numbering import with_checks
 from cutover.dialect.queries import Queries
-from cutover.dialect.scope import Context, Scope, Use, number_parameters
+from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import prepare
 from cutover.dialect.trees import plain_numbers, plain_settings
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed

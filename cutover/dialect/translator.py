@@ -11,11 +11,11 @@ from sqlglot import exp
 from cutover.dialect.by_row import by_row
 from cutover.dialect.calls import adds_up, gathers_in_order
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.context import Context
 from cutover.dialect.limiting import without_limit
 from cutover.dialect.naming import keys_met
 from cutover.dialect.recent import Recent
 from cutover.dialect.scalars import number_lists, number_scalars, split
-from cutover.dialect.scope import Context
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
 from cutover.dialect.trees import with_of
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed

@@ -16,10 +16,10 @@ from sqlglot import exp
 from cutover.dialect import functions
 from cutover.dialect.catalog import ROWID_NAMES, Catalog
 from cutover.dialect.conflicts import pairs
+from cutover.dialect.context import Context
 from cutover.dialect.halfway import is_in, is_one_row, is_plain, reads_once
 from cutover.dialect.limiting import key_names
 from cutover.dialect.referring import deleting_acts
-from cutover.dialect.scope import Context
 from cutover.dialect.steps import alone, at_most_one, row_by_row
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation, rewrite, translation_of

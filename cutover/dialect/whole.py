@@ -10,7 +10,7 @@ from typing import Any
 from sqlglot import exp
 
 from cutover.dialect.comparing import SWAPPED, number_of
-from cutover.dialect.scope import Context
+from cutover.dialect.context import Context
 from cutover.dialect.shown import shown
 from cutover.dialect.spelling import look, where
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed, binary, cast, null, paren

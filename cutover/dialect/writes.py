@@ -13,6 +13,7 @@ from cutover.dialect.automatic import AutomaticKeys, column_named
 from cutover.dialect.calls import gathers
 from cutover.dialect.catalog import DATABASES
 from cutover.dialect.conflicts import Conflicts
+from cutover.dialect.context import Context
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
 from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, unnumbered
 from cutover.dialect.generated import add_generated, as_sorted
@@ -23,7 +24,7 @@ from cutover.dialect.own_clauses import by_default, has_replacing, of_update, ow
 from cutover.dialect.queries import Queries
 from cutover.dialect.returned import as_first, as_kept, in_order, own_key
 from cutover.dialect.rigid import is_rigid
-from cutover.dialect.scope import Context, Scope, Source, table_source
+from cutover.dialect.scope import Scope, Source, table_source
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.dialect.unkept import refuse_unkept
 from cutover.model.table import Column, Table
