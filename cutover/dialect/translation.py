@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import sqlglot
@@ -17,6 +14,7 @@ from sqlglot.errors import SqlglotError
 from cutover.dialect import functions
 from cutover.dialect.conflicts import caveat
 from cutover.dialect.context import Context, Use, number_parameters
+from cutover.dialect.decoding import Decoder, decoder_of
 from cutover.dialect.drawing import Drawing
 from cutover.dialect.high_marks import is_meant
 from cutover.dialect.lifting import lift_limits
@@ -26,15 +24,12 @@ from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import prepare
 from cutover.dialect.trees import plain_numbers, plain_settings
-from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Refused, Typed
+from cutover.dialect.typed import Kind, Refused, Typed
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
 from cutover.errors import StatementError
 from cutover.model.table import Column, Table
 from cutover.model.values import Row, SqlValue
-from cutover.schema.codecs import Foreign, base_of, codec_for, scalars
-
-Decoder = Callable[[Any], SqlValue]
 
 KINDS: dict[type, Kind] = {int: Kind.INT, float: Kind.REAL, str: Kind.TEXT, bytes: Kind.BLOB, type(None): Kind.NULL}
 """Of arguments."""
@@ -227,7 +222,7 @@ def translation_of(
         before=before,
         clears=written is not None and written.clears,
         width=len(columns),
-        decoders=tuple((at, decoder) for at, typed in enumerate(columns) if (decoder := _decoder(typed)) is not None),
+        decoders=tuple((at, decoder) for at, typed in enumerate(columns) if (decoder := decoder_of(typed)) is not None),
         declared=tuple(typed.column.declared if typed.column is not None else None for typed in columns),
         table=written.table if written is not None else None,
         key_returned=written is not None and written.key_returned,
@@ -280,62 +275,3 @@ def _untagged(select: exp.Select, printed: str, tag: str, uses: tuple[Use, ...])
         return Command(printed.replace(f", {tag}", "", 1), uses, printed)
     select.expressions.pop()  # a literal has these very signs
     return Command(select.sql(dialect="postgres", normalize_functions=False, comments=False), uses)
-
-
-# -- results -----------------------------------------------------------------------------------------------------------
-
-
-def _real(value: float) -> SqlValue:
-    return None if math.isnan(value) else value
-
-
-@dataclass(frozen=True, slots=True)
-class _Nearest:
-    """Reads a numeric as an expression over it would be: where SQLite has no such number, as the real next to it."""
-
-    to_source: Decoder
-
-    def __call__(self, value: str) -> SqlValue:
-        held = self.to_source(value)
-        return _real(float(value)) if type(held) is Foreign else held
-
-
-_BELOW = -340
-"""The exponent of the zero that stands for -0.0 (`cutover.shortest`)."""
-
-
-def _numeric(value: Decimal) -> SqlValue:
-    if value.is_nan():
-        return None
-    exponent = value.as_tuple().exponent
-    whole = isinstance(exponent, int) and exponent >= 0 and -(1 << 63) <= value < 1 << 63
-    return int(value) if whole else float(value) or (-0.0 if exponent == _BELOW else 0.0)
-
-
-def _dynamic(value: str) -> SqlValue:
-    return int(value == "true") if value in ("true", "false") else scalars.from_json(value)
-
-
-_DECODERS: dict[Kind, Decoder] = {
-    Kind.REAL: _real,
-    Kind.NUM: _numeric,
-    Kind.BLOB: bytes,
-    Kind.BOOL: int,
-    Kind.DYNAMIC: _dynamic,
-}
-
-
-def _decoder(typed: Typed) -> Decoder | None:
-    if typed.kind in (Kind.JSON, Kind.WHOLE) and typed.column is not None:
-        codec = codec_for(typed.column)
-        is_number = base_of(typed.column) == "numeric" and typed.column.affinity in NUMERIC_AFFINITIES
-        return _Nearest(codec.to_source) if is_number else codec.to_source
-    if typed.kind is Kind.JSON:
-        return _json_text
-    if typed.kind is Kind.WHOLE:
-        raise Refused("A value of a type that only its column could tell")
-    return _DECODERS.get(typed.kind)
-
-
-def _json_text(value: str) -> SqlValue:
-    return json.dumps(json.loads(value), ensure_ascii=False, separators=(",", ":"))
