@@ -9,7 +9,8 @@ from sqlglot import exp
 
 from cutover.dialect import functions, json_functions, merging, numbers, windows
 from cutover.dialect.calls import SUMS, arguments_of, owner_of
-from cutover.dialect.comparing import bytewise, collated, collation, dynamic, text, value
+from cutover.dialect.collations import bytewise, collated, collation
+from cutover.dialect.comparing import dynamic, text, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.frames import as_number, by_number, frame
 from cutover.dialect.ordering import sort_key

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from cutover.dialect.comparing import SWAPPED, collation, number_of, value
+from cutover.dialect.collations import collation
+from cutover.dialect.comparing import SWAPPED, number_of, value
 from cutover.dialect.context import Context
 from cutover.dialect.typed import NUMERIC_AFFINITIES, Kind, Typed
 

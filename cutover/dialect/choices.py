@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import json_functions, numbers
-from cutover.dialect.comparing import bytewise, compare, dynamic, value
+from cutover.dialect.collations import bytewise
+from cutover.dialect.comparing import compare, dynamic, value
 from cutover.dialect.mathematics import Function
 from cutover.dialect.strings import node_of
 from cutover.dialect.typed import Kind, Typed, call, collate_c, helper, null, paren

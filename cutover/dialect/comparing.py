@@ -6,6 +6,7 @@ import re
 
 from sqlglot import exp
 
+from cutover.dialect.collations import bytewise, collated, collation
 from cutover.dialect.shown import document, shown
 from cutover.dialect.typed import (
     NUMBERS,
@@ -187,29 +188,6 @@ def _typed_null(typed: Typed) -> exp.Expr:
     return null(Kind.TEXT) if typed.kind is Kind.NULL else typed.node
 
 
-def collation(left: Typed, right: Typed | None = None) -> str:
-    """The collation SQLite compares with: written ones first, then the left column's, then the right's."""
-    sides = [left] if right is None else [left, right]
-    for side in sides:
-        if side.explicit and side.collation:
-            return side.collation.upper()
-    for side in sides:
-        if side.collation and (side.affinity is not None or side.plus):
-            return side.collation.upper()
-    return "BINARY"
-
-
-def collated(typed: Typed, name: str) -> exp.Expr:
-    """The text as the collation `name` sees it, to be compared bytewise. Raises `Refused` for unknown ones."""
-    if name == "NOCASE":
-        return call("lower", collate_c(typed.node))
-    if name == "RTRIM":
-        return call("rtrim", typed.node, exp.Literal.string(" "))
-    if name != "BINARY":
-        raise Refused(f"Collation {name}")
-    return typed.node
-
-
 def told_apart(typed: Typed, collation: str) -> exp.Expr:
     """The expression as a unique index has it that goes by `collation`. Raises `Refused`."""
     if typed.kind in (Kind.NULL, Kind.WHOLE):
@@ -221,11 +199,6 @@ def told_apart(typed: Typed, collation: str) -> exp.Expr:
     if typed.kind is Kind.TEXT:
         return collated(typed, collation)
     return helper("folded", typed.node, literal(collation).node) if typed.kind is Kind.DYNAMIC else typed.node
-
-
-def bytewise(typed: Typed) -> bool:
-    """Whether Postgres compares this text bytewise without being told."""
-    return typed.column is not None and typed.column.target_collation in (None, "C")
 
 
 def _texts(op: type[exp.Binary], left: Typed, right: Typed) -> exp.Expr:

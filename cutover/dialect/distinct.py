@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import cutting
-from cutover.dialect.comparing import collated, collation
+from cutover.dialect.collations import collated, collation
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Columns, inner
 from cutover.dialect.query import Query

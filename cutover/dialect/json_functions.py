@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from cutover.dialect.comparing import collation, text, value
+from cutover.dialect.collations import collation
+from cutover.dialect.comparing import text, value
 from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, call, cast, helper, identifier, literal, null
 from cutover.errors import StatementError
 

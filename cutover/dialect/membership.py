@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import comparing
-from cutover.dialect.comparing import collated, collation
+from cutover.dialect.collations import collated, collation
 from cutover.dialect.scope import Scope
 from cutover.dialect.trees import unparen
 from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, helper, identifier, null, paren

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from cutover.dialect.comparing import collated, collation
+from cutover.dialect.collations import collated, collation
 from cutover.dialect.typed import Kind, Typed, helper, identifier
 
 _ARM, _PLACE, _MET = "of:arm", "of:place", "of:met"

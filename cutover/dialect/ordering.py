@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from cutover.dialect.comparing import bytewise, collated, collation, sortable, value
+from cutover.dialect.collations import bytewise, collated, collation
+from cutover.dialect.comparing import sortable, value
 from cutover.dialect.expressions import Expressions
 from cutover.dialect.interleaved import KIND
 from cutover.dialect.reading import Reading

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect import below, comparing, exactly, rowwise, whole
 from cutover.dialect.binding import as_bound
+from cutover.dialect.collations import bytewise, collated, collation
 from cutover.dialect.context import Context
 from cutover.dialect.membership import in_query
 from cutover.dialect.patterns import globbed, liked
@@ -182,7 +183,7 @@ class Predicates:
         sides = [self.typed(side, scope) for side in (like.this, like.expression)]
         test = liked(sides[0], sides[1], escape)
         subject, pattern = map(comparing.text, sides)
-        if like is node and comparing.collation(subject) == "NOCASE":
+        if like is node and collation(subject) == "NOCASE":
             test = _within_prefix(test, subject, pattern, "%_")
         return Typed(negated(like, test), Kind.BOOL)
 
@@ -191,7 +192,7 @@ class Predicates:
         sides = [self.typed(side, scope) for side in (node.this, node.expression)]
         test = globbed(sides[0], sides[1])
         subject, pattern = map(comparing.text, sides)
-        if comparing.collation(subject) == "BINARY":
+        if collation(subject) == "BINARY":
             test = _within_prefix(test, subject, pattern, "*?[")
         return Typed(negated(node, test), Kind.BOOL)
 
@@ -223,14 +224,14 @@ def _is_constant(node: exp.Expr) -> bool:
 
 def _within_prefix(test: exp.Expr, subject: Typed, pattern: Typed, wild: str) -> exp.Expr:
     """The test, and that the text lies between its prefix and what follows it: an index can serve that."""
-    if subject.column is None or not comparing.bytewise(subject) or not isinstance(pattern.constant, str):
+    if subject.column is None or not bytewise(subject) or not isinstance(pattern.constant, str):
         return test
-    name = comparing.collation(subject)
+    name = collation(subject)
     prefix = pattern.constant[: next((at for at, char in enumerate(pattern.constant) if char in wild), None)]
     prefix = prefix.translate(_LOWER) if name == "NOCASE" else prefix
     if not prefix or ord(prefix[-1]) >= _LAST_ASCII:
         return test
-    column = comparing.collated(subject, name)
+    column = collated(subject, name)
     above = exp.GTE(this=paren(column.copy()), expression=exp.Literal.string(prefix))
     below = exp.LT(this=paren(column.copy()), expression=exp.Literal.string(prefix[:-1] + chr(ord(prefix[-1]) + 1)))
     return exp.Paren(this=exp.and_(above, below, test))
@@ -246,10 +247,10 @@ def _alike_in_list(subject: Typed, items: Sequence[Typed], aligned: Sequence[tup
     numeric = all(pair[1].kind in NUMBERS or pair[1].kind is Kind.NULL for pair in aligned)
     same = len(kinds) <= 1 and len(subjects) == 1 and {SQL_TYPE[next(iter(subjects))]} == kinds
     if Kind.NULL not in subjects and ((numeric and subjects <= NUMBERS) or same):
-        name = comparing.collation(subject)
-        sides = [comparing.collated(pair[1], name) if pair[1].kind is Kind.TEXT else pair[1].node for pair in aligned]
+        name = collation(subject)
+        sides = [collated(pair[1], name) if pair[1].kind is Kind.TEXT else pair[1].node for pair in aligned]
         first = aligned[0][0]
-        left = comparing.collated(first, name) if first.kind is Kind.TEXT else first.node
+        left = collated(first, name) if first.kind is Kind.TEXT else first.node
         return exp.In(this=paren(left), expressions=sides)
     return _any([comparing.compare(exp.EQ, subject, item, loose=False) for item in items])
 

@@ -9,7 +9,7 @@ from sqlglot import exp
 from cutover.dialect import cutting, windows
 from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.calls import own_aggregates, owner_of
-from cutover.dialect.comparing import collated, collation
+from cutover.dialect.collations import collated, collation
 from cutover.dialect.compounds import Compounds
 from cutover.dialect.context import Context
 from cutover.dialect.distinct import distinct

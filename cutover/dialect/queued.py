@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import compounds, numbers
-from cutover.dialect.comparing import collation, value
+from cutover.dialect.collations import collation
+from cutover.dialect.comparing import value
 from cutover.dialect.ordering import inner, ordered
 from cutover.dialect.query import Query
 from cutover.dialect.scope import TURN, Scope, SourceColumn

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect import below, comparing
 from cutover.dialect.calls import gathers
+from cutover.dialect.collations import bytewise, collation
 from cutover.dialect.scope import Scope
 from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, identifier, paren
 
@@ -83,7 +84,7 @@ def _is_plain(one: Typed, two: Typed) -> bool:
 def _alike(one: Typed, two: Typed) -> bool:
     """Whether Postgres compares the elements of two rows as SQLite does."""
     if one.kind is Kind.TEXT and two.kind is Kind.TEXT:
-        return comparing.collation(one, two) == "BINARY" and (comparing.bytewise(one) or comparing.bytewise(two))
+        return collation(one, two) == "BINARY" and (bytewise(one) or bytewise(two))
     return (one.kind in NUMBERS and two.kind in NUMBERS) or one.kind is two.kind is Kind.BLOB
 
 

@@ -1,0 +1,35 @@
+"""Which collation texts are compared by, and the text as that sees it."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from cutover.dialect.typed import Refused, Typed, call, collate_c
+
+
+def collation(left: Typed, right: Typed | None = None) -> str:
+    """The collation SQLite compares with: written ones first, then the left column's, then the right's."""
+    sides = [left] if right is None else [left, right]
+    for side in sides:
+        if side.explicit and side.collation:
+            return side.collation.upper()
+    for side in sides:
+        if side.collation and (side.affinity is not None or side.plus):
+            return side.collation.upper()
+    return "BINARY"
+
+
+def collated(typed: Typed, name: str) -> exp.Expr:
+    """The text as the collation `name` sees it, to be compared bytewise. Raises `Refused` for unknown ones."""
+    if name == "NOCASE":
+        return call("lower", collate_c(typed.node))
+    if name == "RTRIM":
+        return call("rtrim", typed.node, exp.Literal.string(" "))
+    if name != "BINARY":
+        raise Refused(f"Collation {name}")
+    return typed.node
+
+
+def bytewise(typed: Typed) -> bool:
+    """Whether Postgres compares this text bytewise without being told."""
+    return typed.column is not None and typed.column.target_collation in (None, "C")
