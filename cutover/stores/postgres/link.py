@@ -68,8 +68,8 @@ class Link:
 
     def __init__(self, raw: Raw, alive: Callable[[], Awaitable[None]], interval: float) -> None:
         self.raw = raw
-        self._alive = alive
-        self._interval = interval
+        self.alive = alive
+        self.interval = interval
 
     async def fetch(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """All rows."""
@@ -124,10 +124,10 @@ class Link:
         try:
             with gate():
                 while True:
-                    done, _ = await asyncio.wait({task}, timeout=self._interval)
+                    done, _ = await asyncio.wait({task}, timeout=self.interval)
                     if done:
                         return task.result()
-                    await self._alive()
+                    await self.alive()
         finally:
             if not task.done():
                 # The driver asks the server to cancel; the connection is not used again (see Connections.use).

@@ -17,6 +17,7 @@ from cutover.model.table import Table
 from cutover.model.values import Key, Page, Pending, RangeDigest, Row, ScannedRange
 from cutover.schema.canonical import MODULUS, digest
 from cutover.stores.postgres import catalog
+from cutover.stores.postgres.giving_way import Courteous, Patience
 from cutover.stores.postgres.keys import Bound, order
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.locks import locked_to_read
@@ -38,7 +39,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def open_snapshot(link: Link, tables: Mapping[str, Rows]) -> AsyncIterator[PostgresSnapshot]:
+async def open_snapshot(link: Link, tables: Mapping[str, Rows], waits: Patience) -> AsyncIterator[PostgresSnapshot]:
     """Begin, lock, and only then take the snapshot: a table rewritten in between reads as empty (hazard 10).
 
     The locks are asked for in short tries, and all let go of between two: a schema change under way that has some of
@@ -51,7 +52,7 @@ async def open_snapshot(link: Link, tables: Mapping[str, Rows]) -> AsyncIterator
             if await locked_to_read(link, names, last=monotonic() >= deadline):
                 await catalog.demand_shapes(link, [rows.table for rows in tables.values()])
                 fixed = str(await link.value("SELECT pg_current_snapshot()::text"))
-                yield PostgresSnapshot(link, tables, fixed)
+                yield PostgresSnapshot(Courteous(link, waits), tables, fixed)
                 return
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.3)
@@ -65,6 +66,8 @@ class PostgresSnapshot:
         self._tables = tables
         self._fixed = fixed
         self._by_index = False
+        self._logged: frozenset[str] | None = None
+        """Tables of which rows are in the change log, once it was looked at."""
 
     async def pending(self) -> Pending:
         """The change log, and which tables changed past it."""
@@ -72,7 +75,7 @@ class PostgresSnapshot:
             return Pending(0, None, Seen(self._fixed, ()))
         parts = [
             f"SELECT {rows.table.id}::int, count(*), extract(epoch FROM min(at))::float8, "
-            f"coalesce(bool_or(whole), false) FROM {rows.log}"
+            f"coalesce(bool_or(whole), false), coalesce(bool_or(NOT whole), false) FROM {rows.log}"
             for rows in self._tables.values()
         ]
         found = await self._link.fetch(" UNION ALL ".join(parts))
@@ -83,18 +86,21 @@ class PostgresSnapshot:
         changed = {
             by_id[table_id] for table_id, found_now in now.items() if installed.get(table_id, found_now) != found_now
         }
-        ages = [oldest for _, _, oldest, _ in found if oldest is not None]
+        ages = [oldest for _, _, oldest, _, _ in found if oldest is not None]
+        self._logged = frozenset(by_id[table_id] for table_id, _, _, _, rows in found if rows)
         return Pending(
-            count=sum(count for _, count, _, _ in found),
+            count=sum(count for _, count, _, _, _ in found),
             oldest_at=min(ages, default=None),
             token=Seen(self._fixed, tuple(sorted(now.items()))),
-            whole=frozenset(by_id[table_id] for table_id, _, _, whole in found if whole) | changed,
-            tables=frozenset(by_id[table_id] for table_id, count, _, _ in found if count),
+            whole=frozenset(by_id[table_id] for table_id, _, _, whole, _ in found if whole) | changed,
+            tables=frozenset(by_id[table_id] for table_id, count, _, _, _ in found if count),
         )
 
     async def changed(self, table: Table, fetch: int) -> AsyncIterator[list[tuple[Key, Row | None]]]:
         """Distinct logged keys with their rows."""
         rows = self._rows(table)
+        if self._logged is not None and table.name not in self._logged:
+            return
         width = len(table.key)
         cursor, count = await self._link.cursor(rows.logged), 1
         while found := await self._link.guard(cursor.fetch(count)):

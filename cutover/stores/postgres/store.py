@@ -24,6 +24,7 @@ from cutover.stores.postgres import control as controls
 from cutover.stores.postgres.applier import open_applier
 from cutover.stores.postgres.changes import Changes
 from cutover.stores.postgres.errors import GONE, PostgresRefused
+from cutover.stores.postgres.giving_way import Patience
 from cutover.stores.postgres.link import Connections, Link
 from cutover.stores.postgres.locks import make_way, with_locks
 from cutover.stores.postgres.names import applier_name, target
@@ -73,6 +74,7 @@ class PostgresStore:
         self._seen: Seen | None = None
         """The schema as it was last read; of the next reading, only what is written anew since then."""
         self._held: Tables = ()
+        self._waits = Patience()
         self._version = "not connected yet"
         self.on_received: Callable[[Mapping[str, int], Mapping[str, tuple[int, int]]], None] = lambda _, __: None
         """Told when a promotion has set the sequences of automatic keys, or may have, with its floors, and by sequence
@@ -289,7 +291,7 @@ class PostgresStore:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
         """Open a read snapshot."""
-        async with self._link() as link, open_snapshot(link, self._tables) as snapshot:
+        async with self._link() as link, open_snapshot(link, self._tables, self._waits) as snapshot:
             yield snapshot
 
     async def lag(self) -> tuple[int, float | None]:
