@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from cutover.errors import Unrepresentable
 from cutover.model.table import Column
-from cutover.schema.codecs import codec_for
+from cutover.model.values import SqlValue
+from cutover.schema.codecs import codec_for, scalars
 from cutover.schema.codecs.names import TypeName
 from cutover.schema.createsql import keyword, unquote
 from cutover.schema.parts import Untranslatable, kind_of
@@ -72,6 +73,8 @@ def translate_default(sql: str, column: Column) -> str:
         return moment
     if kind == "text" and called in _TEXTS:
         return f"to_char({_NOW}, {literal(_TEXTS[called])})"
+    if column.target_type == scalars.NAME and called in _TEXTS:
+        return f"to_jsonb(to_char({_NOW}, {literal(_TEXTS[called])}))::{scalars.NAME}"
     if kind == "int" and called in _EPOCHS:
         return _EPOCHS[called]
     with suppress(Untranslatable):
@@ -126,18 +129,10 @@ def _is_constant(words: list[Token]) -> bool:
 
 def _by_codec(sql: str, column: Column) -> str:
     """A constant that SQLite's own affinity and then the column's codec have made a value of its type."""
-    with_default = sqlite3.connect(":memory:")
     try:
-        word = keyword(next(tokens(sql)))  # that is a text to SQLite, unless it stands in parentheses
-        text = sql if word and word not in ("NOT", "CASE", "CAST") and len(list(tokens(sql))) == 1 else f"({sql})"
-        with_default.execute(f"CREATE TABLE t (k, c {column.affinity.replace('BLOB', '')} DEFAULT {text})")
-        with_default.execute("INSERT INTO t (k) VALUES (1)")
-        value = with_default.execute("SELECT c FROM t").fetchone()[0]
-        stored = codec_for(column).to_target(value)
+        stored = codec_for(column).to_target(_stored(sql, column.affinity))
     except (sqlite3.Error, Unrepresentable):
         raise Untranslatable(sql) from None
-    finally:
-        with_default.close()
     if stored is None:
         return "NULL"
     if isinstance(stored, bytes):
@@ -145,6 +140,26 @@ def _by_codec(sql: str, column: Column) -> str:
     if isinstance(stored, bool):
         return "true" if stored else "false"
     return f"{literal(str(stored))}::{column.target_type}"
+
+
+def gives_text(sql: str, affinity: str) -> bool:
+    """Whether a column of this affinity holds a text where it is given no value, as INTEGER DEFAULT CURRENT_TIMESTAMP
+    does. SQLite is asked, which makes a number of some texts (`strftime('%s')`)."""
+    try:
+        return isinstance(_stored(sql, affinity), str)
+    except sqlite3.Error:
+        return False
+
+
+def _stored(sql: str, affinity: str) -> SqlValue:
+    """What SQLite stores for the default. Raises `sqlite3.Error`."""
+    word = keyword(next(tokens(sql)))  # that is a text to SQLite, unless it stands in parentheses
+    text = sql if word and word not in ("NOT", "CASE", "CAST") and len(list(tokens(sql))) == 1 else f"({sql})"
+    with closing(sqlite3.connect(":memory:")) as with_default:
+        with_default.execute(f"CREATE TABLE t (k, c {affinity.replace('BLOB', '')} DEFAULT {text})")
+        with_default.execute("INSERT INTO t (k) VALUES (1)")
+        value: SqlValue = with_default.execute("SELECT c FROM t").fetchone()[0]
+    return value
 
 
 def _constant(words: list[Token], kind: str) -> str | None:

@@ -9,6 +9,7 @@ from cutover.errors import SchemaError
 from cutover.model.table import Column
 from cutover.schema.codecs import codec_for, scalars
 from cutover.schema.codecs.names import printed
+from cutover.schema.defaults import gives_text
 from cutover.schema.sqlite_schema import SqliteColumn
 
 NOTHING_YET = "it holds nothing yet"
@@ -73,13 +74,15 @@ def normal_type(written: str) -> str:
 def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool = False, in_key: bool = False) -> str:
     """The type that keeps what the column holds (design: affinity-faithful, not "nice" Postgres types).
 
-    A firm affinity (INTEGER, TEXT, REAL) decides; otherwise the data do, and where there are none, the declared name:
+    A firm affinity (INTEGER, TEXT, REAL) decides, unless an INTEGER's own default is a text; otherwise the data do, and where there are none, the declared name:
     DECIMAL and NUMERIC are `numeric`, which holds every number that SQLite may hold there.
     With `born` the table is made on Postgres, where no data will ever say it: a column that may hold anything is then
     one that can. `in_key`: rows are told apart by it, for which `numeric` does not do. Raises `SchemaError` if neither
     settles it.
     """
     if not is_soft(column.affinity):
+        if column.affinity == "INTEGER" and not in_key and column.default and gives_text(column.default, "INTEGER"):
+            return scalars.NAME
         return _TYPE_OF_AFFINITY[column.affinity]
     classes = histogram.classes if histogram else ()
     if column.affinity == "NUMERIC" and not in_key and _will_be_mixed(column.declared.upper(), classes):

@@ -280,3 +280,29 @@ async def test_a_column_of_bytes_of_the_applications_own_stays_one(postgres_url:
         with pytest.raises(StatementError, match="in a column of blobs"):
             await both.on_postgres("INSERT INTO t VALUES (1, upper('x'))")
         assert await kind_of(both, "o") == "bytea"
+
+
+STAMPED = """CREATE TABLE stamped (id INTEGER PRIMARY KEY, at INTEGER NOT NULL DEFAULT (current_timestamp),
+    day INT DEFAULT 'none', seconds INTEGER DEFAULT (strftime('%s', 'now')), n INTEGER DEFAULT '7')"""
+
+
+@pytest.mark.parametrize("behind", [True, False], ids=["made behind the door", "copied"])
+async def test_an_integer_whose_default_is_a_text_holds_both(postgres_url: str, behind: bool) -> None:
+    async with world(postgres_url, "CREATE TABLE u (a)" if behind else STAMPED, store=True) as both:
+        if behind:
+            await both.same(STAMPED)
+        kinds = [await kind_of(both, name, "stamped") for name in ("at", "day", "seconds", "n")]
+        assert kinds == ["cutover.value", "cutover.value", "bigint", "bigint"]
+        await both.same("INSERT INTO stamped (id) VALUES (NULL) RETURNING id, typeof(at), day, typeof(seconds), n")
+        for at in (NOW, "2024-05-06 07:08:09", "12", 3.0, 0.5):
+            await both.same("INSERT INTO stamped (at, day) VALUES (?, 4) RETURNING id, at, typeof(at), day", at)
+        for sql in (
+            "SELECT id, at, typeof(at) FROM stamped WHERE id > 1 ORDER BY at, id",
+            "SELECT id FROM stamped WHERE at > 12 ORDER BY id",
+            "SELECT id FROM stamped WHERE at = '12' ORDER BY id",
+            "SELECT id, date(at), at + 1 FROM stamped WHERE id = 3",
+            "SELECT sum(day), max(day), count(DISTINCT day) FROM stamped",
+            "UPDATE stamped SET at = at + 1, day = day || 'x' WHERE id IN (2, 4)",
+            "SELECT id, at, day FROM stamped WHERE id > 1 ORDER BY id",
+        ):
+            await both.same(sql)

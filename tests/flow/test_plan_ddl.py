@@ -197,7 +197,7 @@ def _kept_by_sqlite(sqlite: sqlite3.Connection, name: str) -> list[int]:
             "unique_index_not_carried_over",
         ),
         ("CREATE TABLE t (k INTEGER PRIMARY KEY, b TEXT DEFAULT (hex(randomblob(80))))", "default_not_carried_over"),
-        ("CREATE TABLE t (k INTEGER PRIMARY KEY, b INT DEFAULT 'none')", "default_not_carried_over"),
+        ("CREATE TABLE t (k INTEGER PRIMARY KEY, b REAL DEFAULT 'none')", "default_not_carried_over"),
         ("CREATE TABLE t (k INTEGER PRIMARY KEY, b INT AS (2 / k))", "generated_column_not_carried_over"),
         (
             "CREATE TABLE p (k INTEGER PRIMARY KEY, b TEXT);"
