@@ -74,8 +74,9 @@ def normal_type(written: str) -> str:
 def choose_type(column: SqliteColumn, histogram: Histogram | None, *, born: bool = False, in_key: bool = False) -> str:
     """The type that keeps what the column holds (design: affinity-faithful, not "nice" Postgres types).
 
-    A firm affinity (INTEGER, TEXT, REAL) decides, unless an INTEGER's own default is a text; otherwise the data do, and where there are none, the declared name:
-    DECIMAL and NUMERIC are `numeric`, which holds every number that SQLite may hold there.
+    A firm affinity (INTEGER, TEXT, REAL) decides, unless the default of an INTEGER is a text; otherwise the data do,
+    and where there are none, the declared name: DECIMAL and NUMERIC are `numeric`, which holds every number that
+    SQLite may hold there.
     With `born` the table is made on Postgres, where no data will ever say it: a column that may hold anything is then
     one that can. `in_key`: rows are told apart by it, for which `numeric` does not do. Raises `SchemaError` if neither
     settles it.
