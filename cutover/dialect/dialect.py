@@ -223,7 +223,10 @@ class Dialect:
         sequences, _ = await _sequences(connection, tables, stands=False)
         own.load(tables, ddl, sequences)
         # By name: no statement drops a sequence and makes another one.
-        own.keys = self.keys.within({*filter(None, sequences.values())} & {*self.catalog.sequences.values()})
+        kept = {*filter(None, sequences.values())} & {*self.catalog.sequences.values()}
+        made = tuple(table for table in tables if sequences.get(table.name) not in kept)
+        _, stands = await _sequences(connection, made, stands=True) if made else ({}, {})  # which nobody else sees
+        own.keys = self.keys.within(kept, stands)
         own.generation = self.generation + 1
         own._seen = seen
         own.owed = self.owed

@@ -193,9 +193,10 @@ class KeysAndNumbers(Keys):
         fresh.share(self, (name for name, last in stands.items() if self.knows(name, last)))
         return fresh
 
-    def within(self, kept: Iterable[str]) -> KeysAndNumbers:
-        """Those of a transaction that changed the schema: the same for the sequences that were there before."""
-        own = KeysAndNumbers(numbers=self.numbers)
+    def within(self, kept: Iterable[str], stands: Mapping[str, int | None]) -> KeysAndNumbers:
+        """Those of a transaction that changed the schema: the same for the sequences that were there before. `stands`:
+        of those that it made."""
+        own = KeysAndNumbers(stands, self.numbers)
         own.share(self, kept)
         return own
 

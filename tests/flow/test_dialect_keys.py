@@ -500,3 +500,20 @@ async def test_automatic_keys_go_on_from_one_below_zero_of_the_same_insert(postg
         await both.same("DELETE FROM t")
         await both.same("INSERT INTO t (id, v) VALUES (?, 1), (NULL, 2), (?, 3)", -7, None)
         await both.same("SELECT * FROM t ORDER BY id")
+
+
+async def test_it_is_known_where_the_keys_of_a_new_table_stand(postgres_url: str) -> None:
+    failing = "INSERT INTO made (id, up) VALUES (0, 2), (1, 99)"
+    async with world(postgres_url, "", store=True) as both:
+        await both.same("CREATE TABLE made (id INTEGER PRIMARY KEY, up INTEGER REFERENCES made)")
+        await both.same("BEGIN")
+        await both.same_error(failing)
+        first = await both.same("INSERT INTO made (up) VALUES (NULL)")
+        assert first.last_insert_rowid == 1
+        await both.same("DROP TABLE made")
+        await both.same("CREATE TABLE made (id INTEGER PRIMARY KEY, up INTEGER REFERENCES made)")
+        await both.same("INSERT OR FAIL INTO made (id) VALUES (-7), (NULL)")
+        await both.same_error(failing)
+        await both.same("INSERT INTO made (up) VALUES (-6) RETURNING id")
+        await both.same("COMMIT")
+        await both.same("SELECT * FROM made")
