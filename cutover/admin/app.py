@@ -7,6 +7,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from cutover.admin.access import Keyring, check_exposure, load_keyring
+from cutover.admin.bodies import MOST_STATEMENTS
 from cutover.admin.guard import Handler, admitted, answered, careful_headers, observed
 from cutover.admin.handlers import Door
 from cutover.admin.operations import Operations, Role
@@ -14,8 +15,6 @@ from cutover.admin.recorded import recorded
 from cutover.logs import get_logger
 from cutover.metrics import Metrics
 from cutover.settings import AdminSettings
-
-_LARGEST_BODY = 64 * 1024
 
 _log = get_logger("admin")
 
@@ -88,7 +87,7 @@ def make_app(operations: Operations, settings: AdminSettings, metrics: Metrics) 
     needed = {(route.method, route.path): route.role for route in table}
     app = web.Application(
         middlewares=[observed(metrics), answered, recorded(operations), admitted(keyring, needed)],
-        client_max_size=_LARGEST_BODY,
+        client_max_size=MOST_STATEMENTS,
     )
     app[_KEYRING], app[_SETTINGS] = keyring, settings
     for method, path, _, handler in table:

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cutover.admin.operations import SwitchRequest
+from cutover.admin.operations import StatementsRequest, SwitchRequest
 from cutover.admin.refusals import RequestRefused
+from cutover.model.requests import RESULTS, STATUSES
 from cutover.promote.gates import NAMES
 
 _WORDS = {str: "a string", bool: "true or false", list: "a list of strings"}
@@ -23,16 +24,21 @@ SWITCH_FIELDS: Mapping[str, type] = {
 }
 
 _LONGEST_TEXT = 2000
+_MOST = 64 * 1024
+MOST_STATEMENTS = 4 * 1024 * 1024
+"""Bytes of a body that holds statements; of any other much less will do."""
 
 
-def read_body(data: bytes, fields: Mapping[str, type], *, prose: bool = True) -> dict[str, Any]:
+def read_body(data: bytes, fields: Mapping[str, type], *, prose: bool = True, most: int = _MOST) -> dict[str, Any]:
     """The body's fields; an empty body is an empty object, and a null field is an absent one.
 
-    `prose`: texts go to logs and records, so they are short and plain.
+    `prose`: texts go to logs and records, so they are short and plain. `most`: bytes; beyond it is 413.
 
     Raises `RequestRefused` (400) for what is not a JSON object, an unknown field (naming the nearest known one),
     a field given twice, or one of the wrong type.
     """
+    if len(data) > most:
+        raise RequestRefused(413, "too_large", "The body is larger than any request here needs to be.")
     if not data.strip():
         return {}
     try:
@@ -84,6 +90,19 @@ def read_limit(query: Mapping[str, str], default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:12]) <= most:
         raise bad_request(f"limit must be a whole number from 1 to {most}, and is {text[:40]!r}.")
     return int(text)
+
+
+def statements_request(query: Mapping[str, str]) -> StatementsRequest:
+    """Which of the statements that were seen. Raises `RequestRefused` (400)."""
+    check_names("parameter", query, ("limit", "after", "status", "result"))
+    for name, known in (("status", STATUSES), ("result", RESULTS)):
+        if query.get(name):
+            check_names(name, (query[name],), known)
+    limit = read_limit(query, 1000, 10_000) if "limit" in query else None
+    wanted = StatementsRequest(limit, query.get("after", ""), query.get("status", ""), query.get("result", ""))
+    if not wanted.is_placed:
+        raise bad_request("after must be what `next` of the page before says.")
+    return wanted
 
 
 def check_names(what: str, given: Iterable[str], known: Iterable[str], *, code: str = "bad_request") -> None:

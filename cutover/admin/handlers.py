@@ -9,7 +9,16 @@ from typing import Any, Literal
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from cutover.admin.bodies import SWITCH_FIELDS, bad_request, check_names, read_body, read_limit, switch_request
+from cutover.admin.bodies import (
+    MOST_STATEMENTS,
+    SWITCH_FIELDS,
+    bad_request,
+    check_names,
+    read_body,
+    read_limit,
+    statements_request,
+    switch_request,
+)
 from cutover.admin.console import console_policy, console_text
 from cutover.admin.events import EventStreams
 from cutover.admin.guard import ACTOR, require
@@ -87,9 +96,9 @@ class Door:
         """`GET /v1/quarantine`."""
         return answer(await self._operations.quarantine())
 
-    async def statements(self, _request: web.Request) -> web.Response:
-        """`GET /v1/statements`."""
-        return answer(await self._operations.statements())
+    async def statements(self, request: web.Request) -> web.Response:
+        """`GET /v1/statements?limit=&after=&status=&result=`."""
+        return answer(await self._operations.statements(statements_request(request.query)))
 
     async def audit(self, request: web.Request) -> web.Response:
         """`GET /v1/audit?limit=`."""
@@ -139,10 +148,11 @@ class Door:
 
     async def rehearse(self, request: web.Request) -> web.Response:
         """`POST /v1/statements`."""
-        texts = read_body(await request.read(), {"statements": list}, prose=False).get("statements")
-        if not texts:
+        fields = {"statements": list, "behind": list}
+        body = read_body(await request.read(), fields, prose=False, most=MOST_STATEMENTS)
+        if not body.get("statements"):
             raise bad_request('Name the statements: {"statements": ["SELECT ..."]}.')
-        return answer(await self._operations.rehearse(texts))
+        return answer(await self._operations.rehearse(body["statements"], body.get("behind", ())))
 
     async def forget(self, request: web.Request) -> web.Response:
         """`POST /v1/statements/forget`."""

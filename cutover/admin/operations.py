@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal, Protocol
 
-from cutover.model.requests import Actor, Role, SwitchRequest
+from cutover.model.requests import Actor, Role, StatementsRequest, SwitchRequest
 
-__all__ = ["Actor", "Json", "Operations", "Role", "SwitchRequest"]
+__all__ = ["Actor", "Json", "Operations", "Role", "StatementsRequest", "SwitchRequest"]
 
 Json = dict[str, Any]
 
@@ -74,15 +74,15 @@ class Operations(Protocol):
         """`{"quarantined_rows", "rows": [{"table", "key", "reason", "since"}]}`."""
         ...
 
-    async def statements(self) -> Json:
-        """`{"statements", "ready", "failing", "rows": [{"sql", "translation", "status", "reason", "count"}]}`."""
+    async def statements(self, wanted: StatementsRequest) -> Json:
+        """`{"statements", "ready", "failing", "rows": [{"sql", "status", "reason", "count", ...}], "next"}`."""
         ...
 
     async def mirror(self, action: Literal["pause", "resume"], actor: Actor) -> Json:
         """The mirror's section of the status."""
         ...
 
-    async def rehearse(self, statements: Sequence[str]) -> Json:
+    async def rehearse(self, statements: Sequence[str], behind: Sequence[str] = ()) -> Json:
         """`{"statements", "ready", "failing", "differing", "rows": [{"sql", "status", "shadow_read", ...}]}`."""
         ...
 

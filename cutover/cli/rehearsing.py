@@ -14,14 +14,21 @@ from cutover.cli.exits import BLOCKED
 from cutover.cli.options import AdminUrl, AsJson, ConfigFile, Token, reach
 from cutover.cli.show import clean, console, grid, number, print_json
 from cutover.errors import ConfigurationError
-from cutover.schema.sqltext import split
+from cutover.model.requests import RESULTS, STATUSES
+from cutover.schema.sqltext import StatementKind, inspect, split
 
 Json = dict[str, Any]
 
-_AT_ONCE = 20
-_SIZE = 48 * 1024
-"""Bytes of one request, which the admin door reads 64 KiB of."""
+_AT_ONCE = 100
+_SIZE = 1024 * 1024
+"""Bytes of the statements of one request; the admin door reads four times as much, with what comes before them."""
+_PAGE = 1000
+"""Statements that are asked for at once."""
 _SUMS = ("statements", "ready", "failing", "invalid", "skipped", "differing")
+
+
+def _or(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def rehearse(
@@ -35,6 +42,9 @@ def rehearse(
             help="Let statements of before the last start, and what differed with rows that are gone, count no longer.",
         ),
     ] = False,
+    status: Annotated[str, typer.Option("--status", help=f"Only those that are {_or(STATUSES)}.")] = "",
+    result: Annotated[str, typer.Option("--result", help=f"Only those whose replays ended so: {_or(RESULTS)}.")] = "",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="No more than so many, the worst first.")] = None,
     as_json: AsJson = False,
     config: ConfigFile = None,
     admin_url: AdminUrl = None,
@@ -46,6 +56,7 @@ def rehearse(
     Example:
       cutover rehearse
       cutover rehearse --file app.sql
+      cutover rehearse --result mismatch
       cutover rehearse --json | jq '.rows[] | select(.status != "ready")'
     """
     texts = _statements(file) if file is not None else None
@@ -56,7 +67,7 @@ def rehearse(
             console().print(f"{number(gone['forgotten'])} statements of before the last start are forgotten.")
             if gone.get("matching"):
                 console().print(f"{number(gone['matching'])} that differed with other rows count as they match now.")
-    found = client.get("/v1/statements") if texts is None else _asked(client, texts)
+    found = _seen(client, status, result, limit) if texts is None else _asked(client, texts)
     if as_json:
         print_json(found)
     elif texts is None:
@@ -80,11 +91,25 @@ def _statements(file: Path) -> list[str]:
     return texts
 
 
+def _seen(client: AdminClient, status: str, result: str, limit: int | None) -> Json:
+    """What the service says of those that it has seen, page by page."""
+    chosen = {name: value for name, value in (("status", status), ("result", result)) if value}
+    found: Json = {}
+    while not found or (found.get("next") and (limit is None or len(found["rows"]) < limit)):
+        page = _PAGE if limit is None else min(_PAGE, limit - len(found.get("rows", ())))
+        more = {"limit": str(page)} | ({"after": found["next"]} if found else {})
+        answer = client.get("/v1/statements", chosen | more)
+        found = found | {"rows": found["rows"] + answer["rows"], "next": answer.get("next")} if found else answer
+    return found
+
+
 def _asked(client: AdminClient, texts: Sequence[str]) -> Json:
     """The service's answers to all of them, put together."""
     found: Json = dict.fromkeys(_SUMS, 0) | {"rows": []}
+    behind: list[str] = []
     for some in _portions(texts):
-        answer = client.post("/v1/statements", {"statements": some}, timeout=LONG)
+        answer = client.post("/v1/statements", {"statements": some, "behind": behind}, timeout=LONG)
+        behind += [text for text in some if inspect(text).kind is StatementKind.DDL]
         for name in _SUMS:
             found[name] += answer[name]
         found["rows"] += answer["rows"]
@@ -140,6 +165,8 @@ def _show_seen(found: Json) -> None:
         console().print(grid(("status", "seen", "time", "statement", "on Postgres"), lines, numbers=(1, 2)))
     seen, ready, failing = (number(found[name]) for name in ("statements", "ready", "failing"))
     console().print(f"{seen} distinct statements seen, {ready} ready, {failing} failing.")
+    if found.get("next"):
+        console().print("There are more: give a higher --limit, or leave it out.")
     if found.get("unseen"):
         console().print(f"{number(found['unseen'])} not rehearsed yet.")
     if found.get("partly"):

@@ -25,13 +25,21 @@ _SKIPPED_OTHERWISE = "It begins or ends a transaction, or sets something of its 
 
 
 async def rehearse_texts(
-    executor: PostgresExecutor, reads: ShadowReads, writes: ShadowWrites, texts: Sequence[str]
+    executor: PostgresExecutor,
+    reads: ShadowReads,
+    writes: ShadowWrites,
+    texts: Sequence[str],
+    behind: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """One object a statement, in their order. Raises `StoreUnavailable`, and other `CutoverError`s as `replay` does."""
+    """One object a statement, in their order. `behind`: schema changes that come before them.
+
+    Raises `StoreUnavailable`, and other `CutoverError`s as `replay` does."""
     try:
         await executor.rehearsal.ready()
         tried, ddl, skipped = [], executor.dialect.ddl, dict[int, str]()
         changes: dict[int, Rehearsed] = {}
+        for text in behind:
+            _, ddl = await try_change(executor, ddl, text)
         for at, text in enumerate(texts):
             if inspect(text).kind is StatementKind.DDL:
                 changes[at], ddl = await try_change(executor, ddl, text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Literal
 
 from cutover.dialect.recent import Recent
@@ -27,6 +28,8 @@ _EXTRA = 10_000
 """Groups beyond the first of each fold."""
 _COMBINATIONS = 1024
 """Combinations of classes of arguments that one group is rehearsed with."""
+_LONG_TEXTS = 16 << 20
+"""Characters of the texts beyond `LONG` that are kept to be rehearsed; further ones count with others of their fold."""
 _SPOTS = 5
 """Texts that wait for a look of their own."""
 _REMEMBERED = 4096
@@ -73,7 +76,7 @@ class Fold:
     translation: str | None = None
     reason: str | None = None
     groups: dict[str, Group] = field(default_factory=dict)
-    """By their first text."""
+    """By their first text, or its digest (`key_of`)."""
     by_literals: dict[str, Group] = field(default_factory=dict)
     """Of the texts behind the first of them."""
     generation: int = 0
@@ -121,7 +124,7 @@ class Folds:
         self.texts: Recent[str, Group] = Recent(_REMEMBERED)
         self._limit = limit
         self._folds: dict[str, Fold] = {}
-        self._extra = 0
+        self._extra = self._long = 0
 
     def __iter__(self) -> Iterator[Fold]:
         return iter(self._folds.values())
@@ -131,30 +134,35 @@ class Folds:
 
     def find(self, statement: Statement, *, writes: bool) -> tuple[Group | None, bool]:
         """(the group of a text that is not remembered, whether it is new); none where there is no room."""
-        sql = statement.sql
+        sql, key = statement.sql, key_of(statement.sql)
+        if len(sql) > LONG and (group := self.texts.get(key)) is not None:
+            return group, False
         shape, literals = fold(sql, LONG)
         known = self._folds.get(shape)
         if known is None:
-            if len(self._folds) >= self._limit:
+            if len(self._folds) >= self._limit or self._is_full_for(sql):
                 self.beyond += 1
                 return None, False
             known = self._folds[shape] = Fold(shape, writes, sql=sql)
-        group, new = self._group(known, statement, literals)
-        if len(sql) <= LONG:
-            self.texts.put(sql, group)
+        group, new = self._group(known, statement, key, literals)
+        self.texts.put(key, group)
         return group, new
 
-    def _group(self, known: Fold, statement: Statement, literals: str) -> tuple[Group, bool]:
-        forgotten = known.groups.get(statement.sql)
+    def _is_full_for(self, sql: str) -> bool:
+        return len(sql) > LONG and self._long + len(sql) > _LONG_TEXTS
+
+    def _group(self, known: Fold, statement: Statement, key: str, literals: str) -> tuple[Group, bool]:
+        forgotten = known.groups.get(key)
         if forgotten is not None:
             return forgotten, False
-        crowded = len(known.groups) - len(known.by_literals) >= _TEXTS or self._extra >= _EXTRA
+        full = self._is_full_for(statement.sql)
+        crowded = len(known.groups) - len(known.by_literals) >= _TEXTS or self._extra >= _EXTRA or full
         if known.groups and crowded:
             group = known.by_literals.get(literals)
             if group is not None:
                 self._look_at(known, statement)
                 return group, False
-            if len(known.by_literals) >= _COMBINATIONS or self._extra >= 2 * _EXTRA:
+            if len(known.by_literals) >= _COMBINATIONS or self._extra >= 2 * _EXTRA or full:
                 known.unrehearsed += 1
                 return next(iter(known.groups.values())), False
         group = Group(known, {classes_of(statement): Sample(statement.sql, blank(statement))})
@@ -162,7 +170,9 @@ class Folds:
             self._extra += 1
             if crowded:
                 known.by_literals[literals] = group
-        known.groups[statement.sql] = group
+        if len(statement.sql) > LONG:
+            self._long += len(statement.sql)
+        known.groups[key] = group
         known.reopen()
         return group, True
 
@@ -170,6 +180,13 @@ class Folds:
         """Its group is rehearsed by another text; now and then one is rehearsed for itself."""
         if len(self.spots) < _SPOTS:
             self.spots.append(Group(known, {classes_of(statement): Sample(statement.sql, blank(statement))}))
+
+
+def key_of(sql: str) -> str:
+    """What a text is found by: itself, or of a long one, of which there may be many, a digest."""
+    if len(sql) <= LONG:
+        return sql
+    return blake2b(sql.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def classes_of(statement: Statement) -> Classes:

@@ -15,6 +15,7 @@ from cutover import clock
 from cutover.dialect.asked import counted_rows, rehearse_texts
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.folds import Fold, Folds, Group, classes_of
+from cutover.dialect.listing import listed, told
 from cutover.dialect.remembered import Kept, Remembered, change_row_of, name_of, row_of
 from cutover.dialect.schema_trials import SchemaTrials, refused_again
 from cutover.dialect.shadow_reads import ShadowReads
@@ -22,6 +23,7 @@ from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.dialect.trying import look_at, rehearse_fold
 from cutover.errors import CutoverError, StoreUnavailable
 from cutover.metrics import Metrics
+from cutover.model.requests import StatementsRequest
 from cutover.model.statement import Statement
 from cutover.schema.fingerprint import fingerprint, nothing_known
 from cutover.schema.sqltext import StatementKind, classify
@@ -33,7 +35,6 @@ _LOOK = 2.0
 """Seconds between two looks at whether the schema has changed."""
 _KEEP = 20.0
 """Seconds between two looks at whether counts and verdicts are to be written."""
-_ORDER = {"failing": 0, "refused": 0, "unseen": 1, "invalid": 2, "ready": 3}
 _NO_VERDICTS = {"match": 0, "mismatch": 0, "inconclusive": 0, "differing": 0}
 
 
@@ -256,12 +257,13 @@ class StatementRegistry:
         counts = {verdict: count + before[verdict] for verdict, count in found.items()}
         return counts | {"differing": found["differing"] + self.remembered.differing(writes=writes)}
 
-    async def ask(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Rehearse statements that need not have been seen; they are not remembered. Raises `StoreUnavailable`."""
+    async def ask(self, texts: Sequence[str], behind: Sequence[str] = ()) -> dict[str, Any]:
+        """Rehearse statements that need not have been seen; they are not remembered. `behind`: schema changes that come
+        before them. Raises `StoreUnavailable`."""
         executor = self._executor()
         if executor is None or self.reads is None or self.writes is None:
             raise StoreUnavailable("Statements are rehearsed while SQLite is primary and Postgres can be reached.")
-        return counted_rows(await rehearse_texts(executor, self.reads, self.writes, texts))
+        return counted_rows(await rehearse_texts(executor, self.reads, self.writes, texts, behind))
 
     async def replay(self) -> None:
         """Replay what waits and what differed, now. Raises `CutoverError`, for example if paused."""
@@ -271,19 +273,22 @@ class StatementRegistry:
 
     def rows(self) -> list[dict[str, Any]]:
         """One object a statement, those that would fail first, then by how often they were sent."""
-        rows = [
-            {
-                "sql": fold.sql,
-                "translation": fold.translation,
-                "status": fold.status,
-                "reason": fold.reason,
-                "count": fold.count,
-                "texts": len(fold.groups),
-                "unrehearsed": fold.unrehearsed,
-                "shadow_reads": self.reads.verdicts.of_shape(fold.shape) if self.reads is not None else None,
-                "shadow_writes": self.writes.verdicts.of_shape(fold.shape) if self.writes is not None else None,
-            }
-            for fold in self._folds
-        ]
-        rows += [row_of(one) for one in self.remembered]
-        return sorted(rows, key=lambda row: (_ORDER[str(row["status"])], -int(row["count"])))
+        return self.listed(StatementsRequest())[0]
+
+    def listed(self, wanted: StatementsRequest) -> tuple[list[dict[str, Any]], str | None]:
+        """The same of those that are wanted, and where the next page begins."""
+        return listed(map(told, [*map(self._row, self._folds), *map(row_of, self.remembered)]), wanted)
+
+    def _row(self, fold: Fold) -> dict[str, Any]:
+        return {
+            "id": name_of(fold.shape),
+            "sql": fold.sql,
+            "translation": fold.translation,
+            "status": fold.status,
+            "reason": fold.reason,
+            "count": fold.count,
+            "texts": len(fold.groups),
+            "unrehearsed": fold.unrehearsed,
+            "shadow_reads": self.reads.verdicts.of_shape(fold.shape) if self.reads is not None else None,
+            "shadow_writes": self.writes.verdicts.of_shape(fold.shape) if self.writes is not None else None,
+        }

@@ -188,6 +188,7 @@ def row_of(one: Kept) -> dict[str, Any]:
         replayed |= {"latest": None, "reason": None, "differs": one.differs}
         replayed |= {"sqlite_seconds": 0.0, "postgres_seconds": 0.0, "ratio": None}
     return {
+        "id": one.id,
         "sql": one.sql,
         "translation": None,
         "status": one.status,

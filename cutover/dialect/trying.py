@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from cutover.dialect.executor import PostgresExecutor
-from cutover.dialect.folds import Fold, Group, Sample
+from cutover.dialect.folds import Fold, Group, Sample, key_of
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.errors import CutoverError
 
@@ -27,7 +27,7 @@ async def look_at(executor: PostgresExecutor, spot: Group) -> None:
     for sample in spot.samples.values():
         found = await _tried(executor, sample)
         if found.status in ("refused", "failing") and spot.fold.status not in ("refused", "failing"):
-            spot.fold.groups[sample.sql] = spot
+            spot.fold.groups[key_of(sample.sql)] = spot
             await rehearse_fold(executor, spot.fold)
 
 

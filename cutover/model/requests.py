@@ -7,6 +7,11 @@ from typing import Literal
 
 Role = Literal["viewer", "operator", "admin"]
 
+STATUSES = ("unseen", "ready", "refused", "failing", "invalid")
+"""Of the readiness of a statement."""
+RESULTS = ("match", "mismatch", "inconclusive", "none")
+"""Of its replays."""
+
 
 @dataclass(frozen=True)
 class SwitchRequest:
@@ -18,6 +23,26 @@ class SwitchRequest:
     dry_run: bool = False
     force: bool = False
     accept_data_loss: bool = False
+
+
+@dataclass(frozen=True)
+class StatementsRequest:
+    """Which of the statements that were seen."""
+
+    limit: int | None = None
+    """None: all of them."""
+    after: str = ""
+    """Where the page before ended, as it said."""
+    status: str = ""
+    """Of their readiness; empty: any."""
+    result: str = ""
+    """Of their replays; `none`: there was none."""
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether `after` is what a page may have said."""
+        parts = self.after.split(".")
+        return not self.after or (len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts[:2]))
 
 
 @dataclass(frozen=True)

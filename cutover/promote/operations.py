@@ -16,7 +16,7 @@ from cutover.compare.jsonable import json_key
 from cutover.compare.verify import no_such_table
 from cutover.errors import SwitchRefused
 from cutover.model.control import SwitchState
-from cutover.model.requests import Actor, SwitchRequest
+from cutover.model.requests import Actor, StatementsRequest, SwitchRequest
 from cutover.promote.facts import rehearse_now
 from cutover.promote.finish import finish
 from cutover.promote.force import demote_by_force
@@ -145,18 +145,21 @@ class Operations:
             ],
         }
 
-    async def statements(self) -> Json:
+    async def statements(self, wanted: StatementsRequest) -> Json:
         """Readiness of the statements that the front door has seen, and what became of each shape of them."""
         await rehearse_now(self.parts, _LOOK)
-        summary: Json = self.parts.statements.summary()
-        summary["shadow_reads"] = self.parts.statements.shadow_reads()
-        summary["shadow_writes"] = self.parts.statements.shadow_writes()
-        summary["schema_changes"] = self.parts.statements.schema_changes()
-        return summary | {"rows": self.parts.statements.rows(), "shapes": self.parts.door.shapes.rows()}
+        registry = self.parts.statements
+        summary: Json = registry.summary()
+        summary["shadow_reads"] = registry.shadow_reads()
+        summary["shadow_writes"] = registry.shadow_writes()
+        summary["rows"], summary["next"] = registry.listed(wanted)
+        if not wanted.after:
+            summary |= {"schema_changes": registry.schema_changes(), "shapes": self.parts.door.shapes.rows()}
+        return summary
 
-    async def rehearse(self, statements: Sequence[str]) -> Json:
-        """Rehearse these, whether the front door has seen them or not."""
-        return await self.parts.statements.ask(statements)
+    async def rehearse(self, statements: Sequence[str], behind: Sequence[str] = ()) -> Json:
+        """Rehearse these, whether the front door has seen them or not. `behind`: schema changes that come before."""
+        return await self.parts.statements.ask(statements, behind)
 
     async def forget(self, actor: Actor) -> Json:
         """Have statements of before the service was started count no longer, unless they came again.

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from prometheus_client import generate_latest
 
-from cutover.admin.operations import Actor, Json, SwitchRequest
+from cutover.admin.operations import Actor, Json, StatementsRequest, SwitchRequest
+from cutover.dialect.listing import listed
 from cutover.errors import CutoverError, GatesFailed, StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.control import Gate
@@ -84,6 +85,7 @@ class ScriptedOperations:
         self.verify_states: list[Json] = []
         self.drifted: list[Json] = []
         self.failing_statements = 0
+        self.seen_statements = 1
         self.phase = "shadowing"
 
     def _say(self, *call: Any) -> None:
@@ -202,25 +204,30 @@ class ScriptedOperations:
         row = {"table": "posts", "key": ["p9"], "reason": "text holds NUL", "since": "2026-01-31T12:00:00.000Z"}
         return {"quarantined_rows": 1, "rows": [row]}
 
-    async def statements(self) -> Json:
-        self._say("statements")
-        rows = [
+    async def statements(self, wanted: StatementsRequest) -> Json:
+        self._say("statements", wanted)
+        rows: list[Json] = [
             {
-                "sql": "SELECT * FROM posts WHERE id = ?",
+                "id": f"{at:02}",
+                "sql": f"SELECT {'*' * (at + 1)} FROM posts WHERE id = ?",
                 "translation": 'SELECT * FROM "posts" WHERE id = $1',
                 "status": "ready",
                 "reason": "",
                 "count": 7,
+                "result": "none",
             }
+            for at in range(self.seen_statements)
         ]
-        return {"statements": 1, "ready": 1 - self.failing_statements, "failing": self.failing_statements, "rows": rows}
+        page, following = listed(rows, wanted)
+        counts = {"statements": 1, "ready": 1 - self.failing_statements, "failing": self.failing_statements}
+        return {**counts, "rows": page, "next": following}
 
     async def forget(self, actor: Actor) -> Json:
         self._say("forget", actor)
         return {"forgotten": 2}
 
-    async def rehearse(self, statements: Sequence[str]) -> Json:
-        self._say("rehearse", list(statements))
+    async def rehearse(self, statements: Sequence[str], behind: Sequence[str] = ()) -> Json:
+        self._say("rehearse", list(statements), list(behind))
         rows = [
             {
                 "sql": sql,

@@ -437,6 +437,21 @@ async def test_statements_to_rehearse_must_be_named(
 
 
 @pytest.mark.parametrize(
+    "query", ["limit=0", "limit=10001", "after=x", "after=1.2", "status=redy", "result=missmatch", "page=2"]
+)
+async def test_pages_of_statements_are_asked_for_by_names_that_there_are(
+    client: Client, operations: ScriptedOperations, query: str
+) -> None:
+    assert (await get(client, f"/v1/statements?{query}"))[0] == 400
+    assert operations.calls == []
+    operations.seen_statements = 3
+    page = (await get(client, "/v1/statements?limit=2"))[1]
+    assert len(page["rows"]) == 2
+    rest = (await get(client, f"/v1/statements?limit=2&after={page['next']}"))[1]
+    assert ([row["id"] for row in page["rows"] + rest["rows"]], rest["next"]) == (["00", "01", "02"], None)
+
+
+@pytest.mark.parametrize(
     "extra", [{"override": ["verified"]}, {"force": True, "accept_data_loss": True}, {"accept_data_loss": True}]
 )
 async def test_overrides_and_force_are_the_admins(

@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from cutover.admin.app import make_app
-from cutover.admin.operations import Actor, Json, SwitchRequest
+from cutover.admin.operations import Actor, Json, StatementsRequest, SwitchRequest
 from cutover.audit import AuditLog
 from cutover.errors import NoSuchTable, StoreUnavailable, SwitchAborted, SwitchRefused
 from cutover.metrics import Metrics
@@ -159,6 +159,19 @@ async def test_quarantine_and_statements(operations: ScriptedOperations) -> None
     assert (await cutover("rehearse")).code == 3
 
 
+async def test_statements_are_asked_for_a_page_at_a_time(operations: ScriptedOperations) -> None:
+    operations.seen_statements = 2500
+    found = json.loads((await cutover("rehearse", "--json")).out)
+    assert [row["id"] for row in found["rows"]] == sorted(f"{at:02}" for at in range(2500))
+    assert found["next"] is None
+    assert [call[1].limit for call in operations.calls] == [1000, 1000, 1000]
+    ran = await cutover("rehearse", "--limit", "3", "--status", "ready", "--result", "none")
+    assert ran.out.count("FROM posts") == 3
+    assert "There are more" in ran.out
+    assert operations.calls[-1][1] == StatementsRequest(3, "", "ready", "none")
+    assert (await cutover("rehearse", "--result", "match", "--json")).code == 0
+
+
 async def test_what_was_found_before_a_restart_is_forgotten(operations: ScriptedOperations) -> None:
     ran = await cutover("rehearse", "--forget")
     assert ran.code == 0
@@ -168,11 +181,12 @@ async def test_what_was_found_before_a_restart_is_forgotten(operations: Scripted
 
 async def test_a_file_of_statements_is_rehearsed(operations: ScriptedOperations, tmp_path: Path) -> None:
     file = tmp_path / "app.sql"
-    file.write_text("SELECT 'a;b';\n" + "SELECT 1; " * 24)
+    file.write_text("SELECT 'a;b';\nCREATE TABLE fresh (a);" + "SELECT 1; " * 123)
     ran = await cutover("rehearse", "--file", str(file))
     assert ran.code == 0
-    assert "25 statements, 25 ready, 0 failing, 0 differ." in ran.out
-    assert [len(call[1]) for call in operations.calls] == [20, 5]
+    assert "125 statements, 125 ready, 0 failing, 0 differ." in ran.out
+    assert [len(call[1]) for call in operations.calls] == [100, 25]
+    assert [call[2] for call in operations.calls] == [[], ["CREATE TABLE fresh (a)"]]
     assert operations.calls[0][1][0] == "SELECT 'a;b'"
     for text, word in (("SELECT bad", "failing"), ("SELECT odd", "differs")):
         file.write_text(text)
@@ -188,7 +202,7 @@ async def test_a_file_of_statements_is_rehearsed(operations: ScriptedOperations,
         (None, "cannot be read"),
         (b"SELECT '\xff'", "not UTF-8"),
         (b" ; -- nothing", "no statement"),
-        (b"SELECT '" + b"x" * 50_000 + b"'", "too long"),
+        (b"SELECT '" + b"x" * 1_050_000 + b"'", "too long"),
     ],
 )
 async def test_a_file_that_cannot_be_rehearsed(

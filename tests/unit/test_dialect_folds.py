@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +12,7 @@ from cutover.dialect.folds import Folds, blank, classes_of
 from cutover.dialect.rehearsal import Rehearsed
 from cutover.model.statement import Statement
 from cutover.model.values import SqlValue
+from cutover.schema import fingerprint
 
 READY, REFUSED = Rehearsed("ready"), Rehearsed("refused", reason="no")
 
@@ -33,6 +37,26 @@ def test_inlined_literals_fill_nothing() -> None:
     for number in range(200):
         folds.find(Statement(f"SELECT c{number} FROM t"), writes=False)
     assert (len(folds), folds.beyond) == (50, 151)
+
+
+def test_long_texts_are_known_again_and_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application that writes its values into megabytes of text."""
+    seen, shape = Counter[str](), fingerprint.fold
+    monkeypatch.setattr("cutover.dialect.folds.fold", lambda sql, longest: (seen.update("x"), shape(sql, longest))[1])
+    folds = Folds(50)
+    rows = ", ".join(["(1, 'x')"] * 20_000)
+    first, _ = folds.find(Statement(f"INSERT INTO t VALUES {rows}"), writes=True)
+    assert folds.find(Statement(f"INSERT INTO t VALUES {rows}"), writes=True) == (first, False)
+    assert seen.total() == 1, "by its digest"
+    for number in range(200):
+        group, _ = folds.find(Statement(f"INSERT INTO t VALUES (0, '{number}'), {rows}"), writes=True)
+        assert group is not None
+    kept = sum(len(sample.sql) for one in folds for sample in one.samples())
+    assert kept <= 16 << 20
+    assert folds.beyond == 0
+    assert folds.find(Statement(f"INSERT INTO other VALUES {', '.join(['(2)'] * 4_000_000)}"), writes=True)[0] is None
+    assert folds.beyond == 1
+    assert folds.find(Statement("SELECT a FROM t"), writes=False)[1]
 
 
 def test_a_fold_is_as_ready_as_its_worst_text() -> None:
