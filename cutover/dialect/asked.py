@@ -20,6 +20,7 @@ _SKIPPED = {
     StatementKind.EMPTY: "There is no statement.",
 }
 _BEHIND = "It is about what the schema changes before it make, which a rehearsal does not."
+_OF_TABLES = (StatementKind.READ, StatementKind.WRITE)
 _TRIED = (StatementKind.READ, StatementKind.WRITE, StatementKind.REFUSED, StatementKind.MANY)
 _SKIPPED_OTHERWISE = "It begins or ends a transaction, or sets something of its connection; cutover answers it itself."
 
@@ -44,7 +45,8 @@ async def rehearse_texts(
             if inspect(text).kind is StatementKind.DDL:
                 changes[at], ddl = await try_change(executor, ddl, text)
             found = await _rehearsed(executor, text)
-            if found is not None and found.status == "invalid" and _is_valid_in(ddl, executor.dialect.ddl, text):
+            unknown = found is not None and found.status == "invalid" and inspect(text).kind in _OF_TABLES
+            if unknown and _is_valid_in(ddl, executor.dialect.ddl, text):
                 found, skipped[at] = None, _BEHIND
             tried.append(found)
     except StatementError as error:  # no connection is to be had

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,11 +15,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cutover.dialect.schema_copy import SchemaCopy
+from cutover.errors import StatementError
 from cutover.logs import get_logger
 
 _log = get_logger("rehearsal")
 
 _FORM = 1
+_MORE = re.compile(r", \.\.\.")
+"""What a list of values goes on with."""
 _STATUSES = ("unseen", "ready", "refused", "failing", "invalid")
 
 
@@ -121,12 +126,15 @@ class Remembered:
         self._changes.pop(name_of(sql), None)
 
     def settle(self, ddl: Sequence[str]) -> None:
-        """Forget what was ready, where it was so with another schema. What was not is to be seen again."""
+        """Forget what was ready, where it was so with another schema, and what is about tables that are no more. What
+        else was not ready is to be seen again."""
         schema = schema_of(ddl)
-        if self._schema not in ("", schema):
-            ready = [one.id for one in self._of.values() if one.status == "ready" and one.differs is None]
-            for each in ready:
-                del self._of[each]
+        if self._of and self._schema not in ("", schema):
+            copy = SchemaCopy(ddl)
+            for one in tuple(self._of.values()):
+                if (one.status == "ready" and one.differs is None) or _lacks_table(copy, one.sql):
+                    del self._of[one.id]
+            copy.close()
         self._schema = schema
 
     def forget(self) -> int:
@@ -178,6 +186,15 @@ class Remembered:
             kept, changes = [_LOST], []
         self._of = {one.id: one for one in kept}
         self._changes = {one.id: one for one in changes}
+
+
+def _lacks_table(copy: SchemaCopy, sql: str) -> bool:
+    """Whether SQLite would say so of the statement. Lists of values are told by their beginning, which is enough."""
+    try:
+        copy.describe(_MORE.sub("", sql))
+    except StatementError as error:
+        return error.message.startswith("no such table")
+    return False
 
 
 def row_of(one: Kept) -> dict[str, Any]:

@@ -81,6 +81,22 @@ async def test_another_schema_leaves_what_was_not_ready(both: World, tmp_path: P
     assert len(remembered) == 0
 
 
+async def test_what_was_not_ready_about_tables_that_are_gone_keeps_no_gate_shut(both: World, tmp_path: Path) -> None:
+    gone = (
+        "INSERT INTO users (handle, n) VALUES ('a', 1), ('b', 2) RETURNING (SELECT count(*) FROM users)",
+        "SELECT handle FROM users WHERE n IN (1, 2, 3) AND load_extension('x')",
+        "WITH few AS (SELECT 1 AS n) SELECT * FROM few JOIN users USING (n) WHERE load_extension('y') IS NULL",
+    )
+    kept = "SELECT load_extension('z') IN (1, 2), 'users'"
+    path = tmp_path / "rehearsal.json"
+    assert (await started(both, path, *gone, kept)).summary()["failing"] == 4
+    remembered = Remembered(path)
+    remembered.settle(both.executor.dialect.ddl)
+    assert len(remembered) == 4
+    remembered.settle(["CREATE TABLE more (id INTEGER PRIMARY KEY)"])
+    assert [one.sql for one in remembered] == ["SELECT load_extension(?) IN (?, ...), ?"]
+
+
 async def test_a_difference_outlasts_a_restart(both: World, tmp_path: Path) -> None:
     path = tmp_path / "rehearsal.json"
     remembered = Remembered(path)

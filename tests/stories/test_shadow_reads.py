@@ -100,6 +100,20 @@ async def test_a_read_that_differs_blocks_the_promotion_until_it_is_mended(servi
     await service.switched("promote")
 
 
+async def large(service: Service) -> None:
+    """As a tool of another system writes it, in more than one portion: what comes first is known to the end."""
+    file = service.folder / "large.sql"
+    long = f"SELECT '{'x' * 100_000}' AS long"
+    body = [f"SELECT n AS c{at} FROM items WHERE id = 'old-{at}'" for at in range(150)]
+    texts = ["-- a; comment", "CREATE TABLE later (x)", *body, long, "INSERT INTO later VALUES (1)", "ATTACH 'x' AS y"]
+    file.write_bytes(b"\xef\xbb\xbf" + ";\r\n".join(texts).replace("a; comment;", "a; comment").encode())
+    ran = await cutover("rehearse", "--json", "--file", str(file), "--admin-url", service.admin)
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)["rows"]
+    assert [row["status"] for row in found] == ["skipped", *["ready"] * 151, "skipped", "invalid"]
+    assert [row["shadow_read"]["result"] for row in found[1:152]] == ["match"] * 151
+
+
 async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url: str) -> None:
     await service.start()
     await service.up()
@@ -135,6 +149,7 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
         ("ready", "match"),
         ("ready", "match"),
     ]
+    await large(service)
     connection = await asyncpg.connect(postgres_url)
     try:
         assert await connection.fetchval("SELECT sum(n) FROM items") == sum(range(500))
