@@ -17,6 +17,7 @@ from cutover.schema.findings import Finding
 from cutover.schema.mapping import map_tables
 from cutover.schema.matching import pick
 from cutover.schema.migrations import marked
+from cutover.schema.naming import unusable
 from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_schema import PostgresForeignKey, PostgresSchema
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteTable, quoted
@@ -52,6 +53,7 @@ class Plan:
         renamed = change.dropped[0] if change.dropped and change.created else None
         if renamed is not None:
             old, new = self._mapped(renamed.name), change.created[0].name
+            _demand_name(new)
             self._alter(old, f"RENAME TO {quoted(new)}")
             self.statements += marked(f"{quoted(old.target_schema)}.{quoted(new)}", new)
         else:
@@ -161,6 +163,7 @@ class Plan:
         if len(old) == len(new):
             for was, now in zip(old, new, strict=True):
                 if was != now and was not in absent:
+                    _demand_name(now, of_column=True)
                     self._alter(table, f"RENAME COLUMN {quoted(targets.get(was, was))} TO {quoted(now)}")
         for name in old if len(new) < len(old) else ():
             if name not in new and name not in absent:
@@ -258,6 +261,11 @@ def _reason(findings: Sequence[Finding], table: str) -> str:
     found = [each for each in findings if each.table == table]
     said = [each.message for each in found if each.severity == "blocks"]
     return " ".join(said or [f"{each.message} {each.todo}" for each in found]) or "it cannot be mapped"
+
+
+def _demand_name(name: str, *, of_column: bool = False) -> None:
+    if wrong := unusable(name, of_column=of_column):
+        raise Refused(f"This schema change ({wrong.message})")
 
 
 def _place(table: Table) -> str:

@@ -12,13 +12,11 @@ from cutover.schema.createsql import read_create_table
 from cutover.schema.defaults import translate_default
 from cutover.schema.findings import Finding
 from cutover.schema.migrations import marked
+from cutover.schema.naming import LONGEST_NAME
 from cutover.schema.parts import Untranslatable, kind_of
 from cutover.schema.sqlite_schema import SqliteColumn, SqliteForeignKey, SqliteIndex, SqliteTable, quoted
 from cutover.schema.translate import translate, translate_value
 from cutover.schema.types import BY_NAME, is_blob_by_name
-
-LONGEST_NAME = 63
-"""Bytes of an identifier that Postgres keeps; it cuts longer ones silently."""
 
 MOST_COLUMNS = 32
 """Of one index on Postgres. More do no harm where it need not be unique: what is left out comes from the rows."""

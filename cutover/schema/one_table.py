@@ -6,23 +6,21 @@ each. Both schemas keep the very objects of what did not change, so what was fou
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cutover.model.table import Table, Unkept
 from cutover.schema.counterparts import Counterparts
-from cutover.schema.ddl import LONGEST_NAME, MOST_COLUMNS
+from cutover.schema.ddl import MOST_COLUMNS
 from cutover.schema.findings import Finding
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns
+from cutover.schema.naming import unusable
 from cutover.schema.postgres_schema import PostgresTable
 from cutover.schema.rowids import keyed_by_rowid, with_rowid
 from cutover.schema.sqlite_schema import ROWID, SqliteTable
 from cutover.settings import TableSettings
 
-_OF_SYSTEM = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
-"""Columns that every table on Postgres has."""
 _MOST_COLUMNS = 1600
 _MOST_KNOWN = 2000
 
@@ -154,19 +152,9 @@ def _unkept(table: Table, source: SqliteTable, target: PostgresTable) -> Iterato
 
 
 def _check_names(match: Match, table: str) -> None:
-    for name in (table, *(column.target for column in match.columns)):
-        if len(name.encode()) > LONGEST_NAME:
-            match.blocks(
-                "name_too_long",
-                f"The name {name} is longer than the {LONGEST_NAME} bytes that Postgres keeps.",
-                "Give it a shorter `target` in the configuration.",
-            )
-        elif re.search(r"[\x00-\x1f]", name):
-            match.blocks("name_unusable", f"The name {name!r} holds control characters.", "Set a plain `target`.")
-    for column in match.columns:
-        if column.target in _OF_SYSTEM:
-            message = f"Postgres keeps the name {column.target} for itself."
-            match.blocks("name_reserved", message, "Give it another `target`.", column=column.name)
+    for column, name in (("", table), *((each.name, each.target) for each in match.columns)):
+        if wrong := unusable(name, of_column=bool(column)):
+            match.blocks(wrong.code, wrong.message, wrong.todo, column=column)
     if len(match.columns) > _MOST_COLUMNS:
         message = f"The table has {len(match.columns):,} columns, and Postgres takes {_MOST_COLUMNS:,}."
         match.blocks("too_many_columns", message, "Leave some out with ignore = true, or split the table in SQLite.")

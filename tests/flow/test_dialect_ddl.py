@@ -693,3 +693,25 @@ async def test_a_table_of_migrations_is_made_and_one_of_postgres_s_own_is_left_a
         await connection.execute("CREATE TABLE _prisma_migrations (id varchar(36) PRIMARY KEY)")
     made = "CREATE TABLE IF NOT EXISTS _prisma_migrations (id TEXT PRIMARY KEY NOT NULL)"
     await ddl.refused(made, r"each store keeps its own.* give it a \[tables\] section")
+
+
+async def test_names_that_postgres_cannot_keep_are_refused_and_never_cut(ddl: World) -> None:
+    long = "n" * 64
+    await ddl.same("CREATE TABLE named (id INTEGER PRIMARY KEY, a TEXT)")
+    for sql, match in (
+        ('CREATE TABLE "" (a TEXT)', "empty name"),
+        ('CREATE TABLE nameless (a TEXT, "" TEXT)', "empty name"),
+        ('ALTER TABLE named RENAME TO ""', "empty name"),
+        ('ALTER TABLE named RENAME COLUMN a TO ""', "empty name"),
+        ('ALTER TABLE named ADD COLUMN "" TEXT', "empty name"),
+        (f"CREATE TABLE {long} (a TEXT)", "longer than the 63 bytes"),
+        (f"CREATE TABLE long (a TEXT, {long} TEXT)", "longer than the 63 bytes"),
+        (f"ALTER TABLE named RENAME TO {long}", "longer than the 63 bytes"),
+        (f"ALTER TABLE named RENAME COLUMN a TO {long}", "longer than the 63 bytes"),
+        (f"ALTER TABLE named ADD COLUMN {long} TEXT", "longer than the 63 bytes"),
+        ("ALTER TABLE named RENAME COLUMN a TO xmin", "keeps the name xmin"),
+        ("ALTER TABLE named ADD COLUMN ctid TEXT", "keeps the name ctid"),
+    ):
+        await ddl.refused(sql, match)
+    await ddl.same("SELECT * FROM named")
+    await same_schema(ddl)
