@@ -18,11 +18,12 @@ from cutover.schema.objects_wanted import (
     keep,
     memory,
     read_objects,
+    schema_in,
     schema_of,
     temporary_objects,
     texts,
 )
-from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable, read_sqlite_schema
+from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable
 from cutover.schema.sqltext import query_of_table
 from cutover.schema.sqltokens import tokens
 from cutover.schema.temporary import is_kept, shared
@@ -107,7 +108,7 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
 
 
 def _read(db: sqlite3.Connection, ddl: Sequence[str]) -> SqliteSchema:
-    return schema_of(ddl) if any(map(is_kept, ddl)) else read_sqlite_schema(db)
+    return schema_of(ddl) if any(map(is_kept, ddl)) else schema_in(db, tuple(ddl))
 
 
 def _all_objects(db: sqlite3.Connection) -> Objects:

@@ -26,6 +26,8 @@ _PRAGMAS = ("user_version", "application_id")
 _MOST_IMAGES = 4
 _images: dict[tuple[str, ...], bytes] = {}
 """Databases in memory as bytes, by the statements that made them."""
+_schemas: dict[tuple[str, ...], SqliteSchema] = {}
+"""What was read of such databases: what holds behind one change holds before the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +117,24 @@ def objects_of(statements: Iterable[str]) -> Objects:
 
 def schema_of(statements: Iterable[str]) -> SqliteSchema:
     """What SQLite makes of these CREATE statements; temporary tables are like all others in it."""
-    db = memory(lasting(statements))
+    given = tuple(lasting(statements))
+    if (known := _schemas.get(given)) is not None:
+        return known
+    db = memory(given)
     try:
-        return read_sqlite_schema(db)
+        return schema_in(db, given)
     finally:
         db.close()
+
+
+def schema_in(db: sqlite3.Connection, statements: tuple[str, ...]) -> SqliteSchema:
+    """The same of a database that has them; no temporary tables."""
+    known = _schemas.get(statements)
+    if known is None:
+        known = _schemas[statements] = read_sqlite_schema(db)
+        while len(_schemas) > _MOST_IMAGES:
+            _schemas.pop(next(iter(_schemas)), None)  # another thread may have done it
+    return known
 
 
 def in_order(schema: SqliteSchema, found: Objects) -> tuple[str, ...]:
