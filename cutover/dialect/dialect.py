@@ -232,9 +232,9 @@ class Dialect:
         own.owed = self.owed
         own.beside = beside or self.beside
         own.temporary = frozenset(name.lower() for name in map(temporary_name, ddl) if name)
-        made = schema_of(ddl).tables if own.temporary and not self._counted else ()
+        asked = schema_of(ddl).tables if own.temporary and not self._counted else ()
         own._counted = self._counted or any(
-            table.autoincrement for table in made if table.name.lower() in own.temporary
+            table.autoincrement for table in asked if table.name.lower() in own.temporary
         )
         own._began = self.generation if self._began is None else self._began
         return own

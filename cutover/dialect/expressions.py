@@ -11,7 +11,7 @@ from cutover.dialect import comparing, functions, json_functions, numbers
 from cutover.dialect.calls import arguments_of
 from cutover.dialect.comparing import value
 from cutover.dialect.context import Context
-from cutover.dialect.generated import as_sorted
+from cutover.dialect.generated import GIVEN
 from cutover.dialect.operators import ARITHMETIC, Operators
 from cutover.dialect.predicates import Predicates
 from cutover.dialect.scope import Scope, Source, SourceColumn
@@ -140,8 +140,8 @@ class Expressions(Operators):
             found = at.columns(name, qualifier)
             if found:
                 parts = [self.of_source(source, column, at) for source, column in found]
-                if node.meta.get("sorted"):
-                    parts = [as_sorted(part) for part in parts]
+                if GIVEN in node.meta:
+                    parts = [node.meta[GIVEN](part) for part in parts]
                 return parts[0] if len(parts) == 1 else first_of(parts)
             if not qualifier and name.lower() in at.aliases:
                 return self.typed(at.aliases[name.lower()], at)

@@ -93,24 +93,28 @@ def as_sorted(typed: Typed) -> Typed:
     return typed.but(node=helper("as_kept", typed.node), kind=Kind.NUM)
 
 
-def mark_sorted(node: exp.Expr) -> None:
-    """Have the columns `as_sorted` that an expression may give on unchanged."""
+def mark_given(node: exp.Expr, given: Callable[[Typed], Typed]) -> None:
+    """Have the columns that an expression may give on unchanged come as `given`."""
     if isinstance(node, exp.Column):
-        node.meta["sorted"] = True
+        node.meta[GIVEN] = given
     elif isinstance(node, exp.Case):
         results = [*(branch.args["true"] for branch in node.args["ifs"]), node.args.get("default")]
         for result in results:
             if result is not None:
-                mark_sorted(result)
+                mark_given(result, given)
     elif isinstance(node, (exp.Alias, exp.Paren)):
-        mark_sorted(node.this)
+        mark_given(node.this, given)
     elif isinstance(node, exp.Anonymous) and (chosen := _CHOICES.get(str(node.this).removeprefix(FUNCTION_PREFIX))):
-        for argument in node.expressions[chosen - 1 :]:
-            mark_sorted(argument)
+        for argument in node.expressions[chosen]:
+            mark_given(argument, given)
 
 
-_CHOICES = {"coalesce": 1, "ifnull": 1, "iif": 2}
-"""Functions that return one of their arguments, from which one on."""
+GIVEN = "given"
+_CHOICES = {
+    "coalesce": slice(None), "ifnull": slice(None), "iif": slice(1, None), "nullif": slice(1),
+    "max": slice(None), "min": slice(None),
+}  # fmt: skip
+"""Functions that return one of their arguments, and which."""
 
 
 @lru_cache(maxsize=512)

@@ -15,7 +15,7 @@ from cutover.dialect.context import Context
 from cutover.dialect.distinct import distinct
 from cutover.dialect.earliest import comes_backwards, nulls_come_at_once
 from cutover.dialect.expressions import Expressions
-from cutover.dialect.generated import as_sorted, mark_sorted
+from cutover.dialect.generated import as_sorted, mark_given
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
 from cutover.dialect.present import note_present
@@ -112,7 +112,7 @@ class Queries:
         sorts = scope.parent is None and scope.reading is not None and scope.reading.orders
         sorts = sorts and grouping is None and not scope.steps
         for projection in node.expressions if sorts else ():
-            mark_sorted(projection)
+            mark_given(projection, as_sorted)
         columns = self.projections(node.expressions, scope)
         if scope.hoisted and (grouping is None or scope.hoisted > 1):
             scope.grouping = grouping = grouping or Grouping()

@@ -16,7 +16,7 @@ from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.context import Context
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
 from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, unnumbered
-from cutover.dialect.generated import add_generated, as_sorted
+from cutover.dialect.generated import add_generated, as_sorted, mark_given
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway, refuse_own_keys
 from cutover.dialect.matching import one_match
 from cutover.dialect.numbering import number_rows
@@ -25,6 +25,7 @@ from cutover.dialect.queries import Queries
 from cutover.dialect.returned import as_first, as_kept, in_order, own_key
 from cutover.dialect.rigid import is_rigid
 from cutover.dialect.scope import Scope, Source, table_source
+from cutover.dialect.trees import unparen
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.dialect.unkept import refuse_unkept
 from cutover.model.table import Column, Table
@@ -109,6 +110,9 @@ class Writes:
                 )
             first = next(column for column in scope.sources[0].columns if not column.hidden)
             scope = replace(scope, sources=[replace(scope.sources[0], lends=first), *scope.sources[1:]])
+            for one in clause.expressions:
+                if not isinstance(unparen(one.unalias()), exp.Column):
+                    mark_given(one, as_sorted if deleting else as_kept)
             written.returning = self.queries.projections(clause.expressions, scope)
             kept = as_first if first.affinity == "REAL" else as_sorted if deleting else as_kept
             written.returning = [(name, kept(typed)) for name, typed in written.returning]

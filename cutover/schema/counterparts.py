@@ -23,6 +23,8 @@ _NOWHERE: Mapping[str, str] = {}
 _LITERAL = re.compile(r"('(?:[^']|'')*')")
 _NEGATIVE = re.compile(r"'(-[\d.]+)'::(?:integer|bigint|numeric|double precision)")
 _IDLE = re.compile(r'COLLATE "C"|::[a-z]+(?: [a-z]+)*|[\s()"]')
+_NO_NAME = re.compile(r"""'(?:[^']|'')*'|COLLATE "C"|::[a-z]+(?: [a-z]+)*""")
+"""What names no column, though one may be called so: texts, and what Postgres adds of its own."""
 _ANY = re.compile(r"=ANYARRAY\[((?:'(?:[^']|'')*'|[^\]'])*)\]")
 """How Postgres prints IN."""
 
@@ -204,4 +206,5 @@ def _computed(source: SqliteTable) -> set[str]:
 
 def _names(written: str, name: str) -> bool:
     spelled = "|".join(map(re.escape, {name, name.replace('"', '""')}))
-    return re.search(rf"(?<![\w$])(?:{spelled})(?![\w$])", written, re.IGNORECASE) is not None
+    told = _NO_NAME.sub(" ", written)
+    return re.search(rf"(?<![\w$])(?:{spelled})(?![\w$]|\()", told, re.IGNORECASE) is not None

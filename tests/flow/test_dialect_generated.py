@@ -104,3 +104,22 @@ async def test_generated_queries(postgres_url: str) -> None:
                 failures.append(f"{sql} {values}\n    {error}")
         assert not failures, f"{len(failures)} of {len(statements)}\n" + "\n".join(failures[:4])
         assert refused < len(statements) // 20
+
+
+async def test_whole_reals_that_a_function_gives_on_come_back_from_returning_as_integers(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE r (id INTEGER PRIMARY KEY, c REAL, d REAL);
+    CREATE TABLE first (c REAL, id INTEGER PRIMARY KEY, n INTEGER);
+    """
+    given = "c, +c, coalesce(c, 'x'), ifnull(d, c), iif(1, c, d), max(c, d), min(c, 9.5), nullif(c, 3)"
+    given += ", CASE WHEN d THEN c END"
+    computed = "c + 1, coalesce(c + 0, d), -c, c || '', typeof(c), typeof(coalesce(c, 1)), coalesce(1.0, c), round(c)"
+    async with world(postgres_url, schema) as both:
+        await both.all_same(
+            (
+                f"INSERT INTO r VALUES (1, 2, 2.5), (2, 4, NULL), (3, NULL, 7) RETURNING {given}, {computed}",
+                f"UPDATE r SET c = id + 1 RETURNING {given}, {computed}",
+                f"DELETE FROM r RETURNING {given}, {computed}",
+                "INSERT INTO first VALUES (2, 5, 4) RETURNING c, id, n, coalesce(c, 1), coalesce(n, 1), max(id, c)",
+            )
+        )

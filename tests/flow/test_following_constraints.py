@@ -45,6 +45,16 @@ async def test_checks_that_call_functions_of_sqlites_stand_on_postgres(sqlite_pa
                         await connection.execute(f"UPDATE {table} SET {wrong}")
 
 
+async def test_columns_that_are_called_as_words_of_postgres(sqlite_path: str, postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE t (
+      id INTEGER PRIMARY KEY, c INTEGER CHECK (c IS NOT 4), text TEXT, lower TEXT, q TEXT,
+      d TEXT COLLATE NOCASE CHECK (d <> 'q'))"""
+    async with followed(sqlite_path, postgres_url, schema, copied=True) as (follower, _):
+        found = await follower.follow("sqlite")
+        assert [(table.name, table.unkept) for table in found.tables] == [("t", ())]
+
+
 async def test_writes_that_a_constraint_is_about_which_an_adopted_table_lacks(
     sqlite_path: str, postgres_url: str
 ) -> None:
