@@ -256,7 +256,8 @@ class Compounds:
         if scope.parent is None and scope.reading is not None and not plain:
             query.columns = [(name, as_sorted(typed)) for name, typed in query.columns]
             query.node.set("expressions", [typed.node for _, typed in query.columns])
-        if query.node.args.get("order") is not None:  # an arm of DISTINCT rows, which are the first of some order
+        # An arm of DISTINCT rows, which are the first of some order, or a compound.
+        if query.node.args.get("order") is not None or isinstance(query.node, exp.SetOperation):
             derived, source = self.queries.sources.derived(query, "arm")
             typed = [source.typed(column) for column in source.columns]
             projections = [one.node for one in typed]
