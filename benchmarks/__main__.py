@@ -23,6 +23,7 @@ NAMES = (
     "verification",
     "postgres_writes",
     "translation",
+    "rehearsal",
     "switch",
     "footprint",
     "growth",

@@ -42,6 +42,7 @@ listen = "127.0.0.1:{admin}"
 [compare]
 scan_interval = 0
 max_rows_per_second = 100000000
+{compare}
 [promotion]
 max_lag_seconds = 10
 """
@@ -237,14 +238,22 @@ def processor_seconds(pid: int) -> float:
 
 @asynccontextmanager
 async def cutover(
-    stage: Stage, database: Path, *, wait: bool = True, postgres: str = "", state: Path | None = None
+    stage: Stage,
+    database: Path,
+    *,
+    wait: bool = True,
+    postgres: str = "",
+    state: Path | None = None,
+    compare: str = "",
 ) -> AsyncIterator[Service]:
-    """Serve `database`. With `wait`, copied and mirrored before; `state` and `postgres` may be earlier ones."""
+    """Serve `database`. With `wait`, copied and mirrored before; `state` and `postgres` may be earlier ones.
+
+    `compare`: further settings of that section."""
     url = postgres or await stage.database()
     front, admin = free_port(), free_port()
     log, config = stage.path("serve.log"), stage.path("cutover.toml")
     kept = state or stage.path("state")
-    settings = {"sqlite": database, "postgres": url, "state": kept, "front": front, "admin": admin}
+    settings = {"sqlite": database, "postgres": url, "state": kept, "front": front, "admin": admin, "compare": compare}
     config.write_text(_CONFIG.format(**settings))
     command = [sys.executable, "-m", "cutover", "serve", "--config", config]
     async with process(command, log) as child, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(600)) as session:
