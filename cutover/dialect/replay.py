@@ -13,6 +13,7 @@ from cutover.dialect.sameness import changing, difference, may_change, ordered, 
 from cutover.dialect.ties import breaking_ties, differ_in_ties
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult, Timed
+from cutover.schema.arguments import bind
 from cutover.schema.objects_wanted import SCHEMA, objects_of
 from cutover.schema.sqltext import inspect
 
@@ -23,7 +24,8 @@ _SECONDS = 2.0
 _MOST = 4 << 20
 """Bytes that the answer may take."""
 NO_VERDICT = ("SQLITE_INTERRUPT", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_NOMEM", "RESPONSE_TOO_LARGE")
-NOT_THERE = (*NO_VERDICT, "SQL_NOT_TRANSLATABLE")
+_REFUSED = "SQL_NOT_TRANSLATABLE"
+NOT_THERE = (*NO_VERDICT, _REFUSED)
 _MOVED = "Its rows come in another order on Postgres, which it leaves open: give it an ORDER BY if that matters."
 BEHIND = "The schema changed on SQLite, and that is not carried over yet."
 _GONE = ("no such table", "no such column")
@@ -73,6 +75,8 @@ class Replay:
         self, statement: Statement, here: StatementResult | StatementError, there: StatementResult | StatementError
     ) -> Found:
         if isinstance(there, StatementError) and there.code in NOT_THERE:
+            if there.code == _REFUSED and isinstance(here, StatementResult) and self._is_translated(statement):
+                return Found("mismatch", f"With these values or rows it is refused: {there.message}")
             return Found("inconclusive", f"Not answered on Postgres ({there.code}).")
         if isinstance(here, StatementError) or isinstance(there, StatementError):
             if code_of(here) == code_of(there):
@@ -107,6 +111,14 @@ class Replay:
             str(name).lower() in named and sql not in known and not _VIRTUAL.match(str(sql))
             for _, name, _, sql in asked.rows
         )
+
+    def _is_translated(self, statement: Statement) -> bool:
+        """Whether it is its rows that it was refused for: of one that has no translation its readiness tells."""
+        try:
+            self._executor.dialect.translate(statement.sql, bind(inspect(statement.sql), statement))
+        except StatementError:
+            return False
+        return True
 
     def _is_known(self, statement: Statement) -> bool:
         try:

@@ -316,6 +316,22 @@ async def test_arguments_of_other_classes_are_looked_at_each_for_themselves(both
     assert both.writes.verdicts.summary()["differing"] == 1
 
 
+async def test_a_read_that_its_rows_make_impossible_differs(both: Tried) -> None:
+    """It has a translation, and would fail on Postgres all the same."""
+    with closing(sqlite3.connect(both.world.sqlite.path, timeout=10)) as db, db:
+        db.execute("INSERT INTO pets VALUES ('ada', 9)")
+    await both.world.settled()
+    reads = ShadowReads(Metrics("test"), both.world.mirror.level_copied, 1.0)
+    one, none = Statement("SELECT * FROM pets LIMIT ?", (1,)), Statement("SELECT load_extension(name) FROM pets")
+    for statement in (one, none):
+        reads.offer(statement)
+    await reads.replay(both.executor)
+    assert (reads.verdicts.of(one.sql) or {})["differs"].startswith(
+        "With these values or rows it is refused: LIMIT between"
+    )
+    assert (reads.verdicts.of(none.sql) or {"latest": None})["latest"] in (None, "match", "inconclusive")
+
+
 async def test_there_is_room_for_the_first_of_many_texts(both: Tried) -> None:
     """An application that has just started sends hundreds; what is dropped is to come another time."""
     reads = ShadowReads(Metrics("test"), both.world.mirror.level_copied, 1.0)
