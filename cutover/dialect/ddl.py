@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from cutover.dialect.new_keys import is_key
 from cutover.dialect.owed import waits
 from cutover.dialect.pending import CHECKED
 from cutover.dialect.schema_change import Change
@@ -147,11 +148,10 @@ class Plan:
         """A foreign key that Postgres cannot have is refused, unless SQLite would refuse each write because of it."""
         own = self.change.after.table(table)
         for key in own.foreign_keys if own is not None else ():
-            parent, wanted = self.change.after.table(key.parent), {name.lower() for name in key.parent_columns}
-            keys = [one.columns for one in parent.unique if not one.partial] if parent is not None else []
-            as_long = [one for one in keys if len(one) == len(key.parent_columns)]
-            is_key = any(wanted == {(name or "").lower() for name in one} for one in as_long)
-            if is_key and message.startswith(f"The foreign key ({', '.join(key.columns)}) to {key.parent} is left out"):
+            parent = self.change.after.table(key.parent)
+            if is_key(parent, key) and message.startswith(
+                f"The foreign key ({', '.join(key.columns)}) to {key.parent} is left out"
+            ):
                 raise Refused(f"This schema change ({message})")
 
     def _columns(self, table: Table, before: SqliteTable, after: SqliteTable) -> None:

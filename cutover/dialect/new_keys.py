@@ -33,11 +33,21 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema)
                 continue
             if not (key.parent.lower() in created or own.name in altered):
                 continue
+            if not is_key(parent_own, key):  # SQLite refuses each write that would have it looked at
+                continue
             named = _demand_possible((own, child), (parent_own, parent), key, target.table(parent.target))
             if there is not None and not _has(there, child, parent, named):
                 ddl = Ddl()
                 ddl.add_foreign_key(child, parent, named)
                 yield f"{ddl.foreign_keys[0]} NOT VALID"
+
+
+def is_key(parent: SqliteTable | None, key: SqliteForeignKey) -> bool:
+    """Whether SQLite finds the columns that are referred to by a key of the parent's; else it is a mismatch."""
+    wanted = {name.lower() for name in key.parent_columns}
+    keys = [one.columns for one in parent.unique if not one.partial] if parent is not None else []
+    as_long = [one for one in keys if len(one) == len(key.parent_columns)]
+    return any(wanted == {(name or "").lower() for name in one} for one in as_long)
 
 
 def _demand_possible(
