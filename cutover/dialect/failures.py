@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import traceback
-from functools import partial
 
 import asyncpg
 
@@ -15,8 +14,6 @@ from cutover.errors import CutoverError, Fenced, StatementError
 from cutover.logs import get_logger
 from cutover.model.statement import StatementResult
 from cutover.model.table import Table, UniqueIndex
-from cutover.schema.createsql import read_create_table, unquote
-from cutover.schema.sqltokens import tokens
 
 _log = get_logger("front")
 
@@ -214,43 +211,8 @@ def _constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> s
     if state in ("23503", "23001"):  # RESTRICT has had a state of its own since PostgreSQL 18
         return "FOREIGN KEY constraint failed"
     constraint = str(getattr(error, "constraint_name", None) or "")
-    return f"CHECK constraint failed: {_check(constraint, table) or constraint or name}"
-
-
-def _check(constraint: str, table: Table | None) -> str | None:
-    """What SQLite calls a CHECK to which Postgres gave the name: by its text, unless it has a name of its own."""
-    if table is None:
-        return None
-    told = read_create_table(table.sql)
-    stored = {column.name.lower(): column.target for column in table.columns}
-    computed = {name: column.generated for name, column in told.columns.items() if column.generated}
-    for spelled in (_words, partial(_meant, computed)):  # Postgres has the generated columns, or their expressions
-        seen = dict[str, int]()
-        for name, text in zip(told.check_names, told.checks, strict=True):
-            columns = {stored.get(word, word) for word in spelled(text) if word in stored or word in computed}
-            stem = "_".join([table.target, *(columns if len(columns) == 1 else []), "check"])
-            number = seen[stem] = seen.get(stem, -1) + 1
-            if constraint == name or (constraint == f"{stem}{number or ''}"):
-                return name or _named_by(text)
-    return None
-
-
-def _words(text: str) -> set[str]:
-    return {token.text.strip('"`[]').lower() for token in tokens(text) if token.type in ("word", "quoted")}
-
-
-def _meant(computed: dict[str, str], text: str) -> set[str]:
-    """The words with those of the expressions that generated columns stand for."""
-    words = _words(text)
-    while found := words & computed.keys():
-        words = (words - found).union(*(_words(computed[name]) for name in found))
-    return words
-
-
-def _named_by(text: str) -> str:
-    """What SQLite calls a CHECK without a name: its text, or the name in quotes that this begins with."""
-    first = next(iter(tokens(text)), None)
-    return unquote(first.text) if first is not None and first.type in ("quoted", "string") else text
+    called = dict(table.checks).get(constraint) if table else None
+    return f"CHECK constraint failed: {called or constraint or name}"
 
 
 def _table(error: asyncpg.PostgresError, catalog: Catalog) -> Table | None:

@@ -114,6 +114,8 @@ class Table:
     """Columns of the key that SQLite keeps the rows by in descending order, as a WITHOUT ROWID table may have it."""
     sql: str = field(default="", repr=False)
     """CREATE TABLE text on SQLite."""
+    checks: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """CHECKs of the target by their names, each with what SQLite calls the one that it stands for."""
     target_shape: tuple[str, ...] = field(default=(), repr=False, compare=False)
     """Name and type of every column that the target had when it was mapped, in order; empty: not known."""
 

@@ -7,15 +7,17 @@ where that says nothing: whoever made an equal by hand gave it the name.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from cutover.model.table import Table
+from cutover.schema.createsql import read_create_table, unquote
 from cutover.schema.ddl import Ddl
 from cutover.schema.implied import asks_for_class, implied
 from cutover.schema.postgres_schema import PostgresCheck, PostgresColumn, PostgresIndex, PostgresTable
-from cutover.schema.sqlite_schema import SqliteColumn, SqliteIndex, SqliteTable
+from cutover.schema.sqlite_schema import SqliteColumn, SqliteIndex, SqliteTable, quoted
+from cutover.schema.sqltokens import tokens
 
 _WIDE = ("bigint", "text", "double precision", "numeric", "bytea", "cutover.value")
 """Types that take all of an affinity's values."""
@@ -111,9 +113,32 @@ class Counterparts:
 
     def about_there(self, check: PostgresCheck, source: SqliteTable) -> frozenset[str]:
         """The columns that one of Postgres's is about."""
-        named = {column.name for column in self.there.columns if _names(check.definition, column.name)}
         sources = {self.target(column.name): column.name for column in source.columns}
-        return self.about_here(" ".join(sources.get(name, name) for name in named), source) or frozenset(named)
+        named = [quoted(sources.get(name, name)) for name in check.columns]
+        return self.about_here(" ".join(named), source) or frozenset(check.columns)
+
+    def called(self, source: SqliteTable) -> Iterator[tuple[str, str]]:
+        """The names of Postgres's CHECKs, each with what SQLite calls the one that it stands for: one of its name or of
+        its words, else the first that is about the same columns, since those were made in the order of SQLite's."""
+        told = read_create_table(source.sql)
+        here = list(zip(told.check_names, told.checks, strict=True))
+        there = list(self.there.checks)
+        for same in (self._has_name, self._has_words, self._is_about):
+            for check in list(there):
+                one = next((each for each in here if same(check, *each, source)), None)
+                if one is not None:
+                    here.remove(one)
+                    there.remove(check)
+                    yield check.name, one[0] or _named_by(one[1])
+
+    def _has_name(self, check: PostgresCheck, name: str, _text: str, _source: SqliteTable) -> bool:
+        return check.name == name
+
+    def _has_words(self, check: PostgresCheck, _name: str, text: str, _source: SqliteTable) -> bool:
+        return bare(check.definition) == bare(f"CHECK ({text})")
+
+    def _is_about(self, check: PostgresCheck, _name: str, text: str, source: SqliteTable) -> bool:
+        return self.about_there(check, source) == self.about_here(text, source)
 
     def demands(self, column: PostgresColumn) -> bool:
         """Whether Postgres demands a value there, in whatever way."""
@@ -170,6 +195,12 @@ class Counterparts:
         return {column.name for column in self.there.columns if _names(text, column.name)}
 
 
+def _named_by(text: str) -> str:
+    """What SQLite calls a CHECK without a name: its text, or the name in quotes that this begins with."""
+    first = next(iter(tokens(text)), None)
+    return unquote(first.text) if first is not None and first.type in ("quoted", "string") else text
+
+
 def is_bytewise(index: SqliteIndex) -> bool:
     """Whether it tells all texts apart."""
     return all(collation == "BINARY" for _, collation, _ in index.terms)
@@ -194,7 +225,7 @@ def _about(index: SqliteIndex, source: SqliteTable) -> set[str]:
 
 def _about_text(written: str, source: SqliteTable) -> set[str]:
     found: set[str] = set()
-    while more := {column.name for column in source.columns if _names(written, column.name)} - found:
+    while more := {column.name for column in source.columns if column.name.lower() in _mentioned(written)} - found:
         found |= more
         written = " ".join(column.generated or "" for column in source.columns if column.name in more)
     return found
@@ -202,6 +233,17 @@ def _about_text(written: str, source: SqliteTable) -> set[str]:
 
 def _computed(source: SqliteTable) -> set[str]:
     return {column.name for column in source.columns if column.generated}
+
+
+def _mentioned(written: str) -> set[str]:
+    """What may be columns in an expression of SQLite's, in small letters: no function, no type of CAST, no text."""
+    told = [(token.type, token.text) for token in tokens(written)]
+    around = zip([("", ""), *told], told, [*told[1:], ("", "")], strict=False)
+    return {
+        unquote(text).lower()
+        for before, (kind, text), behind in around
+        if kind == "quoted" or (kind == "word" and behind[1] != "(" and before[1].upper() != "AS")
+    }
 
 
 def _names(written: str, name: str) -> bool:

@@ -124,6 +124,8 @@ def _map(asked: Asked, histograms: Histograms) -> Found:
                 f"Create its equal on Postgres under the name {name}, or drop it in SQLite.",
                 warns=True,
             )
+    if target is not None and target.checks and source.checks:
+        table = replace(table, checks=tuple(Counterparts(table, target).called(source)))
     if target is not None and (unkept := tuple(_unkept(table, source, target))):
         table = replace(table, unkept=unkept)
         for each in unkept:

@@ -87,6 +87,8 @@ class PostgresCheck:
 
     name: str
     definition: str
+    columns: tuple[str, ...] = field(default=(), compare=False)
+    """Those that it is about."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,8 @@ SELECT o.conrelid, o.conname AS name, o.contype::text AS kind, pg_get_constraint
        ARRAY(SELECT a.attname FROM unnest(o.confkey) WITH ORDINALITY AS k(number, at)
              JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.number ORDER BY k.at) AS parent_columns
 FROM pg_constraint o LEFT JOIN pg_class p ON p.oid = o.confrelid LEFT JOIN pg_namespace n ON n.oid = p.relnamespace
-WHERE o.conrelid = ANY($1::oid[]) AND o.contype IN ('f', 'c') AND o.conparentid = 0 ORDER BY o.conname COLLATE "C"
+WHERE o.conrelid = ANY($1::oid[]) AND o.contype IN ('f', 'c') AND o.conparentid = 0
+ORDER BY CASE o.contype WHEN 'f' THEN o.conname COLLATE "C" END, o.oid
 """
 
 _TRIGGERS = """
@@ -307,7 +310,7 @@ async def read_tables(
     checks = _grouped(
         [row for row in constraints if row["kind"] == "c"],
         "conrelid",
-        lambda row: PostgresCheck(row["name"], row["definition"]),
+        lambda row: PostgresCheck(row["name"], row["definition"], tuple(row["columns"])),
     )
     acting = await connection.fetch(_TRIGGERS, oids)
     _demand_whole(row["definition"] for row in acting)

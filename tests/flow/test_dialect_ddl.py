@@ -457,6 +457,32 @@ async def test_a_key_of_a_new_column_may_spell_its_parent_in_another_case(ddl: W
     await ddl.same("SELECT * FROM children")
 
 
+async def test_a_check_is_named_as_on_sqlite_whatever_became_of_its_table(ddl: World) -> None:
+    for sql in (
+        "CREATE TABLE new_z(a INT CHECK (a > 0), b INT CHECK (b > 0), CHECK (a < b), CONSTRAINT it CHECK (a + b < 99))",
+        "ALTER TABLE new_z RENAME TO z",
+        "ALTER TABLE z RENAME COLUMN a TO aa",
+    ):
+        await ddl.same(sql)
+    for row, failed in (("0, 5", "aa > 0"), ("5, 0", "b > 0"), ("5, 3", "aa < b"), ("50, 60", "it")):
+        assert failed in (await ddl.same_error(f"INSERT INTO z VALUES ({row})")).message
+    for sql in ("ALTER TABLE z ADD COLUMN c INT CHECK (c > 0)", "ALTER TABLE z ADD COLUMN d INT CHECK (d > c)"):
+        ddl.on_sqlite(sql)  # the driver shows columns of a query that SQLite makes for itself here
+        await ddl.on_postgres(sql)
+    for row, failed in (("1, 2, 1, 1", "d > c"), ("5, 3, 1, 2", "aa < b"), ("50, 60, 1, 2", "it")):
+        assert failed in (await ddl.same_error(f"INSERT INTO z VALUES ({row})")).message
+
+
+async def test_a_check_is_known_beside_columns_that_are_called_as_types_and_functions(ddl: World) -> None:
+    await ddl.same(
+        "CREATE TABLE n(text TEXT, length INT, v TEXT CHECK (v IN ('text', 'id')), "
+        '"or der" INT CHECK ("or der" > 0), CHECK (length(v) > 2 OR CAST(length AS TEXT) < \'5\'))'
+    )
+    await ddl.same("INSERT INTO n VALUES ('t', 3, 'id', 1)")
+    for values in ("(v) VALUES ('x')", "(v, length) VALUES ('id', 7)", '("or der") VALUES (0)'):
+        await ddl.same_error(f"INSERT INTO n{values}")
+
+
 async def test_a_rule_that_postgres_cannot_keep_is_refused(ddl: World) -> None:
     for sql in (
         "CREATE TABLE reals(x REAL PRIMARY KEY)",
