@@ -11,7 +11,7 @@ from typing import Literal
 from cutover import clock
 from cutover.crashpoints import crash_point
 from cutover.errors import StoreError
-from cutover.model.control import Control, Outcome, Phase, SwitchState
+from cutover.model.control import Control, Outcome, SwitchState
 from cutover.promote.parts import Parts
 from cutover.promote.phases import Event, after
 from cutover.promote.plan import Step
@@ -19,7 +19,6 @@ from cutover.stores.base import Member, Store
 
 Direction = Literal["promote", "demote"]
 
-UNDER_WAY = {"promote": Phase.PROMOTING, "demote": Phase.DEMOTING}
 BEGINS = {"promote": Event.PROMOTE, "demote": Event.DEMOTE}
 _FENCED = {"promote": SwitchState.PROMOTING, "demote": SwitchState.DEMOTING}
 _SHARE = 0.9

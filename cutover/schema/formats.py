@@ -56,11 +56,6 @@ def with_formats(connection: sqlite3.Connection, tables: Tables) -> Formats:
     return Formats(tuple(made), fresh)
 
 
-def undecided(tables: Tables) -> bool:
-    """Whether there is a column of whose format nothing is known."""
-    return any(_open(table) for table in tables)
-
-
 def record(connection: sqlite3.Connection, fresh: Mapping[Where, tuple[str, str]]) -> None:
     """Keep what was found."""
     connection.execute(RECORD_SQL)
