@@ -86,12 +86,13 @@ def by_places(node: exp.SetOperation) -> bool:
 
 
 def _place(term: exp.Expr, select: exp.Expr) -> int | None:
-    """The column of a SELECT that has this name."""
+    """The column of a SELECT that has this name: by AS, else its own."""
     named = term.name.lower() if isinstance(term, exp.Column) and not term.table else None
-    return next(
-        (at for at, one in enumerate(select.expressions) if named is not None and one.output_name.lower() == named),
-        None,
-    )
+    found = [
+        (at, one) for at, one in enumerate(select.expressions) if named is not None and one.output_name.lower() == named
+    ]
+    given = [at for at, one in found if isinstance(one, exp.Alias)]
+    return next(iter([*given, *(at for at, _ in found)]), None)
 
 
 def sorted_alike(written: exp.Expr, order: exp.Order, places: list[int]) -> exp.Expr:

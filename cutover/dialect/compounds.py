@@ -235,7 +235,7 @@ class Compounds:
         """The column that a term of ORDER BY means: by number, by name in any arm, or by its expression."""
         term = term.this if isinstance(term, exp.Collate) else term
         for select, arm in zip(written, arms, strict=True):
-            place = position(term, arm.columns)
+            place = position(term, arm.columns, select, compound=True)
             if place is not None:
                 return place
             projections = [one.this if isinstance(one, exp.Alias) else one for one in select.expressions]

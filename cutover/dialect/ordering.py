@@ -54,18 +54,36 @@ def inner(term: exp.Expr) -> exp.Expr:
     return term.this if isinstance(term, exp.Ordered) else term
 
 
-def position(node: exp.Expr, columns: Columns) -> int | None:
-    """Which column of the result a term means by its number or name, None if neither."""
+def position(node: exp.Expr, columns: Columns, select: exp.Expr | None, *, compound: bool = False) -> int | None:
+    """Which column of the result of `select` a term means by its number or name, None if neither.
+
+    A name is first what AS or a star has given. Otherwise it is that of a column in FROM: one that is there without a
+    name of its own is meant by it, but with a qualifier it may be another than the one that USING makes of several.
+    """
     if isinstance(node, exp.Literal) and not node.args["is_string"] and str(node.this).isdigit():
         number = int(str(node.this))
         if not 1 <= number <= len(columns):
             raise Refused(f"ORDER BY {number}")
         return number - 1
     if isinstance(node, exp.Column) and not node.table:
-        for index, (name, _) in enumerate(columns):
-            if name is not None and name.lower() == node.name.lower():
-                return index
+        bare = _bare(select, columns)
+        named = [at for at, (name, _) in enumerate(columns) if name is not None and name.lower() == node.name.lower()]
+        given = [at for at in named if at not in bare]
+        meant = given or [at for at in named if compound or not bare[at].table]
+        return meant[0] if meant else None
     return None
+
+
+def _bare(select: exp.Expr | None, columns: Columns) -> dict[int, exp.Column]:
+    """The columns of the result that are columns without AS, by their places, as far as stars let these be known."""
+    written = select.expressions if isinstance(select, exp.Select) else []
+    stars = [at for at, one in enumerate(written) if one.is_star]
+    width = sum(not (name or "").startswith("of:") for name, _ in columns)
+    return {
+        at if not stars or at < stars[0] else at + width - len(written): one
+        for at, one in enumerate(written)
+        if isinstance(one, exp.Column) and (not stars or not stars[0] <= at <= stars[-1])
+    }
 
 
 class Ordering:
@@ -98,7 +116,7 @@ class Ordering:
     def place(self, node: exp.Expr, scope: Scope, columns: Columns) -> int | None:
         """The column of the result that a term means, by its number, name or expression; None if it is not there."""
         node = node.this if isinstance(node, exp.Collate) else node
-        place = position(node, columns)
+        place = position(node, columns, scope.select)
         if place is not None:
             return place
         typed = self.expressions.typed(node, scope)
@@ -119,7 +137,7 @@ class Ordering:
         """The terms of a SELECT's ORDER BY as they are written."""
         terms = []
         for term in node.args["order"].expressions:
-            place = position(inner(term), columns)
+            place = position(inner(term), columns, node)
             typed = self._typed(inner(term), scope, columns) if place is None else columns[place][1]
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
@@ -141,7 +159,7 @@ class Ordering:
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:
         """An expression; `COLLATE` on a name of the result is a collation of that column."""
-        place = position(node.this, columns) if isinstance(node, exp.Collate) else None
+        place = position(node.this, columns, scope.select) if isinstance(node, exp.Collate) else None
         if place is not None:
             return columns[place][1].but(collation=node.expression.name, explicit=True)
         return self.expressions.typed(node, scope)

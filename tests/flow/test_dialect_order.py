@@ -260,6 +260,28 @@ MERGED = [
 """What stands before the UNION ALLs is sorted by all of its columns, to find rows that are equal."""
 
 
+NAMED = [
+    "SELECT b, -id AS b FROM t ORDER BY b",
+    "SELECT b, -id AS b FROM t ORDER BY t.b, id",
+    "SELECT b, -id AS b FROM t ORDER BY b LIMIT 2",
+    "SELECT *, -id AS b FROM t ORDER BY b, id",
+    "SELECT c, t.*, -id AS b FROM t ORDER BY c, id",
+    "SELECT DISTINCT b, -id AS b FROM t ORDER BY b",
+    "SELECT b, count(*) AS b FROM t GROUP BY c ORDER BY b, c",
+    "SELECT rowid, -id AS rowid FROM t ORDER BY rowid",
+    "SELECT b, row_number() OVER (ORDER BY d, id) AS b FROM t ORDER BY b",
+    "SELECT b, -id AS b FROM t UNION ALL SELECT 4, 5 ORDER BY b",
+    "SELECT b, -id AS b FROM t UNION SELECT 4, 5 ORDER BY b DESC",
+    "SELECT way.b, id FROM t LEFT JOIN way USING (b) ORDER BY b, id, long",
+    "SELECT DISTINCT way.b FROM t LEFT JOIN way USING (b) ORDER BY b",
+    "SELECT t.b, long FROM t FULL JOIN way USING (b) ORDER BY b DESC, long, id",
+]
+
+
+async def test_order_by_a_name_is_by_what_as_has_given_else_by_the_column_in_from(both: World) -> None:
+    await both.all_same(NAMED, ordered=True)
+
+
 async def test_rows_that_were_sorted_stay_before_others_in_ties(both: World) -> None:
     await both.all_same(MERGED, ordered=True)
 
