@@ -61,6 +61,9 @@ class PostgresSettings(_Section):
     pool_size: int = Field(40, ge=2, description="Connections for applications' statements")
     connect_timeout: Duration = Field(5.0, description="How long a connection attempt may take")
     statement_timeout: Duration = Field(30.0, description="How long an application's statement may take")
+    rowid: Literal["keep", "drop"] = Field(
+        "keep", description="Whether tables made there carry SQLite's hidden rowid beside a key that is no integer"
+    )
     ssl_mode: SslMode = Field("prefer", description="disable, allow, prefer, require, verify-ca or verify-full")
 
     @field_validator("url", mode="after")
@@ -197,6 +200,7 @@ class TableSettings(_Section):
         "sequence",
         description="Who gives automatic keys on Postgres: its sequence, or the highest key there is, as on SQLite",
     )
+    rowid: Literal["", "keep", "drop"] = Field("", description="The same as postgres.rowid, for this table")
     ignore: bool = Field(False, description="Leave this table out")
     columns: dict[str, ColumnSettings] = Field(default_factory=dict)
 

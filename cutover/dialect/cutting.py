@@ -170,9 +170,13 @@ def certain(scope: Scope, order: list[exp.Expr], asked: int) -> int | None:
 def _tells(source: Source, terms: list[exp.Expr]) -> bool:
     """Whether the terms tell the rows of a table apart."""
     by = {each for term in terms for each in (term.this, *_of_some_rows(term.this))}
-    columns = [source.find(name) for name in source.table.key] if source.table is not None else []
-    typed = [source.typed(column) for column in columns if column is not None]
-    return bool(columns) and len(typed) == len(columns) and all(one.node in by or sort_key(one) in by for one in typed)
+    keys = (source.table.key, source.table.place) if source.table is not None else ()
+    return any(_are_among(names, source, by) for names in keys)
+
+
+def _are_among(names: Sequence[str], source: Source, by: set[exp.Expr]) -> bool:
+    typed = [source.typed(column) for name in names if (column := source.find(name)) is not None]
+    return len(typed) == len(names) > 0 and all(one.node in by or sort_key(one) in by for one in typed)
 
 
 def _of_some_rows(term: exp.Expr) -> list[exp.Expr]:

@@ -52,6 +52,8 @@ class Drawing:
     """No sequence gives keys: rows are counted only."""
     clears: bool = False
     """REPLACE: whatever it meets goes, so that each row is a new one. Said of rows that are counted only."""
+    spares: bool = False
+    """No key is drawn for a row that is there."""
     checks: tuple[Check, ...] = ()
     """By which rows are found that are counted only; none: they are not."""
 
@@ -135,3 +137,9 @@ def lowered(catalog: Catalog, table: Table, *, moved: bool = False) -> tuple[str
         if sequence is not None and not catalog.counts(each) and (moved or not each.autoincrement):
             found[sequence] = None
     return tuple(found)
+
+
+def replaced(catalog: Catalog, table: Table, *, given: bool) -> tuple[str, ...]:
+    """The same for REPLACE. An automatic key is higher than those of all rows that went, so its row is the highest."""
+    own = None if given else catalog.sequences.get(table.name)
+    return tuple(name for name in lowered(catalog, table) if name != own)

@@ -57,7 +57,7 @@ def finds_one(scan: Scan, source: Source) -> bool:
     """Whether a loop is for the row of a key."""
     if source.table is None or scan.index or not source.is_called(scan.name):
         return False
-    return {name.lower() for name in source.table.key} <= _bound(scan, source)
+    return {name.lower() for name in source.table.place} <= _bound(scan, source)
 
 
 def _bound(scan: Scan, source: Source) -> frozenset[str]:
@@ -104,7 +104,7 @@ def inner_backwards(asked: Asked, source: Source | None, scan: Scan) -> bool:
     for, though all of them together do not, and are sorted."""
     if source is None or source.table is None or scan.ways or scan.sought is not None:
         return False
-    keys = [IndexTerm(name, descending=False, collation="") for name in source.table.key]
+    keys = [IndexTerm(name, descending=False, collation="") for name in source.table.place]
     bound = _bound(scan, source)
     pending = [(what, down) for what, down in asked if what not in {(id(source), name) for name in bound}]
     turned: bool | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cutover.dialect.settling import MOMENTS
@@ -101,8 +102,11 @@ class Giving:
         elif standing.given is None:
             standing.given = stands
 
-    def after(self, keys: Keys, prepared: Prepared, affected: int) -> None:
-        """The statement was done. Raises `Uneven` if it is better undone, and done row by row."""
+    def after(self, keys: Keys, prepared: Prepared, affected: int, *, passed_over: bool = False) -> None:
+        """The statement was done. Raises `Uneven` if it is better undone, and done row by row.
+
+        `passed_over`: its row failed, for which a key may have been drawn.
+        """
         translation = prepared.translation
         if translation is None:
             return
@@ -123,6 +127,8 @@ class Giving:
         drawing = translation.drawing
         if drawing is None:
             return
+        if passed_over and drawing.spares:
+            drawing = replace(drawing, spares=False)
         standing = keys.of(drawing.sequence)
         standing.even(drawing, prepared.keys)
         with self._asking(standing):
@@ -138,7 +144,7 @@ class Giving:
         try:
             yield
         except spared:
-            self.after(keys, prepared, 0)
+            self.after(keys, prepared, 0, passed_over=True)
             raise
         except BaseException:
             drawing = prepared.translation.drawing if prepared.translation is not None else None

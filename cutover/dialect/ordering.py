@@ -168,7 +168,7 @@ class Ordering:
         """The order in which SQLite reads joined tables unless an index serves it better; None if one has no key."""
         terms: list[exp.Expr] = []
         for source in scope.sources:
-            key = source.table.key if source.table is not None else [source.counted] if source.counted else []
+            key = source.table.place if source.table is not None else [source.counted] if source.counted else []
             downwards = source.table.downwards if source.table is not None else ()
             typed = [(source.typed(column), name in downwards) for name in key if (column := source.find(name))]
             if not typed or any(one.kind in (Kind.JSON, Kind.WHOLE) for one, _ in typed):

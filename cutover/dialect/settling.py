@@ -71,15 +71,16 @@ class Standing:
     def drew(self, drawing: Drawing, keys: Sequence[int | None]) -> int | None:
         """An INSERT returned these keys, None for rows that it changed instead. The highest; None if there is none."""
         stored = [key for key in keys if key is not None]
-        if drawing.skips and (drawing.rows is None or len(stored) < drawing.rows):
+        rows = len(stored) if drawing.spares else drawing.rows
+        if drawing.skips and (rows is None or len(stored) < rows):
             return self._skipped(drawing, stored)
         top = max(stored, default=None)
-        if self.explained is not None and self.explained < 1 and stored and drawing.rows != len(stored):
+        if self.explained is not None and self.explained < 1 and stored and rows != len(stored):
             self.settled = self.settled and (drawing.autoincrement or min(stored) > 0)
-        if top == _LAST and drawing.rows != len(stored) and not drawing.autoincrement:
+        if top == _LAST and rows != len(stored) and not drawing.autoincrement:
             self.settled, self.explained = False, None  # such a key moves nothing, if it was given
         elif top is not None and self.explained is not None and top > self.explained:
-            if drawing.rows == len(stored) and self.running <= 1 and stored[0] > self.explained + 1:
+            if rows == len(stored) and self.running <= 1 and stored[0] > self.explained + 1:
                 self.floor = stored[0] - 1
             self.explained = top
         return top

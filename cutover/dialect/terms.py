@@ -35,7 +35,7 @@ def served(terms: list[exp.Expr], scope: Scope, scans: tuple[Scan, ...]) -> list
         if len(sources) != 1 or sources[0].table is None:
             break
         table = sources[0].table
-        keys = [IndexTerm(name, descending=name in table.downwards, collation="") for name in table.key]
+        keys = [IndexTerm(name, descending=name in table.downwards, collation="") for name in table.place]
         seen = set()
         for part in (*scan.index, *keys):
             name = part.column.lower()

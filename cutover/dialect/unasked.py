@@ -77,7 +77,7 @@ class Unasked:
         names, last = [source.name or source.alias for source in scope.sources], scope.sources[-1]
         again = unmatched[0] if len(unmatched) == 1 else None
         table = scope.sources[0].table
-        key = table.key[0] if table is not None else scope.sources[0].counted
+        key = table.place[0] if table is not None else scope.sources[0].counted
         first = scope.sources[0].find(key) if key else None
         if again is None or first is None or [scan.name for scan in scans] != names or again.name != names[-1]:
             return None
@@ -145,7 +145,7 @@ class Unasked:
             return [*terms, self.ordering.ordered(_direction(), number)] if number is not None else None
         if table.rowid_alias is None and not table.without_rowid:
             return terms or None  # its rowid is not on Postgres
-        for name in table.key:
+        for name in table.place:
             column = source.find(name)
             if column is None or not _sorts(source.typed(column)):
                 return None
@@ -301,7 +301,7 @@ class Unasked:
         reading = scope.reading
         if reading is None:
             cut = self.is_cut(node, scope)
-            return once([*asked, *(self.ordering.scan(scope) or [])])[len(asked) :] if cut else []
+            return once([*asked, *(self.ordering.scan(scope) or [])])[len(once(asked)) :] if cut else []
         windowed = self.by_windows(scope.steps, scope)
         if scope.grouping is not None:
             terms = self.groups(node, scope)
@@ -309,7 +309,7 @@ class Unasked:
             terms = self.behind_windows(scope)
         else:
             terms = self.served(scope, asked)
-        return once([*asked, *windowed, *(terms or [])])[len(asked) :]
+        return once([*asked, *windowed, *(terms or [])])[len(once(asked)) :]
 
     def is_cut(self, node: exp.Select, scope: Scope) -> bool:
         """Whether LIMIT takes some rows of a table whose reading is not known; most are read by their keys."""

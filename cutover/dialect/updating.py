@@ -90,7 +90,7 @@ class UpdateByRow:
         where = self.node.args.get("where")
         if self.conflict == "REPLACE" or (where is not None and where.find(exp.Query) is not None):
             return True
-        if any(name.lower() in self._names_assigned() for name in self.table.key):
+        if any(name.lower() in self._names_assigned() for name in self.table.place):
             return True
         reading = self.catalog.reading(self.sql)
         if reading is None or not reading.scans:

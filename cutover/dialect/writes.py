@@ -15,7 +15,7 @@ from cutover.dialect.catalog import DATABASES
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.context import Context
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
-from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, unnumbered
+from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, replaced, unnumbered
 from cutover.dialect.generated import add_generated, as_sorted, mark_given
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway, refuse_own_keys
 from cutover.dialect.matching import one_match
@@ -25,6 +25,7 @@ from cutover.dialect.queries import Queries
 from cutover.dialect.returned import as_first, as_kept, in_order, own_key
 from cutover.dialect.rigid import is_rigid
 from cutover.dialect.scope import Scope, Source, table_source
+from cutover.dialect.sparing import note_spared, spare_key
 from cutover.dialect.trees import unparen
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.dialect.unkept import refuse_unkept
@@ -161,11 +162,13 @@ class Writes:
         explicit = table.rowid_alias is not None and any(column.name == table.rowid_alias for column in columns)
         explicit = explicit and self.context.keys_slot is None
         values: exp.Expr | None
+        spares = False
         if body is None:
             columns, values = self.keys.with_key(table, [], exp.Values(expressions=[exp.Tuple()]))
             values = values if columns else None
         elif isinstance(body, exp.Values):
             columns, values = self.keys.with_key(table, columns, self._rows(body, table, told, scope))
+            spares = not own and spare_key(self.context, node, conflict, table, columns, values)
         else:
             values = self._selected(body, table, columns, told, scope, conflicts=conflicts)
         names = [identifier(column.target) for column in columns]
@@ -182,9 +185,10 @@ class Writes:
         else:
             written.drawing = drawing_of(self.context.catalog, written, columns, skips=conflicts)
         if replaces:
-            written.lowered = lowered(self.context.catalog, table)
+            written.lowered = replaced(self.context.catalog, table, given=explicit)
         self.conflicts.resolve(node, conflict, written, columns, scope, own=own)
         self.keys.tell(written)
+        note_spared(written, spares=spares)
         self._returning(node, scope, written, key=True)
         if not replaces and written.twice:
             self.keys.only_inserted(written, source)

@@ -37,7 +37,7 @@ class Column:
     exact: bool = False
     """Part of the key: only values in exactly the column's format are mirrored."""
     hidden: bool = False
-    """The rowid of a SQLite table that has no other key: statements see it by its names only."""
+    """The rowid of a SQLite table that has no integer key: statements see it by its names only."""
     assumed: bool = False
     """Its format is that of other columns that are declared alike: no value of its own has said it."""
     default_lacks: bool = False
@@ -105,7 +105,7 @@ class Table:
     foreign_keys: tuple[ForeignKey, ...] = ()
     """Of the target: also those that SQLite itself does not declare."""
     rowid_alias: str | None = None
-    """The INTEGER PRIMARY KEY column, if that is what the key is."""
+    """The INTEGER PRIMARY KEY column, if that is what the key is; or the hidden rowid, the key or beside it."""
     autoincrement: bool = False
     keys: str = "sequence"
     """Who gives automatic keys on Postgres: its `sequence`, or the highest key there is, as on `sqlite`."""
@@ -123,6 +123,16 @@ class Table:
     def id(self) -> int:
         """Stable number of the table in change logs. The mapping refuses two names with one number."""
         return zlib.crc32(self.name.encode()) & 0x7FFFFFFF
+
+    @cached_property
+    def place(self) -> tuple[str, ...]:
+        """The columns that SQLite keeps its rows by, as far as they are mapped: of a table with rowids, the rowid."""
+        return (self.rowid_alias,) if self.rowid_alias is not None else self.key
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether SQLite's rowid is carried beside a key of other columns."""
+        return self.rowid_alias is not None and self.rowid_alias not in self.key
 
     @cached_property
     def key_indexes(self) -> tuple[int, ...]:

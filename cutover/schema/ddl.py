@@ -85,6 +85,8 @@ class Ddl:
         for index in sorted(source.indexes, key=_made_by):  # Postgres asks the one first that was made first
             if not _is_key(index, table):
                 self._index(table, index, columns)
+        if table.is_numbered:
+            self._index(table, _of_rowids(table), columns)
 
     @staticmethod
     def mark(table: Table, column: Column) -> str:
@@ -272,6 +274,12 @@ def _term(sql: str, collation: str, descending: bool, name: str | None, columns:
 def _typed(sql: str, kind: str) -> str:
     """A value of which Postgres knows the type, which it does not of "a" that is no column and so a string."""
     return f"{sql}::text" if kind == "text" and sql.startswith("'") and sql.endswith("'") else sql
+
+
+def _of_rowids(table: Table) -> SqliteIndex:
+    """What finds rows by SQLite's rowid, which no index of SQLite's says."""
+    name = table.rowid_alias or ""
+    return SqliteIndex("", True, "u", ((quoted(name), "BINARY", False),), (name,), None, "")  # unique
 
 
 def _made_by(index: SqliteIndex) -> int:

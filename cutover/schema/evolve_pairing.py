@@ -10,7 +10,7 @@ from cutover.schema.evolution import declarations, renamed
 from cutover.schema.matching import pick
 from cutover.schema.postgres_schema import PostgresColumn, PostgresSchema, PostgresTable
 from cutover.schema.recorded import Recorded
-from cutover.schema.rowids import keyed_by_rowid
+from cutover.schema.rowids import may_have_rowid
 from cutover.schema.sqlite_schema import SqliteTable, quoted
 from cutover.schema.types import is_guessed
 from cutover.settings import ColumnSettings, Settings, TableSettings
@@ -49,15 +49,12 @@ class Pairing:
         if self.known is None:
             return {}
         claimed = self._claimed()
-        keyed = keyed_by_rowid(
-            self.source, self.there, self.chosen, (), born=False, loose=False
-        )  # SQLite's columns do not name it
         return {
             column.name: column.target
             for column in self.known.table.columns
             if self.source.column(column.name) is None
             and column.target not in claimed
-            and not (keyed and column.hidden)
+            and not may_have_rowid(self.source, column)
             and self.there.column(column.target) is not None
         }
 

@@ -88,7 +88,7 @@ class _Mapper:
     declared: dict[str, Sequence[SqliteForeignKey]] = field(default_factory=dict)
     adopted: dict[str, PostgresTable] = field(default_factory=dict)
     keyed: dict[str, SqliteTable] = field(default_factory=dict)
-    """Tables whose declared key is none for Postgres, with their rowid."""
+    """Tables that have their hidden rowid on Postgres, with it."""
 
     @cached_property
     def profiled(self) -> frozenset[str]:
@@ -164,6 +164,7 @@ class _Mapper:
             taken=target is None and self.target is not None and wanted in self.target.others,
             born=self.born and target is None,
             loose=self.loose and target is None,
+            numbered=target is None and (chosen.rowid or self.settings.postgres.rowid) == "keep",
         )
         found = map_table(asked, self.histograms if source.name in self.profiled else {})
         self.findings += found.findings

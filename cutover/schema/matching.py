@@ -77,8 +77,6 @@ def match_columns(
     held = [(each, histograms.get((match.source.name, each.name))) for each in match.source.columns]
     for column, histogram in held:
         chosen = given.get(column.name.lower(), ColumnSettings())
-        if column.hidden and not _takes_rowid(match, born=born):
-            continue
         if chosen.ignore:
             match.says("column_ignored", "The configuration leaves this column out.", column=column.name, warns=True)
         elif match.target is not None:
@@ -90,18 +88,6 @@ def match_columns(
             _create(match, column, chosen, alike(column, histogram, held), born=open_)
     if match.target is not None:
         _unmatched(match, match.target)
-
-
-def _takes_rowid(match: Match, *, born: bool) -> bool:
-    """Whether the hidden rowid is the key: there is none in the configuration, and Postgres has a place for it.
-
-    An index that tells the rows apart goes before, but not in a table that was just born: it may go again.
-    """
-    if match.settings.key:
-        return False
-    if match.target is not None:
-        return match.target.column(ROWID) is not None
-    return born or not any(_tells_apart(match.source, index) for index in match.source.unique)
 
 
 def _create(
@@ -271,10 +257,9 @@ def _unmatched(match: Match, target: PostgresTable) -> None:
 def choose_key(match: Match) -> tuple[str, ...]:
     """The key in source names, in order; empty (and said) if there is none that is sure to name one row."""
     source = match.source
-    hidden = any(column.hidden for column in source.columns)
-    if match.settings.key and (hidden or not source.primary_key):
+    if match.settings.key and not source.primary_key:
         return _configured_key(match)
-    if hidden and match.column(ROWID) is not None:
+    if any(column.hidden and source.primary_key == (column.name,) for column in source.columns):
         match.says("rowid_key", _ROWID_KEY, _ROWID_KEY_TODO)
         return _usable(match, source.primary_key)
     if match.settings.key and {name.lower() for name in match.settings.key} != {
@@ -286,10 +271,10 @@ def choose_key(match: Match) -> tuple[str, ...]:
             "Remove `key` from the configuration.",
             warns=True,
         )
-    if source.primary_key and not hidden:
+    if source.primary_key:
         return _usable(match, source.primary_key)
     for index in sorted(source.unique, key=lambda index: (len(index.columns), index.name)):
-        if _tells_apart(source, index):
+        if tells_apart(source, index):
             return _usable(
                 match, tuple(column.name for name in index.columns if name and (column := source.column(name)))
             )
@@ -302,7 +287,8 @@ def choose_key(match: Match) -> tuple[str, ...]:
     return ()
 
 
-def _tells_apart(source: SqliteTable, index: UniqueIndex) -> bool:
+def tells_apart(source: SqliteTable, index: UniqueIndex) -> bool:
+    """Whether no two rows can be the same in all columns of the index."""
     columns = [source.column(name) for name in index.columns if name is not None]
     if index.partial or len(columns) != len(index.columns):
         return False

@@ -17,7 +17,7 @@ from cutover.schema.findings import Finding
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns
 from cutover.schema.naming import unusable
 from cutover.schema.postgres_schema import PostgresTable
-from cutover.schema.rowids import keyed_by_rowid, with_rowid
+from cutover.schema.rowids import carries_rowid, keyed_by_rowid, with_rowid, without_rowid
 from cutover.schema.sqlite_schema import ROWID, SqliteTable
 from cutover.settings import TableSettings
 
@@ -38,13 +38,16 @@ class Asked:
     born: bool
     loose: bool
     """Whether keys that are not declared NOT NULL are to take NULL."""
+    numbered: bool
+    """Whether a table that is made carries SQLite's rowid beside its key."""
 
     def is_as(self, other: Asked) -> bool:
         """Whether it is the same question. Tables are compared by identity: comparing each column would take long."""
         return (
             self.source is other.source
             and self.target is other.target
-            and (self.schema, self.taken, self.born, self.loose) == (other.schema, other.taken, other.born, other.loose)
+            and (self.schema, self.taken, self.born) == (other.schema, other.taken, other.born)
+            and (self.loose, self.numbered) == (other.loose, other.numbered)
             and self.chosen == other.chosen
         )
 
@@ -55,7 +58,7 @@ class Found:
 
     table: Table | None
     keyed: SqliteTable | None
-    """The table with its rowid, where the declared key is none for Postgres."""
+    """The table with its rowid, where Postgres has that."""
     findings: tuple[Finding, ...]
 
 
@@ -85,7 +88,11 @@ def _map(asked: Asked, histograms: Histograms) -> Found:
     open_key = frozenset[str]()
     if keyed_by_rowid(source, target, chosen, nulls, born=asked.born, loose=asked.loose):
         open_key = nulls.intersection(source.primary_key)
-        source = keyed = with_rowid(source)
+        source = keyed = with_rowid(source, as_key=True)
+    elif carries_rowid(source, target, wanted=asked.numbered):
+        source = keyed = with_rowid(source, as_key=False)
+    else:
+        source = without_rowid(source)
     findings = list[Finding]()
     match = Match(source, target, chosen, findings)
     if asked.taken:
@@ -105,8 +112,8 @@ def _map(asked: Asked, histograms: Histograms) -> Found:
         target=target.name if target else wanted,
         columns=tuple(match.columns),
         key=key,
-        unique=tuple(index for index in source.unique if index.columns != (ROWID,) or key == (ROWID,)),
-        rowid_alias=source.rowid_alias if key == (source.rowid_alias,) else None,
+        unique=source.unique,
+        rowid_alias=source.rowid_alias if source.rowid_alias in (ROWID, *key) else None,
         autoincrement=source.autoincrement,
         keys=chosen.keys,
         without_rowid=source.without_rowid,

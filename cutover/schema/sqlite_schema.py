@@ -114,7 +114,8 @@ class SqliteTable:
         ]
         if self.rowid_alias:
             alias = (self.rowid_alias,)
-            found.append(UniqueIndex("", ((quoted(self.rowid_alias), "BINARY"),), alias, primary_key=True))
+            own = self.primary_key == alias
+            found.append(UniqueIndex("", ((quoted(self.rowid_alias), "BINARY"),), alias, primary_key=own))
         return tuple(sorted(found, key=lambda index: not index.primary_key))
 
 

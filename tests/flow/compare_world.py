@@ -20,7 +20,7 @@ from cutover.model.control import Control, StoreName, SwitchState, other
 from cutover.model.table import Table
 from cutover.model.values import Key, Row
 from cutover.schema.mapping import map_tables
-from cutover.settings import CompareSettings, MirrorSettings, Settings
+from cutover.settings import CompareSettings, MirrorSettings, PostgresSettings, Settings
 from cutover.shadow.mirror import Mirror
 from cutover.stores.base import Member, Store
 from cutover.stores.pair import Pair
@@ -32,6 +32,8 @@ CREATE TABLE users (id INTEGER PRIMARY KEY, handle TEXT NOT NULL, score REAL, fa
 CREATE TABLE posts (author TEXT NOT NULL, number INTEGER NOT NULL, body TEXT, parent INTEGER REFERENCES users (id),
                     PRIMARY KEY (author, number));
 """
+SETTINGS = Settings(postgres=PostgresSettings(rowid="drop"))
+"""Rows of the tables are written out here, column by column."""
 
 
 class World:
@@ -68,9 +70,9 @@ class World:
 
     async def attach(self) -> None:
         source = await self.sqlite.read_schema()
-        mapping = map_tables(source, await self.postgres.read_schema("public"), Settings())
+        mapping = map_tables(source, await self.postgres.read_schema("public"), SETTINGS)
         await self.postgres.create_tables(mapping.create)
-        mapping = map_tables(source, await self.postgres.read_schema("public"), Settings())
+        mapping = map_tables(source, await self.postgres.read_schema("public"), SETTINGS)
         assert not mapping.blocking
         self.tables = mapping.tables
         for store in (self.sqlite, self.postgres):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cutover.settings import FrontSettings, Settings
+from cutover.settings import FrontSettings, PostgresSettings, Settings
 from tests.flow.dialect_world import World, world
 
 SCHEMA = """
@@ -30,11 +30,13 @@ DATA = (
     "INSERT INTO tags VALUES ('b', 'X', 's', 'm'), ('a', 'x', 'S', 'n')",
 )
 """The rows are not in the order of the key, and one has moved behind others on Postgres."""
+WITHOUT = PostgresSettings(rowid="drop")
+"""Postgres does not have the rowid that SQLite reads by."""
 
 
 @pytest.fixture
 async def both(postgres_url: str) -> AsyncIterator[World]:
-    async with world(postgres_url, SCHEMA, data=DATA) as made:
+    async with world(postgres_url, SCHEMA, data=DATA, settings=Settings(postgres=WITHOUT)) as made:
         yield made
 
 
@@ -135,8 +137,21 @@ async def test_an_argument_decides_where_it_cuts(both: World) -> None:
 
 
 async def test_any_of_them_are_taken_where_the_settings_say_so(postgres_url: str) -> None:
-    settings = Settings(front=FrontSettings(limit_ties="any"))
+    settings = Settings(front=FrontSettings(limit_ties="any"), postgres=WITHOUT)
     async with world(postgres_url, SCHEMA, data=DATA, settings=settings) as both:
         for sql in CUT:
             expected, found = both.on_sqlite(sql), await both.on_postgres(sql)
             assert len(found.rows) == len(expected.rows), sql
+
+
+async def test_none_is_an_error_where_postgres_has_the_rowids(postgres_url: str) -> None:
+    async with world(postgres_url, SCHEMA, data=DATA) as both:
+        await both.all_same([*WHOLE, *SORTED, *CUT], ordered=True)
+        await both.all_same(["SELECT * FROM users ORDER BY team, team LIMIT 1"], ordered=True)
+
+
+async def test_without_them_nobody_can_ask_for_one(both: World) -> None:
+    await both.refused("SELECT rowid FROM users", "hidden rowid of table users")
+    await both.refused("UPDATE OR IGNORE users SET email = 'b@'", "only SQLite knows")
+    await both.refused("UPDATE OR REPLACE users SET id = 'z'", "only SQLite knows")
+    await both.refused("DELETE FROM users LIMIT 1", "only SQLite knows")

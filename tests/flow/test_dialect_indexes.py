@@ -54,6 +54,10 @@ STATEMENTS = [
     "SELECT max(s) FROM p",
     "SELECT q.v FROM q WHERE a = 5 AND b = 'x'",
     "SELECT q.v FROM q WHERE a = 5",
+    "SELECT * FROM q LIMIT 5",
+    "SELECT * FROM q WHERE rowid = 5",
+    "SELECT * FROM q ORDER BY rowid DESC LIMIT 5",
+    "SELECT max(rowid) FROM q",
     "SELECT p.s FROM q JOIN p ON p.id = q.a WHERE q.a = 5",
     "SELECT p.s FROM q JOIN p ON p.n = q.a WHERE q.a = 5 AND q.b = 'b'",
     "SELECT * FROM p WHERE id IN (SELECT a FROM q WHERE a = 5)",
@@ -83,7 +87,7 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         made.db.executemany("INSERT INTO q VALUES (?, ?, ?)", others)
         async with made.pool.acquire() as connection:
             await connection.copy_records_to_table("p", records=rows)
-            await connection.copy_records_to_table("q", records=others)
+            await connection.copy_records_to_table("q", records=others, columns=("a", "b", "v"))
             await connection.execute("ANALYZE p, q")
         yield made
 

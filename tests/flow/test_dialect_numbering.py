@@ -14,6 +14,7 @@ from cutover.dialect.numbering import Number
 from cutover.errors import StatementError
 from cutover.model.statement import BatchResult, Statement, StatementResult, Step
 from cutover.model.values import SqlValue
+from cutover.settings import PostgresSettings, Settings
 from tests.flow.dialect_world import World, world
 
 _SCHEMA = """
@@ -24,6 +25,8 @@ CREATE TABLE bare (name TEXT PRIMARY KEY, size INTEGER) WITHOUT ROWID;
 CREATE TABLE line (id INTEGER PRIMARY KEY, word TEXT REFERENCES word ON DELETE CASCADE);
 CREATE TABLE leaf (id TEXT PRIMARY KEY, word TEXT REFERENCES word ON DELETE CASCADE);
 """
+_WITHOUT = Settings(postgres=PostgresSettings(rowid="drop"))
+_EITHER = pytest.mark.parametrize("settings", [None, _WITHOUT], ids=["numbered", "counted"])
 _TOLD = "SELECT last_insert_rowid(), changes()"
 
 
@@ -88,15 +91,18 @@ def _write(chance: random.Random) -> str:
     )
 
 
+@_EITHER
 @pytest.mark.parametrize("seed", [1, 2, 114])
-async def test_a_client_that_is_alone_is_told_sqlites_numbers(postgres_url: str, seed: int) -> None:
-    async with world(postgres_url, _SCHEMA) as made:
+async def test_a_client_that_is_alone_is_told_sqlites_numbers(
+    postgres_url: str, seed: int, settings: Settings | None
+) -> None:
+    async with world(postgres_url, _SCHEMA, settings=settings) as made:
         for sql in _script(random.Random(seed)):  # no secret
             await _both(made, sql)
 
 
 async def test_in_a_crowd_a_row_that_is_changed_has_no_number(postgres_url: str) -> None:
-    async with world(postgres_url, _SCHEMA) as made:
+    async with world(postgres_url, _SCHEMA, settings=_WITHOUT) as made:
         await made.same("INSERT INTO word VALUES ('a', 1), ('b', 1), ('c', 1), ('d', 1)")
         texts = [
             f"INSERT INTO word VALUES ('{name}', {at}) ON CONFLICT (name) DO UPDATE SET size = excluded.size"
@@ -112,8 +118,9 @@ async def test_in_a_crowd_a_row_that_is_changed_has_no_number(postgres_url: str)
         assert {each.results[0].last_insert_rowid for each in found if each.results[0]} == {None}
 
 
-async def test_a_row_that_is_passed_over_has_no_number(postgres_url: str) -> None:
-    async with world(postgres_url, _SCHEMA) as made:
+@_EITHER
+async def test_a_row_that_is_passed_over_has_no_number(postgres_url: str, settings: Settings | None) -> None:
+    async with world(postgres_url, _SCHEMA, settings=settings) as made:
         await made.same("INSERT INTO word VALUES ('a', 1)")
         for _ in range(4):  # by submit(), on whichever way it is at hand
             (outcome,) = await made.executor.submit([[Step(Statement("INSERT OR IGNORE INTO word VALUES ('a', 1)"))]])

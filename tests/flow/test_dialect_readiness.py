@@ -18,7 +18,7 @@ from cutover.dialect.waiting import Waiting
 from cutover.errors import StoreUnavailable
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
-from cutover.settings import Settings
+from cutover.settings import Settings, TableSettings
 from tests.flow.dialect_world import World, world
 from tests.flow.test_sqlite_temporary import CHANGE_COLUMN
 
@@ -35,7 +35,8 @@ STATUSES = ("ready", "ready", "ready", "ready", "refused", "invalid", "ready", "
 
 @pytest.fixture
 async def both(postgres_url: str) -> AsyncIterator[World]:
-    async with world(postgres_url, SCHEMA, store=True) as made:
+    settings = Settings(tables={"bare": TableSettings(rowid="drop")})
+    async with world(postgres_url, SCHEMA, store=True, settings=settings) as made:
         yield made
 
 

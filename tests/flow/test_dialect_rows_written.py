@@ -31,7 +31,9 @@ async def test_the_key_of_each_row_is_the_last_one_in_returning(both: World) -> 
     await both.same("INSERT INTO p (id, a) VALUES (50, 'y'), (60, 'z') RETURNING last_insert_rowid() + 1, a")
     await both.same("INSERT INTO tag SELECT 'k', last_insert_rowid()")
     await both.same("SELECT * FROM tag")
-    await both.refused("INSERT INTO tag VALUES ('q', 1) RETURNING last_insert_rowid()", "in this RETURNING")
+    await both.same("INSERT INTO tag VALUES ('q', 1) RETURNING last_insert_rowid()")
+    upsert = "INSERT INTO tag VALUES ('q', 1) ON CONFLICT (name) DO UPDATE SET n = 2 RETURNING last_insert_rowid()"
+    await both.refused(upsert, "in this RETURNING")
     await both.refused(
         "INSERT INTO p (n) VALUES (last_insert_rowid()), (last_insert_rowid())", "INSERT of several rows"
     )

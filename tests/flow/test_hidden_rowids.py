@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cutover.settings import PostgresSettings, Settings
 from tests.flow.dialect_world import world
 
 SCHEMA = """
@@ -39,3 +40,94 @@ async def test_conflicts_in_other_keys(postgres_url: str) -> None:
         await both.same("INSERT INTO loose VALUES ('x', 5) ON CONFLICT (a) DO UPDATE SET b = excluded.b")
         await both.same("INSERT OR REPLACE INTO loose VALUES ('x', 6)")
         await both.same("SELECT * FROM loose ORDER BY b")
+
+
+BESIDE = """
+CREATE TABLE word (name TEXT NOT NULL PRIMARY KEY, n INTEGER, s TEXT);
+CREATE TABLE pair (a TEXT NOT NULL, b INTEGER NOT NULL, n INTEGER, PRIMARY KEY (a, b));
+CREATE TABLE fold (name TEXT NOT NULL COLLATE NOCASE PRIMARY KEY, n INTEGER, code TEXT UNIQUE);
+CREATE TABLE item (id INTEGER PRIMARY KEY, sku TEXT NOT NULL UNIQUE, n INTEGER);
+CREATE INDEX word_n ON word (n);
+"""
+ROWS = (
+    "INSERT INTO word VALUES ('c', 1, 'x'), ('a', 1, 'y'), ('d', 2, 'x'), ('b', 2, 'y')",
+    "INSERT INTO pair VALUES ('b', 2, 1), ('a', 9, 1), ('b', 1, 2)",
+    "INSERT INTO fold VALUES ('z', 1, NULL), ('A', 1, 'k')",
+    "UPDATE word SET s = s || '!' WHERE name = 'c'",
+)
+IN_ORDER = (
+    "SELECT * FROM word",
+    "SELECT rowid, oid, * FROM word WHERE n = 1",
+    "SELECT * FROM word ORDER BY s LIMIT 1",
+    "SELECT * FROM word LIMIT 2 OFFSET 1",
+    "SELECT n, name, group_concat(name), json_group_array(s) FROM word GROUP BY n",
+    "SELECT name, row_number() OVER (ORDER BY n), lag(name) OVER () FROM word",
+    "SELECT (SELECT name FROM word WHERE n = p.n), a, b FROM pair AS p",
+    "SELECT w.name, p.a FROM word AS w JOIN pair AS p ON p.n = w.n",
+    "SELECT name, max(n) FROM fold UNION ALL SELECT name, n FROM word LIMIT 3",
+    "SELECT DISTINCT n FROM pair",
+    "SELECT * FROM pair WHERE rowid = 2",
+    "SELECT max(rowid), min(rowid) FROM fold",
+    "SELECT name, n FROM fold GROUP BY n",
+)
+MET = (
+    "INSERT INTO word VALUES ('c', 9, NULL) ON CONFLICT (name) DO UPDATE SET n = excluded.n RETURNING rowid, n",
+    "INSERT INTO word VALUES ('e', 9, NULL) ON CONFLICT (name) DO UPDATE SET n = excluded.n RETURNING rowid, n",
+    "INSERT INTO word VALUES ('c', 8, NULL), ('f', 8, NULL) ON CONFLICT (name) DO UPDATE SET n = 7",
+    "INSERT INTO word VALUES ('f', 1, NULL) ON CONFLICT DO NOTHING",
+    "INSERT OR IGNORE INTO word VALUES ('f', 1, NULL)",
+    "INSERT OR IGNORE INTO word VALUES (NULL, 1, NULL)",
+    "REPLACE INTO word VALUES ('f', 1, NULL)",
+    "INSERT INTO pair VALUES ('a', 9, 3) ON CONFLICT (b, a) DO UPDATE SET n = 3 WHERE n = 4",
+    "INSERT INTO pair VALUES ('c', 9, 3) ON CONFLICT (b, a) DO UPDATE SET n = 3 WHERE n = 4",
+    "INSERT INTO fold VALUES ('Z', 3, NULL) ON CONFLICT (name) DO UPDATE SET n = 3",
+    "INSERT INTO fold VALUES ('y', 3, 'k') ON CONFLICT (code) DO UPDATE SET n = 3",
+    "REPLACE INTO fold VALUES ('y', 3, 'k')",
+    "INSERT INTO fold VALUES ('x', 3, 'l') ON CONFLICT (code) DO UPDATE SET n = 3",
+    "INSERT INTO item (sku) VALUES ('a') ON CONFLICT (sku) DO UPDATE SET n = 1",
+    "INSERT INTO item (sku) VALUES ('a') ON CONFLICT (sku) DO UPDATE SET n = 2",
+    "INSERT INTO item (sku) VALUES ('b') ON CONFLICT (sku) DO UPDATE SET n = 3, id = excluded.id",
+    "INSERT INTO item (sku) VALUES ('a') ON CONFLICT (sku) DO UPDATE SET n = 3, id = excluded.id",
+    "REPLACE INTO item (sku) VALUES ('a')",
+    "INSERT INTO item (sku) VALUES ('c') RETURNING id",
+    "INSERT INTO word SELECT a || b, n, NULL FROM pair",
+    "INSERT INTO word (rowid, name) VALUES (100, 'h')",
+    "UPDATE word SET rowid = 50 WHERE rowid = 100",
+    "INSERT INTO word (name) VALUES ('i') RETURNING rowid",
+)
+"""Rows that are there or not, and keys that are given or not."""
+
+
+async def test_rows_come_by_it_though_the_key_is_another(postgres_url: str) -> None:
+    async with world(postgres_url, BESIDE, data=ROWS) as both:
+        await both.all_same(IN_ORDER, ordered=True)
+
+
+async def test_a_row_that_is_there_keeps_it_and_a_new_one_gets_the_next(postgres_url: str) -> None:
+    async with world(postgres_url, BESIDE, data=ROWS) as both:
+        for sql in MET:
+            await both.same(sql)
+            for table in ("word", "pair", "fold", "item"):
+                await both.same(f"SELECT rowid, * FROM {table}", ordered=True)
+        error = await both.same_error("INSERT INTO pair (rowid, a, b) VALUES (2, 'taken', 1)")
+        assert error.message == "UNIQUE constraint failed: pair.rowid"
+        await both.same_error("UPDATE pair SET rowid = 1")
+
+
+async def test_an_upsert_of_a_row_that_is_there_draws_no_number(postgres_url: str) -> None:
+    async with world(postgres_url, BESIDE, data=ROWS) as both:
+        for value in (1, 2, 3):
+            upsert = "INSERT INTO word VALUES (?, ?, 'x') ON CONFLICT (name) DO UPDATE SET n = excluded.n"
+            await both.same(upsert, "a", value)
+            await both.same("INSERT OR IGNORE INTO pair VALUES (?, ?, 5)", "a", 9)
+        drawn = "SELECT pg_sequence_last_value(pg_get_serial_sequence($1, '_rowid_'))"
+        assert await both.pool.fetchval(drawn, "word") == 4
+        assert await both.pool.fetchval(drawn, "pair") == 3
+
+
+async def test_tables_are_made_without_it_where_the_settings_say_so(postgres_url: str) -> None:
+    settings = Settings(postgres=PostgresSettings(rowid="drop"))
+    async with world(postgres_url, BESIDE, data=ROWS, settings=settings) as both:
+        assert not any(column.hidden for table in both.tables for column in table.columns)
+        await both.refused("SELECT rowid FROM word", "hidden rowid of table word")
+        await both.same("SELECT * FROM word ORDER BY name LIMIT 2")

@@ -76,7 +76,7 @@ def test_json_is_whole(sqlite_path: str) -> None:
         "type": "text",
         "classes": {"text": 1, "blob": 1},
     }
-    assert len(found["ddl"]) == 4
+    assert len(found["ddl"]) == 5
     finding = next(each for each in found["findings"] if each["code"] == "wrong_storage_class")
     assert (finding["severity"], finding["table"], finding["column"]) == ("blocks", "posts", "author")
     assert (finding["count"], finding["examples"]) == (1, [[2]])

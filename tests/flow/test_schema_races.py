@@ -165,7 +165,7 @@ async def test_tables_that_a_kill_left_without_a_record_are_made_anew(
         there = await postgres.read_schema("public")
         assert {table.name: [column.name for column in table.columns] for table in there.tables} == {
             "a": ["id", "n", "m"],
-            "c": ["id"],
+            "c": ["id", "_rowid_"],
             "theirs": ["id"],
         }
         assert found.record is not None

@@ -87,7 +87,7 @@ async def test_columns_and_tables_come_and_go_under_sqlite_as_primary(service: S
     await service.explained(until(carried, "the new columns"))
     await followed(service)
     assert ("note", "text", True) in await shape(postgres_url, "items")
-    assert await columns(postgres_url, "items") == ["id", "n", "note", "words"]
+    assert await columns(postgres_url, "items") == ["_rowid_", "id", "n", "note", "words"]
     assert await postgres_rows(postgres_url, "SELECT 1 FROM pg_indexes WHERE indexname = 'items_note'") == [(1,)]
 
     make(
@@ -292,7 +292,7 @@ async def test_with_stop_nothing_is_altered_and_either_order_of_migrations_works
     items, extra = await service.explained(until(stopped, "tables that stopped"))
     assert 'ADD COLUMN "note" text' in items
     assert "CREATE TABLE" in extra
-    assert await columns(postgres_url, "items") == ["body", "id", "n"]
+    assert await columns(postgres_url, "items") == ["_rowid_", "body", "id", "n"]
     await postgres_script(
         postgres_url, "ALTER TABLE items ADD COLUMN note text; CREATE TABLE extra(id text PRIMARY KEY)"
     )

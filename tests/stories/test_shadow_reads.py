@@ -55,7 +55,7 @@ async def told_of_another_order(service: Service) -> None:
 
 async def test_a_read_that_differs_blocks_the_promotion_until_it_is_mended(service: Service, postgres_url: str) -> None:
     with service.config.open("a") as config:
-        config.write("[compare]\nshadow_read_sample = 1\n")
+        config.write('[compare]\nshadow_read_sample = 1\n[tables.items]\nrowid = "drop"\n')
     await service.start()
     await service.up()
     assert await service.rows(START, "old-7") == [["old-7", "body"]]
@@ -132,10 +132,9 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
         """
     )
     ran = await cutover("rehearse", "--json", "--file", str(file), "--admin-url", service.admin)
-    assert ran.code == 3, ran.err
+    assert ran.code == 0, ran.err
     found = json.loads(ran.out)["rows"]
     assert "CREATE TABLE" in found[0]["translation"]
-    assert "refused: LIMIT between rows" in found[8]["shadow_read"]["reason"]
     rows = [(row["status"], (row["shadow_read"] or row["shadow_write"] or {}).get("result")) for row in found]
     assert rows == [
         ("skipped", None),
@@ -146,7 +145,7 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
         ("ready", "match"),
         ("ready", "inconclusive"),
         ("invalid", None),
-        ("ready", "mismatch"),
+        ("ready", "match"),
         ("ready", "match"),
         ("ready", "match"),
     ]

@@ -40,9 +40,10 @@ def made_from(table: Table, *, oid: int) -> PostgresTable:
         )
         for number, column in enumerate(table.columns, 1)
     )
-    return PostgresTable(
-        table.target, "me", columns, (PostgresIndex(f"{table.target}_pkey", table.key, True, True),), oid=oid
-    )
+    indexes = [PostgresIndex(f"{table.target}_pkey", table.key, True, True)]
+    if table.is_numbered:
+        indexes.append(PostgresIndex(f"{table.target}__rowid__key", table.place, True, False))
+    return PostgresTable(table.target, "me", columns, tuple(indexes), oid=oid)
 
 
 def both(*statements: str) -> tuple[Record, SqliteSchema, PostgresSchema]:
@@ -278,6 +279,21 @@ def test_a_rowid_that_stands_in_for_a_declared_key_stays() -> None:
     assert on_postgres(record_of(source, target), source, target) == []
     now = sqlite_of(ledger, "ALTER TABLE ledger DROP COLUMN hash")
     assert on_postgres(record_of(source, target), now, target) == ['ALTER TABLE "public"."ledger" DROP COLUMN "hash"']
+
+
+def test_a_rowid_beside_the_key_stays_unless_the_key_becomes_it() -> None:
+    words = "CREATE TABLE words(name TEXT NOT NULL PRIMARY KEY, n INTEGER, note TEXT)"
+    source = sqlite_of(words)
+    (new,) = map_tables(source, None, Settings()).tables
+    assert new.is_numbered
+    target = PostgresSchema("public", True, True, "UTF8", (made_from(new, oid=1000),))
+    record = record_of(source, target)
+    assert on_postgres(record, source, target) == []
+    assert sql_of(evolve_sqlite(record, source, target, Settings())) == []
+    now = sqlite_of(words, "ALTER TABLE words DROP COLUMN note")
+    assert on_postgres(record, now, target) == ['ALTER TABLE "public"."words" DROP COLUMN "note"']
+    without = sqlite_of(words + " WITHOUT ROWID")
+    assert 'ALTER TABLE "public"."words" DROP COLUMN "_rowid_"' in on_postgres(record, without, target)
 
 
 def test_a_record_of_postgres_s_own_migrations_does_not_come_to_sqlite() -> None:

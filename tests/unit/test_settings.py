@@ -32,6 +32,7 @@ _ACCEPTED = {
     ("service", "log_format"): "json",
     ("service", "log_level"): "debug",
     ("postgres", "ssl_mode"): "require",
+    ("postgres", "rowid"): "drop",
     ("postgres", "url"): "postgres://somebody@one:5432,[::1]:5433/app",
     ("front", "jwt_algorithm"): "HS256",
     ("front", "limit_ties"): "any",

@@ -254,8 +254,8 @@ def _table_problems(
     if not fingerprint:
         return [f"Table {table.name} is gone."]
     found = []
-    if table.name in recorded and not schema.indexed(table.name) and _by_rowid(table) and _numbered_anew(connection):
-        found.append(f"VACUUM gave the rows of table {table.name} new numbers, and they have no other key.")
+    if table.name in recorded and not schema.indexed(table.name) and _has_rowid(table) and _numbered_anew(connection):
+        found.append(f"VACUUM gave the rows of table {table.name}, which has no index, new numbers.")
     if recorded.get(table.name, fingerprint) != fingerprint:
         found.append(f"The definition of table {table.name} or of its indexes changed.")
     if control is None or control.primary == "sqlite":
@@ -266,8 +266,8 @@ def _table_problems(
     return found
 
 
-def _by_rowid(table: Table) -> bool:
-    return any(column.hidden for column in table.key_columns)
+def _has_rowid(table: Table) -> bool:
+    return any(column.hidden for column in table.columns)
 
 
 def _numbered_anew(connection: sqlite3.Connection) -> bool:

@@ -54,8 +54,8 @@ def read_facts(connection: sqlite3.Connection, table: Table) -> Facts:
         live = read_sqlite_schema(connection).table(table.name)
         generated = {c.name.lower(): c.generated for c in live.columns if c.generated} if live else {}
     names = tuple(row[1] for row in rows)
-    if any(column.hidden for column in table.key_columns) and ROWID not in names:
-        names, alias = (*names, ROWID), ROWID
+    if any(column.hidden for column in table.columns) and ROWID not in names:
+        names, alias = (*names, ROWID), None if table.is_numbered else ROWID
     return Facts(names, alias, generated)
 
 
@@ -143,14 +143,14 @@ def _evictions(table: Table, facts: Facts, *, updating: bool) -> list[str]:
     given = f" AND {key} IS NOT -1" if key else ""
     statements = []
     for index in table.unique:
-        if _is_the_key(table, index, facts):
-            continue
+        if _is_the_key(table, index, facts) or (table.is_numbered and index.columns == (table.rowid_alias,)):
+            continue  # by its rowid a row is found below
         conflict, guard = _index_conflict(table, index, facts, updating=updating)
         statements.append(_log_conflicting(table, conflict, guard, given))
         if key and key in conflict and facts.alias not in index.columns:  # an expression over the key
             found = conflict.replace(key, _next_key(table))
             statements.append(_log_conflicting(table, found, f"{key} IS -1", given))
-    rowid = free_rowid_name(facts.columns)
+    rowid = table.rowid_alias if table.is_numbered else free_rowid_name(facts.columns)
     if not table.without_rowid and rowid is not None and facts.alias is None:
         guard = f"NEW.{rowid} IS NOT OLD.{rowid}" if updating else ""
         statements.append(_log_conflicting(table, f"o.{rowid} = NEW.{rowid}", guard, given))
