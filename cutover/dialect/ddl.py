@@ -149,9 +149,8 @@ class Plan:
         own = self.change.after.table(table)
         for key in own.foreign_keys if own is not None else ():
             parent = self.change.after.table(key.parent)
-            if is_key(parent, key) and message.startswith(
-                f"The foreign key ({', '.join(key.columns)}) to {key.parent} is left out"
-            ):
+            left_out = f"The foreign key ({', '.join(key.columns)}) to {key.parent} is left out"
+            if is_key(parent, key) and message.startswith(left_out):
                 raise Refused(f"This schema change ({message})")
 
     def _columns(self, table: Table, before: SqliteTable, after: SqliteTable) -> None:

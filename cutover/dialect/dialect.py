@@ -88,6 +88,8 @@ class Dialect:
         """Formats that the mapping does not know yet."""
         self.generation = 0
         """Counts the schemas that were loaded."""
+        self._told = 0
+        """Counts how often it was said that the schema is to be read again."""
         self.altered = 0
         """Counts the changes of the schema that transactions have committed."""
         self.committing = 0
@@ -121,12 +123,17 @@ class Dialect:
 
     async def renew(self, connection: AnyConnection) -> None:
         """Read the schema again if it changed: once per mapping, not per statement. Installs the helper functions."""
-        if self.is_current:
-            return
+        while not self.is_current and not await self._read(connection):
+            pass
+
+    async def _read(self, connection: AnyConnection) -> bool:
+        """Whether that holds: what is read is not taken over where a change was committed, another reader came first,
+        or there is another mapping, since this began to read. It may be from before the change."""
         given = tables = self._tables()
         if self._known is given:
             await self._read_keys(connection)
-            return
+            return True
+        began = self._told, self.generation
         self._keys_moved = False
         ddl = tuple(self._ddl())
         await install_helpers(connection)
@@ -137,10 +144,13 @@ class Dialect:
             # Also where nothing is missing: the mapping may be that of a moment when the two did not fit.
             tables = self.mapped(schema_of(ddl), (await self.look(connection)).schema)
         sequences, stands = await _sequences(connection, tables, stands=len(tables) <= _STANDS)
+        if began != (self._told, self.generation) or self._tables() is not given:
+            return False
         self.load(tables, ddl, sequences)
         self.keys = self.keys.following(stands)
         self._know_marks()
         self._known = given
+        return True
 
     async def _read_keys(self, connection: AnyConnection) -> None:
         self._keys_moved = False  # before it is read: they may move again meanwhile
@@ -184,10 +194,12 @@ class Dialect:
     def forget(self) -> None:
         """The schema changed: it is read again before the next statement."""
         self._known = None
+        self._told += 1
 
     def reopened(self) -> None:
         """Connections are to another server, or to the same one after it had gone: what was seen there may not hold."""
-        self._known = self._seen = None
+        self.forget()
+        self._seen = None
 
     async def look(self, connection: AnyConnection) -> Seen:
         """Postgres's own schema as this connection sees it now. Nobody else can change what a transaction sees."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from cutover.dialect.dialect import Dialect
 from cutover.model.statement import BatchResult, Not, Ok, Statement, Step
+from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
 
 SCHEMA = "CREATE TABLE sw (id INTEGER PRIMARY KEY, v INTEGER); CREATE TABLE acc (id INTEGER PRIMARY KEY, n INTEGER)"
@@ -149,3 +153,46 @@ async def _waiting(both: World) -> None:
     turn = both.executor._connections.turns._turn
     while not turn._waiters:
         await asyncio.sleep(0)
+
+
+class Overtaken:
+    """A connection, of which the first question for changes that SQLite lacks is followed by such a change."""
+
+    def __init__(self, connection: Any, change: Callable[[], Awaitable[object]]) -> None:  # a proxy
+        self._connection, self._change = connection, change
+        self.overtaken = False
+
+    def __getattr__(self, name: str) -> Any:  # as the driver's
+        return getattr(self._connection, name)
+
+    async def fetch(self, sql: str, *args: object) -> Any:  # as the driver's
+        found = await self._connection.fetch(sql, *args)
+        if "FROM cutover.wanted" in sql and not self.overtaken:
+            self.overtaken = True
+            await self._change()
+        return found
+
+
+@pytest.mark.parametrize("read_meanwhile", [False, True], ids=["told", "read"])
+async def test_a_change_that_is_made_while_the_schema_is_read_is_not_forgotten(
+    postgres_url: str, *, read_meanwhile: bool
+) -> None:
+    """Its own connection was told that it is committed: its next statement has to find the table."""
+    async with world(postgres_url, SCHEMA, store=True) as both:
+        await both.same("CREATE TABLE early (id INTEGER PRIMARY KEY)")
+        texts = [row[0] for row in both.on_sqlite("SELECT sql FROM sqlite_master ORDER BY rowid").rows]
+        dialect = Dialect(lambda: both.tables, lambda: texts, settings=Settings())
+
+        async def change() -> None:
+            await both.same("CREATE TABLE late (id INTEGER PRIMARY KEY)")
+            dialect.forget()  # as the transaction says that made it
+            if read_meanwhile:
+                async with both.pool.acquire() as another:
+                    await dialect.renew(another)
+
+        async with both.pool.acquire() as connection:
+            slow = Overtaken(connection, change)
+            await dialect.renew(slow)  # type: ignore[arg-type]  # a connection in all that is asked of it
+        assert slow.overtaken
+        assert dialect.is_current
+        assert [column.name for column in dialect.check("SELECT * FROM late").description.columns] == ["id"]
