@@ -144,7 +144,9 @@ class Expressions(Operators):
                     parts = [node.meta[GIVEN](part) for part in parts]
                 return parts[0] if len(parts) == 1 else first_of(parts)
             if not qualifier and name.lower() in at.aliases:
-                return self.typed(at.aliases[name.lower()], at)
+                meant = at.aliases[name.lower()]
+                with at.unnamed():
+                    return self.typed(meant, at)
             unnamed = unnamed or any(source.unnamed for source in at.sources)
             at = at.parent
         if not qualifier and not unnamed and isinstance(node.this, exp.Identifier) and node.this.quoted:

@@ -156,7 +156,8 @@ class Queries:
             name = (
                 node.alias if isinstance(node, exp.Alias) else (inner.name if isinstance(inner, exp.Column) else None)
             )
-            columns.append((name, self.expressions.typed(inner, scope)))
+            with scope.unnamed():
+                columns.append((name, self.expressions.typed(inner, scope)))
         return columns
 
     def star(self, qualifier: str, scope: Scope) -> list[tuple[str | None, Typed]]:
@@ -184,8 +185,9 @@ class Queries:
 
     def _grouping(self, node: exp.Select, scope: Scope, result: exp.Select) -> Grouping | None:
         group = node.args.get("group")
-        calls = [call for part in (*node.expressions, node.args.get("having"), node.args.get("order")) if part
-                 for call in own_aggregates(part) if owner_of(call, scope) is scope]  # fmt: skip
+        with scope.unnamed():
+            calls = _calls(node.expressions, scope)
+        calls += _calls([part for clause in ("having", "order") if (part := node.args.get(clause))], scope)
         if group is None and not calls:
             return None
         extremes = _extremes(node, calls)
@@ -307,6 +309,11 @@ def _first_row(query: exp.Expr) -> exp.Expr:
     source = exp.From(this=exp.Subquery(this=query, alias=alias))
     one = exp.Limit(expression=exp.Literal.number(1))
     return exp.Select(expressions=[exp.Column(this=name.copy())], from_=source, limit=one)
+
+
+def _calls(parts: Sequence[exp.Expr], scope: Scope) -> list[exp.Anonymous]:
+    """Aggregates of the SELECT itself."""
+    return [call for part in parts for call in own_aggregates(part) if owner_of(call, scope) is scope]
 
 
 def _extremes(node: exp.Select, calls: Sequence[exp.Anonymous]) -> list[exp.Anonymous]:

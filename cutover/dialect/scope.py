@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -233,6 +234,15 @@ class Scope:
     """1: aggregates of this SELECT stand in its subqueries; 2: min() or max() among them."""
     grouping: Grouping | None = None
     """Set while an expression outside of aggregate functions is rewritten."""
+
+    @contextmanager
+    def unnamed(self) -> Iterator[None]:
+        """While what AS has given is no name yet: in the columns of the result, and in FROM."""
+        aliases, self.aliases = self.aliases, {}
+        try:
+            yield
+        finally:
+            self.aliases = aliases
 
     def columns(self, name: str, qualifier: str = "") -> list[tuple[Source, SourceColumn]]:
         """The columns that a name means in this SELECT alone: one, or those whose first value a FULL JOIN takes."""

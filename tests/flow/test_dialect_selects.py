@@ -70,6 +70,23 @@ async def test_joins(both: World) -> None:
     await both.all_same(JOINS)
 
 
+NAMED = [
+    "SELECT (SELECT m AS n FROM b WHERE n = 'a' LIMIT 1) FROM a",
+    "SELECT id, (SELECT b.id + x AS n FROM b WHERE n > 2 ORDER BY n LIMIT 1) FROM a",
+    "SELECT (SELECT upper(n) AS n FROM b LIMIT 1) FROM a",
+    "SELECT (SELECT max(n) AS n FROM b) FROM a",
+    "SELECT (SELECT max(n) || 'x' AS n FROM b WHERE m = 'A') FROM a",
+    "SELECT id FROM a WHERE ('A', 'a') IN (SELECT 'A' AS n, n FROM b)",
+    "SELECT id, (SELECT count(b.id) AS id FROM b) FROM a",
+    "SELECT upper(n) AS u, length(n) AS l FROM a WHERE l = 1 AND u > 'A' ORDER BY u",
+    "SELECT count(x) AS k FROM a HAVING k > 2 ORDER BY k",
+]
+
+
+async def test_a_name_that_as_gives_is_none_within_the_columns_of_the_result(both: World) -> None:
+    await both.all_same(NAMED)
+
+
 KEYLESS = """
 CREATE TABLE one (a INTEGER, b INTEGER);
 CREATE TABLE two (b INTEGER, c INTEGER);
