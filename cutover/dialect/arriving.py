@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cutover.dialect.calls import adds_up, gathers_in_order
+from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, OWN, Scope, Source, SourceColumn
@@ -57,7 +57,7 @@ def minds_order(scope: Scope) -> bool:
     if scope.select is None:
         return False
     whole = all(column.kind in (Kind.INT, Kind.BOOL) for column in scope.sources[0].columns)
-    return gathers_in_order(scope.select) or (not whole and adds_up(scope.select))
+    return gathers_in_order(scope.select) or shows_a_row(scope.select) or (not whole and adds_up(scope.select))
 
 
 def written(table: exp.Table) -> exp.Expr | None:

@@ -80,3 +80,31 @@ def adds_up(node: exp.Select) -> bool:
 def _calls_any(node: exp.Select, names: frozenset[str]) -> bool:
     parts = [*node.expressions, *(node.args[part] for part in ("having", "order") if node.args.get(part))]
     return any(str(call.this) in names for part in parts for call in own_aggregates(part))
+
+
+def shows_a_row(node: exp.Select) -> bool:
+    """Whether a SELECT shows columns that it does not group by beside aggregates: those of some row."""
+    group = node.args.get("group")
+    terms: list[exp.Expr] = list(group.expressions) if group is not None else []
+    if not terms and not any(map(own_aggregates, node.expressions)):
+        return False
+    places = {int(str(term.this)) for term in terms if isinstance(term, exp.Literal) and str(term.this).isdigit()}
+    names = {term.name.lower() for term in terms if isinstance(term, exp.Column)}
+    shown = [
+        one.unalias()
+        for at, one in enumerate(node.expressions, 1)
+        if at not in places and one.alias.lower() not in names
+    ]
+    return any(_has_bare_column(one, terms, names) for one in shown)
+
+
+def _has_bare_column(node: exp.Expr, terms: list[exp.Expr], names: set[str]) -> bool:
+    pending = [node]
+    while pending:
+        one = pending.pop()
+        if one in terms or isinstance(one, exp.Query) or functions.is_aggregate(one):
+            continue
+        if isinstance(one, exp.Star) or (isinstance(one, exp.Column) and one.name.lower() not in names):
+            return True
+        pending += one.iter_expressions()
+    return False

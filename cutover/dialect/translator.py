@@ -9,7 +9,7 @@ from functools import cache
 from sqlglot import exp
 
 from cutover.dialect.by_row import by_row
-from cutover.dialect.calls import adds_up, gathers_in_order
+from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.context import Context
 from cutover.dialect.limiting import without_limit
@@ -154,6 +154,9 @@ def _gathers(sql: str, parsed: exp.Expr, catalog: Catalog) -> bool:
     if _may_gather(sql) and any(map(gathers_in_order, parsed.find_all(exp.Select))):
         return True
     if _may_add_up(sql) and any(adds_up(node) and _only_query(node, catalog) for node in parsed.find_all(exp.Select)):
+        return True
+    nested = bool(catalog.views) or sql.lower().count("select") > 1
+    if nested and any(_only_query(node, catalog) and shows_a_row(node) for node in parsed.find_all(exp.Select)):
         return True
     if not catalog.views or all(table.name.lower() not in catalog.views for table in parsed.find_all(exp.Table)):
         return False

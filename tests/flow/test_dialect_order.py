@@ -375,7 +375,17 @@ GROUPED = (
     "SELECT n, id AS e FROM m WHERE e > 1",
 )
 """What stands in FROM, and is not read as if it did not."""
+SHOWN = "SELECT b AS p, id % 2 AS q FROM t UNION ALL SELECT y, 1 FROM u ORDER BY p DESC"
 GATHERED = (
+    f"SELECT max(q), p FROM ({SHOWN})",
+    f"SELECT min(q), p FROM ({SHOWN}, q)",
+    f"SELECT count(*), p FROM ({SHOWN})",
+    f"SELECT q, p FROM ({SHOWN}) GROUP BY q",
+    f"SELECT q AS r, upper(p), count(*) FROM ({SHOWN}) GROUP BY r",
+    f"WITH s AS ({SHOWN} LIMIT 7) SELECT q, p, max(p) FROM s GROUP BY q",
+    f"SELECT id FROM t WHERE b IN (SELECT p FROM ({SHOWN}) GROUP BY q)",
+    "SELECT max(q), p FROM (SELECT b AS p, id % 2 AS q FROM t UNION ALL SELECT y, 1 FROM u)",
+    "SELECT n, b FROM (SELECT b, count(*) AS n FROM t GROUP BY b ORDER BY max(id) DESC) GROUP BY n",
     *(f"SELECT group_concat(n), json_group_array(e) FROM ({query})" for query in GROUPED),
     *(f"SELECT n, row_number() OVER (), sum(e) OVER (ROWS 1 PRECEDING) FROM ({query})" for query in GROUPED),
     *(f"SELECT e, group_concat(n) FROM ({query}) GROUP BY e ORDER BY e" for query in GROUPED),
