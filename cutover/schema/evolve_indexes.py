@@ -16,7 +16,7 @@ from cutover.schema.evolution import Step, declarations, renamed
 from cutover.schema.evolve_pairing import Pairing
 from cutover.schema.postgres_schema import PostgresIndex
 from cutover.schema.recorded import Recorded
-from cutover.schema.sqlite_schema import SqliteIndex, quoted
+from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable, quoted
 
 
 @dataclass
@@ -31,12 +31,12 @@ class Indexes:
 
     @cached_property
     def _now(self) -> list[SqliteIndex]:
-        return [index for index in self.pairing.source.indexes if index.origin != "pk"]
+        return _beside_the_key(self.pairing.source, self.mapped)
 
     @cached_property
     def _gone(self) -> list[SqliteIndex]:
         now = {_essence(index) for index in self._now}
-        return [index for index in self.known.sqlite.indexes if index.origin != "pk" and _essence(index) not in now]
+        return [index for index in _beside_the_key(self.known.sqlite, self.known.table) if _essence(index) not in now]
 
     @cached_property
     def _there(self) -> tuple[PostgresIndex, ...]:
@@ -118,6 +118,12 @@ class Indexes:
         if index.origin != "c" or not self.known.made or any(found.name == index.name for found in self._there):
             return None
         return next((found for found in standing if found.name not in names), None)
+
+
+def _beside_the_key(source: SqliteTable, mapped: Table) -> list[SqliteIndex]:
+    """Those that are indexes on Postgres, too: a declared key is one where the hidden rowid is the key."""
+    hidden = any(column.hidden for column in mapped.key_columns)
+    return [index for index in source.indexes if index.origin != "pk" or hidden]
 
 
 def _essence(index: SqliteIndex) -> tuple[object, ...]:
