@@ -546,3 +546,27 @@ async def test_a_table_of_a_name_that_was_dropped_before_the_promotion_is_empty(
     await service.explained(until(came, "the tables in the SQLite file"))
     await followed(service)
     assert [one(service.sqlite, f"SELECT id FROM {name}") for name in kept] == [7] * 4
+
+
+async def test_tables_made_and_dropped_on_both_primaries_keep_no_gate_shut(service: Service) -> None:
+    """What was rehearsed of tables that are gone, or are others by now, is in nobody's way at the next promotion."""
+    with service.config.open("a") as config:
+        config.write("[compare]\nshadow_read_sample = 1\nshadow_write_sample = 1\n")
+    await service.start()
+    await service.up()
+
+    async def say(*statements: str) -> None:
+        for sql in statements:
+            assert (found := await service.sql(sql))["type"] == "ok", (sql, found)
+
+    index, rows = "CREATE INDEX ix ON t1 (a)", ("INSERT INTO t1 (a) VALUES ('x')", "SELECT * FROM t1 ORDER BY 1")
+    await say("CREATE TABLE t1 (k TEXT NOT NULL PRIMARY KEY DEFAULT 'k', a TEXT UNIQUE, b INTEGER)", index, *rows)
+    await say("SELECT b FROM t1", "DROP TABLE t1", "CREATE TABLE t1 (id INTEGER PRIMARY KEY, a TEXT)", index, *rows)
+    await switched(service, "promote")
+    await say("DROP TABLE t1", "CREATE TABLE t1 (a TEXT PRIMARY KEY, b REAL)", index, *rows, "SELECT b FROM t1")
+    await say("CREATE TABLE t2 (a TEXT PRIMARY KEY)", "INSERT INTO t2 VALUES ('y')", "SELECT * FROM t2")
+    await followed(service)
+    await switched(service, "demote")
+    await say("DROP TABLE t1", "CREATE TABLE t1 (a TEXT, b INT)", index, *rows, *rows, "DROP TABLE t2")
+    await switched(service, "promote")
+    assert await service.rows("SELECT a, b FROM t1") == [["x", None], ["x", None]]
