@@ -756,3 +756,20 @@ async def test_names_that_postgres_cannot_keep_are_refused_and_never_cut(ddl: Wo
         await ddl.refused(sql, match)
     await ddl.same("SELECT * FROM named")
     await same_schema(ddl)
+
+
+async def test_a_broken_check_is_told_by_its_text_also_behind_renames(ddl: World) -> None:
+    """A table that was made under another name, as tools rebuild them, and a renamed column."""
+    body = "(id INTEGER PRIMARY KEY, a INTEGER CHECK (a > 0), b INTEGER, CHECK (b < 9), CHECK (b <> 5), CHECK (a < b),"
+    await ddl.same(f'CREATE TABLE "new__kept" {body} CONSTRAINT called CHECK (a <> 7))')
+    await ddl.same('ALTER TABLE "new__kept" RENAME TO kept')
+    broken = ("(0, 1)", "(1, 9)", "(1, 5)", "(4, 3)", "(7, 8)")
+    for values in broken:
+        await ddl.same_error(f"INSERT INTO kept(a, b) VALUES {values}")
+    for column in ("b", "a"):
+        await ddl.same(f"ALTER TABLE kept RENAME COLUMN {column} TO {column}{column}")
+    for values in broken:
+        await ddl.same_error(f"INSERT INTO kept(aa, bb) VALUES {values}")
+    await ddl.same("ALTER TABLE kept RENAME TO kept_again")
+    for values in broken:
+        await ddl.same_error(f"INSERT INTO kept_again(aa, bb) VALUES {values}")
