@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import asyncpg
 
@@ -17,22 +17,20 @@ from tests.support.ledger import ACCOUNTS, balances_after
 _EVERY = 0.1
 TABLES = ("items", "accounts", "pairs")
 
-_SQL = (
-    "SELECT n % 10, count(*) FROM items WHERE body = 'moved' GROUP BY 1",
-    "SELECT id, balance FROM accounts",
-    "SELECT a, b FROM pairs",
-    "SELECT {prefix}, max(n) FROM items WHERE body = 'moved' GROUP BY 1",
-    "SELECT primary_store, applied_batch FROM {control}",
-    "SELECT count(*) FROM {backfill} WHERE state = 'done'",
+_SQL = """
+SELECT 0, CAST(n % 10 AS TEXT), count(*) FROM items WHERE body = 'moved' GROUP BY 2
+UNION ALL SELECT 1, CAST(id AS TEXT), balance FROM accounts
+UNION ALL SELECT 2, a, b FROM pairs
+UNION ALL SELECT 3, {prefix}, max(n) FROM items WHERE body = 'moved' GROUP BY 2
+UNION ALL SELECT 4, primary_store, applied_batch FROM {control}
+UNION ALL SELECT 5, '', count(*) FROM {backfill} WHERE state = 'done'
+"""
+"""The same on both stores but for some names, and one statement, since that is one snapshot and one way there and back:
+samples are taken all the time."""
+_SQLITE = _SQL.format(
+    prefix="substr(id, 1, instr(id, '-') - 1)", control="_cutover_control", backfill="_cutover_backfill"
 )
-"""The same on both stores but for some names."""
-_SQLITE = [
-    sql.format(prefix="substr(id, 1, instr(id, '-') - 1)", control="_cutover_control", backfill="_cutover_backfill")
-    for sql in _SQL
-]
-_POSTGRES = [
-    sql.format(prefix="split_part(id, '-', 1)", control="cutover.control", backfill="cutover.backfill") for sql in _SQL
-]
+_POSTGRES = _SQL.format(prefix="split_part(id, '-', 1)", control="cutover.control", backfill="cutover.backfill")
 
 
 @dataclass(frozen=True)
@@ -66,41 +64,42 @@ class Sight:
         ]
 
 
-def _sight(store: str, answers: list[list[Any]]) -> Sight:
-    digits, balances, lanes, highest, control, done = answers
+def _sight(store: str, rows: Iterable[tuple[int, str, int]]) -> Sight | None:
+    """None where no control row is."""
+    parts: list[dict[str, int]] = [{} for _ in range(6)]
+    for part, name, value in rows:
+        parts[part][name] = value
+    digits, balances, lanes, highest, control, done = parts
     if not control:
-        raise LookupError
+        return None
+    ((primary, batch),) = control.items()
     return Sight(
         store,
-        {int(digit): count for digit, count in digits},
-        dict(map(tuple, balances)),
-        dict(map(tuple, lanes)),
-        dict(map(tuple, highest)),
-        control[0][0],
-        control[0][1],
-        done[0][0] >= len(TABLES),
+        {int(digit): count for digit, count in digits.items()},
+        {int(account): balance for account, balance in balances.items()},
+        lanes,
+        highest,
+        primary,
+        batch,
+        done[""] >= len(TABLES),
     )
 
 
 def look_sqlite(path: str) -> Sight | None:
     """One snapshot of the SQLite file; None where cutover is not installed."""
     with closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
-        connection.execute("BEGIN")
         try:
-            return _sight("sqlite", [connection.execute(sql).fetchall() for sql in _SQLITE])
-        except (sqlite3.OperationalError, LookupError):
+            return _sight("sqlite", connection.execute(_SQLITE))
+        except sqlite3.OperationalError:
             return None
 
 
 async def look_postgres(connection: asyncpg.Connection) -> Sight | None:
     """One snapshot of the Postgres database; None where cutover is not installed."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        if await connection.fetchval("SELECT to_regclass('cutover.control') IS NULL"):
-            return None
-        try:
-            return _sight("postgres", [await connection.fetch(sql) for sql in _POSTGRES])
-        except (asyncpg.UndefinedTableError, LookupError):
-            return None
+    try:
+        return _sight("postgres", map(tuple, await connection.fetch(_POSTGRES)))
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
 
 
 @dataclass
