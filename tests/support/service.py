@@ -24,6 +24,10 @@ DEADLINE = 120.0
 """Seconds for anything that should happen soon; generous because test machines are slow, not because we are."""
 
 
+_REST, _LONGEST_REST = 0.01, 0.06
+"""Seconds between two looks at what is awaited: at first, and after a quarter of a second. A look is a request to the
+service more often than not, and takes it as much of the processor as what it is to get done."""
+
 _PATIENT = {"CUTOVER_PROMOTION_MAX_LAG_SECONDS": "30s"}
 """On a busy machine the mirror can be more than a second behind just when a switch is asked for."""
 
@@ -49,6 +53,7 @@ async def until(condition: Callable[[], Any], what: str, deadline: float = DEADL
     """Await a condition (may be async; its first true value is returned). Fails with `what` after the deadline."""
     end = time.monotonic() + deadline
     last: Any = None
+    rest = _REST
     while time.monotonic() < end:
         try:
             last = condition()
@@ -61,7 +66,8 @@ async def until(condition: Callable[[], Any], what: str, deadline: float = DEADL
             trouble = last
         if last:
             return last
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(rest)
+        rest = min(rest * 1.25, _LONGEST_REST)
     raise AssertionError(f"{what} did not happen within {deadline:.0f} s; last seen: {trouble!r}")
 
 
