@@ -17,6 +17,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
+from cutover.dialect.helpers import install_helpers
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from tests.support.scratch import memory
 
@@ -115,15 +116,24 @@ def database_of(url: str) -> str:
 
 
 @asynccontextmanager
-async def fresh_database(server_url: str) -> AsyncIterator[str]:
-    """URL of an empty database that is dropped afterwards, whoever is still connected."""
+async def fresh_database(server_url: str, template: str = "template0") -> AsyncIterator[str]:
+    """URL of an empty database, or a copy of `template`, that is dropped afterwards, whoever is still connected."""
     name = f"test_{uuid.uuid4().hex[:16]}"
     # Templates can be copied by one connection at a time; template0 is never connected to, so nobody is in the way.
-    await make_database(server_url, name, "template0")
+    await make_database(server_url, name, template)
     try:
         yield with_database(server_url, name)
     finally:
         await drop_database(server_url, name)
+
+
+async def equip(url: str) -> None:
+    """Have the helper functions of the dialect in this database, as after its first translated statement."""
+    connection = await asyncpg.connect(url, timeout=30)
+    try:
+        await install_helpers(connection)
+    finally:
+        await connection.close()
 
 
 async def make_database(server_url: str, name: str, template: str) -> None:
