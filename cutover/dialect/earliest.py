@@ -42,7 +42,9 @@ def _index_of(argument: exp.Expr, scope: Scope) -> bool | None:
     if not isinstance(argument, exp.Column):
         return _direction_of_computed(argument, scans[0])
     asked = source.find(argument.name)
-    return _direction(asked.name, source, scans[0], _tests(scope)) if asked is not None else None
+    if asked is None or asked.name.lower() in scans[0].bound:  # by IN, one value after the other
+        return None
+    return _direction(asked.name, source, scans[0], _tests(scope))
 
 
 def _direction_of_computed(argument: exp.Expr, scan: Scan) -> bool | None:

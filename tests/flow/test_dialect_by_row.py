@@ -9,7 +9,7 @@ import pytest
 
 from cutover.errors import StatementError
 from cutover.model.statement import Statement, Step
-from cutover.settings import Settings
+from cutover.settings import Settings, TableSettings
 from cutover.stores.sqlite.running import run_statement
 from tests.flow.dialect_world import World, world
 
@@ -315,8 +315,16 @@ async def test_a_row_that_may_not_be_left_behind_forbids_its_turn(postgres_url: 
         await both.same("SELECT * FROM held")
 
 
-async def test_an_order_of_deletion_that_is_not_known_is_refused_where_it_matters(postgres_url: str) -> None:
+async def test_rows_of_a_key_that_is_no_integer_go_by_their_rowid(postgres_url: str) -> None:
     async with world(postgres_url, OWN_KEYS) as both:
+        await both.same("INSERT INTO named VALUES ('c', NULL), ('b', 'c'), ('a', 'b'), ('z', 'a')")
+        await both.same("DELETE FROM named WHERE id <> 'z'")
+        await both.same("SELECT rowid, * FROM named")
+
+
+async def test_an_order_of_deletion_that_is_not_known_is_refused_where_it_matters(postgres_url: str) -> None:
+    without = Settings(tables={"named": TableSettings(rowid="drop")})
+    async with world(postgres_url, OWN_KEYS, settings=without) as both:
         await both.same("INSERT INTO named VALUES ('a', NULL), ('b', 'a'), ('c', 'b')")
         await both.same("DELETE FROM named WHERE id > 'b'")
         await both.refused("DELETE FROM named", "order of rows that only SQLite knows")

@@ -69,6 +69,7 @@ IN_ORDER = (
     "SELECT * FROM pair WHERE rowid = 2",
     "SELECT max(rowid), min(rowid) FROM fold",
     "SELECT name, n FROM fold GROUP BY n",
+    "SELECT max(n), name FROM word WHERE n IN (1, 2)",
 )
 MET = (
     "INSERT INTO word VALUES ('c', 9, NULL) ON CONFLICT (name) DO UPDATE SET n = excluded.n RETURNING rowid, n",
