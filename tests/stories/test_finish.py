@@ -178,3 +178,13 @@ async def test_not_even_by_force_is_there_a_way_back(library: Service, postgres_
     assert (code, body["error"]["code"]) == (409, "finished"), body
     with pytest.raises(sqlite3.IntegrityError, match="cutover"):
         create(library.sqlite, "INSERT INTO books(author) VALUES ('a')")
+
+
+async def test_rowids_stay_and_the_tables_that_have_them_are_named(service: Service, postgres_url: str) -> None:
+    await promoted(service)
+    body = await finished(service)
+    (kept,) = body["kept"]  # type: ignore[misc]
+    assert kept.startswith('column _rowid_ of "public"."items": ')
+    assert "may be dropped" in kept
+    await postgres_script(postgres_url, "ALTER TABLE items DROP COLUMN _rowid_")
+    assert await postgres_rows(postgres_url, "SELECT count(*) FROM items") == [(500,)]

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from cutover.crashpoints import crash_point
 from cutover.model.control import Control
 from cutover.model.table import Table
+from cutover.schema.sqlite_schema import ROWID
 from cutover.stores.postgres import catalog, suspend
 from cutover.stores.postgres.errors import PostgresRefused
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.locks import with_locks
-from cutover.stores.postgres.names import CAPTURE, TRIGGERS
+from cutover.stores.postgres.names import CAPTURE, TRIGGERS, target
 from cutover.stores.postgres.switch import NO_HURRY, write_newer
 
 _DEPENDED_ON = "2BP01"
+_SHOWN = 10
 
 
 async def dismantle(link: Link, tables: Sequence[Table], control: Control, *, helpers: bool) -> list[str]:
@@ -52,6 +54,7 @@ async def dismantle(link: Link, tables: Sequence[Table], control: Control, *, he
     await link.execute("DROP FUNCTION IF EXISTS cutover.note_gate() CASCADE; DROP TABLE IF EXISTS cutover.gate")
     crash_point("postgres.dismantle")
     kept = [*await _helpers(link, needed=helpers), *await _wanted(link, needed=helpers)]
+    kept += _rowids(tables, needed=helpers)
     if not helpers:
         await _temporary(link)
     async with link.transaction():
@@ -87,6 +90,16 @@ async def _wanted(link: Link, *, needed: bool) -> list[str]:
         return ["table cutover.wanted: schema changes of the front door that SQLite never got"]
     await link.execute("DROP TABLE IF EXISTS cutover.wanted")
     return []
+
+
+def _rowids(tables: Sequence[Table], *, needed: bool) -> list[str]:
+    """SQLite's rowids are data of the application by now: it is told of them, and drops them itself."""
+    names = [target(table) for table in tables if table.is_numbered]
+    if not names:
+        return []
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    why = "statements of the front door go by it" if needed else "the front door alone went by it, so it may be dropped"
+    return [f"column {ROWID} of {shown}: {why}"]
 
 
 async def _temporary(link: Link) -> None:
