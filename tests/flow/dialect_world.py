@@ -139,7 +139,7 @@ async def world(
             lambda: tables,
             lambda: statements,
             Metrics("test"),
-            transaction_timeout=30,
+            transaction_timeout=300,
             settings=settings or Settings(),
         )
         made = World(db, executor, tables, pool)
