@@ -147,7 +147,11 @@ class Aggregates:
             window.set("spec", _WHOLE.copy())
             return window
         partition = [part.copy() for part in window.args["partition_by"]]
-        order = exp.Order(expressions=[term.copy() for term in terms])
+        # What rows are parted by sorts none of a part; named again with its NULLs first, it would part them by another.
+        rest = [term.copy() for term in terms[len(asked) :] if term.this not in partition]
+        if not rest:
+            return window
+        order = exp.Order(expressions=[*(term.copy() for term in terms[: len(asked)]), *rest])
         longer = exp.Window(this=exp.RowNumber(), partition_by=partition, order=order)
         test = exp.GT(this=longer, expression=exp.Literal.number(0))
         return exp.Case(ifs=[exp.If(this=test, true=window)])

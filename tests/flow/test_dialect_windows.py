@@ -15,6 +15,8 @@ CREATE INDEX down_v ON down (v DESC);
 CREATE TABLE mixed (id INTEGER PRIMARY KEY, g TEXT, v INTEGER, r REAL);
 CREATE INDEX mixed_gv ON mixed (g DESC, v);
 CREATE TABLE shares (id INTEGER PRIMARY KEY, n DECIMAL);
+CREATE TABLE part (id INTEGER PRIMARY KEY, n INTEGER, s TEXT);
+CREATE INDEX part_n ON part (n);
 """
 
 DATA = (
@@ -22,12 +24,15 @@ DATA = (
     "INSERT INTO mixed SELECT * FROM down",
     "INSERT INTO shares (n) VALUES (1), (2.5), (3), (4), (5)",
     "UPDATE mixed SET r = r WHERE id < 4",
+    "INSERT INTO part (n, s) VALUES (1,'z'),(2,'yyy'),(1,'xxxx'),(NULL,'n'),(2,'q'),(2,'bbb'),(1,'t'),(2,NULL)",
 )
 
 WINDOWS = [
     "SELECT id, group_concat(id) OVER (win ROWS 1 PRECEDING) FROM down WINDOW win AS (PARTITION BY g)",
     "SELECT id, group_concat(id) OVER (win ORDER BY v) FROM down WINDOW win AS (PARTITION BY g) ORDER BY id",
     "SELECT id, row_number() OVER win FROM down WINDOW base AS (PARTITION BY g), win AS (base ORDER BY v) ORDER BY id",
+    "SELECT id, group_concat(id) OVER (PARTITION BY n ORDER BY length(s)) FROM part",
+    "SELECT id, nth_value(id, 3) OVER (PARTITION BY n ORDER BY length(s)) FROM part ORDER BY 2",
     "SELECT id, row_number() OVER (ORDER BY v) FROM down",
     "SELECT * FROM (SELECT id, sum(v) OVER (PARTITION BY v > 2 ORDER BY v DESC ROWS 1 PRECEDING) FROM down)",
     "SELECT id, row_number() OVER (ORDER BY v DESC) FROM down",
