@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def _coalesce(_: Expressions, arguments: list[Typed]) -> Typed:
     values = [value(argument) for argument in arguments]
+    last = next((at for at, argument in enumerate(values) if argument.not_null), len(values))
+    values = values[: last + 1]  # what stands behind one that is never NULL is never chosen
     kind, nodes = numbers.unify(values)
     collations = next((argument for argument in values if argument.collation), values[0])
     not_null = any(argument.not_null for argument in values)

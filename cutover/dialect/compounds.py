@@ -17,7 +17,7 @@ from cutover.dialect.query import bare_query
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, Scope
 from cutover.dialect.trees import keeps_all, leftmost, operations
-from cutover.dialect.typed import NUMERIC_AFFINITIES, SQL_TYPE, Kind, Refused, Typed, cast, identifier
+from cutover.dialect.typed import NUMERIC_AFFINITIES, SQL_TYPE, Kind, Refused, Typed, cast, collate_c, identifier
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -36,7 +36,8 @@ def unified(values: list[Typed]) -> tuple[Typed, list[exp.Expr]]:
     telling = next((value for value in values if value.collation), first)
     plus = telling.explicit or telling.plus or (telling.affinity is not None and first.affinity is None)
     not_null = all(value.not_null for value in values)
-    return Typed(first.node, kind, first.affinity, telling.collation, plus=plus, not_null=not_null), nodes
+    json = "mixed" if any(value.json for value in values) else ""
+    return Typed(first.node, kind, first.affinity, telling.collation, plus=plus, not_null=not_null, json=json), nodes
 
 
 def _in_one_kind(arms: list[Query]) -> list[tuple[str | None, Typed]]:
@@ -46,8 +47,11 @@ def _in_one_kind(arms: list[Query]) -> list[tuple[str | None, Typed]]:
     for (name, _), values in zip(arms[0].columns, _across(arms), strict=True):
         typed, nodes = unified(values)
         columns.append((name, typed))
-        for projected, node in zip(projections, nodes, strict=True):
-            projected.append(cast(node, SQL_TYPE[typed.kind]) if typed.kind in (Kind.INT, Kind.NULL) else node)
+        for projected, node, given in zip(projections, nodes, values, strict=True):
+            if typed.kind is Kind.TEXT and given.kind is Kind.NULL:  # a recursion has the collation of its first part
+                projected.append(collate_c(node))
+            else:
+                projected.append(cast(node, SQL_TYPE[typed.kind]) if typed.kind in (Kind.INT, Kind.NULL) else node)
     for arm, projected in zip(arms, projections, strict=True):
         arm.node.set("expressions", projected)
     return columns

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from cutover.dialect.scope import SourceColumn
+from cutover.dialect.subtypes import where_merged
 from cutover.dialect.typed import Kind, Typed, identifier
 
 
@@ -71,7 +72,8 @@ class Query:
                 collation,
                 typed.not_null,
                 typed.column if typed.kind is not Kind.BOOL else None,
-                json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries
+                json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries (`subtypes`)
+                json_merged=where_merged(typed),
                 real=self.mixed and typed.kind is Kind.NUM and typed.affinity == "REAL",
                 tells=self.tells.get(at),
                 loose=self.loose,

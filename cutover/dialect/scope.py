@@ -41,6 +41,8 @@ class SourceColumn:
     """Found by a qualified name only, and not in `*`."""
     json: str = ""
     """See `Typed.json`."""
+    json_merged: str = ""
+    """The same where SQLite merges the query into the one around it."""
     real: bool = False
     """What is an integer there is read as a real."""
     computed: Callable[[], Typed] | None = None

@@ -20,6 +20,7 @@ from cutover.dialect.generated import add_generated
 from cutover.dialect.interleaved import arms_read
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
+from cutover.dialect.subtypes import remember
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
 from cutover.dialect.viewed import view_at
@@ -52,6 +53,7 @@ class Sources:
             counted = next((column.name for column in columns if column.name in (TURN, NUMBER)), "")
             given = Source(alias, [_copied(column) for column in columns], counted=counted)
             given.sorted = not counted and scope.within is None and comes_sorted(written(node))
+            remember(given, name.lower(), scope)
             return target, given
         view = self.queries.context.catalog.views.get(name.lower())
         if view is not None:
@@ -61,6 +63,7 @@ class Sources:
             made = self.queries.view(parsed, None if arms else beside or scope.within, scope.merged, arms)
             told = made.told() if beside is None or lacks_rows(scope.select) else tell_order(made)
             found = self.derived(told, alias, alone=scope.alone)
+            remember(found[1], name.lower(), scope)
             return found if beside is None else (numbered(*found), found[1])
         if name.lower() == high_marks.NAME:
             context = self.queries.context
@@ -179,6 +182,7 @@ class Sources:
             told = query.told() if beside is None or lacks_rows(scope.select) else tell_order(query)
             made = self.derived(told, alias, alone=scope.alone)
             made[1].sorted = scope.within is None and comes_sorted(node.this)
+            remember(made[1], alias, scope)
             if beside is not None:
                 made = numbered(*made), made[1]
         else:
@@ -279,4 +283,4 @@ def _outer(scope: Scope) -> Scope:
 
 
 def _copied(column: SourceColumn) -> SourceColumn:
-    return replace(column, merged=column.name == TURN, json="")
+    return replace(column, merged=column.name == TURN)

@@ -50,16 +50,13 @@ class Withs:
         if refers and isinstance(body, exp.SetOperation):
             bounds, made = body, self._by_queue(cte, body, name, names, scope)
         if bounds is not None and made is None:
-            inner.recursive = True
             body = bounds.copy()
             body.set("limit", None)
             body.set("offset", None)
             first = self.queries.query(leftmost(body), Scope(Scope(scope.parent, ctes=scope.ctes)))
             columns = [(called, value(typed)) for called, typed in first.columns]
-            known = Query(first.node, renamed(columns, names))
-            inner.ctes[name.lower()] = [_loosened(column) for column in known.source_columns()]
-            inner.turning = name.lower()
-            inner.ctes[name.lower()].append(queued.turn())
+            self._begin(inner, name, Query(first.node, renamed(columns, names)))
+            inner = self._settled(body, inner, name, names, scope)
         keeps = kept(cte, self.queries.context.reading, scope) if not refers else None
         if keeps is not None:
             inner = keeps
@@ -92,6 +89,23 @@ class Withs:
         self.queries.ordering.limit(bounds, first_rows)
         first_rows.set("with_", exp.With(expressions=[read], recursive=True))
         return exp.CTE(this=first_rows, alias=table_alias.copy())
+
+    def _begin(self, inner: Scope, name: str, known: Query) -> None:
+        """Have a recursion read itself with these columns."""
+        inner.ctes[name.lower()] = [*(_loosened(column) for column in known.source_columns()), queued.turn()]
+        inner.turning, inner.recursive = name.lower(), True
+
+    def _settled(self, body: exp.Expr, inner: Scope, name: str, names: list[str], scope: Scope) -> Scope:
+        """`inner` with columns of kinds that hold for what the recursion gives as well as for what it begins with."""
+        for _ in range(2):
+            kinds = [column.kind for column in inner.ctes[name.lower()]]
+            query = self.queries.query(body.copy(), inner)
+            made = Query(query.node, renamed(query.columns[: len(kinds) - 1], names))
+            inner = Scope(Scope(scope.parent, ctes=scope.ctes))
+            self._begin(inner, name, made)
+            if kinds == [column.kind for column in inner.ctes[name.lower()]]:
+                break
+        return inner
 
     def _by_queue(
         self, cte: exp.CTE, body: exp.SetOperation, name: str, names: list[str], scope: Scope

@@ -67,3 +67,22 @@ async def test_a_recursion_with_an_order_of_its_own(postgres_url: str) -> None:
                 "WITH RECURSIVE c(x) AS (SELECT 'a' COLLATE NOCASE UNION SELECT upper(x) FROM c ORDER BY 1) "
                 "SELECT * FROM c"
             )
+
+
+async def test_what_begins_as_null_becomes_what_the_recursion_gives(postgres_url: str) -> None:
+    tree = (
+        "WITH RECURSIVE t(id, x) AS (SELECT id, {first} FROM part WHERE whole IS NULL UNION ALL SELECT part.id, "
+        "{again} FROM part JOIN t ON part.whole = t.id) SELECT id, x, typeof(x) FROM t ORDER BY id"
+    )
+    async with world(postgres_url, SCHEMA, data=DATA) as both:
+        for first, again in (
+            ("NULL", "coalesce(t.x || '/', '') || part.name"),
+            ("NULL", "part.name"),
+            ("NULL", "t.x"),
+            ("NULL", "ifnull(t.x, 0) + 1"),
+            ("NULL", "ifnull(t.x, 0.5) + part.id"),
+            ("NULL", "CASE WHEN t.x IS NULL THEN 7 ELSE t.x * 2 END"),
+            ("1", "t.x / 2.0"),
+            ("1", "t.x || 'a'"),
+        ):
+            await both.same(tree.format(first=first, again=again))
