@@ -119,6 +119,17 @@ class Withs:
         return None
 
 
+def put_inside(node: exp.Insert) -> None:
+    """WITH ... INSERT ... SELECT means WITH within the SELECT: its rows then come in the order in which SQLite reads."""
+    clause, body = node.args.get("with_"), node.expression
+    if clause is None or not isinstance(body, (exp.Select, exp.SetOperation)) or body.args.get("with_"):
+        return
+    names = {cte.alias.lower() for cte in clause.expressions}
+    rest = [part for part in (node.args.get("conflict"), node.args.get("returning")) if part is not None]
+    if not any(table.name.lower() in names for part in rest for table in part.find_all(exp.Table)):
+        body.set("with_", clause.pop())
+
+
 def _used(node: exp.Expr, ctes: list[exp.CTE]) -> list[exp.CTE]:
     """The CTEs that something names, each behind those that it names itself: to SQLite all are there at once, and one
     that nobody names need not even be a query."""

@@ -29,6 +29,7 @@ from cutover.dialect.sparing import note_spared, spare_key
 from cutover.dialect.trees import unparen
 from cutover.dialect.typed import Kind, Refused, RowByRow, Typed, call, identifier
 from cutover.dialect.unkept import refuse_unkept
+from cutover.dialect.withs import put_inside
 from cutover.model.table import Column, Table
 
 T = TypeVar("T")
@@ -140,6 +141,7 @@ class Writes:
         own_key(node, table)
         refuse_unkept(table, deletes=bool(conflict == "REPLACE" or node.args.get("conflict")))
         scope = Scope(sources=[source])
+        put_inside(node)
         with_clause = self.queries.withs.clause(node, scope)
         told = (
             [column_named(table, name.name) for name in listed]
@@ -307,8 +309,8 @@ class Writes:
         if unnumbered(table) and _assigns(node, table, set(table.key)):
             written.recounts = written.lowered = (UNNUMBERED + table.sql,)
         self._returning(node, Scope(sources=[source], ctes=scope.ctes), written, key=False)
-        if from_ is None:
-            in_order(written, self.queries.ordering.scan(scope))
+        # With FROM as well: SQLite keeps what it finds by the key of the row that is changed.
+        in_order(written, self.queries.ordering.scan(Scope(sources=[source])))
         return written
 
     def assignments(self, nodes: list[exp.Expr], table: Table, scope: Scope) -> list[exp.Expr]:

@@ -720,3 +720,33 @@ async def test_arms_come_one_after_the_other_though_workers_may_read_them(postgr
         await both.same("SELECT 'none' AS t, 0 UNION ALL " + " UNION ALL ".join(counted), ordered=True)
         found = [f"SELECT '{table}' AS t, id FROM {table} WHERE n % 50 = 7" for table in tables]
         await both.same(" UNION ALL ".join(found), ordered=True)
+
+
+async def test_rows_that_are_changed_from_others_come_by_their_key(postgres_url: str) -> None:
+    schema = """
+CREATE TABLE person (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, n INTEGER DEFAULT 0);
+CREATE TABLE pet (id INTEGER PRIMARY KEY, name TEXT, owner INTEGER);
+CREATE INDEX pet_owner ON pet (owner);"""
+    data = (
+        "INSERT INTO person (name) VALUES ('c'), ('b'), ('a'), ('d')",
+        "INSERT INTO pet VALUES (1, 'r', 4), (2, 's', 2), (3, 't', 1), (4, 'u', 3), (5, 'v', NULL)",
+    )
+    async with world(postgres_url, schema, data=data) as both:
+        await both.same("UPDATE person SET n = 1 WHERE id IN (1, 3)")  # Postgres has them behind the others now
+        await both.same("UPDATE pet SET name = name || '!' WHERE id IN (2, 3)")
+        for sql in (
+            "UPDATE person SET n = n + 1 FROM pet WHERE pet.owner = person.id RETURNING id, n",
+            "WITH p AS (SELECT * FROM pet) UPDATE person SET name = p.name FROM p WHERE p.owner = person.id "
+            "RETURNING *",
+            "UPDATE pet AS z SET name = p.name FROM person p LEFT JOIN pet o ON o.id = p.id WHERE p.id = z.owner "
+            "RETURNING id, name",
+            "UPDATE person SET name = s.name FROM (SELECT * FROM pet ORDER BY id DESC) s WHERE s.owner = person.id "
+            "RETURNING person.id, person.name",
+            "WITH n AS (SELECT name FROM person) INSERT INTO person (name) SELECT n.name FROM n JOIN pet ON 1 = 1 "
+            "WHERE pet.id = 4 RETURNING id, name",
+            "WITH n AS (SELECT id, name FROM person WHERE id < 4) INSERT INTO pet (name) SELECT name FROM n UNION ALL "
+            "SELECT name FROM n RETURNING id, name",
+            "WITH n AS (SELECT count(*) AS c FROM pet) INSERT INTO person (name) SELECT name FROM pet WHERE id < 4 "
+            "RETURNING id, (SELECT c FROM n)",
+        ):
+            await both.same(sql, ordered=True)
