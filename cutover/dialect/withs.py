@@ -120,7 +120,7 @@ class Withs:
 
 
 def put_inside(node: exp.Insert) -> None:
-    """WITH ... INSERT ... SELECT means WITH within the SELECT: its rows then come in the order in which SQLite reads."""
+    """WITH before INSERT ... SELECT put into the SELECT, so that its rows come in the order in which SQLite reads."""
     clause, body = node.args.get("with_"), node.expression
     if clause is None or not isinstance(body, (exp.Select, exp.SetOperation)) or body.args.get("with_"):
         return
