@@ -8,7 +8,7 @@ from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, OWN, Scope, Source, SourceColumn
-from cutover.dialect.trees import keeps_all, operations, with_of
+from cutover.dialect.trees import keeps_all, means_with, operations, with_of
 from cutover.dialect.typed import Kind, identifier
 
 
@@ -63,7 +63,7 @@ def minds_order(scope: Scope) -> bool:
 def written(table: exp.Table) -> exp.Expr | None:
     """The query of a WITH that does not refer to itself."""
     found = with_of(table)
-    again = found is not None and any(one.name.lower() == table.name.lower() for one in found.find_all(exp.Table))
+    again = found is not None and any(means_with(one, table.name) for one in found.find_all(exp.Table))
     return found.this if found is not None and not again else None
 
 

@@ -11,6 +11,7 @@ from sqlglot import exp
 from cutover.dialect.query import Query
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, Scope
+from cutover.dialect.trees import means_with
 from cutover.dialect.typed import Kind, Typed, identifier
 
 
@@ -22,7 +23,7 @@ def kept(cte: exp.CTE, whole: Reading | None, scope: Scope) -> Scope | None:
     name, root = cte.alias.lower(), cte.root()
     called = [one for one in root.find_all(exp.CTE, exp.Subquery) if one.alias.lower() == name]
     found = [reading for known, reading in whole.kept if known == name]
-    read = sum(table.name.lower() == name for table in root.find_all(exp.Table))
+    read = sum(means_with(table, name) for table in root.find_all(exp.Table))
     if len(found) != 1 or len(called) != 1 or read < 2:
         return None
     return Scope(ctes={**(around.ctes if around is not None else {}), **scope.ctes}, reading=found[0])

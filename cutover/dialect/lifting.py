@@ -13,7 +13,7 @@ from sqlglot import exp
 from cutover.dialect import windows
 from cutover.dialect.calls import own_aggregates
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.trees import keeps_all, leftmost, operations, unparen, with_of
+from cutover.dialect.trees import keeps_all, leftmost, means_with, operations, unparen, with_of
 from cutover.dialect.typed import Refused
 from cutover.dialect.viewed import keep, kept, parsed_view
 
@@ -127,7 +127,7 @@ def _of_with(table: exp.Table) -> exp.Expr | None:
     around = found.parent.parent if found is not None and found.parent is not None else None
     if found is None or around is None or found.args.get("materialized") is True:
         return None
-    used = [one for one in around.find_all(exp.Table) if one.name.lower() == table.name.lower()]
+    used = [one for one in around.find_all(exp.Table) if means_with(one, table.name)]
     return found.this if len(used) == 1 else None
 
 

@@ -18,7 +18,7 @@ from cutover.dialect.comparing import value
 from cutover.dialect.ordering import inner, ordered
 from cutover.dialect.query import Query
 from cutover.dialect.scope import TURN, Scope, SourceColumn
-from cutover.dialect.trees import keeps_all, leftmost, operations
+from cutover.dialect.trees import keeps_all, leftmost, means_with, operations
 from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, call, cast, helper, identifier
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def queued(
 def _parts(body: exp.SetOperation, name: str) -> _Parts:
     chain = operations(body)
     written = [leftmost(body), *(one.expression for one in chain)]
-    repeats = [any(table.name.lower() == name.lower() for table in arm.find_all(exp.Table)) for arm in written]
+    repeats = [any(means_with(table, name) for table in arm.find_all(exp.Table)) for arm in written]
     ahead = repeats.index(True)
     joining = chain[ahead - 1 :]
     if not ahead or not all(repeats[ahead:]) or any(keeps_all(one) != keeps_all(joining[0]) for one in joining):

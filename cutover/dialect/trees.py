@@ -38,6 +38,11 @@ def with_of(table: exp.Table) -> exp.CTE | None:
     return None
 
 
+def means_with(table: exp.Table, name: str) -> bool:
+    """Whether a table in FROM may be what WITH gives that name: with the name of a database before it, it is not."""
+    return not table.db and table.name.lower() == name.lower()
+
+
 def plain_settings(tree: exp.Expr) -> None:
     """Have SET say `a = 1` where it says `(a) = (1)`."""
     places = [tree] if isinstance(tree, exp.Update) else clauses_of(tree) if isinstance(tree, exp.Insert) else []

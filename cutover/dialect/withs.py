@@ -15,7 +15,7 @@ from cutover.dialect.kept_rows import kept, numbered
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.scope import NUMBER, TURN, Scope, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.trees import keeps_all, leftmost, operations
+from cutover.dialect.trees import keeps_all, leftmost, means_with, operations
 from cutover.dialect.typed import Refused, Typed, identifier
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _is_idle_order(cte: exp.CTE, name: str, body: exp.SetOperation) -> bool:
     """Whether SQLite leaves out the ORDER BY of a recursion: where it is read with others, or is sorted again."""
     own = {id(table) for table in cte.find_all(exp.Table)}
     root = cte.root()
-    read = next((one for one in root.find_all(exp.Table) if _means(one, name) and id(one) not in own), None)
+    read = next((one for one in root.find_all(exp.Table) if means_with(one, name) and id(one) not in own), None)
     select = read.parent_select if read is not None else None
     if body.args.get("order") is None or body.args.get("limit") or select is None:
         return False
@@ -190,10 +190,6 @@ def _is_idle_order(cte: exp.CTE, name: str, body: exp.SetOperation) -> bool:
 
 _ANY_ORDER = frozenset(f"{FUNCTION_PREFIX}{name}" for name in ("count", "sum", "min", "max", "avg", "total"))
 """Aggregates that do not show in which order rows came."""
-
-
-def _means(table: exp.Table, name: str) -> bool:
-    return table.name.lower() == name.lower()
 
 
 def _stops_early(cte: exp.CTE, bounds: exp.Expr) -> bool:
@@ -208,7 +204,7 @@ def _stops_early(cte: exp.CTE, bounds: exp.Expr) -> bool:
 
 def _names(node: exp.Expr, name: str) -> bool:
     """Whether a query reads something of that name."""
-    return any(_means(table, name) for table in node.find_all(exp.Table))
+    return any(means_with(table, name) for table in node.find_all(exp.Table))
 
 
 def renamed(columns: list[tuple[str | None, Typed]], names: list[str]) -> list[tuple[str | None, Typed]]:
@@ -227,7 +223,7 @@ def _reads_only(cte: exp.CTE, name: str) -> bool:
     if node.args.get("joins") or clause.this.args.get("joins"):
         return False
     own = {id(table) for table in cte.find_all(exp.Table)}
-    named = [one for one in node.find_all(exp.Table) if one.name.lower() == name.lower() and id(one) not in own]
+    named = [one for one in node.find_all(exp.Table) if means_with(one, name) and id(one) not in own]
     return len(named) == 1 and named[0] is clause.this
 
 

@@ -260,6 +260,16 @@ MERGED = [
 """What stands before the UNION ALLs is sorted by all of its columns, to find rows that are equal."""
 
 
+CALLED_AS_A_TABLE = [
+    "WITH t AS (SELECT id, b FROM main.t WHERE b > 0) SELECT * FROM t",
+    "WITH t AS (SELECT id, b FROM main.t WHERE b > 0) SELECT * FROM t LIMIT 2",
+    "WITH t AS (SELECT id, b FROM main.t ORDER BY d) SELECT * FROM t WHERE b > 2",
+    "WITH t AS (SELECT id, b FROM main.t ORDER BY d DESC LIMIT 3) SELECT * FROM t ORDER BY b LIMIT 1",
+    "WITH RECURSIVE t(n) AS (SELECT b FROM main.t WHERE b > 2 UNION ALL SELECT n + 9 FROM t WHERE n<9) SELECT * FROM t",
+    "WITH u AS (SELECT id AS y FROM t) SELECT u.y, z.x FROM u JOIN main.u AS z ON z.y = u.y",
+]
+"""Common table expressions that have the name of a table, which is read by its full name."""
+
 NAMED = [
     "SELECT b, -id AS b FROM t ORDER BY b",
     "SELECT b, -id AS b FROM t ORDER BY t.b, id",
@@ -276,6 +286,10 @@ NAMED = [
     "SELECT DISTINCT way.b FROM t LEFT JOIN way USING (b) ORDER BY b",
     "SELECT t.b, long FROM t FULL JOIN way USING (b) ORDER BY b DESC, long, id",
 ]
+
+
+async def test_a_query_that_is_called_as_the_table_that_it_reads(both: World) -> None:
+    await both.all_same(CALLED_AS_A_TABLE, ordered=True)
 
 
 async def test_order_by_a_name_is_by_what_as_has_given_else_by_the_column_in_from(both: World) -> None:
