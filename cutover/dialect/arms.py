@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
@@ -12,6 +14,9 @@ from cutover.dialect.reading import Reading
 from cutover.dialect.scope import Scope
 from cutover.dialect.trees import leftmost, operations
 from cutover.dialect.typed import Refused
+
+if TYPE_CHECKING:
+    from cutover.dialect.query import Query
 
 
 def reading_of_arm(
@@ -103,3 +108,25 @@ def sorted_alike(written: exp.Expr, order: exp.Order, places: list[int]) -> exp.
     made = written.copy()
     made.set("order", exp.Order(expressions=terms))
     return made
+
+
+def chained(written: Sequence[exp.SetOperation], arms: list[Query]) -> exp.Expr:
+    """The arms with the operations between them, from left to right as SQLite reads."""
+    result: exp.Expr = arms[0].node
+    for operation, arm in zip(written, arms[1:], strict=True):
+        distinct = operation.args.get("distinct", True)
+        if isinstance(operation, exp.Intersect) and isinstance(result, exp.SetOperation):
+            result = exp.Subquery(this=result)  # to Postgres INTERSECT binds more tightly
+        result = type(operation)(this=result, expression=arm.node, distinct=distinct)
+    return result
+
+
+def turns_of(arms: list[Query]) -> list[tuple[exp.Expr, exp.Expr]]:
+    """What numbers the rows of a recursion, if its last part tells it: the others have the first round."""
+    numbered: list[tuple[exp.Expr, exp.Expr]] = []
+    for at, arm in enumerate(arms[:-1]):
+        first = exp.Literal.number(at << 24)
+        numbered.append((arm.node, exp.Add(this=exp.Window(this=exp.RowNumber()), expression=first)))
+    if any(arm.node.args.get("distinct") for arm in arms):
+        return []
+    return [*numbered, *arms[-1].turns] if arms[-1].turns else []

@@ -39,12 +39,17 @@ def read_beside(scope: Scope, name: str, query: exp.Expr) -> Reading | None:
 def tell_order(query: Query) -> Query:
     """Have columns tell the order of its rows, where they can: what is asked of a query whose rows are numbered is
     never asked of what it reads, so that a few rows of a grouped query would take them all."""
+    return order_to_tell(query).told()
+
+
+def order_to_tell(query: Query) -> Query:
+    """The same, before they are columns."""
     node = query.node
     order = node.args.get("order") if isinstance(node, exp.Select) else None
     if order is not None and not any(map(node.args.get, ("limit", "offset", "distinct"))):
         query.reads = {OWN: order.expressions}
         node.set("order", None)
-    return query.told()
+    return query
 
 
 def lacks_rows(select: exp.Select | None) -> bool:

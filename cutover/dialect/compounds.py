@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import cutting, merging, numbers
-from cutover.dialect.arms import by_places, of_gathering, of_sorted, reading_of_arm, readings_of, sorted_alike
+from cutover.dialect.arms import (
+    by_places,
+    chained,
+    of_gathering,
+    of_sorted,
+    reading_of_arm,
+    readings_of,
+    sorted_alike,
+    turns_of,
+)
 from cutover.dialect.comparing import value
 from cutover.dialect.generated import as_sorted
 from cutover.dialect.interleaved import tell_arms
@@ -66,28 +75,6 @@ def _mixes(arms: list[Query], columns: Sequence[tuple[str | None, Typed]]) -> bo
     )
 
 
-def _chained(written: Sequence[exp.SetOperation], arms: list[Query]) -> exp.Expr:
-    """The arms with the operations between them, from left to right as SQLite reads."""
-    result: exp.Expr = arms[0].node
-    for operation, arm in zip(written, arms[1:], strict=True):
-        distinct = operation.args.get("distinct", True)
-        if isinstance(operation, exp.Intersect) and isinstance(result, exp.SetOperation):
-            result = exp.Subquery(this=result)  # to Postgres INTERSECT binds more tightly
-        result = type(operation)(this=result, expression=arm.node, distinct=distinct)
-    return result
-
-
-def _turns(arms: list[Query]) -> list[tuple[exp.Expr, exp.Expr]]:
-    """What numbers the rows of a recursion, if its last part tells it: the others have the first round."""
-    numbered: list[tuple[exp.Expr, exp.Expr]] = []
-    for at, arm in enumerate(arms[:-1]):
-        first = exp.Literal.number(at << 24)
-        numbered.append((arm.node, exp.Add(this=exp.Window(this=exp.RowNumber()), expression=first)))
-    if any(arm.node.args.get("distinct") for arm in arms):
-        return []
-    return [*numbered, *arms[-1].turns] if arms[-1].turns else []
-
-
 class Compounds:
     """Rewrites VALUES and compounds of one statement."""
 
@@ -140,8 +127,9 @@ class Compounds:
         elif scope.reading is not None and self.queries.context.gathers:
             readings = of_gathering(written, scope.reading.arms if unordered else scope.reading.merged)
         plain = all_rows and unordered
+        within = all_rows and scope.reading is None and bool(node.args.get("limit")) and not node.args.get("order")
         arms = [
-            self._arm(one, scope, read, plain=plain, repeated=one is written[-1])
+            self._arm(one, scope, read, plain=plain, repeated=one is written[-1], cut=within)
             for one, read in zip(written, readings, strict=True)
         ]
         if len({len(arm.columns) for arm in arms}) != 1:
@@ -150,8 +138,8 @@ class Compounds:
         query = self._merged(node, scope, written, arms) if not all_rows else None
         if query is None:
             columns = _in_one_kind(arms)
-            query = self.queries.made(_chained(chain, arms), columns)
-            query.turns = _turns(arms) if all_rows else []
+            query = self.queries.made(chained(chain, arms), columns)
+            query.turns = turns_of(arms) if all_rows else []
             if scope.interleaved:
                 tell_arms(self.queries, node, scope, query, arms)
         query.mixed = _mixes(arms, query.columns)
@@ -251,11 +239,18 @@ class Compounds:
         )
 
     def _arm(
-        self, node: exp.Expr, scope: Scope, reading: Reading | None, *, plain: bool = False, repeated: bool = False
+        self,
+        node: exp.Expr,
+        scope: Scope,
+        reading: Reading | None,
+        *,
+        plain: bool = False,
+        repeated: bool = False,
+        cut: bool = False,
     ) -> Query:
         """One SELECT of a compound, which is `plain` if rows go out as they are read."""
         inside = Scope(Scope(scope.parent, ctes=scope.ctes), reading=reading)
-        inside.turning = scope.turning if repeated else ""
+        inside.turning, inside.cut = scope.turning if repeated else "", cut
         query = self.queries.query(node, inside)
         if scope.parent is None and scope.reading is not None and not plain:
             query.columns = [(name, as_sorted(typed)) for name, typed in query.columns]

@@ -49,6 +49,8 @@ class Context:
     """How SQLite would read for each subquery that is one value, where its plan tells of just as many as there are."""
     lists: tuple[Reading, ...] = ()
     """The same for each query behind IN."""
+    named: tuple[tuple[str, Reading], ...] = ()
+    """The same for each query that has a name and is not merged into another, where LIMIT stands in one."""
     of_view: dict[int, Reading] = field(default_factory=dict)
     """The same for those of the only view that is named, by their places in it."""
     never_null: dict[int, str] = field(default_factory=dict)

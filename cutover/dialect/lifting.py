@@ -53,7 +53,7 @@ def _sorted_in_vain(node: exp.Select, views: Mapping[str, str]) -> list[exp.Quer
     return [
         one
         for one in found
-        if one is not None and one.args.get("order") and not any(map(one.args.get, ("limit", "offset")))
+        if one is not None and one.args.get("order") and not any(map(one.args.get, ("limit", "offset", "group")))
     ]
 
 
@@ -92,8 +92,22 @@ def _lift(node: exp.Select, views: Mapping[str, str]) -> None:
 
 
 def _cut(node: exp.Select, inner: exp.Query) -> None:
+    inner = _put_here(node, inner)
     if not (node.args.get("distinct") or node.args.get("limit") or _ends_with_one(node)):
         node.set("limit", inner.args["limit"].pop())
+
+
+def _put_here(node: exp.Select, inner: exp.Query) -> exp.Query:
+    """A query of a WITH that does not stand before this SELECT itself is put into it, as if it were written there:
+    the plan tells of both as of one."""
+    cte, source = inner.parent, node.args["from_"].this
+    if not isinstance(cte, exp.CTE) or cte.parent_select is node or cte.args["alias"].args.get("columns"):
+        return inner
+    made = inner.copy()
+    source.replace(
+        exp.Subquery(this=made, alias=exp.TableAlias(this=exp.to_identifier(source.alias_or_name, quoted=True)))
+    )
+    return made
 
 
 def _ends_with_one(node: exp.Select) -> bool:

@@ -148,6 +148,7 @@ class Ordering:
         windowed = self.unasked.by_windows(scope.steps, scope) if scope.reading is not None else []
         if scope.grouping is not None:
             shown = scope.reading is not None or node.args.get("limit") is not None or self.expressions.context.gathers
+            shown = shown or scope.cut
             return once([*windowed, *(self.unasked.groups(node, scope) or [])]) if shown else []
         read = self.unasked.behind_windows(scope)
         if read is not None:
@@ -155,7 +156,7 @@ class Ordering:
         if scope.reading is not None and scope.reading.unmatched and node.args.get("limit"):
             hint = "Add an ORDER BY that tells all rows apart."
             raise Refused("LIMIT over such outer joins without an ORDER BY", hint)
-        return self._by_key(scope) if len(scope.sources) == 1 and node.args.get("limit") else []
+        return self._by_key(scope) if len(scope.sources) == 1 and (node.args.get("limit") or scope.cut) else []
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:
         """An expression; `COLLATE` on a name of the result is a collation of that column."""

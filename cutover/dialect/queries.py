@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
-from cutover.dialect import cutting, windows
+from cutover.dialect import cut, cutting, windows
 from cutover.dialect.aggregates import Aggregates
 from cutover.dialect.calls import own_aggregates, owner_of
 from cutover.dialect.collations import collated, collation
@@ -49,6 +49,7 @@ class Queries:
     def query(self, node: exp.Expr, scope: Scope) -> Query:
         """Any query. `scope` is a fresh child scope for it."""
         node = bare_query(node)
+        scope.reading = scope.reading or cut.reading_of(node, self.context.named)
         if scope.reading is not None and isinstance(node, exp.Select):
             if windows.has_own(node):
                 made, _ = windows.steps(node, windows.definitions(node))
@@ -59,7 +60,9 @@ class Queries:
             else:
                 scope.merged = scope.reading.scans or ()
             scope.cuts = scope.within is None and _is_cut(node, self.context.catalog.views)
-            if scope.within is None and (self.context.gathers or scope.cuts):
+            shows = bool(node.args.get("order") or node.args.get("distinct")) and not node.args.get("group")
+            scope.tied = scope.within is None and shows and scope.reading.inside is not None
+            if scope.within is None and (self.context.gathers or scope.cuts or scope.tied):
                 scope.within = scope.reading.inside
         with_clause = self.withs.clause(node, scope)
         if isinstance(node, exp.Select):

@@ -93,6 +93,9 @@ class Reading:
     kept: tuple[tuple[str, Reading], ...] = ()
     """Of the outermost: how each query is read whose rows are made once and kept, by its name."""
 
+    named: tuple[tuple[str, Reading], ...] = ()
+    """Of the outermost: how each query with a name is read that is not merged into another, wherever it stands."""
+
     @property
     def orders(self) -> bool:
         """Whether it sorts for ORDER BY, be it for the last of its terms alone."""
@@ -139,10 +142,10 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
     scalars, lists = (tuple(_level(db, below, each[number]) for number in sorted(each)) for each in (numbers, listed))
     whole = _level(db, below, 0)
     repeated, begun = tuple(parts["RECURSIVE STEP"]), tuple(parts["SETUP"])
-    made = [(it[1].lower(), step[0]) for step in steps if (it := _KEPT.fullmatch(step[3]))]
-    kept = tuple((name, _level(db, below, number)) for name, number in made)
+    made = [(step[3], it[1].lower(), _level(db, below, step[0])) for step in steps if (it := _QUERY.fullmatch(step[3]))]
+    kept = tuple((name, read) for detail, name, read in made if _KEPT.fullmatch(detail))
     whole = replace(whole, scalars=scalars, numbers=tuple(sorted(numbers)), lists=lists)
-    return replace(whole, repeated=repeated, begun=begun, kept=kept)
+    return replace(whole, repeated=repeated, begun=begun, kept=kept, named=tuple(one[1:] for one in made))
 
 
 def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> Reading:

@@ -218,6 +218,10 @@ class Scope:
     """Windows that ORDER BY refers to, by the identity of their nodes."""
     cuts: bool = False
     """LIMIT takes some rows of what stands in FROM, which are sorted, told apart or grouped here."""
+    tied: bool = False
+    """The order of what is all there is in FROM shows in ties of ORDER BY here, or in what DISTINCT meets first."""
+    cut: bool = False
+    """LIMIT around it takes some of its rows."""
     alone: bool = False
     """There is but one thing in FROM."""
     any_equal: bool = False

@@ -61,7 +61,8 @@ class Sources:
             beside = read_beside(scope, name.lower(), parsed.expression)
             arms = _interleaved(scope, parsed.expression)
             made = self.queries.view(parsed, None if arms else beside or scope.within, scope.merged, arms)
-            told = made.told() if beside is None or lacks_rows(scope.select) else tell_order(made)
+            tells = scope.tied or (beside is not None and not lacks_rows(scope.select))
+            told = tell_order(made) if tells else made.told()
             found = self.derived(told, alias, alone=scope.alone)
             remember(found[1], name.lower(), scope)
             return found if beside is None else (numbered(*found), found[1])
@@ -124,7 +125,7 @@ class Sources:
         others = _told_where_known(clause.this, node.args.get("joins") or [])
         joins += [self._join(join, scope, aliases if join is others[-1] else {}) for join in others]
         scope.aliases = aliases
-        if scope.alone and (scope.cuts or (self.queries.context.gathers and minds_order(scope))):
+        if scope.alone and (scope.cuts or scope.tied or (self.queries.context.gathers and minds_order(scope))):
             target = numbered(target, scope.sources[0])
         where = node.args.get("where")
         target, joins = connected(target, joins, where.this if where is not None else None, scope)
@@ -179,7 +180,8 @@ class Sources:
             inside.whichever, inside.counted = counted is not None, counted or frozenset()
             inside.beneath = scope.reading.inside if scope.reading is not None and scope.alone else None
             query = self.queries.query(node.this, inside)
-            told = query.told() if beside is None or lacks_rows(scope.select) else tell_order(query)
+            tells = scope.tied or (beside is not None and not lacks_rows(scope.select))
+            told = tell_order(query) if tells else query.told()
             made = self.derived(told, alias, alone=scope.alone)
             made[1].sorted = scope.within is None and comes_sorted(node.this)
             remember(made[1], alias, scope)

@@ -137,7 +137,9 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
         nested = sql.lower().count("select") > gives
         count = number_scalars(parsed) if nested else 0
         listed = number_lists(parsed) if nested and "limit" in sql.lower() else 0
-        read = context.catalog.reading(sql) if count or gives or listed else None
+        cut = "limit" in sql.lower() and (nested or bool(context.catalog.views))
+        read = context.catalog.reading(sql) if count or gives or listed or cut else None
+        context.named = read.named if read is not None and cut else ()
         context.reading = read if gives else None
         own = read.scalars if read is not None else ()
         if len(own) > count and read is not None and _names_one_view(parsed, context.catalog):

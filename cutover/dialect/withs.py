@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from cutover.dialect import functions, queued, windows
+from cutover.dialect.arriving import comes_sorted, lacks_rows, order_to_tell
 from cutover.dialect.comparing import value
 from cutover.dialect.interleaved import arms_read
 from cutover.dialect.kept_rows import kept, numbered
 from cutover.dialect.query import Query, bare_query
+from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, TURN, Scope, SourceColumn
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.trees import keeps_all, leftmost, means_with, operations
@@ -57,20 +60,18 @@ class Withs:
             columns = [(called, value(typed)) for called, typed in first.columns]
             self._begin(inner, name, Query(first.node, renamed(columns, names)))
             inner = self._settled(body, inner, name, names, scope)
-        keeps = kept(cte, self.queries.context.reading, scope) if not refers else None
-        if keeps is not None:
-            inner = keeps
-        elif not refers:
-            _tell_reading(cte, body, scope, inner)
+        in_order: Callable[[Query], Query] = _as_it_comes
+        if not refers:
+            inner, in_order = self._read(cte, body, scope, inner)
         if isinstance(body, exp.Values):
             query = self.queries.compounds.values(body, inner, numbered=True)
         else:
             query = made or self.queries.query(body, inner)
-        query = numbered(query) if keeps is not None else query
+        query = in_order(query)
         if query.mixed and not _reads_only(cte, name):
             raise Refused("A compound SELECT in WITH whose arms have values of several types in one column")
-        beside = [column for at, column in enumerate(query.columns) if column[0] == NUMBER or at in query.tells]
-        query.columns = [*renamed(query.columns[: len(query.columns) - len(beside)], names), *beside]
+        told = [column for at, column in enumerate(query.columns) if column[0] == NUMBER or at in query.tells]
+        query.columns = [*renamed(query.columns[: len(query.columns) - len(told)], names), *told]
         query.told().named()
         scope.ctes[name.lower()] = query.source_columns()
         aliases = [identifier(alias) for alias in query.aliases()]
@@ -106,6 +107,19 @@ class Withs:
             if kinds == [column.kind for column in inner.ctes[name.lower()]]:
                 break
         return inner
+
+    def _read(self, cte: exp.CTE, body: exp.Expr, scope: Scope, inner: Scope) -> tuple[Scope, Callable[[Query], Query]]:
+        """The scope of a CTE that does not refer to itself, with how SQLite reads for it; and what has others see the
+        order of its rows."""
+        keeps = kept(cte, self.queries.context.reading, scope)
+        if keeps is not None:
+            return keeps, numbered
+        beside = _beside(cte, body, scope)
+        if beside is None:
+            _tell_reading(cte, body, scope, inner)
+            return inner, _telling if scope.tied and inner.reading is not None else _as_it_comes
+        inner.reading = beside
+        return inner, numbered if lacks_rows(_select_of(cte)) else _telling
 
     def _by_queue(
         self, cte: exp.CTE, body: exp.SetOperation, name: str, names: list[str], scope: Scope
@@ -225,6 +239,31 @@ def _reads_only(cte: exp.CTE, name: str) -> bool:
     own = {id(table) for table in cte.find_all(exp.Table)}
     named = [one for one in node.find_all(exp.Table) if means_with(one, name) and id(one) not in own]
     return len(named) == 1 and named[0] is clause.this
+
+
+def _as_it_comes(query: Query) -> Query:
+    return query
+
+
+def _telling(query: Query) -> Query:
+    told = order_to_tell(query)
+    return told if told.reads else numbered(told)
+
+
+def _select_of(cte: exp.CTE) -> exp.Select | None:
+    return cte.parent_select if isinstance(cte.parent_select, exp.Select) else None
+
+
+def _beside(cte: exp.CTE, body: exp.Expr, scope: Scope) -> Reading | None:
+    """How SQLite reads a CTE that is joined to others, once, in the SELECT that it stands before."""
+    select, name = _select_of(cte), cte.alias.lower()
+    if select is None or scope.reading is None or scope.parent is not None or not _joins(select):
+        return None
+    if sum(table.name.lower() == name for table in cte.root().find_all(exp.Table)) != 1:
+        return None
+    if comes_sorted(body) and not lacks_rows(select):
+        return None
+    return scope.reading.beside(name)
 
 
 def _tell_reading(cte: exp.CTE, body: exp.Expr, scope: Scope, inner: Scope) -> None:

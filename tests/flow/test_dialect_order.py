@@ -764,3 +764,54 @@ CREATE INDEX pet_owner ON pet (owner);"""
             "RETURNING id, (SELECT c FROM n)",
         ):
             await both.same(sql, ordered=True)
+
+
+BOTH = "SELECT b, c FROM t WHERE id > 90 UNION ALL SELECT y, x FROM u LIMIT 3"
+INDEXED = "SELECT b, c FROM t WHERE b > 0 LIMIT 3"
+WITHIN = [
+    f"WITH q AS ({BOTH}) SELECT * FROM q JOIN m ON m.e = q.b",
+    f"WITH q AS ({INDEXED}) SELECT * FROM m LEFT JOIN q ON m.e = q.b",
+    f"WITH q AS ({INDEXED}) SELECT id FROM m WHERE e IN (SELECT b FROM q)",
+    f"WITH q AS ({BOTH}) SELECT id FROM m WHERE e IN (SELECT b FROM q)",
+    f"WITH q AS ({BOTH}) SELECT (SELECT count(*) FROM q WHERE q.b = m.e) FROM m",
+    f"SELECT m.id, q.c FROM m JOIN ({INDEXED}) AS q ON m.e = q.b",
+    f"SELECT id FROM m WHERE EXISTS (SELECT 1 FROM ({BOTH}) AS q WHERE q.b = m.e)",
+    f"SELECT id FROM m WHERE e IN (SELECT q.b FROM ({BOTH}) AS q JOIN t ON t.id = q.b)",
+    f"SELECT (SELECT max(c) FROM ({BOTH})), id FROM m",
+    f"SELECT * FROM (WITH q AS ({INDEXED}) SELECT q.*, m.id FROM q JOIN m ON m.e = q.b) ORDER BY 1, 2, 3",
+    "WITH q AS (SELECT b, count(*) AS n FROM t GROUP BY b) SELECT * FROM q JOIN m ON m.e >= q.b",
+    "WITH q AS (SELECT b, count(*) AS n FROM t GROUP BY b ORDER BY n DESC) SELECT * FROM q JOIN m ON m.e >= q.b",
+    "SELECT * FROM (SELECT b, count(*) AS n FROM t GROUP BY b ORDER BY n DESC) AS q ORDER BY b IS NULL",
+    "WITH q AS (SELECT DISTINCT b FROM t) SELECT * FROM q RIGHT JOIN m ON m.e = q.b",
+    f"DELETE FROM m WHERE e IN ({BOTH.replace(', c', '').replace(', x', '')})",
+    "SELECT * FROM m",
+]
+"""Which rows LIMIT takes within others is told by the plan of the whole."""
+
+
+async def test_limit_of_a_query_within_others_takes_the_rows_that_it_takes_on_sqlite(postgres_url: str) -> None:
+    moved = ("UPDATE u SET y = y WHERE y = 1", "UPDATE t SET c = c WHERE id < 3")
+    async with world(postgres_url, SCHEMA, data=[*DATA, *moved]) as both:
+        await both.all_same(WITHIN, ordered=True)
+
+
+GROUPED = "SELECT b, count(*) AS n FROM t GROUP BY b"
+TIED = [
+    f"SELECT * FROM ({GROUPED}) AS q ORDER BY n",
+    f"SELECT * FROM ({GROUPED} ORDER BY max(id) DESC) AS q ORDER BY b IS NULL",
+    f"SELECT n FROM ({GROUPED}) WHERE b > 0 ORDER BY n DESC LIMIT 2",
+    f"WITH q AS ({GROUPED}) SELECT * FROM q ORDER BY n > 1",
+    f"SELECT DISTINCT n FROM ({GROUPED} ORDER BY max(id) DESC)",
+    f"SELECT * FROM (SELECT * FROM ({GROUPED}) ORDER BY n DESC) ORDER BY b IS NULL",
+    f"SELECT id FROM t WHERE b IN (SELECT b FROM ({GROUPED}) ORDER BY n LIMIT 2)",
+    "SELECT c, k FROM gathers ORDER BY k",
+    "SELECT * FROM (SELECT DISTINCT b, c FROM t) ORDER BY b",
+    "SELECT * FROM (SELECT b, c, row_number() OVER (ORDER BY c DESC) AS r FROM t) ORDER BY b",
+    f"INSERT INTO w (r) SELECT n FROM ({GROUPED}) ORDER BY n",
+    "SELECT rowid, r FROM w",
+]
+"""Rows of a query in FROM that ORDER BY leaves in ties stay as the query gives them."""
+
+
+async def test_ties_of_a_grouped_query_stay_in_the_order_of_its_groups(both: World) -> None:
+    await both.all_same(TIED, ordered=True)
