@@ -54,19 +54,21 @@ def tell_arms(queries: Queries, node: exp.SetOperation, scope: Scope, query: Que
     terms: list[tuple[int, exp.Expr]] = [(-1, exp.Ordered(this=exp.Literal.number(0), nulls_first=False))]
     for at, (one, reading) in enumerate(zip(written, scope.interleaved, strict=True)):
         if reading is not None and not arms[at].one_row:
-            terms += [(at, term) for term in _read(queries, one, scope, reading)]
+            told, arms[at].loose = _read(queries, one, scope, reading)
+            terms += [(at, term) for term in told]
     for place, (at, term) in enumerate(terms):
         for number, arm in enumerate(arms):
-            told: exp.Expr = exp.Literal.number(number)
+            value: exp.Expr = exp.Literal.number(number)
             if at >= 0:
-                told = term.this.copy() if at == number else cast(exp.Null(), SQL_TYPE[term.meta[KIND]])
-            arm.node.append("expressions", told)
+                value = term.this.copy() if at == number else cast(exp.Null(), SQL_TYPE[term.meta[KIND]])
+            arm.node.append("expressions", value)
         query.tells[len(query.columns)] = OWN, place, term
         query.columns.append((f"of:{len(query.columns)}", Typed(term.this.copy(), Kind.NULL)))
 
 
-def _read(queries: Queries, node: exp.Expr, scope: Scope, reading: Reading) -> list[exp.Expr]:
-    """The order in which the rows of a SELECT are read."""
+def _read(queries: Queries, node: exp.Expr, scope: Scope, reading: Reading) -> tuple[list[exp.Expr], bool]:
+    """The order in which the rows of a SELECT are read, and whether it leaves some in ties."""
     query = queries.query(node, Scope(Scope(scope.parent, ctes=scope.ctes), reading=reading))
     order = query.node.args.get("order")
-    return list(takewhile(lambda term: KIND in term.meta, order.expressions if order is not None else ()))
+    told = takewhile(lambda term: KIND in term.meta, order.expressions if order is not None else ())
+    return list(told), query.loose

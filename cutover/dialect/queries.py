@@ -141,7 +141,8 @@ class Queries:
         turn = self.ordering.unasked.turn(node, scope) if scope.turning and grouping is None else None
         turns: list[tuple[exp.Expr, exp.Expr]] = [(result, turn)] if turn is not None else []
         reads = {} if grouping or scope.steps or any(map(node.args.get, _KEPT)) else self.ordering.unasked.merged(scope)
-        untold = plain and bool(cutting.loose(scope, order))
+        told = [*order, *(term for terms in reads.values() for term in terms)]
+        untold = plain and cutting.certain(scope, told, asked) is not None
         return Query(result, columns, turns=turns, one_row=one_row, reads=reads, loose=untold)
 
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:

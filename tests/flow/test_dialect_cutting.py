@@ -16,6 +16,7 @@ CREATE TABLE users (
 CREATE INDEX by_team ON users (team);
 CREATE VIEW members AS SELECT id, name FROM users WHERE team > 0;
 CREATE TABLE orders (id INTEGER PRIMARY KEY, user TEXT, total INTEGER);
+CREATE VIEW large AS SELECT id, total FROM orders WHERE total > 5;
 CREATE TABLE tags (
     id TEXT NOT NULL PRIMARY KEY, label TEXT NOT NULL UNIQUE, slug TEXT NOT NULL COLLATE NOCASE,
     mail TEXT NOT NULL COLLATE NOCASE UNIQUE
@@ -125,6 +126,19 @@ async def test_one_that_cuts_where_rows_are_told_apart_gives_them_in_order(both:
 async def test_one_that_cuts_between_rows_in_ties_is_an_error(both: World, sql: str) -> None:
     both.on_sqlite(sql)
     await both.refused(sql, "LIMIT between rows that ORDER BY does not tell apart")
+
+
+async def test_a_limit_within_is_no_other_where_the_plan_tells_of_one_table_under_one_name_twice(both: World) -> None:
+    joined = "SELECT orders.id, large.id FROM large JOIN orders ON large.total = orders.total"
+    for sql in (
+        f"{joined} LIMIT 2",
+        f"SELECT * FROM ({joined} LIMIT 2)",
+        f"WITH q AS ({joined}) SELECT * FROM q LIMIT 2",
+    ):
+        both.on_sqlite(sql)
+        await both.refused(sql, "LIMIT between rows that ORDER BY does not tell apart")
+    await both.same(f"SELECT * FROM ({joined} LIMIT 9)")
+    await both.same(f"SELECT * FROM ({joined} ORDER BY orders.id, large.id LIMIT 2)", ordered=True)
 
 
 async def test_an_argument_decides_where_it_cuts(both: World) -> None:
