@@ -17,6 +17,7 @@ from cutover.dialect.ordering import sort_key
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import FUNCTION_PREFIX
 from cutover.dialect.typed import NUMBERS, Kind, Refused, Typed, call, cast, collate_c, helper, null
+from cutover.dialect.unasked import once
 from cutover.dialect.whole import extreme
 
 _RANKS = {"row_number": Kind.INT, "rank": Kind.INT, "dense_rank": Kind.INT}
@@ -161,8 +162,9 @@ class Aggregates:
         parts = [self.expressions.typed(term, scope) for term in window.args.get("partition_by") or []]
         partition = [sort_key(part) for part in parts if not part.is_constant]  # they come in its order, too
         order = window.args.get("order")
-        terms = [self.expressions.queries.ordering.term(term, scope) for term in order.expressions] if order else []
-        keys = [self.expressions.typed(term.this, scope) for term in order.expressions] if order else []
+        given = order.expressions if order else []
+        terms = once([self.expressions.queries.ordering.term(term, scope) for term in given])
+        keys = [self.expressions.typed(term.this, scope) for term in given]
         spec = window.args.get("spec")
         number = by_number(keys, spec)
         if number is not None and order is not None:

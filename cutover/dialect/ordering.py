@@ -134,7 +134,7 @@ class Ordering:
         return terms + self.unasked.ties(node, scope, terms), len(terms)
 
     def asked(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
-        """The terms of a SELECT's ORDER BY as they are written."""
+        """The terms of a SELECT's ORDER BY as they are written, each once."""
         terms = []
         for term in node.args["order"].expressions:
             place = position(inner(term), columns, node)
@@ -142,7 +142,7 @@ class Ordering:
             if typed.is_constant or typed.kind is Kind.NULL:
                 continue
             terms.append(ordered(term, typed, sort_key(typed.but(node=typed.node.copy()))))
-        return terms
+        return once(terms)
 
     def _unasked(self, node: exp.Select, scope: Scope) -> list[exp.Expr]:
         windowed = self.unasked.by_windows(scope.steps, scope) if scope.reading is not None else []
