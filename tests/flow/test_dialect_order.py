@@ -807,7 +807,6 @@ TIED = [
     "SELECT c, k FROM gathers ORDER BY k",
     "SELECT * FROM (SELECT DISTINCT b, c FROM t) ORDER BY b",
     "SELECT id FROM t ORDER BY b DESC, b",
-    "SELECT b, id FROM t UNION ALL SELECT b, -id FROM t ORDER BY b DESC, b LIMIT 5",
     "SELECT id, last_value(c) OVER (ORDER BY b, b), group_concat(id) OVER (ORDER BY b, b GROUPS 1 PRECEDING) FROM t",
     "SELECT * FROM (SELECT b, c, row_number() OVER (ORDER BY c DESC) AS r FROM t) ORDER BY b",
     f"INSERT INTO w (r) SELECT n FROM ({GROUPED}) ORDER BY n",
