@@ -156,6 +156,8 @@ class Ordering:
         if scope.reading is not None and scope.reading.unmatched and node.args.get("limit"):
             hint = "Add an ORDER BY that tells all rows apart."
             raise Refused("LIMIT over such outer joins without an ORDER BY", hint)
+        if windowed:
+            return once(windowed)
         return self._by_key(scope) if len(scope.sources) == 1 and (node.args.get("limit") or scope.cut) else []
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:

@@ -291,10 +291,13 @@ class Unasked:
         term = terms[0].this if isinstance(terms[0], exp.Ordered) else terms[0]
         down = isinstance(terms[0], exp.Ordered) and bool(terms[0].args.get("desc"))
         scans = reading.scans or ()
-        if len(scans) != 1 or not isinstance(term, exp.Column):
+        if not scans or not isinstance(term, exp.Column):
             return None
         ways = [part.descending for part in scans[0].index if part.column.lower() == term.name.lower()]
-        return [_reversed(one) for one in rows] if down != (ways[0] if ways else False) else rows
+        loops = self._loops(scope, scans)
+        if loops and down != (ways[0] if ways else False):
+            loops[0] = [_reversed(one) for one in loops[0]]
+        return once([one for loop in loops for one in loop]) or None
 
     def ties(self, node: exp.Select, scope: Scope, asked: list[exp.Expr]) -> list[exp.Expr]:
         """What follows the terms of ORDER BY: rows that are equal by those stay as they were read."""

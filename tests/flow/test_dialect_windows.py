@@ -89,6 +89,19 @@ WRONG = ("nth_value(a, 0)", "nth_value(a, 1.5)", "nth_value(a, NULL)", "nth_valu
          "ntile(0)", "ntile(-1)", "ntile(NULL)", "ntile('x')")  # fmt: skip
 
 
+OVER_JOINS = [
+    "SELECT m.r, min(d.v) OVER (PARTITION BY m.g ORDER BY d.r DESC) FROM down AS d JOIN mixed AS m USING (id)",
+    "SELECT d.id, rank() OVER (ORDER BY v) FROM down AS d JOIN shares AS s ON s.id = d.id",
+    "SELECT d.id, rank() OVER (ORDER BY v DESC) FROM down AS d JOIN shares AS s ON s.id = d.id",
+    "SELECT d.id, s.id, sum(v) OVER (ORDER BY g ROWS 1 PRECEDING) FROM mixed AS d JOIN shares AS s ON s.id <= v LIMIT 4",
+    "SELECT d.id, s.id, count(*) OVER (PARTITION BY v, s.id) FROM down AS d JOIN shares AS s ON s.id = d.v",
+]
+
+
+async def test_windows_over_joins_give_their_rows_in_sqlites_order(both: World) -> None:
+    await both.all_same(OVER_JOINS, ordered=True)
+
+
 async def test_range_goes_by_what_has_no_type_while_it_is_a_number(both: World) -> None:
     await both.same("CREATE TABLE any (a INTEGER, b)")
     await both.same(
