@@ -93,7 +93,7 @@ OVER_JOINS = [
     "SELECT m.r, min(d.v) OVER (PARTITION BY m.g ORDER BY d.r DESC) FROM down AS d JOIN mixed AS m USING (id)",
     "SELECT d.id, rank() OVER (ORDER BY v) FROM down AS d JOIN shares AS s ON s.id = d.id",
     "SELECT d.id, rank() OVER (ORDER BY v DESC) FROM down AS d JOIN shares AS s ON s.id = d.id",
-    "SELECT d.id, s.id, sum(v) OVER (ORDER BY g ROWS 1 PRECEDING) FROM mixed AS d JOIN shares AS s ON s.id <= v LIMIT 4",
+    "SELECT d.id, s.id, sum(v) OVER (ORDER BY g ROWS 1 PRECEDING) FROM mixed AS d JOIN shares AS s ON s.id <= v",
     "SELECT d.id, s.id, count(*) OVER (PARTITION BY v, s.id) FROM down AS d JOIN shares AS s ON s.id = d.v",
 ]
 
