@@ -43,8 +43,9 @@ def add_generated(source: Source, translate: Translate) -> None:
     if not generated:
         return
     held = {column.name.lower(): column for column in source.columns}
+    under_way = set[str]()
     for column in generated:
-        compute = partial(_computed, column, source, translate)
+        compute = partial(_computed, column, source, translate, under_way)
         made = SourceColumn(column.name, column.name, Kind.NULL, column.affinity, column.collation, computed=compute)
         held.setdefault(column.name.lower(), made)
     order = {name: place for place, name in enumerate(names)}
@@ -143,12 +144,17 @@ def _read(sql: str) -> tuple[tuple[str, ...], tuple[_Generated, ...]]:
     return tuple(declared), tuple(found)
 
 
-def _computed(column: _Generated, source: Source, translate: Translate) -> Typed:
-    """The value of the column in a row of `source`."""
+def _computed(column: _Generated, source: Source, translate: Translate, under_way: set[str]) -> Typed:
+    """The value of the column in a row of `source`. `under_way`: those that it is part of."""
+    if column.name in under_way:  # SQLite has such a table made, and refuses each statement that reads it
+        raise Refused(f"The generated column {column.name}, which is computed from itself,")
+    under_way.add(column.name)
     try:
         typed = _with_affinity(value(translate(column.written.copy(), Scope(sources=[source]))), column)
     except Refused as refused:
         raise Refused(f"The generated column {column.name} ({refused.message})") from None
+    finally:
+        under_way.discard(column.name)
     if source.nullable and source.table is not None:
         key = source.find(source.table.key[0])
         assert key is not None

@@ -773,3 +773,14 @@ async def test_a_broken_check_is_told_by_its_text_also_behind_renames(ddl: World
     await ddl.same("ALTER TABLE kept RENAME TO kept_again")
     for values in broken:
         await ddl.same_error(f"INSERT INTO kept_again(aa, bb) VALUES {values}")
+
+
+async def test_generated_columns_that_go_round_in_a_circle_are_refused_by_name(ddl: World) -> None:
+    """SQLite makes such a table, and refuses each statement about it."""
+    circle = "CREATE TABLE circle (id INTEGER PRIMARY KEY, a INT AS (b), b INT AS (a + 1))"
+    await ddl.refused(circle, "computed from itself")
+    await ddl.same(
+        "CREATE TABLE twice (id INTEGER PRIMARY KEY, n INT, a INT AS (n + 1), b INT AS (a + a), c INT AS (a + b))"
+    )
+    await ddl.same("INSERT INTO twice (n) VALUES (1), (NULL)")
+    await ddl.same("SELECT a, b, c, a + b + c FROM twice ORDER BY c")
