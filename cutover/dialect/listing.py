@@ -9,7 +9,8 @@ from cutover.model.requests import StatementsRequest
 
 Row = dict[str, Any]
 
-_ORDER = {"failing": 0, "refused": 0, "unseen": 1, "invalid": 2, "ready": 3}
+_ORDER = {"failing": 0, "refused": 0, "unseen": 2, "invalid": 3, "ready": 4}
+_DIFFERS = 1
 _LONGEST = 8192
 """Characters of a text that are told; of one that an application fills with values there may be a million."""
 
@@ -17,8 +18,8 @@ _LONGEST = 8192
 def listed(rows: Iterable[Row], wanted: StatementsRequest) -> tuple[list[Row], str | None]:
     """(those that are wanted, what to ask for what follows them; None: nothing does).
 
-    Those that would fail come first, then by how often they were sent. What is sent while somebody turns the pages may
-    move, and so be told twice or not at all.
+    Those that would fail come first, then those that differ, each by how often they were sent. What is sent while
+    somebody turns the pages may move, and so be told twice or not at all.
     """
     found = [
         row for row in rows
@@ -58,7 +59,8 @@ def _parsed(after: str) -> tuple[int, int, str]:
 
 
 def _place(row: Row) -> tuple[int, int, str]:
-    return _ORDER[row["status"]], -row["count"], row["id"]
+    order = _ORDER[row["status"]]
+    return min(order, _DIFFERS) if row["result"] == "mismatch" else order, -row["count"], row["id"]
 
 
 def _result(replayed: Row | None) -> str:

@@ -272,7 +272,7 @@ class StatementRegistry:
                 await shadow.replay(self._executor())
 
     def rows(self) -> list[dict[str, Any]]:
-        """One object a statement, those that would fail first, then by how often they were sent."""
+        """One object a statement, those that would fail first, then those that differ."""
         return self.listed(StatementsRequest())[0]
 
     def listed(self, wanted: StatementsRequest) -> tuple[list[dict[str, Any]], str | None]:

@@ -35,13 +35,13 @@ def test_the_worst_come_first_and_no_page_has_one_twice() -> None:
                 break
             after = following
             assert StatementsRequest(after=after).is_placed
-        assert names == ["b", "a", "c", "d", "e"]
+        assert names == ["b", "d", "a", "c", "e"]
 
 
 @pytest.mark.parametrize(
     ("status", "result", "names"),
     [
-        ("ready", "", "cde"),
+        ("ready", "", "dce"),
         ("", "match", "ce"),
         ("", "mismatch", "d"),
         ("", "inconclusive", "a"),
