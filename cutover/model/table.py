@@ -9,6 +9,11 @@ from functools import cached_property
 from cutover.model.values import Key, Row
 
 
+def number_of(name: str) -> int:
+    """The number of a table of that name."""
+    return zlib.crc32(name.encode()) & 0x7FFFFFFF
+
+
 @dataclass(frozen=True)
 class Column:
     """One mapped column."""
@@ -122,7 +127,7 @@ class Table:
     @cached_property
     def id(self) -> int:
         """Stable number of the table in change logs. The mapping refuses two names with one number."""
-        return zlib.crc32(self.name.encode()) & 0x7FFFFFFF
+        return number_of(self.name)
 
     @cached_property
     def place(self) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ import pytest
 from cutover.errors import CaptureBroken
 from cutover.model.table import Column, Table
 from cutover.model.values import Key, Row
+from cutover.schema.objects_wanted import SchemaObject
 from cutover.stores.postgres.names import log
 from cutover.stores.postgres.store import PostgresStore
+from cutover.stores.postgres.wanted import want
 from tests.support.postgres import PRIMARY, SHADOW, native, ready, run
 from tests.support.samples import ITEMS, PAIRS, PEOPLE
 
@@ -211,6 +213,24 @@ async def test_a_table_that_leaves_the_mapping_is_left_alone(postgres_url: str) 
         store.serve_tables((ITEMS, PEOPLE))
         await store.install_capture()
         await run(postgres_url, "INSERT INTO pairs VALUES (1, 'x', NULL)")
+
+
+async def test_a_table_that_the_front_door_made_keeps_its_capture_until_it_is_mapped(postgres_url: str) -> None:
+    """Its triggers came with it. Taking them off would wait for its writers, and have its rows go by uncaptured."""
+    made = SchemaObject("table", PAIRS.name, PAIRS.name, "CREATE TABLE pairs (of another text)")
+    async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as writer:
+        await want(writer, [made])
+        store.serve_tables((PEOPLE, ITEMS))
+        async with writer.transaction():
+            await writer.execute("INSERT INTO pairs VALUES (1, 2, 'kept')")
+            assert await store.check_capture() == []
+            await store.install_capture()
+        assert await writer.fetchval(f"SELECT count(*) FROM {log(PAIRS)}") == 1
+        await store.settled(await store.wanted())
+        assert len(await store.check_capture()) == 3
+        await store.install_capture()
+        await writer.execute("INSERT INTO pairs VALUES (1, 3, 'not mapped')")
+        assert await writer.fetchval(f"SELECT count(*) FROM {log(PAIRS)}") == 1
 
 
 async def test_waiting_for_a_change(postgres_url: str) -> None:

@@ -7,7 +7,7 @@ it may not be written. Switching is one ALTER TABLE; nothing has to be created i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cutover.errors import CaptureBroken
@@ -23,10 +23,12 @@ from cutover.stores.postgres.names import (
     FENCE,
     FENCE_ROW,
     capture_function,
+    capture_function_of,
     log,
     quote,
     target,
 )
+from cutover.stores.postgres.wanted import wanted as noted_for_sqlite
 
 _REFUSE = "cutover.refuse"
 _DEFINITIONS = {
@@ -144,7 +146,9 @@ async def steps(link: Link, tables: Sequence[Table], wanted: Wanted, held: Seque
     mapped = {part.oid for part in parts}
     if held and not wanted.capture:
         mapped |= {part.oid for part in await catalog.parts(link, held)}
-    found.extend(await _leftovers(link, [oid for oid in standing if oid not in mapped]))
+    others = {oid: triggers for oid, triggers in standing.items() if oid not in mapped}
+    spared = await _to_be_mapped(link, others) if others and wanted.capture else set()
+    found.extend(await _leftovers(link, [oid for oid in others if oid not in spared]))
     return found
 
 
@@ -250,6 +254,12 @@ async def _disturbed(link: Link, tables: Sequence[Table]) -> list[Step]:
             sql = f"INSERT INTO {log(table)} (whole) VALUES (true)"
             found.append(Step(f"{target(table)} was changed past its capture triggers.", sql, table.id))
     return found
+
+
+async def _to_be_mapped(link: Link, standing: Mapping[int, dict[str, Trigger]]) -> set[int]:
+    """Tables that the front door has just made, with their capture, and that SQLite is yet to get."""
+    noted = {capture_function_of(each.name) for each in await noted_for_sqlite(link) if each.kind == "table"}
+    return {oid for oid, found in standing.items() if CAPTURE in found and found[CAPTURE].function in noted}
 
 
 async def _leftovers(link: Link, oids: Sequence[int]) -> list[Step]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cutover.model.table import Table
+from cutover.model.table import Table, number_of
 
 SCHEMA = "cutover"
 
@@ -38,7 +38,12 @@ def log(table: Table) -> str:
 
 def capture_function(table: Table) -> str:
     """The trigger function that writes the change log."""
-    return f"{SCHEMA}.capture_{table.id}"
+    return capture_function_of(table.name)
+
+
+def capture_function_of(name: str) -> str:
+    """The same by the table's name on SQLite."""
+    return f"{SCHEMA}.capture_{number_of(name)}"
 
 
 def applier_name(generation: int) -> str:
