@@ -88,7 +88,7 @@ async def change_schema(
     if plan.statements:
         seen = await dialect.look_again(connection, seen, beside)
     tables = dialect.mapped(change.after, seen.schema)
-    keys = list(missing_foreign_keys(change, tables, seen.schema))
+    keys = list(missing_foreign_keys(change, tables, seen.schema, acting=foreign_keys))
     if keys:
         for statement in keys:
             await connection.execute(statement)

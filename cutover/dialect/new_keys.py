@@ -9,16 +9,20 @@ from cutover.dialect.schema_change import Change
 from cutover.dialect.typed import Refused
 from cutover.model.table import Table, Tables
 from cutover.schema.ddl import Ddl
-from cutover.schema.enforceable import unenforceable
+from cutover.schema.enforceable import unenforceable, unlike
 from cutover.schema.links import as_declared
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteTable
 
+_UNLIKE = "Under PRAGMA foreign_keys = OFF one table can be made anew after the other."
 
-def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema) -> Iterator[str]:
+
+def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema, *, acting: bool) -> Iterator[str]:
     """Foreign keys of tables that stand, to one that was made, and of columns that were added. Raises `Refused`.
 
-    NOT VALID, as on SQLite, which does not look at the rows that are there.
+    NOT VALID, as on SQLite, which does not look at the rows that are there. Unless keys are `acting`, one to a parent
+    whose column is of another type is left out, until its table is made anew, too: a key's type is changed so, table by
+    table. As long as it is missing, writes that could break it are refused.
     """
     by_name = {table.name: table for table in tables}
     created = {table.name.lower() for table in change.created}
@@ -35,7 +39,12 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema)
                 continue
             if not is_key(parent_own, key):  # SQLite refuses each write that would have it looked at
                 continue
-            named = _demand_possible((own, child), (parent_own, parent), key, target.table(parent.target))
+            named = _named((own, child), (parent_own, parent), key)
+            types = unlike(child, parent, named)
+            if types and not acting:
+                continue
+            if problem := unenforceable(child, parent, named, target.table(parent.target)):
+                raise Refused(f"{_called(child, parent)} ({problem})", _UNLIKE if types else "")
             if there is not None and not _has(there, child, parent, named):
                 ddl = Ddl()
                 ddl.add_foreign_key(child, parent, named)
@@ -50,22 +59,18 @@ def is_key(parent: SqliteTable | None, key: SqliteForeignKey) -> bool:
     return any(wanted == {(name or "").lower() for name in one} for one in as_long)
 
 
-def _demand_possible(
-    child: tuple[SqliteTable, Table],
-    parent: tuple[SqliteTable, Table],
-    key: SqliteForeignKey,
-    there: PostgresTable | None,
+def _named(
+    child: tuple[SqliteTable, Table], parent: tuple[SqliteTable, Table], key: SqliteForeignKey
 ) -> SqliteForeignKey:
     """The key with its columns as the tables spell them."""
     mine, theirs = as_declared(child[0], key.columns, child[1]), as_declared(parent[0], key.parent_columns, parent[1])
-    what = f"The foreign key of {child[1].name} to {parent[1].name}"
     if not mine or len(mine) != len(theirs):
-        raise Refused(f"{what}, which has no such key,")
-    named = replace(key, columns=mine, parent_columns=theirs)
-    problem = unenforceable(child[1], parent[1], named, there)
-    if problem:
-        raise Refused(f"{what} ({problem})")
-    return named
+        raise Refused(f"{_called(child[1], parent[1])}, which has no such key,")
+    return replace(key, columns=mine, parent_columns=theirs)
+
+
+def _called(child: Table, parent: Table) -> str:
+    return f"The foreign key of {child.name} to {parent.name}"
 
 
 def _has(there: PostgresTable, child: Table, parent: Table, key: SqliteForeignKey) -> bool:

@@ -11,11 +11,8 @@ _FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigi
 
 def unenforceable(table: Table, parent: Table, key: SqliteForeignKey, there: PostgresTable | None) -> str:
     """Why Postgres would refuse this foreign key; empty if it would not. `there`: the parent, if it stands already."""
-    own = {column.name: column.target_type for column in table.columns}
-    theirs = {column.name: column.target_type for column in parent.columns}
-    for mine, other in zip(key.columns, key.parent_columns, strict=True):
-        if _family(own[mine]) != _family(theirs[other]):
-            return f"{mine} is {own[mine]} and {other} is {theirs[other]}"
+    if told := unlike(table, parent, key):
+        return told
     wanted = set(key.parent_columns)
     if len(wanted) < len(key.parent_columns):
         return f"({', '.join(key.parent_columns)}) names a column twice"
@@ -33,6 +30,16 @@ def unenforceable(table: Table, parent: Table, key: SqliteForeignKey, there: Pos
             for index in parent.unique
         )
     return "" if unique else f"({', '.join(key.parent_columns)}) is not unique there"
+
+
+def unlike(table: Table, parent: Table, key: SqliteForeignKey) -> str:
+    """Which columns of the key Postgres cannot compare; empty if it can."""
+    own = {column.name: column.target_type for column in table.columns}
+    theirs = {column.name: column.target_type for column in parent.columns}
+    for mine, other in zip(key.columns, key.parent_columns, strict=True):
+        if _family(own[mine]) != _family(theirs[other]):
+            return f"{mine} is {own[mine]} and {other} is {theirs[other]}"
+    return ""
 
 
 def _family(target_type: str) -> str:

@@ -784,3 +784,32 @@ async def test_generated_columns_that_go_round_in_a_circle_are_refused_by_name(d
     )
     await ddl.same("INSERT INTO twice (n) VALUES (1), (NULL)")
     await ddl.same("SELECT a, b, c, a + b + c FROM twice ORDER BY c")
+
+
+async def test_the_type_of_a_key_changes_table_by_table(ddl: World) -> None:
+    """As Django does it: the parent is made anew with keys of another type, and then each table that refers to it."""
+    await ddl.same("CREATE TABLE writer (id INTEGER PRIMARY KEY, name TEXT)")
+    await ddl.same("CREATE TABLE novel (id INTEGER PRIMARY KEY, by INTEGER NOT NULL REFERENCES writer(id))")
+    await ddl.same("INSERT INTO writer VALUES (1, 'one'), (2, 'two')")
+    await ddl.same("INSERT INTO novel VALUES (1, 1), (2, 2)")
+    steps = (
+        "CREATE TABLE new__writer (id VARCHAR(9) NOT NULL PRIMARY KEY, name TEXT)",
+        "INSERT INTO new__writer SELECT id, name FROM writer",
+        "DROP TABLE writer",
+        "ALTER TABLE new__writer RENAME TO writer",
+    )
+    await ddl.same("PRAGMA foreign_keys = OFF")
+    await ddl.same("BEGIN")
+    for sql in steps:
+        await ddl.same(sql)
+    await ddl.refused("INSERT INTO novel VALUES (3, 1)", "FOREIGN KEY")
+    await ddl.same("CREATE TABLE new__novel (id INTEGER PRIMARY KEY, by VARCHAR(9) NOT NULL REFERENCES writer(id))")
+    await ddl.same("INSERT INTO new__novel SELECT id, by FROM novel")
+    await ddl.same("DROP TABLE novel")
+    await ddl.same("ALTER TABLE new__novel RENAME TO novel")
+    await ddl.same("PRAGMA foreign_key_check")
+    await ddl.same("COMMIT")
+    await ddl.same("PRAGMA foreign_keys = ON")
+    await ddl.same("SELECT by, typeof(by), name FROM novel JOIN writer ON writer.id = by ORDER BY novel.id")
+    await ddl.same_error("INSERT INTO novel VALUES (3, '3')")
+    await ddl.same("INSERT INTO novel VALUES (3, '1')")
