@@ -129,15 +129,17 @@ class Dialect:
     async def _read(self, connection: AnyConnection) -> bool:
         """Whether that holds: what is read is not taken over where a change was committed, another reader came first,
         or there is another mapping, since this began to read. It may be from before the change."""
-        given = tables = self._tables()
-        if self._known is given:
+        if self._known is self._tables():
             await self._read_keys(connection)
             return True
         began = self._told, self.generation
         self._keys_moved = False
-        ddl = tuple(self._ddl())
         await install_helpers(connection)
-        if self.settings is not None and (changes := await wanted(connection)):
+        changes = await wanted(connection) if self.settings is not None else []
+        # Behind that: what is not noted any more is in the schema that was read last, and no earlier one.
+        given = tables = self._tables()
+        ddl = tuple(self._ddl())
+        if changes:
             objects = objects_of(ddl)
             if missing(objects, changes):
                 ddl = texts(changed_by(objects, changes))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
+from cutover.errors import SchemaChanged
 from cutover.model.control import StoreName
 from cutover.schema.objects_wanted import SchemaObject, memory
 from cutover.schema.postgres_schema import PostgresSchema
@@ -257,6 +258,31 @@ async def test_a_table_that_is_made_again_while_others_are_taken_over_gets_no_se
         assert sorted(table.name for table in state.tables) == ["o", "t"]
         made = "SELECT group_concat(sql, '; ') FROM sqlite_master WHERE tbl_name = 't' AND type IN ('table', 'index')"
         assert one(sqlite_path, made) == unique
+        assert await found.postgres.wanted() == []
+
+
+async def test_a_change_stays_noted_until_statements_are_read_by_a_schema_that_has_it(
+    sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has it already, and the look that gave it failed, as they do beside clients that go on changing tables:
+    a table would be gone for statements until the next one came to its end."""
+    async with world(sqlite_path, postgres_url, PLAIN) as found:
+        await found.follow()
+        other = SchemaObject("table", "o", "o", "CREATE TABLE o(id INTEGER PRIMARY KEY)")
+        await found.changed(other, on_postgres="CREATE TABLE o(id bigint PRIMARY KEY)")
+
+        async def fails(*_: object) -> None:
+            raise SchemaChanged("The schema changed while it was read.")
+
+        for _ in range(2):
+            with monkeypatch.context() as patch:
+                patch.setattr(found.follower._records, "keep", fails)  # the last step of a look
+                with pytest.raises(SchemaChanged):
+                    await found.follow()
+            assert one(sqlite_path, "SELECT count(*) FROM sqlite_master WHERE name = 'o'") == 1
+            assert [each.sql for each in await found.postgres.wanted()] == [other.sql]
+        for _ in range(2):
+            await found.follow()
         assert await found.postgres.wanted() == []
 
 
