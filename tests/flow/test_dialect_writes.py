@@ -359,3 +359,16 @@ async def test_what_would_be_silently_different(postgres_url: str) -> None:
         await both.refused("SELECT min(b), max(b) FILTER (WHERE b > 0), c FROM t", "several calls")
         await both.same("WITH x(a, b) AS (SELECT 1) SELECT 10")
         await both.same_error("SELECT c LIKE 'x' ESCAPE 'ab' FROM t")
+
+
+async def test_returning_names_its_columns_beside_a_cte_that_is_called_as_the_table(postgres_url: str) -> None:
+    async with world(
+        postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, a)", data=["INSERT INTO t VALUES (1, 2)"]
+    ) as both:
+        for sql in (
+            "WITH t AS (SELECT 1 AS id) UPDATE t SET a = 3 WHERE id IN (SELECT id FROM t) RETURNING id, a + 1, a AS x",
+            "WITH t AS (SELECT 19 AS id) INSERT INTO t (id) SELECT id FROM t RETURNING *",
+            "WITH T AS (SELECT 99 AS id) DELETE FROM t WHERE id IN (SELECT id FROM t) RETURNING id, t.a",
+            "WITH x AS (SELECT 19 AS id) DELETE FROM main.t WHERE id IN x RETURNING id, (SELECT count(*) FROM x)",
+        ):
+            await both.same(sql)

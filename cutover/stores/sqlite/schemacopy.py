@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 
 from cutover.model.statement import ResultColumn
+from cutover.schema.createsql import unquote
 from cutover.schema.objects_wanted import memory
 from cutover.schema.sqltext import Shape, inspect
 from cutover.schema.sqltokens import Token, tokens
@@ -162,7 +163,9 @@ def returned(sql: str) -> str:
     at = max(place for place, word in enumerate(words) if word == "RETURNING")
     end = next((token.at for token, word in zip(run[at:], words[at:], strict=True) if word in ("ORDER", "LIMIT")), None)
     clause = sql[run[at].at + len("RETURNING") : end].rstrip().rstrip(";")
-    return f"{sql[: run[verb].at]}SELECT {clause}\nFROM {''.join(token.text for token in named)}"
+    names = {unquote(token.text).lower() for token in run[:verb]}  # of WITH, which no table is that is written
+    main = "main." if len(named) == 1 and unquote(named[0].text).lower() in names else ""
+    return f"{sql[: run[verb].at]}SELECT {clause}\nFROM {main}{''.join(token.text for token in named)}"
 
 
 def _names_cte(run: Sequence[Token], at: int) -> bool:
