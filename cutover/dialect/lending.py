@@ -107,8 +107,9 @@ class Lending:
         try:
             proxy = await pool.acquire(timeout=self._patience)
         except BaseException:
-            self._made -= 1
-            self._hand_over(None)
+            if pool is self._pool:
+                self._made -= 1
+                self._hand_over(None)
             raise
         # Without the pool's wrapper, which costs something at each call.
         connection: Connection = cast("Any", proxy)._con  # noqa: SLF001  # no public one

@@ -55,6 +55,28 @@ async def test_a_connection_that_died_or_is_in_a_transaction_makes_room_for_anot
         await lending.give(third)  # goes to the pool, which closes at once
 
 
+async def test_one_that_waited_for_a_pool_that_is_gone_does_not_count_for_the_next(postgres_url: str) -> None:
+    async with (
+        asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as old,
+        asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as new,
+    ):
+        store = Pool(old)
+        lending = Lending(store, 5)  # type: ignore[arg-type]  # all that is used of it
+        async with old.acquire():
+            early = asyncio.ensure_future(lending.take())
+            await asyncio.sleep(0)
+            store.pool = new
+            connection = await lending.take()
+            early.cancel()
+            await asyncio.gather(early, return_exceptions=True)
+            waiting = asyncio.ensure_future(lending.take())
+            await asyncio.sleep(0)
+            await lending.give(connection)
+            assert await waiting is connection
+        await lending.give(connection)
+        await lending.close()
+
+
 async def test_nobody_waits_for_ever(postgres_url: str) -> None:
     async with asyncpg.create_pool(postgres_url, min_size=1, max_size=1) as pool:
         lending = Lending(Pool(pool), 0.5)  # type: ignore[arg-type]  # all that is used of it
