@@ -256,8 +256,10 @@ def _select_of(cte: exp.CTE) -> exp.Select | None:
 
 def _beside(cte: exp.CTE, body: exp.Expr, scope: Scope) -> Reading | None:
     """How SQLite reads a CTE that is joined to others, once, in the SELECT that it stands before."""
-    select, name = _select_of(cte), cte.alias.lower()
-    if select is None or scope.reading is None or scope.parent is not None or not _joins(select):
+    select, name, around = _select_of(cte), cte.alias.lower(), scope.parent
+    if around is not None and (around.parent is not None or around.sources):
+        return None
+    if select is None or scope.reading is None or not _joins(select):
         return None
     if sum(table.name.lower() == name for table in cte.root().find_all(exp.Table)) != 1:
         return None

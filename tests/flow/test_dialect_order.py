@@ -785,6 +785,8 @@ WITHIN = [
     "WITH q AS (SELECT DISTINCT b FROM t) SELECT * FROM q RIGHT JOIN m ON m.e = q.b",
     f"DELETE FROM m WHERE e IN ({BOTH.replace(', c', '').replace(', x', '')})",
     "SELECT * FROM m",
+    f"WITH q AS ({INDEXED}) INSERT INTO m (n, e) SELECT t.id, q.b FROM q JOIN t ON t.b = q.b",
+    "SELECT * FROM m",
 ]
 """Which rows LIMIT takes within others is told by the plan of the whole."""
 
