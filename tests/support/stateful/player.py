@@ -19,6 +19,9 @@ from tests.support.stateful.world import World, world
 
 _CAUGHT = "caught"
 """The stream of a transaction that a switch finds open."""
+_NUMBERED = """
+SELECT 1 FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = '_rowid_' AND NOT attisdropped"""
+"""Whether a table has SQLite's rowids."""
 _FOREIGN: dict[str, Value] = {"TEXT": "tampered", "INTEGER": 999, "REAL": 99.5, "BLOB": b"tampered"}
 
 
@@ -236,7 +239,10 @@ class Player(Checker):
         shadow = "postgres" if self.primary == "sqlite" else "sqlite"
         with self.world.past_the_fence(shadow):
             if shadow == "postgres":
-                affected, _ = self.world.native(*_flat(statement.native(self.schema)))
+                sql, values = statement.native(self.schema)
+                if step.how == "extra" and self.world.native(_NUMBERED, step.table)[1]:  # no sequence is set yet
+                    sql = sql.replace("(", "(_rowid_, ", 1).replace("VALUES (", "VALUES (1000000, ")
+                affected, _ = self.world.native(sql, *values)
             else:
                 affected = self.world.file.execute(*statement.as_native(self.schema)).rowcount
         assert affected == 1
