@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
 from cutover.dialect.scope import SourceColumn
 from cutover.dialect.subtypes import where_merged
 from cutover.dialect.typed import Kind, Typed, identifier
+from cutover.model.table import Column
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Query:
                 typed.affinity,
                 collation,
                 typed.not_null,
-                typed.column if typed.kind is not Kind.BOOL else None,
+                _shown(typed.column) if typed.kind is not Kind.BOOL else None,
                 json="mixed" if typed.json else "",  # SQLite forgets it unless it merges the queries (`subtypes`)
                 json_merged=where_merged(typed),
                 real=self.mixed and typed.kind is Kind.NUM and typed.affinity == "REAL",
@@ -129,3 +130,8 @@ def _plain_values(node: exp.Expr) -> exp.Values | None:
 
 
 _PARTS = ("joins", "where", "group", "having", "windows", "distinct", "order", "limit", "offset", "with_")
+
+
+def _shown(column: Column | None) -> Column | None:
+    """As a column of a query: a rowid that it names is one like others."""
+    return replace(column, hidden=False) if column is not None and column.hidden else column

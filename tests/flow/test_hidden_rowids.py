@@ -69,6 +69,10 @@ IN_ORDER = (
     "SELECT * FROM pair WHERE rowid = 2",
     "SELECT max(rowid), min(rowid) FROM fold",
     "SELECT name, n FROM fold GROUP BY n",
+    "SELECT * FROM (SELECT rowid AS z, n FROM word LIMIT 3)",
+    "SELECT * FROM (SELECT rowid, name FROM word WHERE n = 2)",
+    "WITH w AS (SELECT _rowid_, * FROM pair) SELECT * FROM w UNION ALL SELECT * FROM (SELECT oid, a, b, n FROM pair)",
+    "SELECT x.*, y.* FROM (SELECT rowid FROM fold) AS x, (SELECT max(rowid) AS top FROM fold) AS y",
     "SELECT max(n), name FROM word WHERE n IN (1, 2)",
 )
 MET = (
