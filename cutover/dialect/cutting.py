@@ -17,6 +17,7 @@ from cutover.dialect.ordering import sort_key
 from cutover.dialect.query import Query
 from cutover.dialect.scope import Scope, Source
 from cutover.dialect.typed import Kind, Typed, cast, helper, identifier
+from cutover.model.table import UniqueIndex
 
 if TYPE_CHECKING:
     from cutover.dialect.queries import Queries
@@ -170,8 +171,25 @@ def certain(scope: Scope, order: list[exp.Expr], asked: int) -> int | None:
 def _tells(source: Source, terms: list[exp.Expr]) -> bool:
     """Whether the terms tell the rows of a table apart."""
     by = {each for term in terms for each in (term.this, *_of_some_rows(term.this))}
-    keys = (source.table.key, source.table.place) if source.table is not None else ()
-    return any(_are_among(names, source, by) for names in keys)
+    table = source.table
+    if table is None:
+        return False
+    unique = (each for each in table.unique if each.partial is None)
+    return any(_are_among(names, source, by) for names in (table.key, table.place)) or any(
+        _is_among(each, source, by) for each in unique
+    )
+
+
+def _is_among(index: UniqueIndex, source: Source, by: set[exp.Expr]) -> bool:
+    """Whether the columns of a unique index are, in none of which there may be a NULL, each told at least as finely."""
+    for name, (_, collation) in zip(index.columns, index.terms, strict=True):
+        column = source.find(name) if name is not None else None
+        if column is None or not column.not_null:
+            return False
+        typed, as_fine = source.typed(column), (column.collation or _BYTES).upper() in (_BYTES, collation.upper())
+        if typed.node not in by and not (as_fine and sort_key(typed) in by):
+            return False
+    return True
 
 
 def _are_among(names: Sequence[str], source: Source, by: set[exp.Expr]) -> bool:

@@ -6,6 +6,8 @@ columns are taken from; in any other case it is the last.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlglot import exp
 
 from cutover.dialect.generated import same_as_indexed
@@ -60,6 +62,19 @@ def finds_one(scan: Scan, source: Source) -> bool:
     if source.table is None or scan.index or not source.is_called(scan.name):
         return False
     return {name.lower() for name in source.table.place} <= _bound(scan, source)
+
+
+def tells_apart(index: Sequence[IndexTerm], source: Source) -> bool:
+    """Whether no two rows of a table are the same by all terms of an index: those of a unique one are among them."""
+    by = {part.column.lower(): part.collation.upper() for part in index if not part.computed}
+    for each in source.table.unique if source.table is not None and by else ():
+        if each.partial is not None or each.lacks:
+            continue
+        pairs = [(name or "", how.upper()) for name, (_, how) in zip(each.columns, each.terms, strict=True)]
+        found = [source.find(name) if name and by.get(name.lower()) in (how, "BINARY") else None for name, how in pairs]
+        if all(column is not None and column.not_null for column in found):
+            return True
+    return False
 
 
 def _bound(scan: Scan, source: Source) -> frozenset[str]:

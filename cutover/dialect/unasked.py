@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import windows
-from cutover.dialect.earliest import finds_one, inner_backwards, is_fixed
+from cutover.dialect.earliest import finds_one, inner_backwards, is_fixed, tells_apart
 from cutover.dialect.generated import indexed
 from cutover.dialect.reading import IndexTerm, Reading, Scan
 from cutover.dialect.scope import OWN, TURN, WITHOUT_MIN, Scope, Source
@@ -145,6 +145,8 @@ class Unasked:
             return [*terms, self.ordering.ordered(_direction(), number)] if number is not None else None
         if table.rowid_alias is None and not table.without_rowid:
             return terms or None  # its rowid is not on Postgres
+        if scan.sought is None and tells_apart(index, source):
+            return terms
         for name in table.place:
             column = source.find(name)
             if column is None or not _sorts(source.typed(column)):

@@ -140,3 +140,17 @@ async def test_a_collation_of_what_is_no_text_says_nothing(postgres_url: str) ->
         await both.same("INSERT INTO t VALUES (1, 1, 'a'), (2, -2, 'b')")
         await both.same_error("INSERT INTO t VALUES (3, -1, 'c')")
         await both.same_error("INSERT INTO t VALUES (3, 3, 'A')")
+
+
+async def test_rows_that_a_unique_index_tells_apart_are_sorted_by_nothing_else(both: World) -> None:
+    for sql in (
+        "SELECT * FROM q WHERE a = 5 AND b = 'b5'",
+        "SELECT * FROM q WHERE a = 5",
+        "SELECT * FROM p WHERE id = 5",
+    ):
+        await both.same(sql, ordered=True)
+        command = both.executor.dialect.translate(sql, []).command
+        order = command.sql.partition("ORDER BY ")[2]
+        assert "_rowid_" not in order, command.sql
+    plan = await both.executor.plan("SELECT * FROM q WHERE a = 5 AND b = 'b5'")
+    assert not any("Sort" in line for line in plan), plan
