@@ -33,6 +33,23 @@ async def test_statements_see_it_by_its_names_only(postgres_url: str) -> None:
         assert error.message == "UNIQUE constraint failed: notes.rowid"
 
 
+async def test_a_query_that_names_it_has_a_column_of_it(postgres_url: str) -> None:
+    views = "CREATE VIEW numbered AS SELECT rowid AS r, a FROM notes; CREATE VIEW bare AS SELECT oid AS o, b FROM notes"
+    rows = "INSERT INTO notes VALUES ('x', 1), ('y', 2), ('x', 1)"
+    async with world(postgres_url, SCHEMA + views, data=[rows]) as both:
+        await both.all_same(
+            (
+                "SELECT * FROM numbered",
+                "SELECT n.*, b.* FROM numbered AS n JOIN bare AS b ON b.o = n.r",
+                "WITH c AS (SELECT rowid, a FROM notes) SELECT * FROM c WHERE rowid > 1 LIMIT 2",
+                "SELECT * FROM (SELECT rowid, b FROM notes UNION ALL SELECT b, rowid FROM notes)",
+                "SELECT * FROM (SELECT max(rowid), a FROM notes GROUP BY a)",
+                "SELECT * FROM (SELECT rowid FROM notes) AS x NATURAL JOIN (SELECT rowid, a FROM notes) AS y",
+            ),
+            ordered=True,
+        )
+
+
 async def test_conflicts_in_other_keys(postgres_url: str) -> None:
     async with world(postgres_url, SCHEMA) as both:
         await both.same("INSERT INTO loose VALUES ('x', 1), (NULL, 2), (NULL, 3)")
