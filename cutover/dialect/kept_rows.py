@@ -32,7 +32,7 @@ def kept(cte: exp.CTE, whole: Reading | None, scope: Scope) -> Scope | None:
 def numbered(query: Query) -> Query:
     """With a number for each row, where the query has an order."""
     behind = isinstance(query.node, exp.Union) and not query.node.args.get("distinct", True)
-    ordered = query.node.args.get("order") is not None or behind or query.one_row
+    ordered = query.node.args.get("order") is not None or behind or query.one_row or _passes_on(query.node)
     if not ordered or any(name == NUMBER for name, _ in query.columns):
         return query
     names = query.aliases()
@@ -44,3 +44,12 @@ def numbered(query: Query) -> Query:
     number = Typed(exp.Column(this=identifier(NUMBER)), Kind.INT, not_null=True)
     ends = ([*query.ends[0], None], [*query.ends[1], None]) if query.ends is not None else None
     return replace(query, node=node, columns=[*made, (NUMBER, number)], ends=ends, reads={})
+
+
+def _passes_on(node: exp.Expr) -> bool:
+    """Whether rows come in the order of a query, or a view, that is all there is in FROM, and is sorted."""
+    source = node.args["from_"].this if isinstance(node, exp.Select) and node.args.get("from_") is not None else None
+    inner = source.this if isinstance(source, exp.Subquery) else None
+    if inner is None or any(map(node.args.get, ("joins", "group", "distinct"))):
+        return False
+    return inner.args.get("order") is not None and not any(one.find(exp.Window) for one in node.expressions)

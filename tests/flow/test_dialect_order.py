@@ -674,6 +674,8 @@ KEPT = [
     "SELECT * FROM way",
     "WITH g(p, q) AS (SELECT id, d FROM t ORDER BY d DESC LIMIT 4) SELECT * FROM g WHERE q >= (SELECT min(q) FROM g)",
     "WITH g AS (SELECT b FROM t UNION ALL SELECT y FROM u) SELECT * FROM g AS x JOIN g AS y ON x.b = y.b",
+    "WITH g AS (SELECT id, d FROM found) SELECT x.id, y.id FROM g AS x JOIN g AS y ON x.d = y.d",
+    "WITH g AS (SELECT id, b FROM found WHERE d < 9) SELECT x.id, y.id FROM g AS x, g AS y WHERE x.b < y.b LIMIT 5",
     "WITH g AS (SELECT t.id, u.x FROM t LEFT JOIN u ON b = y) SELECT * FROM g JOIN g AS h USING (id)",
     "WITH g AS (SELECT count(*) AS n FROM t) SELECT * FROM g, g AS h, u LIMIT 2",
 ]
