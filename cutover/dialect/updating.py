@@ -139,7 +139,9 @@ class UpdateByRow:
         clearing = self._clearing() if self.conflict == "REPLACE" else None
         if clearing is None:
             return written
-        return replace(written, clears=True, before=alone(clearing, None, Context(self.catalog, kinds)).command)
+        cleared = alone(clearing, None, Context(self.catalog, kinds))
+        lowered = tuple(dict.fromkeys((*written.lowered, *cleared.lowered)))
+        return replace(written, clears=True, before=cleared.command, lowered=lowered)
 
     def _is_the_row(self, alias: str) -> exp.Expr:
         tests = [

@@ -116,6 +116,10 @@ MET = (
     "INSERT INTO word (rowid, name) VALUES (100, 'h')",
     "UPDATE word SET rowid = 50 WHERE rowid = 100",
     "INSERT INTO word (name) VALUES ('i') RETURNING rowid",
+    "UPDATE OR REPLACE word SET name = 'i' WHERE name = 'c'",
+    "INSERT INTO word (name) VALUES ('j') RETURNING rowid",
+    "UPDATE OR REPLACE item SET sku = 'c' WHERE sku = 'a'",
+    "INSERT INTO item (sku) VALUES ('d')",
 )
 """Rows that are there or not, and keys that are given or not."""
 
