@@ -17,6 +17,14 @@ DATABASES = frozenset({"main", "temp"})
 ROWID_NAMES = frozenset({"rowid", "_rowid_", "oid"})
 
 
+def meant_by(name: str, table: Table) -> str:
+    """The column that a name means, in lower case: the rowid has three more, unless a column has that name itself."""
+    lower = name.lower()
+    if lower not in ROWID_NAMES or table.rowid_alias is None:
+        return lower
+    return lower if any(column.name.lower() == lower for column in table.columns) else table.rowid_alias.lower()
+
+
 @dataclass(frozen=True)
 class Catalog:
     """Mapped tables and views. Immutable: a new one is made when the schema changes."""

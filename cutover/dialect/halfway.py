@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlglot import exp
 
-from cutover.dialect.catalog import Catalog
+from cutover.dialect.catalog import Catalog, meant_by
 from cutover.dialect.referring import deleting_returns
 from cutover.dialect.trees import conjuncts, unparen
 from cutover.dialect.typed import Refused, RowByRow
@@ -22,7 +22,7 @@ from cutover.schema.createsql import read_create_table
 def refuse_halfway(node: exp.Update, table: Table, alias: str) -> None:
     """Raise `Refused` where the answer depends on the order in which SQLite changes the rows."""
     assigned = {
-        target.name.lower(): setting.expression
+        meant_by(target.name, table): setting.expression
         for setting in node.expressions
         for target in (setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this])
     }
@@ -45,7 +45,7 @@ def refuse_conflicts(node: exp.Update, table: Table, alias: str, clause: str) ->
     refused = Refused if node.args.get("from_") else RowByRow
     columns = {column.name.lower(): column for column in table.columns}
     for setting in node.expressions:
-        name = setting.this.name.lower()
+        name = meant_by(setting.this.name, table)
         column = columns.get(name)
         given = isinstance(setting.expression, exp.Literal)
         if (
@@ -99,8 +99,8 @@ def is_one_row(node: exp.Update | exp.Delete, table: Table, alias: str) -> bool:
             for one, other in ((test.this, test.expression), (test.expression, test.this)):
                 column = unparen(one)
                 if isinstance(column, exp.Column) and other.find(exp.Column) is None:
-                    pinned.add(column.name.lower() if column.table.lower() in ("", alias) else "")
-    if pinned & {"rowid", "_rowid_", "oid"} and table.rowid_alias:
+                    pinned.add(meant_by(column.name, table) if column.table.lower() in ("", alias) else "")
+    if table.rowid_alias is not None and table.rowid_alias.lower() in pinned:
         return True
     return any(
         index.partial is None and all(name is not None and name.lower() in pinned for name in index.columns)
@@ -129,6 +129,8 @@ def _reads(value: exp.Expr, table: Table, alias: str, assigned: set[str]) -> boo
         columns = list(query.find_all(exp.Column))
         outer = any(column.table and column.table.lower() not in names for column in columns)
         own = [column for column in columns if not (column.table.lower() == alias and alias not in names)]
-        if outer and any(isinstance(column.this, exp.Star) or column.name.lower() in assigned for column in own):
+        if outer and any(
+            isinstance(column.this, exp.Star) or meant_by(column.name, table) in assigned for column in own
+        ):
             return True
     return False

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from sqlglot import exp
 
-from cutover.dialect.catalog import ROWID_NAMES
+from cutover.dialect.catalog import meant_by
 from cutover.dialect.halfway import is_in
 from cutover.dialect.typed import ByKeys, Refused
 from cutover.model.table import Column, Table, UniqueIndex
@@ -82,8 +82,7 @@ def of_update(node: exp.Update, table: Table) -> str | None:
     assigned: dict[str, exp.Expr] = {}
     for setting in node.expressions:
         for target in setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this]:
-            name = target.name.lower()
-            assigned[(table.rowid_alias or name).lower() if name in ROWID_NAMES else name] = setting.expression
+            assigned[meant_by(target.name, table)] = setting.expression
     changed = [one for one in table.columns if one.name.lower() in assigned]
     nulls = {of_null(table, one) for one in changed if not isinstance(assigned[one.name.lower()], exp.Literal)} - {""}
     keys = {of_key(table, index) for index in table.unique if any(is_in(index, one.name, table) for one in changed)}

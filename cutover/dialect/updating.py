@@ -14,7 +14,7 @@ import sqlglot
 from sqlglot import exp
 
 from cutover.dialect import functions
-from cutover.dialect.catalog import ROWID_NAMES, Catalog
+from cutover.dialect.catalog import Catalog, meant_by
 from cutover.dialect.conflicts import pairs
 from cutover.dialect.context import Context
 from cutover.dialect.halfway import is_in, is_one_row, is_plain, reads_once
@@ -40,11 +40,9 @@ class UpdateByRow:
         self.table = catalog.table(node.this.name)
         self.alias = node.this.alias_or_name
         self.key = key_names(self.table)
-        self.assigned = {name.lower(): value for each in node.expressions for name, value in pairs(each)}
+        self.assigned = {meant_by(name, self.table): value for each in node.expressions for name, value in pairs(each)}
         self.indexes = [
-            index
-            for index in self.table.unique
-            if any(is_in(index, name, self.table) for name in self._names_assigned())
+            index for index in self.table.unique if any(is_in(index, name, self.table) for name in self.assigned)
         ]
 
     def translation(self) -> Translation:
@@ -79,10 +77,6 @@ class UpdateByRow:
         if deleting_acts(self.table, self.catalog):
             raise Refused("UPDATE OR REPLACE of unique keys, where rows that refer to the table change with it,")
 
-    def _names_assigned(self) -> set[str]:
-        alias = self.table.rowid_alias
-        return {alias.lower() if alias and name in ROWID_NAMES else name for name in self.assigned}
-
     def _in_order(self) -> bool:
         """Whether SQLite changes the rows in the order of their keys: unless it does so while it reads by an index."""
         if self.table.rowid_alias is None and not self.table.without_rowid:
@@ -90,13 +84,13 @@ class UpdateByRow:
         where = self.node.args.get("where")
         if self.conflict == "REPLACE" or (where is not None and where.find(exp.Query) is not None):
             return True
-        if any(name.lower() in self._names_assigned() for name in self.table.place):
+        if any(name.lower() in self.assigned for name in self.table.place):
             return True
         reading = self.catalog.reading(self.sql)
         if reading is None or not reading.scans:
             return False
         by = {term.column.lower() for term in reading.scans[0].index}
-        return not by or bool(by & self._names_assigned())
+        return not by or not by.isdisjoint(self.assigned)
 
     def _rows(self, *, in_order: bool) -> exp.Select:
         """The keys of the rows; and what each unique key is and becomes, where that has to be looked at."""
@@ -122,8 +116,6 @@ class UpdateByRow:
 
     def _becomes(self, name: str) -> exp.Expr:
         given = self.assigned.get(name.lower())
-        if given is None and name == self.table.rowid_alias:
-            given = next((self.assigned[one] for one in ROWID_NAMES if one in self.assigned), None)
         return self._column(name) if given is None else given.copy()
 
     def _column(self, name: str, of: str | None = None) -> exp.Column:

@@ -157,3 +157,26 @@ async def test_tables_are_made_without_it_where_the_settings_say_so(postgres_url
         assert not any(column.hidden for table in both.tables for column in table.columns)
         await both.refused("SELECT rowid FROM word", "hidden rowid of table word")
         await both.same("SELECT * FROM word ORDER BY name LIMIT 2")
+
+
+async def test_an_update_that_moves_it_by_another_name_meets_the_next_row(postgres_url: str) -> None:
+    schema = BESIDE + "CREATE TABLE oided (k TEXT NOT NULL PRIMARY KEY, oid INTEGER);"
+    async with world(postgres_url, schema) as both:
+        for key in (20, 19):  # on Postgres the row that has to give way stands first
+            await both.same("INSERT INTO word (rowid, name) VALUES (?, 'n' || ?)", key, key)
+            await both.same("INSERT INTO item (id, sku) VALUES (?, 'n' || ?)", key, key)
+            await both.same("INSERT INTO oided (rowid, k, oid) VALUES (?, ?, 5)", key, str(key))
+        for sql in (
+            "UPDATE word SET rowid = rowid + 1",
+            "UPDATE word SET (n, oid) = (SELECT 1, word.oid + 1)",
+            "UPDATE item SET rowid = id + 1",
+            "UPDATE item SET oid = rowid + 1 WHERE id > 1",
+            "UPDATE oided SET rowid = rowid + 1 WHERE oid = 5",
+            "UPDATE oided SET k = k + 1 WHERE oid = 5",
+        ):
+            assert "UNIQUE" in (await both.same_error(sql)).message
+        await both.same("UPDATE word SET rowid = rowid - 1")
+        await both.same("UPDATE oided SET k = k - 1 WHERE oid = 5")
+        await both.same("UPDATE oided SET oid = oid + 1")
+        await both.same("SELECT rowid, name FROM word")
+        await both.same("SELECT rowid, * FROM oided")
