@@ -36,6 +36,9 @@ _LOCK_MS = 50
 _AS_APPLIER = "SELECT set_config('cutover.applier', generation::text, true) FROM cutover.control"
 """So that the fence lets it pass, and capture takes no notice."""
 
+_LOWEST = -(2**63)
+"""What a sequence begins with where all keys are below zero (`keys.sql`)."""
+
 _ACTING = """
 WITH RECURSIVE reached (oid) AS (
     SELECT $1::text::regclass::oid
@@ -139,5 +142,8 @@ async def _spare(connection: Connection, table: Table, automatic: str | None, la
             await connection.execute(f"ALTER SEQUENCE {sequence} RESTART")
         except asyncpg.InsufficientPrivilegeError:
             raise NotTried(f"The sequence {sequence} belongs to another role, and would be moved.") from None
-    if automatic is not None and last is not None and last > 0:
+    below = last is not None and last < 0 and not table.autoincrement  # SQLite goes on from the highest of them
+    if automatic is not None and below:
+        await connection.execute(f"ALTER SEQUENCE {automatic} MINVALUE {_LOWEST}")
+    if automatic is not None and last is not None and (last > 0 or below):
         await connection.execute(f"SELECT setval({literal(automatic)}, {last})")

@@ -29,6 +29,8 @@ CREATE TABLE bare (a TEXT, b INTEGER);
 INSERT INTO people VALUES (1, 'ann', 1), (7, 'bob', 2), (9, 'cy', 2);
 INSERT INTO numbered (id, a) VALUES (40, 1);
 DELETE FROM numbered;
+CREATE TABLE below (id INTEGER PRIMARY KEY, a INTEGER);
+INSERT INTO below VALUES (-5, 1), (-3, 1);
 INSERT INTO pets VALUES ('rex', 7);
 """
 
@@ -153,6 +155,13 @@ async def test_keys_are_those_of_a_primary_also_beside_writers_of_the_table(both
             assert await both.verdict(sql) == "match", sql
     finally:
         await writer.close()
+
+
+async def test_keys_go_on_from_the_highest_where_all_are_below_zero(both: Tried) -> None:
+    before = await both.everything()
+    for sql in ("INSERT INTO below (a) VALUES (2) RETURNING id", "INSERT INTO below (a) VALUES (2), (3), (4), (5)"):
+        assert await both.verdict(sql) == "match"
+    assert await both.everything() == before
 
 
 async def test_what_is_left_open_is_no_mismatch(both: Tried) -> None:
