@@ -209,7 +209,7 @@ async def test_demotion_by_force_and_the_lost_postgres_comes_back(
     assert json.loads(line) == {
         "table": "items",
         "key": ["lost"],
-        "row": {"id": "lost", "n": 1, "body": None},
+        "row": {"id": "lost", "n": 1, "body": None, "_rowid_": 502},
         "standing": None,
     }
     await check_promises(service, postgres_url, ["kept", "after"])

@@ -227,7 +227,9 @@ async def _postgres_snapshot(url: str, queries: Mapping[str, str]) -> dict[str, 
 
 async def dump(place: Place, tables: Sequence[str]) -> tuple[dict[str, Rows], dict[str, Rows]]:
     """All rows of all tables, from both stores, in one order."""
-    queries = {table: f"SELECT * FROM {table}" for table in tables}
+    names = {table: f"SELECT name FROM pragma_table_info('{table}')" for table in tables}
+    columns = await asyncio.to_thread(_sqlite_snapshot, place.sqlite, names)  # Postgres has a rowid more
+    queries = {table: f"SELECT {', '.join(str(row[0]) for row in columns[table])} FROM {table}" for table in tables}
     local = await asyncio.to_thread(_sqlite_snapshot, place.sqlite, queries)
     remote = await _postgres_snapshot(place.native, queries)
     for rows in (*local.values(), *remote.values()):
