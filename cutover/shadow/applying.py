@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cutover import clock
@@ -11,6 +11,7 @@ from cutover.crashpoints import crash_point
 from cutover.errors import SchemaChanged
 from cutover.logs import counted
 from cutover.metrics import Metrics
+from cutover.model.control import BackfillProgress
 from cutover.model.table import Table, Tables
 from cutover.model.values import Applied, Key, Pending
 from cutover.settings import MirrorSettings
@@ -97,7 +98,7 @@ class Applying:
         began = clock.monotonic()
         pending = await snapshot.pending()
         if not pending.count and not pending.whole:
-            await self._arrive()
+            await self._arrive(snapshot)
             if clock.monotonic() - self._passed_at >= self._settings.trim_after:
                 await self._trim_passed()
             return Turn()
@@ -108,8 +109,10 @@ class Applying:
         if pending.whole:
             await self._forget(sorted(pending.whole))
         batch, arriving = max(self.batch + 1, pending.batch), self._backfill.arriving()
+        kept_out = await self._kept_out(arriving)
         async with target.applier(self.generation, self.pair.epoch, batch) as applier:
             touched = await self._apply_tables(snapshot, applier, pending)
+            await self._let_in(snapshot, applier, kept_out)
             for progress in arriving:
                 await applier.save_progress(progress)
             crash_point("mirror.before_commit")
@@ -161,13 +164,33 @@ class Applying:
             if rows:
                 counter.labels(table.name, op).inc(rows)
 
-    async def _arrive(self) -> None:
+    async def _arrive(self, snapshot: Snapshot) -> None:
         """Nothing was changed since they were copied: they are one state as they are."""
         if arriving := self._backfill.arriving():
+            kept_out = await self._kept_out(arriving)
             async with self.pair.target.applier(self.generation, self.pair.epoch, None) as applier:
+                await self._let_in(snapshot, applier, kept_out)
                 for progress in arriving:
                     await applier.save_progress(progress)
             self._backfill.arrived(arriving)
+
+    async def _kept_out(self, arriving: Sequence[BackfillProgress]) -> dict[str, list[Key]]:
+        """Rows in quarantine of tables that were copied. What the shadow held from before may have been in their way: a
+        row of a range that came later, with the same value in a unique index. It is gone by now."""
+        found: dict[str, list[Key]] = {each.table: [] for each in arriving}
+        for row in await self.pair.target.quarantined() if arriving else ():
+            if row.table in found:
+                found[row.table].append(row.key)
+        return found
+
+    async def _let_in(self, snapshot: Snapshot, applier: Applier, kept_out: Mapping[str, Sequence[Key]]) -> None:
+        """Try these once more."""
+        for table in self.tables:
+            keys = kept_out.get(table.name, ())
+            for start in range(0, len(keys), self._settings.batch_rows):
+                some = keys[start : start + self._settings.batch_rows]
+                rows = await snapshot.rows(table, some)
+                await applier.apply(table, list(rows.values()), [key for key in some if key not in rows])
 
     async def _copy_some(self, turn: Turn) -> bool:
         """Copy some ranges of a table that is not complete."""

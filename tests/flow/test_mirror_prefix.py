@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from cutover.model.control import StoreName
+from cutover.shadow.pacing import CopyPace
 from tests.flow.compare_world import World, world
 
 _LOOK = "SELECT (SELECT count(*) FROM {} WHERE state = 'done'), (SELECT score FROM users), (SELECT body FROM posts)"
@@ -102,3 +103,23 @@ async def test_a_pause_outlasts_a_stop_and_a_start(sqlite_path: str, postgres_ur
         mirror.resume()
         await here.settled()
         assert (await _look(here))[1:] == (7, 7)
+
+
+async def test_what_was_in_the_way_of_a_copy_keeps_no_row_out(sqlite_path: str, postgres_url: str) -> None:
+    """A row of a later range has, from before, a value in a unique index that one of an earlier range has now."""
+    schema = "CREATE TABLE users (id INTEGER PRIMARY KEY, handle TEXT NOT NULL UNIQUE);"
+    rows = [(1, "one"), (2, "two"), (3, "three"), (4, "four")]
+    turned = [(3, "two"), (4, "one")]
+
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT INTO users VALUES (?, ?)", rows)
+
+    async with world(sqlite_path, postgres_url, fill, schema=schema) as here:
+        here.mirror._backfill._pace = CopyPace(1, None)  # row by row
+        await here.spoil("users", deletes=[(1,), (2,), (3,), (4,)])
+        await here.spoil("users", upserts=turned)
+        await here.mirror.copy_again(["users"])
+        await here.settled()
+        assert await here.target.quarantined() == []
+        async with here.target.snapshot() as snapshot:
+            assert (await snapshot.page(here.table("users"), None, 10, 1 << 20)).rows == rows
