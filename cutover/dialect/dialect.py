@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.helpers import AnyConnection, install_helpers
-from cutover.dialect.numbering import KeysAndNumbers
+from cutover.dialect.numbering import KeysAndNumbers, but
 from cutover.dialect.orphans import orphans_query
 from cutover.dialect.owed import Owed
 from cutover.dialect.schema_copy import SchemaCopy
@@ -51,6 +51,15 @@ _SEQUENCES = """
 SELECT sequence, CASE WHEN $4 THEN pg_sequence_last_value(sequence::regclass) END
 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked(schema, name, key, at),
     pg_get_serial_sequence(format('%I.%I', schema, name), key) AS sequence ORDER BY at"""
+
+_DRAWN = """
+WITH held AS MATERIALIZED (
+    SELECT relation FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
+        AND pid IS DISTINCT FROM pg_backend_pid()
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+)
+SELECT sequence, sequence::regclass IN (SELECT relation FROM held) FROM unnest($1::text[]) AS sequence"""
+"""Sequences that others have drawn from in transactions which are still open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +155,11 @@ class Dialect:
             # Also where nothing is missing: the mapping may be that of a moment when the two did not fit.
             tables = self.mapped(schema_of(ddl), (await self.look(connection)).schema)
         sequences, stands = await _sequences(connection, tables, stands=len(tables) <= _STANDS)
+        drawn = await _drawn(connection, stands)
         if began != (self._told, self.generation) or self._tables() is not given:
             return False
         self.load(tables, ddl, sequences)
-        self.keys = self.keys.following(stands)
+        self.keys = self.keys.following(stands, drawn)
         self._know_marks()
         self._known = given
         return True
@@ -158,10 +168,11 @@ class Dialect:
         self._keys_moved = False  # before it is read: they may move again meanwhile
         try:
             _, stands = await _sequences(connection, self.tables, stands=len(self.tables) <= _STANDS)
+            drawn = await _drawn(connection, stands)
         except BaseException:
             self._keys_moved = True
             raise
-        self.keys = KeysAndNumbers(stands, self.keys.numbers)
+        self.keys = KeysAndNumbers(but(stands, drawn), self.keys.numbers)
         self._know_marks()
 
     def _know_marks(self) -> None:
@@ -447,3 +458,9 @@ async def _sequences(
     rows = await connection.fetch(_SEQUENCES, *places, keys, stands)
     found = {table.name: row[0] for table, row in zip(counting, rows, strict=True)}
     return found, {sequence: last or 0 for sequence, last in rows if stands and sequence is not None}
+
+
+async def _drawn(connection: AnyConnection, sequences: Collection[str]) -> set[str]:
+    """Those that transactions which are still open have drawn from. Asked behind where they stand."""
+    rows = await connection.fetch(_DRAWN, list(sequences)) if sequences else []
+    return {sequence for sequence, drawn in rows if drawn}

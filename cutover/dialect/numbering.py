@@ -24,7 +24,7 @@ from cutover.model.table import Column, Table
 from cutover.stores.postgres.names import target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from cutover.dialect.context import Use
     from cutover.dialect.direct import Connection
@@ -187,9 +187,9 @@ class KeysAndNumbers(Keys):
             if unnumbered(table):
                 self.numbers[UNNUMBERED + table.sql] = Number(told)
 
-    def following(self, stands: Mapping[str, int | None]) -> KeysAndNumbers:
+    def following(self, stands: Mapping[str, int | None], drawn: Container[str]) -> KeysAndNumbers:
         """Those of a schema that was read anew. Of a sequence that stands where it was left, what was known holds."""
-        fresh = KeysAndNumbers(stands, self.numbers)
+        fresh = KeysAndNumbers(but(stands, drawn), self.numbers)
         fresh.share(self, (name for name, last in stands.items() if self.knows(name, last)))
         return fresh
 
@@ -252,3 +252,9 @@ def with_checks(drawing: Drawing, lookups: Sequence[Command], uses: Sequence[Use
         return drawing
     checks = tuple(Check(lookup.sql, tuple(places[id(use)] for use in lookup.uses)) for lookup in lookups)
     return replace(drawing, checks=checks)
+
+
+def but(stands: Mapping[str, int | None], drawn: Container[str]) -> dict[str, int | None]:
+    """Where sequences stand. Of those that open transactions have drawn from it is not known whose doing that is: there
+    may be rows that one which began before their end does not see."""
+    return {name: None if name in drawn else last for name, last in stands.items()}

@@ -195,6 +195,21 @@ async def test_a_key_that_a_native_writer_drew_stays_theirs(postgres_url: str) -
         assert len({drawn, again, ours.rows[0][0]}) == 3
 
 
+async def test_a_key_that_a_native_writer_had_drawn_when_keys_were_read_stays_theirs(postgres_url: str) -> None:
+    """As behind a start: where the sequence stands is read while their row is not committed yet."""
+    async with world(postgres_url, _SCHEMA) as made, made.pool.acquire() as native:
+        await made.same("INSERT INTO plain (name) VALUES ('a')")
+        await native.execute("BEGIN")
+        drawn = await native.fetchval("INSERT INTO plain (name) VALUES ('native') RETURNING id")
+        made.executor.dialect.keys_moved()
+        await made.on_postgres("BEGIN")
+        await made.on_postgres("SELECT count(*) FROM plain")
+        await native.execute("COMMIT")
+        ours = await made.on_postgres("INSERT INTO plain (name) VALUES ('b') RETURNING id")
+        assert ours.rows[0][0] == drawn + 1
+        await made.on_postgres("COMMIT")
+
+
 async def test_a_number_that_others_took_by_hand_is_not_given_again(postgres_url: str) -> None:
     """Though nothing is stored under it yet, and they committed."""
     async with world(postgres_url, _SCHEMA) as made, made.pool.acquire() as native:
