@@ -118,10 +118,13 @@ def _log_table(table: Table) -> str:
     ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000)"""
 
 
-async def steps(link: Link, tables: Sequence[Table], wanted: Wanted, held: Sequence[Table] = ()) -> list[Step]:
+async def steps(
+    link: Link, tables: Sequence[Table], wanted: Wanted, held: Sequence[Table] = (), *, whole: bool = False
+) -> list[Step]:
     """Everything between what stands and what is wanted, in an order that can be executed.
 
-    Tables that are `held`, which is not to be mirrored for now, keep their fence on the shadow.
+    Tables that are `held`, which is not to be mirrored for now, keep their fence on the shadow; those that the front
+    door has just made keep their capture, unless the `whole` schema is to be mapped: a switch would leave them behind.
     """
     parts = await catalog.parts(link, tables)
     standing = await catalog.triggers(link)
@@ -147,7 +150,7 @@ async def steps(link: Link, tables: Sequence[Table], wanted: Wanted, held: Seque
     if held and not wanted.capture:
         mapped |= {part.oid for part in await catalog.parts(link, held)}
     others = {oid: triggers for oid, triggers in standing.items() if oid not in mapped}
-    spared = await _to_be_mapped(link, others) if others and wanted.capture else set()
+    spared = await _to_be_mapped(link, others) if others and wanted.capture and not whole else set()
     found.extend(await _leftovers(link, [oid for oid in others if oid not in spared]))
     return found
 

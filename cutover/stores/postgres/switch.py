@@ -28,7 +28,7 @@ async def fence(link: Link, tables: Sequence[Table], control: Control, timeout: 
 
     async def work() -> None:
         standing = await write_newer(link, control)
-        faults = [step.fault for step in await capture.steps(link, tables, Wanted.by(standing))]
+        faults = [step.fault for step in await capture.steps(link, tables, Wanted.by(standing), whole=True)]
         if faults:
             raise CaptureBroken(" ".join(faults), hint="Let capture be repaired and the tables verified, then retry.")
         await _turn(link, tables, Wanted.by(control))
