@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import asyncpg
 import pytest
 
+from cutover.model.table import Table
 from cutover.schema.mapping import Mapping, map_tables
 from cutover.schema.postgres_schema import PostgresSchema, read_postgres_schema
 from cutover.schema.sqlite_schema import read_sqlite_schema
@@ -19,6 +21,11 @@ async def postgres(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(postgres_url)
     yield connection
     await connection.close()
+
+
+def _before_checks(adopted: Mapping) -> tuple[Table, ...]:
+    """The tables as they were mapped before they were made: CHECKs have their names from Postgres."""
+    return tuple(replace(table, checks=()) for table in adopted.tables)
 
 
 async def _create(postgres: asyncpg.Connection, script: str) -> tuple[Mapping, Mapping, PostgresSchema]:
@@ -56,7 +63,7 @@ async def test_circles_names_and_computed_columns(postgres: asyncpg.Connection) 
     assert not created.findings
     assert adopted.create == ()
     assert not [finding for finding in adopted.findings if finding.severity != "informs"]
-    assert adopted.tables == created.tables
+    assert _before_checks(adopted) == created.tables
     book = target.table("book")
     assert book is not None
     assert {index.name for index in book.indexes} >= {"i1", "I 2", "i3", "book_Größe_white space_key"}
@@ -125,7 +132,7 @@ async def test_schemas_of_frameworks_are_carried_over_whole(postgres: asyncpg.Co
     created, adopted, _ = await _create(postgres, _FRAMEWORKS[framework])
     assert not created.findings
     assert adopted.create == ()
-    assert adopted.tables == created.tables
+    assert _before_checks(adopted) == created.tables
 
 
 async def test_a_check_over_a_column_that_is_not_on_postgres_is_left_out(postgres: asyncpg.Connection) -> None:
