@@ -188,9 +188,7 @@ class Applying:
         for table in self.tables:
             keys = kept_out.get(table.name, ())
             for start in range(0, len(keys), self._settings.batch_rows):
-                some = keys[start : start + self._settings.batch_rows]
-                rows = await snapshot.rows(table, some)
-                await applier.apply(table, list(rows.values()), [key for key in some if key not in rows])
+                await apply_keys(snapshot, applier, table, keys[start : start + self._settings.batch_rows])
 
     async def _copy_some(self, turn: Turn) -> bool:
         """Copy some ranges of a table that is not complete."""
@@ -202,3 +200,9 @@ class Applying:
         await self.pair.target.forget_progress(tables)
         self._backfill.forget(tables)
         self.on_copy_again()
+
+
+async def apply_keys(snapshot: Snapshot, applier: Applier, table: Table, keys: Sequence[Key]) -> Applied:
+    """Make the shadow's rows of these keys equal to those of the snapshot, all of which the source has on its disk."""
+    rows = await snapshot.rows(table, keys)
+    return await applier.apply(table, list(rows.values()), [key for key in keys if key not in rows])

@@ -22,7 +22,7 @@ from cutover.model.control import BackfillProgress
 from cutover.model.table import Table, Tables
 from cutover.model.values import Applied, Key
 from cutover.settings import MirrorSettings
-from cutover.shadow.applying import Applying, Turn
+from cutover.shadow.applying import Applying, Turn, apply_keys
 from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
 from cutover.tasks import end_if_cancelled
@@ -183,11 +183,9 @@ class Mirror(Applying):
             async with source.snapshot() as snapshot:
                 if self.state in ("running", "retrying"):  # or the shadow would show newer rows beside older ones
                     await self._apply_snapshot(snapshot)
-                rows = await snapshot.rows(table, keys)
                 await source.sync()
                 async with target.applier(self.generation, self.pair.epoch, None) as applier:
-                    gone = [key for key in keys if key not in rows]
-                    applied = await applier.apply(table, list(rows.values()), gone)
+                    applied = await apply_keys(snapshot, applier, table, keys)
             crash_point("repair.after_apply")
             return applied
 
