@@ -259,7 +259,7 @@ def choose_key(match: Match) -> tuple[str, ...]:
     source = match.source
     if match.settings.key and not source.primary_key:
         return _configured_key(match)
-    if any(column.hidden and source.primary_key == (column.name,) for column in source.columns):
+    if source.is_keyless:
         match.says("rowid_key", _ROWID_KEY, _ROWID_KEY_TODO)
         return _usable(match, source.primary_key)
     if match.settings.key and {name.lower() for name in match.settings.key} != {

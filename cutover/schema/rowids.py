@@ -37,7 +37,7 @@ def keyed_by_rowid(
     """
     if chosen.key or not _has_hidden(source):
         return False
-    if is_keyless(source):
+    if source.is_keyless:
         # An index that tells the rows apart goes before, but not in a table that was just born: it may go again.
         apart = any(tells_apart(source, index) for index in source.unique)
         made_so = born if target is None else target.primary_key == (ROWID,)
@@ -66,11 +66,6 @@ def carries_rowid(source: SqliteTable, target: PostgresTable | None, *, wanted: 
     )
 
 
-def is_keyless(source: SqliteTable) -> bool:
-    """Whether the rowid stands as its key for want of one that is declared."""
-    return any(column.hidden and source.primary_key == (column.name,) for column in source.columns)
-
-
 def may_have_rowid(source: SqliteTable, column: Column) -> bool:
     """Whether a column of Postgres is for the rowid that SQLite's columns do not name."""
     return column.hidden and _has_hidden(source)
@@ -88,7 +83,7 @@ def without_rowid(source: SqliteTable) -> SqliteTable:
     """The table without it, where it is not to be on Postgres."""
     if all(not column.hidden for column in source.columns):
         return source
-    key = () if is_keyless(source) else source.primary_key
+    key = () if source.is_keyless else source.primary_key
     columns = tuple(column for column in source.columns if not column.hidden)
     return replace(source, columns=columns, primary_key=key, rowid_alias=None)
 

@@ -92,6 +92,11 @@ class SqliteTable:
         return next((column for column in self.columns if column.name.lower() == name.lower()), None)
 
     @property
+    def is_keyless(self) -> bool:
+        """Whether the rowid stands as its key for want of one that is declared."""
+        return any(column.hidden and self.primary_key == (column.name,) for column in self.columns)
+
+    @property
     def downwards(self) -> tuple[str, ...]:
         """The columns of the key by which the rows themselves are kept in descending order."""
         keys = [index for index in self.indexes if index.origin == "pk" and self.without_rowid]
