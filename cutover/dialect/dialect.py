@@ -190,11 +190,16 @@ class Dialect:
         key that was given.
         """
         self._keys_moved, self._marks = True, marks
+        self.keys = KeysAndNumbers({}, self.keys.numbers)  # nothing that was known of sequences before holds
+        self.keys.mark(marks)
         self.keys.number_from({table: floors[table.name] for table in self._tables() if table.name in floors})
 
     def keys_given(self) -> dict[str, tuple[int, int]]:
-        """By sequence, how far statements have brought it at most, and the highest key of a row that they stored."""
-        return self.keys.given() if self.is_current else {}
+        """By sequence, how far statements have brought it at most, and the highest key of a row that they stored.
+
+        Also while the schema is to be read again: nobody asked since, so what was done here is known as before.
+        """
+        return self.keys.given()
 
     def unchanged(self, generation: int) -> bool:
         """Whether what was sent at that generation has met no other schema than the one that it was translated for."""

@@ -532,3 +532,25 @@ async def test_it_is_known_where_the_keys_of_a_new_table_stand(postgres_url: str
         await both.same("INSERT INTO made (up) VALUES (-6) RETURNING id")
         await both.same("COMMIT")
         await both.same("SELECT * FROM made")
+
+
+async def test_how_far_keys_were_given_is_known_while_the_schema_is_to_be_read_again(postgres_url: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same("INSERT INTO auto (name) VALUES ('a'), ('b')")
+        await made.same("UPDATE auto SET id = 90 WHERE name = 'b'")
+        await made.same("DELETE FROM sqlite_sequence WHERE name = 'other'")  # which moves the sequence past that row
+        given = {name: key for name, (_, key) in made.executor.dialect.keys_given().items() if "auto" in name}
+        assert list(given.values()) == [2]
+        made.executor.dialect.forget()
+        assert given.items() <= {name: key for name, (_, key) in made.executor.dialect.keys_given().items()}.items()
+
+
+async def test_what_was_known_of_keys_ends_with_a_promotion_also_behind_a_schema_change(postgres_url: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        await made.same("INSERT INTO plain (name) VALUES ('a'), ('b')")
+        gone = "DELETE FROM plain WHERE name = 'b'"
+        made.on_sqlite(gone)
+        await made.pool.execute(gone)  # by the mirror, while SQLite was primary
+        made.executor.dialect.forget()
+        made.executor.dialect.keys_moved()
+        await made.same("INSERT INTO plain (name) VALUES ('c') RETURNING id")
