@@ -4,12 +4,16 @@ What runs is the same command, in a process of its own that signals, crash point
 starts the service two or three times, and there are many.
 
     test ─ socket ─▶ the imported process ─ fork ─▶ a watcher, which waits for ─ fork ─▶ the service
+
+The imported process ends with the test's, and each of the others with the one before it: a test process that is killed
+leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -23,6 +27,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_PR_SET_PDEATHSIG = 1
 
 
 class ForkedProcess:
@@ -104,6 +110,7 @@ def _serve(address: str) -> None:
     import cutover.serve  # noqa: F401  # imported for the children
 
     gc.freeze()  # the children copy no page of what is imported for the collector's sake
+    own = os.getpid()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()
@@ -119,14 +126,25 @@ def _serve(address: str) -> None:
             with connection:
                 if os.fork() == 0:
                     listening.close()
-                    _watch(connection)
+                    _watch(connection, own)
 
 
-def _watch(connection: socket.socket) -> None:
+def _end_with(parent: int) -> None:
+    """Be killed when the process that made this one has ended, however it did."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was quicker
+            os._exit(1)
+
+
+def _watch(connection: socket.socket, parent: int) -> None:
     """Be the service's parent, and tell how it ended."""
+    _end_with(parent)
     asked = json.loads(connection.makefile("rb").readline())
+    watcher = os.getpid()
     pid = os.fork()
     if pid == 0:
+        _end_with(watcher)
         connection.close()
         _become(asked)
     connection.sendall(f"{pid}\n".encode())
