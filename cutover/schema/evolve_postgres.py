@@ -173,20 +173,15 @@ class _Planner:
         table, there = known.table, pairing.there
         on = f"ALTER TABLE {quoted(self.target.name)}.{quoted(there.name)}"
         before, now = set(known.sqlite.foreign_keys), set(pairing.source.foreign_keys)
+        stay = list(there.foreign_keys)
         for key in sorted(before - now, key=str):
-            for found in there.foreign_keys:
-                if self._same_key(key, found, pairing):
-                    yield Step(
-                        f"The foreign key {found.name} is dropped.", f"{on} DROP CONSTRAINT {quoted(found.name)}"
-                    )
+            for found in [each for each in stay if self._same_key(key, each, pairing)]:
+                stay.remove(found)
+                yield Step(f"The foreign key {found.name} is dropped.", f"{on} DROP CONSTRAINT {quoted(found.name)}")
         fresh = pairing.fresh
         for key in sorted(now - before, key=str):
             parent = self.fresh.get(self._parent(key))
-            if (
-                fresh is None
-                or parent is None
-                or any(self._same_key(key, found, pairing) for found in there.foreign_keys)
-            ):
+            if fresh is None or parent is None or any(self._same_key(key, found, pairing) for found in stay):
                 continue
             ddl = Ddl()
             ddl.add_foreign_key(replace(fresh, target=there.name), replace(parent, target=self._name_of(parent)), key)

@@ -144,6 +144,19 @@ async def test_checks_that_a_migration_leaves_out_go_though_postgres_has_other_w
                 await connection.execute("INSERT INTO several(id, n) VALUES (2, 3)")
 
 
+async def test_a_foreign_key_that_gets_other_actions_stays(sqlite_path: str, postgres_url: str) -> None:
+    child = "CREATE TABLE {}(id INTEGER PRIMARY KEY, p INT REFERENCES parents{}, q INT REFERENCES parents)"
+    parents = "CREATE TABLE parents(id INTEGER PRIMARY KEY)"
+    async with followed(sqlite_path, postgres_url, parents, child.format("c", ""), copied=True) as (follower, _):
+        for actions in (" ON DELETE CASCADE", " ON DELETE SET NULL ON UPDATE CASCADE", ""):
+            make(sqlite_path, child.format("new", actions), "DROP TABLE c", "ALTER TABLE new RENAME TO c")
+            found = (await follower.follow("sqlite")).target.table("c")
+            assert found is not None
+            told = {key.columns: key.definition.partition("parents(id)")[2] for key in found.foreign_keys}
+            assert set(told) == {("p",), ("q",)}
+            assert set(told["p",].removesuffix(" DEFERRABLE").split(" ON ")) == set(actions.split(" ON "))
+
+
 async def test_a_generated_column_that_must_have_a_value_and_is_not_on_postgres(
     sqlite_path: str, postgres_url: str
 ) -> None:
