@@ -70,6 +70,17 @@ def text(typed: Typed) -> Typed:
     return typed.but(node=helper("txt", typed.node), kind=Kind.TEXT, column=None, constant=None)
 
 
+def octets(typed: Typed) -> exp.Expr:
+    """The expression as bytes: those of a blob, or of the text that it is otherwise."""
+    typed = value(typed)
+    if typed.kind is Kind.BLOB:
+        return typed.node
+    if typed.kind is Kind.DYNAMIC:
+        return helper("octets", typed.node)
+    written = null(Kind.TEXT) if typed.kind is Kind.NULL else text(typed).node
+    return call("convert_to", written, exp.Literal.string("UTF8"))
+
+
 def number_of(constant: str) -> int | float | None:
     """The number that numeric affinity makes of a text, None if it stays text."""
     if not _NUMBER.fullmatch(constant):

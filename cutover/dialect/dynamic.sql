@@ -26,6 +26,9 @@ CREATE OR REPLACE FUNCTION cutover.txt(x jsonb) RETURNS text LANGUAGE sql IMMUTA
 RETURN CASE jsonb_typeof(x) WHEN 'number' THEN cutover.txt((x #>> '{}')::numeric) WHEN 'null' THEN NULL
     WHEN 'object' THEN convert_from(cutover.plain_blob(x), 'UTF8') ELSE x #>> '{}' END;
 
+CREATE OR REPLACE FUNCTION cutover.octets(x jsonb) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE jsonb_typeof(x) WHEN 'object' THEN cutover.plain_blob(x) ELSE convert_to(cutover.txt(x), 'UTF8') END;
+
 -- The numeric prefix. What is no ASCII ends it, so that the bytes need not be text.
 CREATE OR REPLACE FUNCTION cutover.tonum(x bytea) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN cutover.tonum(encode(x, 'escape'));

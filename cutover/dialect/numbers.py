@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from cutover.dialect.comparing import dynamic, text, value
+from cutover.dialect.comparing import dynamic, octets, text, value
 from cutover.dialect.context import Context
 from cutover.dialect.typed import (
     NUMBERS,
@@ -178,4 +178,4 @@ def cast_to(affinity: str, inner: Typed) -> Typed:
         case _:
             if inner.kind is Kind.BLOB:
                 return inner.but(affinity=affinity)
-            return Typed(call("convert_to", text(inner).node, exp.Literal.string("UTF8")), Kind.BLOB, affinity=affinity)
+            return Typed(octets(inner), Kind.BLOB, affinity=affinity)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cutover.dialect import numbers
-from cutover.dialect.comparing import dynamic, text, value
+from cutover.dialect.comparing import dynamic, octets, text, value
 from cutover.dialect.mathematics import Function
 from cutover.dialect.patterns import globbed, liked
 from cutover.dialect.typed import Kind, Refused, Typed, binary, call, cast, collate_c, helper, literal, null
@@ -72,11 +72,7 @@ def _char(expressions: Expressions, arguments: list[Typed]) -> Typed:
 
 
 def _hex(_: Expressions, arguments: list[Typed]) -> Typed:
-    inner = value(arguments[0])
-    blob = (
-        inner.node if inner.kind is Kind.BLOB else call("convert_to", node_of(text(inner)), exp.Literal.string("UTF8"))
-    )
-    written = call("upper", call("encode", blob, exp.Literal.string("hex")))
+    written = call("upper", call("encode", octets(arguments[0]), exp.Literal.string("hex")))
     return Typed(exp.Coalesce(this=written, expressions=[exp.Literal.string("")]), Kind.TEXT, not_null=True)
 
 

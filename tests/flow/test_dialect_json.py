@@ -163,6 +163,19 @@ async def test_blobs_and_labels_that_json_cannot_hold(both: World) -> None:
     await both.same_error("SELECT json_object(id, 1) FROM notes")
 
 
+async def test_a_document_may_be_the_bytes_of_its_text(both: World) -> None:
+    await both.same("UPDATE notes SET k = CAST(doc AS BLOB)")
+    reads = "json_extract(k, '$.n'), json_extract(k, '$.a', '$.n'), k -> 'a', k ->> '$.a.b[2]', json(k), json_valid(k)"
+    shapes = "json_type(k), json_array_length(k), json_array(json(k))"
+    changes = "json_set(k, '$.z', 1), json_remove(k, '$.a'), json_patch(k, '{\"n\":9}')"
+    await both.same(f"SELECT {reads}, {shapes}, {changes} FROM notes ORDER BY id")
+    await both.same("SELECT n.id, j.key, j.value, j.json FROM notes n, json_each(n.k) j ORDER BY n.id, j.id")
+    await both.same("SELECT json_extract(k, x'242e6e'), k ->> ? FROM notes ORDER BY id", b"n")
+    await both.same("SELECT json_extract(?, '$.a')", b'{"a":"\xc3\xa9"}')
+    await both.same_error("SELECT json(x'7b')")
+    await both.same_error("SELECT json_set('{}', '$.a', k) FROM notes")
+
+
 async def test_refused(both: World) -> None:
     for sql in REFUSED:
         with pytest.raises(StatementError) as refused:

@@ -97,3 +97,10 @@ async def test_any_value_goes_into_a_column_that_holds_it(postgres_url: str) -> 
                 await both.on_postgres(f"INSERT INTO s ({column}) SELECT a FROM d WHERE typeof(a) = 'blob'")
         await both.same("INSERT INTO s (z) SELECT b FROM d")
         await both.same("SELECT z, typeof(z) FROM s ORDER BY rowid")
+
+
+async def test_a_blob_among_values_of_other_classes_need_not_be_text(postgres_url: str) -> None:
+    async with world(postgres_url, SCHEMA) as both:
+        for value in (b"\x00\xff", b"", b"AB", "x", "É", 5, 1.5, None):
+            await both.same("INSERT INTO t (a) VALUES (?)", value)
+        await both.same("SELECT hex(a), quote(a), length(a), CAST(a AS BLOB), substr(a, 1, 1) FROM t ORDER BY id")
