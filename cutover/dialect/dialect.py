@@ -358,9 +358,14 @@ class Dialect:
         if shape.pragma == "foreign_key_check":
             self.copy.answer(sql, ())  # which says where a parent has no such key
             return Checked(description, local=False, instead=orphans_query(sql, self.ddl, self.tables))
-        told = {shape.pragma, *(name.lower() for name in _FUNCTIONS.findall(sql))} & pragmas.OF_STATE
+        functions = {name.lower() for name in _FUNCTIONS.findall(sql)}
+        told = {shape.pragma, *functions} & pragmas.OF_STATE
         if told:
             raise Refused(f"PRAGMA {min(told)}, which tells of SQLite's file,", "Ask PostgreSQL for its own state.")
+        of_stream = functions & pragmas.OF_STREAM
+        if of_stream:
+            named = min(of_stream)
+            raise Refused(f"The function pragma_{named}, unlike the PRAGMA,", f"PRAGMA {named} answers the same.")
         if "pragma_foreign_key_check" in sql.lower():
             raise Refused(
                 "The function pragma_foreign_key_check, unlike the PRAGMA,",
@@ -393,7 +398,7 @@ class Dialect:
     def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
         """The result of a statement that `check` called local."""
         asked, shape = sql, inspect(sql)
-        if shape.kind in (StatementKind.DDL, StatementKind.STATE):
+        if shape.kind in (StatementKind.DDL, StatementKind.STATE) or (shape.sets and shape.pragma == pragmas.ONLY_TOLD):
             return StatementResult()
         if any(name.lower() in _OF_FILE for name in _FUNCTIONS.findall(sql)):
             written = written_out(sql, self._of_schema)

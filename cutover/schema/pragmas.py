@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -31,13 +33,24 @@ OF_STATE = _names(
 """They tell of SQLite's file itself, which is not the one that is asked once Postgres answers."""
 
 OF_STREAM = _names("foreign_keys defer_foreign_keys")
+ONLY_TOLD = "read_uncommitted"
+"""Without a shared cache, which no stream has, it changes nothing but what it tells itself. A stream remembers it, and
+no store is told."""
 OF_FILE = _names("user_version application_id")
 
-ALWAYS_OFF = _names(
-    "cell_size_check ignore_check_constraints legacy_alter_table read_uncommitted reverse_unordered_selects"
-)
+ALWAYS_OFF = _names("cell_size_check ignore_check_constraints legacy_alter_table reverse_unordered_selects")
 """What no stream has on. Django and SQLAlchemy switch some of it off on each connection."""
-OFF = _names("0 off no false")
+_TRUE = _names("on yes true")
+_NUMBER = re.compile(r"0x0*([0-9a-f]{1,8})(?![0-9a-f])|0*([0-9]{1,10})(?![0-9])", re.IGNORECASE)
+
+
+def true(argument: str) -> bool:
+    """Whether SQLite takes an argument for ON: of a number its last byte tells; what it does not know is OFF."""
+    number = _NUMBER.match(argument)
+    if number is None:
+        return argument.lower() in _TRUE
+    value = int(number[1], 16) if number[1] else int(number[2])
+    return value < 1 << 31 and bool(value & 255)
 
 
 def reads(name: str, argument: bool) -> bool:
@@ -46,8 +59,9 @@ def reads(name: str, argument: bool) -> bool:
 
 
 def confirms(name: str, argument: str) -> bool:
-    """Whether it sets what is so in any case."""
-    return (name in ALWAYS_OFF and argument.lower() in OFF) or (name == "journal_mode" and argument.lower() == "wal")
+    """Whether it sets what is so in any case, or what no store needs to know."""
+    off = name in ALWAYS_OFF and not true(argument)
+    return off or name == ONLY_TOLD or (name == "journal_mode" and argument.lower() == "wal")
 
 
 def allowed(name: str, argument: str) -> bool:

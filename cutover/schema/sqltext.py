@@ -82,11 +82,14 @@ class Shape:
     """Only changes rows, and gives none: what most writes are."""
     temporary: bool = False
     """Makes a temporary table, or changes one that it calls so."""
+    sets: bool = False
+    """A PRAGMA that is given a value which changes nothing for any statement."""
     lists: bool = False
     """Names something in which SQLite lists its schema, cutover's own tables among the application's."""
 
 
 MAX_PARAM = 32766
+_ONLY_TOLD = f"pragma_{pragmas.ONLY_TOLD}"
 
 LONG = 8192
 """Characters. Cutting a longer text into tokens takes milliseconds and more, which is no work for an event loop."""
@@ -117,9 +120,6 @@ COUNTED = frozenset(("INSERT", "REPLACE", "UPDATE", "DELETE"))
 """Verbs of statements that change a number of rows."""
 _CHANGES = ("CREATE", "DROP", "ALTER")
 _DECIDES = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
-
-
-_ON = ("1", "on", "yes", "true")
 
 
 def split(sql: str) -> list[str]:
@@ -181,6 +181,7 @@ def _inspect(sql: str) -> Shape:
         bad_param=numbered is None,
         on=shape.on,
         default=shape.default,
+        sets=shape.sets,
         tables=shape.kind is StatementKind.READ and any(_is(token, "FROM") for token in run),
         plain=plain_select(run) if shape.verb == "SELECT" else None,
         upserts=shape.verb in INSERTS and _changes_rows(run),
@@ -271,7 +272,7 @@ def _target(run: list[Token]) -> str:
 
 
 def _words(run: list[Token]) -> str:
-    return "".join(token.text for token in run).lower().strip("='\"()")
+    return "".join(token.text for token in run).lower().strip("='\"()[]`+")
 
 
 def _is(token: Token, word: str) -> bool:
@@ -279,6 +280,8 @@ def _is(token: Token, word: str) -> bool:
 
 
 def _shape(run: list[Token]) -> Shape:
+    if any(token.text.lower().strip('"`[]') == _ONLY_TOLD for token in run):
+        return Shape(StatementKind.REFUSED, reason=f"{_ONLY_TOLD} cannot be read; PRAGMA {pragmas.ONLY_TOLD} answers.")
     verb = run[0].text.upper() if run[0].type == "word" else ""
     words = [token.text.upper() if token.type == "word" else "" for token in run[:4]] + [""] * 4
     if verb == "BEGIN":
@@ -340,10 +343,12 @@ def _pragma(run: list[Token]) -> Shape:
     # ORMs look for a table among the temporary ones too; that there is none is an answer.
     if schema != "main" and not (schema == "temp" and name in pragmas.WITH_ARGUMENT):
         return Shape(StatementKind.REFUSED, "PRAGMA", reason="Only the main database has PRAGMAs here.", pragma=name)
-    if pragmas.reads(name, bool(rest)) or pragmas.confirms(name, _words(rest)):
-        return Shape(StatementKind.READ, "PRAGMA", pragma=name)
+    argument = _words(rest)
+    on = pragmas.true(argument)
+    sets = bool(rest) and pragmas.confirms(name, argument)
+    if sets or pragmas.reads(name, bool(rest)):
+        return Shape(StatementKind.READ, "PRAGMA", pragma=name, on=on, sets=sets)
     if name in pragmas.OF_STREAM:
-        on = rest[-1:] != [] and _words(rest) in _ON
         return Shape(StatementKind.STATE, "PRAGMA", pragma=name, on=on, default=on and name == "foreign_keys")
     if name in pragmas.OF_FILE:
         return Shape(StatementKind.WRITE, "PRAGMA", pragma=name)

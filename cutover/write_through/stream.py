@@ -11,6 +11,7 @@ from cutover.model.sizes import too_large
 from cutover.model.statement import BatchResult, Description, Past, Statement, Step
 from cutover.schema.batches import Route, route, writes
 from cutover.schema.memories import remembered
+from cutover.schema.pragmas import ONLY_TOLD
 from cutover.schema.sqltext import LONG, StatementKind, inspect
 from cutover.schema.temporary import gone
 from cutover.stores.batched import Batched
@@ -44,6 +45,7 @@ class Stream(Batched):
         "_primary",
         "_session",
         "_sticky",
+        "_uncommitted",
         "changing",
         "client",
         "reader",
@@ -61,6 +63,8 @@ class Stream(Batched):
         self._session: Session | None = None
         self._epoch = 0
         self._sticky = False
+        self._uncommitted = False
+        """PRAGMA read_uncommitted, as it was set: it changes nothing but what it tells."""
         self._deferring = False
         """PRAGMA defer_foreign_keys was said, and holds until the end of the next transaction, or statement."""
         self._open = False  # whether the client believes in a transaction; it may have been taken away
@@ -137,7 +141,7 @@ class Stream(Batched):
         """
         demand_few(steps, self._primary.max_batch_steps)
         texts = [step.statement.sql for step in steps]
-        reads = all(len(text) <= LONG and inspect(text).kind is StatementKind.READ for text in texts)
+        reads = all(len(text) <= LONG and _reads(text) for text in texts)
         if not steps or not reads or self._has_state:
             return WholePieces(await self.batch(steps))
         primary, began = self._primary, clock.monotonic()
@@ -301,6 +305,11 @@ class Stream(Batched):
                 self._past.note(outcome)
                 if shape.into:  # which may have changed a row, or passed it over
                     outcome.last_insert_rowid = self._past.last_insert_rowid
+            elif shape.pragma == ONLY_TOLD:
+                if shape.sets:
+                    self._uncommitted = shape.on
+                elif outcome.rows:
+                    outcome.rows = [(int(self._uncommitted),)]
             elif shape.pragma == "foreign_keys" and shape.kind is StatementKind.STATE and not self.in_transaction:
                 self._sticky = not shape.default
 
@@ -319,6 +328,12 @@ async def _switch_off(session: Session) -> None:
 
 def _begins(steps: Sequence[Step]) -> bool:
     return any(inspect(step.statement.sql).kind in _BEGINS for step in steps)
+
+
+def _reads(sql: str) -> bool:
+    """Whether it is answered by a store alone, and changes nothing."""
+    shape = inspect(sql)
+    return shape.kind is StatementKind.READ and shape.pragma != ONLY_TOLD
 
 
 def _changes(step: Step) -> bool:

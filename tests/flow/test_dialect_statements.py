@@ -238,10 +238,18 @@ async def test_what_tells_of_the_file_itself_is_refused(both: World, name: str) 
         await both.refused(sql, f"PRAGMA {name}, which tells of SQLite's file,")
 
 
+@pytest.mark.parametrize("name", ["foreign_keys", "defer_foreign_keys"])
+async def test_functions_of_what_a_stream_has_set_are_refused(both: World, name: str) -> None:
+    """The copy of the schema, which answers for others, has nothing of it."""
+    await both.refused(f"SELECT {name} FROM pragma_{name}", f"The function pragma_{name}, unlike the PRAGMA,")
+
+
 async def test_what_is_so_in_any_case_may_be_set(both: World) -> None:
     for sql in (
         "PRAGMA legacy_alter_table = OFF",
         "PRAGMA main.read_uncommitted = 0",
+        "PRAGMA read_uncommitted = 1",
+        "PRAGMA read_uncommitted(0)",
         "BEGIN",
         "PRAGMA read_uncommitted(no)",
     ):

@@ -189,7 +189,7 @@ def filled(draw: st.DrawFn, templates: tuple[str, ...]) -> str:
 @st.composite
 def pragmas(draw: st.DrawFn) -> str:
     name = draw(spelled(draw(st.sampled_from((*SETTINGS, "wal_checkpoint", "incremental_vacuum", "schema_version")))))
-    values = ("1", "ON", "+1", "-9") if name.strip("\"[]`'").lower() in ALWAYS_OFF else VALUES
+    values = ("1", "ON", "+1", "9") if name.strip("\"[]`'").lower() in ALWAYS_OFF else VALUES
     value = draw(st.sampled_from(values))
     schema = draw(st.sampled_from(("", "main.", '"main" . ', "temp.", "[main]/* */.")))
     return draw(st.sampled_from(("PRAGMA {0}{1}={2}", "pragma {0}{1} ( {2} )", "PRAGMA/**/{0}{1} = {2};"))).format(
@@ -238,9 +238,14 @@ def test_what_only_looks_changes_nothing(db: sqlite3.Connection, sql: str) -> No
 
 def test_what_is_so_in_any_case_may_be_set(db: sqlite3.Connection) -> None:
     before = state(db)
-    for sql in (*(f"PRAGMA {name} = OFF" for name in ALWAYS_OFF), "PRAGMA main.read_uncommitted(0)"):
+    for sql in (
+        *(f"PRAGMA {name} = OFF" for name in ALWAYS_OFF),
+        "PRAGMA main.read_uncommitted(0)",
+        "PRAGMA read_uncommitted = 1",
+    ):
         assert run_statement(db, Statement(sql)).rows == [], sql
     assert run_statement(db, Statement("PRAGMA journal_mode = wal")).rows == [("wal",)]
+    assert db.execute("PRAGMA read_uncommitted").fetchone() == (0,)  # a stream remembers it, others have the connection
     assert state(db) == before
 
 

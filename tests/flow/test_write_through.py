@@ -393,6 +393,35 @@ async def test_foreign_keys_belong_to_the_stream(stage: Stage) -> None:
     await off.close()
 
 
+async def test_read_uncommitted_is_told_to_the_stream_that_set_it(stage: Stage) -> None:
+    """It changes nothing else without a shared cache, and streams share connections."""
+    ask = Statement("PRAGMA read_uncommitted")
+    mine, other = stage.way.stream(), stage.way.stream()
+    assert (await mine.execute(Statement("PRAGMA main.read_uncommitted = 1"))).rows == []
+    for _ in range(2):
+        assert ((await mine.execute(ask)).rows, (await other.execute(ask)).rows) == ([(1,)], [(0,)])
+        assert [row for piece in await (await mine.pieces([Step(ask)])).more() for row in piece.rows] == [(1,)]
+        await mine.execute(Statement("BEGIN"))
+        assert (await mine.execute(ask)).rows == [(1,)]
+        await mine.execute(Statement("ROLLBACK"))
+        await stage.way.hold(0)
+        await stage.way.resume(stage.members[1], 2)
+    steps = [
+        Step(ask),
+        Step(Statement("PRAGMA read_uncommitted(off)")),
+        Step(ask),
+        Step(Statement(ask.sql, want_rows=False)),
+    ]
+    told = (await mine.batch(steps)).results
+    assert [result and result.rows for result in told] == [[(1,)], [], [(0,)], []]
+    skipped = [Step(Statement("SELECT nothing")), Step(Statement("PRAGMA read_uncommitted = ON"), Ok(0)), Step(ask)]
+    last = (await mine.batch(skipped)).results[2]
+    assert last is not None
+    assert last.rows == [(0,)]
+    with pytest.raises(StatementError, match="PRAGMA read_uncommitted answers"):
+        await mine.execute(Statement("SELECT * FROM pragma_read_uncommitted"))
+
+
 async def test_foreign_keys_stay_off_through_a_switch(stage: Stage) -> None:
     """As they stay on SQLite's own connections: a migration that goes on would lose rows to a key that acts."""
     migration = stage.way.stream()

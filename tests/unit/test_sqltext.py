@@ -70,6 +70,8 @@ def test_split_loses_nothing_and_agrees_with_sqlite(parts: list[str]) -> None:
         ("PRAGMA journal_mode = 'WAL'", StatementKind.READ),
         ("PRAGMA legacy_alter_table = OFF", StatementKind.READ),
         ("pragma main.read_uncommitted(0)", StatementKind.READ),
+        ("pragma read_uncommitted = 1", StatementKind.READ),
+        ("select * from [pragma_Read_uncommitted]", StatementKind.REFUSED),
         ("pragma legacy_alter_table = 1", StatementKind.REFUSED),
         ("pragma query_only = off", StatementKind.REFUSED),
         ("pragma case_sensitive_like", StatementKind.READ),
@@ -261,3 +263,20 @@ def test_long_texts_are_remembered_up_to_a_sum() -> None:
 )
 def test_what_a_definition_asks_for_later_is_kept_as_it_is_written(sql: str, remembers: bool) -> None:
     assert inspect(sql).remembers is remembers
+
+
+ARGUMENTS = (
+    "0 1 2 256 257 1.5 0.5 1e3 0x1 0x100 0x0000000001 0x7fffffff 0x80000001 0x100000001 0000000000001 2147483647 "
+    "2147483649 4294967297 12345678901 -1 +1 on ON yes true off no false full maybe '1' \"on\" 'yes' [on] `on` ''"
+)
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS.split())
+def test_what_is_on_for_sqlite_is_on(argument: str) -> None:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    for name in ("foreign_keys", "read_uncommitted"):
+        for text in (f"PRAGMA {name} = {argument}", f"PRAGMA {name}({argument})"):
+            db.execute(f"PRAGMA {name} = OFF")
+            db.execute(text)
+            assert inspect(text).on == db.execute(f"PRAGMA {name}").fetchone()[0], text
+    db.close()

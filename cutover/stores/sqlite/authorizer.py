@@ -92,7 +92,8 @@ def _authorize(action: int, first: str | None, second: str | None, database: str
     else:
         reason = _reason(action, first or "", second or "", via or "")
     if not reason:
-        return sqlite3.SQLITE_OK
+        untold = action == sqlite3.SQLITE_PRAGMA and second is not None and (first or "").lower() == pragmas.ONLY_TOLD
+        return sqlite3.SQLITE_IGNORE if untold else sqlite3.SQLITE_OK  # streams share connections
     _asked.reason = _asked.reason or reason
     return sqlite3.SQLITE_DENY
 
