@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from cutover.errors import ConfigurationError, StoreError, StoreUnavailable
+from cutover.stores.postgres.arrays import know_arrays
 from cutover.stores.postgres.errors import DRIVER_ERRORS, gate
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class Connections:
     async def pool(self, size: int, statement_timeout: float) -> Pool:
         """A pool for applications' statements. Connects when first used."""
         with gate(), _readable_url():
-            return await asyncpg.create_pool(
+            pool: Pool = await asyncpg.create_pool(  # type: ignore[call-overload]  # stubs want `loop` where `init` is
                 self.url,
                 min_size=0,
                 max_size=size,
@@ -198,7 +199,8 @@ class Connections:
                 timeout=self.connect_timeout,
                 # The server ends a slow statement; this is for a server that went silent.
                 command_timeout=statement_timeout + self.connect_timeout,
-                ssl=self.ssl,  # type: ignore[arg-type]  # checked by driver
+                ssl=self.ssl,
+                init=know_arrays,
                 reset=_nothing_to_reset,
                 server_settings={
                     **KEEPALIVE,
@@ -211,6 +213,7 @@ class Connections:
                     **SPELLING,
                 },
             )
+            return pool
 
     def forget(self) -> None:
         """Drop what is idle: the server may have restarted."""
@@ -245,12 +248,14 @@ class Connections:
 
     async def _connect(self, name: str, settings: Mapping[str, str] = _SESSION) -> Raw:
         with gate(), _readable_url():
-            return await asyncpg.connect(
+            raw = await asyncpg.connect(
                 self.url,
                 timeout=self.connect_timeout,
                 ssl=self.ssl,  # type: ignore[arg-type]  # checked by driver
                 server_settings={**settings, "application_name": name},
             )
+        await know_arrays(raw)
+        return raw
 
     async def _discard(self, raw: Raw) -> None:
         if raw.is_closed():
