@@ -179,6 +179,7 @@ class StatementRegistry:
             match=verdicts.get("match", 0),
             mismatch=verdicts.get("mismatch", 0),
             inconclusive=verdicts.get("inconclusive", 0),
+            differs_by=shadow.verdicts.differs_by(fold.shape) if shadow is not None else "",
         )
 
     def _is_outdated(self) -> bool:

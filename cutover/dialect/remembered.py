@@ -44,6 +44,8 @@ class Kept:
     mismatch: int = 0
     inconclusive: int = 0
     """Its replays, by what came of them."""
+    differs_by: str = ""
+    """What its translation was by when it differed, as a digest; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.looks import Look, look_of
 from cutover.dialect.replaying import State
 from cutover.dialect.sameness import changing, difference, may_change, ordered, typed
 from cutover.dialect.ties import breaking_ties, differ_in_ties
@@ -43,8 +44,8 @@ class Found:
     postgres_seconds: float = 0.0
     early: bool = False
     """It is to be asked again: the schema is on its way."""
-    asked: tuple[int, int] = (0, 0)
-    """What tells SQLite's answer from others, without telling it, and the generation of the schema."""
+    look: Look | None = None
+    """What it was replayed with; None: both stores were not asked."""
 
 
 class Replay:
@@ -69,7 +70,7 @@ class Replay:
         found = await self._judged(statement, here, there)
         if isinstance(here, StatementResult) and isinstance(there, StatementResult):
             found = replace(found, sqlite_seconds=here_took, postgres_seconds=there_took)
-        return replace(found, asked=(digest_of(here), self.schema.generation))
+        return replace(found, look=look_of(digest_of(here), self._state, self._executor.dialect))
 
     async def _judged(
         self, statement: Statement, here: StatementResult | StatementError, there: StatementResult | StatementError

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.looks import look_of
 from cutover.dialect.replay import BEHIND, NO_VERDICT, NOT_THERE, Found, answered, code_of, digest_of
 from cutover.dialect.replaying import State
 from cutover.dialect.sameness import changing, difference, may_change
@@ -63,8 +64,8 @@ class ReplayedWrites:
             if one is None or (isinstance(one.answer, StatementError) and one.answer.code in _BUSY):
                 break
             verdict = await self._verdict(statement, one, table, lasts[table.name])
-            asked = digest_of(one.answer), self.schema.generation
-            found.append(replace(verdict, asked=asked) if verdict is not None else None)
+            look = look_of(digest_of(one.answer), self._state, self._executor.dialect)
+            found.append(replace(verdict, look=look) if verdict is not None else None)
         return found
 
     def _table(self, statement: Statement) -> Table | StatementError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ from cutover.stores.pair import Pair
 from cutover.stores.postgres.snapshot import PostgresSnapshot
 from cutover.stores.sqlite.snapshot import SqliteSnapshot
 
-Level = Callable[[], AbstractAsyncContextManager[tuple[Pair, Snapshot, Snapshot, frozenset[str]]]]
-"""Both stores in one state, and the names of the tables that are whole on both."""
+Level = Callable[[], AbstractAsyncContextManager[tuple[Pair, Snapshot, Snapshot, Mapping[str, int]]]]
+"""Both stores in one state, and the tables that are whole on both, each with how often its rows changed."""
 
 _PAUSE = 1.0
 _AGAIN = 10.0
@@ -45,14 +45,14 @@ class State:
     primary: SqliteSnapshot
     exported: str
     """The name of the shadow's snapshot."""
-    whole: frozenset[str]
-    """Tables that are copied."""
+    changes: Mapping[str, int]
+    """Tables that are copied, each with how often its rows changed."""
     version: str | None
     """SQLite's number of its schema."""
 
     def schema(self, dialect: Dialect) -> Schema:
         """As of now; a schema that is to be loaded with the next statement is another one already."""
-        return Schema(self.version, dialect.generation + (not dialect.is_current), self.whole)
+        return Schema(self.version, dialect.generation + (not dialect.is_current), frozenset(self.changes))
 
     async def quarantined(self, dialect: Dialect, statement: Statement) -> str | None:
         """Whether rows of what the statement reads or writes cannot be on the shadow: which, to be told."""
@@ -62,7 +62,7 @@ class State:
     def not_whole(self, dialect: Dialect, statement: Statement) -> str | None:
         """Whether some of its tables were made a moment ago, and are not copied yet: which, to be told."""
         there = {each.name for each in objects_of(dialect.ddl).values() if each.kind == "table"}
-        missing = _reached(statement, dialect, there - self.whole)
+        missing = _reached(statement, dialect, there - set(self.changes))
         return f"Not all rows of {missing} are copied." if missing else None
 
 
@@ -74,10 +74,10 @@ def _reached(statement: Statement, dialect: Dialect, tables: Collection[str]) ->
 @asynccontextmanager
 async def in_one_state(level: Level) -> AsyncIterator[State | None]:
     """Both stores; None if SQLite is not primary."""
-    async with level() as (pair, primary, shadow, whole):
+    async with level() as (pair, primary, shadow, changes):
         if isinstance(primary, SqliteSnapshot) and isinstance(shadow, PostgresSnapshot):
             version = await primary.scalar("PRAGMA schema_version")
-            yield State(pair, primary, await shadow.exported(), whole, version)
+            yield State(pair, primary, await shadow.exported(), changes, version)
         else:
             yield None
 

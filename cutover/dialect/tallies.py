@@ -21,6 +21,8 @@ class Tally:
     reason: str | None = None
     differs: str | None = None
     """What differed, until it matches again."""
+    differs_by: str = ""
+    """What that translation was by, if it is known (`Look.translated_by`)."""
     sqlite_seconds: float = 0.0
     postgres_seconds: float = 0.0
     """Of the replays that both answered."""

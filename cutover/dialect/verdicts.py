@@ -7,6 +7,7 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
+from cutover.dialect.looks import Look
 from cutover.dialect.remembered import Kept
 from cutover.dialect.replay import Found, Verdict
 from cutover.dialect.tallies import Tallies
@@ -19,7 +20,7 @@ from cutover.schema.sqltext import LONG
 _log = get_logger("rehearsal")
 
 _WITH_OTHERS = (
-    "It matches now, with other rows than those that it differed with; `cutover rehearse --forget` lets it count."
+    "It matches now, with other rows or values than it differed with; `cutover rehearse --forget` lets it count."
 )
 _KEPT = 1000
 """Statements that differed whose arguments are kept."""
@@ -33,10 +34,13 @@ class Verdicts:
         self._seconds = seconds
         self.differing: dict[Sort, Statement] = {}
         """By text and classes of arguments, the statement with the arguments for which it is to match."""
-        self._asked: dict[Sort, tuple[int, int]] = {}
-        """By the same, what SQLite answered when it differed, and the schema then (`Found.asked`)."""
+        self._looks: dict[Sort, Look] = {}
+        """By the same, what it was replayed with when it differed."""
+        self._loose: set[str] = set()
+        """Texts, as `fold` calls them, that differed with rows or values that are not known any more: before the
+        service was started, or besides those that are kept."""
         self._left: set[Sort] = set()
-        """Those of them that matched the last time, with other rows than those that they differed with."""
+        """Those of either that matched the last time, with other rows than those that they differed with."""
         self._counter = counter
         self._sort = sort
         self._tallies = Tallies()
@@ -45,8 +49,9 @@ class Verdicts:
     def note(self, statement: Statement, found: Found) -> None:
         """One replay has come to its end."""
         sort = sort_of(statement)
+        kept = self.differing.get(sort)
         found = self._looked_at(statement, sort, found)
-        tally, kept = self._tallies[_shape(statement.sql)], self.differing.get(sort)
+        tally = self._tallies[_shape(statement.sql)]
         tally.add(found)
         self._counter.labels(found.verdict).inc()
         if self._seconds is not None and found.sqlite_seconds:
@@ -55,31 +60,49 @@ class Verdicts:
         self._counts[found.verdict] += 1
         if found.verdict == "mismatch":
             tally.differs = found.reason
-            if kept is None and len(self.differing) < _KEPT:
-                self.differing[sort] = statement
-            if self.differing.get(sort) is statement:
-                self._asked[sort] = found.asked
+            self._keep(statement, sort, found.look)
             _log.warning(f"A {self._sort} is answered differently on Postgres", statement=fingerprint(statement.sql))
-        elif found.verdict == "match" and sort not in self._left and (kept is None or kept is statement):
+        elif found.verdict == "match" and sort not in self._left and kept in (None, statement):
             self._clear(sort)
 
+    def _keep(self, statement: Statement, sort: Sort, look: Look | None) -> None:
+        """What differs, with what it met: one statement of each sort."""
+        shape = _shape(sort[0])
+        kept = self.differing.get(sort)
+        if kept is None and len(self.differing) < _KEPT:
+            kept = self.differing[sort] = statement
+        if kept != statement:
+            self._loose.add(shape)
+        if look is not None:
+            then = self._looks.get(sort)
+            if then is None or not look.of_same_schema(then):
+                self._tallies[shape].differs_by = look.translated_by(statement)
+            if kept == statement:
+                self._looks[sort] = look
+
     def _looked_at(self, statement: Statement, sort: Sort, found: Found) -> Found:
-        """What differed is mended if it matches where SQLite answers what it did then, or the schema is another one.
+        """What differed is mended if it matches with the very rows that it differed with, or has another translation.
 
         With other rows a match says nothing of those that it differed with, which may come again.
         """
-        if self.differing.get(sort) is not statement:
+        if self.differing.get(sort) not in (None, statement):
             return found
-        then = self._asked[sort]
-        if found.verdict == "match" and then[0] != found.asked[0] and then[1] == found.asked[1]:
+        self._left.discard(sort)
+        if found.verdict == "match" and found.look is not None and not self._is_mended(statement, sort, found.look):
             self._left.add(sort)
             return replace(found, reason=_WITH_OTHERS)
-        self._left.discard(sort)
         return found
+
+    def _is_mended(self, statement: Statement, sort: Sort, look: Look) -> bool:
+        shape, then = _shape(sort[0]), self._looks.get(sort)
+        if shape in self._loose and self._tallies[shape].differs_by == look.translated_by(statement):
+            return False
+        self._loose.discard(shape)
+        return then is None or look.of_same_rows(then, statement) or not look.translates_as(then, statement)
 
     def _clear(self, sort: Sort) -> None:
         self.differing.pop(sort, None)
-        self._asked.pop(sort, None)
+        self._looks.pop(sort, None)
         self._left.discard(sort)
         shape = _shape(sort[0])
         tally = self._tallies.get(shape)
@@ -90,13 +113,14 @@ class Verdicts:
         """Let what differed, and matches with the rows of now, count no longer. How many texts that were."""
         left = tuple(self._left)
         for sort in left:
+            self._loose.discard(_shape(sort[0]))
             self._clear(sort)
         return len(left)
 
     def go_on_from(self, shape: str, kept: Kept, *, replayed: bool) -> None:
         """With what had come of such texts before the service was started.
 
-        `replayed`: they are from now on, too. So what differed does until it matches.
+        `replayed`: they are from now on, too. So what differed does until it matches by another translation.
         """
         counts: dict[Verdict, int] = {
             "match": kept.match,
@@ -107,6 +131,9 @@ class Verdicts:
             return
         tally = self._tallies[shape]
         tally.differs = kept.differs if replayed else None
+        if tally.differs and kept.differs_by:
+            tally.differs_by = kept.differs_by
+            self._loose.add(shape)
         for verdict, count in counts.items():
             setattr(tally, verdict, getattr(tally, verdict) + count)
             self._counts[verdict] += count
@@ -117,6 +144,11 @@ class Verdicts:
             **{str(verdict): count for verdict, count in self._counts.items()},
             "differing": self._tallies.differing,
         }
+
+    def differs_by(self, shape: str) -> str:
+        """What the translation was by with which such texts differ, as a digest; empty: not known, or none does."""
+        tally = self._tallies.get(shape)
+        return tally.differs_by if tally is not None and tally.differs is not None else ""
 
     def of(self, sql: str) -> dict[str, Any] | None:
         """What came of the replays of a text, and of those that differ from it in literals alone; None: of none."""

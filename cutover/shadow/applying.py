@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -62,6 +63,8 @@ class Applying:
         self.batch = batch
         self.last_sentence = "Not started yet."
         self.applied_rows = 0
+        self.changed = Counter[str]()
+        """By table, how often a turn found rows of it changed, or had them copied again. Rather once too often."""
         self.outdated: Callable[[], bool] = lambda: False
         """Whether something was learned of the tables that their mapping does not know yet: it is mapped first."""
         self.on_copy_again: Callable[[], None] = lambda: None
@@ -155,6 +158,7 @@ class Applying:
                 keys.extend(key for key, _ in chunk)
             if keys:
                 touched.append((table, total, keys))
+                self.changed[table.name] += total.unchanged < len(keys)
         return touched
 
     def _count(self, table: Table, applied: Applied) -> None:
@@ -199,6 +203,7 @@ class Applying:
     async def _forget(self, tables: Sequence[str]) -> None:
         await self.pair.target.forget_progress(tables)
         self._backfill.forget(tables)
+        self.changed.update(tables)
         self.on_copy_again()
 
 

@@ -9,7 +9,7 @@ that they can never put an old row over a new one (hazard 26).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Literal
 
@@ -163,15 +163,15 @@ class Mirror(Applying):
             yield pair, primary, shadow
 
     @asynccontextmanager
-    async def level_copied(self) -> AsyncIterator[tuple[Pair, Snapshot, Snapshot, frozenset[str]]]:
-        """As `level`, of whole tables, with their names. Raises `StoreError` as long as some are being copied.
+    async def level_copied(self) -> AsyncIterator[tuple[Pair, Snapshot, Snapshot, Mapping[str, int]]]:
+        """As `level`, of whole tables, with their names and `changed`. Raises `StoreError` while some are being copied.
 
         A table that was made a moment ago is not among them: the stores may have it before the mirror does.
         """
         if not self.catching_up:
             async with self.level() as states:
                 if not self.catching_up:
-                    yield *states, frozenset(table.name for table in self.tables)
+                    yield *states, {table.name: self.changed[table.name] for table in self.tables}
                     return
         raise StoreError("Tables are being copied.", hint="Wait for the end of the backfill.")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
+from cutover.dialect.looks import Look
 from cutover.dialect.readiness import StatementRegistry
 from cutover.dialect.remembered import Kept, Remembered
-from cutover.dialect.replay import Found
+from cutover.dialect.replay import Found, Verdict
 from cutover.dialect.schema_trials import SchemaTrials
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.metrics import Metrics
@@ -127,6 +128,32 @@ async def test_counts_of_replays_go_on(both: World, tmp_path: Path) -> None:
     assert again.reads is not None
     again.reads.verdicts.note(Statement(READY), Found("match"))
     assert again.shadow_reads() == expected | {"match": 2, "differing": 0}
+
+
+async def test_a_match_behind_a_restart_says_nothing_of_rows_that_differed_before(both: World, tmp_path: Path) -> None:
+    path, dialect = tmp_path / "rehearsal.json", both.executor.dialect
+    first = await started(both, path, READY, reads=1.0)
+
+    def note(registry: StatementRegistry, verdict: Verdict, *more: str) -> dict[str, Any]:
+        look = Look(1, {"users": 1}, (*dialect.ddl, *more), dialect.tables, any_of_ties=False)
+        assert registry.reads is not None
+        registry.reads.verdicts.note(Statement(READY), Found(verdict, "It differs.", look=look))
+        return registry.reads.verdicts.of(READY) or {}
+
+    note(first, "mismatch")
+    await first.keep()
+    again = await started(both, path, READY, reads=1.0)
+    found = note(again, "match")
+    assert found["differs"] == "It differs."
+    assert "other rows" in found["reason"]
+    await again.keep()
+    again = await started(both, path, READY, reads=1.0)
+    assert note(again, "match")["differs"], "nor does another restart"
+    assert again.let_go() == 1
+    assert note(again, "match")["differs"] is None
+    again = await started(both, path, READY, reads=1.0)
+    assert note(again, "match", "CREATE TABLE other (a TEXT)")["differs"]
+    assert note(again, "match", "CREATE INDEX by_n ON users (n)")["differs"] is None, "it is translated anew"
 
 
 async def test_schema_changes_that_were_seen_are_kept(both: World, tmp_path: Path) -> None:
