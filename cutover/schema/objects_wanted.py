@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from cutover.schema.sqlite_schema import SqliteSchema, quoted, read_sqlite_schema
 from cutover.schema.temporary import is_kept, kept, lasting
 
-_KINDS = ("table", "index", "view", "pragma")
 _TEMPORARY = r"""
 SELECT type, name, tbl_name, sql FROM sqlite_temp_master
 WHERE type IN ('table', 'index') AND sql IS NOT NULL AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid"""
@@ -201,19 +200,21 @@ def told(one: SchemaObject) -> str:
 
 
 def steps_to(now: Objects, changes: Iterable[SchemaObject]) -> Iterator[str]:
-    """SQLite's statements for the changes. A table with another text is made anew, empty, with all of its indexes."""
+    """SQLite's statements for the changes. A table with another text is made anew, empty, with all of its indexes.
+    What is new comes in the order in which it was made, which is that of sqlite_master."""
     todo = missing(now, changes)
     wanted = changed_by(now, todo)
     for kind in ("view", "index", "table"):
         for each in todo:
             if each.kind == kind and each.key in now:
                 yield f"DROP {kind.upper()} {quoted(now[each.key].name)}"
-    anew = {each.name.lower() for each in todo if each.kind == "table"}
-    keys = {each.key for each in todo}
-    for kind in _KINDS:
-        for key, each in wanted.items():
-            if each.kind == kind and (key in keys or (kind == "index" and each.table.lower() in anew)):
-                yield each.sql
+    made: dict[tuple[str, str], SchemaObject] = {}
+    for each in (one for one in todo if wanted.get(one.key) is one):
+        made[each.key] = each
+        if each.kind == "table":
+            with_it = (one for one in wanted.values() if one.kind == "index" and one.table.lower() == each.name.lower())
+            made |= {one.key: one for one in with_it if one not in todo}
+    yield from texts(made)
     yield from (each.sql for each in todo if _says_zero(each))
 
 
