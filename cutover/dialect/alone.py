@@ -23,6 +23,7 @@ from cutover.dialect.giving import Giving
 from cutover.dialect.instead import REPEATABLE, instead, meeting_none
 from cutover.dialect.preparing import Memory, Prepared, prepare
 from cutover.dialect.running import run
+from cutover.dialect.telling import told_alone
 from cutover.dialect.widening import Unheld
 from cutover.errors import StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -129,7 +130,7 @@ async def _once(
             return await _in(connections, connection, prepared, memory, bare=bare, lock=lock)
         except REPEATABLE as error:
             await abandon(connection)
-            other = await instead(connection, prepared, connections.dialect, error)
+            other = await instead(connection, prepared, error)
             with meeting_none(other):
                 return await _in(connections, connection, other, memory, bare=bare and not other.several, lock=lock)
     except Unheld:
@@ -139,6 +140,8 @@ async def _once(
             error, connections.dialect.catalog
         )
         await abandon(connection)
+        if isinstance(failure, StatementError):
+            failure = await told_alone(connection, prepared, connections.dialect, memory, error) or failure
         if isinstance(error, OUTDATED) and isinstance(failure, StatementError):
             raise _Outgrown(failure) from None
         if isinstance(failure, Unreadable) and prepared.translation.writes and bare:  # committed, very probably

@@ -19,6 +19,7 @@ from cutover.dialect.instead import REPEATABLE, may_widen
 from cutover.dialect.members import Member, Writing, read, wrote
 from cutover.dialect.metering import AnswerTooLarge, Meter, meter_of
 from cutover.dialect.preparing import Prepared
+from cutover.dialect.telling import is_unclear
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import BatchResult, Statement
 
@@ -206,9 +207,13 @@ class _Writing(_Ending):
         return [BatchResult([None], [unread_outcome()])]
 
     def _failed(self, error: BaseException, failure: Exception) -> Outcomes | LongWay:
-        if isinstance(failure, Conflict) or isinstance(error, (*REPEATABLE, STALE[0], *OUTDATED)):  # it was undone
+        if isinstance(failure, Conflict) or self._comes_again(error):  # it was undone
             return self._write.long_way
         if isinstance(failure, Fenced):
             return [failure]
         told = failure.alone() if isinstance(failure, StatementError) else unknown_outcome()
         return [BatchResult([None], [told])]
+
+    def _comes_again(self, error: BaseException) -> bool:
+        """Whether it may be done in another way, or there is more to say of why it failed."""
+        return isinstance(error, (*REPEATABLE, STALE[0], *OUTDATED)) or is_unclear(self.prepared, error)

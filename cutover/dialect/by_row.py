@@ -21,9 +21,12 @@ from cutover.dialect.typed import Kind, Refused
 from cutover.dialect.updating import UpdateByRow
 from cutover.model.values import Row
 
+_SINGLE = 8
+"""Rows of VALUES that are translated one by one, though it failed."""
 
-def by_row(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
-    """The statement with its rows run one after the other. Raises `Refused`."""
+
+def by_row(sql: str, catalog: Catalog, kinds: Sequence[Kind], *, telling: bool = False) -> Translation:
+    """The statement with its rows run one after the other. Raises `Refused`. `telling`: only to tell why it failed."""
     parsed, conflict = parse(sql, catalog.views)
     if isinstance(parsed, exp.Update):
         limited = without_limit(parsed, catalog, sql)
@@ -38,9 +41,10 @@ def by_row(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
         raise Refused("The statement row by row")
     into = parsed.this.this if isinstance(parsed.this, exp.Schema) else parsed.this
     conflict = conflict or word_of_rows(catalog.table(into.name))
-    if isinstance(parsed.expression, exp.Values) and not _asks(parsed.expression):
+    many = telling and len(parsed.expression.expressions) > _SINGLE  # each row would be a text of its own
+    if isinstance(parsed.expression, exp.Values) and not _asks(parsed.expression) and not many:
         return _in_parts(parsed, conflict, catalog, kinds)
-    return _of_query(parsed, conflict, catalog, kinds, sql)
+    return _of_query(parsed, conflict, catalog, kinds, sql, telling=telling)
 
 
 def _asks(values: exp.Values) -> bool:
@@ -66,16 +70,17 @@ def _in_parts(parsed: exp.Insert, conflict: str | None, catalog: Catalog, kinds:
 
 
 def _of_query(
-    parsed: exp.Insert, conflict: str | None, catalog: Catalog, kinds: Sequence[Kind], sql: str
+    parsed: exp.Insert, conflict: str | None, catalog: Catalog, kinds: Sequence[Kind], sql: str, *, telling: bool
 ) -> Translation:
-    """An INSERT of the rows of a query, which is answered before the first of them is stored."""
+    """An INSERT of the rows of a query, which is answered before the first of them is stored. `telling`: they are to
+    come as they did when it failed."""
     query = parsed.expression
     query.set("with_", query.args.get("with_") or parsed.args.get("with_"))
     context = Context(catalog, kinds)
     context.reading = catalog.reading(sql)
     context.collates = parsed.find(exp.Collate) is not None
     _, columns, tree = rewrite(query.copy(), None, context)
-    fixed = tree.args.get("order") is not None or isinstance(query, exp.Values)
+    fixed = telling or tree.args.get("order") is not None or isinstance(query, exp.Values)
     rows = translation_of(None, columns, tree, context)
     row = exp.Tuple(expressions=[exp.Placeholder(this=f"p{len(kinds) + at}") for at in range(len(columns))])
     parsed.set("expression", exp.Values(expressions=[row]))

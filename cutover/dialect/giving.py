@@ -189,6 +189,17 @@ class Giving:
         self._given, self._uncounted = dict(given), set(uncounted)
         del self._marks[at + 1 :]
 
+    @contextmanager
+    def in_vain(self) -> Iterator[None]:
+        """What is undone behind it."""
+        self.savepoint()
+        at = len(self._marks) - 1
+        try:
+            yield
+        finally:
+            self.rollback_to(at)
+            self.release(at)
+
     def committed(self) -> None:
         """COMMIT."""
         for standing, key in self._given.items():

@@ -10,13 +10,11 @@ import asyncpg
 
 from cutover.dialect.failures import Conflict, is_overflow, overtaken
 from cutover.dialect.preparing import Prepared
-from cutover.dialect.running import keys_met
 from cutover.dialect.settling import Uneven
 from cutover.dialect.widening import misfit
 from cutover.errors import StatementError
 
 if TYPE_CHECKING:
-    from cutover.dialect.dialect import Dialect
     from cutover.dialect.direct import Connection
     from cutover.dialect.translation import Translation
     from cutover.model.table import Table
@@ -33,7 +31,7 @@ REPEATABLE = (
 """Errors behind which the statement may be run in another way."""
 
 
-async def instead(connection: Connection, prepared: Prepared, dialect: Dialect, error: Exception) -> Prepared:
+async def instead(connection: Connection, prepared: Prepared, error: Exception) -> Prepared:
     """What to run after this error, which undid the statement. Raises what is to be told if there is nothing."""
     assert prepared.translation is not None
     if isinstance(error, asyncpg.NumericValueOutOfRangeError):
@@ -56,8 +54,7 @@ async def instead(connection: Connection, prepared: Prepared, dialect: Dialect, 
     if isinstance(error, asyncpg.UniqueViolationError) and not await _caught_up(
         connection, prepared.translation, error
     ):
-        why = _why_not_unique(error, prepared)
-        raise (await keys_met(connection, prepared, dialect) or why) if why is error else why
+        raise _why_not_unique(error, prepared)
     return prepared
 
 

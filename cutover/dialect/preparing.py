@@ -67,7 +67,9 @@ class Prepared:
     keyed: Callable[[list[int]], Prepared] | None = None
     """The same with these automatic keys."""
     naming: Callable[[], Prepared | None] | None = None
-    """The query for the unique keys that its row meets."""
+    """The query for the constraints that its row breaks."""
+    telling: Callable[[], Prepared] | None = None
+    """The same a row at a time, to tell which failed, and how."""
 
     @property
     def may_be_undone(self) -> bool:
@@ -76,6 +78,13 @@ class Prepared:
             return False
         drawing = self.translation.drawing
         return bool(self.translation.marked) or (drawing is not None and drawing.by_rows)
+
+    def by_rows(self) -> Prepared | None:
+        """The same a row at a time, to tell which failed. Raises `StatementError` where that has no translation."""
+        one = self.translation
+        if one is not None and (one.parts or one.by_row is not None):
+            return self
+        return self.telling() if self.telling is not None else None
 
     @property
     def numbers(self) -> bool:
@@ -129,7 +138,7 @@ def with_arguments(
     if translation.parts or translation.by_row is not None:
         return Prepared(checked, translation, bound=bound, want_rows=want_rows)
     before, apart, wider, keyed = translation.before, translation.apart, translation.wider, translation.keyed
-    naming = translation.naming
+    naming, telling = translation.naming, translation.telling
     return Prepared(
         checked,
         translation,
@@ -138,6 +147,7 @@ def with_arguments(
         want_rows=want_rows,
         again=(lambda: prepared(apart())) if apart is not None else None,
         wider=(lambda: prepared(wider())) if wider is not None else None,
+        telling=(lambda: prepared(telling())) if telling is not None else None,
         naming=named if naming is not None else None,
         keyed=(lambda keys: prepared(keyed(), json.dumps(keys))) if keyed is not None else None,
     )

@@ -103,7 +103,7 @@ class Replacing:
             if not isinstance(item, exp.Var)
             else keys.next_of_sequence(written.table)
             if column.name == alias
-            else self._value(item, column)
+            else self.value(item, column)
             for item, column in zip(items, columns, strict=True)
         ]
         gone = exp.Select(
@@ -133,24 +133,17 @@ class Replacing:
     ) -> exp.Delete | None:
         """DELETE what conflicts on `indexes`, other than the row that `in_place` finds. None if nothing can."""
         table = written.table
-        rows = written.node.expression
-        items = rows.expressions[0].expressions if rows is not None else []
-        given = dict(zip([column.name for column in columns], items, strict=True))
-        wanted = [
-            column
-            for column in _columns_of(table, [*indexes, *([in_place] if in_place else [])])
-            if not self._is_next(given, column, table)
-        ]
-        values = [self._value(given.get(column.name), column) for column in wanted]
+        looked_at = _columns_of(table, [*indexes, *([in_place] if in_place else [])])
+        wanted, values = self.values(written, columns, looked_at)
         there = table_source(table, table.target)
         new = Source(_GIVEN, table_source(table, _GIVEN).columns, table)
         for source in (there, new):
             add_generated(source, self.queries.expressions.typed)
-        tests = [test for index in indexes if (test := self._test(index, there, new, wanted)) is not None]
+        tests = [test for index in indexes if (test := self.test(index, there, new, wanted)) is not None]
         if not tests:
             return None
         condition: exp.Expr = exp.or_(*tests)
-        spared = self._test(in_place, there, new, wanted) if in_place is not None else None
+        spared = self.test(in_place, there, new, wanted) if in_place is not None else None
         if spared is not None:
             is_spared = exp.Is(this=paren(spared), expression=exp.true())  # which NULL makes NULL
             condition = exp.and_(paren(condition), exp.Not(this=paren(is_spared)))
@@ -162,18 +155,33 @@ class Replacing:
         target = exp.Table(this=identifier(table.target), db=identifier(table.target_schema))
         return exp.Delete(this=target, using=[row], where=exp.Where(this=condition))
 
+    def values(
+        self, written: Written, columns: list[Column], looked_at: list[Column]
+    ) -> tuple[list[Column], list[exp.Expr]]:
+        """What the only row of an INSERT has in these columns, but for the next automatic key."""
+        rows = written.node.expression
+        items = rows.expressions[0].expressions if rows is not None else []
+        given = dict(zip([column.name for column in columns], items, strict=True))
+        wanted = [column for column in looked_at if not self._is_next(given, column, written.table)]
+        return wanted, [self.value(given.get(column.name), column) for column in wanted]
+
     def _is_next(self, given: dict[str, exp.Expr], column: Column, table: Table) -> bool:
         """The next automatic key: nobody has it."""
         item = given.get(column.name)
         return column.name == table.rowid_alias and (item is None or isinstance(item, exp.Var) or _is_next(item))
 
-    def _value(self, item: exp.Expr | None, column: Column) -> exp.Expr:
+    def value(self, item: exp.Expr | None, column: Column) -> exp.Expr:
+        """As the column holds it; its default where nothing is given."""
         if item is None or isinstance(item, exp.Var):
             item = self.conflicts.default(column)
-        kind = exp.DataType(this=exp.DataType.Type.USERDEFINED, kind=column.target_type)
-        return exp.Cast(this=paren(item.copy()), to=kind)
+        return self.cast(item.copy(), column)
 
-    def _test(self, index: UniqueIndex, there: Source, new: Source, wanted: list[Column]) -> exp.Expr | None:
+    def cast(self, item: exp.Expr, column: Column) -> exp.Expr:
+        """As the column holds it."""
+        kind = exp.DataType(this=exp.DataType.Type.USERDEFINED, kind=column.target_type)
+        return exp.Cast(this=paren(item), to=kind)
+
+    def test(self, index: UniqueIndex, there: Source, new: Source, wanted: list[Column]) -> exp.Expr | None:
         """Whether a row there and the new one are equal in `index`; None if they cannot be."""
         assert there.table is not None
         left_out = {column.name for column in there.table.columns} - {column.name for column in wanted}

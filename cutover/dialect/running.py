@@ -13,7 +13,7 @@ from cutover.dialect.answering import finished, limit_of, once
 from cutover.dialect.dialect import Dialect
 from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.giving import Giving
-from cutover.dialect.naming import first_met, in_order
+from cutover.dialect.naming import first_breach
 from cutover.dialect.preparing import Memory, Prepared, with_arguments
 from cutover.dialect.translation import KINDS, Translation
 from cutover.dialect.typed import Refused
@@ -35,6 +35,10 @@ WHERE c.contype = 'f' AND c.condeferrable AND NOT c.condeferred AND $1::text::re
 _ROW = '"cutover: row"'
 _SPARED = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.NotNullViolationError)
 """Errors of a row that OR IGNORE passes over, and OR FAIL stops at."""
+NAMED = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError)
+"""Those of constraints of which a row may break several."""
+MOST_TOLD = 1000
+"""Rows of a statement that are run one by one only to tell why it failed."""
 
 
 async def run(
@@ -77,16 +81,15 @@ async def _alone(
     return result
 
 
-async def keys_met(connection: Connection, prepared: Prepared, dialect: Dialect) -> StatementError | None:
-    """What SQLite says of a row that meets others in unique keys; None where that is not known any more."""
+async def first_broken(connection: Connection, prepared: Prepared, dialect: Dialect) -> StatementError | None:
+    """What SQLite says of a row that breaks constraints; None where that is not known any more."""
     query = prepared.naming() if prepared.naming is not None else None
     if query is None or query.translation is None or prepared.translation is None:
         return None
     table = prepared.translation.table
     assert table is not None
-    found = await once(connection, query, query.translation)
-    first = in_order(table, found.rows[0], lambda: dialect.copy.indexes(table.name))
-    return first_met(table, first[0]) if first else None
+    found = (await once(connection, query, query.translation)).rows
+    return first_breach(table, found[0], lambda: dialect.copy.indexes(table.name)) if found else None
 
 
 async def _as_one(
@@ -95,19 +98,16 @@ async def _as_one(
     """All rows, with foreign keys checked behind the last of them."""
     assert prepared.translation is not None
     async with _checked_behind(connection, prepared.translation, memory):
-        return await _row_by_row(connection, prepared, dialect, memory, giving)
+        return await row_by_row(connection, prepared, dialect, memory, giving)
 
 
 @asynccontextmanager
 async def _checked_behind(connection: Connection, translation: Translation, memory: Memory) -> AsyncIterator[None]:
     """Foreign keys are checked behind several statements that are one, unless the stream has them checked at COMMIT."""
-    keys = None
-    if translation.table is not None and not memory.deferring:
-        keys = await connection.fetchval(_FOREIGN_KEYS, target(translation.table))
+    keys = await defer(connection, translation, memory)
     if not keys:
         yield
         return
-    await connection.execute(f"SET CONSTRAINTS {keys} DEFERRED")
     try:
         yield
     except Halfway:
@@ -116,15 +116,33 @@ async def _checked_behind(connection: Connection, translation: Translation, memo
     await connection.execute(f"SET CONSTRAINTS {keys} IMMEDIATE")
 
 
-async def _row_by_row(
-    connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory, giving: Giving | None
+async def defer(connection: Connection, translation: Translation, memory: Memory) -> str:
+    """Have foreign keys wait for COMMIT that do not yet. Their names, to be checked behind the statement."""
+    keys = None
+    if translation.table is not None and not memory.deferring:
+        keys = await connection.fetchval(_FOREIGN_KEYS, target(translation.table))
+    if keys:
+        await connection.execute(f"SET CONSTRAINTS {keys} DEFERRED")
+    return keys or ""
+
+
+async def row_by_row(
+    connection: Connection,
+    prepared: Prepared,
+    dialect: Dialect,
+    memory: Memory,
+    giving: Giving | None,
+    *,
+    telling: bool = False,
 ) -> StatementResult:
-    """What becomes of all rows. Raises `Halfway` where the statement keeps those before the one that fails."""
+    """What becomes of all rows. Raises `Halfway` where the statement keeps those before the one that fails, or to be
+    `telling` which it is."""
     assert prepared.translation is not None
     result, so_far, word = StatementResult(), replace(memory), prepared.translation.sparing
+    word = "FAIL" if telling and word != "IGNORE" else word
     giving = giving or Giving()
     before = giving.so_far()
-    async for translation, bound in _rows(connection, prepared, memory):
+    async for translation, bound in _rows(connection, prepared, memory, few=telling):
         told = None
         if translation.choosing is not None:
             chosen = await _chosen(connection, prepared, translation, bound, so_far, dialect)
@@ -137,14 +155,17 @@ async def _row_by_row(
                 giving.after(dialect.keys, part, one.affected)
                 if part.numbered is not None:
                     one.last_insert_rowid = part.numbered
-        except _SPARED as error:
+        except (*_SPARED, asyncpg.InvalidTextRepresentationError) as error:
+            if not isinstance(error, _SPARED) and not telling:
+                raise
             if told is not None and isinstance(error, asyncpg.UniqueViolationError):
-                raise told from None
-            if translation.upserts:
+                raise Halfway.of(told, result) if telling else told from None
+            if translation.upserts and not telling:
                 raise _of_upsert(error, word, dialect) from None
             if word == "FAIL":
                 giving.untold(before)
-                raise Halfway.of(translate_failure(error, dialect.catalog), result) from None
+                named = isinstance(error, NAMED) and await first_broken(connection, part, dialect)
+                raise Halfway.of(named or translate_failure(error, dialect.catalog), result) from None
             if not word:
                 raise
             continue
@@ -156,18 +177,29 @@ async def _row_by_row(
 
 
 async def _rows(
-    connection: Connection, prepared: Prepared, memory: Memory
+    connection: Connection, prepared: Prepared, memory: Memory, *, few: bool
 ) -> AsyncIterator[tuple[Translation, Sequence[SqlValue]]]:
-    """The statement for each row, with its arguments."""
+    """The statement for each row, with its arguments. `few`: raises `StatementError` where there are many."""
     assert prepared.translation is not None
     bound, by_row = prepared.bound, prepared.translation.by_row
     if by_row is None:
         for part in prepared.translation.parts:
             yield part, bound
         return
-    asked = with_arguments(prepared.checked, by_row.rows, bound, memory, want_rows=True)
-    for row in by_row.accept((await once(connection, asked, by_row.rows)).rows):
+    query = _first_of(by_row.rows) if few else by_row.rows
+    asked = with_arguments(prepared.checked, query, bound, memory, want_rows=True)
+    found = (await once(connection, asked, query)).rows
+    if few and len(found) > MOST_TOLD:
+        raise StatementError("There are too many rows to look at each of them.", "SQLITE_UNKNOWN")
+    for row in by_row.accept(found):
         yield by_row.translate(tuple(KINDS[type(value)] for value in row)), [*bound, *row]
+
+
+def _first_of(rows: Translation) -> Translation:
+    """As many of the rows as are looked at, and one more."""
+    command = rows.command
+    few = f"SELECT * FROM ({command.sql}) AS few LIMIT {MOST_TOLD + 1}"  # our own text
+    return replace(rows, command=replace(command, sql=few))
 
 
 async def _chosen(
@@ -200,7 +232,7 @@ async def _sparing(connection: Connection, part: Prepared, translation: Translat
         done = await once(connection, part, translation)
         await connection.execute(f"RELEASE SAVEPOINT {_ROW}")
         return done
-    except _SPARED as error:
+    except (*_SPARED, asyncpg.InvalidTextRepresentationError) as error:
         await connection.execute(f"ROLLBACK TO SAVEPOINT {_ROW}; RELEASE SAVEPOINT {_ROW}")
         if isinstance(error, asyncpg.NotNullViolationError) and not _is_needed(error, translation.table):
             raise Refused(f"NULL in the key {error.column_name}, which SQLite takes,") from None

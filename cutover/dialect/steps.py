@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect.choosing import by_keys
 from cutover.dialect.context import Context
+from cutover.dialect.naming import breaches_of
 from cutover.dialect.translation import ByRow, Translation, rewrite, translation_of
 from cutover.dialect.typed import ByKeys, Kind, Refused, Typed
 from cutover.model.values import Row
@@ -28,7 +29,13 @@ def alone(single: exp.Expr, conflict: str | None, context: Context) -> Translati
     except ByKeys:
         assert isinstance(single, exp.Insert)
         return by_keys(single, conflict, context.catalog, context.kinds)
-    return translation_of(written, columns, tree, context)
+
+    def naming() -> Translation | None:
+        of_row = Context(context.catalog, context.kinds)
+        of_row.by_row = True
+        return breaches_of(single.copy(), conflict, of_row)
+
+    return translation_of(written, columns, tree, context, naming=naming)
 
 
 _ONLY_SQLITE_KNOWS = "Refused if several rows come whose order matters, and only SQLite knows it."

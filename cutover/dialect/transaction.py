@@ -25,6 +25,7 @@ from cutover.dialect.pending import (
 )
 from cutover.dialect.preparing import Memory, prepare
 from cutover.dialect.running import run
+from cutover.dialect.telling import is_unclear, told_within
 from cutover.dialect.typed import Refused
 from cutover.dialect.unchecked import demand_no_action
 from cutover.dialect.widening import Unheld
@@ -147,7 +148,7 @@ class Transaction(Altering):
                 await self._undo()
             except REPEATABLE as error:
                 await self._undo()
-                prepared = await instead(self.connection, prepared, self._connections.dialect, error)
+                prepared = await instead(self.connection, prepared, error)
             self._dirty = self._dirty or translation.writes
             with meeting_none(prepared):
                 return await run(self.connection, prepared, dialect, memory, self._giving)
@@ -159,8 +160,17 @@ class Transaction(Altering):
             failure = self._failure(error)
             if isinstance(failure, StatementError):
                 await self._talk(self._undo_text())
-                failure = await checked_too_soon(self.connection, error, deferring=self._deferring) or failure
+                too_soon = await checked_too_soon(self.connection, error, deferring=self._deferring)
+                failure = too_soon or await self._told(prepared, memory, error) or failure
             raise failure from None
+
+    async def _told(self, prepared: Prepared, memory: Memory, error: Exception) -> StatementError | None:
+        """What SQLite says of a statement that failed so, and was undone."""
+        if not is_unclear(prepared, error):
+            return None
+        told = await told_within(self.connection, prepared, self.dialect, memory, self._giving, error)
+        await self._talk(self._undo_text())
+        return told
 
     async def _wider(self, told: Unheld, statement: Statement, memory: Memory) -> StatementResult:
         """The statement, which was undone, once more: a column may be widened for what it computed."""

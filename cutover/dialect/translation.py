@@ -25,6 +25,7 @@ from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import prepare
 from cutover.dialect.trees import plain_numbers, plain_settings
 from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.unclear import unclear
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
 from cutover.errors import StatementError
@@ -118,7 +119,11 @@ class Translation:
     keyed: Callable[[], Translation] | None = None
     """The same with the automatic keys given by one more argument, a JSON array."""
     naming: Callable[[], Translation | None] | None = None
-    """A query that tells which unique keys its row meets, where there are several."""
+    """A query that tells which constraints its only row breaks, where there are several."""
+    unclear: tuple[type[Exception], ...] = ()
+    """Errors behind which it is asked how far it had come, and what the first row that failed breaks first."""
+    telling: Callable[[], Translation] | None = None
+    """The same a row at a time, to be asked so."""
     sparing: str = ""
     """IGNORE or FAIL: of rows that are run one at a time, one that fails is passed over, or keeps those before it."""
     by_row: ByRow | None = None
@@ -201,6 +206,7 @@ def translation_of(
     wider: Callable[[], Translation] | None = None,
     keyed: Callable[[], Translation] | None = None,
     naming: Callable[[], Translation | None] | None = None,
+    telling: Callable[[], Translation] | None = None,
 ) -> Translation:
     """The tree printed. `in_parts`: the same with a statement for each row of VALUES; `wider`: with wide arithmetic;
     `keyed`: with the keys given."""
@@ -234,7 +240,9 @@ def translation_of(
         apart=in_parts if written is not None and _may_be_apart(written) else None,
         wider=wider if context.may_widen and not context.wide else None,
         keyed=keyed if written is not None and _may_be_keyed(written) else None,
-        naming=naming if written is not None and _has_several_keys(written) else None,
+        naming=naming if written is not None and _may_be_named(written, context) else None,
+        unclear=unclear(written, by_row=context.by_row) if written is not None else (),
+        telling=telling,
         refusing=written is not None and written.refusing,
         caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",
         never_null=tuple(context.never_null.items()),
@@ -247,8 +255,11 @@ def _may_be_apart(written: Written) -> bool:
     return written.twice or written.refusing or (written.drawing is not None and written.drawing.by_rows)
 
 
-def _has_several_keys(written: Written) -> bool:
-    return isinstance(written.node, exp.Insert) and len(written.table.unique) > 1
+def _may_be_named(written: Written, context: Context) -> bool:
+    """Whether the constraint that it breaks may be another one than Postgres tells."""
+    if not (isinstance(written.node, exp.Insert) or context.by_row):
+        return False
+    return len(written.table.unique) > 1 or len(written.table.checks) > 1
 
 
 def _may_be_keyed(written: Written) -> bool:

@@ -13,7 +13,7 @@ from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.context import Context
 from cutover.dialect.limiting import without_limit
-from cutover.dialect.naming import keys_met
+from cutover.dialect.naming import breaches
 from cutover.dialect.recent import Recent
 from cutover.dialect.scalars import number_lists, number_scalars, split
 from cutover.dialect.translation import KINDS, Translation, parse, rewrite, translation_of
@@ -118,13 +118,17 @@ def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind], *, wide: bool
 
     @cache
     def naming() -> Translation | None:
-        return keys_met(sql, catalog, kinds)
+        return breaches(sql, catalog, kinds)
+
+    @cache
+    def telling() -> Translation:
+        return by_row(sql, catalog, kinds, telling=True)
 
     try:
         written, columns, tree = _rewrite(sql, context)
     except RowByRow:
         return apart()
-    return translation_of(written, columns, tree, context, apart, wider, keyed, naming)
+    return translation_of(written, columns, tree, context, apart, wider, keyed, naming, telling)
 
 
 def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:

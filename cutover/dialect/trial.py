@@ -94,7 +94,7 @@ async def try_write(
                 raise NotTried("What it writes has triggers of its own on Postgres, and what they do might stay.")
             began = clock.monotonic()
             once = partial(_once, dialect, connection, memory, last, spares=verb in ("INSERT", "REPLACE"))
-            return Timed(await _made(connections, connection, prepared, once), clock.monotonic() - began)
+            return Timed(await _made(connection, prepared, once), clock.monotonic() - began)
         except (*DRIVER_ERRORS, TimeoutError) as error:
             raise as_statement_error(translate_failure(error, dialect.catalog)) from None
         finally:
@@ -108,7 +108,6 @@ async def foreign_keys_rest(connections: Connections) -> bool:
 
 
 async def _made(
-    connections: Connections,
     connection: Connection,
     prepared: Prepared,
     once: Callable[[Prepared], Awaitable[StatementResult]],
@@ -118,7 +117,7 @@ async def _made(
         return await once(prepared)
     except REPEATABLE as error:
         await connection.execute("ROLLBACK TO made")
-        return await once(await instead(connection, prepared, connections.dialect, error))
+        return await once(await instead(connection, prepared, error))
 
 
 async def _once(

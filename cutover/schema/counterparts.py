@@ -129,7 +129,7 @@ class Counterparts:
                 if one is not None:
                     here.remove(one)
                     there.remove(check)
-                    yield check.name, one[0] or _named_by(one[1])
+                    yield check.name, one[0] or named_by(one[1])
 
     def _has_name(self, check: PostgresCheck, name: str, _text: str, _source: SqliteTable) -> bool:
         return check.name == name
@@ -195,7 +195,7 @@ class Counterparts:
         return {column.name for column in self.there.columns if _names(text, column.name)}
 
 
-def _named_by(text: str) -> str:
+def named_by(text: str) -> str:
     """What SQLite calls a CHECK without a name: its text, or the name in quotes that this begins with."""
     first = next(iter(tokens(text)), None)
     return unquote(first.text) if first is not None and first.type in ("quoted", "string") else text

@@ -1,0 +1,143 @@
+"""What a write that failed leaves to be told: which constraint it was, changes(), last_insert_rowid()."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from cutover.errors import StatementError
+from tests.flow.dialect_world import World, world
+
+SCHEMA = """
+CREATE TABLE parent (id INTEGER PRIMARY KEY);
+CREATE TABLE item (
+    id INTEGER PRIMARY KEY,
+    a INTEGER UNIQUE,
+    z INTEGER CONSTRAINT zz CHECK (z > 0),
+    y INTEGER CONSTRAINT aa CHECK (y < 10),
+    u INTEGER UNIQUE,
+    p INTEGER REFERENCES parent,
+    CHECK (z < y)
+);
+CREATE TABLE later (id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE word (
+    w TEXT PRIMARY KEY NOT NULL,
+    n INTEGER UNIQUE,
+    m TEXT COLLATE NOCASE,
+    CHECK (n < 50),
+    CHECK (w <> 'x' AND m <> 'X')
+);
+CREATE UNIQUE INDEX word_m ON word (m) WHERE n > 3;
+CREATE TABLE pair (a INTEGER, b TEXT, c INTEGER UNIQUE, PRIMARY KEY (a, b)) WITHOUT ROWID;
+CREATE TABLE ruled (
+    a INTEGER, b INTEGER, g INTEGER AS (a + b), CONSTRAINT second CHECK (g < 5), CONSTRAINT first CHECK (b < 3)
+);
+"""
+DATA = (
+    "INSERT INTO item (a, u) VALUES (1, 1), (2, 2), (3, 3)",
+    "INSERT INTO word VALUES ('a', 5, 'a'), ('b', 6, 'b')",
+    "INSERT INTO pair VALUES (1, 'a', 1), (2, 'b', 2)",
+    "INSERT INTO ruled VALUES (1, 1)",
+)
+_PAST = "SELECT changes(), last_insert_rowid(), total_changes()"
+
+
+@pytest.fixture
+async def both(postgres_url: str) -> AsyncIterator[World]:
+    async with world(postgres_url, SCHEMA, data=DATA) as made:
+        yield made
+
+
+async def _all_fail(both: World, statements: Sequence[str]) -> None:
+    for sql in statements:
+        await both.same_error(sql)
+        await both.same(_PAST)
+
+
+async def test_of_several_constraints_the_first_that_sqlite_looks_at_is_named(both: World) -> None:
+    await _all_fail(
+        both,
+        [
+            "INSERT INTO item (z, y) VALUES (0, 11)",
+            "INSERT INTO item (z, y) VALUES (12, 11)",
+            "INSERT INTO item (a, z) VALUES (1, 0)",
+            "INSERT INTO item (a, u) VALUES (5, 5), (1, 1)",
+            "INSERT INTO item (a, u) SELECT a + 3, u - 1 FROM item WHERE a < 3 ORDER BY a",
+            "UPDATE item SET a = 1, u = 1 WHERE id = 2",
+            "UPDATE item SET a = 4 - a, u = 1, id = 1",
+            "UPDATE item SET z = 12, y = 11",
+            "UPDATE item SET z = 2 - id, y = 13 - id, a = a % 2",
+            "INSERT INTO word VALUES ('b', 7, 'c'), ('A', 5, 'A')",
+            "INSERT INTO word VALUES ('c', 7, 'c'), ('a', 5, 'A'), ('d', 8, 'd')",
+            "INSERT INTO word VALUES ('c', 7, 'c'), ('d', 5, 'C')",
+            "INSERT INTO word VALUES ('x', 60, 'x')",
+            "UPDATE word SET m = 'A', n = 5",
+            "UPDATE word SET w = 'a', m = 'A' WHERE n = 6",
+            "UPDATE word SET w = 'x', m = 'x', n = 66",
+            "UPDATE word SET n = 66, w = NULL",
+            "INSERT INTO pair VALUES (3, 'c', 3), (1, 'a', 1)",
+            "UPDATE pair SET a = 1, b = 'a', c = 1",
+            "INSERT INTO ruled VALUES (1, 2), (4, 5)",
+            "UPDATE ruled SET a = 9, b = 9",
+        ],
+    )
+
+
+async def test_last_insert_rowid_is_of_the_last_row_before_the_one_that_failed(both: World) -> None:
+    await _all_fail(
+        both,
+        [
+            "INSERT INTO item (a, u) VALUES (20, 20), (21, 21), (1, 1), (22, 22)",
+            "INSERT INTO item (a) VALUES (20), (1) RETURNING id",
+            "INSERT INTO item (a) SELECT a + 100 FROM item UNION ALL SELECT 1 ORDER BY 1 DESC",
+            "INSERT INTO item (id, a) VALUES (400, 400), (401, 1)",
+            "INSERT INTO item (id, a) VALUES (410, 400), (411, 401), ('x', 402)",
+            "INSERT INTO item (a, z) VALUES (901, 1), (902, 0) ON CONFLICT (a) DO UPDATE SET z = 0",
+            "INSERT INTO item (a, z) VALUES (901, 1), (1, 1) ON CONFLICT (a) DO UPDATE SET z = 0",
+            "INSERT INTO word VALUES ('c', 7, 'c'), ('d', 8, 'd'), ('e', 50, 'e')",
+            "INSERT INTO item (a, p) VALUES (30, 7)",
+            "INSERT INTO item (a, p) VALUES (30, 7) RETURNING a",
+            "INSERT INTO item (a, p) VALUES (30, 7), (31, 7)",
+            "INSERT OR IGNORE INTO item (a, p) SELECT a + 30, 7 FROM item",
+            "INSERT INTO later (p) VALUES (8)",
+            "INSERT INTO later (p) VALUES (8), (9)",
+        ],
+    )
+    await both.same("INSERT INTO item (a) VALUES (50), (51)")
+    await both.same("SELECT * FROM item")
+    await both.same(_PAST)
+
+
+async def test_it_is_told_within_a_transaction_that_goes_on(both: World) -> None:
+    await both.same("BEGIN")
+    await both.same("INSERT INTO item (a) VALUES (10), (11)")
+    await _all_fail(
+        both,
+        [
+            "INSERT INTO item (a, u) VALUES (20, 20), (21, 21), (10, 1)",
+            "INSERT INTO item (a, p) VALUES (20, 20), (21, 21)",
+            "UPDATE item SET a = 1, u = 1 WHERE id = 2",
+            "INSERT OR FAIL INTO item (a, z, y) VALUES (30, 1, 5), (31, 9, 11)",
+            "INSERT INTO item (z, y) VALUES (0, 11)",
+        ],
+    )
+    await both.same("INSERT INTO item (a) VALUES (40)")
+    await both.same("COMMIT")
+    await both.same("SELECT * FROM item")
+    await both.same(_PAST)
+
+
+async def test_many_rows_are_looked_at_one_by_one_up_to_some_number(both: World) -> None:
+    numbers = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+    rows = ", ".join(f"({at}, {at})" for at in range(200, 260))
+    await _all_fail(
+        both,
+        [
+            f"INSERT INTO item (a, u) VALUES {rows}, (1, 1)",
+            f"{numbers.format(900)} INSERT INTO item (a, u) SELECT 10 + i, i % 900 + 3 FROM n",
+        ],
+    )
+    with pytest.raises(StatementError, match="UNIQUE constraint failed"):
+        await both.on_postgres(f"{numbers.format(1500)} INSERT INTO item (a, u) SELECT i % 1500 + 1, i + 10 FROM n")
+    await both.same("SELECT count(*) FROM item")
