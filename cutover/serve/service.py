@@ -33,6 +33,8 @@ _ASK_SECONDS = 2.0
 _CLOSE_SECONDS = 10.0
 _AGAIN_SECONDS = 5.0
 """Between two attempts to carry over what could not be."""
+_LOOK_SECONDS = 1.0
+"""Between two looks at Postgres's schema once the migration is finished."""
 
 
 class Service:
@@ -110,6 +112,7 @@ class Service:
             self._replay_writes,
             partial(learning.run, self._watched),
             self._keep_records,
+            self._go_by_postgres,
         ]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(service()) for service in services]
@@ -207,6 +210,22 @@ class Service:
             if parts.mirror.batch != written:
                 written = parts.mirror.batch
                 await parts.note_high_water(control.but(epoch=situation.pair.epoch), written)
+
+    async def _go_by_postgres(self) -> None:
+        """Once the migration is finished no schema is followed any more, but statements go by Postgres's as it is."""
+        situation, seen = self.parts.situation, None
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if situation.phase is not Phase.FINISHED or not situation.attached:
+                continue
+            try:
+                now = await self.postgres.read_schema(self.settings.postgres.schema_)
+                if now != seen:
+                    async with self.parts.switching:
+                        situation.tables = await self.mapper.map_tables(create=False)
+                    seen = now
+            except (CutoverError, OSError, TimeoutError) as error:
+                _log.debug(f"Postgres's schema could not be looked at: {error}")
 
     async def _leave_tidy(self) -> None:
         if self.parts.situation.attached:

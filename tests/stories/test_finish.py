@@ -188,3 +188,30 @@ async def test_rowids_stay_and_the_tables_that_have_them_are_named(service: Serv
     assert "may be dropped" in kept
     await postgres_script(postgres_url, "ALTER TABLE items DROP COLUMN _rowid_")
     assert await postgres_rows(postgres_url, "SELECT count(*) FROM items") == [(500,)]
+
+
+async def test_statements_go_by_what_natives_make_of_the_schema_behind_it(service: Service, postgres_url: str) -> None:
+    """Nothing is carried over any more; but what is read by its old type would be told wrongly for ever."""
+    await promoted(service)
+    assert await service.rows("SELECT typeof(n) FROM items LIMIT 1") == [["integer"]]
+    await finished(service)
+    assert (await service.sql("CREATE TABLE later(k TEXT NOT NULL PRIMARY KEY, n INTEGER)"))["type"] == "ok"
+    assert (await service.sql("INSERT INTO later VALUES ('z', 1), ('a', 2)"))["type"] == "ok"
+    await postgres_script(postgres_url, "ALTER TABLE items ALTER COLUMN n TYPE text; ALTER TABLE pairs DROP COLUMN v")
+    for sql, table in (("SELECT n FROM items", "items"), ("SELECT a FROM pairs", "pairs")):
+
+        async def refused(sql: str = sql) -> str:
+            answer = await service.sql(sql)
+            return answer["error"]["message"] if answer["type"] == "error" else ""
+
+        assert f"Table {table}, which is not mirrored" in await until(refused, "the look at the schema")
+    assert await service.rows("SELECT rowid, * FROM later") == [[1, "z", 1], [2, "a", 2]]
+    await postgres_script(
+        postgres_url, "ALTER TABLE items ALTER n TYPE bigint USING n::bigint; ALTER TABLE items DROP COLUMN _rowid_"
+    )
+
+    async def answered() -> bool:
+        return (await service.sql("SELECT n FROM items ORDER BY id LIMIT 1"))["type"] == "ok"
+
+    await until(answered, "the look at the schema")
+    assert (await service.sql("INSERT INTO items VALUES ('new', 1, NULL)"))["type"] == "ok"
