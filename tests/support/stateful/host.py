@@ -6,6 +6,7 @@ Forking a process that has everything imported costs milliseconds, starting one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -31,7 +32,7 @@ from tests.support.stateful.model import Outcome
 _OPERATOR = Actor("operator", "admin")
 _OVERRIDDEN = ("statements_ready",)
 """Programs hold statements that Postgres does not take, on purpose."""
-_SOON = 15.0
+_SOON = 50.0
 
 
 class Desk:
@@ -101,6 +102,15 @@ class Desk:
             "problems": verification.problems,
             "drift": comparator.drifts(limit=1000),
         }
+
+    async def replayed(self) -> None:
+        """Return when no statement of an application waits to be replayed on the shadow."""
+        statements = self._service.parts.statements
+        async with asyncio.timeout(_SOON):
+            while statements.summary()["waiting"]:
+                with contextlib.suppress(CutoverError):  # the stores could not be brought to one state
+                    await statements.replay()
+                await asyncio.sleep(0.005)
 
     async def switch(self, direction: str) -> dict[str, Any]:
         """Promote or demote."""
