@@ -96,7 +96,7 @@ async def test_drift_is_found_under_load_and_only_that(here: World) -> None:
 
 
 @pytest.mark.parametrize("primary", ["sqlite", "postgres"])
-async def test_mirrored_rows_are_read_back_within_a_second(
+async def test_mirrored_rows_are_read_back_without_a_scan(
     sqlite_path: str, postgres_url: str, primary: StoreName
 ) -> None:
     """A fault of the applier on rows that it just wrote is seen with no scan."""
@@ -108,9 +108,9 @@ async def read_back(here: World) -> None:
     async with here.serving(here.comparator.run):
         await here.spoil("users", upserts=[(9, "spoiled", None, None)])
         here.comparator.applied(here.table("users"), [(9,), (10,)])
-        await until(lambda: here.comparator.drift_rows == 1, timeout=1.0)
+        await until(lambda: here.comparator.drift_rows == 1)
         await here.write("UPDATE users SET handle = 'written again' WHERE id = 9")
-        await until(lambda: here.comparator.drift_rows == 0, timeout=3.0)
+        await until(lambda: here.comparator.drift_rows == 0)
 
 
 async def test_parity_inside_the_pause(here: World, monkeypatch: pytest.MonkeyPatch) -> None:

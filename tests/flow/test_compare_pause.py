@@ -218,6 +218,6 @@ async def test_reading_back_ends_though_rows_keep_coming(here: World, monkeypatc
 
     opened(here, monkeypatch, more)
     comparator.applied(users, [(number,) for number in range(100, 200)])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await comparator._read_back.drain() == 100
     assert comparator.status()["read_back_waiting"] == 10

@@ -243,7 +243,7 @@ async def test_cursors_are_of_the_third_version(door: Door) -> None:
 
 async def test_closing_the_executor_ends_its_cursors(sqlite_path: str) -> None:
     async with opened(sqlite_path, SCHEMA) as way, listening(way) as (_, client):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await client.post("/v3/cursor", data=body_of("SELECT b.* FROM big, big AS b"))
             await answer.content.readline()
             await executor_of(way).close()

@@ -140,7 +140,7 @@ async def test_a_write_is_made_between_two_that_change_the_schema(postgres_url: 
             await first.execute(Statement("COMMIT"))
             await begun
             await second.execute(Statement(change.format("two")))
-            found = await asyncio.wait_for(write, 10)
+            found = await asyncio.wait_for(write, 60)
             assert found.errors == [None]
             await second.execute(Statement("COMMIT"))
         finally:

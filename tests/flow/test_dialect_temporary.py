@@ -211,7 +211,7 @@ async def test_streams_with_tables_and_indexes_of_the_same_names_do_not_wait_for
     await third.execute(Statement("CREATE TABLE t_pkey(a)"))
     await both.on_postgres("BEGIN")
     assert (await both.on_postgres("SELECT count(*) FROM t")).rows == [(0,)]
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         assert (await other.execute(Statement("INSERT INTO t VALUES (1, 2) RETURNING a"))).rows == [(1,)]
         await third.execute(Statement("CREATE TEMP TABLE t(a)"))
     await both.on_postgres("COMMIT")

@@ -16,13 +16,13 @@ WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lo
 
 
 async def until_it_waits(url: str) -> None:
-    async with native(url) as looking, asyncio.timeout(20):
+    async with native(url) as looking, asyncio.timeout(60):
         while not await looking.fetchval(WAITS):
             await asyncio.sleep(0.01)
 
 
 async def read_until_the_end(snapshot: Snapshot) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             await snapshot.rows(PAIRS, [(1, "x")])
             await asyncio.sleep(0.01)
@@ -45,7 +45,7 @@ async def test_a_schema_change_has_its_table_and_the_next_snapshot_is_kept_longe
             change = await begun(store, postgres_url)
             with pytest.raises(GaveWay):
                 await read_until_the_end(snapshot)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await change
         assert store._waits.seconds() == 0.1  # what it learned
 

@@ -64,19 +64,19 @@ async def test_a_transaction_that_has_read_can_write(store: SqliteStore, session
 async def test_one_that_was_rolled_back_or_closed_is_not_waited_for(store: SqliteStore, session: SqliteSession) -> None:
     store.courtesy = session._lender.courtesy = Courtesy(patience=60)
     await run(session, "BEGIN", "SELECT * FROM t", "ROLLBACK")
-    await asyncio.wait_for(store.alter(OURS), 10)
+    await asyncio.wait_for(store.alter(OURS), 60)
     await run(session, "BEGIN", "SELECT * FROM t")
     with pytest.raises(StatementError):
         await run(session, "SELECT nought")
     ours = asyncio.create_task(store.alter(("DROP TABLE ours",)))
     await session.close()
-    await asyncio.wait_for(ours, 10)
+    await asyncio.wait_for(ours, 60)
 
 
 async def test_one_that_does_not_end_is_waited_for_a_while(store: SqliteStore, session: SqliteSession) -> None:
     store.courtesy = session._lender.courtesy = Courtesy(patience=0.05)
     await run(session, "BEGIN", "SELECT * FROM t")
-    await asyncio.wait_for(store.alter(OURS), 10)
+    await asyncio.wait_for(store.alter(OURS), 60)
     with pytest.raises(StatementError, match="locked"):
         await run(session, "INSERT INTO t(a) VALUES ('x')")
     await run(session, "ROLLBACK", "INSERT INTO t(a) VALUES ('x')")

@@ -334,7 +334,7 @@ async def test_an_endless_statement_is_ended(store: SqliteStore, sql: str, in_se
     executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=5, statement_timeout=0.2)
     endless = f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) {sql}"
     session = executor.session()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         many = [session.batch(one(endless))] if in_session else [executor.run(one(endless)) for _ in range(6)]
         others = [executor.run(one("INSERT INTO t (a) VALUES (?)", f"a{at}")) for at in range(3)]
         results = await asyncio.gather(*many, *others, executor.run(one("SELECT 1")))

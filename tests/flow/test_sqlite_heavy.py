@@ -116,7 +116,7 @@ async def test_once_every_reader_is_stuck_reads_wait_for_the_first_that_comes_fr
 
     stuck = [asyncio.ensure_future(reads.ask(partial(hold, go))) for go in holds]
     for _ in holds:
-        await asyncio.to_thread(begun.acquire, timeout=20)
+        await asyncio.to_thread(begun.acquire, timeout=60)
     waiting = [asyncio.ensure_future(reads.ask(partial(note, [], number))) for number in range(40)]
     done, _ = await asyncio.wait(waiting, timeout=0.2)
     assert not done

@@ -184,7 +184,7 @@ async def test_who_has_changed_the_schema_has_no_grace(stage: Stage, late: bool)
     if late:
         assert not holding.done()
         await stream.execute(change)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         await holding
     assert stage.all(0) == []
     await stage.way.resume(stage.members[1], 2)

@@ -131,7 +131,7 @@ async def test_hazard_01_a_fence_waits_for_a_schema_change_which_meets_nothing_e
         session = executor.session()
         for sql in ("BEGIN", "CREATE TABLE one (id INTEGER)"):
             await session.execute(Statement(sql))
-        async with asyncio.timeout(20):  # waits for nobody
+        async with asyncio.timeout(60):  # waits for nobody
             await store.anchor(7, "what is noted in the control row meanwhile")
         await session.execute(Statement("CREATE TABLE two (id INTEGER)"))
         fencing = asyncio.create_task(store.fence(DEMOTING, 30))

@@ -122,7 +122,7 @@ async def test_hazard_09_a_change_past_the_triggers_is_mirrored_without_any_othe
         async def mirrored() -> bool:
             return await handles(here) == ["past", "two"]
 
-        await until(mirrored, "the copy", deadline=10)
+        await until(mirrored, "the copy")
 
 
 async def test_hazard_35_the_fence_finds_what_went_past_the_triggers(postgres_url: str) -> None:

@@ -42,7 +42,7 @@ class Terminal:
 
     async def until(self, seen: Callable[[bytes], bool]) -> bytes:
         """Wait until what was printed is so."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not seen(self._said):
                 self._more.clear()
                 await self._more.wait()
@@ -52,7 +52,7 @@ class Terminal:
         os.write(self._file, text)
 
     async def ended(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
 

@@ -41,7 +41,7 @@ async def test_a_group_waits_for_those_who_were_just_answered() -> None:
         assert not waiting.done()
         queue.append(number)
         gathering.arrived()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await waiting
     assert not suspends(gathering)
 
@@ -72,7 +72,7 @@ async def test_it_waits_no_longer_than_a_group_takes() -> None:
     assert not suspends(gathering)
     gathering.ended(1000, 0.02)
     waiting = asyncio.ensure_future(gathering.wait())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not waiting.done():  # they come one by one, and never all of them
             queue.append(0)
             gathering.arrived()
