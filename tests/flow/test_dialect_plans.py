@@ -52,8 +52,10 @@ async def test_a_statement_that_runs_is_ended_in_a_hurry(both: World) -> None:
         async with connections.lend() as watching:
             while not await watching.fetchval(RUNNING):
                 await asyncio.sleep(0.01)
-        both.executor.hurry()
-        error = (await running).errors[0]
+        while not running.done():  # once would do, were it certain that it is not still being prepared
+            both.executor.hurry()
+            await asyncio.wait({running}, timeout=0.3)
+        error = running.result().errors[0]
     assert error is not None
     assert error.code == "SQLITE_INTERRUPT"
     assert not connections._lent
