@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from cutover.dialect.moving import keeps_rowids, move
 from cutover.schema.createsql import read_create_index
 
 _MAIN = r"(?:(?i:main)\.)?"
@@ -93,6 +94,8 @@ class Reading:
     kept: tuple[tuple[str, Reading], ...] = ()
     """Of the outermost: how each query is read whose rows are made once and kept, by its name."""
 
+    keeps_rowids: bool = False
+    """Of the outermost: the records of a table are taken over as they are if the other one is empty."""
     named: tuple[tuple[str, Reading], ...] = ()
     """Of the outermost: how each query with a name is read that is not merged into another, wherever it stands."""
 
@@ -129,6 +132,10 @@ Reader = Callable[[str], Reading | None]
 def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
     """How `db` would read for the outermost SELECT of `sql`."""
     steps = db.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * parameters).fetchall()
+    moving = move(sql)
+    if moving is not None and not steps:  # of records that are taken over as they are the plan says nothing
+        steps = [(1, 0, 0, f"SCAN {moving.called}")]
+        moving = None
     below: dict[int, list[tuple[int, str]]] = {}
     for number, parent, _, detail in steps:
         below.setdefault(parent, []).append((number, detail))
@@ -145,6 +152,7 @@ def reading(db: sqlite3.Connection, sql: str, parameters: int) -> Reading:
     made = [(step[3], it[1].lower(), _level(db, below, step[0])) for step in steps if (it := _QUERY.fullmatch(step[3]))]
     kept = tuple((name, read) for detail, name, read in made if _KEPT.fullmatch(detail))
     whole = replace(whole, scalars=scalars, numbers=tuple(sorted(numbers)), lists=lists)
+    whole = replace(whole, keeps_rowids=moving is not None and keeps_rowids(db, sql, moving))
     return replace(whole, repeated=repeated, begun=begun, kept=kept, named=tuple(one[1:] for one in made))
 
 

@@ -13,6 +13,7 @@ from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.context import Context
 from cutover.dialect.limiting import without_limit
+from cutover.dialect.moving import with_rowids
 from cutover.dialect.naming import breaches
 from cutover.dialect.recent import Recent
 from cutover.dialect.scalars import number_lists, number_scalars, split
@@ -102,6 +103,7 @@ def translate(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
 
 
 def _translated(sql: str, catalog: Catalog, kinds: Sequence[Kind], *, wide: bool = False) -> Translation:
+    sql = with_rowids(sql, catalog)
     context = Context(catalog, kinds, wide=wide)
 
     def apart() -> Translation:

@@ -821,3 +821,20 @@ TIED = [
 
 async def test_ties_of_a_grouped_query_stay_in_the_order_of_its_groups(both: World) -> None:
     await both.all_same(TIED, ordered=True)
+
+
+async def test_records_that_sqlite_takes_over_as_they_are_come_by_their_key(postgres_url: str) -> None:
+    """INSERT ... SELECT * between tables of one shape, of which SQLite's plan says nothing."""
+    shape = "(id INTEGER PRIMARY KEY, n INTEGER)"
+    schema = (
+        f"CREATE TABLE old {shape}; CREATE TABLE new {shape}; CREATE TABLE loose (a TEXT); CREATE TABLE more (a TEXT);"
+    )
+    async with world(postgres_url, schema) as both:
+        await both.same("INSERT INTO old (n) VALUES (1), (2), (3), (4)")
+        await both.same("INSERT INTO loose VALUES ('a'), ('b'), ('c')")
+        for table in ("old", "loose"):  # what is changed is the last that Postgres has
+            await both.same(f"UPDATE {table} SET rowid = rowid WHERE rowid = 2")
+        copied = await both.same("INSERT INTO new SELECT * FROM old")
+        assert copied.last_insert_rowid == both.on_sqlite("SELECT last_insert_rowid()").rows[0][0] == 4
+        await both.same("INSERT INTO main.more SELECT * FROM loose AS l;")
+        await both.same("SELECT rowid, a FROM more", ordered=True)

@@ -180,3 +180,35 @@ async def test_an_update_that_moves_it_by_another_name_meets_the_next_row(postgr
         await both.same("UPDATE oided SET oid = oid + 1")
         await both.same("SELECT rowid, name FROM word")
         await both.same("SELECT rowid, * FROM oided")
+
+
+MOVED = """
+CREATE TABLE old (id TEXT PRIMARY KEY, b INTEGER NOT NULL); CREATE TABLE new (id TEXT PRIMARY KEY, b INTEGER NOT NULL);
+CREATE TABLE other (id TEXT PRIMARY KEY, b INTEGER); CREATE TABLE bare (a TEXT, b INTEGER);
+CREATE TABLE "in dexed" (a TEXT, b INTEGER); CREATE INDEX by_b ON "in dexed" (b);
+CREATE TABLE plain (a TEXT, b INTEGER); CREATE TABLE named (rowid TEXT UNIQUE, b INTEGER);
+"""
+
+
+async def test_records_that_sqlite_takes_over_as_they_are_keep_it(postgres_url: str) -> None:
+    """INSERT ... SELECT * between tables of one shape, into an empty one that has an index: as knex alters a table."""
+    async with world(postgres_url, MOVED) as both:
+        for table in ("old", "bare"):
+            await both.same(f"INSERT INTO {table} VALUES ('x', 1), ('y', 2), ('z', 3), ('w', 4)")
+            await both.same(f"DELETE FROM {table} WHERE b IN (1, 3)")
+        for into, origin in (
+            ("new", "old"),
+            ("other", "old"),
+            ('"in dexed"', "main.bare b"),
+            ("plain", "bare AS b"),
+            ("named", "bare"),
+        ):
+            moved = await both.same(f"INSERT INTO {into} SELECT * FROM {origin}")
+            assert moved.last_insert_rowid == both.on_sqlite("SELECT last_insert_rowid()").rows[0][0]
+            await both.same(f"INSERT INTO {into} VALUES ('after', 9)")
+            await both.same(f"SELECT _rowid_, * FROM {into} ORDER BY _rowid_")
+        await both.same("UPDATE old SET id = 'again ' || id")
+        await both.same("INSERT INTO new SELECT * FROM old")
+        await both.same("INSERT OR IGNORE INTO new SELECT * FROM old")
+        await both.same("SELECT rowid, * FROM new ORDER BY rowid")
+        await both.same_error("INSERT INTO new SELECT * FROM old")
