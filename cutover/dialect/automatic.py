@@ -12,6 +12,7 @@ from cutover.dialect.catalog import ROWID_NAMES
 from cutover.dialect.context import Context
 from cutover.dialect.drawing import unnumbered
 from cutover.dialect.scope import Source
+from cutover.dialect.trees import clauses_of
 from cutover.dialect.typed import Refused, call, cast, helper, identifier
 from cutover.model.table import Column, Table
 
@@ -109,6 +110,19 @@ class AutomaticKeys:
         returned[-1] = exp.Case(ifs=[exp.If(this=test, true=returned[-1])])
         result.args["returning"].set("expressions", returned)
 
+    def count_all(self, table: Table, node: exp.Insert, conflict: str | None, *, own: bool) -> bool:
+        """Whether AUTOINCREMENT counts given keys of rows that are not stored. One that meets its like is counted
+        already."""
+        if not table.autoincrement or table.name not in self.context.catalog.sequences:
+            return False
+        clauses = clauses_of(node)
+        passes = own or conflict == "IGNORE" or any(not _is_of_key(clause, table) for clause in clauses)
+        return passes and (conflict == "IGNORE" or any(index.columns != (table.rowid_alias,) for index in table.unique))
+
+    def counted(self, table: Table, key: exp.Expr) -> exp.Expr:
+        """A given key, past which the sequence is moved whatever becomes of the row."""
+        return helper("advance_to_end", exp.Literal.string(self.context.catalog.sequences[table.name]), key)
+
     def advance(self, table: Table, result: exp.Insert) -> None:
         """Move the sequence past keys that were given."""
         sequence = self.context.catalog.sequences.get(table.name)
@@ -118,6 +132,12 @@ class AutomaticKeys:
         advance = "advance_to_end" if table.autoincrement else "advance"
         returned[-1] = helper(advance, exp.Literal.string(sequence), returned[-1])
         result.args["returning"].set("expressions", returned)
+
+
+def _is_of_key(clause: exp.Expr, table: Table) -> bool:
+    """Whether ON CONFLICT is about the key alone."""
+    names = [key.name.lower() for key in clause.args.get("conflict_keys") or ()]
+    return names in ([(table.rowid_alias or "").lower()], *([name] for name in ROWID_NAMES))
 
 
 def column_named(table: Table, name: str) -> Column:

@@ -54,6 +54,10 @@ class Drawing:
     """REPLACE: whatever it meets goes, so that each row is a new one. Said of rows that are counted only."""
     spares: bool = False
     """No key is drawn for a row that is there."""
+    besides: int = 0
+    """How many rows of VALUES have keys of their own beside those that get automatic ones."""
+    moves: bool = False
+    """It is moved past given keys of rows that are not stored as well."""
     checks: tuple[Check, ...] = ()
     """By which rows are found that are counted only; none: they are not."""
 
@@ -67,7 +71,9 @@ class Drawing:
         return several and self.skips and not self.autoincrement
 
 
-def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, skips: bool) -> Drawing | None:
+def drawing_of(
+    catalog: Catalog, written: Written, columns: list[Column], *, skips: bool, moves: bool = False
+) -> Drawing | None:
     """Of an INSERT with these columns; None where no sequence gives keys."""
     table, values = written.table, written.node.expression
     sequence = catalog.sequences.get(table.name)
@@ -75,20 +81,29 @@ def drawing_of(catalog: Catalog, written: Written, columns: list[Column], *, ski
         return None
     at = next((place for place, column in enumerate(columns) if column.name == table.rowid_alias), None)
     rows: int | None = 1
-    gives = at is not None
+    gives, besides = at is not None, 0
     if isinstance(values, exp.Values):
         rows = sum(1 for row in values.expressions if at is None or _draws(row.expressions[at]))
         if at is not None and not table.autoincrement and _may_turn(values, at):
             raise RowByRow("INSERT of keys that may be below zero before automatic ones")
         # A single row that fails has moved nothing, unless it is by a foreign key, which is checked behind it.
-        gives = rows < len(values.expressions) and (
-            len(values.expressions) > 1 or _REFERS.search(table.sql) is not None
-        )
+        besides = len(values.expressions) - rows
+        gives = besides > 0 and (len(values.expressions) > 1 or _REFERS.search(table.sql) is not None)
     elif values is not None:
         rows = None if at is None or _draws(values.expressions[at]) else 0
         gives = at is not None and not _is_draw(values.expressions[at])
     name = next(column.target for column in table.columns if column.name == table.rowid_alias)
-    return Drawing(sequence, target(table), quote(name), table.autoincrement, rows, gives, skips)
+    return Drawing(
+        sequence,
+        target(table),
+        quote(name),
+        table.autoincrement,
+        rows,
+        gives or moves,
+        skips,
+        besides=besides,
+        moves=moves,
+    )
 
 
 def drawing_one(table: Table, sequence: str) -> Drawing:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cutover.dialect.settling import Keys, Standing
 
 _SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"
+_STANDS = "SELECT pg_sequence_last_value($1::text::regclass)"
 _NEVER_BACK = -(1 << 63)
 _LAST = (1 << 63) - 1
 
@@ -137,6 +138,17 @@ class Giving:
             self._given[standing] = max(top, self._given.get(standing, top))
         if standing.uncounted(drawing):
             self._uncounted.add(standing)
+
+    async def count(self, connection: Connection, keys: Keys, prepared: Prepared) -> None:
+        """Ask how far AUTOINCREMENT went on by a statement that is done within the transaction, where nobody knows:
+        what is rolled back is given again."""
+        drawing = prepared.translation.drawing if prepared.translation is not None else None
+        if drawing is None or (standing := keys.of(drawing.sequence)) not in self._uncounted or standing.running:
+            return
+        stands = await connection.fetchval(_STANDS, drawing.sequence)
+        self._uncounted.discard(standing)
+        standing.settled, standing.explained = True, stands or 0
+        self._given[standing] = max(stands or 0, self._given.get(standing, 0))
 
     @contextmanager
     def around(self, keys: Keys, prepared: Prepared, *, spared: tuple[type[Exception], ...] = ()) -> Iterator[None]:

@@ -31,7 +31,8 @@ def drop_nulls(
     """OR IGNORE skips rows with NULL in a NOT NULL column; Postgres would fail. AUTOINCREMENT counts them all the
     same."""
     rows, table = written.node.expression, written.table
-    counts = table.autoincrement and written.drawing is not None and written.drawing.rows != 0 and not context.by_row
+    drawing = written.drawing
+    counts = table.autoincrement and drawing is not None and (drawing.rows != 0 or drawing.moves) and not context.by_row
     skipped = table.columns if skipped is None else skipped
     if any(_is_left_out(table, column, columns) for column in skipped):
         if not columns:

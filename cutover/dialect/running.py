@@ -78,6 +78,8 @@ async def _alone(
     with giving.around(dialect.keys, prepared):
         result = await once(connection, prepared, translation, limit_of(prepared, dialect))
         giving.after(dialect.keys, prepared, result.affected)
+    if within:
+        await giving.count(connection, dialect.keys, prepared)
     return result
 
 

@@ -72,7 +72,7 @@ class Standing:
         """An INSERT returned these keys, None for rows that it changed instead. The highest; None if there is none."""
         stored = [key for key in keys if key is not None]
         rows = len(stored) if drawing.spares else drawing.rows
-        if drawing.skips and (rows is None or len(stored) < rows):
+        if drawing.moves or (drawing.skips and (rows is None or (rows and len(stored) < rows + drawing.besides))):
             return self._skipped(drawing, stored)
         top = max(stored, default=None)
         if self.explained is not None and self.explained < 1 and stored and rows != len(stored):
@@ -132,7 +132,7 @@ class Standing:
         if not drawing.autoincrement:
             self.missed(drawing)
             return None
-        if drawing.rows is None or self.explained is None:
+        if drawing.rows is None or drawing.moves or self.explained is None:
             self.explained, self.settled = None, False
             return max(stored, default=None)
         self.explained += drawing.rows
@@ -147,7 +147,7 @@ class Standing:
 
     def spared(self, drawing: Drawing) -> bool:
         """Whether nothing is drawn, nor moved from where AUTOINCREMENT stands and nobody knows."""
-        return drawing.rows == 0 and (self.given is not None or not drawing.autoincrement)
+        return drawing.rows == 0 and not drawing.moves and (self.given is not None or not drawing.autoincrement)
 
     def uncounted(self, drawing: Drawing) -> bool:
         """Whether AUTOINCREMENT went on, and nobody knows how far."""

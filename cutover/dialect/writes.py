@@ -80,7 +80,7 @@ class Writes:
         self.assigning = Assigning(context)
         self.keys = AutomaticKeys(context)
         self.conflicts = Conflicts(self.queries, self.assigning)
-        self._replacing = False
+        self._replacing = self._counting = False
         self._by_default: list[str] = []
 
     def _target(self, node: exp.Expr) -> tuple[Table, Source, exp.Table]:
@@ -155,6 +155,7 @@ class Writes:
         self.context.nulls_matter = conflict is not None or own
         self._by_default = by_default(table) if own else []
         self._replacing = conflict == "REPLACE"
+        self._counting = self.keys.count_all(table, node, conflict, own=own)
         replaces = self._replacing or (own and node.args.get("conflict") is None and has_replacing(table))
         for column in table.columns:
             if node.expression is None or column not in columns:
@@ -185,7 +186,8 @@ class Writes:
         if unnumbered(table):
             number_rows(written, columns, clears=replaces)
         else:
-            written.drawing = drawing_of(self.context.catalog, written, columns, skips=conflicts)
+            moves = self._counting and explicit
+            written.drawing = drawing_of(self.context.catalog, written, columns, skips=conflicts, moves=moves)
         if replaces:
             written.lowered = replaced(self.context.catalog, table, given=explicit)
         self.conflicts.resolve(node, conflict, written, columns, scope, own=own)
@@ -221,10 +223,10 @@ class Writes:
                 return automatic or (exp.Var(this="DEFAULT") if listed else self.keys.next_of_sequence(table))
             if typed.slot is None and not typed.is_constant:
                 if not listed and (typed.not_null or self.keys.next_key(table) is not None):
-                    return self.assigning.assign_key(typed, column)  # where it is NULL, `_selected` counts on
+                    return self._given(typed, table, column)  # where it is NULL, `_selected` counts on
                 automatic = self.keys.next_key(table, place) or self.keys.next_of_sequence(table)
-                return call("coalesce", self.assigning.assign_key(typed, column), automatic)
-            return self.assigning.assign_key(typed, column)
+                return call("coalesce", self._given(typed, table, column), automatic)
+            return self._given(typed, table, column)
         replacing = (self._replacing or column.name in self._by_default) and column.default is not None
         if listed and replacing and typed.kind is Kind.NULL and column.not_null:
             return exp.Var(this="DEFAULT")
@@ -232,6 +234,10 @@ class Writes:
         if replacing and column.not_null and not (typed.is_constant or typed.slot is not None or typed.not_null):
             return call("coalesce", given, self.conflicts.default(column))
         return given
+
+    def _given(self, typed: Typed, table: Table, column: Column) -> exp.Expr:
+        given = self.assigning.assign_key(typed, column)
+        return self.keys.counted(table, given) if self._counting else given
 
     def _selected(
         self,

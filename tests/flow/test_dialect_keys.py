@@ -19,7 +19,7 @@ CREATE TABLE auto (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, size 
 CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES plain (id) ON DELETE CASCADE);
 CREATE TABLE bare (name TEXT UNIQUE, size INTEGER NOT NULL DEFAULT 1);
 """
-SEEDS = (0, 1, 2, 54)
+SEEDS = (0, 1, 3, 54)
 _TABLES = ("plain", "auto", "bare")
 
 
@@ -49,6 +49,10 @@ def _write(chance: random.Random) -> str:
             f"INSERT INTO {table} (name) SELECT {name} UNION ALL SELECT {other} UNION ALL SELECT {name}",
             f"INSERT INTO {table} ({key}, name) VALUES ({chance.randrange(1, 40)}, {name}), (NULL, {other})",
             f"INSERT INTO {table} ({key}, name) VALUES ({chance.randrange(1, 40)}, {name}), (1, {other})",
+            f"INSERT OR IGNORE INTO {table} ({key}, name) VALUES ({chance.randrange(1, 40)}, {name})",
+            f"INSERT OR IGNORE INTO {table} ({key}, name) VALUES ({chance.randrange(1, 40)}, {name}), (NULL, {other})",
+            f"INSERT INTO {table} ({key}, name) VALUES ({chance.randrange(30, 60)}, {name}) "
+            "ON CONFLICT (name) DO UPDATE SET size = 3",
             f"DELETE FROM {table} WHERE {key} = (SELECT max({key}) FROM {table})",
             f"DELETE FROM {table} WHERE {key} > {chance.randrange(12)}",
             f"DELETE FROM {table} WHERE name = {name}",
@@ -554,3 +558,52 @@ async def test_what_was_known_of_keys_ends_with_a_promotion_also_behind_a_schema
         made.executor.dialect.forget()
         made.executor.dialect.keys_moved()
         await made.same("INSERT INTO plain (name) VALUES ('c') RETURNING id")
+
+
+async def test_autoincrement_counts_given_keys_of_rows_that_are_passed_over(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, u TEXT UNIQUE);
+    CREATE TABLE n (id INTEGER PRIMARY KEY AUTOINCREMENT, a INTEGER NOT NULL, b INTEGER CHECK (b > 0));
+    CREATE TABLE own (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, u TEXT UNIQUE ON CONFLICT IGNORE, v TEXT UNIQUE ON CONFLICT REPLACE
+    );
+    """
+    async with world(postgres_url, schema) as both:
+        for sql in (
+            "INSERT INTO a (u) VALUES ('a')",
+            "INSERT OR IGNORE INTO a VALUES (50, 'a')",
+            "INSERT INTO a (u) VALUES ('b')",
+            "INSERT OR IGNORE INTO a VALUES (70, 'a'), (NULL, 'f'), (90, 'f')",
+            "SELECT * FROM a",
+            "INSERT INTO a (u) VALUES ('k')",
+            "INSERT INTO a VALUES (100, 'a') ON CONFLICT (u) DO NOTHING",
+            "INSERT INTO a VALUES (200, 'a') ON CONFLICT (u) DO UPDATE SET u = 'aa'",
+            "INSERT INTO a (u) VALUES ('l')",
+            "INSERT OR IGNORE INTO a SELECT id + 300, u FROM a",
+            "INSERT INTO a (u) VALUES ('m')",
+            "BEGIN",
+            "INSERT OR IGNORE INTO a VALUES (2000, 'm'), (2001, 'l')",
+            "SAVEPOINT s",
+            "INSERT OR IGNORE INTO a VALUES (3001, 'l')",
+            "INSERT INTO a (u) VALUES ('p')",
+            "ROLLBACK TO s",
+            "INSERT INTO a (u) VALUES ('q')",
+            "ROLLBACK",
+            "INSERT INTO a (u) VALUES ('r')",
+            "SELECT * FROM a",
+            "SELECT * FROM sqlite_sequence",
+            "INSERT OR IGNORE INTO n VALUES (10, NULL, 1)",
+            "INSERT OR IGNORE INTO n VALUES (30, 1, 0), (40, NULL, 1), (25, 7, 7)",
+            "INSERT INTO n (a) VALUES (3)",
+            "INSERT OR IGNORE INTO n SELECT id + 100, nullif(a, 3), b FROM n",
+            "INSERT INTO n (a) VALUES (4)",
+            "INSERT OR IGNORE INTO n (id, b) VALUES (900, 1)",
+            "INSERT INTO n (a) VALUES (6)",
+            "SELECT * FROM n",
+            "INSERT INTO own (u, v) VALUES ('a', 'a')",
+            "INSERT INTO own VALUES (50, 'a', 'b')",
+            "INSERT INTO own (u, v) VALUES ('b', 'b')",
+            "SELECT * FROM own",
+            "SELECT * FROM sqlite_sequence",
+        ):
+            await both.same(sql)
