@@ -36,7 +36,8 @@ def loose(scope: Scope, order: list[exp.Expr]) -> list[Source]:
 def _is_loose(source: Source, scope: Scope) -> bool:
     table = source.table
     if table is None:
-        return not source.one_row and any(column.loose for column in source.columns)
+        by_arms = source.by_arms and len(scope.sources) > 1
+        return not source.one_row and (by_arms or any(column.loose for column in source.columns))
     return table.rowid_alias is None and not table.without_rowid and not _is_known(source, scope)
 
 

@@ -23,6 +23,8 @@ WITHOUT_MIN = "without min"
 """Noted of a term: Postgres may have no min() of its type (uuid, boolean, before version 18 bytea)."""
 OWN = ""
 """What `SourceColumn.tells` names where it is the order of the query itself."""
+ARM = "arm"
+"""Noted of the term by which the rows of a compound come SELECT by SELECT."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,11 @@ class Source:
     def comes_in_order(self) -> bool:
         """Whether a query tells in which order its rows come."""
         return bool(self.counted or self.sorted or self.merged(OWN))
+
+    @property
+    def by_arms(self) -> bool:
+        """Whether it is a compound that tells from which of its SELECTs each row is."""
+        return any(column.tells is not None and ARM in column.tells[2].meta for column in self.columns)
 
     def is_called(self, name: str) -> bool:
         """Whether a qualifier means this source."""

@@ -17,7 +17,7 @@ from cutover.dialect.connected import connected
 from cutover.dialect.cutting import only_counts
 from cutover.dialect.expressions import first_of
 from cutover.dialect.generated import add_generated
-from cutover.dialect.interleaved import arms_read
+from cutover.dialect.interleaved import arms_joined, arms_read
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
 from cutover.dialect.subtypes import remember
@@ -59,7 +59,7 @@ class Sources:
         if view is not None:
             parsed = view_at(node, view)
             beside = read_beside(scope, name.lower(), parsed.expression)
-            arms = _interleaved(scope, parsed.expression)
+            arms = self._interleaved(scope, parsed.expression)
             made = self.queries.view(parsed, None if arms else beside or scope.within, scope.merged, arms)
             tells = scope.tied or (beside is not None and not lacks_rows(scope.select))
             told = tell_order(made) if tells else made.told()
@@ -99,6 +99,17 @@ class Sources:
                 SourceColumn(column, column, Kind.TEXT, computed=partial(_argument, typed, source), given=True)
             )
         return target, source
+
+    def _interleaved(self, scope: Scope, query: exp.Expr) -> tuple[Reading | None, ...]:
+        if scope.alone:
+            return arms_read(scope.reading, scope.select, query)
+        return arms_joined(scope.reading, scope.select, query, partial(self.is_table, scope))
+
+    def is_table(self, scope: Scope, node: exp.Expr) -> bool:
+        """Whether it names a table of the schema in FROM."""
+        if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
+            return False
+        return scope.cte(node.name) is None and node.name.lower() not in self.queries.context.catalog.views
 
     def derived(self, query: Query, alias: str, *, alone: bool = False) -> tuple[exp.Expr, Source]:
         """A query in FROM, its columns named from outside; `alone`: nothing else stands there."""
@@ -173,7 +184,7 @@ class Sources:
         elif isinstance(node, exp.Subquery):
             # A subquery in FROM does not see its neighbours.
             beside = read_beside(scope, node.alias.lower(), node.this)
-            arms = _interleaved(scope, node.this)
+            arms = self._interleaved(scope, node.this)
             read = None if arms else beside or scope.within
             inside = Scope(_outer(scope), reading=read, merged=scope.merged, interleaved=arms)
             counted = only_counts(scope)
@@ -274,10 +285,6 @@ def _argument(typed: Typed, source: Source) -> Typed:
         present = exp.Column(this=identifier(source.counted), table=identifier(source.alias))
         node = exp.Case(ifs=[exp.If(this=exp.Not(this=exp.Is(this=present, expression=exp.Null())), true=node)])
     return Typed(node, Kind.TEXT, collation="BINARY")
-
-
-def _interleaved(scope: Scope, query: exp.Expr) -> tuple[Reading | None, ...]:
-    return arms_read(scope.reading, scope.select, query) if scope.alone else ()
 
 
 def _outer(scope: Scope) -> Scope:

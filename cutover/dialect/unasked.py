@@ -10,6 +10,7 @@ from sqlglot import exp
 from cutover.dialect import windows
 from cutover.dialect.earliest import finds_one, inner_backwards, is_fixed, tells_apart
 from cutover.dialect.generated import indexed
+from cutover.dialect.interleaved import parts_read
 from cutover.dialect.reading import IndexTerm, Reading, Scan
 from cutover.dialect.scope import OWN, TURN, WITHOUT_MIN, Scope, Source
 from cutover.dialect.terms import directions, is_one_value, meant, ordinal, served
@@ -33,12 +34,31 @@ class Unasked:
         reading = scope.reading
         if reading is not None and reading.merged and len(scope.sources) == 1:
             return scope.sources[0].merged(OWN) or None
+        if reading is not None and (parts := parts_read(reading)):
+            return self._joined_arms(scope, parts)
         if reading is None or not reading.scans:
             return None
         if reading.unmatched:
             return self._with_unmatched(scope, reading.scans, reading.unmatched)
         loops = self._loops(scope, reading.scans)
         return once([term for loop in loops for term in loop]) or None
+
+    def _joined_arms(self, scope: Scope, parts: tuple[Reading, ...]) -> list[exp.Expr] | None:
+        """Each SELECT of UNION ALL is joined to the others in FROM by itself, and may be so in its own way."""
+        given = [source for source in scope.sources if source.by_arms]
+        if len(given) != 1 or len(scope.sources) == 1:
+            return None
+        arm, *own = given[0].merged(OWN)
+        terms = [arm]
+        for at, part in enumerate(parts):
+            mine = exp.EQ(this=arm.this.copy(), expression=exp.Literal.number(at))
+            for scan in part.scans or ():
+                named = [one for one in scope.sources if one.table is not None and one.is_called(scan.name)]
+                read = self._scan(named[0], scan, scope) if named else own
+                if read is None:
+                    break
+                terms += [_where(mine.copy(), term) for term in read]
+        return once(terms)
 
     def _loops(self, scope: Scope, scans: tuple[Scan, ...]) -> list[list[exp.Expr]]:
         """The order in which each loop reads, outermost first."""

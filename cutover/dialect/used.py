@@ -13,7 +13,8 @@ def columns_used(select: exp.Select, source: Source) -> list[SourceColumn]:
     if any(_is_star_of(one, source) for one in select.expressions):
         used = shown
     else:
-        names = {one.name.lower() for one in select.find_all(exp.Column) if _may_mean(one, source)}
+        found = (one for one in select.walk(prune=_sees_nothing) if isinstance(one, exp.Column))
+        names = {one.name.lower() for one in found if _may_mean(one, source)}
         used = [column for column in shown if column.name.lower() in names or column.name.lower() in source.using]
     key = source.table.rowid_alias if source.table is not None else None
     return [column for column in used if column.name != key]
@@ -23,6 +24,13 @@ def _is_star_of(projection: exp.Expr, source: Source) -> bool:
     if isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
         return source.is_called(projection.table)
     return isinstance(projection, exp.Star)
+
+
+def _sees_nothing(node: exp.Expr) -> bool:
+    """Whether it is a query in WITH or in FROM, which does not see what stands beside it."""
+    return isinstance(node, exp.With) or (
+        isinstance(node, exp.Subquery) and isinstance(node.parent, exp.From | exp.Join)
+    )
 
 
 def _may_mean(column: exp.Column, source: Source) -> bool:

@@ -12,7 +12,7 @@ from sqlglot import exp
 from cutover.dialect import functions, queued, windows
 from cutover.dialect.arriving import comes_sorted, lacks_rows, order_to_tell
 from cutover.dialect.comparing import value
-from cutover.dialect.interleaved import arms_read
+from cutover.dialect.interleaved import arms_joined, arms_read
 from cutover.dialect.kept_rows import kept, numbered
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading
@@ -91,6 +91,24 @@ class Withs:
         first_rows.set("with_", exp.With(expressions=[read], recursive=True))
         return exp.CTE(this=first_rows, alias=table_alias.copy())
 
+    def _tell_reading(self, cte: exp.CTE, body: exp.Expr, scope: Scope, inner: Scope) -> None:
+        """How SQLite reads a CTE that does not refer to itself."""
+        alone = _reads_only(cte, cte.alias)
+        if alone:
+            inner.interleaved = arms_read(scope.reading, cte.parent_select, body)
+        elif _is_joined_once(cte, scope):
+            named = {one.alias.lower() for one in cte.parent.expressions} if cte.parent is not None else set()
+            inner.interleaved = arms_joined(
+                scope.reading,
+                _select_of(cte),
+                body,
+                lambda one: one.name.lower() not in named and self.queries.sources.is_table(scope, one),
+            )
+        if alone and scope.within is not None and not inner.interleaved:
+            inner.reading = scope.within
+        else:
+            inner.merged = scope.merged
+
     def _begin(self, inner: Scope, name: str, known: Query) -> None:
         """Have a recursion read itself with these columns."""
         inner.ctes[name.lower()] = [*(_loosened(column) for column in known.source_columns()), queued.turn()]
@@ -116,7 +134,7 @@ class Withs:
             return keeps, numbered
         beside = _beside(cte, body, scope)
         if beside is None:
-            _tell_reading(cte, body, scope, inner)
+            self._tell_reading(cte, body, scope, inner)
             return inner, _telling if scope.tied and inner.reading is not None else _as_it_comes
         inner.reading = beside
         return inner, numbered if lacks_rows(_select_of(cte)) else _telling
@@ -256,26 +274,20 @@ def _select_of(cte: exp.CTE) -> exp.Select | None:
 
 def _beside(cte: exp.CTE, body: exp.Expr, scope: Scope) -> Reading | None:
     """How SQLite reads a CTE that is joined to others, once, in the SELECT that it stands before."""
-    select, name, around = _select_of(cte), cte.alias.lower(), scope.parent
-    if around is not None and (around.parent is not None or around.sources):
-        return None
-    if select is None or scope.reading is None or not _joins(select):
-        return None
-    if sum(table.name.lower() == name for table in cte.root().find_all(exp.Table)) != 1:
+    select, name = _select_of(cte), cte.alias.lower()
+    if select is None or scope.reading is None or not _is_joined_once(cte, scope):
         return None
     if comes_sorted(body) and not lacks_rows(select):
         return None
     return scope.reading.beside(name)
 
 
-def _tell_reading(cte: exp.CTE, body: exp.Expr, scope: Scope, inner: Scope) -> None:
-    """How SQLite reads a CTE that does not refer to itself."""
-    alone = _reads_only(cte, cte.alias)
-    inner.interleaved = arms_read(scope.reading, cte.parent_select, body) if alone else ()
-    if alone and scope.within is not None and not inner.interleaved:
-        inner.reading = scope.within
-    else:
-        inner.merged = scope.merged
+def _is_joined_once(cte: exp.CTE, scope: Scope) -> bool:
+    """Whether the SELECT that it stands before joins it to others, and nothing else in the statement reads it."""
+    select, name, around = _select_of(cte), cte.alias.lower(), scope.parent
+    if select is None or not _joins(select) or (around is not None and (around.parent is not None or around.sources)):
+        return False
+    return sum(table.name.lower() == name for table in cte.root().find_all(exp.Table)) == 1
 
 
 def _loosened(column: SourceColumn) -> SourceColumn:

@@ -682,6 +682,37 @@ KEPT = [
 """SQLite keeps the rows of a CTE that is read more than once."""
 
 
+async def test_selects_of_union_all_are_joined_one_after_the_other(postgres_url: str) -> None:
+    """Each by itself, in whichever order of the loops serves it; of which LIMIT does not rely."""
+    schema = "".join(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, k INTEGER, s TEXT);" for name in "abc")
+    view = "CREATE VIEW both AS SELECT k, s FROM a UNION ALL SELECT k, s FROM b WHERE s <> 'w'"
+    pairs = ((1, 3, "x"), (2, 1, "y"), (3, 2, "x"), (4, 5, "z"), (5, 3, "w"), (6, None, "x"))
+    rows = ", ".join(f"({number}, {'NULL' if k is None else k}, '{s}')" for number, k, s in pairs)
+    data = [
+        *(
+            f"INSERT INTO {name} SELECT column1, (column2 + {at}) % 5, column3 FROM (VALUES {rows})"
+            for at, name in enumerate("abc")
+        ),
+        *(f"UPDATE {name} SET s = s WHERE id % 3 = 1" for name in "abc"),
+    ]
+    compound = "SELECT k, s FROM a UNION ALL SELECT k, s FROM b WHERE s <> 'w'"
+    async with world(postgres_url, f"{schema} CREATE INDEX ck ON c (k, s); {view}", data=data) as made:
+        for begins, called in (("", f"({compound})"), (f"WITH u AS ({compound}) ", "u"), ("", "both")):
+            await made.all_same(
+                [
+                    f"{begins}SELECT u.s, c.id FROM {called} AS u JOIN c ON c.k = u.k",
+                    f"{begins}SELECT * FROM c LEFT JOIN {called} AS u ON c.k = u.k AND u.s > 'w'",
+                    f"{begins}SELECT u.s, z.s FROM {called} AS u, c AS z WHERE u.k > 1",
+                    f"{begins}SELECT u.k, c.id FROM {called} AS u CROSS JOIN c ON c.s = u.s ORDER BY u.k",
+                    f"{begins}SELECT u.k, c.k, z.s FROM c JOIN {called} AS u ON c.s = u.s JOIN c AS z ON z.k = u.k",
+                ],
+                ordered=True,
+            )
+            await made.refused(
+                f"{begins}SELECT u.s, c.id FROM {called} AS u JOIN c ON c.k = u.k LIMIT 3", "LIMIT between"
+            )
+
+
 async def test_a_query_that_is_read_more_than_once_has_its_rows_in_one_order(postgres_url: str) -> None:
     async with world(postgres_url, SCHEMA, data=DATA) as both:
         await both.all_same(KEPT, ordered=True)
