@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlglot import exp
 
 from cutover.dialect.earliest import is_fixed
@@ -89,9 +91,18 @@ def is_one_value(term: exp.Expr, scope: Scope) -> bool:
     return len(named) == 1 and is_fixed(term.name, named[0][0], scope)
 
 
-def directions(node: exp.Select) -> list[bool]:
-    """For each term of GROUP BY whether SQLite sorts it downwards: as ORDER BY goes, if that is as long."""
-    group, order = node.args["group"].expressions, node.args.get("order")
-    if order is None or len(order.expressions) != len(group):
+def groups_sorted_by(node: exp.Select, steps: Sequence[exp.Window]) -> list[exp.Expr]:
+    """The terms that groups are sorted by: those of ORDER BY, or of the window that is computed first of them."""
+    if steps:
+        order = steps[-1].args.get("order")
+        return [*(steps[-1].args.get("partition_by") or []), *(order.expressions if order else ())]
+    order = node.args.get("order")
+    return list(order.expressions) if order else []
+
+
+def directions(node: exp.Select, steps: Sequence[exp.Window]) -> list[bool]:
+    """For each term of GROUP BY whether SQLite sorts it downwards: as what groups are sorted by, if that is as long."""
+    group, order = node.args["group"].expressions, groups_sorted_by(node, steps)
+    if len(order) != len(group):
         return [False] * len(group)
-    return [bool(term.args.get("desc")) for term in order.expressions]
+    return [bool(term.args.get("desc")) for term in order]

@@ -13,7 +13,7 @@ from cutover.dialect.generated import indexed
 from cutover.dialect.interleaved import parts_read
 from cutover.dialect.reading import IndexTerm, Reading, Scan
 from cutover.dialect.scope import OWN, TURN, WITHOUT_MIN, Scope, Source
-from cutover.dialect.terms import directions, is_one_value, meant, ordinal, served
+from cutover.dialect.terms import directions, groups_sorted_by, is_one_value, meant, ordinal, served
 from cutover.dialect.trees import conjuncts, disjuncts
 from cutover.dialect.typed import Kind, Typed
 from cutover.dialect.used import columns_used
@@ -212,7 +212,7 @@ class Unasked:
         whole = scope.grouping is not None and len(scope.sources) == 1 and bool(scope.grouping.whole)
         if whole and not reading.sorts and node.args.get("order") is None:
             return self.rows(scope)  # each row is a group
-        written = list(zip(group.expressions, directions(node), strict=True))
+        written = list(zip(group.expressions, directions(node, scope.steps), strict=True))
         scans = reading.scans or ()
         if "GROUP BY" not in reading.sorts and scans:
             by = served([ordinal(term, node.expressions) for term in group.expressions], scope, scans)
@@ -263,17 +263,18 @@ class Unasked:
             return [_reversed(one) for one in self.rows(scope) or []] or None
         if reading is None or node is None or not reading.scans:
             return self.rows(scope)
-        group, order = node.args.get("group"), node.args.get("order")
+        group, order = node.args.get("group"), groups_sorted_by(node, scope.steps)
         if "GROUP BY" in reading.sorts and group is not None:
-            return self._sorted_rows(list(zip(group.expressions, directions(node), strict=True)), scope)
-        if group is None or order is None or len(order.expressions) != len(group.expressions):
+            return self._sorted_rows(list(zip(group.expressions, directions(node, scope.steps), strict=True)), scope)
+        if group is None or not order or len(order) != len(group.expressions):
             return self.rows(scope)
         terms = [ordinal(term, node.expressions) for term in group.expressions]
-        asked = [meant(term.this, node, scope) for term in order.expressions]
+        sorts = [term.this if isinstance(term, exp.Ordered) else term for term in order]
+        asked = [meant(term, node, scope) for term in sorts]
         by = served(terms, scope, reading.scans)
         if by is None or asked != [meant(term, node, scope) for term in terms]:
             return self.rows(scope)
-        ways = dict(zip(terms, directions(node), strict=True))
+        ways = dict(zip(terms, directions(node, scope.steps), strict=True))
         loops = self._loops(scope, reading.scans)
         moving = [(term, down) for term, down in by if not is_one_value(term, scope)]
         if loops and moving and all(ways[term] != down for term, down in moving):
@@ -283,10 +284,11 @@ class Unasked:
     def in_window(self, scope: Scope, asked: list[exp.Expr], window: exp.Window | None = None) -> list[exp.Expr]:
         """A window's terms, then the order in which its rows come: of the windows computed before, and of reading."""
         if scope.grouping is not None:
-            return asked
-        read = self.behind_windows(scope) if window is not None else self.gathered(scope)
-        if read is None and len(scope.sources) == 1:
-            read = self.ordering.scan(scope)
+            read = self.groups(scope.select, scope) if scope.select is not None and window is not None else None
+        else:
+            read = self.behind_windows(scope) if window is not None else self.gathered(scope)
+            if read is None and len(scope.sources) == 1:
+                read = self.ordering.scan(scope)
         behind = windows.behind(window, scope.steps, scope.named, again=id(window) in scope.again)
         return once([*asked, *self.by_windows(behind, scope), *(term.copy() for term in read or [])])
 

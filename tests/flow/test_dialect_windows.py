@@ -98,6 +98,24 @@ OVER_JOINS = [
 ]
 
 
+GROUPED = [
+    "g, avg(v), rank() OVER (ORDER BY avg(v)), row_number() OVER () FROM down GROUP BY g",
+    "g, avg(v), row_number() OVER (), rank() OVER (ORDER BY avg(v)) FROM down GROUP BY g",
+    "g, row_number() OVER (ORDER BY max(v) DESC), lag(g) OVER (ORDER BY max(v)) FROM down GROUP BY g ORDER BY 1 DESC",
+    "g, group_concat(g) OVER (), ntile(2) OVER (ORDER BY count(*)) FROM down GROUP BY g ORDER BY 1 DESC",
+    "g, row_number() OVER (), row_number() OVER (ORDER BY count(DISTINCT g) DESC) FROM down GROUP BY g",
+    "s || n, row_number() OVER (), rank() OVER (ORDER BY max(n) > 0 DESC) FROM part GROUP BY s || n",
+    "n, row_number() OVER (PARTITION BY n IS NULL), count(*) AS c FROM part GROUP BY n ORDER BY c LIMIT 2",
+    "n, count(*), sum(count(*)) OVER (ORDER BY n > 1 ROWS 1 PRECEDING) FROM part GROUP BY n",
+    "g, v, row_number() OVER (ORDER BY g DESC), first_value(v) OVER (ORDER BY g DESC) FROM mixed GROUP BY g, v",
+    "g, v, last_value(v) OVER (PARTITION BY g), row_number() OVER (ORDER BY count(*), g DESC) FROM mixed GROUP BY v, g",
+]
+
+
+async def test_groups_that_windows_leave_in_ties_come_as_sqlite_makes_them(both: World) -> None:
+    await both.all_same([f"SELECT {sql}" for sql in GROUPED], ordered=True)
+
+
 async def test_windows_over_joins_give_their_rows_in_sqlites_order(both: World) -> None:
     await both.all_same(OVER_JOINS, ordered=True)
 
