@@ -42,12 +42,14 @@ class _Call:
 
     node: exp.Expr
     kind: Kind
-    wrap: Callable[[exp.Expr], exp.Expr] = _same
+    wrap: Callable[..., exp.Expr] = _same
     not_null: bool = False
     collation: str | None = None
     json: str = ""
     summed: exp.Expr | None = None
     """The numbers that sum() adds up, of which some may be integers and some reals."""
+    beside: tuple[exp.Expr, ...] = ()
+    """More calls of the same rows, for `wrap`."""
     rounds: exp.Expr | None = None
     """The reals that it adds up: their last digits tell the order in which it met them."""
 
@@ -75,10 +77,7 @@ class Aggregates:
         try:
             slides = over is not None and windows.slides(windows.spelled_out(over, scope.named))
             built = self._call(node, scope, in_window=over is not None, slides=slides)
-            result: exp.Expr = built.node
-            if condition is not None:
-                where = exp.Where(this=self.expressions.condition(condition, scope, loose=True))
-                result = exp.Filter(this=result, expression=where)
+            result, *beside = (self._filtered(each, condition, scope) for each in (built.node, *built.beside))
             if over is not None:
                 name = str(node.this).removeprefix(FUNCTION_PREFIX)
                 real = self._sliding(over, name, condition, scope, built) if slides and built.rounds else None
@@ -90,8 +89,14 @@ class Aggregates:
                     result = windows.real_once_real(result, built.summed, real)
         finally:
             scope.grouping = grouping
-        node = built.wrap(result)
+        node = built.wrap(result, *beside)
         return Typed(node, built.kind, collation=built.collation, not_null=built.not_null, json=built.json)
+
+    def _filtered(self, node: exp.Expr, condition: exp.Expr | None, scope: Scope) -> exp.Expr:
+        if condition is None:
+            return node
+        where = exp.Where(this=self.expressions.condition(condition.copy(), scope, loose=True))
+        return exp.Filter(this=node, expression=where)
 
     def _sliding(
         self, over: exp.Window, name: str, condition: exp.Expr | None, scope: Scope, built: _Call
@@ -191,7 +196,8 @@ class Aggregates:
         ordering = [self.expressions.queries.ordering.term(term, scope) for term in order]
         by_row = name in _IN_ROW_ORDER or (bool(typed) and _minds_order(name, typed[0]))
         # Which of its integers is one too many.
-        by_row = by_row or (name == "sum" and (distinct or self.expressions.context.wide))
+        wide = self.expressions.context.wide and (name in SUMS or (bool(typed) and _has_zeros(typed[0])))
+        by_row = by_row or wide or (name == "sum" and distinct)
         if by_row and not (order or in_window or (distinct and name not in (*_IN_ROW_ORDER, *SUMS))):
             ordering = self.expressions.queries.ordering.unasked.in_window(scope, [])
         if name in _RANKS or name in _SHARES:
@@ -203,7 +209,7 @@ class Aggregates:
         if not typed:
             raise Refused(f"{name}() without an argument")
         made = self._aggregate(name, typed, distinct, ordering, in_window=in_window, slides=slides)
-        if name in SUMS and _minds_order(name, typed[0]):
+        if name in SUMS and (_minds_order(name, typed[0]) or (slides and name != "sum")):
             made.rounds = made.summed if made.summed is not None else numbers.real(typed[0]).node
             made.rounds = cast(made.rounds, "DOUBLE PRECISION") if made.kind is Kind.NUM else made.rounds
         return made
@@ -247,9 +253,9 @@ class Aggregates:
             case _ if name in SUMS:
                 if distinct:
                     return _summed_once(name, subject, order)
-                return self._summed(name, subject, build, slides=slides)
+                return self._summed(name, subject, build, in_window=in_window, slides=slides)
             case "min" | "max":
-                made = self._extreme(name, subject, build, slides=slides)
+                made = self._extreme(name, subject, build, in_window=in_window, slides=slides)
                 made.json = "mixed" if subject.json else ""
                 return made
             case _ if distinct:
@@ -266,14 +272,38 @@ class Aggregates:
         self.expressions.context.caveats["Fails if group_concat() meets '' in a frame that slides."] = None
         return helper("part", text(subject).node)
 
-    def _summed(self, name: str, subject: Typed, build: Callable[..., exp.Expr], *, slides: bool) -> _Call:
+    def _summed(
+        self, name: str, subject: Typed, build: Callable[..., exp.Expr], *, in_window: bool, slides: bool
+    ) -> _Call:
         if name == "sum":
             return self._sum(subject, build, slides=slides)
+        if subject.kind in (Kind.INT, Kind.BOOL) and not in_window:
+            return self._summed_as_reals(name, numbers.number(subject).node, build)
         if name == "avg":
             return _Call(build(self._summing("AVG"), numbers.real(subject).node), Kind.REAL)
         wide = self.expressions.context.wide  # infinities may come to NULL, too
         summed = build("cutover.wide_total" if wide else self._summing("SUM"), numbers.real(subject).node)
         return _Call(summed, Kind.REAL, _same if wide else _or_zero, not_null=not wide)
+
+    def _summed_as_reals(self, name: str, node: exp.Expr, build: Callable[..., exp.Expr]) -> _Call:
+        """avg() or total() of integers, which SQLite adds as reals: exact up to 2^53, in whatever order. Where they may
+        come further they are added once more, as reals in SQLite's order."""
+        context = self.expressions.context
+        if context.wide:
+            real = cast(node, "DOUBLE PRECISION")
+            return _Call(build("AVG", real), Kind.REAL) if name == "avg" else _total(build("SUM", real))
+        context.may_widen = True
+        node = cast(node, "BIGINT")
+        beside = [build("cutover.sum_ints", call("abs", node.copy()))]
+        if name == "avg":
+            beside.append(build("COUNT", node.copy()))
+        return _Call(
+            build("cutover.sum_ints", node),
+            Kind.REAL,
+            lambda *found: helper(f"{name}_of_ints", *found),
+            not_null=name == "total",
+            beside=tuple(beside),
+        )
 
     def _sum(self, subject: Typed, build: Callable[..., exp.Expr], *, slides: bool) -> _Call:
         """A text that is no number, and any blob, makes a real of the sum; an integer beyond 64 bits is an error, also
@@ -302,7 +332,9 @@ class Aggregates:
         context.may_widen = True
         return f"cutover.wide_{name.lower()}" if context.wide else name
 
-    def _extreme(self, name: str, subject: Typed, build: Callable[..., exp.Expr], *, slides: bool) -> _Call:
+    def _extreme(
+        self, name: str, subject: Typed, build: Callable[..., exp.Expr], *, in_window: bool, slides: bool
+    ) -> _Call:
         """Of equal values the first; in a frame that slides, where SQLite sorts what is in it, the last."""
         name_of, node, equal = collation(subject), subject.node, "last" if slides else "first"
         if subject.kind in (Kind.DYNAMIC, Kind.BLOB) or (subject.kind is Kind.TEXT and name_of != "BINARY"):
@@ -312,7 +344,16 @@ class Aggregates:
             node = collate_c(node)
         if _differs(subject):
             return _Call(build(f"cutover.{equal}_{name}", node), subject.kind)  # 1 equals 1.0
+        if _has_zeros(subject):
+            if in_window or self.expressions.context.wide:
+                return _Call(build(f"cutover.{equal}_{name}", node), subject.kind)
+            self.expressions.context.may_widen = True
+            return _Call(build(name.upper(), node), subject.kind, _no_zero)
         return _Call(build(name.upper(), node), subject.kind, collation=subject.collation)
+
+
+def _total(node: exp.Expr) -> _Call:
+    return _Call(node, Kind.REAL, _or_zero, not_null=True)
 
 
 def _minds_order(name: str, subject: Typed) -> bool:
@@ -321,6 +362,16 @@ def _minds_order(name: str, subject: Typed) -> bool:
         return subject.kind not in (Kind.INT, Kind.BOOL, Kind.NULL)
     spelled = subject.kind is Kind.DYNAMIC or (subject.kind is Kind.TEXT and collation(subject) != "BINARY")
     return name in ("min", "max") and (spelled or _differs(subject))
+
+
+def _has_zeros(subject: Typed) -> bool:
+    """Whether it may be 0.0 and -0.0, which no table holds."""
+    return subject.kind is Kind.REAL and subject.column is None and not subject.is_constant
+
+
+def _no_zero(node: exp.Expr) -> exp.Expr:
+    """Of both zeros the first is the least: that is looked for once more where the result is one."""
+    return helper("no_zero", node)
 
 
 def _differs(subject: Typed) -> bool:

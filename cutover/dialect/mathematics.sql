@@ -183,6 +183,16 @@ CREATE OR REPLACE AGGREGATE cutover.sum_ints(x bigint) (
     SFUNC = int8pl, STYPE = bigint, COMBINEFUNC = int8pl, PARALLEL = SAFE
 );
 
+-- Such sums as reals, and fails (by what 64 bits do not hold) if SQLite may have rounded on the way: `high`, the sum
+-- of their absolute values, is past 2^53.
+CREATE OR REPLACE FUNCTION cutover.total_of_ints(total bigint, high bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN high > 9007199254740992 THEN 9223372036854775807 + high ELSE coalesce(total, 0) END::double precision;
+
+CREATE OR REPLACE FUNCTION cutover.avg_of_ints(total bigint, high bigint, many bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN many > 0 THEN cutover.total_of_ints(total, high) / many END;
+
 CREATE OR REPLACE FUNCTION cutover.sum_add(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN
         CASE WHEN a + b BETWEEN -9223372036854775808 AND 9223372036854775807 THEN a + b ELSE cutover.overflow(a)::numeric END
@@ -273,6 +283,36 @@ RETURN CASE WHEN b >= a THEN b ELSE a END;
 
 CREATE OR REPLACE AGGREGATE cutover.last_min(x numeric) (SFUNC = cutover.last_lesser, STYPE = numeric, PARALLEL = SAFE);
 CREATE OR REPLACE AGGREGATE cutover.last_max(x numeric) (SFUNC = cutover.last_greater, STYPE = numeric, PARALLEL = SAFE);
+
+-- The same of reals, of which 0.0 and -0.0 are equal.
+CREATE OR REPLACE FUNCTION cutover.first_lesser(a double precision, b double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT RETURN CASE WHEN b < a THEN b ELSE a END;
+
+CREATE OR REPLACE FUNCTION cutover.first_greater(a double precision, b double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT RETURN CASE WHEN b > a THEN b ELSE a END;
+
+CREATE OR REPLACE FUNCTION cutover.last_lesser(a double precision, b double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT RETURN CASE WHEN b <= a THEN b ELSE a END;
+
+CREATE OR REPLACE FUNCTION cutover.last_greater(a double precision, b double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT RETURN CASE WHEN b >= a THEN b ELSE a END;
+
+CREATE OR REPLACE AGGREGATE cutover.first_min(x double precision) (
+    SFUNC = cutover.first_lesser, STYPE = double precision, PARALLEL = SAFE
+);
+CREATE OR REPLACE AGGREGATE cutover.first_max(x double precision) (
+    SFUNC = cutover.first_greater, STYPE = double precision, PARALLEL = SAFE
+);
+CREATE OR REPLACE AGGREGATE cutover.last_min(x double precision) (
+    SFUNC = cutover.last_lesser, STYPE = double precision, PARALLEL = SAFE
+);
+CREATE OR REPLACE AGGREGATE cutover.last_max(x double precision) (
+    SFUNC = cutover.last_greater, STYPE = double precision, PARALLEL = SAFE
+);
+
+-- A real that is no zero; what is one fails by an overflow, behind which the statement runs in another way.
+CREATE OR REPLACE FUNCTION cutover.no_zero(x double precision) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN x = 0 THEN (x + 1e308) * 1e308 ELSE x END;
 
 -- Offsets of a window's frame: `which` is SQLite's word for the end that is wrong.
 CREATE OR REPLACE FUNCTION cutover.frame_offset(x numeric, which text) RETURNS bigint

@@ -113,3 +113,39 @@ async def test_of_no_rows_it_does_not_matter_which_are_passed_over(both: World) 
     await both.same("SELECT id FROM n LIMIT 0 OFFSET NULL")
     for offset in (None, "x", 1.5):
         await both.same_error("SELECT id FROM n ORDER BY id LIMIT ? OFFSET ?", 1, offset)
+
+
+async def test_sums_of_integers_as_reals_are_rounded_as_sqlite_rounds_them(postgres_url: str) -> None:
+    """Past 2^53 the order tells, and what leaves a frame leaves digits behind."""
+    whole = "CAST(total({0}){1} AS INTEGER), CAST(avg({0}){1} AS INTEGER)"
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, i INTEGER, g INTEGER)") as both:
+        await both.same(
+            "INSERT INTO t VALUES (10, 9007199254740992, 1), (9, 1, 1), (8, 1, 1), (7, 3, 1), (1, NULL, 5), (11, 1, 6),"
+            " (6, 9223372036854775807, 3), (5, 9223372036854775807, 3), (3, -9223372036854775808, 4), (4, 1, 3),"
+            " (2, -9223372036854775808, 4), (13, 1700000000001, 7), (14, 1700000000002, 7)"
+        )
+        await both.all_same(
+            [
+                f"SELECT {whole.format('i', '')} FROM t",
+                f"SELECT g, {whole.format('i', '')}, avg(id), count(*) FROM t GROUP BY g",
+                f"SELECT {whole.format('i', ' FILTER (WHERE g = 1)')}, avg(i) FILTER (WHERE g > 5) FROM t",
+                "SELECT total(i), avg(i), total(i > 2), avg(i > 2), total(1), avg(NULL) FROM t WHERE g = 5",
+                f"SELECT {whole.format('i', '')} FROM (SELECT i FROM t ORDER BY id DESC)",
+                f"SELECT {whole.format('i', ' OVER (ORDER BY id ROWS 2 PRECEDING)')} FROM t",
+                "SELECT (SELECT total(q.id + t.id) FROM t AS q), avg(DISTINCT g) FROM t GROUP BY id",
+                "SELECT g FROM t GROUP BY g HAVING avg(i) > 1 ORDER BY total(i)",
+            ],
+            ordered=True,
+        )
+
+
+async def test_of_both_zeros_the_first_is_the_least_and_the_greatest(postgres_url: str) -> None:
+    turned = "CASE id WHEN {} THEN r * 1 ELSE r * -1 END"
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, r REAL)") as both:
+        await both.same("INSERT INTO t VALUES (1, 0.0), (2, -0.0), (3, NULL), (4, 1.5), (5, -1.5)")
+        for value in (turned.format(1), turned.format(2), "r * 0", "-r", "round(r * -0.1)", "r"):
+            for rest in ("FROM t", "FROM t WHERE id < 3", "FROM t GROUP BY id < 3", "FROM t WHERE id = 3"):
+                sql = f"SELECT min({value}), max({value}) {rest}"
+                assert repr((await both.same(sql)).rows) == repr(both.on_sqlite(sql).rows), sql
+            over = f"SELECT min({value}) OVER w, max({value}) OVER w FROM t WINDOW w AS (ORDER BY id ROWS 1 PRECEDING)"
+            assert repr((await both.same(over)).rows) == repr(both.on_sqlite(over).rows), over
