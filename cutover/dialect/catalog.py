@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cutover.dialect.reading import Reader
@@ -32,6 +32,8 @@ class Catalog:
     tables: Mapping[str, Table]
     views: Mapping[str, str] = field(default_factory=dict)
     """Lower-case name → the SELECT it stands for, in SQLite's SQL."""
+    view_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Lower-case name → what SQLite calls the view's columns."""
     sequences: Mapping[str, str | None] = field(default_factory=dict)
     """Table name → the sequence of its automatic key on Postgres, None where it has none."""
     reading: Reader = field(default=lambda _: None, compare=False)
@@ -50,6 +52,7 @@ class Catalog:
         reading: Reader = lambda _: None,
         learned: dict[tuple[str, str], tuple[str, str]] | None = None,
         *,
+        view_columns: Mapping[str, Sequence[str]] | None = None,
         any_of_ties: bool = False,
     ) -> Catalog:
         """A catalog of mapped tables, with the views found among the CREATE statements of `ddl`."""
@@ -57,6 +60,7 @@ class Catalog:
         return cls(
             {table.name.lower(): table for table in tables},
             views,
+            view_columns or {},
             sequences or {},
             reading,
             {} if learned is None else learned,

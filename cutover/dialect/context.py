@@ -67,6 +67,9 @@ class Context:
     """Numbers go on where 64 bits or a double end. It is how a statement is tried again that met such an end."""
     may_widen: bool = False
     """There is arithmetic that may meet one."""
+    distinct: bool = False
+    """What stands in FROM has another name than what is around it. It is how a tree is tried again whose names hide
+    others."""
     unsure: list[Column] = field(default_factory=list)
     """Columns that get a computed value which they may not hold, though they could if they were of another type."""
     keys_slot: int | None = None

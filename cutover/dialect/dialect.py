@@ -305,7 +305,15 @@ class Dialect:
         """Take over a schema that was read."""
         tables, copy = with_learned(tables, self.learned), SchemaCopy(ddl)
         any_of_ties = self.settings is not None and self.settings.front.limit_ties == "any"
-        catalog = Catalog.of(tables, ddl, sequences, copy.reading, self.learned, any_of_ties=any_of_ties)
+        catalog = Catalog.of(
+            tables,
+            ddl,
+            sequences,
+            copy.reading,
+            self.learned,
+            view_columns=copy.view_columns(),
+            any_of_ties=any_of_ties,
+        )
         self._take(tables, ddl, copy, catalog)
 
     def _take(self, tables: Tables, ddl: Sequence[str], copy: SchemaCopy, catalog: Catalog) -> None:

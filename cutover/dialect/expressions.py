@@ -139,6 +139,7 @@ class Expressions(Operators):
         while at is not None:
             found = at.columns(name, qualifier)
             if found:
+                scope.demand_seen({source.alias for source, _ in found}, at)
                 parts = [self.of_source(source, column, at) for source, column in found]
                 if GIVEN in node.meta:
                     parts = [node.meta[GIVEN](part) for part in parts]

@@ -88,9 +88,16 @@ class Queries:
         if self.context.of_view and isinstance(parsed.expression, exp.Select):
             number_within(parsed.expression, self.context.catalog.views)
         query = self.query(parsed.expression, Scope(reading=reading, merged=merged, interleaved=arms)).named()
+        own = parsed.this.this if isinstance(parsed.this, exp.Schema) else parsed.this
+        of_sqlite = self.context.catalog.view_columns.get(own.name.lower(), ())
+        told = [str(query.columns[at][0]) for at in sorted(query.tells)]
+        names: list[str] = []
         if isinstance(parsed.this, exp.Schema):
             names = [column.name for column in parsed.this.expressions]
-            names += [str(query.columns[at][0]) for at in sorted(query.tells)]
+        elif len(of_sqlite) + len(told) == len(query.columns):
+            names = list(of_sqlite)
+        if names:
+            names += told
             query.columns = [(name, typed) for name, (_, typed) in zip(names, query.columns, strict=True)]
             query.named()
         return query

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cutover.dialect.reading import Reading, reading
 from cutover.errors import CutoverError
@@ -111,6 +112,16 @@ class SchemaCopy:
     def indexes(self, table: str) -> list[str]:
         """The names of a table's indexes, in the order in which SQLite looks at them."""
         return [name for (name,) in self._db.execute("SELECT name FROM pragma_index_list(?)", (table,))]
+
+    def view_columns(self) -> dict[str, list[str]]:
+        """What the columns of each view are called, by its lower-case name. One that cannot be read is left out."""
+        found: dict[str, list[str]] = {}
+        self._left = _STEPS
+        for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+            with suppress(sqlite3.Error):
+                columns = self._db.execute("SELECT name FROM pragma_table_info(?)", (name,)).fetchall()
+                found[name.lower()] = [column for (column,) in columns]
+        return found
 
     def is_done(self, sql: str, shape: Shape) -> bool:
         """Whether a DDL statement asks for nothing: IF NOT EXISTS of what exists, or maintenance that Postgres does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from sqlglot import exp
 from cutover.dialect.catalog import ROWID_NAMES, column_kind
 from cutover.dialect.comparing import value
 from cutover.dialect.reading import Reading, Scan
-from cutover.dialect.typed import SQL_TYPE, Kind, Refused, Typed, cast, helper, identifier
+from cutover.dialect.typed import SQL_TYPE, Hidden, Kind, Refused, Typed, cast, helper, identifier
 from cutover.model.table import Column, Table
 from cutover.schema.codecs import base_of
 
@@ -275,6 +275,15 @@ class Scope:
                 break
             found.append((source, column))
         return found
+
+    def demand_seen(self, aliases: Collection[str], until: Scope) -> None:
+        """Raises `Hidden` if something between here and a scope around is called as what was found there."""
+        at: Scope | None = self
+        while at is not None and at is not until:
+            if any(source.alias in aliases for source in at.sources):
+                what = "A column of an outer query whose name a table within hides"
+                raise Hidden(what, "Give one of them another name.")
+            at = at.parent
 
     def cte(self, name: str) -> list[SourceColumn] | None:
         """The columns of a CTE that is visible here."""

@@ -166,6 +166,8 @@ class Sources:
             return self._source(inner, scope)
         target, source = self._single(node, scope)
         taken = {other.alias for other in (*scope.beside, *scope.sources)}
+        if self.queries.context.distinct:
+            taken |= _around(scope)
         if source.alias in taken:
             source.name = source.name or source.alias
             source.alias = next(name for at in count(2) if (name := f"{source.name}:{at}") not in taken)
@@ -248,6 +250,15 @@ class Sources:
         for source in right:
             source.using |= {name.lower() for name in names if source.find(name)}
         return exp.and_(*tests)
+
+
+def _around(scope: Scope) -> set[str]:
+    """What is called in the queries around one."""
+    taken, at = set[str](), scope.parent
+    while at is not None:
+        taken |= {source.alias for source in (*at.beside, *at.sources)}
+        at = at.parent
+    return taken
 
 
 def _told_where_known(first: exp.Expr, joins: list[exp.Join]) -> list[exp.Join]:

@@ -23,8 +23,8 @@ from cutover.dialect.numbering import with_checks
 from cutover.dialect.queries import Queries
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import prepare
-from cutover.dialect.trees import plain_numbers, plain_settings
-from cutover.dialect.typed import Kind, Refused, Typed
+from cutover.dialect.trees import calls_alike, plain_numbers, plain_settings
+from cutover.dialect.typed import Hidden, Kind, Refused, Typed
 from cutover.dialect.unclear import unclear
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
@@ -173,8 +173,22 @@ def _clause(text: str) -> exp.Expr:
     return parsed
 
 
-def rewrite(node: exp.Expr, conflict: str | None, context: Context) -> tuple[Written | None, list[Typed], exp.Expr]:
+Rewritten = tuple[Written | None, list[Typed], exp.Expr]
+
+
+def rewrite(node: exp.Expr, conflict: str | None, context: Context) -> Rewritten:
     """The tree in Postgres's terms: what it writes, the answer's columns, and itself. Raises `Refused`."""
+    spare = node.copy() if calls_alike(node) else None
+    try:
+        return _rewrite(node, conflict, context)
+    except Hidden:
+        if spare is None:
+            raise
+        context.distinct = True
+        return _rewrite(spare, conflict, context)
+
+
+def _rewrite(node: exp.Expr, conflict: str | None, context: Context) -> Rewritten:
     if isinstance(node, (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)):
         query = Queries(context).query(node, Scope(reading=context.reading))
         columns = [typed for _, typed in query.columns]

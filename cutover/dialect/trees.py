@@ -115,3 +115,9 @@ def clauses_of(node: exp.Insert) -> list[exp.OnConflict]:
     """All ON CONFLICT clauses of an INSERT; the parser knows of the first alone."""
     first = node.args.get("conflict")
     return [*([first] if first is not None else []), *(node.args.get("clauses") or [])]
+
+
+def calls_alike(node: exp.Expr) -> bool:
+    """Whether two things in FROM are called alike, perhaps in queries of which one is within the other."""
+    names = [one.alias_or_name.lower() for one in node.find_all(exp.Table, exp.Subquery) if one.alias_or_name]
+    return len(names) > len(set(names))

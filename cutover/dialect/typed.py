@@ -94,6 +94,10 @@ class Refused(StatementError):
         super().__init__(f"{told} {instead}" if instead else told, "SQL_NOT_TRANSLATABLE")
 
 
+class Hidden(Refused):
+    """A column of an outer query, whose name there is that of something within: it needs another one."""
+
+
 class RowByRow(Refused):
     """What has no translation as one statement: row by row it may have."""
 

@@ -210,3 +210,63 @@ async def test_a_chain_of_forty_tables_is_read_along_its_conditions(both: World)
         await both.same(f"SELECT count(*) FROM a WHERE EXISTS (SELECT 1 FROM {tables} WHERE {tests} AND t9.id = a.id)")
         await both.same(f"UPDATE c SET m = t9.n FROM {tables} WHERE {tests} AND t33.id = c.id")
     assert len(found.rows) == 1
+
+
+async def test_names_within_a_query_may_hide_those_around_it(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE a (id INTEGER PRIMARY KEY, name TEXT);
+    CREATE TABLE b (id INTEGER PRIMARY KEY, name TEXT, m TEXT);
+    CREATE TABLE c (id INTEGER PRIMARY KEY, name TEXT);
+    """
+    data = (
+        "INSERT INTO b VALUES (1, 'x', 'y'), (2, 'z', 'w'), (3, NULL, 'x')",
+        "INSERT INTO c VALUES (1, 'x'), (2, 'y')",
+    )
+    async with world(postgres_url, schema, data=data) as made:
+        await made.all_same(
+            [
+                "SELECT id FROM b AS q WHERE NOT EXISTS (SELECT 1 FROM c AS q WHERE q.name = q.m)",
+                "SELECT id FROM b AS q WHERE EXISTS (SELECT 1 FROM c AS q WHERE name = m)",
+                "SELECT id, (SELECT q.m || max(q.name) FROM c AS q) FROM b AS q",
+                "SELECT id FROM b WHERE m IN (SELECT b.name FROM c AS b WHERE b.m > 'a')",
+                "SELECT id FROM b AS q WHERE EXISTS"
+                " (SELECT 1 FROM c AS q WHERE EXISTS (SELECT 1 FROM a AS q WHERE q.m = q.name))",
+                "SELECT q.m, (SELECT q.m FROM (SELECT q.m FROM c AS q)) FROM b AS q",
+                "SELECT q.id FROM b AS q GROUP BY q.id HAVING EXISTS (SELECT 1 FROM c AS q WHERE q.name = q.m)",
+                "WITH q AS (SELECT * FROM b) SELECT id FROM q WHERE EXISTS (SELECT 1 FROM c AS q WHERE q.name = q.m)",
+                "INSERT INTO a SELECT id, m FROM b AS q WHERE EXISTS (SELECT 1 FROM c AS q WHERE q.name = q.m)",
+                "UPDATE b SET name = (SELECT b.name FROM c AS b WHERE b.name = b.m)",
+                "UPDATE OR IGNORE b SET id = id + (SELECT count(*) FROM c AS b WHERE b.name = b.m)",
+                "INSERT INTO b (id, m) VALUES (3, 'q') ON CONFLICT (id) DO UPDATE"
+                " SET m = (SELECT b.name FROM c AS b WHERE b.name <> b.m ORDER BY 1)",
+                "DELETE FROM b WHERE EXISTS (SELECT 1 FROM c AS b WHERE b.name = b.m AND b.id < 5)",
+                "SELECT * FROM a",
+                "SELECT * FROM b",
+            ]
+        )
+
+
+async def test_columns_of_views_have_the_names_that_sqlite_gives_them(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE t (id INTEGER PRIMARY KEY, n TEXT);
+    CREATE TABLE h (a TEXT, n TEXT);
+    CREATE VIEW by_key AS SELECT oid, n FROM t;
+    CREATE VIEW by_rowid AS SELECT _rowid_, * FROM h;
+    CREATE VIEW both AS SELECT t.oid, h.oid, n FROM t JOIN h USING (n);
+    CREATE VIEW computed AS SELECT OID AS q, ROWID + 1, upper(n), id, id FROM t;
+    CREATE VIEW compound AS SELECT oid FROM t UNION SELECT rowid FROM h;
+    """
+    data = ("INSERT INTO t VALUES (1, 'a'), (2, 'b')", "INSERT INTO h VALUES ('x', 'a')")
+    async with world(postgres_url, schema, data=data) as made:
+        await made.all_same(
+            [
+                *(f"SELECT * FROM {view}" for view in ("by_key", "by_rowid", "both", "computed", "compound")),
+                "SELECT id FROM by_key",
+                "SELECT x.*, y.rowid FROM by_key AS x JOIN by_rowid AS y USING (n)",
+                'SELECT id, "rowid" FROM both',
+                'SELECT q, "ROWID + 1", "upper(n)", "id:1" FROM computed ORDER BY "ROWID + 1" DESC',
+                "SELECT id FROM compound ORDER BY id DESC",
+                "CREATE VIEW later AS SELECT rowid, n FROM t",
+                "SELECT id FROM later",
+            ]
+        )
