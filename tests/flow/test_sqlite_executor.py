@@ -140,6 +140,10 @@ async def test_declared_types(executor: SqliteExecutor) -> None:
     result = (await executor.run(one("SELECT a, n + 1 FROM t"))).results[0]
     assert result is not None
     assert [column.decltype for column in result.columns] == ["TEXT", None]
+    await executor.run(one("CREATE TABLE named (k TEXT NOT NULL PRIMARY KEY)"))
+    result = (await executor.run(one("SELECT k, rowid, _rowid_ FROM named"))).results[0]
+    assert result is not None
+    assert [column.decltype for column in result.columns] == ["TEXT", "INTEGER", "INTEGER"]
 
 
 @pytest.mark.parametrize(

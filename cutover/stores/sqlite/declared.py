@@ -57,9 +57,11 @@ def _plain(db: sqlite3.Connection, known: _Known, table: str, columns: tuple[str
     types = known.tables[table]
     if types is None:
         return None
+    if not all(column == "*" or column in types for column in columns):
+        return None  # one is the rowid, or a string in double quotes
     found: list[str | None] = []
     for column in columns:
-        found += types.values() if column == "*" else [types.get(column)]
+        found += types.values() if column == "*" else [types[column]]
     return tuple(found)
 
 
