@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from aiohttp import web
 
 from cutover.admin.access import Keyring, check_exposure, load_keyring
-from cutover.admin.bodies import MOST_STATEMENTS
+from cutover.admin.bodies import MOST_STATEMENTS, PAGES, check_parameters
 from cutover.admin.guard import Handler, admitted, answered, careful_headers, observed
 from cutover.admin.handlers import Door
 from cutover.admin.operations import Operations, Role
@@ -26,6 +28,14 @@ class Route(NamedTuple):
     path: str
     role: Role | None
     handler: Handler
+    parameters: Mapping[str, bool] = MappingProxyType({})
+    """By name, whether it may be given several times."""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer, once the parameters are those that there are."""
+        if self.path.startswith("/v1/"):
+            check_parameters(self.method, request.query, self.parameters)
+        return await self.handler(request)
 
 
 def routes(door: Door, *, open_metrics: bool) -> list[Route]:
@@ -41,11 +51,11 @@ def routes(door: Door, *, open_metrics: bool) -> list[Route]:
         Route("POST", "/v1/finish", "operator", door.finish),
         Route("POST", "/v1/verify", "operator", door.verify),
         Route("GET", "/v1/verify", "viewer", door.verification),
-        Route("GET", "/v1/drift", "viewer", door.drift),
-        Route("GET", "/v1/explain", "viewer", door.explain),
+        Route("GET", "/v1/drift", "viewer", door.drift, {"table": False, "limit": False}),
+        Route("GET", "/v1/explain", "viewer", door.explain, {"table": False, "key": True}),
         Route("POST", "/v1/repair", "operator", door.repair),
         Route("GET", "/v1/quarantine", "viewer", door.quarantine),
-        Route("GET", "/v1/statements", "viewer", door.statements),
+        Route("GET", "/v1/statements", "viewer", door.statements, dict.fromkeys(PAGES, False)),
         Route("POST", "/v1/statements", "operator", door.rehearse),
         Route("POST", "/v1/statements/forget", "operator", door.forget),
         Route("POST", "/v1/mirror/pause", "operator", door.mirror_pause),
@@ -53,7 +63,7 @@ def routes(door: Door, *, open_metrics: bool) -> list[Route]:
         Route("POST", "/v1/backup", "operator", door.backup),
         Route("POST", "/v1/backfill", "operator", door.backfill),
         Route("GET", "/v1/events", "viewer", door.events),
-        Route("GET", "/v1/audit", "viewer", door.audit),
+        Route("GET", "/v1/audit", "viewer", door.audit, {"limit": False}),
         Route("GET", "/v1/report", "viewer", door.report),
     ]
 
@@ -90,11 +100,11 @@ def make_app(operations: Operations, settings: AdminSettings, metrics: Metrics) 
         client_max_size=MOST_STATEMENTS,
     )
     app[_KEYRING], app[_SETTINGS] = keyring, settings
-    for method, path, _, handler in table:
-        if method == "GET":
-            app.router.add_get(path, handler, allow_head=path != "/v1/events")
+    for route in table:
+        if route.method == "GET":
+            app.router.add_get(route.path, route.handle, allow_head=route.path != "/v1/events")
         else:
-            app.router.add_route(method, path, handler)
+            app.router.add_route(route.method, route.path, route.handle)
     app.on_response_prepare.append(careful_headers)
     app.on_shutdown.append(door.close)
     return app

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cutover.admin.operations import StatementsRequest, SwitchRequest
 from cutover.admin.refusals import RequestRefused
 from cutover.model.requests import RESULTS, STATUSES
 from cutover.promote.gates import NAMES
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
 
 _WORDS = {str: "a string", bool: "true or false", list: "a list of strings"}
 
@@ -23,6 +26,8 @@ SWITCH_FIELDS: Mapping[str, type] = {
     "accept_data_loss": bool,
 }
 
+PAGES = ("limit", "after", "status", "result")
+"""Parameters of a page of statements."""
 _LONGEST_TEXT = 2000
 _MOST = 64 * 1024
 MOST_STATEMENTS = 4 * 1024 * 1024
@@ -84,6 +89,19 @@ def switch_request(body: Mapping[str, Any]) -> SwitchRequest:
     )
 
 
+def check_parameters(method: str, query: MultiMapping[str], known: Mapping[str, bool]) -> None:
+    """Refuse (400) what would be passed over: a parameter that is not known, or comes twice and may not.
+
+    `known`: whether it may be there several times.
+    """
+    if method == "POST" and query:
+        raise bad_request(f"There is no parameter {next(iter(query))[:80]!r} here. Send it in the body.")
+    check_names("parameter", query, known)
+    for name, several in known.items():
+        if not several and len(query.getall(name, [])) > 1:
+            raise bad_request(f"{name} is given twice.")
+
+
 def read_limit(query: Mapping[str, str], default: int, most: int) -> int:
     """`?limit=`, from 1 to `most`."""
     text = query.get("limit", str(default))
@@ -94,7 +112,6 @@ def read_limit(query: Mapping[str, str], default: int, most: int) -> int:
 
 def statements_request(query: Mapping[str, str]) -> StatementsRequest:
     """Which of the statements that were seen. Raises `RequestRefused` (400)."""
-    check_names("parameter", query, ("limit", "after", "status", "result"))
     for name, known in (("status", STATUSES), ("result", RESULTS)):
         if query.get(name):
             check_names(name, (query[name],), known)

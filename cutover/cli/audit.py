@@ -48,7 +48,8 @@ def verify(file: AuditFile = None, as_json: AsJson = False, config: ConfigFile =
     if as_json:
         print_json({"file": str(path), **dataclasses.asdict(check), "anchors": asked})
     elif check.ok:
-        held = f" What {' and '.join(asked)} remember of it is in it." if asked else ""
+        verb = "remembers" if len(asked) == 1 else "remember"
+        held = f" What {' and '.join(asked)} {verb} of it is in it." if asked else ""
         typer.echo(f"{path}: whole, {counted(check.records, 'record')}.{held}")
         for name, found in stores.items():
             if found.problem:

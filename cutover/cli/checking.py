@@ -185,6 +185,8 @@ def _show_row(found: dict[str, Any]) -> None:
     key = ", ".join(f"{clean(name)} = {clean(value)}" for name, value in found["key"].items())
     out.print(Text(f"{clean(found['table'])} ({key})", style="bold"))
     out.print(clean(found["sentence"], 2000))
+    if found["verdict"] == "absent":
+        return  # no column of it is equal, nor differs
     sides = [f"{side}: {found[side]['store']}" for side in ("primary", "shadow")]
     lines = [
         (

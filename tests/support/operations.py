@@ -175,6 +175,11 @@ class ScriptedOperations:
     async def explain(self, table: str, key: Sequence[Any]) -> Json:
         self._say("explain", table, list(key))
         cell = {"value": "hi", "type": "text", "canonical": "t2:hi;"}
+        if list(key) == ["nobody"]:
+            column = {"name": "body", "equal": False, "primary": None, "shadow": None}
+            stores = {"primary": {"store": "sqlite", "row": None}, "shadow": {"store": "postgres", "row": None}}
+            told = {"kind": None, "verdict": "absent", "sentence": "Neither store has this row."}
+            return {"table": table, "key": {"id": key[0]}, "columns": [column], **stores, **told}
         return {
             "table": table,
             "target": f"public.{table}",

@@ -437,7 +437,17 @@ async def test_statements_to_rehearse_must_be_named(
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=10001", "after=x", "after=1.2", "status=redy", "result=missmatch", "page=2"]
+    "query",
+    [
+        "limit=0",
+        "limit=10001",
+        "after=x",
+        "after=1.2",
+        "status=redy",
+        "result=missmatch",
+        "page=2",
+        "status=ready&status=invalid",
+    ],
 )
 async def test_pages_of_statements_are_asked_for_by_names_that_there_are(
     client: Client, operations: ScriptedOperations, query: str
@@ -449,6 +459,29 @@ async def test_pages_of_statements_are_asked_for_by_names_that_there_are(
     assert len(page["rows"]) == 2
     rest = (await get(client, f"/v1/statements?limit=2&after={page['next']}"))[1]
     assert ([row["id"] for row in page["rows"] + rest["rows"]], rest["next"]) == (["00", "01", "02"], None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("POST", "/v1/promote?dry_run=true", "Send it in the body."),
+        ("POST", "/v1/repair?table=posts", "Send it in the body."),
+        ("GET", "/v1/quarantine?table=posts", "no parameter 'table'"),
+        ("GET", "/v1/drift?tabel=posts", "Did you mean 'table'?"),
+        ("GET", "/v1/drift?table=posts&table=users", "table is given twice"),
+        ("GET", "/v1/explain?table=posts&key=1&table=users", "table is given twice"),
+        ("GET", "/v1/report?format=html", "no parameter 'format'"),
+    ],
+)
+async def test_parameters_that_would_be_passed_over_are_refused(
+    client: Client, operations: ScriptedOperations, method: str, path: str, told: str
+) -> None:
+    """`dry_run` among the parameters must not promote, nor a filter that is none show everything."""
+    async with client.request(method, path, json={"approval": "C"} if method == "POST" else None) as response:
+        body = await response.json()
+    assert (response.status, body["error"]["code"]) == (400, "bad_request")
+    assert told in body["error"]["message"]
+    assert operations.calls == []
 
 
 @pytest.mark.parametrize(

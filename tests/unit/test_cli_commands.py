@@ -135,6 +135,9 @@ async def test_explain(operations: ScriptedOperations) -> None:
     assert ran.code == 0
     assert "This is drift: the shadow does not have the row" in ran.out
     assert "hi (text)" in ran.out
+    ran = await cutover("explain", "posts", "nobody")
+    assert "Neither store has this row." in ran.out
+    assert "≠" not in ran.out
     await cutover("explain", "--json", "--", "readings", "-5", "ü")
     assert operations.calls[-1] == ("explain", "readings", ["-5", "ü"])
 
