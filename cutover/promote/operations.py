@@ -15,7 +15,7 @@ from cutover.audit import read_records
 from cutover.compare.jsonable import json_key
 from cutover.compare.verify import no_such_table
 from cutover.errors import SwitchRefused
-from cutover.model.control import SwitchState
+from cutover.model.control import Phase, SwitchState
 from cutover.model.requests import Actor, StatementsRequest, SwitchRequest
 from cutover.promote.facts import rehearse_now
 from cutover.promote.finish import finish
@@ -102,6 +102,7 @@ class Operations:
 
     async def verify(self, tables: Sequence[str] | None, actor: Actor) -> Json:
         """Start a full verification, or return the running one."""
+        self._shadowed()
         self._known(tables)
         started = self.parts.comparator.start_verify(tables)
         await self.parts.trail.write("verify", actor, id=started.id, tables=list(tables) if tables else "all")
@@ -121,11 +122,13 @@ class Operations:
 
     async def explain(self, table: str, key: Sequence[Any]) -> Json:
         """One row on both sides."""
+        self._shadowed()
         self._known([table])
         return await self.parts.comparator.explain(table, key)
 
     async def repair(self, table: str | None, dry_run: bool, actor: Actor) -> Json:
         """Make the shadow equal to the primary for drifted rows."""
+        self._shadowed()
         self._known([table] if table else None)
         result = await self.parts.comparator.repair(table, dry_run=dry_run)
         if not dry_run:
@@ -171,6 +174,12 @@ class Operations:
         await self.parts.trail.write("statements.forget", actor, **told)
         return told
 
+    def _shadowed(self) -> None:
+        """Raises `SwitchRefused` once there is no shadow any more."""
+        if self.parts.situation.phase is Phase.FINISHED:
+            origin = self.parts.origin.store.name
+            raise SwitchRefused(f"The migration is finished: {origin} stands as it was then.", "finished")
+
     def _known(self, tables: Sequence[str] | None) -> None:
         """Raises `NoSuchTable`."""
         mapped = self.parts.situation.tables
@@ -183,6 +192,7 @@ class Operations:
 
     async def mirror(self, action: Literal["pause", "resume"], actor: Actor) -> Json:
         """Pause or resume the mirror. Changes go on being captured."""
+        self._shadowed()
         if action == "pause":
             self.parts.mirror.pause()
             await self.parts.mirror.at_rest(_TURN)  # so that what is written from now on waits
@@ -216,6 +226,7 @@ class Operations:
         """Copy these tables again; with `new_target`, to a Postgres that was never paired, in place of a lost one."""
         if new_target:
             return await self._new_target(actor)
+        self._shadowed()
         self._known(tables)
         situation = self.parts.situation
         names = list(tables) if tables else [table.name for table in situation.tables]

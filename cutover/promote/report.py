@@ -8,7 +8,7 @@ from typing import Any
 from cutover import clock
 from cutover.audit import read_records, verify_chain
 from cutover.errors import CutoverError
-from cutover.model.control import Control, columns_of
+from cutover.model.control import Control, Phase, columns_of
 from cutover.promote.parts import Parts
 from cutover.promote.switch import Switch
 
@@ -70,6 +70,6 @@ async def _controls(parts: Parts) -> dict[str, Control]:
 
 async def _fingerprints(parts: Parts) -> dict[str, str]:
     pair = parts.situation.pair
-    if not parts.situation.attached:
-        return {}
+    if not parts.situation.attached or parts.situation.phase is Phase.FINISHED:
+        return {}  # what they go by is gone with the migration
     return {store.name: await store.schema_fingerprint() for store in (pair.source, pair.target)}

@@ -94,6 +94,13 @@ async def test_nothing_is_left_but_the_record(library: Service, postgres_url: st
     for verb in ("promote", "demote"):
         assert (await library.switch(verb))[0] == (200 if verb == "promote" else 409)
     assert "finished" in (await library.status())["compare"]["activity"]
+    for path in ("verify", "repair", "backfill", "mirror/pause", "mirror/resume"):
+        code, told = await library.post(f"/v1/{path}")
+        assert (code, told["error"]["code"]) == (409, "finished"), (path, told)
+    for path, expected in (("explain?table=books&key=1", 409), ("drift", 200), ("quarantine", 200), ("report", 200)):
+        code, told = await library.request("GET", f"{library.admin}/v1/{path}")
+        assert code == expected, (path, told)
+    assert [record["action"] for record in told["switches"]][-1] == "finish.committed"
     assert await library.stop() == 0
     assert "Could not compare" not in library.log.read_text(), "rows that waited to be read back have no shadow now"
     await library.start()
