@@ -24,7 +24,7 @@ Act = Callable[["Run"], Awaitable[None]]
 _DIES_WITHIN = 120.0
 _AFTER_ITS_STORY = 3.0
 """Seconds that a process has to die after the operator's command was answered: the mirror may be what is to die."""
-_REST = 0.08
+_REST = 0.12
 """Seconds between a writer's transactions: all five together are still one in the way of every step."""
 STEADY = ("shadowing", "promoted", "finished")
 
