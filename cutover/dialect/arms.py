@@ -16,6 +16,7 @@ from cutover.dialect.trees import leftmost, operations
 from cutover.dialect.typed import Refused
 
 if TYPE_CHECKING:
+    from cutover.dialect.queries import Queries
     from cutover.dialect.query import Query
 
 
@@ -34,13 +35,28 @@ def reading_of_arm(
     return arms[at]
 
 
-def of_gathering(written: list[exp.Expr], arms: tuple[Reading, ...]) -> tuple[Reading | None, ...]:
+def readings_for(
+    queries: Queries, written: list[exp.Expr], scope: Scope, *, unordered: bool, all_rows: bool
+) -> tuple[Reading | None, ...]:
+    """How SQLite reads each SELECT of a compound, where that matters and is known."""
+    if unordered and all_rows:
+        return readings_of(scope.reading, len(written))
+    if scope.turning and len(written) == 2:
+        return queries.ordering.begun(scope.turning), None
+    if scope.reading is not None and queries.context.gathers:
+        return of_gathering(written, scope.reading.arms if unordered else scope.reading.merged)
+    if scope.interleaved and queries.context.gathers:
+        return of_gathering(written, scope.interleaved)
+    return (None,) * len(written)
+
+
+def of_gathering(written: list[exp.Expr], arms: tuple[Reading | None, ...]) -> tuple[Reading | None, ...]:
     """How SQLite reads for the SELECTs where it sorts what they give, since the order in which rows come matters to
     functions in them or within."""
     if len(arms) != len(written):
         return (None,) * len(written)
     pairs = zip(arms, written, strict=True)
-    return tuple(_bare(arm, one) if isinstance(one, exp.Select) else None for arm, one in pairs)
+    return tuple(_bare(arm, one) if arm is not None and isinstance(one, exp.Select) else None for arm, one in pairs)
 
 
 def _bare(arm: Reading, node: exp.Select) -> Reading:

@@ -11,10 +11,9 @@ from cutover.dialect import cutting, merging, numbers
 from cutover.dialect.arms import (
     by_places,
     chained,
-    of_gathering,
     of_sorted,
     reading_of_arm,
-    readings_of,
+    readings_for,
     sorted_alike,
     turns_of,
 )
@@ -119,13 +118,7 @@ class Compounds:
             first, chain = chain[sorting - 1] if sorting else first, chain[sorting:]
         written = [first, *(one.expression for one in chain)]
         all_rows = all(map(keeps_all, chain))
-        readings: tuple[Reading | None, ...] = (None,) * len(written)
-        if unordered and all_rows:
-            readings = readings_of(scope.reading, len(written))
-        elif scope.turning and len(written) == 2:
-            readings = (self.queries.ordering.begun(scope.turning), None)
-        elif scope.reading is not None and self.queries.context.gathers:
-            readings = of_gathering(written, scope.reading.arms if unordered else scope.reading.merged)
+        readings = readings_for(self.queries, written, scope, unordered=unordered, all_rows=all_rows)
         plain = all_rows and unordered
         within = all_rows and scope.reading is None and bool(node.args.get("limit")) and not node.args.get("order")
         arms = [
@@ -252,6 +245,8 @@ class Compounds:
         inside = Scope(Scope(scope.parent, ctes=scope.ctes), reading=reading)
         inside.turning, inside.cut = scope.turning if repeated else "", cut
         query = self.queries.query(node, inside)
+        if scope.interleaved and not any(map(query.node.args.get, ("distinct", "limit", "offset"))):
+            query.node.set("order", None)  # which columns tell
         if scope.parent is None and scope.reading is not None and not plain:
             query.columns = [(name, as_sorted(typed)) for name, typed in query.columns]
             query.node.set("expressions", [typed.node for _, typed in query.columns])

@@ -287,7 +287,7 @@ class Unasked:
             read = self.groups(scope.select, scope) if scope.select is not None and window is not None else None
         else:
             read = self.behind_windows(scope) if window is not None else self.gathered(scope)
-            if read is None and len(scope.sources) == 1:
+            if read is None and (scope.reading is None or len(scope.sources) == 1):
                 read = self.ordering.scan(scope)
         behind = windows.behind(window, scope.steps, scope.named, again=id(window) in scope.again)
         return once([*asked, *self.by_windows(behind, scope), *(term.copy() for term in read or [])])

@@ -682,6 +682,30 @@ KEPT = [
 """SQLite keeps the rows of a CTE that is read more than once."""
 
 
+async def test_joins_within_queries_are_gathered_in_the_order_of_reading(postgres_url: str) -> None:
+    schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, k TEXT, m INTEGER); CREATE TABLE u (x INTEGER, y INTEGER);"
+    data = [
+        "INSERT INTO t VALUES (5, 'e', 1), (3, 'c', 2), (1, 'a', 3), (4, 'd', 4), (2, 'b', 5)",
+        "INSERT INTO u VALUES (2, 1), (1, 2), (3, 3)",
+        "UPDATE t SET m = m + 1 WHERE id IN (1, 3)",
+        "UPDATE u SET y = y + 1 WHERE x = 2",
+    ]
+    async with world(postgres_url, schema, data=data) as made:
+        gathered = "SELECT group_concat(k) AS g FROM u, t"
+        await made.all_same(
+            [
+                f"SELECT * FROM ({gathered} UNION ALL SELECT 'q') ORDER BY 1",
+                f"WITH c AS ({gathered} UNION ALL SELECT k FROM t) SELECT * FROM c ORDER BY g DESC",
+                f"SELECT * FROM (SELECT y > 1 AS x, g FROM u, ({gathered}) UNION ALL SELECT m, k FROM t) ORDER BY 1",
+                "SELECT * FROM (SELECT y, group_concat(k) FROM u, t GROUP BY 1 UNION ALL SELECT m, k FROM t) ORDER BY 1",
+                "SELECT * FROM (SELECT sum(m * 0.1) FROM u, t UNION ALL SELECT avg(m) FROM t) ORDER BY 1",
+                f"SELECT y, (SELECT g FROM t, ({gathered}) LIMIT 1) FROM u",
+                f"SELECT * FROM t WHERE (SELECT max(g) FROM (SELECT g FROM u, ({gathered}) AS z)) < 'b'",
+            ],
+            ordered=True,
+        )
+
+
 async def test_selects_of_union_all_are_joined_one_after_the_other(postgres_url: str) -> None:
     """Each by itself, in whichever order of the loops serves it; of which LIMIT does not rely."""
     schema = "".join(f"CREATE TABLE {name} (id INTEGER PRIMARY KEY, k INTEGER, s TEXT);" for name in "abc")
