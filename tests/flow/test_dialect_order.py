@@ -697,7 +697,7 @@ async def test_joins_within_queries_are_gathered_in_the_order_of_reading(postgre
                 f"SELECT * FROM ({gathered} UNION ALL SELECT 'q') ORDER BY 1",
                 f"WITH c AS ({gathered} UNION ALL SELECT k FROM t) SELECT * FROM c ORDER BY g DESC",
                 f"SELECT * FROM (SELECT y > 1 AS x, g FROM u, ({gathered}) UNION ALL SELECT m, k FROM t) ORDER BY 1",
-                "SELECT * FROM (SELECT y, group_concat(k) FROM u, t GROUP BY 1 UNION ALL SELECT m, k FROM t) ORDER BY 1",
+                "SELECT * FROM (SELECT y, group_concat(k) FROM u, t GROUP BY y UNION ALL VALUES (1, 2)) ORDER BY 1",
                 "SELECT * FROM (SELECT sum(m * 0.1) FROM u, t UNION ALL SELECT avg(m) FROM t) ORDER BY 1",
                 f"SELECT y, (SELECT g FROM t, ({gathered}) LIMIT 1) FROM u",
                 f"SELECT * FROM t WHERE (SELECT max(g) FROM (SELECT g FROM u, ({gathered}) AS z)) < 'b'",
