@@ -96,7 +96,11 @@ async def fetch(connection: Connection, dialect: Dialect, kept: Kept) -> Dialect
             raise shared(each.name)
     beside = _name(kept.place)
     seen = await dialect.look_again(connection, await dialect.look(connection), beside)
-    return await dialect.changed(connection, dialect.mapped(schema_of(ddl), seen.schema), ddl, seen, beside)
+    made = await dialect.changed(connection, dialect.mapped(schema_of(ddl), seen.schema), ddl, seen, beside)
+    before = kept.dialect.catalog.sequences
+    own = [sequence for name, sequence in before.items() if name.lower() in kept.names]
+    made.keys.share(kept.dialect.keys, filter(None, own))
+    return made
 
 
 def kept_at(place: int, dialect: Dialect) -> Kept:

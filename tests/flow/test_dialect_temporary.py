@@ -343,3 +343,33 @@ async def test_they_go_with_a_transaction_that_is_taken_away_or_ends_itself(both
     assert not both.session.in_transaction
     await both.same_error("SELECT * FROM t")
     assert await tables(both) == {"products", "names"}
+
+
+async def test_automatic_keys_go_on_where_those_of_sqlite_do(both: World) -> None:
+    failing = "INSERT INTO a (n) VALUES ('fresh'), ('a')"
+    for sql in (
+        "CREATE TEMP TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, n TEXT UNIQUE)",
+        "INSERT INTO a (n) VALUES ('a'), ('b')",
+        failing,
+        "INSERT INTO a (n) VALUES ('c')",
+        "BEGIN",
+        "INSERT INTO a (n) VALUES ('q'), ('w')",
+        "SAVEPOINT s",
+        "INSERT INTO a (n) VALUES ('r')",
+        "ROLLBACK TO s",
+        "INSERT INTO a (n) VALUES ('t')",
+        "ROLLBACK",
+        "INSERT INTO a (n) VALUES ('e')",
+        "DELETE FROM a WHERE n = 'e'",
+        "INSERT INTO a (n) VALUES ('f')",
+        "DROP TABLE a",
+        "CREATE TEMP TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, n TEXT UNIQUE)",
+        "INSERT INTO a (n) VALUES ('a') RETURNING id",
+        failing,
+        "INSERT INTO a (n) VALUES ('g')",
+        "SELECT * FROM a",
+    ):
+        if sql is failing:
+            await both.same_error(sql)
+        else:
+            await both.same(sql)
