@@ -45,6 +45,8 @@ class Context:
     """Slots that need not tell NULL from this kind, because the place they stand in is typed."""
     reading: Reading | None = None
     """How SQLite would read for the outermost SELECT."""
+    changing: Reading | None = None
+    """How SQLite reads what an UPDATE names, and what stands in its FROM."""
     scalars: tuple[Reading, ...] = ()
     """How SQLite would read for each subquery that is one value, where its plan tells of just as many as there are."""
     lists: tuple[Reading, ...] = ()

@@ -1,8 +1,8 @@
 """UPDATE ... FROM: which row of FROM a row is changed by.
 
 SQLite takes the last that matches in the order of its loops, Postgres any. Where a unique key says that there is but
-one, it is one statement as it stands; otherwise the rows are counted, and several that would change a row in different
-ways are an error.
+one, it is one statement as it stands. Otherwise it is the last in that order where the plan tells it; elsewhere rows
+are counted, and several that would change a row in different ways are an error.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from cutover.dialect.typed import call, helper, identifier
 _PICKED, _ROW, _WAYS = "of:picked", "of:row", "of:ways"
 
 
-def one_match(update: exp.Update, sources: Sequence[Source]) -> None:
-    """Make sure that no row is changed by several others. The first of `sources` is the table that is changed."""
+def one_match(update: exp.Update, sources: Sequence[Source], backwards: Sequence[exp.Expr] | None) -> None:
+    """Make sure that no row is changed by several others. The first of `sources` is the table that is changed.
+    `backwards`: the order in which the last row is found first, if that is known."""
     where = update.args.get("where")
     if _is_unique(sources, _tests(update)):
         return
@@ -28,13 +29,12 @@ def one_match(update: exp.Update, sources: Sequence[Source]) -> None:
     computed = [one for one in update.expressions if _reads(one.expression, sources[1:])]
     names = [f"of:{at}" for at in range(len(computed))]
     values = [one.expression for one in computed]
-    first = [exp.Bracket(this=exp.Paren(this=call("array_agg", value)), expressions=[exp.Literal.number(1)], offset=1)
-             for value in values]  # fmt: skip
+    first = [_first(value, backwards) for value in values]
     ways: exp.Expr = call("count", exp.Distinct(expressions=[call("row", *(value.copy() for value in values))]))
     chosen = exp.Select(
         expressions=[
             exp.Alias(this=row, alias=identifier(_ROW)),
-            exp.Alias(this=ways if values else exp.Literal.number(1), alias=identifier(_WAYS)),
+            exp.Alias(this=ways if values and backwards is None else exp.Literal.number(1), alias=identifier(_WAYS)),
             *(exp.Alias(this=value, alias=identifier(name)) for value, name in zip(first, names, strict=True)),
         ],
         from_=exp.From(this=target.copy()),
@@ -47,6 +47,12 @@ def one_match(update: exp.Update, sources: Sequence[Source]) -> None:
     update.set("from_", exp.From(this=exp.Subquery(this=chosen, alias=exp.TableAlias(this=identifier(_PICKED)))))
     same = exp.EQ(this=row.copy(), expression=_picked(_ROW))
     update.set("where", exp.Where(this=exp.And(this=same, expression=helper("one_way", _picked(_WAYS)))))
+
+
+def _first(value: exp.Expr, terms: Sequence[exp.Expr] | None) -> exp.Expr:
+    given = exp.Order(this=value, expressions=[term.copy() for term in terms]) if terms else value
+    every = exp.Paren(this=call("array_agg", given))
+    return exp.Bracket(this=every, expressions=[exp.Literal.number(1)], offset=1)
 
 
 def _picked(name: str) -> exp.Expr:

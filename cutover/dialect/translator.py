@@ -144,7 +144,9 @@ def _rewrite(sql: str, context: Context) -> tuple[Written | None, list[Typed], e
         count = number_scalars(parsed) if nested else 0
         listed = number_lists(parsed) if nested and "limit" in sql.lower() else 0
         cut = "limit" in sql.lower() and (nested or bool(context.catalog.views))
-        read = context.catalog.reading(sql) if count or gives or listed or cut else None
+        changing = isinstance(parsed, exp.Update) and parsed.args.get("from_") is not None
+        read = context.catalog.reading(sql) if count or gives or listed or cut or changing else None
+        context.changing = read if changing else None
         context.named = read.named if read is not None and cut else ()
         context.reading = read if gives else None
         own = read.scalars if read is not None else ()

@@ -60,6 +60,16 @@ class Unasked:
                 terms += [_where(mine.copy(), term) for term in read]
         return once(terms)
 
+    def backwards(self, scope: Scope) -> list[exp.Expr] | None:
+        """The order of reading, last row first, where that tells every row of a join of tables apart."""
+        scans = (scope.reading.scans if scope.reading is not None and not scope.reading.unmatched else None) or ()
+        loops = self._loops(scope, scans)
+        tables = all(source.table is not None for source in scope.sources)
+        plain = all(scan.sought is None and not scan.ways for scan in scans)
+        if not scans or not tables or not plain or not len(loops) == len(scans) == len(scope.sources):
+            return None
+        return [_reversed(term) for term in once([term for loop in loops for term in loop])]
+
     def _loops(self, scope: Scope, scans: tuple[Scan, ...]) -> list[list[exp.Expr]]:
         """The order in which each loop reads, outermost first."""
         loops = []

@@ -308,7 +308,8 @@ class Writes:
             condition = self.queries.expressions.condition(node.args["where"].this, scope, loose=True)
             result.set("where", exp.Where(this=condition))
         if from_ is not None:
-            one_match(result, scope.sources)
+            scope.reading = None if table.without_rowid else self.context.changing
+            one_match(result, scope.sources, self.queries.ordering.unasked.backwards(scope))
         written = Written(result, table)
         if table.rowid_alias is not None and _assigns(node, table, {table.rowid_alias}):
             written.lowered = lowered(self.context.catalog, table, moved=True)

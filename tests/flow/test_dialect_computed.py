@@ -92,8 +92,33 @@ async def test_update_from_changes_a_row_in_one_way(postgres_url: str) -> None:
             "SELECT * FROM t ORDER BY id",
         ):
             await both.same(sql)
-        error = await _failure(both, "UPDATE t SET s = f.u FROM f WHERE f.k > t.k")
+        error = await _failure(both, "UPDATE t SET s = c.u FROM (SELECT * FROM f ORDER BY u) AS c WHERE c.k > t.k")
         assert "several rows of FROM" in error
+
+
+async def test_update_from_takes_the_last_of_several_rows_as_sqlite_reads_them(postgres_url: str) -> None:
+    schema = """
+    CREATE TABLE t (id INTEGER PRIMARY KEY, k INTEGER, s TEXT);
+    CREATE TABLE f (id INTEGER PRIMARY KEY, k INTEGER, u TEXT, w REAL); CREATE INDEX f_k ON f (k, w DESC);
+    CREATE TABLE g (name TEXT PRIMARY KEY, f INTEGER); CREATE INDEX g_f ON g (f);
+    """
+    data = (
+        "INSERT INTO t VALUES (1, 1, 'p'), (2, 1, 'q'), (3, 2, 'r'), (4, 2, 'r'), (5, NULL, 'm')",
+        "INSERT INTO f VALUES (1, 1, 'a', 2), (2, 2, 'b', 9), (3, 1, 'c', NULL), (4, 2, 'd', 1), (5, 1, 'e', 7)",
+        "INSERT INTO g VALUES ('z', 1), ('b', 4), ('y', 3), ('a', 2), ('c', 4), ('x', 5)",
+    )
+    async with world(postgres_url, schema, data=data) as both:
+        for sql in (
+            "UPDATE t SET s = f.u FROM f WHERE f.k = t.k",
+            "UPDATE t SET s = f.u || w, k = f.id FROM f WHERE f.k = t.id AND w IS NOT NULL",
+            "UPDATE t SET s = g.name FROM f JOIN g ON g.f = f.id WHERE f.k >= t.k",
+            "UPDATE t SET s = g.name FROM f LEFT JOIN g ON g.f = f.k WHERE f.id > t.id RETURNING id, s",
+            "UPDATE t SET s = o.s || o.id FROM t AS o WHERE o.k > t.id",
+            "UPDATE g SET f = t.id FROM t, f WHERE f.id > g.f",
+        ):
+            await both.same(sql)
+            await both.same("SELECT * FROM t ORDER BY id")
+            await both.same("SELECT * FROM g ORDER BY name")
 
 
 async def _failure(both: World, sql: str) -> str:
