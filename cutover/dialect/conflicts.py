@@ -55,8 +55,6 @@ class Conflicts:
                 column = _named(table, target)
                 typed = self.queries.expressions.typed(item, scope)
                 values.pop(column.name, None)
-                if typed.kind is Kind.NULL and column.not_null and column.name == table.rowid_alias:
-                    raise Refused("NULL as an automatic key")
                 refuse_null_key(typed, column, table, self.queries.context)
                 is_key = column.name == table.rowid_alias
                 assign = self.assigning.assign_key if is_key else self.assigning.assign

@@ -165,6 +165,11 @@ def overtaken(error: asyncpg.UniqueViolationError, table: Table | None) -> bool:
     return table is not None and any(sorted(columns) == sorted(filter(None, index.columns)) for index in table.unique)
 
 
+def mismatch() -> StatementError:
+    """A row's number that is no integer."""
+    return StatementError(_MISMATCH, "SQLITE_MISMATCH")
+
+
 def busy(reason: str) -> StatementError:
     """Not executed; the same may succeed later."""
     return StatementError(f"database is locked: {reason}", "SQLITE_BUSY", retry=True)
@@ -187,8 +192,8 @@ def unread_outcome() -> StatementError:
 
 
 def _of_constraint(error: asyncpg.PostgresError, state: str, catalog: Catalog) -> StatementError:
-    if state == "23502" and _is_automatic(error, catalog):
-        return StatementError(_MISMATCH, "SQLITE_MISMATCH")
+    if state == "23502" and is_of_rowid(error, _table(error, catalog)):
+        return mismatch()
     if state == "23502" and _takes_null(error, catalog):
         return Refused(f"NULL in the key {getattr(error, 'column_name', '')}, which SQLite takes,")
     return StatementError(_constraint(error, state, catalog), "SQLITE_CONSTRAINT")
@@ -223,9 +228,11 @@ def _table(error: asyncpg.PostgresError, catalog: Catalog) -> Table | None:
     return None
 
 
-def _is_automatic(error: asyncpg.PostgresError, catalog: Catalog) -> bool:
-    table = _table(error, catalog)
-    return table is not None and _source(str(getattr(error, "column_name", "")), table) == table.rowid_alias
+def is_of_rowid(error: asyncpg.PostgresError, table: Table | None) -> bool:
+    """Whether it tells of a row's number, by whichever name: SQLite takes nothing but integers there."""
+    target = str(getattr(error, "column_name", ""))
+    columns = table.columns if table is not None else ()
+    return table is not None and any(each.name == table.rowid_alias and each.target == target for each in columns)
 
 
 def _takes_null(error: asyncpg.PostgresError, catalog: Catalog) -> bool:

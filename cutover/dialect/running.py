@@ -11,7 +11,7 @@ import asyncpg
 
 from cutover.dialect.answering import finished, limit_of, once
 from cutover.dialect.dialect import Dialect
-from cutover.dialect.failures import Halfway, translate_failure
+from cutover.dialect.failures import Halfway, is_of_rowid, mismatch, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.naming import first_breach
 from cutover.dialect.preparing import Memory, Prepared, with_arguments
@@ -236,6 +236,8 @@ async def _sparing(connection: Connection, part: Prepared, translation: Translat
         return done
     except (*_SPARED, asyncpg.InvalidTextRepresentationError) as error:
         await connection.execute(f"ROLLBACK TO SAVEPOINT {_ROW}; RELEASE SAVEPOINT {_ROW}")
+        if isinstance(error, asyncpg.NotNullViolationError) and is_of_rowid(error, translation.table):
+            raise mismatch() from None
         if isinstance(error, asyncpg.NotNullViolationError) and not _is_needed(error, translation.table):
             raise Refused(f"NULL in the key {error.column_name}, which SQLite takes,") from None
         raise

@@ -32,6 +32,8 @@ async def both(postgres_url: str) -> AsyncIterator[World]:
         ("INSERT INTO authors (id, name) SELECT x'41', 'y'", ()),
         ("INSERT INTO authors (id, name) VALUES (?, 'y')", ("1e20",)),
         ("UPDATE authors SET id = 'x' WHERE id = 1", ()),
+        ("UPDATE authors SET id = NULL", ()),
+        ("UPDATE OR IGNORE authors SET id = ?", (None,)),
         ("INSERT INTO books (title, author_id) VALUES ('x', 77)", ()),
         ("SELECT * FROM nowhere", ()),
         ("SELECT name FROM authors LIMIT 'x'", ()),
@@ -251,3 +253,26 @@ async def test_a_foreign_key_to_one_column_twice_is_told_with_the_first_row(post
         for sql in ("INSERT INTO x VALUES (1, 1)", "INSERT INTO x VALUES (NULL, NULL)", "DELETE FROM u"):
             await made.same_error(sql)
         await made.same("PRAGMA foreign_key_list(x)")
+
+
+async def test_the_number_of_a_row_is_an_integer(postgres_url: str) -> None:
+    """SQLite asks that before any constraint, and no conflict clause passes over it; of no row nothing is asked."""
+    schema = """
+    CREATE TABLE strict (id INTEGER NOT NULL PRIMARY KEY, n INTEGER);
+    CREATE TABLE named (name TEXT PRIMARY KEY, n INTEGER NOT NULL);
+    """
+    async with world(
+        postgres_url, schema, data=("INSERT INTO strict VALUES (1, 2)", "INSERT INTO named VALUES ('a', 1)")
+    ) as both:
+        for table, key in (("strict", "id"), ("named", "name")):
+            await both.same(f"UPDATE {table} SET rowid = NULL WHERE n > 9 RETURNING rowid")
+            for word in ("", "OR IGNORE", "OR FAIL"):
+                await both.same_error(f"UPDATE {word} {table} SET rowid = NULL")
+                await both.same_error(f"UPDATE {word} {table} SET rowid = ?", None)
+                await both.same_error(f"UPDATE {word} {table} SET rowid = CASE n WHEN 9 THEN 7 END")
+            upsert = (
+                f"INSERT INTO {table} SELECT {key}, n FROM {table} WHERE true ON CONFLICT ({key}) DO UPDATE SET rowid"
+            )
+            await both.same_error(f"{upsert} = NULL")
+            await both.same_error(f"{upsert} = nullif(n, n)")
+        await both.same("UPDATE OR IGNORE named SET n = NULL")
