@@ -83,14 +83,12 @@ async def _told(
     await defer(connection, rows.translation, memory)
     try:
         done = await row_by_row(connection, rows, dialect, memory, giving, telling=True)
+        told, last = None, done.last_insert_rowid
     except Halfway as found:
-        told = StatementError(found.message, found.code)
-        told.last_insert_rowid = found.last_insert_rowid
-        return told
-    if not isinstance(error, asyncpg.ForeignKeyViolationError):
-        return None
-    failure = translate_failure(error, dialect.catalog)
-    if not isinstance(failure, StatementError):
-        return None
-    failure.last_insert_rowid = done.last_insert_rowid
-    return failure
+        told, last = StatementError(found.message, found.code), found.last_insert_rowid
+    if isinstance(error, asyncpg.ForeignKeyViolationError):  # which is what is told, also where OR FAIL stops before
+        failure = translate_failure(error, dialect.catalog)
+        told = failure if isinstance(failure, StatementError) else None
+    if told is not None:
+        told.last_insert_rowid = last
+    return told

@@ -100,6 +100,7 @@ async def test_last_insert_rowid_is_of_the_last_row_before_the_one_that_failed(b
             "INSERT INTO item (a, p) VALUES (30, 7) RETURNING a",
             "INSERT INTO item (a, p) VALUES (30, 7), (31, 7)",
             "INSERT OR IGNORE INTO item (a, p) SELECT a + 30, 7 FROM item",
+            "INSERT OR FAIL INTO item (a, p) VALUES (30, 7), (1, NULL)",
             "INSERT INTO later (p) VALUES (8)",
             "INSERT INTO later (p) VALUES (8), (9)",
         ],

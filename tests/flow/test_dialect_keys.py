@@ -599,6 +599,7 @@ async def test_autoincrement_counts_given_keys_of_rows_that_are_passed_over(post
             "INSERT INTO n (a) VALUES (4)",
             "INSERT OR IGNORE INTO n (id, b) VALUES (900, 1)",
             "INSERT INTO n (a) VALUES (6)",
+            "INSERT OR IGNORE INTO n (a) SELECT nullif(a, 4) FROM n ORDER BY a DESC",
             "SELECT * FROM n",
             "INSERT INTO own (u, v) VALUES ('a', 'a')",
             "INSERT INTO own VALUES (50, 'a', 'b')",
