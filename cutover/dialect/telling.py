@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from cutover.dialect.direct import Connection
 
 
+_WAITS = """
+SELECT condeferred FROM pg_constraint
+WHERE conname = $1 AND contype = 'f' AND conrelid = format('%I.%I', $2::text, $3::text)::regclass"""
+
+
 async def told_alone(
     connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory, error: BaseException
 ) -> StatementError | None:
@@ -77,18 +82,26 @@ async def _told(
     error: BaseException,
 ) -> StatementError | None:
     rows = prepared.by_rows()
-    if rows is None:
+    if rows is None or rows.translation is None or prepared.translation is None:
         return None
-    assert rows.translation is not None
+    of_key = isinstance(error, asyncpg.ForeignKeyViolationError)
+    if of_key and not prepared.translation.stored and not await _waits(connection, error):
+        return None
     await defer(connection, rows.translation, memory)
     try:
         done = await row_by_row(connection, rows, dialect, memory, giving, telling=True)
         told, last = None, done.last_insert_rowid
     except Halfway as found:
         told, last = StatementError(found.message, found.code), found.last_insert_rowid
-    if isinstance(error, asyncpg.ForeignKeyViolationError):  # which is what is told, also where OR FAIL stops before
+    if of_key:  # which is what is told, also where OR FAIL stops before
         failure = translate_failure(error, dialect.catalog)
         told = failure if isinstance(failure, StatementError) else None
     if told is not None:
         told.last_insert_rowid = last
     return told
+
+
+async def _waits(connection: Connection, error: BaseException) -> bool:
+    """Whether the foreign key that was broken is looked at with COMMIT."""
+    named = [getattr(error, name) for name in ("constraint_name", "schema_name", "table_name")]
+    return all(named) and bool(await connection.fetchval(_WAITS, *named))

@@ -25,7 +25,7 @@ from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import prepare
 from cutover.dialect.trees import calls_alike, plain_numbers, plain_settings
 from cutover.dialect.typed import Hidden, Kind, Refused, Typed
-from cutover.dialect.unclear import unclear
+from cutover.dialect.unclear import is_stored, unclear
 from cutover.dialect.whole import show_as_text
 from cutover.dialect.writes import Writes, Written
 from cutover.errors import StatementError
@@ -122,6 +122,8 @@ class Translation:
     """A query that tells which constraints its only row breaks, where there are several."""
     unclear: tuple[type[Exception], ...] = ()
     """Errors behind which it is asked how far it had come, and what the first row that failed breaks first."""
+    stored: bool = False
+    """Its rows are there before any foreign key of theirs is looked at."""
     telling: Callable[[], Translation] | None = None
     """The same a row at a time, to be asked so."""
     sparing: str = ""
@@ -256,6 +258,7 @@ def translation_of(
         keyed=keyed if written is not None and _may_be_keyed(written) else None,
         naming=naming if written is not None and _may_be_named(written, context) else None,
         unclear=unclear(written, by_row=context.by_row) if written is not None else (),
+        stored=written is not None and (context.by_row or is_stored(written)),
         telling=telling,
         refusing=written is not None and written.refusing,
         caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",

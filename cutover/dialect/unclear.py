@@ -24,25 +24,30 @@ def unclear(written: Written, *, by_row: bool) -> tuple[type[Exception], ...]:
         return _OF_ROWS if _constraints(written) > 1 else ()
     if not isinstance(node, exp.Insert):
         return ()
-    many = by_row or not isinstance(node.expression, exp.Values) or len(node.expression.expressions) > 1
-    if table.rowid_alias is not None:  # last_insert_rowid() is that of the last row which was there
-        return (
-            (*_OF_ROWS, _KEY, asyncpg.InvalidTextRepresentationError)
-            if many
-            else _of_one(written) + _of_stored(written)
-        )
-    return _of_one(written)
+    if table.rowid_alias is None:  # else last_insert_rowid() is that of the last row which was there
+        return _of_one(written)
+    if by_row or not written.single:
+        return (*_OF_ROWS, _KEY, asyncpg.InvalidTextRepresentationError)
+    return (*_of_one(written), *((_KEY,) if is_stored(written) or "initially deferred" in table.sql.lower() else ()))
+
+
+def is_stored(written: Written) -> bool:
+    """Whether a row is there before its foreign keys are looked at, also those that do not wait: unless it is the only
+    one, and nothing is to be done behind it."""
+    return not written.single or bool(written.returning) or written.replaces or _changes_keys(written)
+
+
+def _changes_keys(written: Written) -> bool:
+    """Whether DO UPDATE gives a foreign key another value."""
+    clause = written.node.args.get("conflict")
+    given = {setting.this.name for setting in clause.expressions} if clause is not None else set()
+    keys = {name for key in written.table.foreign_keys for name in key.columns}
+    return any(column.target in given for column in written.table.columns if column.name in keys)
 
 
 def _of_one(written: Written) -> tuple[type[Exception], ...]:
     table = written.table
     return (*((_UNIQUE,) if len(table.unique) > 1 else ()), *((_CHECK,) if len(table.checks) > 1 else ()))
-
-
-def _of_stored(written: Written) -> tuple[type[Exception], ...]:
-    """The only row is refused before it is stored, unless something is to be done behind that."""
-    sql = written.table.sql.lower()
-    return (_KEY,) if written.returning or 0 < sql.count("references") == sql.count("initially deferred") else ()
 
 
 def _constraints(written: Written) -> int:

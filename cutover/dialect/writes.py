@@ -65,6 +65,10 @@ class Written:
     """Each row of VALUES has to be a statement of its own, in the same transaction."""
     twice: bool = False
     """It fails where it meets a row twice, which SQLite does not mind: then its rows are to be run apart."""
+    single: bool = False
+    """It inserts one row, as SQLite sees it."""
+    replaces: bool = False
+    """Whatever a row conflicts with may go first."""
     several: bool = False
     """It inserts more than one row of VALUES."""
     refusing: bool = False
@@ -179,7 +183,8 @@ class Writes:
         result = exp.Insert(this=into, expression=values, with_=with_clause)
         if values is None:
             result.set("default", True)
-        written = Written(result, table)
+        written = Written(result, table, replaces=replaces and (explicit or len(table.unique) > 1))
+        written.single = body is None or (isinstance(body, exp.Values) and len(body.expressions) == 1)
         written.several = isinstance(values, exp.Values) and len(values.expressions) > 1
         if table.rowid_alias is not None and self.context.catalog.counts(table):
             count_apart(written, columns, conflicts=conflicts, given=explicit)

@@ -21,6 +21,10 @@ CREATE TABLE item (
     CHECK (z < y)
 );
 CREATE TABLE later (id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE either (
+    id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED, q INTEGER REFERENCES parent
+);
+CREATE TABLE strict (id INTEGER PRIMARY KEY, a INTEGER NOT NULL, p INTEGER REFERENCES parent);
 CREATE TABLE word (
     w TEXT PRIMARY KEY NOT NULL,
     n INTEGER UNIQUE,
@@ -101,8 +105,15 @@ async def test_last_insert_rowid_is_of_the_last_row_before_the_one_that_failed(b
             "INSERT INTO item (a, p) VALUES (30, 7), (31, 7)",
             "INSERT OR IGNORE INTO item (a, p) SELECT a + 30, 7 FROM item",
             "INSERT OR FAIL INTO item (a, p) VALUES (30, 7), (1, NULL)",
+            "REPLACE INTO item (a, p) VALUES (40, 7)",
+            "INSERT INTO item (a, p) VALUES (41, 7) ON CONFLICT (a) DO UPDATE SET p = 8",
+            "INSERT INTO item (a, p) VALUES (1, 7) ON CONFLICT (a) DO UPDATE SET p = 8",
+            "INSERT INTO item (a, p) VALUES (41, 7) ON CONFLICT (a) DO NOTHING",
             "INSERT INTO later (p) VALUES (8)",
             "INSERT INTO later (p) VALUES (8), (9)",
+            "INSERT INTO either (p) VALUES (8)",
+            "INSERT INTO either (q) VALUES (8)",
+            "INSERT OR IGNORE INTO strict (id, a, p) VALUES (7, 1, 2)",
         ],
     )
     await both.same("INSERT INTO item (a) VALUES (50), (51)")
