@@ -57,10 +57,10 @@ class PostgresSettings(_Section):
     """`[postgres]`"""
 
     url: SecretStr = Field(SecretStr(""), description="Connection URL; empty: an embedded server, kept in state_dir")
-    schema_: str = Field("public", alias="schema", description="Schema of the application's tables")
+    schema_: str = Field("public", alias="schema", min_length=1, description="Schema of the application's tables")
     pool_size: int = Field(40, ge=2, description="Connections for applications' statements")
     connect_timeout: Duration = Field(5.0, description="How long a connection attempt may take")
-    statement_timeout: Duration = Field(30.0, description="How long an application's statement may take")
+    statement_timeout: Duration = Field(30.0, description="How long an application's statement may take; 0: no limit")
     rowid: Literal["keep", "drop"] = Field(
         "keep", description="Whether tables made there carry SQLite's hidden rowid beside a key that is no integer"
     )

@@ -65,6 +65,13 @@ def _check(settings: Settings) -> None:
             f"There is no SQLite file {settings.sqlite.path!r}.",
             hint="cutover serves the file that the application made; it does not create one.",
         )
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"service.state_dir {str(settings.state_dir)!r} cannot be made: {error.strerror}.",
+            hint="Name a folder on a local disk that the service may write to.",
+        ) from error
 
 
 def _warn(settings: Settings) -> None:

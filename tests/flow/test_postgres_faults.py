@@ -35,6 +35,17 @@ async def apply(store: PostgresStore, handle: str) -> None:
         await applier.apply(PEOPLE, [("a", handle, None)], [])
 
 
+async def test_no_limit_is_none_on_either_side(postgres_url: str) -> None:
+    """The driver's own, for a server that went silent, is counted from that of statements."""
+    store = PostgresStore(postgres_url, connect_timeout=0.3, statement_timeout=0)
+    await store.open()
+    try:
+        async with store.pool.acquire() as connection:
+            assert await connection.fetchval("SELECT 1 FROM pg_sleep(0.5)") == 1
+    finally:
+        await store.close()
+
+
 async def test_every_call_fails_in_time_while_frozen_and_works_after(world: World) -> None:
     postgres, store = world
     await store.prepare("s1")

@@ -44,3 +44,13 @@ async def test_a_switch_that_cannot_be_recorded_says_so_and_can_be_repeated(serv
     log.rmdir()
     kept.rename(log)
     await service.switched("promote")
+
+
+async def test_a_state_directory_that_cannot_be_made_is_a_wrong_setting(service: Service) -> None:
+    (service.folder / "state").write_text("in its place")
+    await service.start()
+    assert service.process is not None
+    assert await service.process.wait() == 2
+    (told,) = [line for line in service.log.read_text().splitlines() if line.startswith("cutover: ")]
+    assert told.startswith("cutover: service.state_dir ")
+    assert "File exists" in told

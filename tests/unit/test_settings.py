@@ -145,6 +145,7 @@ def test_no_expectation_is_the_default() -> None:
         ('[front]\nhold_timeout = "soon"', '"250ms", "5s" or "1h"'),
         ("[front]\nhold_timeout = -1", "front.hold_timeout"),
         ("[front]\nhold_timeout = inf", "front.hold_timeout"),
+        ('[postgres]\nschema = ""', "postgres.schema: String should have at least 1 character."),
         ('[postgres]\nssl_mode = "no-verify"', "postgres.ssl_mode: Input should be 'disable'"),
         ("[sqlite\n", "cutover.toml"),
     ],

@@ -188,7 +188,10 @@ class Connections:
         await self._discard(raw)
 
     async def pool(self, size: int, statement_timeout: float) -> Pool:
-        """A pool for applications' statements. Connects when first used."""
+        """A pool for applications' statements, each of which may take `statement_timeout` seconds; 0: no limit.
+
+        Connects when first used.
+        """
         with gate(), _readable_url():
             pool: Pool = await asyncpg.create_pool(  # type: ignore[call-overload]  # stubs want `loop` where `init` is
                 self.url,
@@ -198,7 +201,7 @@ class Connections:
                 max_cached_statement_lifetime=0,
                 timeout=self.connect_timeout,
                 # The server ends a slow statement; this is for a server that went silent.
-                command_timeout=statement_timeout + self.connect_timeout,
+                command_timeout=statement_timeout + self.connect_timeout if statement_timeout else None,
                 ssl=self.ssl,
                 init=know_arrays,
                 reset=_nothing_to_reset,
