@@ -137,7 +137,7 @@ def _columns(found: Plan, table: Table) -> object:
     lines = [
         (
             column.name,
-            column.declared or "(none)",
+            "(rowid)" if column.hidden else column.declared or "(none)",
             str(held) if (held := found.histograms.get((table.name, column.name))) else "",
             column.target if column.target != column.name else "",
             column.target_type,

@@ -19,6 +19,7 @@ from cutover.schema.migrations import OF_BOTH, OF_ONE_STORE
 from cutover.schema.naming import placed
 from cutover.schema.one_table import Asked, map_table
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
+from cutover.schema.rowids import carried
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
 from cutover.settings import Settings, TableSettings
 
@@ -112,6 +113,8 @@ class _Mapper:
                 self._map_table(source, chosen)
         if self.target and (free := self.target.free_sequences):
             self._say("warns", "sequences_of_their_own", _free_sequences(free), _SET_THEM)
+        made = self.mapped.keys() - self.adopted.keys()
+        self.findings += carried(table for name, table in self.keyed.items() if name in made)
         self._refuse_collisions()
         self._add_foreign_keys()
         ddl = self._ddl()

@@ -7,17 +7,38 @@ it, is numeric and holds nothing but NULL. Elsewhere it goes beside the key: SQL
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from cutover.errors import SchemaError
 from cutover.model.table import Column
 from cutover.schema.codecs import codec_for
+from cutover.schema.findings import Finding
 from cutover.schema.matching import tells_apart
 from cutover.schema.postgres_schema import PostgresTable
 from cutover.schema.sqlite_schema import ROWID, SqliteColumn, SqliteTable
 from cutover.schema.types import choose_type, normal_type
 from cutover.settings import ColumnSettings, TableSettings
+
+_MOST_NAMED = 10
+_CARRIED = (
+    f"SQLite's hidden rowid goes along in one more column, {ROWID}, so that rows come in SQLite's order and statements "
+    "may name it"
+)
+_WITHOUT = 'If nothing reads these tables through the front door, set rowid = "drop" for them, or in [postgres].'
+
+
+def carried(tables: Iterable[SqliteTable]) -> list[Finding]:
+    """Told of tables to be created: whoever reads a plan finds a column there that no table of theirs has.
+
+    Where it is the key that is told already.
+    """
+    names = sorted(table.name for table in tables if table.primary_key != (ROWID,))
+    if not names:
+        return []
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    message = f"{_CARRIED}: {', '.join(names[:_MOST_NAMED])}{more}."
+    return [Finding("informs", "rowid_carried", message, _WITHOUT)]
 
 
 def keyed_by_rowid(

@@ -46,7 +46,7 @@ async def _target(postgres_url: str, script: str) -> PostgresSchema:
 
 def test_clean_data_has_no_findings(sqlite: sqlite3.Connection) -> None:
     sqlite.executescript(
-        "CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, a INT, b REAL, c TEXT, d BLOB);"
+        "CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, a INT, b REAL, c TEXT, d BLOB) WITHOUT ROWID;"
         "INSERT INTO t VALUES ('é', 1, 1, 'ä😀', x'00'), ('b', NULL, NULL, NULL, NULL)"
     )
     plan = _plan(sqlite)

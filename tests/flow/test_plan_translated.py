@@ -296,7 +296,7 @@ async def test_constants_are_defaults_of_tightened_columns(
         None,
         _settings({line.split(maxsplit=1)[0]: kind for line, kind in _DEFAULTS.items()}, "s"),
     )
-    assert not mapping.findings
+    assert {found.code for found in mapping.findings} <= {"rowid_carried"}
     for statement in mapping.create:
         await postgres.execute(statement)
     sqlite.execute("INSERT INTO s (k) VALUES (1)")
@@ -330,7 +330,7 @@ async def test_the_moment_is_a_default_of_tightened_columns(
     sqlite.execute(f"CREATE TABLE s (k INTEGER PRIMARY KEY, {', '.join(_MOMENTS)})")
     types = {line.split(maxsplit=1)[0]: kind for line, kind in _MOMENTS.items()}
     mapping = map_tables(read_sqlite_schema(sqlite), None, _settings(types, "s"))
-    assert not mapping.findings
+    assert {found.code for found in mapping.findings} <= {"rowid_carried"}
     for statement in mapping.create:
         await postgres.execute(statement)
     await postgres.execute("SET TimeZone = 'Asia/Kathmandu'")
@@ -363,7 +363,7 @@ async def test_random_keys_are_defaults(sqlite: sqlite3.Connection, postgres: as
         " p TEXT DEFAULT ('r'||lower(hex(randomblob(7)))), h TEXT DEFAULT (hex(randomblob(16))))"
     )
     mapping = map_tables(read_sqlite_schema(sqlite), None, _settings({"u": "uuid"}, "s"))
-    assert not mapping.findings
+    assert {found.code for found in mapping.findings} <= {"rowid_carried"}
     for statement in mapping.create:
         await postgres.execute(statement)
     for _ in range(20):
@@ -387,7 +387,7 @@ async def test_indexes_and_checks_of_tightened_columns_are_created(
     )
     types = {"active": "boolean", "price": "numeric(10,2)", "born": "date", "gone": "timestamptz", "meta": "jsonb"}
     mapping = map_tables(read_sqlite_schema(sqlite), None, _settings(types, "s"))
-    assert not mapping.findings
+    assert {found.code for found in mapping.findings} <= {"rowid_carried"}
     for statement in mapping.create:
         await postgres.execute(statement)
     row = await postgres.fetchrow(

@@ -60,7 +60,7 @@ CREATE INDEX i3 ON book (price);
 
 async def test_circles_names_and_computed_columns(postgres: asyncpg.Connection) -> None:
     created, adopted, target = await _create(postgres, _TRICKY)
-    assert not created.findings
+    assert {found.code for found in created.findings} <= {"rowid_carried"}
     assert adopted.create == ()
     assert not [finding for finding in adopted.findings if finding.severity != "informs"]
     assert _before_checks(adopted) == created.tables
@@ -130,7 +130,7 @@ _FRAMEWORKS = {
 @pytest.mark.parametrize("framework", _FRAMEWORKS)
 async def test_schemas_of_frameworks_are_carried_over_whole(postgres: asyncpg.Connection, framework: str) -> None:
     created, adopted, _ = await _create(postgres, _FRAMEWORKS[framework])
-    assert not created.findings
+    assert {found.code for found in created.findings} <= {"rowid_carried"}
     assert adopted.create == ()
     assert _before_checks(adopted) == created.tables
 
@@ -169,7 +169,7 @@ async def test_foreign_keys_join_types_of_one_family(postgres: asyncpg.Connectio
     settings = Settings.model_validate({"tables": {"c": {"columns": types}}})
     mapping = map_tables(read_sqlite_schema(sqlite), None, settings)
     sqlite.close()
-    assert not mapping.findings
+    assert {found.code for found in mapping.findings} <= {"rowid_carried"}
     for statement in mapping.create:
         await postgres.execute(statement)
     assert sum("FOREIGN KEY" in statement for statement in mapping.create) == 2
