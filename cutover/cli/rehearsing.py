@@ -107,7 +107,7 @@ def _asked(client: AdminClient, texts: Sequence[str]) -> Json:
     """The service's answers to all of them, put together."""
     found: Json = dict.fromkeys(_SUMS, 0) | {"rows": []}
     behind: list[str] = []
-    for some in _portions(texts):
+    for some in list(_portions(texts)):  # before the first is sent, so that nothing is rehearsed in vain
         answer = client.post("/v1/statements", {"statements": some, "behind": behind}, timeout=LONG)
         behind += [text for text in some if inspect(text).kind is StatementKind.DDL]
         for name in _SUMS:
@@ -119,11 +119,11 @@ def _asked(client: AdminClient, texts: Sequence[str]) -> Json:
 def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
     portion: list[str] = []
     held = 0
-    for text in texts:
+    for at, text in enumerate(texts, 1):
         size = len(json.dumps(text))
         if size > _SIZE:
             raise ConfigurationError(
-                f"A statement of the file is too long to be rehearsed: {text[:60]!r}...",
+                f"Statement {at:,} of the file is too long to be rehearsed: {text[:60]!r}...",
                 hint=f"Leave it out; the limit is {_SIZE:,} bytes.",
             )
         if portion and (len(portion) == _AT_ONCE or held + size > _SIZE):

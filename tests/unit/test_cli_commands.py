@@ -206,6 +206,7 @@ async def test_a_file_of_statements_is_rehearsed(operations: ScriptedOperations,
         (b"SELECT '\xff'", "not UTF-8"),
         (b" ; -- nothing", "no statement"),
         (b"SELECT '" + b"x" * 1_050_000 + b"'", "too long"),
+        (b"SELECT 1;" * 250 + b"SELECT '" + b"x" * 1_050_000 + b"'", "Statement 251 of the file is too long"),
     ],
 )
 async def test_a_file_that_cannot_be_rehearsed(
