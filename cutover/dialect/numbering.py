@@ -189,7 +189,9 @@ class KeysAndNumbers(Keys):
 
     def following(self, stands: Mapping[str, int | None], drawn: Container[str]) -> KeysAndNumbers:
         """Those of a schema that was read anew. Of a sequence that stands where it was left, what was known holds."""
-        fresh = KeysAndNumbers(but(stands, drawn), self.numbers)
+        asked = but(stands, drawn)
+        fresh = KeysAndNumbers(asked, self.numbers)
+        self.explain(asked)
         fresh.share(self, (name for name, last in stands.items() if self.knows(name, last)))
         return fresh
 

@@ -194,6 +194,14 @@ class Keys:
         found = self._standings.get(sequence)
         return found is not None and last is not None and found.explained is not None and last <= found.explained
 
+    def explain(self, stands: Mapping[str, int | None]) -> None:
+        """Where it is not known how far statements have brought a sequence, it is as far as it stands: what
+        AUTOINCREMENT has given until then is known all the same."""
+        for name, last in stands.items():
+            found = self._standings.get(name)
+            if found is not None and found.explained is None and found.given is not None:
+                found.explained = last
+
     def given(self) -> dict[str, tuple[int, int]]:
         """By sequence, how far it can have come by what was done here, and the highest key that was given on the way.
         Those alone of which both are known."""
