@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from cutover.dialect.new_keys import is_key
 from cutover.dialect.owed import waits
 from cutover.dialect.pending import CHECKED
 from cutover.dialect.schema_change import Change
@@ -16,6 +15,7 @@ from cutover.schema.codecs import scalars
 from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import Ddl
 from cutover.schema.dropping import Dropping
+from cutover.schema.enforceable import is_key
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import map_tables
 from cutover.schema.migrations import marked

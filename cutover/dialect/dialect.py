@@ -25,7 +25,7 @@ from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation
 from cutover.dialect.translator import Translator
 from cutover.dialect.typed import Refused
-from cutover.errors import CutoverError
+from cutover.errors import CutoverError, StatementError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.table import Table, Tables
 from cutover.model.values import Row, SqlValue
@@ -43,6 +43,7 @@ from cutover.stores.defects import defect
 from cutover.stores.postgres.wanted import wanted
 
 _FUNCTIONS = re.compile(r"\bpragma_(\w+)", re.IGNORECASE)
+_NO_KEY = "foreign key mismatch"
 _OF_FILE = ("journal_mode", "database_list")
 """What the copy, which is in memory, would tell otherwise than the file that is served."""
 _STANDS = 256
@@ -332,11 +333,21 @@ class Dialect:
         assert self._copy is not None
         return self._copy
 
-    def check(self, sql: str) -> Checked:
-        """What SQLite says of the statement, remembered by text. Raises `StatementError` as SQLite's prepare does."""
+    def check(self, sql: str, *, foreign_keys: bool = True) -> Checked:
+        """What SQLite says of the statement, remembered by text. Raises `StatementError` as SQLite's prepare does.
+
+        `foreign_keys`: the PRAGMA. Without them it does not mind those that refer to what is no key.
+        """
         known = self._checked.get(sql)
         if known is None:
-            known = self._checked[sql] = self._check(sql)
+            try:
+                known = self._check(sql)
+            except StatementError as error:
+                if foreign_keys or not error.message.startswith(_NO_KEY):
+                    raise
+                with self.copy.unchecked():
+                    return self._check(sql)  # remembered for nobody: the others are told of it
+            self._checked[sql] = known
             if len(self._checked) > self._size:
                 self._checked.popitem(last=False)
         else:

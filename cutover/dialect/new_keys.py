@@ -9,7 +9,7 @@ from cutover.dialect.schema_change import Change
 from cutover.dialect.typed import Refused
 from cutover.model.table import Table, Tables
 from cutover.schema.ddl import Ddl
-from cutover.schema.enforceable import unenforceable, unlike
+from cutover.schema.enforceable import is_key, unenforceable, unlike
 from cutover.schema.links import as_declared
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteTable
@@ -49,14 +49,6 @@ def missing_foreign_keys(change: Change, tables: Tables, target: PostgresSchema,
                 ddl = Ddl()
                 ddl.add_foreign_key(child, parent, named)
                 yield f"{ddl.foreign_keys[0]} NOT VALID"
-
-
-def is_key(parent: SqliteTable | None, key: SqliteForeignKey) -> bool:
-    """Whether SQLite finds the columns that are referred to by a key of the parent's; else it is a mismatch."""
-    wanted = {name.lower() for name in key.parent_columns}
-    keys = [one.columns for one in parent.unique if not one.partial] if parent is not None else []
-    as_long = [one for one in keys if len(one) == len(key.parent_columns)]
-    return any(wanted == {(name or "").lower() for name in one} for one in as_long)
 
 
 def _named(

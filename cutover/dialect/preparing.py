@@ -99,18 +99,18 @@ class Prepared:
         return one is not None and (bool(one.parts) or one.by_row is not None or one.before is not None)
 
 
-def prepare(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
-    """Check, bind, translate and encode. Raises `StatementError`; nothing was sent then."""
+def prepare(dialect: Dialect, statement: Statement, memory: Memory, *, foreign_keys: bool = True) -> Prepared:
+    """Check, bind, translate and encode. Raises `StatementError`; nothing was sent then. `foreign_keys`: the PRAGMA."""
     try:
-        return _prepared(dialect, statement, memory)
+        return _prepared(dialect, statement, memory, foreign_keys=foreign_keys)
     except CutoverError:
         raise
     except Exception as error:  # noqa: BLE001  # a defect of ours
         raise defect(error) from None
 
 
-def _prepared(dialect: Dialect, statement: Statement, memory: Memory) -> Prepared:
-    checked = dialect.check(statement.sql)
+def _prepared(dialect: Dialect, statement: Statement, memory: Memory, *, foreign_keys: bool) -> Prepared:
+    checked = dialect.check(statement.sql, foreign_keys=foreign_keys)
     bound = bind(inspect(statement.sql), statement)
     if checked.local:
         answered = dialect.answer(statement.sql, bound)

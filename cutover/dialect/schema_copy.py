@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from cutover.dialect.reading import Reading, reading
 from cutover.errors import CutoverError
@@ -59,6 +59,15 @@ class SchemaCopy:
     def describe(self, sql: str) -> Description:
         """What the statement is. Raises the `StatementError` that SQLite's own prepare raises."""
         return describe(self._compiler, self._columns, sql)
+
+    @contextmanager
+    def unchecked(self) -> Iterator[None]:
+        """`describe` under PRAGMA foreign_keys = OFF."""
+        self._compiler.execute("PRAGMA foreign_keys = OFF")
+        try:
+            yield
+        finally:
+            self._compiler.execute("PRAGMA foreign_keys = ON")
 
     def _tick(self) -> int:
         self._left -= 1

@@ -185,9 +185,9 @@ class Transaction(Altering):
         """The statement for the schema as it is, or as it becomes when columns are widened for its values."""
         while True:
             with suppress(Unheld):  # of a copy's column: `prepare` tells of our own
-                await translate_ahead(self.dialect, statement)
+                await translate_ahead(self.dialect, statement, foreign_keys=self.foreign_keys)
             try:
-                return prepare(self.dialect, statement, memory)
+                return prepare(self.dialect, statement, memory, foreign_keys=self.foreign_keys)
             except Unheld as told:
                 await self._widen(told, statement)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cutover.model.table import Table
 from cutover.schema.postgres_schema import PostgresTable
-from cutover.schema.sqlite_schema import SqliteForeignKey
+from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteTable
 
 _FAMILIES = {"character varying": "text", "smallint": "bigint", "integer": "bigint"}
 
@@ -30,6 +30,14 @@ def unenforceable(table: Table, parent: Table, key: SqliteForeignKey, there: Pos
             for index in parent.unique
         )
     return "" if unique else f"({', '.join(key.parent_columns)}) is not unique there"
+
+
+def is_key(parent: SqliteTable | None, key: SqliteForeignKey) -> bool:
+    """Whether SQLite finds the columns that are referred to by a key of the parent's; else it is a mismatch."""
+    wanted = {name.lower() for name in key.parent_columns}
+    keys = [one.columns for one in parent.unique if not one.partial] if parent is not None else []
+    as_long = [one for one in keys if len(one) == len(key.parent_columns)]
+    return any(wanted == {(name or "").lower() for name in one} for one in as_long)
 
 
 def unlike(table: Table, parent: Table, key: SqliteForeignKey) -> str:

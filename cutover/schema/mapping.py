@@ -11,7 +11,7 @@ from functools import cached_property
 from cutover.model.table import Table, Tables, Unkept
 from cutover.schema.codecs import scalars
 from cutover.schema.ddl import Ddl, Terms
-from cutover.schema.enforceable import unenforceable
+from cutover.schema.enforceable import is_key, unenforceable
 from cutover.schema.findings import Finding, in_order
 from cutover.schema.links import Family, link
 from cutover.schema.matching import Histograms, nearest
@@ -246,13 +246,17 @@ class _Mapper:
         if not problem:
             return
         what = f"FOREIGN KEY ({', '.join(key.columns)}) REFERENCES {parent.name}"
+        enforced = is_key(self.source.table(parent.name), key)
+        writes = "writes which could break it are refused there" if enforced else "SQLite refuses writes as a mismatch"
         self._say(
             "warns",
             "constraint_lacking",
-            f"Postgres cannot enforce {what}: {problem}; so writes which could break it are refused there.",
+            f"Postgres cannot enforce {what}: {problem}; so {writes}.",
             "Mend it in SQLite, or drop it there.",
             table.name,
         )
+        if not enforced:
+            return  # where foreign keys are off, nobody minds it
         # Of a table that refers to itself both are the same one.
         self._add_unkept(table.name, Unkept(what, key.columns))
         self._add_unkept(parent.name, Unkept(f"{what} of {table.name}", key.parent_columns, deletes=True))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 import pytest_asyncio
 
+from cutover.dialect.ahead import LONG
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.typed import Refused
 from cutover.errors import StatementError
@@ -566,7 +567,7 @@ async def test_a_generated_column_may_be_not_null(ddl: World) -> None:
 
 
 async def test_a_key_to_what_is_no_key_is_a_mismatch_with_each_write(ddl: World) -> None:
-    """Whether the parent comes later or is the table itself."""
+    """Whether the parent comes later or is the table itself; unless foreign keys are off."""
     for sql in (
         "CREATE TABLE one(p TEXT REFERENCES later(b))",
         "CREATE TABLE two(p INTEGER REFERENCES last)",
@@ -575,16 +576,25 @@ async def test_a_key_to_what_is_no_key_is_a_mismatch_with_each_write(ddl: World)
         "CREATE TABLE own(id INTEGER PRIMARY KEY, c INT, UNIQUE (id, c), FOREIGN KEY (id, c) REFERENCES own(id, id))",
     ):
         await ddl.same(sql)
-    for sql in (
+    writes = (
         "INSERT INTO one VALUES ('x')",
         "INSERT INTO two VALUES (1)",
         "INSERT INTO two VALUES (NULL)",
         "DELETE FROM last",
         "INSERT INTO own VALUES (1, 1)",
-        "INSERT INTO own VALUES (1, NULL)",
-    ):
+        "INSERT INTO own VALUES (2, NULL)",
+        f"INSERT INTO two VALUES (2){' ' * LONG}",
+    )
+    for sql in writes:
         await ddl.same_error(sql)
     await ddl.same("SELECT * FROM two, own")
+    await ddl.same("PRAGMA foreign_keys = OFF")
+    for sql in ("BEGIN", *writes, "DELETE FROM own", "COMMIT", *writes[:5]):
+        await ddl.same(sql)
+    await ddl.same("SELECT * FROM one, two")
+    await ddl.same("PRAGMA foreign_keys = ON")
+    for sql in writes:
+        await ddl.same_error(sql)
 
 
 async def test_checks_are_what_statements_could_ask(ddl: World) -> None:
