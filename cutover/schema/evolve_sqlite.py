@@ -25,6 +25,7 @@ from cutover.schema.postgres_schema import (
     PostgresTable,
 )
 from cutover.schema.recorded import Record, Recorded
+from cutover.schema.rowids import carries_rowid, without_place
 from cutover.schema.sqlite_schema import SqliteIndex, SqliteSchema, SqliteTable, affinity_of, quoted
 from cutover.settings import Settings, TableSettings
 
@@ -119,6 +120,8 @@ class _Planner:
                 named,
             )
             return
+        if not _is_alias(table):  # made by hand as cutover makes them, or like one of those
+            table = without_place(table)
         lines = list[str]()
         for column in table.columns:
             if not column.generated:
@@ -149,6 +152,8 @@ class _Planner:
     # -- one table ---------------------------------------------------------------------------------------------------
 
     def _table(self, one: Recorded, own: SqliteTable, there: PostgresTable) -> None:
+        if carries_rowid(own, there, wanted=False):
+            there = without_place(there)
         steps = tuple(self._columns(one, own, there))
         soft = () if steps else tuple(self._indexes(one, own, there))
         if not steps:

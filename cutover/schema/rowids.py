@@ -77,13 +77,27 @@ def carries_rowid(source: SqliteTable, target: PostgresTable | None, *, wanted: 
     """Whether the rowid goes beside a key of other columns: the table on Postgres has a place for it, or is made so."""
     if not _has_hidden(source):
         return False
-    if target is None:
-        return wanted
+    return wanted if target is None else has_place(target)
+
+
+def has_place(target: PostgresTable) -> bool:
+    """Whether a table on Postgres has a column that is as those which cutover makes for the rowid."""
     found = target.column(ROWID)
     return (
         found is not None
         and (found.type, found.not_null) == ("bigint", True)
         and any(index.unique and index.columns == (ROWID,) and index.partial is None for index in target.indexes)
+    )
+
+
+def without_place(target: PostgresTable) -> PostgresTable:
+    """The table as SQLite gets it: the rowid's place is none of its columns there, but what every row has anyway."""
+    if not has_place(target) or ROWID in target.primary_key:
+        return target
+    return replace(
+        target,
+        columns=tuple(column for column in target.columns if column.name != ROWID),
+        indexes=tuple(index for index in target.indexes if index.columns != (ROWID,)),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from tests.support.checks import postgres_rows, settled, sqlite_rows
-from tests.support.service import Service, create
+from tests.support.checks import postgres_rows, postgres_script, settled, sqlite_rows
+from tests.support.service import Service, create, until
 from tests.support.tamper import run_past_fence
 
 SCHEMA = """
@@ -40,6 +40,12 @@ BEHIND = (
     "DELETE FROM mail WHERE rowid = (SELECT max(rowid) FROM mail)",
     "INSERT INTO mail VALUES ('after@', 1)",
 )
+ANEW = """
+CREATE TABLE again (LIKE pair INCLUDING ALL); INSERT INTO again SELECT * FROM pair; DROP TABLE pair;
+ALTER TABLE again RENAME TO pair; CREATE TABLE alike (LIKE word INCLUDING ALL);
+INSERT INTO alike (name) VALUES ('q'), ('p');
+"""
+"""As native migrations do it: the column `_rowid_` comes along, and is none of SQLite's."""
 TABLES = {"word": "name", "pair": "a, b", "mail": "address"}
 
 
@@ -85,6 +91,13 @@ async def test_rows_keep_their_numbers_over_both_switches(tmp_path: Path, sqlite
             answer = await service.sql(sql)
             assert answer["type"] == "ok", answer
         await postgres_rows(postgres_url, "INSERT INTO word (name, n) VALUES ('native', 1) RETURNING name")
+        await postgres_script(postgres_url, ANEW)
+
+        def followed() -> bool:
+            return bool(sqlite_rows(service.sqlite, "SELECT 1 FROM sqlite_master WHERE name = 'alike'"))
+
+        await service.explained(until(followed, "the new table on SQLite"))
+        assert await service.rows("SELECT * FROM alike") == [["q", None, None], ["p", None, None]]
         await settled(service)
         await rows_are_the_same(service, postgres_url)
         assert (await service.verified())["drift_rows"] == 0

@@ -296,6 +296,29 @@ def test_a_rowid_beside_the_key_stays_unless_the_key_becomes_it() -> None:
     assert 'ALTER TABLE "public"."words" DROP COLUMN "_rowid_"' in on_postgres(record, without, target)
 
 
+def test_a_place_for_the_rowid_that_natives_make_is_no_column_on_sqlite() -> None:
+    source = sqlite_of("CREATE TABLE words(name TEXT NOT NULL PRIMARY KEY, n INTEGER)")
+    (new,) = map_tables(source, None, Settings()).tables
+    made = made_from(new, oid=1000)
+    plain = replace(
+        made,
+        columns=tuple(column for column in made.columns if column.name != "_rowid_"),
+        indexes=tuple(index for index in made.indexes if index.columns != ("_rowid_",)),
+    )
+    before = PostgresSchema("public", True, True, "UTF8", (plain,))
+    record = record_of(source, before)
+    added = replace(before, tables=(made,))
+    assert sql_of(evolve_sqlite(record, source, added, Settings())) == []
+    alike = replace(made, name="alike", oid=2000)
+    beside = replace(before, tables=(plain, alike))
+    assert sql_of(evolve_sqlite(record, source, beside, Settings())) == [
+        'CREATE TABLE "alike" ("name" TEXT NOT NULL, "n" INTEGER, PRIMARY KEY ("name"))'
+    ]
+    other = tuple(replace(column, type="text") if column.name == "_rowid_" else column for column in made.columns)
+    odd = replace(before, tables=(replace(made, columns=other),))
+    assert 'ALTER TABLE "words" ADD COLUMN "_rowid_" TEXT' in sql_of(evolve_sqlite(record, source, odd, Settings()))
+
+
 def test_a_record_of_postgres_s_own_migrations_does_not_come_to_sqlite() -> None:
     record, source, target = both(ITEMS)
     key = PostgresIndex("_prisma_migrations_pkey", ("id",), True, True)
