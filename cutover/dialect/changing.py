@@ -79,7 +79,8 @@ async def change_schema(
     except asyncpg.UniqueViolationError as error:
         raise not_unique(change, str(error.constraint_name)) or error from None
     except asyncpg.DependentObjectsStillExistError as error:
-        raise Refused(f"This schema change while Postgres has more that depends on it ({error.detail})") from None
+        what = error.detail or error
+        raise Refused(f"This schema change while Postgres has more that depends on it ({what})") from None
     except asyncpg.InvalidObjectDefinitionError:
         raise Refused(
             "A unique index over what Postgres does not take for the same each time", "Have a column hold it."
