@@ -1,7 +1,8 @@
 -- Have a sequence go on where SQLite would: above the highest row there is, and above `given`, the highest key that
 -- AUTOINCREMENT gave. Forward at any time; back only if nobody else can have drawn what it would give again: it stands
 -- no further than `explained` (NULL: not known), or at its end, and no transaction is open that draws from it or writes the table.
--- The table is locked for that moment, in a subtransaction that is undone; what `setval` does is not.
+-- The table is locked for that moment, in a subtransaction that is undone; what `setval` does is not. Where a vacuum
+-- keeps the table, which no lock against writers goes with, the sequence itself is locked until the transaction ends.
 -- Answers where the sequence stands, NULL if it has to be tried again; and whether others have drawn from it.
 CREATE OR REPLACE FUNCTION cutover.settle(
     sequence text, relation text, key text, given bigint, explained bigint, OUT stands bigint, OUT by_others boolean)
@@ -18,6 +19,7 @@ DECLARE
     locks text := 'EXISTS (SELECT FROM pg_locks WHERE locktype = ''relation'' AND relation = %L::regclass '
         'AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) '
         'AND pid IS DISTINCT FROM pg_backend_pid() AND mode = %L)';
+    vacuumed boolean;
     busy boolean;
 BEGIN
     SELECT * INTO rules FROM pg_sequence WHERE seqrelid = sequence::regclass;
@@ -74,8 +76,8 @@ BEGIN
         RETURN;
     END IF;
     BEGIN
-        EXECUTE format('SELECT ' || locks, relation, 'ShareUpdateExclusiveLock') INTO busy;
-        PERFORM set_config('lock_timeout', CASE WHEN busy THEN '200ms' ELSE '2ms' END, true); -- a vacuum goes on soon
+        EXECUTE format('SELECT ' || locks, relation, 'ShareUpdateExclusiveLock') INTO vacuumed;
+        PERFORM set_config('lock_timeout', CASE WHEN vacuumed THEN '50ms' ELSE '2ms' END, true); -- it may end soon
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
         EXECUTE highest INTO top USING rules.seqmax - 1;
         top := coalesce(greatest(top, given), base);
@@ -89,13 +91,41 @@ BEGIN
             stands := top;
         END IF;
         done := NOT busy;
+        vacuumed := false;
         RAISE EXCEPTION USING ERRCODE = 'CUT00';
     EXCEPTION
-        WHEN SQLSTATE 'CUT00' OR lock_not_available THEN
+        WHEN SQLSTATE 'CUT00' THEN
             NULL;
+        WHEN lock_not_available THEN
+            EXECUTE format('SELECT ' || locks, relation, 'ShareUpdateExclusiveLock') INTO vacuumed;
         WHEN insufficient_privilege THEN -- no better the next time
             done := true;
+            vacuumed := false;
     END;
+    IF vacuumed THEN
+        BEGIN
+            PERFORM set_config('lock_timeout', '2ms', true);
+            EXECUTE format('ALTER SEQUENCE %s MINVALUE %s', sequence, rules.seqmin); -- nobody draws until the end
+            EXECUTE highest INTO top USING rules.seqmax - 1;
+            top := coalesce(greatest(top, given), base);
+            IF top >= 0 THEN
+                top := greatest(top, base);
+            END IF;
+            stands := pg_sequence_last_value(sequence::regclass);
+            done := true;
+            IF stands > explained OR top >= stands THEN
+                RAISE EXCEPTION USING ERRCODE = 'CUT00';
+            END IF;
+            PERFORM setval(sequence::regclass, greatest(top, rules.seqmin), top >= rules.seqmin);
+            stands := top;
+            PERFORM set_config('lock_timeout', patience, true);
+        EXCEPTION
+            WHEN SQLSTATE 'CUT00' OR lock_not_available THEN
+                NULL;
+            WHEN insufficient_privilege THEN
+                done := true;
+        END;
+    END IF;
     IF NOT done THEN
         stands := NULL;
     END IF;

@@ -608,3 +608,18 @@ async def test_autoincrement_counts_given_keys_of_rows_that_are_passed_over(post
             "SELECT * FROM sqlite_sequence",
         ):
             await both.same(sql)
+
+
+@pytest.mark.parametrize("table", ["plain", "auto"])
+async def test_a_key_that_was_drawn_in_vain_is_given_again_beside_a_vacuum(postgres_url: str, table: str) -> None:
+    async with world(postgres_url, _SCHEMA) as made:
+        in_vain = f"INSERT INTO {table} (name) VALUES (NULL), ('a')"
+        await made.same(f"INSERT INTO {table} (name) VALUES ('a'), ('b')")
+        async with made.pool.acquire() as vacuum, vacuum.transaction():
+            await vacuum.execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE")
+            for begin, end in ((None, None), ("BEGIN", "COMMIT"), ("BEGIN", "ROLLBACK"), (None, None)):
+                for sql in (begin, in_vain, f"INSERT INTO {table} (name) VALUES (NULL) RETURNING id", in_vain, end):
+                    if sql is not None:
+                        await (made.same_error if sql is in_vain else made.same)(sql)
+            await made.same(f"INSERT INTO {table} (name) VALUES (NULL), (NULL) RETURNING id")
+        await made.same(f"INSERT INTO {table} (name) VALUES (NULL) RETURNING id")
