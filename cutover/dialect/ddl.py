@@ -12,14 +12,13 @@ from cutover.dialect.schema_terms import SchemaTerms
 from cutover.dialect.typed import Refused
 from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
-from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import Ddl
-from cutover.schema.dropping import Dropping
 from cutover.schema.enforceable import is_key
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import map_tables
+from cutover.schema.matching import pick
 from cutover.schema.migrations import marked
-from cutover.schema.naming import placed, unusable
+from cutover.schema.naming import unusable
 from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_schema import PostgresForeignKey, PostgresSchema
 from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteTable, quoted
@@ -55,10 +54,9 @@ class Plan:
         renamed = change.dropped[0] if change.dropped and change.created else None
         if renamed is not None:
             old, new = self._mapped(renamed.name), change.created[0].name
-            target = placed(new)
-            _demand_name(target)
-            self._alter(old, f"RENAME TO {quoted(target)}")
-            self.statements += marked(f"{quoted(old.target_schema)}.{quoted(target)}", new)
+            _demand_name(new)
+            self._alter(old, f"RENAME TO {quoted(new)}")
+            self.statements += marked(f"{quoted(old.target_schema)}.{quoted(new)}", new)
         else:
             for table in change.dropped:
                 self._drop(self._mapped(table.name))
@@ -160,18 +158,15 @@ class Plan:
         targets = {column.name: column.target for column in table.columns}
         there = self.target.table(table.target)
         # Generated columns without a form on Postgres are read as the expressions that they stand for.
-        absent = {
-            each.name for each in before.columns if each.generated and there and not there.column(placed(each.name))
-        }
+        absent = {each.name for each in before.columns if each.generated and there and not there.column(each.name)}
         if len(old) == len(new):
             for was, now in zip(old, new, strict=True):
                 if was != now and was not in absent:
-                    target = placed(now)
-                    _demand_name(target, of_column=True)
-                    self._alter(table, f"RENAME COLUMN {quoted(targets.get(was, placed(was)))} TO {quoted(target)}")
+                    _demand_name(now, of_column=True)
+                    self._alter(table, f"RENAME COLUMN {quoted(targets.get(was, was))} TO {quoted(now)}")
         for name in old if len(new) < len(old) else ():
             if name not in new and name not in absent:
-                self._alter(table, f"DROP COLUMN {quoted(targets.get(name, placed(name)))}")
+                self._alter(table, f"DROP COLUMN {quoted(targets.get(name, name))}")
         for name in new if len(new) > len(old) else ():
             if name not in old:
                 self._add_column(table, after, before, name)
@@ -235,19 +230,9 @@ class Plan:
     def _drop_index(self, one: SchemaObject) -> None:
         table = self._mapped(one.table)
         there = self.target.table(table.target)
-        own = self.change.before.table(one.table)
-        index = next((each for each in own.indexes if each.name == one.name), None) if own is not None else None
-        if there is None or own is None or index is None:
-            return
-        try:
-            found = Dropping(Counterparts(table, there), own).standing_for(index)
-        except LookupError:
-            raise Refused(
-                f"DROP INDEX {one.name} while Postgres has several that may stand for it,",
-                "Drop the right one on Postgres.",
-            ) from None
+        found = pick(one.name, [index.name for index in there.indexes]) if there is not None else None
         if found is not None:
-            self.statements.append(f"DROP INDEX {quoted(table.target_schema)}.{quoted(found.name)}")
+            self.statements.append(f"DROP INDEX {quoted(table.target_schema)}.{quoted(found)}")
 
 
 def _demand_carried(code: str, message: str) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from cutover.dialect.schema_change import Change
 from cutover.dialect.typed import Refused
 from cutover.model.table import Tables
-from cutover.schema.naming import placed
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.recorded import Record
 from cutover.schema.sqlite_schema import quoted
@@ -68,7 +67,7 @@ def _standing(change: Change, tables: Tables, there: PostgresSchema, settings: S
     found = []
     for table in change.created:
         chosen = given.get(table.name.lower())
-        one = there.named((chosen.target if chosen else "") or placed(table.name))
+        one = there.named((chosen.target if chosen else "") or table.name)
         if one is not None and one.name not in mapped and table.name.lower() not in change.temporary:
             found.append(one)
     return found

@@ -12,7 +12,7 @@ from cutover.schema.createsql import read_create_table
 from cutover.schema.defaults import translate_default
 from cutover.schema.findings import Finding
 from cutover.schema.migrations import marked
-from cutover.schema.naming import numbered, placed
+from cutover.schema.naming import LONGEST_NAME
 from cutover.schema.parts import Untranslatable, kind_of
 from cutover.schema.sqlite_schema import SqliteColumn, SqliteForeignKey, SqliteIndex, SqliteTable, quoted
 from cutover.schema.translate import translate, translate_value
@@ -155,7 +155,7 @@ class Ddl:
         collation = ' COLLATE "C"' if kind == "text" else ""
         not_null = " NOT NULL" if column.not_null else ""
         made = f"GENERATED ALWAYS AS ({expression}) STORED{not_null}"
-        yield f"{quoted(placed(column.name))} {computed.target_type}{collation} {made}"
+        yield f"{quoted(column.name)} {computed.target_type}{collation} {made}"
 
     def _checks(self, table: Table, checks: tuple[str, ...], columns: dict[str, Column]) -> Iterator[str]:
         for check in checks:
@@ -196,10 +196,10 @@ class Ddl:
             return text + (" DESC NULLS LAST" if descending else " NULLS FIRST")
 
     def _free_name(self, wanted: str) -> str:
-        name, number = placed(wanted), 1
+        name, number = _cut(wanted, LONGEST_NAME), 1
         while name in self.taken:
             number += 1
-            name = numbered(wanted, number)
+            name = f"{_cut(wanted, LONGEST_NAME - 4)}_{number}"
         self.taken.add(name)
         return name
 
@@ -243,7 +243,7 @@ def _computed(column: SqliteColumn) -> Column:
         name=column.name,
         declared=column.declared,
         affinity=column.affinity,
-        target=placed(column.name),
+        target=column.name,
         target_type=_COMPUTED.get(column.affinity, ""),
         collation=column.collation,
     )
@@ -307,3 +307,7 @@ def _qualified(table: Table) -> str:
 
 def _names(names: tuple[str, ...], columns: dict[str, Column]) -> str:
     return ", ".join(quoted(columns[name.lower()].target) for name in names)
+
+
+def _cut(name: str, limit: int) -> str:
+    return name.encode()[:limit].decode(errors="ignore")

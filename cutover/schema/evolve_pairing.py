@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from cutover.model.table import Column, Table
 from cutover.schema.evolution import declarations, renamed
 from cutover.schema.matching import pick
-from cutover.schema.naming import placed
 from cutover.schema.postgres_schema import PostgresColumn, PostgresSchema, PostgresTable
 from cutover.schema.recorded import Recorded
 from cutover.schema.rowids import may_have_rowid
@@ -35,7 +34,7 @@ class Pairing:
 
     def target_name(self, column: str) -> str:
         """What its counterpart is called, or will be."""
-        return counterpart(column, self.there, self.chosen) or self.setting(column).target or placed(column)
+        return counterpart(column, self.there, self.chosen) or self.setting(column).target or column
 
     def _ignored(self, column: str) -> bool:
         return self.setting(column).ignore
@@ -109,13 +108,13 @@ def column_setting(column: str, chosen: TableSettings) -> ColumnSettings:
 
 def target_of(table: SqliteTable, target: PostgresSchema, settings: Settings) -> PostgresTable | None:
     """The Postgres table that stands for this one, if there is one."""
-    name = pick(settings_of(table.name, settings).target or placed(table.name), [each.name for each in target.tables])
+    name = pick(settings_of(table.name, settings).target or table.name, [each.name for each in target.tables])
     return target.table(name) if name else None
 
 
 def counterpart(column: str, there: PostgresTable, chosen: TableSettings) -> str | None:
     """The Postgres column that stands for this one, if there is one."""
-    return pick(column_setting(column, chosen).target or placed(column), [each.name for each in there.columns])
+    return pick(column_setting(column, chosen).target or column, [each.name for each in there.columns])
 
 
 def qualified(table: Table) -> str:

@@ -14,7 +14,6 @@ from cutover.schema.evolve_rest import Rest
 from cutover.schema.findings import Finding
 from cutover.schema.matching import pick
 from cutover.schema.migrations import marked
-from cutover.schema.naming import placed
 from cutover.schema.parts import Untranslatable
 from cutover.schema.postgres_schema import PostgresForeignKey, PostgresSchema, PostgresTable
 from cutover.schema.recorded import Record, Recorded
@@ -81,7 +80,7 @@ class _Planner:
             if len(alike) != 1 or chosen.ignore or chosen.target:
                 continue
             one = alike[0]
-            taken = pick(placed(table.name), [*self.target.others, *(it.name for it in self.target.tables)])
+            taken = pick(table.name, [*self.target.others, *(it.name for it in self.target.tables)])
             if known is None and taken is None and self._only_heir(one, table):
                 self._rename_table(one, table)
                 moved.add(table.name)
@@ -97,12 +96,12 @@ class _Planner:
         )
 
     def _rename_table(self, one: Recorded, table: SqliteTable) -> None:
-        before, target = one.table, placed(table.name)
-        sql = f"ALTER TABLE {qualified(before)} RENAME TO {quoted(target)}"
+        before = one.table
+        sql = f"ALTER TABLE {qualified(before)} RENAME TO {quoted(table.name)}"
         sentence = f"Table {before.name} was renamed to {table.name}; {before.target} is renamed."
-        named = marked(f"{quoted(before.target_schema)}.{quoted(target)}", table.name)
+        named = marked(f"{quoted(before.target_schema)}.{quoted(table.name)}", table.name)
         self.changes.append(TableChange(table.name, (Step(sentence, "; ".join([sql, *named])),)))
-        heir = replace(one, table=replace(before, name=table.name, target=target))
+        heir = replace(one, table=replace(before, name=table.name, target=table.name))
         self.record = self.record.having(heir, instead=before.name)
 
     def _drop_interim(self, one: Recorded, table: SqliteTable) -> None:

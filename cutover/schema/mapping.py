@@ -16,7 +16,6 @@ from cutover.schema.findings import Finding, in_order
 from cutover.schema.links import Family, link
 from cutover.schema.matching import Histograms, nearest
 from cutover.schema.migrations import OF_BOTH, OF_ONE_STORE
-from cutover.schema.naming import placed
 from cutover.schema.one_table import Asked, map_table
 from cutover.schema.postgres_schema import PostgresSchema, PostgresTable
 from cutover.schema.rowids import carried
@@ -156,7 +155,7 @@ class _Mapper:
                     )
 
     def _map_table(self, source: SqliteTable, chosen: TableSettings) -> None:
-        wanted = chosen.target or placed(source.name)
+        wanted = chosen.target or source.name
         target = self.target.named(wanted) if self.target else None
         if target is not None and source.name.lower() in OF_BOTH:
             self._say("informs", "migrations_mirrored", _SAME_MIGRATIONS, _IF_THEY_DIFFER, source.name)

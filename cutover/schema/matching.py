@@ -11,7 +11,6 @@ from cutover.errors import SchemaError
 from cutover.model.table import Column, UniqueIndex
 from cutover.schema.codecs import FITTING, base_of, codec_for
 from cutover.schema.findings import Finding
-from cutover.schema.naming import placed
 from cutover.schema.postgres_schema import PostgresColumn, PostgresTable
 from cutover.schema.sqlite_schema import ROWID, SqliteColumn, SqliteTable
 from cutover.schema.types import Histogram, alike, choose_type, normal_type
@@ -105,7 +104,7 @@ def _create(
         return
     if column.name == match.source.rowid_alias:
         kind = "bigint"
-    made = PostgresColumn(chosen.target or placed(column.name), kind, column.not_null)
+    made = PostgresColumn(chosen.target or column.name, kind, column.not_null)
     mapped = _mapped(column, made, chosen)
     if _has_codec(match, mapped):
         match.columns.append(mapped)
@@ -142,7 +141,7 @@ def _mapped(column: SqliteColumn, target: PostgresColumn, chosen: ColumnSettings
 def _adopt(match: Match, target: PostgresTable, column: SqliteColumn, chosen: ColumnSettings) -> None:
     blocks: Callable[[str, str, str], None] = partial(match.blocks, column=column.name)
     names = [each.name for each in target.columns]
-    name = pick(chosen.target or placed(column.name), names)
+    name = pick(chosen.target or column.name, names)
     found = target.column(name) if name else None
     if column.generated:
         if found is None or not found.generated:
@@ -157,8 +156,8 @@ def _adopt(match: Match, target: PostgresTable, column: SqliteColumn, chosen: Co
     if found is None:
         blocks(
             "column_missing",
-            f"Table {target.name} on Postgres has no column {chosen.target or placed(column.name)}."
-            + nearest(chosen.target or placed(column.name), names),
+            f"Table {target.name} on Postgres has no column {chosen.target or column.name}."
+            + nearest(chosen.target or column.name, names),
             "Name its counterpart with `target`, add the column on Postgres, or set ignore = true.",
         )
         return

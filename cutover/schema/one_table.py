@@ -15,7 +15,7 @@ from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import MOST_COLUMNS
 from cutover.schema.findings import Finding
 from cutover.schema.matching import Histograms, Match, choose_key, match_columns
-from cutover.schema.naming import LONGEST_NAME, placed, unusable
+from cutover.schema.naming import unusable
 from cutover.schema.postgres_schema import PostgresTable
 from cutover.schema.rowids import carries_rowid, keyed_by_rowid, with_rowid, without_rowid
 from cutover.schema.sqlite_schema import ROWID, SqliteTable
@@ -82,7 +82,7 @@ def map_table(asked: Asked, histograms: Histograms) -> Found:
 
 def _map(asked: Asked, histograms: Histograms) -> Found:
     source, target, chosen, keyed = asked.source, asked.target, asked.chosen, None
-    wanted = chosen.target or placed(source.name)
+    wanted = chosen.target or source.name
     held = {name: histograms.get((source.name, name)) for name in source.primary_key}
     nulls = frozenset(name for name, each in held.items() if each and each.null and not each.classes)
     open_key = frozenset[str]()
@@ -161,17 +161,9 @@ def _unkept(table: Table, source: SqliteTable, target: PostgresTable) -> Iterato
 
 
 def _check_names(match: Match, table: str) -> None:
-    names = [("", match.source.name, table), *((each.name, each.name, each.target) for each in match.columns)]
-    for column, own, name in names:
+    for column, name in (("", table), *((each.name, each.target) for each in match.columns)):
         if wrong := unusable(name, of_column=bool(column)):
             match.blocks(wrong.code, wrong.message, wrong.todo, column=column)
-        elif name != own and name == placed(own):
-            message = (
-                f"The name {own} is longer than the {LONGEST_NAME} bytes that Postgres keeps, and is {name} there."
-            )
-            match.says(
-                "name_shortened", message, "Give it a `target` of your own, if you like.", column=column, warns=True
-            )
     if len(match.columns) > _MOST_COLUMNS:
         message = f"The table has {len(match.columns):,} columns, and Postgres takes {_MOST_COLUMNS:,}."
         match.blocks("too_many_columns", message, "Leave some out with ignore = true, or split the table in SQLite.")

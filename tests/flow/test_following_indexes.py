@@ -9,7 +9,6 @@ import pytest
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.translator import Translator
 from cutover.dialect.typed import Refused
-from cutover.schema.naming import placed
 from cutover.serve.followed import Followed
 from cutover.serve.following import Follower
 from tests.flow.following_world import followed
@@ -124,30 +123,6 @@ async def test_postgres_has_what_sqlite_has_whatever_changed(sqlite_path: str, p
         assert {case: found.get(name) for case, name in zip(CASES, names, strict=True)} == {
             case: list(each.unique) for case, each in CASES.items()
         }
-
-
-async def test_names_longer_than_postgres_keeps_them_are_followed(sqlite_path: str, postgres_url: str) -> None:
-    long = "n" * 70
-    changes = (
-        (f"ALTER TABLE t RENAME TO {long}", f"CREATE UNIQUE INDEX {long}_i ON {long}(n)"),
-        (f"ALTER TABLE {long} ADD COLUMN {long} TEXT", f"CREATE UNIQUE INDEX {long}_j ON {long}(n + 1)"),
-        (f"ALTER TABLE {long} RENAME COLUMN a TO {long}a", f"CREATE UNIQUE INDEX {long}_k ON {long}({long})"),
-        (f"CREATE TABLE {long}2 (a TEXT REFERENCES {long}({long}))",),
-        (f"DROP INDEX {long}_i", f"ALTER TABLE {long}2 RENAME TO u"),
-    )
-    async with followed(sqlite_path, postgres_url, TABLE, copied=True) as (follower, _):
-        for change in changes:
-            make(sqlite_path, *change)
-            await whole(follower)
-        name = placed(long)
-        terms = ["(((n + 1)) NULLS FIRST)", f"({name} NULLS FIRST)"]
-        assert {table: found for table, found in (await unique(postgres_url)).items() if table in (name, "u")} == {
-            name: terms,
-            "u": [],
-        }
-        make(sqlite_path, f"CREATE INDEX plain ON {long}(n)")
-        await whole(follower)
-        assert (await unique(postgres_url))[name] == terms
 
 
 async def test_what_a_table_is_created_without_is_said(sqlite_path: str, postgres_url: str) -> None:
