@@ -12,11 +12,12 @@ from cutover.dialect.schema_terms import SchemaTerms
 from cutover.dialect.typed import Refused
 from cutover.model.table import Table, Tables
 from cutover.schema.codecs import scalars
+from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import Ddl
+from cutover.schema.dropping import Dropping
 from cutover.schema.enforceable import is_key
 from cutover.schema.findings import Finding
 from cutover.schema.mapping import map_tables
-from cutover.schema.matching import pick
 from cutover.schema.migrations import marked
 from cutover.schema.naming import unusable
 from cutover.schema.objects_wanted import SchemaObject
@@ -230,9 +231,19 @@ class Plan:
     def _drop_index(self, one: SchemaObject) -> None:
         table = self._mapped(one.table)
         there = self.target.table(table.target)
-        found = pick(one.name, [index.name for index in there.indexes]) if there is not None else None
+        own = self.change.before.table(one.table)
+        index = next((each for each in own.indexes if each.name == one.name), None) if own is not None else None
+        if there is None or own is None or index is None:
+            return
+        try:
+            found = Dropping(Counterparts(table, there), own).standing_for(index)
+        except LookupError:
+            raise Refused(
+                f"DROP INDEX {one.name} while Postgres has several that may stand for it,",
+                "Drop the right one on Postgres.",
+            ) from None
         if found is not None:
-            self.statements.append(f"DROP INDEX {quoted(table.target_schema)}.{quoted(found)}")
+            self.statements.append(f"DROP INDEX {quoted(table.target_schema)}.{quoted(found.name)}")
 
 
 def _demand_carried(code: str, message: str) -> None:

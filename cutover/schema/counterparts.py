@@ -15,6 +15,7 @@ from cutover.model.table import Table
 from cutover.schema.createsql import read_create_table, unquote
 from cutover.schema.ddl import Ddl
 from cutover.schema.implied import asks_for_class, implied
+from cutover.schema.naming import placed
 from cutover.schema.postgres_schema import PostgresCheck, PostgresColumn, PostgresIndex, PostgresTable
 from cutover.schema.sqlite_schema import SqliteColumn, SqliteIndex, SqliteTable, quoted
 from cutover.schema.sqltokens import tokens
@@ -67,7 +68,7 @@ class Counterparts:
     def named(self, index: SqliteIndex) -> str:
         """What its like is called where cutover made it, as long as the table has its name."""
         made = "_".join([self.there.name, *filter(None, index.columns), "key"])
-        return index.name if index.origin == "c" else made
+        return placed(index.name if index.origin == "c" else made)
 
     def _written(self, index: SqliteIndex) -> str:
         """What cutover would write for it; reading an expression takes long."""

@@ -12,7 +12,7 @@ from cutover.schema.createsql import read_create_table
 from cutover.schema.defaults import translate_default
 from cutover.schema.findings import Finding
 from cutover.schema.migrations import marked
-from cutover.schema.naming import LONGEST_NAME
+from cutover.schema.naming import numbered, placed
 from cutover.schema.parts import Untranslatable, kind_of
 from cutover.schema.sqlite_schema import SqliteColumn, SqliteForeignKey, SqliteIndex, SqliteTable, quoted
 from cutover.schema.translate import translate, translate_value
@@ -196,10 +196,10 @@ class Ddl:
             return text + (" DESC NULLS LAST" if descending else " NULLS FIRST")
 
     def _free_name(self, wanted: str) -> str:
-        name, number = _cut(wanted, LONGEST_NAME), 1
+        name, number = placed(wanted), 1
         while name in self.taken:
             number += 1
-            name = f"{_cut(wanted, LONGEST_NAME - 4)}_{number}"
+            name = numbered(wanted, number)
         self.taken.add(name)
         return name
 
@@ -307,7 +307,3 @@ def _qualified(table: Table) -> str:
 
 def _names(names: tuple[str, ...], columns: dict[str, Column]) -> str:
     return ", ".join(quoted(columns[name.lower()].target) for name in names)
-
-
-def _cut(name: str, limit: int) -> str:
-    return name.encode()[:limit].decode(errors="ignore")

@@ -14,6 +14,7 @@ from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import Ddl
 from cutover.schema.evolution import Step, declarations, renamed
 from cutover.schema.evolve_pairing import Pairing
+from cutover.schema.naming import placed
 from cutover.schema.postgres_schema import PostgresIndex
 from cutover.schema.recorded import Recorded
 from cutover.schema.sqlite_schema import SqliteIndex, SqliteTable, quoted
@@ -70,7 +71,7 @@ class Indexes:
                 if sql:
                     yield Step(f"{where} gets the index {index.name}.", sql)
             elif (named := self._named_anew(index, standing)) is not None:
-                sql = f"ALTER INDEX {schema}.{quoted(named.name)} RENAME TO {quoted(index.name)}"
+                sql = f"ALTER INDEX {schema}.{quoted(named.name)} RENAME TO {quoted(placed(index.name))}"
                 yield Step(f"The index {named.name} is renamed to {index.name}.", sql)
 
     def _left_by(self, index: SqliteIndex) -> PostgresIndex | None:
@@ -114,8 +115,8 @@ class Indexes:
     def _named_anew(self, index: SqliteIndex, standing: Sequence[PostgresIndex]) -> PostgresIndex | None:
         """The one that gets the name of `index`: an application may drop it by that, and errors name it. None: it is
         called so, or by a name that another one goes by."""
-        names = {each.name for each in self._now}
-        if index.origin != "c" or not self.known.made or any(found.name == index.name for found in self._there):
+        names = {placed(each.name) for each in self._now}
+        if index.origin != "c" or not self.known.made or any(found.name == placed(index.name) for found in self._there):
             return None
         return next((found for found in standing if found.name not in names), None)
 

@@ -781,6 +781,53 @@ async def test_names_that_postgres_cannot_keep_are_refused_and_never_cut(ddl: Wo
     await same_schema(ddl)
 
 
+async def test_an_index_that_has_another_name_on_postgres_is_dropped_there(ddl: World) -> None:
+    """It is too long for Postgres, or that of what stands for a key there."""
+    long = "i" * 66
+    for sql in (
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT UNIQUE, c TEXT)",
+        f"CREATE UNIQUE INDEX {long}1 ON t(a)",
+        f"CREATE UNIQUE INDEX {long}2 ON t(c COLLATE NOCASE)",
+        "INSERT INTO t(a, b, c) VALUES ('x', 'y', 'z')",
+        f"DROP INDEX {long}1",
+        "INSERT INTO t(a, b, c) VALUES ('x', 'y2', 'z2')",
+    ):
+        await ddl.same(sql)
+    await ddl.same_error("INSERT INTO t(a, b, c) VALUES ('x', 'y3', 'Z')")
+    for sql in (
+        f"DROP INDEX {long}2",
+        "INSERT INTO t(a, b, c) VALUES ('x', 'y3', 'Z')",
+        "CREATE UNIQUE INDEX t_b_key ON t(a, b, c)",
+        "DROP INDEX t_b_key",
+        "CREATE UNIQUE INDEX t_pkey ON t(a || c)",
+    ):
+        await ddl.same(sql)
+    await ddl.same_error("INSERT INTO t(a, b, c) VALUES ('x', 'y4', 'z')")
+    await ddl.same_error("INSERT INTO t(a, b, c) VALUES ('new', 'y', 'z')")
+    await ddl.same("DROP INDEX t_pkey")
+    await ddl.same("INSERT INTO t(a, b, c) VALUES ('x', 'y4', 'z')")
+    await ddl.same_error("INSERT INTO t(a, b, c) VALUES ('new', 'y', 'z')")
+    await same_schema(ddl)
+
+
+async def test_a_unique_index_that_has_another_name_on_postgres_goes_with_sqlite_s(ddl: World) -> None:
+    """Somebody renamed it there; one that is a constraint by now cannot be dropped as an index."""
+    for sql in (
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT, b TEXT)",
+        "CREATE UNIQUE INDEX t_a ON t(a)",
+        "CREATE UNIQUE INDEX t_b ON t(b)",
+        "INSERT INTO t(a, b) VALUES ('x', 'y')",
+    ):
+        await ddl.same(sql)
+    async with ddl.pool.acquire() as connection:
+        await connection.execute("ALTER INDEX t_a RENAME TO of_ours")
+        await connection.execute("DROP INDEX t_b; ALTER TABLE t ADD CONSTRAINT ours UNIQUE (b)")
+    await ddl.same("DROP INDEX t_a")
+    await ddl.same("INSERT INTO t(a, b) VALUES ('x', 'y2')")
+    await ddl.refused("DROP INDEX t_b", "constraint ours on table t requires it")
+    await ddl.same_error("INSERT INTO t(a, b) VALUES ('x', 'y')")
+
+
 async def test_generated_columns_that_go_round_in_a_circle_are_refused_by_name(ddl: World) -> None:
     """SQLite makes such a table, and refuses each statement about it."""
     circle = "CREATE TABLE circle (id INTEGER PRIMARY KEY, a INT AS (b), b INT AS (a + 1))"

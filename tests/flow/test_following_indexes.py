@@ -125,6 +125,23 @@ async def test_postgres_has_what_sqlite_has_whatever_changed(sqlite_path: str, p
         }
 
 
+async def test_indexes_with_names_longer_than_postgres_keeps_them_are_made_once(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    long = "n" * 70
+    changes = (
+        (f"CREATE UNIQUE INDEX {long}_i ON t(n)", f"CREATE UNIQUE INDEX {long}_j ON t(n + 1)"),
+        ("ALTER TABLE t RENAME COLUMN a TO b", f"CREATE UNIQUE INDEX {long}_k ON t(b)"),
+        (f"DROP INDEX {long}_i", "ALTER TABLE t RENAME TO u"),
+        ("CREATE INDEX plain ON u(n)",),
+    )
+    async with followed(sqlite_path, postgres_url, TABLE, copied=True) as (follower, _):
+        for change in changes:
+            make(sqlite_path, *change)
+            await whole(follower)
+        assert (await unique(postgres_url))["u"] == ["(((n + 1)) NULLS FIRST)", "(b NULLS FIRST)"]
+
+
 async def test_what_a_table_is_created_without_is_said(sqlite_path: str, postgres_url: str) -> None:
     async with followed(sqlite_path, postgres_url, "CREATE TABLE lasting(id INTEGER PRIMARY KEY)", copied=True) as (
         follower,
