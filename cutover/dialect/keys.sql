@@ -21,6 +21,7 @@ DECLARE
         'AND pid IS DISTINCT FROM pg_backend_pid() AND mode = %L)';
     vacuumed boolean;
     busy boolean;
+    moves boolean;
 BEGIN
     SELECT * INTO rules FROM pg_sequence WHERE seqrelid = sequence::regclass;
     IF current_setting('transaction_read_only')::boolean THEN
@@ -75,57 +76,42 @@ BEGIN
         stands := top;
         RETURN;
     END IF;
-    BEGIN
+    FOR way IN 1 .. 2 LOOP
         EXECUTE format('SELECT ' || locks, relation, 'ShareUpdateExclusiveLock') INTO vacuumed;
-        PERFORM set_config('lock_timeout', CASE WHEN vacuumed THEN '50ms' ELSE '2ms' END, true); -- it may end soon
-        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
-        EXECUTE highest INTO top USING rules.seqmax - 1;
-        top := coalesce(greatest(top, given), base);
-        IF top >= 0 THEN
-            top := greatest(top, base);
-        END IF;
-        EXECUTE format('SELECT ' || locks, sequence, 'RowExclusiveLock') INTO busy;
-        stands := pg_sequence_last_value(sequence::regclass);
-        IF NOT busy AND stands <= coalesce(explained, stands) AND top < stands THEN
-            PERFORM setval(sequence::regclass, greatest(top, rules.seqmin), top >= rules.seqmin);
-            stands := top;
-        END IF;
-        done := NOT busy;
-        vacuumed := false;
-        RAISE EXCEPTION USING ERRCODE = 'CUT00';
-    EXCEPTION
-        WHEN SQLSTATE 'CUT00' THEN
-            NULL;
-        WHEN lock_not_available THEN
-            EXECUTE format('SELECT ' || locks, relation, 'ShareUpdateExclusiveLock') INTO vacuumed;
-        WHEN insufficient_privilege THEN -- no better the next time
-            done := true;
-            vacuumed := false;
-    END;
-    IF vacuumed THEN
+        EXIT WHEN way = 2 AND NOT vacuumed;
         BEGIN
-            PERFORM set_config('lock_timeout', '2ms', true);
-            EXECUTE format('ALTER SEQUENCE %s MINVALUE %s', sequence, rules.seqmin); -- nobody draws until the end
+            PERFORM set_config('lock_timeout', CASE WHEN vacuumed AND way = 1 THEN '50ms' ELSE '2ms' END, true);
+            IF way = 1 THEN
+                EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+                EXECUTE format('SELECT ' || locks, sequence, 'RowExclusiveLock') INTO busy;
+            ELSE
+                EXECUTE format('ALTER SEQUENCE %s MINVALUE %s', sequence, rules.seqmin); -- which changes nothing else
+                busy := false;
+            END IF;
             EXECUTE highest INTO top USING rules.seqmax - 1;
             top := coalesce(greatest(top, given), base);
             IF top >= 0 THEN
                 top := greatest(top, base);
             END IF;
             stands := pg_sequence_last_value(sequence::regclass);
-            done := true;
-            IF stands > explained OR top >= stands THEN
+            moves := NOT busy AND stands <= coalesce(explained, stands) AND top < stands;
+            IF moves THEN
+                PERFORM setval(sequence::regclass, greatest(top, rules.seqmin), top >= rules.seqmin);
+                stands := top;
+            END IF;
+            done := NOT busy;
+            IF way = 1 OR NOT moves THEN
                 RAISE EXCEPTION USING ERRCODE = 'CUT00';
             END IF;
-            PERFORM setval(sequence::regclass, greatest(top, rules.seqmin), top >= rules.seqmin);
-            stands := top;
             PERFORM set_config('lock_timeout', patience, true);
         EXCEPTION
             WHEN SQLSTATE 'CUT00' OR lock_not_available THEN
                 NULL;
-            WHEN insufficient_privilege THEN
+            WHEN insufficient_privilege THEN -- no better the next time
                 done := true;
         END;
-    END IF;
+        EXIT WHEN done;
+    END LOOP;
     IF NOT done THEN
         stands := NULL;
     END IF;
