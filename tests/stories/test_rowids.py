@@ -93,10 +93,10 @@ async def test_rows_keep_their_numbers_over_both_switches(tmp_path: Path, sqlite
         await postgres_rows(postgres_url, "INSERT INTO word (name, n) VALUES ('native', 1) RETURNING name")
         await postgres_script(postgres_url, ANEW)
 
-        def followed() -> bool:
-            return bool(sqlite_rows(service.sqlite, "SELECT 1 FROM sqlite_master WHERE name = 'alike'"))
+        async def followed() -> bool:  # first SQLite gets the table, then statements are read by it
+            return bool((await service.sql("SELECT 1 FROM alike"))["type"] == "ok")
 
-        await service.explained(until(followed, "the new table on SQLite"))
+        await service.explained(until(followed, "the new table through the front door"))
         assert await service.rows("SELECT * FROM alike") == [["q", None, None], ["p", None, None]]
         await settled(service)
         await rows_are_the_same(service, postgres_url)
