@@ -78,7 +78,7 @@ class Giving:
         explained = standing.explained
         if drawing.autoincrement and (standing.given is None or standing in self._uncounted):
             explained = _NEVER_BACK  # what was given before is not known
-        elif within and explained is None and not self._explains(standing):
+        elif within and (standing.read > self._began or (explained is None and not self._explains(standing))):
             explained = _NEVER_BACK  # nor what was committed since the transaction began
         marks = (mark if mark is None else min(mark, _LAST) for mark in (given, explained))
         asked: tuple[Any, ...] = (drawing.sequence, drawing.relation, drawing.column, *marks)

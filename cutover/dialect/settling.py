@@ -40,13 +40,15 @@ class Uneven(Exception):
 class Standing:
     """What is known of one sequence."""
 
-    __slots__ = ("explained", "floor", "given", "running", "settled", "settling", "unsure")
+    __slots__ = ("explained", "floor", "given", "read", "running", "settled", "settling", "unsure")
 
     def __init__(self, explained: int | None) -> None:
         self.settled = False
         """Whether it gives next what SQLite would."""
         self.explained = explained
         """As far as it can have come by what was done here. Where it stands further, others draw from it as well."""
+        self.read = 0 if explained is None else next(MOMENTS)
+        """When that was read: a transaction that began before may not see the rows for which others drew until then."""
         self.unsure: Giving | int | None = None
         """Whose statement it was, and that of nobody else here, that left `explained` unknown; a number of `MOMENTS`
         once that is committed or undone. It went then no further than the sequence stands when it is asked."""
@@ -200,7 +202,7 @@ class Keys:
         for name, last in stands.items():
             found = self._standings.get(name)
             if found is not None and found.explained is None and found.given is not None:
-                found.explained = last
+                found.explained, found.read = last, next(MOMENTS)
 
     def given(self) -> dict[str, tuple[int, int]]:
         """By sequence, how far it can have come by what was done here, and the highest key that was given on the way.
