@@ -23,7 +23,7 @@ from cutover.dialect.giving import Giving
 from cutover.dialect.instead import REPEATABLE, instead, meeting_none
 from cutover.dialect.preparing import Memory, Prepared, prepare
 from cutover.dialect.running import run
-from cutover.dialect.telling import told_alone
+from cutover.dialect.telling import Failed
 from cutover.dialect.widening import Unheld
 from cutover.errors import StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -141,7 +141,7 @@ async def _once(
         )
         await abandon(connection)
         if isinstance(failure, StatementError):
-            failure = await told_alone(connection, prepared, connections.dialect, memory, error) or failure
+            failure = await Failed(connection, prepared, connections.dialect, memory, error).alone() or failure
         if isinstance(error, OUTDATED) and isinstance(failure, StatementError):
             raise _Outgrown(failure) from None
         if isinstance(failure, Unreadable) and prepared.translation.writes and bare:  # committed, very probably

@@ -31,6 +31,8 @@ class Move:
 
 def move(sql: str) -> Move | None:
     """The parts of the statement; None for one of any other form."""
+    if "*" not in sql or "into" not in sql.lower():  # as most texts tell without being cut into tokens
+        return None
     run = [token for token in tokens(sql) if token.type != "semi"]
     words = [token.text.upper() for token in run]
     if not words or words[0] not in ("INSERT", "REPLACE") or "SELECT" not in words or "INTO" not in words:

@@ -37,7 +37,7 @@ _SPARED = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError, asyncpg.No
 """Errors of a row that OR IGNORE passes over, and OR FAIL stops at."""
 NAMED = (asyncpg.UniqueViolationError, asyncpg.CheckViolationError)
 """Those of constraints of which a row may break several."""
-MOST_TOLD = 1000
+_MOST_TOLD = 1000
 """Rows of a statement that are run one by one only to tell why it failed."""
 
 
@@ -191,7 +191,7 @@ async def _rows(
     query = _first_of(by_row.rows) if few else by_row.rows
     asked = with_arguments(prepared.checked, query, bound, memory, want_rows=True)
     found = (await once(connection, asked, query)).rows
-    if few and len(found) > MOST_TOLD:
+    if few and len(found) > _MOST_TOLD:
         raise StatementError("There are too many rows to look at each of them.", "SQLITE_UNKNOWN")
     for row in by_row.accept(found):
         yield by_row.translate(tuple(KINDS[type(value)] for value in row)), [*bound, *row]
@@ -200,7 +200,7 @@ async def _rows(
 def _first_of(rows: Translation) -> Translation:
     """As many of the rows as are looked at, and one more."""
     command = rows.command
-    few = f"SELECT * FROM ({command.sql}) AS few LIMIT {MOST_TOLD + 1}"  # our own text
+    few = f"SELECT * FROM ({command.sql}) AS few LIMIT {_MOST_TOLD + 1}"  # our own text
     return replace(rows, command=replace(command, sql=few))
 
 

@@ -7,6 +7,7 @@ that fails again, and all of it is undone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -28,77 +29,67 @@ SELECT condeferred FROM pg_constraint
 WHERE conname = $1 AND contype = 'f' AND conrelid = format('%I.%I', $2::text, $3::text)::regclass"""
 
 
-async def told_alone(
-    connection: Connection, prepared: Prepared, dialect: Dialect, memory: Memory, error: BaseException
-) -> StatementError | None:
-    """What SQLite says of this error of a statement that stood alone, and was undone; None if that is not known."""
-    if not is_unclear(prepared, error):
-        return None
-    giving = Giving()
-    try:
-        if isinstance(error, NAMED):
-            told = await first_broken(connection, prepared, dialect)
-            if told is not None:
-                return told
-        await connection.execute(BEGIN)
-        return await _told(connection, prepared, dialect, memory, giving, error)
-    except (CutoverError, *DRIVER_ERRORS):  # others have been there meanwhile, or it has no translation
-        return None
-    finally:
-        giving.rolled_back()
-        await abandon(connection)
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A write that failed with this error, and was undone."""
 
+    connection: Connection
+    prepared: Prepared
+    dialect: Dialect
+    memory: Memory
+    error: BaseException
 
-async def told_within(
-    connection: Connection,
-    prepared: Prepared,
-    dialect: Dialect,
-    memory: Memory,
-    giving: Giving,
-    error: BaseException,
-) -> StatementError | None:
-    """The same in a transaction, behind a savepoint to which it is rolled back once more."""
-    if not is_unclear(prepared, error):
-        return None
-    with giving.in_vain():
-        try:
-            return await _told(connection, prepared, dialect, memory, giving, error)
-        except (CutoverError, *DRIVER_ERRORS):
+    async def alone(self) -> StatementError | None:
+        """What SQLite says of it, if it stood alone; None if that is not known."""
+        if not is_unclear(self.prepared, self.error):
             return None
+        giving = Giving()
+        try:
+            if isinstance(self.error, NAMED):
+                told = await first_broken(self.connection, self.prepared, self.dialect)
+                if told is not None:
+                    return told
+            await self.connection.execute(BEGIN)
+            return await self._told(giving)
+        except (CutoverError, *DRIVER_ERRORS):  # others have been there meanwhile, or it has no translation
+            return None
+        finally:
+            giving.rolled_back()
+            await abandon(self.connection)
+
+    async def within(self, giving: Giving) -> StatementError | None:
+        """The same in a transaction, behind a savepoint to which it is rolled back once more."""
+        with giving.in_vain():
+            try:
+                return await self._told(giving)
+            except (CutoverError, *DRIVER_ERRORS):
+                return None
+
+    async def _told(self, giving: Giving) -> StatementError | None:
+        rows, translation = self.prepared.by_rows(), self.prepared.translation
+        if rows is None or rows.translation is None or translation is None:
+            return None
+        of_key = isinstance(self.error, asyncpg.ForeignKeyViolationError)
+        if of_key and not translation.stored and not await _waits(self.connection, self.error):
+            return None
+        await defer(self.connection, rows.translation, self.memory)
+        try:
+            done = await row_by_row(self.connection, rows, self.dialect, self.memory, giving, telling=True)
+            told, last = None, done.last_insert_rowid
+        except Halfway as found:
+            told, last = StatementError(found.message, found.code), found.last_insert_rowid
+        if of_key:  # which is what is told, also where OR FAIL stops before
+            failure = translate_failure(self.error, self.dialect.catalog)
+            told = failure if isinstance(failure, StatementError) else None
+        if told is not None:
+            told.last_insert_rowid = last
+        return told
 
 
 def is_unclear(prepared: Prepared, error: BaseException) -> bool:
     """Whether Postgres does not say it all."""
     translation = prepared.translation
     return translation is not None and isinstance(error, translation.unclear)
-
-
-async def _told(
-    connection: Connection,
-    prepared: Prepared,
-    dialect: Dialect,
-    memory: Memory,
-    giving: Giving,
-    error: BaseException,
-) -> StatementError | None:
-    rows = prepared.by_rows()
-    if rows is None or rows.translation is None or prepared.translation is None:
-        return None
-    of_key = isinstance(error, asyncpg.ForeignKeyViolationError)
-    if of_key and not prepared.translation.stored and not await _waits(connection, error):
-        return None
-    await defer(connection, rows.translation, memory)
-    try:
-        done = await row_by_row(connection, rows, dialect, memory, giving, telling=True)
-        told, last = None, done.last_insert_rowid
-    except Halfway as found:
-        told, last = StatementError(found.message, found.code), found.last_insert_rowid
-    if of_key:  # which is what is told, also where OR FAIL stops before
-        failure = translate_failure(error, dialect.catalog)
-        told = failure if isinstance(failure, StatementError) else None
-    if told is not None:
-        told.last_insert_rowid = last
-    return told
 
 
 async def _waits(connection: Connection, error: BaseException) -> bool:

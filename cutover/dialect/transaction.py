@@ -25,7 +25,7 @@ from cutover.dialect.pending import (
 )
 from cutover.dialect.preparing import Memory, prepare
 from cutover.dialect.running import run
-from cutover.dialect.telling import is_unclear, told_within
+from cutover.dialect.telling import Failed, is_unclear
 from cutover.dialect.typed import Refused
 from cutover.dialect.unchecked import demand_no_action
 from cutover.dialect.widening import Unheld
@@ -168,7 +168,7 @@ class Transaction(Altering):
         """What SQLite says of a statement that failed so, and was undone."""
         if not is_unclear(prepared, error):
             return None
-        told = await told_within(self.connection, prepared, self.dialect, memory, self._giving, error)
+        told = await Failed(self.connection, prepared, self.dialect, memory, error).within(self._giving)
         await self._talk(self._undo_text())
         return told
 

@@ -22,7 +22,7 @@ class Unusable:
     todo: str
 
 
-def cut(name: str, limit: int = LONGEST_NAME) -> str:
+def _cut(name: str, limit: int = LONGEST_NAME) -> str:
     """As much of a name as has room."""
     return name.encode()[:limit].decode(errors="ignore")
 
@@ -33,12 +33,12 @@ def placed(name: str) -> str:
     if len(name.encode()) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(name.lower().encode()).hexdigest()[:8]
-    return f"{cut(name, LONGEST_NAME - 9)}_{digest}"
+    return f"{_cut(name, LONGEST_NAME - 9)}_{digest}"
 
 
 def numbered(name: str, number: int) -> str:
     """The name for one whose own was given already, `number` from 2 on."""
-    return f"{cut(name, LONGEST_NAME - 4)}_{number}"
+    return f"{_cut(name, LONGEST_NAME - 4)}_{number}"
 
 
 def may_be_called(wanted: str, name: str) -> int:
@@ -48,7 +48,7 @@ def may_be_called(wanted: str, name: str) -> int:
         return 2
     number = name.rpartition("_")[2]
     made = numbered(wanted, int(number)) if number.isdecimal() and number.isascii() and len(number) < 4 else ""
-    return int(name in (cut(wanted), made) or name.lower() == wanted.lower())
+    return int(name in (_cut(wanted), made) or name.lower() == wanted.lower())
 
 
 def unusable(name: str, *, of_column: bool = False) -> Unusable | None:
