@@ -640,6 +640,14 @@ async def test_a_read_only_session_is_held_to_it_by_sqlite(executor: SqliteExecu
     assert await rows(executor, "SELECT a FROM t") == [("x",)]
 
 
+async def own(executor: SqliteExecutor, name: str) -> None:
+    """An interactive transaction that writes a row."""
+    session = executor.session()
+    for sql in ("BEGIN IMMEDIATE", f"INSERT INTO t(a) VALUES ('own-{name}')", "COMMIT"):
+        assert codes(await session.batch(one(sql))) == [None]
+    await session.close()
+
+
 async def test_one_after_the_other_of_interactive_transactions_and_groups(
     executor: SqliteExecutor, store: SqliteStore
 ) -> None:
@@ -657,15 +665,13 @@ async def test_one_after_the_other_of_interactive_transactions_and_groups(
     def groups() -> float:
         return metrics.registry.get_sample_value("cutover_write_commit_seconds_count") or 0.0
 
+    await own(executor, "first")  # opens the connection that the others take over: they ask as soon as they begin
     writers = [asyncio.ensure_future(write_always(str(at))) for at in range(8)]
     between: list[float] = []
     for at in range(20):
-        session = executor.session()
         before = groups()
-        for sql in ("BEGIN IMMEDIATE", f"INSERT INTO t(a) VALUES ('own-{at}')", "COMMIT"):
-            assert codes(await session.batch(one(sql))) == [None]
+        await own(executor, str(at))
         between.append(groups() - before)
-        await session.close()
     stop.set()
     assert max(between) <= 2  # the one that ran when the transaction asked, and the one that asked before it
     assert min(await asyncio.gather(*writers)) >= 10  # between two transactions nearly every writer had its turn
