@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.values import Row, SqlValue
 
-_UNDONE = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_FULL")
+UNDONE = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_FULL")
 """Errors of a statement that had begun to write: SQLite's changes() is of it, then."""
 
 
@@ -26,7 +26,7 @@ class Past:
 
     def failed(self, error: StatementError) -> None:
         """A statement failed that would have written."""
-        if error.code in _UNDONE:
+        if error.code in UNDONE:
             self._count(error.changes, error.last_insert_rowid)
 
     def _count(self, changes: int, last_insert_rowid: int | None) -> None:

@@ -125,6 +125,50 @@ async def test_what_a_stream_remembers_is_its_own(primary: str, sqlite_path: str
     alone.close()
 
 
+_KIN = """
+CREATE TABLE kin (id INTEGER PRIMARY KEY, a INTEGER UNIQUE, p INTEGER REFERENCES kin);
+CREATE TABLE later (id INTEGER PRIMARY KEY, p INTEGER REFERENCES kin DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE theirs (id INTEGER PRIMARY KEY, n INTEGER);
+"""
+_FAIL: list[str | tuple[str, ...]] = [
+    "INSERT INTO kin (a) VALUES (1), (2), (3)",
+    "INSERT INTO kin (a) VALUES (7), (8), (1)",
+    "INSERT INTO kin (a) VALUES (1)",
+    "INSERT INTO kin (a, p) VALUES (20, 99)",
+    "INSERT INTO kin (id, a) VALUES (410, 400), (411, 401), ('x', 402)",
+    "INSERT INTO kin (a) VALUES (7), (1) RETURNING id",
+    "UPDATE kin SET a = 1",
+    "INSERT OR FAIL INTO kin (a) VALUES (30), (31), (1)",
+    "INSERT INTO later (id) VALUES (50), (51)",
+    "INSERT INTO later (p) VALUES (99)",
+    "INSERT INTO later (p) VALUES (99), (98) RETURNING id",
+    "UPDATE later SET p = 99 RETURNING id",
+    ("INSERT INTO later (p) VALUES (99)", _PAST, "INSERT INTO kin (a) VALUES (7), (1)", _PAST),
+    "BEGIN",
+    "INSERT INTO kin (a) VALUES (60), (61), (1)",
+    "INSERT INTO kin (a, p) VALUES (60, 99) RETURNING id",
+    "COMMIT",
+]
+
+
+@pytest.mark.parametrize("primary", ["sqlite", "postgres"])
+async def test_what_failed_is_remembered_as_well(primary: str, sqlite_path: str, postgres_url: str) -> None:
+    alone = sqlite3.connect(":memory:", isolation_level=None)
+    for text in ("PRAGMA foreign_keys = ON", *split(_KIN)):
+        alone.execute(text)
+    async with _way(primary, sqlite_path, postgres_url, _KIN) as way:
+        mine, other = way.stream(), way.stream()
+        for step in _FAIL:
+            if not mine.in_transaction:
+                await _answers(other, _OF_ANOTHER)
+            for each in ((step,) if isinstance(step, str) else step, (_PAST,)):
+                found = [_rows(answer) for answer in await _answers(mine, each)]
+                assert found == [_raw(alone, text) for text in each], step
+        await mine.close()
+        await other.close()
+    alone.close()
+
+
 _FAMILY = """
 CREATE TABLE parents (id INTEGER PRIMARY KEY);
 CREATE TABLE children (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parents);
@@ -178,8 +222,8 @@ def _raw(db: sqlite3.Connection, text: str) -> object:
     """Rows, or a code: by SQLite alone, for whatever else is asked of the connection ends the deferring."""
     try:
         return db.execute(text).fetchall()
-    except sqlite3.IntegrityError:
-        return "SQLITE_CONSTRAINT"
+    except sqlite3.IntegrityError as error:
+        return error.sqlite_errorname if error.sqlite_errorname == "SQLITE_MISMATCH" else "SQLITE_CONSTRAINT"
     except sqlite3.OperationalError as error:
         return "SQL_PARSE_ERROR" if "syntax error" in str(error) else "SQLITE_UNKNOWN"
 

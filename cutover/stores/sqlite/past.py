@@ -29,6 +29,8 @@ class _Seen(threading.local):
 
     db: sqlite3.Connection | None = None
     version = -1
+    last = 0
+    """Its last_insert_rowid() before the statement that is next."""
     rowless: dict[str, bool]
 
 
@@ -44,10 +46,12 @@ def begin(db: sqlite3.Connection, batches: Sequence[Sequence[Step]]) -> Followin
     """A stream's batches are next, one after the other. Returns what is to be told of what they do, if anything is."""
     past = batches[0][0].statement.past
     if past is not None or any(inspect(step.statement.sql).upserts for steps in batches for step in steps):
+        last = past.last_insert_rowid if past is not None else 0
         try:
-            db.execute(_TELL, (past.last_insert_rowid if past is not None else 0,))
+            db.execute(_TELL, (last,))
         except sqlite3.OperationalError:  # a connection that cannot write, which inserts nothing either
             return None
+        _seen.last = last
     return None if past is None else Following(replace(past))
 
 
@@ -74,8 +78,10 @@ class Following:
 
 
 def look(db: sqlite3.Connection) -> None:
-    """See whether tables have changed. Before statements of applications are run, and behind each change of theirs."""
+    """See whether tables have changed, and where the connection's last_insert_rowid() is. Before statements of
+    applications are run, and behind each change of theirs to the schema."""
     version = db.execute("PRAGMA schema_version").fetchone()[0]
+    _seen.last = db.execute("SELECT last_insert_rowid()").fetchone()[0]
     if _seen.db is not db or _seen.version != version:
         _seen.db, _seen.version, _seen.rowless = db, version, {}
 
@@ -88,13 +94,16 @@ def inserted(db: sqlite3.Connection, cursor: sqlite3.Cursor, into: str) -> int |
     if rowless is None:
         found = db.execute(_KINDS, (into,)).fetchone()
         rowless = _seen.rowless[into] = found is not None and bool(found[0])
+    _seen.last = cursor.lastrowid or 0
     return None if rowless else cursor.lastrowid
 
 
-def note_kept(db: sqlite3.Connection, error: StatementError, shape: Shape) -> None:
-    """A statement failed at a row: tell how many before it stay, as they do with OR FAIL."""
+def note_failed(db: sqlite3.Connection, error: StatementError, shape: Shape) -> None:
+    """A statement failed at a row: tell how many before it stay, as they do with OR FAIL, and the last rowid that it
+    gave, which SQLite remembers of rows that it takes back, too."""
     if shape.kind is not StatementKind.WRITE:
         return
     error.changes, last = db.execute("SELECT changes(), last_insert_rowid()").fetchone()
-    if error.changes and shape.into:
+    if shape.into and (error.changes or last != _seen.last):
         error.last_insert_rowid = last
+    _seen.last = last

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import BatchResult, ResultColumn, Statement, StatementResult, Step, holds
+from cutover.model.statement import UNDONE, BatchResult, ResultColumn, Statement, StatementResult, Step, holds
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
 from cutover.schema.hiding import without_own
@@ -290,8 +290,8 @@ def _only_for_a_semicolon(error: Exception, sql: str) -> bool:
 def explained(error: Exception, db: sqlite3.Connection, sql: str) -> StatementError | Fenced:
     """What it means to the client, and where in the text it is if that can be told."""
     found = translate(error)
-    if isinstance(found, StatementError) and found.code == "SQLITE_CONSTRAINT":
-        past.note_kept(db, found, inspect(sql))
+    if isinstance(found, StatementError) and found.code in UNDONE:
+        past.note_failed(db, found, inspect(sql))
     if isinstance(found, StatementError) and found.code in ("SQL_PARSE_ERROR", "SQL_INPUT_ERROR"):
         return placed(found, db, sql)
     return found
@@ -311,15 +311,22 @@ def _guarded(
     And a table that is losing a column, with the triggers that would be in the way.
     """
     db.execute(f"SAVEPOINT {_SAVEPOINT}")
+    given: int | None = None
     try:
         if losing:
             lay_capture_aside(db, losing)
         result = _run(db, sql, shape, values, want_rows, types)
+        given = result.last_insert_rowid
         db.execute(f"RELEASE {_SAVEPOINT}")
     except (sqlite3.Error, StatementError, Fenced) as error:
         if db.in_transaction:
             _end_guard(db, of_constraint=isinstance(error, StatementError) and error.code == "SQLITE_CONSTRAINT")
-        raise (translate(error) if isinstance(error, sqlite3.Error) else error) from None
+        if not isinstance(error, sqlite3.Error):
+            raise
+        found = translate(error)
+        if isinstance(found, StatementError):  # a deferred foreign key forbids the commit: the rowid was given
+            found.last_insert_rowid = given
+        raise found from None
     return result
 
 
