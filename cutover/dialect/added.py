@@ -11,7 +11,7 @@ from cutover.model.table import Tables
 from cutover.schema.createsql import keyword
 from cutover.schema.sqlite_schema import SqliteTable, quoted
 from cutover.schema.sqltokens import tokens
-from cutover.stores.sqlite.running import explained
+from cutover.stores.sqlite.failures import explained
 
 
 async def demand_addable(connection: Any, change: Change, tables: Tables, sql: str, *, foreign_keys: bool) -> None:  # noqa: ANN401  # lent or own

@@ -27,7 +27,7 @@ from cutover.schema.sqlite_schema import SqliteSchema, SqliteTable
 from cutover.schema.sqltext import query_of_table
 from cutover.schema.sqltokens import tokens
 from cutover.schema.temporary import is_kept, shared
-from cutover.stores.sqlite.running import explained
+from cutover.stores.sqlite.failures import explained
 
 _BY_HAND = {
     "TRIGGER": "Make it on PostgreSQL, in its own language; what it writes there is captured, too.",

@@ -18,7 +18,7 @@ from cutover.schema.objects_wanted import memory
 from cutover.schema.sqltext import Shape, StatementKind, inspect
 from cutover.stores.sqlite.deferring import ends_deferring
 from cutover.stores.sqlite.describe import describe
-from cutover.stores.sqlite.running import translate
+from cutover.stores.sqlite.failures import translate
 from cutover.stores.sqlite.schemacopy import SchemaCopy as ColumnsOf
 
 _IF_NOT_EXISTS = re.compile(

@@ -17,8 +17,9 @@ from cutover.model.statement import BatchOutcome, BatchResult, StatementResult, 
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.stores.sqlite import past
 from cutover.stores.sqlite.declared import DeclaredTypes
+from cutover.stores.sqlite.failures import translate
 from cutover.stores.sqlite.limit import Limit, begin_answer
-from cutover.stores.sqlite.running import run_statement, run_steps, translate
+from cutover.stores.sqlite.running import run_statement, run_steps
 
 _SAVEPOINT = "_cutover_batch"
 _SAVEPOINT_SQL = {

@@ -18,8 +18,9 @@ from cutover.model.statement import BatchResult, Piece, StatementResult, Step, h
 from cutover.model.values import Row
 from cutover.stores.sqlite.connection import Connection, settled
 from cutover.stores.sqlite.declared import DeclaredTypes
+from cutover.stores.sqlite.failures import busy, translate
 from cutover.stores.sqlite.limit import Limit
-from cutover.stores.sqlite.running import busy, open_query, translate
+from cutover.stores.sqlite.running import open_query
 
 _SLICE = 32
 """Rows that are fetched before anybody looks how large they were."""

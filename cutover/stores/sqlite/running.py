@@ -10,35 +10,22 @@ from dataclasses import replace
 from functools import lru_cache
 
 from cutover.errors import Fenced, StatementError
-from cutover.model.statement import UNDONE, BatchResult, ResultColumn, Statement, StatementResult, Step, holds
+from cutover.model.statement import BatchResult, ResultColumn, Statement, StatementResult, Step, holds
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
 from cutover.schema.hiding import without_own
 from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, only_statement, refusal
 from cutover.stores.sqlite import past
 from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
-from cutover.stores.sqlite.authorizer import allow_temporary, begin_application, end_application, refused_because
+from cutover.stores.sqlite.authorizer import allow_temporary, begin_application, end_application
 from cutover.stores.sqlite.connection import compiled_anew
 from cutover.stores.sqlite.declared import DeclaredTypes
 from cutover.stores.sqlite.deferring import Deferring
+from cutover.stores.sqlite.failures import INPUT_ERRORS, PARSE_ERRORS, busy, explained, translate
 from cutover.stores.sqlite.limit import begin_statement, take_all
-from cutover.stores.sqlite.position import placed
 from cutover.stores.sqlite.temporary import Temporaries
 
-_PRIMARY_CODES = {
-    getattr(sqlite3, f"SQLITE_{name}"): f"SQLITE_{name}"
-    for name in (
-        *("INTERNAL", "PERM", "ABORT", "BUSY", "LOCKED", "NOMEM", "READONLY", "INTERRUPT", "IOERR", "CORRUPT"),
-        *("NOTFOUND", "FULL", "CANTOPEN", "PROTOCOL", "EMPTY", "SCHEMA", "TOOBIG", "CONSTRAINT", "MISMATCH"),
-        *("MISUSE", "NOLFS", "FORMAT", "RANGE", "NOTADB"),
-    )
-}
-_PARSE_ERRORS = ("near ", "incomplete input", "unrecognized token", "the query contains a null character")
-_INPUT_ERRORS = ("no such column", "no such function", "wrong number of arguments", "misuse of", "ambiguous column")
-
 _READ_ERRORS = ("no such table", "no such index", "cannot use index", "sub-select returns", "a JOIN clause")
-
-FENCE_MARK = "cutover: "
 _SAVEPOINT = "_cutover_statement"
 _COUNTING = "_cutover_counting"
 _COUNTERS = r"SELECT name, seq FROM main.sqlite_sequence WHERE name LIKE '\_cutover\_%' ESCAPE '\'"
@@ -181,31 +168,6 @@ def run_closed(db: sqlite3.Connection, steps: Sequence[Step], types: DeclaredTyp
             db.execute("ROLLBACK")
 
 
-def busy(fenced: Fenced) -> StatementError:
-    """What a client is told of a fence: not executed, try again."""
-    return StatementError(fenced.message, "SQLITE_BUSY", retry=True)
-
-
-def translate(error: Exception) -> StatementError | Fenced:
-    """A driver's error as what it means to a client, with SQLite's own text."""
-    text = str(error)
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        parse = text.startswith(_PARSE_ERRORS)
-        return StatementError(text, "SQL_PARSE_ERROR" if parse else "SQLITE_UNKNOWN")
-    primary = code & 0xFF
-    if primary == sqlite3.SQLITE_AUTH or text.startswith("not authorized"):  # of a function it is SQLITE_ERROR
-        return StatementError(refused_because() or text, "SQLITE_AUTH")
-    if code == sqlite3.SQLITE_CONSTRAINT_TRIGGER and text.startswith(FENCE_MARK):
-        return Fenced(text)
-    if primary == sqlite3.SQLITE_ERROR:
-        if text.startswith(_PARSE_ERRORS):
-            return StatementError(text, "SQL_PARSE_ERROR")
-        return StatementError(text, "SQL_INPUT_ERROR" if text.startswith(_INPUT_ERRORS) else "SQLITE_UNKNOWN")
-    name = _PRIMARY_CODES.get(primary, "SQLITE_UNKNOWN")
-    return StatementError(text, name, retry=name in ("SQLITE_BUSY", "SQLITE_LOCKED"))
-
-
 def _change(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlValue, ...]) -> StatementResult:
     """A simple one, on the shortest way."""
     begin_statement()
@@ -253,7 +215,7 @@ def _opened(db: sqlite3.Connection, sql: str, shape: Shape, values: tuple[SqlVal
         try:
             return begun(db, without_own(sql), given)
         except sqlite3.OperationalError as error:
-            if not str(error).startswith((*_PARSE_ERRORS, *_INPUT_ERRORS, *_READ_ERRORS)):
+            if not str(error).startswith((*PARSE_ERRORS, *INPUT_ERRORS, *_READ_ERRORS)):
                 raise
     return begun(db, compiled_anew(sql) if shape.explain else sql, given)
 
@@ -285,16 +247,6 @@ def _counted(db: sqlite3.Connection, cursor: sqlite3.Cursor, shape: Shape, resul
 def _only_for_a_semicolon(error: Exception, sql: str) -> bool:
     """Whether Python's sqlite3 refused, before it ran anything, one statement and more than one semicolon."""
     return str(error).startswith("You can only execute one statement") and only_statement(sql) != sql
-
-
-def explained(error: Exception, db: sqlite3.Connection, sql: str) -> StatementError | Fenced:
-    """What it means to the client, and where in the text it is if that can be told."""
-    found = translate(error)
-    if isinstance(found, StatementError) and found.code in UNDONE:
-        past.note_failed(db, found, inspect(sql))
-    if isinstance(found, StatementError) and found.code in ("SQL_PARSE_ERROR", "SQL_INPUT_ERROR"):
-        return placed(found, db, sql)
-    return found
 
 
 def _guarded(

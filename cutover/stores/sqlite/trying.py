@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from cutover import clock
 from cutover.errors import Fenced, StatementError
 from cutover.model.statement import Statement, StatementResult
+from cutover.stores.sqlite.failures import busy
 from cutover.stores.sqlite.limit import Limit
-from cutover.stores.sqlite.running import busy, run_statement
+from cutover.stores.sqlite.running import run_statement
 
 Answer = StatementResult | StatementError
 
