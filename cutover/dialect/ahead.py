@@ -35,9 +35,9 @@ _STACK = 64 * 1024 * 1024
 
 async def translate_ahead(dialect: Dialect, statement: Statement, *, foreign_keys: bool = True) -> None:
     """Have `dialect` know the translation of a long text, which is then `prepare`d. Raises what `prepare` raises."""
-    if len(statement.sql) <= LONG or dialect.changes(statement.sql):
+    if len(statement.sql) <= LONG or dialect.checks.changes(statement.sql):
         return
-    checked = dialect.check(statement.sql, foreign_keys=foreign_keys)
+    checked = dialect.checks.check(statement.sql, foreign_keys=foreign_keys)
     bound = bind(inspect(statement.sql), statement)
     if checked.local or dialect.translator.knows(statement.sql, bound):
         return

@@ -139,7 +139,7 @@ class Connections:
         """Whether a statement changes the schema as it is now."""
         if inspect(sql).kind not in (StatementKind.DDL, StatementKind.WRITE):
             return False
-        return (await self.current()).changes(sql)
+        return (await self.current()).checks.changes(sql)
 
     async def ends_deferring(self, sql: str) -> bool:
         """Whether SQLite has PRAGMA defer_foreign_keys end with this statement, outside of a transaction."""

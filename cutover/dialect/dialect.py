@@ -3,49 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
 
 from cutover.dialect.catalog import Catalog
+from cutover.dialect.checking import Checked, Checks
 from cutover.dialect.helpers import AnyConnection, install_helpers
 from cutover.dialect.numbering import KeysAndNumbers, but
-from cutover.dialect.orphans import orphans_query
 from cutover.dialect.owed import Owed
 from cutover.dialect.schema_copy import SchemaCopy
-from cutover.dialect.schema_rows import written_out
 from cutover.dialect.spelling import Learned, Spelled, with_learned
-from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation
 from cutover.dialect.translator import Translator
-from cutover.dialect.typed import Refused
-from cutover.errors import CutoverError, StatementError
-from cutover.model.statement import Description, ResultColumn, StatementResult
+from cutover.model.statement import ResultColumn
 from cutover.model.table import Table, Tables
-from cutover.model.values import Row, SqlValue
-from cutover.schema import pragmas
+from cutover.model.values import SqlValue
 from cutover.schema.mapping import map_tables
 from cutover.schema.objects_wanted import changed_by, missing, objects_of, schema_of, texts
 from cutover.schema.postgres_again import Seen, read_again
 from cutover.schema.postgres_schema import PostgresSchema
 from cutover.schema.recorded import same_rows
 from cutover.schema.sqlite_schema import SqliteSchema
-from cutover.schema.sqltext import StatementKind, inspect, refusal
+from cutover.schema.sqltext import inspect
 from cutover.schema.temporary import temporary_name
 from cutover.settings import Settings
-from cutover.stores.defects import defect
 from cutover.stores.postgres.wanted import wanted
 
-_FUNCTIONS = re.compile(r"\bpragma_(\w+)", re.IGNORECASE)
-_NO_KEY = "foreign key mismatch"
-_OF_FILE = ("journal_mode", "database_list")
-"""What the copy, which is in memory, would tell otherwise than the file that is served."""
 _STANDS = 256
 """Tables up to which it is read where their sequences stand, each of which is locked for that moment."""
 _SEQUENCES = """
@@ -61,17 +48,6 @@ WITH held AS MATERIALIZED (
 )
 SELECT sequence, sequence::regclass IN (SELECT relation FROM held) FROM unnest($1::text[]) AS sequence"""
 """Sequences that others have drawn from in transactions which are still open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A statement that SQLite would accept."""
-
-    description: Description
-    local: bool
-    """Answered without Postgres."""
-    instead: str = ""
-    """SQLite's SQL that is run in place of the statement."""
 
 
 class Dialect:
@@ -92,7 +68,6 @@ class Dialect:
         self.ddl: tuple[str, ...] = ()
         """The schema that was loaded: what is mapped, and the CREATE statements."""
         self._known: Tables | None = None
-        self._checked: OrderedDict[str, Checked] = OrderedDict()
         self.max_response_bytes = sys.maxsize
         self.learned: Learned = {}
         """Formats that the mapping does not know yet."""
@@ -112,8 +87,6 @@ class Dialect:
         """The schema that these are in; empty if there never were any."""
         self.owed: tuple[Owed, ...] = ()
         """Of a transaction's own dialect: what COMMIT is to ask for."""
-        self._counted = False
-        """Whether any of them, also one that is gone, had AUTOINCREMENT: SQLite then keeps a list for them, too."""
         self._began: int | None = None
         """The generation that a transaction changed, where this is its own."""
         self.catalog = Catalog({})
@@ -125,6 +98,7 @@ class Dialect:
         self.translating = asyncio.Lock()
         """Held while a long text is translated on another thread."""
         self._copy: SchemaCopy | None = None
+        self._checks: Checks | None = None
 
     @property
     def is_current(self) -> bool:
@@ -263,8 +237,9 @@ class Dialect:
         own.owed = self.owed
         own.beside = beside or self.beside
         own.temporary = frozenset(name.lower() for name in map(temporary_name, ddl) if name)
-        asked = schema_of(ddl).tables if own.temporary and not self._counted else ()
-        own._counted = self._counted or any(
+        counted = self.checks.counted
+        asked = schema_of(ddl).tables if own.temporary and not counted else ()
+        own.checks.counted = counted or any(
             table.autoincrement for table in asked if table.name.lower() in own.temporary
         )
         own._began = self.generation if self._began is None else self._began
@@ -318,10 +293,12 @@ class Dialect:
         self._take(tables, ddl, copy, catalog)
 
     def _take(self, tables: Tables, ddl: Sequence[str], copy: SchemaCopy, catalog: Catalog) -> None:
-        self._checked.clear()
         if self._copy is not None:
             self._copy.close()
         self._copy, self.catalog = copy, catalog
+        file = self.settings.sqlite.path if self.settings is not None else ""
+        counted = self._checks is not None and self._checks.counted
+        self._checks = Checks(copy, ddl, tables, file, self._size, counted=counted)
         self.translator = Translator(catalog, self._size)
         self._known = self.tables = tables
         self.ddl = tuple(ddl)
@@ -333,111 +310,17 @@ class Dialect:
         assert self._copy is not None
         return self._copy
 
-    def check(self, sql: str, *, foreign_keys: bool = True) -> Checked:
-        """What SQLite says of the statement, remembered by text. Raises `StatementError` as SQLite's prepare does.
-
-        `foreign_keys`: the PRAGMA. Without them it does not mind those that refer to what is no key.
-        """
-        known = self._checked.get(sql)
-        if known is None:
-            try:
-                known = self._check(sql)
-            except StatementError as error:
-                if foreign_keys or not error.message.startswith(_NO_KEY):
-                    raise
-                with self.copy.unchecked():
-                    return self._check(sql)  # remembered for nobody: the others are told of it
-            self._checked[sql] = known
-            if len(self._checked) > self._size:
-                self._checked.popitem(last=False)
-        else:
-            self._checked.move_to_end(sql)
-        return known
-
-    def _check(self, sql: str) -> Checked:
-        try:
-            return self._found(sql)
-        except CutoverError:
-            raise
-        except Exception as error:  # noqa: BLE001  # a defect of ours
-            raise defect(error) from None
-
-    def _found(self, sql: str) -> Checked:
-        shape = inspect(sql)
-        refused = refusal(shape)
-        if refused:
-            raise refused
-        if shape.kind is StatementKind.DDL:
-            if shape.verb in ("ANALYZE", "REINDEX"):
-                self.copy.describe(sql)  # what there is nothing of is an error, though nothing is to be done
-            return Checked(Description((), (), is_explain=False, is_readonly=False), local=True)
-        description = self.copy.describe(sql)
-        if self._counted and "sqlite_sequence" in sql.lower():
-            raise Refused("sqlite_sequence behind a temporary table with AUTOINCREMENT", "Ask in another transaction.")
-        if shape.pragma == "foreign_key_check":
-            self.copy.answer(sql, ())  # which says where a parent has no such key
-            return Checked(description, local=False, instead=orphans_query(sql, self.ddl, self.tables))
-        functions = {name.lower() for name in _FUNCTIONS.findall(sql)}
-        told = {shape.pragma, *functions} & pragmas.OF_STATE
-        if told:
-            raise Refused(f"PRAGMA {min(told)}, which tells of SQLite's file,", "Ask PostgreSQL for its own state.")
-        of_stream = functions & pragmas.OF_STREAM
-        if of_stream:
-            named = min(of_stream)
-            raise Refused(f"The function pragma_{named}, unlike the PRAGMA,", f"PRAGMA {named} answers the same.")
-        if "pragma_foreign_key_check" in sql.lower():
-            raise Refused(
-                "The function pragma_foreign_key_check, unlike the PRAGMA,",
-                "PRAGMA foreign_key_check answers the same.",
-            )
-        of_schema = shape.kind is StatementKind.READ and prepare(sql, frozenset()).tables_of_schema
-        if of_schema and self.copy.reads_data(sql, len(shape.params)):
-            instead = written_out(sql, self._of_schema)
-            if instead is None:
-                raise Refused(
-                    "A query of the schema and of data at once", "Ask sqlite_master and the tables in two statements."
-                )
-            return Checked(description, local=False, instead=instead)
-        local = shape.verb in ("PRAGMA", "EXPLAIN") or of_schema
-        return Checked(description, local)
-
-    def _of_schema(self, query: str) -> tuple[Sequence[str], Sequence[Row]]:
-        function = _FUNCTIONS.search(query)
-        named = function[1].lower() if function is not None else ""
-        found = self.answer(f"PRAGMA {named}", ()) if named in _OF_FILE else self.copy.answer(query, ())
-        return [column.name for column in found.columns], found.rows
-
-    def changes(self, sql: str) -> bool:
-        """Whether the statement changes the schema, or a number in the file's header."""
-        shape = inspect(sql)
-        if shape.kind is StatementKind.DDL:
-            return not self.copy.is_done(sql, shape)
-        return shape.kind is StatementKind.WRITE and shape.verb == "PRAGMA"
-
-    def answer(self, sql: str, arguments: Sequence[SqlValue]) -> StatementResult:
-        """The result of a statement that `check` called local."""
-        asked, shape = sql, inspect(sql)
-        if shape.kind in (StatementKind.DDL, StatementKind.STATE) or (shape.sets and shape.pragma == pragmas.ONLY_TOLD):
-            return StatementResult()
-        if any(name.lower() in _OF_FILE for name in _FUNCTIONS.findall(sql)):
-            written = written_out(sql, self._of_schema)
-            if written is None:
-                raise Refused("A PRAGMA as a function in such a place", "Write it into FROM, or ask with PRAGMA.")
-            sql = written
-        result = self.copy.answer(sql, arguments)
-        if shape.pragma == "database_list" and self.settings is not None:
-            file = os.path.realpath(self.settings.sqlite.path) if self.settings.sqlite.path else ""
-            result.rows = [(at, name, file if name == "main" else of) for at, name, of in result.rows]
-        described = self.check(asked).description.columns if shape.verb == "SELECT" else ()
-        if len(described) == len(result.columns):
-            result.columns = list(described)
-        return result
+    @property
+    def checks(self) -> Checks:
+        """What SQLite says of statements. `renew` has been called."""
+        assert self._checks is not None
+        return self._checks
 
     def translate(self, sql: str, arguments: Sequence[SqlValue]) -> Translation:
         """The translation. Raises `StatementError`."""
         while True:
             try:
-                return self.translator.translate(self._instead(sql), arguments)
+                return self.translator.translate(self.checks.instead(sql), arguments)
             except Spelled:
                 self.learn()
 
@@ -447,13 +330,9 @@ class Dialect:
         self.load(self.tables, self.ddl, self.catalog.sequences)
         self._known = known
 
-    def _instead(self, sql: str) -> str:
-        known = self._checked.get(sql)
-        return known.instead if known is not None and known.instead else sql
-
     def typical(self, sql: str) -> Translation:
         """The translation for arguments of the kinds that the statement's own columns suggest."""
-        return self.translator.typical(self._instead(sql), len(inspect(sql).params))
+        return self.translator.typical(self.checks.instead(sql), len(inspect(sql).params))
 
     def columns(self, checked: Checked, translation: Translation) -> list[ResultColumn]:
         """Names and declared types of the result's columns, as SQLite has them."""

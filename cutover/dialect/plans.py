@@ -24,7 +24,7 @@ async def plan_of(connections: Connections, sql: str) -> list[str]:
     dialect = connections.dialect
     async with connections.lend() as connection:
         try:
-            if dialect.check(sql).local:
+            if dialect.checks.check(sql).local:
                 return []
             command = dialect.typical(sql).command
         except Refused as refused:

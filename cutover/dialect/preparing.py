@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cutover.dialect.checking import Checked
 from cutover.dialect.context import CHANGES, LAST_INSERT_ROWID
-from cutover.dialect.dialect import Checked, Dialect
+from cutover.dialect.dialect import Dialect
 from cutover.dialect.spelling import Spelled
 from cutover.dialect.translation import Command, Translation
 from cutover.errors import CutoverError, StatementError, Unrepresentable
@@ -110,10 +111,10 @@ def prepare(dialect: Dialect, statement: Statement, memory: Memory, *, foreign_k
 
 
 def _prepared(dialect: Dialect, statement: Statement, memory: Memory, *, foreign_keys: bool) -> Prepared:
-    checked = dialect.check(statement.sql, foreign_keys=foreign_keys)
+    checked = dialect.checks.check(statement.sql, foreign_keys=foreign_keys)
     bound = bind(inspect(statement.sql), statement)
     if checked.local:
-        answered = dialect.answer(statement.sql, bound)
+        answered = dialect.checks.answer(statement.sql, bound)
         return Prepared(checked, None, answered=answered if statement.want_rows else replace(answered, rows=[]))
     while True:
         translation = dialect.translate(statement.sql, bound)

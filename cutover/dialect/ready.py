@@ -105,7 +105,7 @@ class Ready:
         return known
 
     def _found(self, statement: Statement, *, writes: bool) -> Prepared | None:
-        if len(statement.sql) > LONG or (writes and self._dialect.changes(statement.sql)):
+        if len(statement.sql) > LONG or (writes and self._dialect.checks.changes(statement.sql)):
             return None
         if inspect(statement.sql).remembers:  # what its stream did before, which is another thing each time
             return None

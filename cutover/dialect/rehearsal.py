@@ -92,7 +92,7 @@ class Rehearsal:
         """
         dialect = self._connections.dialect
         try:
-            checked = dialect.check(sql)
+            checked = dialect.checks.check(sql)
         except Refused as refused:
             return Rehearsed("refused", reason=refused.message)
         except Defect:
@@ -137,7 +137,7 @@ class Rehearsal:
         numbered = {table.name: table.name for table in tables if table.name.lower() in self._temporary}
         own.load(tables, ddl, {**numbered, **dialect.catalog.sequences})
         try:
-            own.check(sql)
+            own.checks.check(sql)
         except (Refused, Defect) as refused:
             return Rehearsed("refused", reason=refused.message)
         except StatementError:

@@ -123,7 +123,7 @@ class Replay:
 
     def _is_known(self, statement: Statement) -> bool:
         try:
-            self._executor.dialect.check(statement.sql)
+            self._executor.dialect.checks.check(statement.sql)
         except StatementError:
             return False
         return True

@@ -72,7 +72,7 @@ class ReplayedWrites:
         """The table that it writes, or why it has no translation."""
         dialect = self._executor.dialect
         try:
-            dialect.check(statement.sql)
+            dialect.checks.check(statement.sql)
             table = dialect.translate(statement.sql, bind(inspect(statement.sql), statement)).table
         except StatementError as error:
             return error.alone()

@@ -103,14 +103,14 @@ class PostgresSession(Batched):
     async def describe(self, sql: str) -> Description:
         """Prepare only, on the copy of the schema. Raises `StatementError`."""
         if self._holding.transaction is not None:
-            return self._holding.transaction.dialect.check(sql).description
+            return self._holding.transaction.dialect.checks.check(sql).description
         if self._holding.kept is not None:
-            return self._holding.kept.dialect.check(sql).description
+            return self._holding.kept.dialect.checks.check(sql).description
         dialect = self._connections.dialect
         if not dialect.is_current:
             async with self._connections.lend():
                 pass
-        return dialect.check(sql).description
+        return dialect.checks.check(sql).description
 
     async def expel(self) -> None:
         """Roll back an open transaction on the store's behalf; what follows gets SQLITE_BUSY."""

@@ -113,7 +113,7 @@ class Transaction(Altering):
         One that meets a schema which others have changed since the transaction began is a conflict, whatever it
         answered: to a snapshot from before it, a table that was written anew is empty, and types are those of before.
         """
-        run = self._change if self.dialect.changes(statement.sql) else self._run
+        run = self._change if self.dialect.checks.changes(statement.sql) else self._run
         try:
             result = await run(statement, memory)
         except StatementError:

@@ -195,4 +195,4 @@ async def test_a_change_that_is_made_while_the_schema_is_read_is_not_forgotten(
             await dialect.renew(slow)  # type: ignore[arg-type]  # a connection in all that is asked of it
         assert slow.overtaken
         assert dialect.is_current
-        assert [column.name for column in dialect.check("SELECT * FROM late").description.columns] == ["id"]
+        assert [column.name for column in dialect.checks.check("SELECT * FROM late").description.columns] == ["id"]
