@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -10,11 +11,11 @@ import pytest
 from cutover.clock import monotonic
 from cutover.errors import CaptureBroken, Fenced, FenceTimeout, StaleApplier, StoreError
 from cutover.model.control import Control, Outcome, SwitchState
-from cutover.model.table import Column, Table
+from cutover.model.table import Column, ForeignKey, Table
 from cutover.stores.postgres.names import switch_name
 from cutover.stores.postgres.store import PostgresStore
 from tests.support.postgres import DEMOTING, PRIMARY, SHADOW, native, ready, run
-from tests.support.samples import PEOPLE
+from tests.support.samples import ITEMS, PEOPLE
 
 WRITES = (
     "INSERT INTO people VALUES ('late', 'late', NULL)",
@@ -312,6 +313,31 @@ async def test_probe_of_a_healthy_server(postgres_url: str) -> None:
         checks = {name: (ok, detail) for name, ok, detail in await store.probe()}
         assert {name for name, (ok, _) in checks.items() if not ok} == {"durability", "capture"}
         assert "synchronous_commit=off for every role" in checks["durability"][1]
+
+
+async def test_a_foreign_key_that_postgres_lacks_is_told_and_one_put_aside_is_not(postgres_url: str) -> None:
+    """It shuts no gate: an application's own migrations may have left it out on purpose."""
+    keys = ForeignKey(("owner",), "people", ("id",)), ForeignKey(("label",), "people", ("handle",))
+    async with ready(postgres_url, SHADOW, tables=(PEOPLE, replace(ITEMS, foreign_keys=keys))) as store:
+
+        async def told() -> list[str]:
+            return [
+                detail.rpartition(": ")[2] for name, ok, detail in await store.probe() if name == "foreign keys" and ok
+            ]
+
+        assert await told() == ["items.label -> people.handle"]
+        await run(postgres_url, "ALTER TABLE items ADD CONSTRAINT l FOREIGN KEY (label) REFERENCES people (handle)")
+        assert await told() == []
+        await run(
+            postgres_url,
+            """INSERT INTO cutover.suspended (kind, relation, name, definition)
+            SELECT 'foreign_key', 'public.items', 'l', 'ALTER TABLE public.items ADD ' || pg_get_constraintdef(oid)
+            FROM pg_constraint WHERE conname = 'l'""",
+            "ALTER TABLE items DROP CONSTRAINT l",
+        )
+        assert await told() == []
+        await run(postgres_url, "DELETE FROM cutover.suspended", "ALTER TABLE items DROP CONSTRAINT items_owner_fkey")
+        assert await told() == ["items.owner -> people.id; items.label -> people.handle"]
 
 
 async def test_sync_flushes_what_an_asynchronous_writer_left(postgres_url: str) -> None:

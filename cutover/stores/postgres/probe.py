@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cutover.model.control import Control
 from cutover.model.table import Table
-from cutover.stores.postgres import capture, catalog, sequences
+from cutover.stores.postgres import capture, catalog, enforced, sequences
 from cutover.stores.postgres.link import Link
 from cutover.stores.postgres.names import target
 
@@ -30,6 +30,9 @@ async def probe(link: Link, plain: Link, tables: Sequence[Table], control: Contr
         await _sequences(link, tables, control),
         await _transactions(link),
     ]
+    if lacking := await enforced.lacking(link, tables):
+        told = "Postgres has not, so that rows without a parent are no error there"
+        checks.append(("foreign keys", True, f"{told}: {'; '.join(lacking)}"))
     if control is not None:
         faults = await capture.check(link, tables, control)
         checks.append(("capture", not faults, " ".join(faults) or "capture and fence triggers are in place"))
