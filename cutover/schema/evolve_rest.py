@@ -48,16 +48,21 @@ class Rest:
 
     @cached_property
     def _mapped(self) -> Table:
-        """With the columns as they are on Postgres."""
-        pairing, fresh = self.pairing, self.pairing.fresh
-        known = fresh or self.known.table
+        """With the columns as they are on Postgres. A key that it has not there is none of an adopted table's."""
+        pairing = self.pairing
+        known = pairing.fresh or self.known.table
         columns = []
         for column in known.columns:
             found = pairing.there.column(pairing.target_name(column.name))
             if found is not None:
                 columns.append(replace(column, target=found.name, target_type=found.type))
+        standing = {column.name for column in columns}
         return replace(
-            known, target=pairing.there.name, target_schema=self.known.table.target_schema, columns=tuple(columns)
+            known,
+            target=pairing.there.name,
+            target_schema=self.known.table.target_schema,
+            columns=tuple(columns),
+            key=tuple(name for name in known.key if name in standing),
         )
 
     def _columns(self) -> Iterator[tuple[Column, PostgresColumn, SqliteColumn | None, str]]:

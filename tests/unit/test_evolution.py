@@ -78,6 +78,17 @@ def on_postgres(
     return sql_of(evolve_postgres(record, now, target, fresh, settings or Settings()))
 
 
+def test_a_table_that_loses_its_key_where_postgres_has_nothing_else_to_go_by() -> None:
+    """An adopted one is not made anew: what it has there stays, and the mapping says what is lacking."""
+    record, _, target = both("CREATE TABLE words(w TEXT NOT NULL PRIMARY KEY, n INTEGER) WITHOUT ROWID")
+    adopted = replace(record, tables=tuple(replace(each, made=False) for each in record.tables))
+    now = sqlite_of("CREATE TABLE words(w TEXT NOT NULL, n INTEGER)", "CREATE UNIQUE INDEX once ON words(n)")
+    assert on_postgres(adopted, now, target) == [
+        'CREATE UNIQUE INDEX "once" ON "public"."words" ("n" NULLS FIRST)',
+    ]
+    assert on_postgres(record, now, target) == ['DROP TABLE "public"."words"']
+
+
 ON = 'ALTER TABLE "public"."items" '
 
 
