@@ -89,6 +89,20 @@ def test_a_table_that_loses_its_key_where_postgres_has_nothing_else_to_go_by() -
     assert on_postgres(record, now, target) == ['DROP TABLE "public"."words"']
 
 
+def test_a_table_that_was_made_and_has_no_key_left_is_made_anew() -> None:
+    """Of two migrations the first may leave types open: what it drops is gone when the second comes."""
+    record, _, target = both("CREATE TABLE words(w TEXT NOT NULL PRIMARY KEY, n INTEGER) WITHOUT ROWID")
+    anew = ['DROP TABLE "public"."words"']
+    undecided = sqlite_of("CREATE TABLE words(x INTEGER UNIQUE, y)")
+    assert sql_of(evolve_postgres(record, undecided, target, {}, Settings())) == anew
+    rest = replace(target.tables[0], indexes=())
+    keyless = replace(target, tables=(rest,))
+    again = sqlite_of("CREATE TABLE words(w TEXT NOT NULL PRIMARY KEY, n INTEGER, m TEXT) WITHOUT ROWID")
+    assert on_postgres(record, again, keyless) == anew
+    kept = ['ALTER TABLE "public"."words" ADD COLUMN "m" text COLLATE "C"']
+    assert on_postgres(record, again, target) == kept
+
+
 ON = 'ALTER TABLE "public"."items" '
 
 
