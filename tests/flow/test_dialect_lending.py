@@ -15,7 +15,7 @@ from tests.flow.dialect_world import Pool, world
 
 async def test_those_who_wait_are_served_in_order_and_cancelled_ones_take_nothing_with_them(postgres_url: str) -> None:
     async with asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as pool:
-        lending = Lending(Pool(pool), 10)  # type: ignore[arg-type]  # all that is used of it
+        lending = Lending(Pool(pool), 60)  # type: ignore[arg-type]  # all that is used of it
         served: list[int] = []
 
         async def one(number: int) -> None:
@@ -39,7 +39,7 @@ async def test_those_who_wait_are_served_in_order_and_cancelled_ones_take_nothin
 
 async def test_a_connection_that_died_or_is_in_a_transaction_makes_room_for_another(postgres_url: str) -> None:
     async with asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as pool:
-        lending = Lending(Pool(pool), 10)  # type: ignore[arg-type]  # all that is used of it
+        lending = Lending(Pool(pool), 60)  # type: ignore[arg-type]  # all that is used of it
         connection = await lending.take()
         await connection.execute("BEGIN")
         waiting = asyncio.ensure_future(lending.take())
@@ -61,7 +61,7 @@ async def test_one_that_waited_for_a_pool_that_is_gone_does_not_count_for_the_ne
         asyncpg.create_pool(postgres_url, min_size=0, max_size=1) as new,
     ):
         store = Pool(old)
-        lending = Lending(store, 5)  # type: ignore[arg-type]  # all that is used of it
+        lending = Lending(store, 60)  # type: ignore[arg-type]  # all that is used of it
         async with old.acquire():
             early = asyncio.ensure_future(lending.take())
             await asyncio.sleep(0)
@@ -91,13 +91,14 @@ async def test_a_caller_that_is_cancelled_while_the_schema_is_read_takes_no_conn
     postgres_url: str,
 ) -> None:
     async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY);") as both:
+        both.executor._connections._lending._patience = 600
         for _ in range(10):  # more than there are connections
             both.executor.dialect.forget()
             asking = asyncio.ensure_future(both.executor.run([Step(Statement("SELECT count(*) FROM t"))]))
             await asyncio.sleep(0)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-        async with asyncio.timeout(4):  # less than one waits for a connection
+        async with asyncio.timeout(60):  # less than one waits for a connection
             await both.same("SELECT count(*) FROM t")
 
 

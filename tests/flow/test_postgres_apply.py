@@ -228,7 +228,7 @@ async def test_a_takeover_ends_an_applier_that_is_frozen_in_the_middle(postgres_
         async def old_owner() -> None:
             async with store.applier(1, 1, 1) as applier:
                 await applier.apply(PEOPLE, [("a", "old", None)], [])
-                await asyncio.wait_for(newer.take_over(2), 10)
+                await asyncio.wait_for(newer.take_over(2), 60)
                 await applier.apply(PEOPLE, [("b", "old", None)], [])
 
         with pytest.raises(StoreError):

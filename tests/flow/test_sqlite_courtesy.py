@@ -25,7 +25,8 @@ async def store(sqlite_path: str) -> AsyncIterator[SqliteStore]:
     db = sqlite3.connect(sqlite_path)
     db.executescript("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT)")
     db.close()
-    store = SqliteStore(sqlite_path, busy_timeout=0.3)
+    store = SqliteStore(sqlite_path, busy_timeout=60)
+    store.courtesy = Courtesy(patience=60)
     await store.open()
     yield store
     await store.close()
@@ -33,7 +34,7 @@ async def store(sqlite_path: str) -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 async def session(store: SqliteStore) -> AsyncIterator[SqliteSession]:
-    executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=5)
+    executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=60)
     session = executor.session()
     yield session
     await session.close()
@@ -62,7 +63,6 @@ async def test_a_transaction_that_has_read_can_write(store: SqliteStore, session
 
 
 async def test_one_that_was_rolled_back_or_closed_is_not_waited_for(store: SqliteStore, session: SqliteSession) -> None:
-    store.courtesy = session._lender.courtesy = Courtesy(patience=60)
     await run(session, "BEGIN", "SELECT * FROM t", "ROLLBACK")
     await asyncio.wait_for(store.alter(OURS), 60)
     await run(session, "BEGIN", "SELECT * FROM t")
@@ -94,7 +94,10 @@ async def test_who_begins_while_we_write_reads_what_we_wrote(store: SqliteStore,
     await reading
 
 
-async def test_the_anchor_of_the_audit_log_is_as_polite(store: SqliteStore, session: SqliteSession) -> None:
+async def test_the_anchor_of_the_audit_log_is_as_polite(
+    store: SqliteStore, session: SqliteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cutover.stores.sqlite.store._ANCHOR_PATIENCE", 60)
     await store.initialise(Control("pair", "sqlite", 1, generation=1))
     await run(session, "BEGIN", "SELECT * FROM t")
     ours = asyncio.create_task(store.anchor(1, "digest"))

@@ -40,7 +40,15 @@ async def store(sqlite_path: str) -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 async def executor(store: SqliteStore) -> AsyncIterator[SqliteExecutor]:
-    executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=0.2)
+    executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=60)
+    yield executor
+    await executor.close()
+
+
+@pytest.fixture
+async def hasty(store: SqliteStore) -> AsyncIterator[SqliteExecutor]:
+    """One whose interactive transactions are overdue at once."""
+    executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=0.05)
     yield executor
     await executor.close()
 
@@ -283,12 +291,15 @@ async def test_text_that_cannot_be_read_undoes_its_returning(executor: SqliteExe
     assert await rows(executor, "SELECT a FROM t") == [("x",)]
 
 
-async def test_a_direct_writer_makes_writes_wait_and_then_busy(executor: SqliteExecutor, sqlite_path: str) -> None:
+async def test_a_direct_writer_makes_writes_wait_and_then_busy(
+    executor: SqliteExecutor, store: SqliteStore, sqlite_path: str
+) -> None:
     direct = sqlite3.connect(sqlite_path, isolation_level=None)
     direct.execute("BEGIN IMMEDIATE")
     results = await together(executor, *[one("INSERT INTO t(a) VALUES (?)", str(at)) for at in range(3)])
     told = [result.code if isinstance(result, StatementError) else codes(result)[0] for result in results]  # type: ignore[arg-type, attr-defined]
     assert told == ["SQLITE_BUSY"] * 3
+    await store.write_in_turn(lambda db: db.execute("PRAGMA busy_timeout = 60000"))
     waiting = asyncio.ensure_future(executor.run(one("INSERT INTO t(a) VALUES ('late')")))
     await asyncio.sleep(0)
     direct.execute("COMMIT")
@@ -317,12 +328,15 @@ async def test_a_cancelled_caller_in_the_queue_never_writes(executor: SqliteExec
 
 
 async def test_a_long_read_keeps_nobody_waiting(executor: SqliteExecutor) -> None:
-    count = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 5000000) SELECT count(*) FROM c"
-    slow = asyncio.ensure_future(executor.run(one(count)))
-    quick = await asyncio.gather(*(executor.run(one("SELECT ?", at)) for at in range(60)))
-    assert not slow.done()
+    count = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c{}) SELECT count(*) FROM c"
+    slow = asyncio.ensure_future(executor.run(one(count.format(" LIMIT 100000"))))
+    endless = asyncio.ensure_future(executor.run(one(count.format(""))))
+    async with asyncio.timeout(20):  # less than a statement may take
+        quick = await asyncio.gather(*(executor.run(one("SELECT ?", at)) for at in range(60)))
     assert [result.results[0].rows for result in quick] == [[(at,)] for at in range(60)]  # type: ignore[union-attr]
-    assert (await slow).results[0].rows == [(5000000,)]  # type: ignore[union-attr]
+    assert (await slow).results[0].rows == [(100000,)]  # type: ignore[union-attr]
+    assert not endless.done()
+    endless.cancel()
 
 
 @pytest.mark.parametrize(
@@ -354,7 +368,7 @@ async def test_closing_ends_an_endless_read(store: SqliteStore, monkeypatch: pyt
     executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=5)
     endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
     running = asyncio.ensure_future(executor.run(one(endless)))
-    await asyncio.sleep(0.05)
+    await executor.run(one("SELECT 1"))  # another reader's: it was given back by the one that turned out slow
     async with asyncio.timeout(60):
         await executor.close()
     assert codes(await running) == ["SQLITE_INTERRUPT"]
@@ -413,13 +427,14 @@ async def test_a_cancelled_close_keeps_the_connection_and_rolls_back(executor: S
     await lent.close()
 
 
-async def test_a_read_that_nobody_waits_for_is_cut_off(store: SqliteStore) -> None:
+async def test_a_read_that_nobody_waits_for_is_cut_off(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutover.stores.sqlite.executor._LAST_SECONDS", 600)
     executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=1, statement_timeout=0)
     endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
     reading = asyncio.ensure_future(executor.run(one(endless)))
     await executor.run(one("SELECT 1"))
     reading.cancel()
-    async with asyncio.timeout(3):  # less than closing leaves to what is being read
+    async with asyncio.timeout(60):  # less than closing leaves to what is being read
         await executor.close()
 
 
@@ -435,23 +450,23 @@ async def test_foreign_keys_off_is_the_sessions_own(executor: SqliteExecutor) ->
     await other.close()
 
 
-async def test_a_long_transaction_gives_way_only_when_another_waits(executor: SqliteExecutor) -> None:
-    session = executor.session()
+async def test_a_long_transaction_gives_way_only_when_another_waits(hasty: SqliteExecutor) -> None:
+    session = hasty.session()
     await session.execute(Statement("BEGIN IMMEDIATE"))
     await session.execute(Statement("INSERT INTO t(a) VALUES ('x')"))
-    while not executor.turns._overdue:
+    while not hasty.turns._overdue:
         await asyncio.sleep(0.01)
     await session.execute(Statement("INSERT INTO t(a) VALUES ('y')"))
     assert session.in_transaction
     async with asyncio.timeout(60):
-        assert codes(await executor.run(one("INSERT INTO t(a) VALUES ('z')"))) == [None]
+        assert codes(await hasty.run(one("INSERT INTO t(a) VALUES ('z')"))) == [None]
     with pytest.raises(StatementError) as caught:
         await session.execute(Statement("INSERT INTO t(a) VALUES ('w')"))
     assert caught.value.code == "TRANSACTION_TIMEOUT"
     with pytest.raises(StatementError, match="no transaction is active"):
         await session.execute(Statement("COMMIT"))
     await session.close()
-    assert await rows(executor, "SELECT a FROM t") == [("z",)]
+    assert await rows(hasty, "SELECT a FROM t") == [("z",)]
 
 
 async def test_writers_take_turns(executor: SqliteExecutor) -> None:

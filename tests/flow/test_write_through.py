@@ -36,10 +36,10 @@ class Stage:
 
     def __init__(self, one: Path, two: Path) -> None:
         self.metrics = Metrics("test")
-        self.stores = [SqliteStore(str(path), busy_timeout=0.5) for path in (one, two)]
-        self.executors = [SqliteExecutor(store, self.metrics, transaction_timeout=5) for store in self.stores]
+        self.stores = [SqliteStore(str(path), busy_timeout=60) for path in (one, two)]
+        self.executors = [SqliteExecutor(store, self.metrics, transaction_timeout=60) for store in self.stores]
         self.members = [Member(*pair) for pair in zip(self.stores, self.executors, strict=True)]
-        self.way = WriteThrough(self.members[0], epoch=1, metrics=self.metrics, hold_timeout=10)
+        self.way = WriteThrough(self.members[0], epoch=1, metrics=self.metrics, hold_timeout=60)
 
     def all(self, member: int) -> list[str]:
         db = sqlite3.connect(self.stores[member].path)
@@ -139,7 +139,7 @@ async def test_open_transactions_get_their_grace(stage: Stage) -> None:
     await quick.execute(BEGIN)
     await quick.execute(insert("quick"))
     assert stage.way.open_transactions == 1
-    holding = asyncio.ensure_future(stage.way.hold(5))
+    holding = asyncio.ensure_future(stage.way.hold(60))
     await until(lambda: stage.way.holding)
     late = asyncio.ensure_future(slow.execute(BEGIN))
     await until(lambda: stage.way.held == 1)
@@ -213,7 +213,7 @@ async def test_readers_are_not_disturbed_by_a_hold(stage: Stage) -> None:
 
 async def test_before_the_primary_is_known_reads_wait_too(stage: Stage) -> None:
     """At a start the one member that is open may be a shadow, which lags behind."""
-    way = WriteThrough(stage.members[0], epoch=1, metrics=stage.metrics, hold_timeout=10)
+    way = WriteThrough(stage.members[0], epoch=1, metrics=stage.metrics, hold_timeout=60)
     await way.hold(0)
     read = Statement("SELECT a FROM t")
     script = [Step(Statement("BEGIN READONLY")), Step(read), Step(COMMIT)]
@@ -323,7 +323,7 @@ async def test_batches_of_one_client_keep_their_order_when_they_meet_a_fence(sta
     async with stage.stores[0].writer_turn:
         writing = asyncio.ensure_future(stream.batches(batches))
         await until(lambda: stage.executors[0]._queue)
-        holding = asyncio.ensure_future(stage.way.hold(5))
+        holding = asyncio.ensure_future(stage.way.hold(60))
         await until(lambda: stage.way.holding)
     await holding
     assert stage.way.held == 1
@@ -533,9 +533,12 @@ async def test_writers_lose_nothing_through_many_switches(stage: Stage) -> None:
 async def test_what_keeps_a_hold_waiting_is_named(stage: Stage) -> None:
     stream, reader = stage.way.stream(client="billing"), stage.way.stream(client="reports")
     assert stage.way.in_the_way() == ""
-    for each, text in ((reader, "SELECT count(*) FROM t"), (stream, "INSERT INTO t VALUES (1, 'a')")):
-        await each.execute(BEGIN)
-        await each.execute(Statement(text))
+    for each, texts in (
+        (reader, ("BEGIN", "SELECT count(*) FROM t")),
+        (stream, (BEGIN.sql, "INSERT INTO t VALUES (1, 'a')")),
+    ):
+        for text in texts:
+            await each.execute(Statement(text))
     holding = asyncio.ensure_future(stage.way.hold(60))
     await until(lambda: stage.way.holding)
     assert stage.way.in_the_way() == "writes of the front door: 1 in open transactions (token billing)"

@@ -21,7 +21,7 @@ from cutover.write_through import WriteThrough
 
 Json = dict[str, Any]
 SCHEMA = "CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT UNIQUE);"
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @asynccontextmanager
@@ -30,7 +30,7 @@ async def opened(
     schema: str = SCHEMA,
     *,
     metrics: Metrics | None = None,
-    transaction_timeout: float = 5,
+    transaction_timeout: float = 60,
     hold_timeout: float = 0.05,
     max_response_bytes: int = 10 * 1024 * 1024,
     max_batch_steps: int = 20_000,
@@ -39,7 +39,7 @@ async def opened(
     db = sqlite3.connect(sqlite_path)
     db.executescript(schema)
     db.close()
-    store = SqliteStore(sqlite_path, busy_timeout=1)
+    store = SqliteStore(sqlite_path, busy_timeout=60)
     await store.open()
     metrics = metrics or Metrics("test")
     executor = SqliteExecutor(
