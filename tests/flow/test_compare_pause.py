@@ -86,10 +86,10 @@ async def test_nothing_in_the_pause_reads_a_whole_table(here: World, whole_table
     await here.write("INSERT INTO users (id, handle) VALUES (900, 'the last')")
     await here.settled()
     whole_tables.clear()
-    assert await here.comparator.quick_check(5.0) == []
+    assert await here.comparator.quick_check(60.0) == []
     assert whole_tables == []
 
-    assert await here.comparator.quick_check(5.0) == []
+    assert await here.comparator.quick_check(60.0) == []
     assert sorted(whole_tables) == ["count posts"] * 2 + ["count users"] * 2, "a preparation is good for one check"
 
 
@@ -106,7 +106,7 @@ async def test_rows_mirrored_after_the_count_are_read_back_in_the_pause(here: Wo
     assert await comparator.prepare_quick() == []
     await here.spoil("users", upserts=[(9, "spoiled", None, None)], deletes=[(10,)])
     comparator.applied(users, [(9,), (10,), (11,)])
-    assert await comparator.quick_check(5.0) == ["2 rows of users drifted"]
+    assert await comparator.quick_check(60.0) == ["2 rows of users drifted"]
     assert await comparator.prepare_quick() == ["2 rows of users drifted"], "and the next switch does not begin"
 
 
@@ -114,7 +114,7 @@ async def test_a_change_that_is_not_applied_is_no_parity(here: World) -> None:
     assert await here.comparator.prepare_quick() == []
     here.mirror.pause()
     await here.write("UPDATE users SET handle = 'in flight' WHERE id = 3")
-    assert "1 changes are not applied" in await here.comparator.quick_check(5.0)
+    assert "1 changes are not applied" in await here.comparator.quick_check(60.0)
 
 
 async def test_a_table_copied_again_after_the_count_ends_the_switch(here: World) -> None:
@@ -124,7 +124,7 @@ async def test_a_table_copied_again_after_the_count_ends_the_switch(here: World)
     await here.mirror.copy_again(["posts"])
     await here.settled()
     problem = "a table was copied again, or mapped anew, after its rows were counted"
-    assert await here.comparator.quick_check(5.0) == [problem]
+    assert await here.comparator.quick_check(60.0) == [problem]
 
 
 async def test_without_read_back_a_switch_still_needs_no_scan_in_its_pause(
@@ -141,11 +141,11 @@ async def test_without_read_back_a_switch_still_needs_no_scan_in_its_pause(
         await here.write("UPDATE users SET score = 2 WHERE id = 7")
         await here.settled()
         whole_tables.clear()
-        assert await here.comparator.quick_check(5.0) == []
+        assert await here.comparator.quick_check(60.0) == []
         assert whole_tables == []
         await here.spoil("users", upserts=[(8, "spoiled", None, None)])
         here.comparator.applied(here.table("users"), [(8,)])
-        assert await here.comparator.quick_check(5.0) == ["1 row of users drifted"]
+        assert await here.comparator.quick_check(60.0) == ["1 row of users drifted"]
 
 
 async def test_a_row_in_quarantine_would_be_left_behind(sqlite_path: str, postgres_url: str) -> None:
@@ -154,8 +154,8 @@ async def test_a_row_in_quarantine_would_be_left_behind(sqlite_path: str, postgr
         assert await here.comparator.prepare_quick() == []
         await here.write("UPDATE users SET handle = 'no' || char(0) || 'text' WHERE id = 5")
         await here.settled()
-        assert await here.comparator.quick_check(5.0) == ["1 row of users in quarantine would be left behind"]
-        assert await here.comparator.quick_check(5.0, accept_quarantine=True) == []
+        assert await here.comparator.quick_check(60.0) == ["1 row of users in quarantine would be left behind"]
+        assert await here.comparator.quick_check(60.0, accept_quarantine=True) == []
 
 
 async def test_scheduled_work_stays_away_from_a_switch(sqlite_path: str, postgres_url: str) -> None:

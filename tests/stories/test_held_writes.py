@@ -92,7 +92,7 @@ async def test_no_request_of_32_writers_fails_and_no_read_is_stale(service: Serv
         await everyone_wrote(3)
     assert [failure for writer in writers for failure in writer.failures] == []
     assert [stale for reader in readers for stale in reader.stale] == []
-    assert max(reader.slowest for reader in readers) < 5
+    assert max(reader.slowest for reader in readers) < 30  # of a pause that may last longer
     await check_promises(service, postgres_url, [key for writer in writers for key in writer.acknowledged])
     assert await service.stop() == 0
 
