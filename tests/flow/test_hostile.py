@@ -151,9 +151,7 @@ async def dribble(hall: Hall, data: bytes, pause: float) -> bytes:
 
 
 async def test_a_byte_at_a_time_that_is_late_is_not_waited_for(hall: Hall) -> None:
-    found = await asyncio.gather(
-        dribble(hall, SELECT, 0.01), dribble(hall, head(300, "/v3/cursor") + b" " * 300, 0.01)
-    )
+    found = await asyncio.gather(dribble(hall, SELECT, 0.01), dribble(hall, head(300, "/v3/cursor") + b" " * 300, 0.01))
     assert b"200 OK" not in b"".join(found)
 
 
