@@ -23,10 +23,10 @@ World = tuple[EmbeddedPostgres, PostgresStore]
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """A server of our own, and a shadow on it that is impatient."""
+    """A server of our own, and a shadow on it."""
     with own_server() as postgres:
         url = await postgres.start()
-        async with ready(url, SHADOW, connect_timeout=0.5) as store:
+        async with ready(url, SHADOW) as store:
             yield postgres, store
 
 
@@ -37,11 +37,12 @@ async def apply(store: PostgresStore, handle: str) -> None:
 
 async def test_no_limit_is_none_on_either_side(postgres_url: str) -> None:
     """The driver's own, for a server that went silent, is counted from that of statements."""
-    store = PostgresStore(postgres_url, connect_timeout=0.3, statement_timeout=0)
+    store = PostgresStore(postgres_url, statement_timeout=0)
     await store.open()
     try:
         async with store.pool.acquire() as connection:
-            assert await connection.fetchval("SELECT 1 FROM pg_sleep(0.5)") == 1
+            assert await connection.fetchval("SHOW statement_timeout") == "0"
+            assert connection._con._config.command_timeout is None
     finally:
         await store.close()
 
@@ -58,12 +59,14 @@ async def test_every_call_fails_in_time_while_frozen_and_works_after(world: Worl
         lambda: store.receive(PRIMARY, "s1", 1),
         lambda: store.pool.fetchval("SELECT 1", timeout=0.5),
     ]
+    patient, store._connections.connect_timeout = store._connections.connect_timeout, 0.5
     signal_all(postgres, signal.SIGSTOP)
     began = monotonic()
     results = await asyncio.gather(*(call() for call in calls), return_exceptions=True)
     took = monotonic() - began
     assert not await store.wait_for_change(0.2)
     signal_all(postgres, signal.SIGCONT)
+    store._connections.connect_timeout = patient
     assert [type(result).__mro__[1:2] or result for result in results[:-1]]
     assert all(isinstance(result, StoreUnavailable) for result in results[:-1]), results
     assert isinstance(results[-1], TimeoutError)

@@ -42,10 +42,9 @@ async def ready(
     *,
     ddl: Sequence[str] = POSTGRES_DDL,
     tables: Tables = TABLES,
-    connect_timeout: float = 5.0,
 ) -> AsyncIterator[PostgresStore]:
     """An open store with its tables made, served, initialised and captured."""
-    store = PostgresStore(url, connect_timeout=connect_timeout)
+    store = PostgresStore(url)
     await store.open()
     try:
         await store.create_tables(ddl)
