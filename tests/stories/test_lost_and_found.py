@@ -45,7 +45,7 @@ async def test_a_restored_old_copy_of_the_file_is_refused(service: Service, post
     code, body = await service.post("/v1/backup")
     assert code == 200, body
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await service.switched("promote")
     assert await service.stop() == 0
     for suffix in ("", "-wal", "-shm"):
         Path(service.sqlite + suffix).unlink(missing_ok=True)
@@ -85,7 +85,7 @@ async def test_a_postgres_set_back_while_primary_destroys_nothing(service: Servi
     await service.start()
     await service.up()
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await service.switched("promote")
     for number in range(5):
         assert (await service.sql("INSERT INTO items VALUES (?, ?, NULL)", f"k{number}", number))["type"] == "ok"
         await settled(service)
@@ -161,7 +161,7 @@ async def test_demotion_by_force_and_the_lost_postgres_comes_back(
     await service.start()
     await service.up()
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await service.switched("promote")
     assert (await service.sql("INSERT INTO items VALUES ('kept', 1, NULL)"))["type"] == "ok"
     await settled(service)
     code, body = await service.post("/v1/mirror/pause")
@@ -220,7 +220,7 @@ async def test_only_what_sqlite_does_not_have_is_called_lost(service: Service, p
     await service.start()
     await service.up()
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await service.switched("promote")
     assert await service.stop() == 0
     await service.start(crash_point="mirror.after_commit")
     await service.answering()
@@ -320,7 +320,7 @@ async def test_a_primary_that_does_not_answer_is_not_ready(embedded: Service) ->
     await embedded.start()
     await embedded.up()
     await embedded.verified()
-    assert (await embedded.switch("promote"))[0] == 200
+    await embedded.switched("promote")
     assert (await embedded.request("GET", embedded.admin + "/readyz"))[0] == 200
     frozen = _server(embedded)
     signal_all(frozen, signal.SIGSTOP)

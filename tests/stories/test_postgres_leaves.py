@@ -64,7 +64,7 @@ async def test_a_start_without_the_primary_answers_no_read_from_the_shadow(servi
     await service.start()
     await service.up()
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await service.switched("promote")
     assert await service.stop() == 0
     await postgres_rows(postgres_url, "INSERT INTO items VALUES ('native', 1, NULL) RETURNING id")
     config = service.config.read_text().replace("[front]\n", '[front]\nhold_timeout = "500ms"\n')

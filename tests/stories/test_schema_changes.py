@@ -320,7 +320,7 @@ async def test_what_changes_on_postgres_as_primary_comes_back_to_sqlite(service:
     await service.start()
     await service.up()
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await service.switched("promote")
     await service.up("promoted")
     await postgres_script(
         postgres_url,
@@ -366,7 +366,7 @@ async def test_a_type_that_cannot_come_back_stops_one_table_which_stays_fenced(
     await service.start()
     await service.up()
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await service.switched("promote")
     await service.up("promoted")
     await postgres_script(postgres_url, "ALTER TABLE items ADD COLUMN place point; CREATE TABLE loose(n int)")
 
@@ -438,7 +438,7 @@ async def test_what_the_front_door_changes_on_postgres_comes_to_sqlite_in_its_ow
     await service.start()
     await service.up()
     await service.verified()
-    assert (await service.switch("promote"))[0] == 200
+    await service.switched("promote")
     await service.up("promoted")
     made = "CREATE TABLE notes(id INTEGER PRIMARY KEY AUTOINCREMENT, t TEXT COLLATE NOCASE DEFAULT 'x')"
     requests = [
@@ -463,7 +463,7 @@ async def test_what_the_front_door_changes_on_postgres_comes_to_sqlite_in_its_ow
     assert "CHECK (n > -9)" in str(one(service.sqlite, "SELECT sql FROM sqlite_master WHERE name = 'items'"))
     assert one(service.sqlite, "SELECT t FROM notes") == "one"
     assert one(service.sqlite, "PRAGMA user_version") == 3
-    assert (await service.switch("demote"))[0] == 200
+    await service.switched("demote")
     await service.up()
     make(service.sqlite, "INSERT INTO notes(t) VALUES ('two')", "DELETE FROM items WHERE n > 5")
     await followed(service)
