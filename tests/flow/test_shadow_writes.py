@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from cutover.dialect import replayed_writes
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
@@ -87,7 +88,10 @@ class Tried:
 
 
 @pytest.fixture
-async def both(sqlite_path: str, postgres_url: str) -> AsyncIterator[Tried]:
+async def both(sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tried]:
+    """Where a verdict does not depend on how soon a store answers."""
+    for name in ("_HELD", "_SECONDS"):
+        monkeypatch.setattr(replayed_writes, name, 60.0)
     def ddl() -> list[str]:
         with closing(sqlite3.connect(sqlite_path)) as db:
             return [sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
@@ -95,7 +99,7 @@ async def both(sqlite_path: str, postgres_url: str) -> AsyncIterator[Tried]:
     store = PostgresStore(postgres_url, pool_size=3)
     async with compare_world.world(sqlite_path, postgres_url, lambda _: None, schema=SCHEMA) as world:
         await store.open()
-        executor = PostgresExecutor(store, lambda: world.tables, ddl, Metrics("test"), transaction_timeout=5)
+        executor = PostgresExecutor(store, lambda: world.tables, ddl, Metrics("test"), transaction_timeout=60)
         try:
             yield Tried(world, executor, postgres_url)
         finally:
@@ -287,7 +291,7 @@ async def test_what_differed_with_rows_that_are_gone_is_not_mended(both: Tried, 
     )
 
     async def differs(told: str) -> str | None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 await shadow.replay(both.executor)
                 found = shadow.verdicts.of(statement.sql) or {}
@@ -412,7 +416,7 @@ async def test_a_write_that_differs_is_found_and_clears_when_it_is_mended(both: 
     assert (found["latest"], found["differs"], found["mismatch"]) == ("match", None, 1)
 
 
-async def test_nobody_is_kept_waiting(both: Tried) -> None:
+async def test_nobody_is_kept_waiting(both: Tried, monkeypatch: pytest.MonkeyPatch) -> None:
     sql = "UPDATE people SET n = 5"
     with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=0)) as db:
         db.execute("BEGIN IMMEDIATE")
@@ -431,6 +435,7 @@ async def test_nobody_is_kept_waiting(both: Tried) -> None:
             assert await both.verdict(sql) == "inconclusive: Not answered on Postgres (SQLITE_BUSY)."
     finally:
         await connection.close()
+    monkeypatch.setattr(replayed_writes, "_HELD", 0.05)
     endless = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) DELETE FROM people WHERE id IN r"
     told = await both.verdict(endless)
     assert told == "inconclusive: Not answered on SQLite within the limits of a replay (SQLITE_INTERRUPT)."
