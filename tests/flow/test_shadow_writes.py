@@ -92,6 +92,7 @@ async def both(sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPa
     """Where a verdict does not depend on how soon a store answers."""
     for name in ("_HELD", "_SECONDS"):
         monkeypatch.setattr(replayed_writes, name, 60.0)
+
     def ddl() -> list[str]:
         with closing(sqlite3.connect(sqlite_path)) as db:
             return [sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
