@@ -57,6 +57,7 @@ async def test_a_change_that_waited_in_vain_undoes_itself_alone(
             await busy(one, CHANGE)
             await one.on_postgres("COMMIT")
         assert (await one.on_postgres("SELECT * FROM notes")).rows == [(1, None)]
+        monkeypatch.setattr(patience, "PATIENCE", 60.0)
         await one.on_postgres(CHANGE)
 
 

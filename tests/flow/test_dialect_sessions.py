@@ -532,7 +532,8 @@ async def test_who_waits_for_the_turn_holds_no_connection(both: World, begin: tu
     async def alone() -> None:
         await both.executor.run(steps("UPDATE accounts SET balance = balance + 1 WHERE id = 2"))
 
-    async with asyncio.timeout(120):  # one that gets no connection is refused after five, and fails this
+    both.executor._connections._lending._patience = 60.0
+    async with asyncio.timeout(120):  # one that gets no connection is refused after sixty, and fails this
         for _ in range(5):
             await asyncio.gather(*(each() for _ in range(count) for each in (add, alone)))
     assert (await both.on_postgres("SELECT balance FROM accounts WHERE id = 1")).rows == [(10 * count,)]
@@ -565,13 +566,13 @@ async def test_a_transaction_that_has_not_asked_anything_yet_has_savepoints(both
 async def test_a_transaction_for_which_no_connection_is_free_stays_begun(
     both: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(both.executor._connections._lending, "_patience", 0.05)
     session = both.session
     others = [both.executor.session() for _ in range(both.pool.get_max_size())]
     for each in others:
         await each.sequence("BEGIN; SELECT count(*) FROM accounts")
     await session.execute(Statement("BEGIN"))
-    with pytest.raises(StatementError, match="connections are in use"):
+    with monkeypatch.context() as hasty, pytest.raises(StatementError, match="connections are in use"):
+        hasty.setattr(both.executor._connections._lending, "_patience", 0.05)
         await session.execute(Statement("INSERT INTO notes (body) VALUES ('one')"))
     for each in others:
         await each.close()
