@@ -571,9 +571,10 @@ async def test_a_transaction_for_which_no_connection_is_free_stays_begun(
     for each in others:
         await each.sequence("BEGIN; SELECT count(*) FROM accounts")
     await session.execute(Statement("BEGIN"))
-    with monkeypatch.context() as hasty, pytest.raises(StatementError, match="connections are in use"):
+    with monkeypatch.context() as hasty:
         hasty.setattr(both.executor._connections._lending, "_patience", 0.05)
-        await session.execute(Statement("INSERT INTO notes (body) VALUES ('one')"))
+        with pytest.raises(StatementError, match="connections are in use"):
+            await session.execute(Statement("INSERT INTO notes (body) VALUES ('one')"))
     for each in others:
         await each.close()
     assert session.in_transaction

@@ -184,15 +184,16 @@ async def test_hazard_11_naive_everybody_queues_behind_one_idle_transaction(post
 
 async def test_hazard_11_others_go_on_between_short_attempts_and_the_idle_one_is_named(postgres_url: str) -> None:
     async with ready(postgres_url, PRIMARY) as store, idle_writer(postgres_url) as idle:
-        fencing = asyncio.create_task(store.fence(DEMOTING, 1.5))
-        async with native(postgres_url, server_settings={"statement_timeout": "1s"}) as other:
-            written = 0
-            while not fencing.done():
-                await other.execute("INSERT INTO people VALUES ($1, $1, NULL)", str(written))
-                written += 1
-        assert written > 10
+        fencing = asyncio.create_task(store.fence(DEMOTING, 120))
+        async with native(postgres_url, server_settings={"statement_timeout": "30s"}) as other:
+            for number in range(5):
+                await until(lambda: waiting(other), "an attempt")
+                await other.execute("INSERT INTO people VALUES ($1, $1, NULL)", str(number))
+        assert not fencing.done()
+        fencing.cancel()
+        await asyncio.gather(fencing, return_exceptions=True)
         with pytest.raises(FenceTimeout, match=f"pid {idle.get_server_pid()} .idle writer"):
-            await fencing
+            await store.fence(DEMOTING, 0.3)
         assert await store.control() == PRIMARY
 
 
