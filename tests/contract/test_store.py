@@ -496,7 +496,7 @@ async def refused(world: World, *words: str) -> None:
 async def test_a_fence_holds_and_is_lifted(primary: Store, world: World) -> None:
     await world.write(ADD, "a", "a")
     control = await control_of(primary)
-    await primary.fence(giving(control), 5)
+    await primary.fence(giving(control), 60)
     assert (await control_of(primary)).state is giving(control).state
     await refused(world, "1")
     assert (await drain(primary, 1)) == {"people": {("a",): ("a", "a", None)}}
@@ -518,12 +518,12 @@ async def test_only_a_prepared_switch_is_received(shadow: Store, world: World) -
     control = await control_of(shadow)
     received = control.but(primary=shadow.name, epoch=2)
     with pytest.raises(StoreError):
-        await shadow.receive(received, "s1", 5)
+        await shadow.receive(received, "s1", 60)
     await apply(shadow, PEOPLE, [("a", "a", None)])
     await refused(world)
     await shadow.prepare("s1")
     assert await shadow.outcome("s1") is Outcome.PREPARED
-    await shadow.receive(received, "s1", 5)
+    await shadow.receive(received, "s1", 60)
     assert await shadow.outcome("s1") is Outcome.COMMITTED
     assert await shadow.tombstone("s1") is Outcome.COMMITTED
     assert (await control_of(shadow)).primary == shadow.name
@@ -538,7 +538,7 @@ async def test_a_tombstone_cannot_be_committed(shadow: Store, world: World) -> N
     assert await shadow.tombstone("s1") is Outcome.ABORTED
     control = await control_of(shadow)
     with pytest.raises(StoreError):
-        await shadow.receive(control.but(primary=shadow.name, epoch=2), "s1", 5)
+        await shadow.receive(control.but(primary=shadow.name, epoch=2), "s1", 60)
     assert await shadow.outcome("s1") is Outcome.ABORTED
     await refused(world)
     assert await control_of(shadow) == control
@@ -556,7 +556,7 @@ async def test_recoveries_that_race_with_each_other_and_with_the_commit_agree(
 
     async def commit() -> Outcome:
         try:
-            await shadow.receive(after, "s1", 5)
+            await shadow.receive(after, "s1", 60)
         except StoreError:  # ended by a tombstone, or too late
             return await shadow.tombstone("s1")
         return Outcome.COMMITTED
@@ -577,7 +577,7 @@ async def test_there_and_back(primary: Store, world: World) -> None:
     await world.write("INSERT INTO items (owner, label) VALUES ('a', 'first')")
     await drain(primary, 1)
     control = await control_of(primary)
-    await primary.fence(giving(control), 5)
+    await primary.fence(giving(control), 60)
     away = as_shadow(primary).but(epoch=2)
     for _ in range(2):
         await primary.settle(away)
@@ -586,7 +586,7 @@ async def test_there_and_back(primary: Store, world: World) -> None:
     async with primary.applier(0, 2, 2) as applier:
         await applier.apply(ITEMS, [(50, "b", "applied", None, None)], [(1,)])
     await primary.prepare("s2")
-    await primary.receive(control.but(epoch=3), "s2", 5)
+    await primary.receive(control.but(epoch=3), "s2", 60)
     assert await primary.lag() == (0, None)
     await world.write("INSERT INTO items (label) VALUES ('after')")
     assert await world.rows(ITEMS) == [(50, "b", "applied", None, None), (51, None, "after", None, None)]

@@ -90,7 +90,7 @@ class World:
         state = SwitchState.PROMOTING if giver.name == "sqlite" else SwitchState.DEMOTING
         name = f"switch-{self.pair.epoch}"
         await receiver.prepare(name)
-        await giver.fence(before.but(state=state, switch_id=name), 5.0)
+        await giver.fence(before.but(state=state, switch_id=name), 60)
         await self.mirror.drain(10.0)
         standing = await receiver.control()
         assert standing is not None
@@ -102,7 +102,7 @@ class World:
             applied_batch=self.mirror.batch,
             trimmed_batch=self.mirror.batch,
         )
-        await receiver.receive(control, name, 5.0)
+        await receiver.receive(control, name, 60)
         self.pair = self.pair.swapped()
         self.comparator.forget()
         await giver.settle(control)
@@ -120,7 +120,7 @@ class World:
         self.source.wake()
 
     def _write_directly(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
-        with contextlib.closing(sqlite3.connect(self.sqlite.path, isolation_level=None)) as connection:
+        with contextlib.closing(sqlite3.connect(self.sqlite.path, isolation_level=None, timeout=60)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(sql, parameters)
             connection.execute("COMMIT")

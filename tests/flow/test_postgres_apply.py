@@ -257,7 +257,7 @@ async def test_a_role_without_superuser_rights_applies_too(postgres_url: str) ->
             await apply(store, PEOPLE, [("a", "ann", None), ("b", "bob", None)])
             await apply(store, PEOPLE, [], [("b",)])
             await store.prepare("switch-1")
-            await store.receive(PRIMARY, "switch-1", 5)
+            await store.receive(PRIMARY, "switch-1", 60)
             async with native(theirs) as app:
                 assert await app.fetchval("INSERT INTO items (owner) VALUES ('a') RETURNING id") == 5
                 with pytest.raises(asyncpg.ForeignKeyViolationError):

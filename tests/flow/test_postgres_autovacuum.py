@@ -54,12 +54,12 @@ async def test_autovacuum_makes_way_before_the_pause(postgres_url: str) -> None:
             await app.execute(f"INSERT INTO people VALUES ('w{number}', 'w{number}', NULL)")
         await making
         assert await app.fetchval(VACUUM) == 0
-        await store.fence(DEMOTING, 10)
+        await store.fence(DEMOTING, 60)
 
 
 async def test_a_fence_that_meets_autovacuum_keeps_no_writer_waiting(postgres_url: str) -> None:
     async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as app, vacuumed(store, app):
-        fencing = asyncio.create_task(store.fence(DEMOTING, 20))
+        fencing = asyncio.create_task(store.fence(DEMOTING, 60))
         await app.execute("SET lock_timeout = '700ms'")
 
         async def writing() -> None:

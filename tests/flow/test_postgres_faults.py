@@ -89,7 +89,7 @@ async def test_a_killed_server_is_found_again(world: World) -> None:
     await postgres.start()
     await _eventually(lambda: apply(store, "after"))
     await store.prepare("s1")
-    await store.receive(PRIMARY, "s1", 5)
+    await store.receive(PRIMARY, "s1", 60)
     await run(postgres.url, "UPDATE people SET handle = 'native'")
     assert await asyncio.wait_for(waiting, 60)
 

@@ -48,7 +48,7 @@ async def test_a_snapshot_older_than_the_fence_does_not_pass_it(postgres_url: st
         await app.fetchval("SELECT 1")
         async with app.transaction(isolation=isolation):
             await app.fetchval("SELECT count(*) FROM people")
-            await store.fence(DEMOTING, 5)
+            await store.fence(DEMOTING, 60)
             savepoint = app.transaction()
             await savepoint.start()
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError, match=r"cutover.*postgres.*epoch 2"):
@@ -88,14 +88,14 @@ async def test_broken_capture_is_found_by_the_fence_itself(postgres_url: str) ->
     async with ready(postgres_url, PRIMARY) as store:
         await run(postgres_url, "DROP TRIGGER cutover_capture ON people")
         with pytest.raises(CaptureBroken, match="people"):
-            await store.fence(DEMOTING, 5)
+            await store.fence(DEMOTING, 60)
         assert await control(store) == PRIMARY
         await run(postgres_url, "INSERT INTO people VALUES ('a', 'a', NULL)")
 
 
 async def test_a_taken_back_fence_lets_writers_go_on(postgres_url: str) -> None:
     async with ready(postgres_url, PRIMARY) as store:
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         assert await store.check_capture() == []
         for _ in range(2):
             await store.release(PRIMARY)
@@ -138,7 +138,7 @@ async def test_a_promotion_commits_everything_at_once(postgres_url: str) -> None
         await store.prepare("s1")
         await store.prepare("s1")
         assert await store.outcome("s1") is Outcome.PREPARED
-        await store.receive(PRIMARY, "s1", 5)
+        await store.receive(PRIMARY, "s1", 60)
         assert await store.outcome("s1") is Outcome.COMMITTED
         assert await control(store) == PRIMARY.but(applied_batch=7)
         assert await store.check_capture() == []
@@ -146,7 +146,7 @@ async def test_a_promotion_commits_everything_at_once(postgres_url: str) -> None
         async with store.snapshot() as snapshot:
             pending = await snapshot.pending()
         assert (pending.count, pending.whole) == (1, frozenset())
-        await store.receive(PRIMARY, "s1", 5)  # the answer was lost, somebody asks again
+        await store.receive(PRIMARY, "s1", 60)  # the answer was lost, somebody asks again
         with pytest.raises(StaleApplier):
             async with store.applier(1, 1, 8):
                 pass
@@ -170,7 +170,7 @@ async def test_sequences_go_past_the_highest_key_and_never_back(postgres_url: st
             await applier.apply(other, [(-5,), (17,)], [])
         assert all(ok for name, ok, _ in await store.probe() if name == "sequences")
         await store.prepare("s1")
-        await store.receive(PRIMARY, "s1", 5)
+        await store.receive(PRIMARY, "s1", 60)
         async with native(postgres_url) as app:
             assert await app.fetchval("INSERT INTO serials DEFAULT VALUES RETURNING id") == 42
             assert await app.fetchval("INSERT INTO other DEFAULT VALUES RETURNING id") == 501
@@ -179,13 +179,13 @@ async def test_sequences_go_past_the_highest_key_and_never_back(postgres_url: st
 async def test_only_a_prepared_switch_of_the_next_epoch_commits(postgres_url: str) -> None:
     async with ready(postgres_url, SHADOW) as store:
         with pytest.raises(StoreError, match="not prepared"):
-            await store.receive(PRIMARY, "never", 5)
+            await store.receive(PRIMARY, "never", 60)
         await store.prepare("s1")
         with pytest.raises(StoreError, match="not prepared"):
-            await store.receive(PRIMARY.but(epoch=3), "s1", 5)
+            await store.receive(PRIMARY.but(epoch=3), "s1", 60)
         assert await store.tombstone("s1") is Outcome.ABORTED
         with pytest.raises(StoreError, match="not prepared"):
-            await store.receive(PRIMARY, "s1", 5)
+            await store.receive(PRIMARY, "s1", 60)
         with pytest.raises(StoreError, match="aborted"):
             await store.prepare("s1")
         assert await control(store) == SHADOW
@@ -202,7 +202,7 @@ async def test_a_commit_that_cannot_get_its_locks_changes_nothing(postgres_url: 
         assert await store.outcome("s1") is Outcome.PREPARED
         assert await control(store) == SHADOW
         await app.execute("COMMIT")
-        await store.receive(PRIMARY, "s1", 5)
+        await store.receive(PRIMARY, "s1", 60)
 
 
 async def test_a_tombstone_ends_a_commit_that_hangs(postgres_url: str) -> None:
@@ -238,7 +238,7 @@ async def test_a_tombstone_wins_over_a_commit_that_holds_its_row(postgres_url: s
 async def test_a_committed_switch_has_no_tombstone(postgres_url: str) -> None:
     async with ready(postgres_url, SHADOW) as store:
         await store.prepare("s1")
-        await store.receive(PRIMARY, "s1", 5)
+        await store.receive(PRIMARY, "s1", 60)
         assert await store.tombstone("s1") is Outcome.COMMITTED
 
 
@@ -247,10 +247,10 @@ async def test_there_and_back_again(postgres_url: str) -> None:
         for turn in range(3):
             epoch = 2 + 2 * turn
             await store.prepare(f"there-{turn}")
-            await store.receive(PRIMARY.but(epoch=epoch), f"there-{turn}", 5)
+            await store.receive(PRIMARY.but(epoch=epoch), f"there-{turn}", 60)
             await run(postgres_url, f"INSERT INTO people VALUES ('p{turn}', 'p{turn}', NULL)")
             assert (await store.lag())[0] == 1
-            await store.fence(DEMOTING.but(epoch=epoch), 5)
+            await store.fence(DEMOTING.but(epoch=epoch), 60)
             await store.write_control(
                 DEMOTING.but(epoch=epoch, state=SwitchState.COMMITTING), expect=DEMOTING.but(epoch=epoch)
             )

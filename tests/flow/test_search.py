@@ -42,7 +42,7 @@ async def test_full_text_triggers_go_on_while_sqlite_is_the_shadow(sqlite_path: 
         make(sqlite_path, "INSERT INTO kept(kept) VALUES ('integrity-check')")
         assert one(sqlite_path, "SELECT group_concat(name) FROM _cutover_suspended") == "counting"
         await store.prepare("s")
-        await store.receive(PRIMARY.but(epoch=2), "s", 5)
+        await store.receive(PRIMARY.but(epoch=2), "s", 60)
         await until(lambda: one(sqlite_path, "SELECT count(*) FROM _cutover_rebuild") == 0, "nothing left to rebuild")
         assert one(sqlite_path, "SELECT count(*) FROM sqlite_master WHERE name = 'counting'") == 1
 
@@ -55,7 +55,7 @@ async def test_a_full_text_table_that_nothing_kept_is_built_again_after_a_demoti
             await applier.apply(tables["posts"], [(2, "blue whale")], [(1,)])
         assert found(sqlite_path, "stale", "whale") == []
         await store.prepare("s")
-        await store.receive(PRIMARY.but(epoch=2), "s", 5)
+        await store.receive(PRIMARY.but(epoch=2), "s", 60)
         await until(lambda: found(sqlite_path, "stale", "whale") == [2], "the full-text table to be built again")
         assert found(sqlite_path, "stale", "fox") == []
 
@@ -103,7 +103,7 @@ async def test_search_columns_are_filled_and_views_refreshed_on_postgres(postgre
         assert await app.fetchval("SELECT string_agg(title, ',' ORDER BY id) FROM articles") == "red fox,two foxes"
         assert await store.check_capture() == []
         await store.prepare("s")
-        await store.receive(POSTGRES_SHADOW.but(primary="postgres", epoch=2), "s", 5)
+        await store.receive(POSTGRES_SHADOW.but(primary="postgres", epoch=2), "s", 60)
 
         async def refreshed() -> bool:
             return await _numbers(app, "SELECT n FROM counted") == [2]

@@ -154,7 +154,7 @@ async def test_an_altered_trigger_stops_a_promotion(sqlite_path: str) -> None:
         name = one(sqlite_path, "SELECT name FROM sqlite_master WHERE type = 'trigger' LIMIT 1")
         make(sqlite_path, f"DROP TRIGGER {name}", f"CREATE TRIGGER {name} AFTER DELETE ON t BEGIN SELECT 1; END")
         with pytest.raises(CaptureBroken, match=str(name)):
-            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 5)
+            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 60)
         assert await store.control() == PRIMARY
         make(sqlite_path, "INSERT INTO t VALUES ('not fenced')")
 
@@ -164,7 +164,7 @@ async def test_a_new_table_stops_a_promotion(sqlite_path: str) -> None:
     async with served(sqlite_path, PRIMARY) as (store, _):
         make(sqlite_path, "CREATE TABLE later (k TEXT NOT NULL PRIMARY KEY)")
         with pytest.raises(CaptureBroken, match="later"):
-            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 5)
+            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 60)
 
 
 async def test_the_log_grows_with_the_widest_key(sqlite_path: str) -> None:

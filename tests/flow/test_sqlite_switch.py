@@ -40,7 +40,7 @@ async def test_the_fence_waits_no_longer_than_it_may_and_names_who_holds_it(sqli
             assert process.pid in [pid for pid, _ in store.holders()]
             assert await store.control() == PRIMARY
             process.communicate(b"\n")
-        await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 5)
+        await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 60)
 
 
 async def test_the_fence_waits_for_this_processs_writers_too(sqlite_path: str) -> None:
@@ -60,7 +60,7 @@ async def test_a_fence_that_does_not_stand_is_lifted_without_the_write_lock(sqli
             await store.release(steady.but(switch_id=None))
             assert await store.control() == steady
             application.execute("ROLLBACK")
-            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s"), 5)
+            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s"), 60)
             application.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreUnavailable):  # this one stands, and to lift it takes the lock
                 await store.release(steady.but(switch_id=None))
@@ -86,7 +86,7 @@ async def test_a_fenced_writer_is_rolled_back_and_told_why(sqlite_path: str, sql
         with direct(sqlite_path) as application:
             application.execute("CREATE TABLE other (x)")
             await store.install_capture()
-            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 5)
+            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 60)
             application.execute("BEGIN")
             application.execute("INSERT INTO other VALUES (1)")
             with pytest.raises(
@@ -105,7 +105,7 @@ async def test_statements_prepared_before_the_fence_are_refused(sqlite_path: str
             application.execute("INSERT INTO t DEFAULT VALUES")
             application.execute("BEGIN")
             application.execute("SELECT * FROM t").fetchall()
-            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 5)
+            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 60)
             with pytest.raises(sqlite3.Error, match=r"cutover|locked"):
                 application.execute("INSERT INTO t DEFAULT VALUES")
         assert one(sqlite_path, "SELECT count(*) FROM t") == 1
@@ -132,7 +132,7 @@ async def test_application_triggers_rest_while_shadow_and_come_back(sqlite_path:
             await applier.apply(tables["t"], [("b", 7)], [])
         assert one(sqlite_path, "SELECT n FROM t WHERE k = 'b'") == 7
         await store.prepare("s")
-        await store.receive(PRIMARY.but(epoch=2), "s", 5)
+        await store.receive(PRIMARY.but(epoch=2), "s", 60)
         assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 'counting'") == text
         make(sqlite_path, "INSERT INTO t (k) VALUES ('c')")
         assert one(sqlite_path, "SELECT n FROM t WHERE k = 'c'") == 1
@@ -271,7 +271,7 @@ async def test_sequences_stand_above_the_highest_key(sqlite_path: str) -> None:
         with direct(sqlite_path) as application:
             application.execute("DELETE FROM sqlite_sequence")
         await store.prepare("s")
-        await store.receive(PRIMARY.but(epoch=2), "s", 5)
+        await store.receive(PRIMARY.but(epoch=2), "s", 60)
         make(sqlite_path, "INSERT INTO t (v) VALUES ('next')")
         assert one(sqlite_path, "SELECT max(k) FROM t") == 501
 

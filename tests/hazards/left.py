@@ -41,11 +41,11 @@ async def leave(
         assert peer is not None
         await postgres.prepare(SWITCH)
         fenced = before.but(state=SwitchState.PROMOTING, switch_id=SWITCH)
-        await sqlite.fence(fenced, 5)
+        await sqlite.fence(fenced, 60)
         if state is SwitchState.COMMITTING:
             await sqlite.write_control(fenced.but(state=state), expect=fenced)
         if committed:
-            await postgres.receive(peer.but(primary="postgres", epoch=before.epoch + 1, switch_id=SWITCH), SWITCH, 5)
+            await postgres.receive(peer.but(primary="postgres", epoch=before.epoch + 1, switch_id=SWITCH), SWITCH, 60)
         if native:
             await postgres.create_tables([native])
         standing = await sqlite.control()

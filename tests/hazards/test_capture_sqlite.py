@@ -239,4 +239,4 @@ async def test_hazard_24_a_renamed_table_is_logged_by_its_number(sqlite_path: st
         assert (await store.lag())[0] == 1
         assert "Table t is gone." in await store.check_capture()
         with pytest.raises(CaptureBroken, match="Table t is gone"):
-            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 5)
+            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 60)

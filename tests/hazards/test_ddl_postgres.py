@@ -87,7 +87,7 @@ async def test_hazard_09_every_partition_has_capture_and_fence(postgres_url: str
     async with ready(postgres_url, PRIMARY, ddl=ddl, tables=(notes,)) as store:
         await run(postgres_url, "INSERT INTO notes_low VALUES (1, 'a')")
         assert (await pending(store)).tables == {"notes"}
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         for table in ("notes", "notes_low"):
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
                 await run(postgres_url, f"INSERT INTO {table} VALUES (2, 'b')")

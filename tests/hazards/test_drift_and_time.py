@@ -139,7 +139,7 @@ async def test_hazard_37_the_fence_itself_looks_for_new_tables(sqlite_path: str)
     async with served(sqlite_path, PRIMARY) as (store, _):
         make(sqlite_path, "CREATE TABLE later (k TEXT NOT NULL PRIMARY KEY)")
         with pytest.raises(CaptureBroken, match="later"):
-            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 5)
+            await store.fence(PRIMARY.but(state=SwitchState.PROMOTING), 60)
 
 
 # -- 38: the tail of the audit log -----------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ async def test_hazard_01_no_snapshot_is_old_enough_to_pass(postgres_url: str, is
         transaction = app.transaction(isolation=isolation)
         await transaction.start()
         await app.fetchval("SELECT count(*) FROM people")
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError, match="cutover"):
             await app.execute(ADD)
         await transaction.rollback()
@@ -90,7 +90,7 @@ async def test_hazard_01_nor_is_a_transaction_of_the_front_door(postgres_url: st
         session = executor.session()
         await session.execute(Statement("BEGIN"))
         await session.execute(Statement("SELECT count(*) FROM people"))
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         with pytest.raises(StatementError, match="cutover") as refused:
             await session.execute(Statement(ADD))
         assert refused.value.code == "SQLITE_BUSY"
@@ -118,7 +118,7 @@ async def test_hazard_01_nor_does_a_schema_change(postgres_url: str) -> None:
         session = executor.session()
         for sql in ("BEGIN", "SELECT random()"):
             await session.execute(Statement(sql))
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         with pytest.raises(StatementError, match="database is locked") as refused:
             await session.execute(Statement("CREATE TABLE late (id INTEGER)"))
         assert refused.value.code == "SQLITE_BUSY"
@@ -149,11 +149,11 @@ async def test_hazard_02_fence_and_control_row_stand_or_fall_together(postgres_u
     async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as app:
         await run(postgres_url, "DROP TRIGGER cutover_capture ON pairs")
         with pytest.raises(CaptureBroken):
-            await store.fence(DEMOTING, 5)
+            await store.fence(DEMOTING, 60)
         assert await store.control() == PRIMARY
         await app.execute(ADD)
         await store.install_capture()
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         assert await store.control() == DEMOTING
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
             await app.execute("DELETE FROM people")
@@ -207,7 +207,7 @@ async def test_hazard_11_a_prepared_transaction_is_seen_before_and_named(logical
                 await store.fence(DEMOTING, 0.3)
         finally:
             await app.execute("ROLLBACK PREPARED 'left behind'")
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
 
 
 # -- 12, 13: our own locks -------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ async def test_hazard_13_a_commit_without_its_locks_changes_nothing_and_is_repea
         assert (await store.control(), await store.outcome("s1")) == (SHADOW, Outcome.PREPARED)
         await app.execute("COMMIT")
         await reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM people")
-        await store.receive(PRIMARY, "s1", 5)  # a reader is in nobody's way
+        await store.receive(PRIMARY, "s1", 60)  # a reader is in nobody's way
         assert await store.outcome("s1") is Outcome.COMMITTED
 
 
@@ -298,5 +298,5 @@ async def test_hazard_13_the_fence_of_a_demotion_waits_no_longer_than_it_may(pos
             await store.fence(DEMOTING, 0.4)
         assert monotonic() - began < 10
         await app.execute("COMMIT")
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         assert await store.control() == DEMOTING

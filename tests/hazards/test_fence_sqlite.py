@@ -78,7 +78,7 @@ async def test_hazard_08_the_fences_own_transaction_finds_uncaptured_ddl(
     async with served(sqlite_path, PRIMARY) as (store, _):
         make(sqlite_path, *ddl)
         with pytest.raises(CaptureBroken, match="t"):
-            await store.fence(PROMOTING, 5)
+            await store.fence(PROMOTING, 60)
         assert await store.control() == PRIMARY
         assert one(sqlite_path, "SELECT count(*) FROM sqlite_master WHERE name LIKE '_cutover_fence%'") == 0
 
@@ -93,7 +93,7 @@ async def test_hazard_08_a_table_rebuilt_while_primary_is_copied_again(sqlite_pa
         await store.install_capture()
         async with store.snapshot() as snapshot:
             assert (await snapshot.pending()).whole == {"t"}
-        await store.fence(PROMOTING, 5)
+        await store.fence(PROMOTING, 60)
 
 
 # -- 15: how a refusal ends ------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_hazard_15_naive_raise_fail_keeps_half_a_statement(sqlite_path: str) -> 
 async def test_hazard_15_a_refused_writer_is_rolled_back_and_lets_go(sqlite_path: str, sql: str) -> None:
     make(sqlite_path, TABLE, "CREATE TABLE other (x)", "INSERT INTO t VALUES ('a', 1)")
     async with served(sqlite_path, PRIMARY) as (store, _):
-        await store.fence(PROMOTING, 5)
+        await store.fence(PROMOTING, 60)
         with direct(sqlite_path) as refused, direct(sqlite_path) as switch:
             switch.execute("PRAGMA busy_timeout = 100")
             refused.execute("BEGIN")
@@ -159,7 +159,7 @@ async def test_hazard_15_attached_and_prepared_before_makes_no_difference(sqlite
         with direct(f"{tmp_path}/elsewhere.db") as application:
             application.execute("ATTACH ? AS app", (sqlite_path,))
             application.execute("INSERT INTO app.t VALUES (?, 1)", ("a",))
-            await store.fence(PROMOTING, 5)
+            await store.fence(PROMOTING, 60)
             with pytest.raises(sqlite3.IntegrityError, match="cutover"):
                 application.execute("INSERT INTO app.t VALUES (?, 1)", ("b",))
             application.execute("INSERT INTO app.t SELECT * FROM app.t WHERE 0")  # no row, nothing to refuse
@@ -171,7 +171,7 @@ async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
     make(sqlite_path, TABLE)
     async with served(sqlite_path, PRIMARY) as (store, _):
         executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=5)
-        await store.fence(PROMOTING, 5)
+        await store.fence(PROMOTING, 60)
         yield WriteThrough(Member(store, executor), epoch=1, metrics=Metrics("test"), hold_timeout=5)
         await executor.close()
 

@@ -131,7 +131,7 @@ async def test_hazard_07_a_promotion_does_not_commit_over_an_apply_of_the_old_di
             await applier.apply(PEOPLE, [("a", "late", None)], [])
             with pytest.raises(FenceTimeout):
                 await store.receive(PRIMARY, "s1", 0.3)
-        await store.receive(PRIMARY, "s1", 5)
+        await store.receive(PRIMARY, "s1", 60)
         with pytest.raises(StaleApplier):
             async with store.applier(1, 1, 2):
                 pass

@@ -212,7 +212,7 @@ async def test_hazard_27_our_own_commits_wait_for_the_disk_whatever_the_database
             await crash(logical_server)
             assert await fresh.outcome("s1") is Outcome.PREPARED
             stop_wal_writer(logical_server)
-            await fresh.receive(PRIMARY, "s1", 5)
+            await fresh.receive(PRIMARY, "s1", 60)
             await crash(logical_server)
             assert await fresh.outcome("s1") is Outcome.COMMITTED
             stop_wal_writer(logical_server)

@@ -124,7 +124,7 @@ async def test_hazard_06_naive_the_copy_itself_takes_writes(sqlite_path: str, tm
     copy = str(tmp_path / "copy.db")
     async with served(sqlite_path, PRIMARY) as (store, _):
         await store.backup(copy)
-        await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 5)
+        await store.fence(PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 60)
         await store.settle(SHADOW.but(epoch=2))
     with pytest.raises(sqlite3.IntegrityError, match="write to postgres"):
         make(sqlite_path, "INSERT INTO t VALUES ('refused')")

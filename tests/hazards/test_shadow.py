@@ -91,7 +91,7 @@ async def test_hazard_30_triggers_rest_on_sqlite_and_come_back_with_the_commit(s
         assert one(sqlite_path, "SELECT n FROM t") == 7
     async with served(sqlite_path, SQLITE_SHADOW) as (store, _):  # what was put aside is on disk
         await store.prepare("s")
-        await store.receive(SQLITE_PRIMARY.but(epoch=2), "s", 5)
+        await store.receive(SQLITE_PRIMARY.but(epoch=2), "s", 60)
     assert one(sqlite_path, "SELECT sql FROM sqlite_master WHERE name = 'counting'") == COUNTING
     make(sqlite_path, "INSERT INTO t (k) VALUES ('b')")
     assert one(sqlite_path, "SELECT n FROM t WHERE k = 'b'") == 1
@@ -113,7 +113,7 @@ async def test_hazard_30_triggers_rest_on_postgres_and_come_back_with_the_commit
             await applier.apply(PEOPLE, [("a", "ann", "x")], [])
         assert await app.fetchval("SELECT handle FROM people") == "ann"
         await store.prepare("s1")
-        await store.receive(PRIMARY, "s1", 5)
+        await store.receive(PRIMARY, "s1", 60)
         await app.execute("INSERT INTO people VALUES ('b', 'bob', NULL)")
         await app.execute("UPDATE people SET about = 'y'")
         found = await app.fetch("SELECT handle FROM people ORDER BY id")

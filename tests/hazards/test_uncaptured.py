@@ -75,7 +75,7 @@ async def test_hazard_35_triggers_put_back_as_they_were_are_no_whole_capture(sql
         assert await store.schema_fingerprint() != before
         assert any("table t " in problem for problem in await store.check_capture())
         with pytest.raises(CaptureBroken, match="table t "):
-            await store.fence(SQLITE_PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 5)
+            await store.fence(SQLITE_PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 60)
         await store.install_capture()
         assert await store.check_capture() == []
         async with store.snapshot() as snapshot:
@@ -93,7 +93,7 @@ async def test_hazard_35_a_fence_put_back_as_it_was_is_a_breach(sqlite_path: str
                 pass
         await store.prepare("s2")
         with pytest.raises(CaptureBroken, match="table t "):
-            await store.receive(SQLITE_PRIMARY.but(epoch=2), "s2", 5)
+            await store.receive(SQLITE_PRIMARY.but(epoch=2), "s2", 60)
         await store.install_capture()
         assert await store.progress() == {}
 
@@ -103,7 +103,7 @@ async def test_hazard_35_a_fence_of_our_own_and_its_end_break_nothing(sqlite_pat
     async with served(sqlite_path, SQLITE_PRIMARY) as (store, _):
         before = await store.schema_fingerprint()
         for _ in range(2):
-            await store.fence(SQLITE_PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 5)
+            await store.fence(SQLITE_PRIMARY.but(state=SwitchState.PROMOTING, switch_id="s1"), 60)
             assert await store.check_capture() == []
             assert await store.schema_fingerprint() == before
             await store.release(SQLITE_PRIMARY)
@@ -132,21 +132,21 @@ async def test_hazard_35_the_fence_finds_what_went_past_the_triggers(postgres_ur
             await store.trim(await snapshot.pending(), 1)
         await run(postgres_url, DISABLED.replace("users", "people").replace("id = 1", "id = 'a'"))
         with pytest.raises(CaptureBroken, match="people"):
-            await store.fence(DEMOTING, 5)
+            await store.fence(DEMOTING, 60)
         await store.release(PRIMARY)
         async with store.snapshot() as snapshot:
             seen = await snapshot.pending()
         assert seen.whole == {"people"}
         await store.trim(seen, 2)
         assert await store.check_capture() == []
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
 
 
 async def test_hazard_35_a_truncated_table_is_no_broken_capture(postgres_url: str) -> None:
     async with ready(postgres_url, PRIMARY) as store:
         await run(postgres_url, "TRUNCATE people CASCADE")
         assert await store.check_capture() == []
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         async with store.snapshot() as snapshot:
             assert (await snapshot.pending()).whole == {"people", "items"}
 
@@ -173,7 +173,7 @@ async def test_hazard_09_a_fence_that_somebody_switched_on_is_noticed_within_a_s
 async def test_hazard_35_roles_and_fences_of_our_own_keep_the_fingerprint(postgres_url: str) -> None:
     async with ready(postgres_url, PRIMARY) as store:
         before = await store.schema_fingerprint()
-        await store.fence(DEMOTING, 5)
+        await store.fence(DEMOTING, 60)
         assert await store.schema_fingerprint() == before
         await store.release(PRIMARY)
         assert await store.schema_fingerprint() == before
