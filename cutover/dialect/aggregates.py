@@ -76,6 +76,8 @@ class Aggregates:
             scope.grouping = None
         try:
             slides = over is not None and windows.slides(windows.spelled_out(over, scope.named))
+            if slides and str(node.this) in ("fn_min", "fn_max"):
+                condition = None  # SQLite gives no heed to FILTER there
             built = self._call(node, scope, in_window=over is not None, slides=slides)
             result, *beside = (self._filtered(each, condition, scope) for each in (built.node, *built.beside))
             if over is not None:

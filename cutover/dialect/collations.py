@@ -33,3 +33,13 @@ def collated(typed: Typed, name: str) -> exp.Expr:
 def bytewise(typed: Typed) -> bool:
     """Whether Postgres compares this text bytewise without being told."""
     return typed.column is not None and typed.column.target_collation in (None, "C")
+
+
+def collate_in(node: exp.Expr) -> exp.Collate | None:
+    """The first COLLATE of what a value is made of; FILTER and OVER only say of which rows."""
+    if isinstance(node, exp.Collate):
+        return node
+    if isinstance(node, exp.Query):
+        return None
+    parts = [node.this] if isinstance(node, (exp.Filter, exp.Window)) else node.iter_expressions()
+    return next((found for part in parts if (found := collate_in(part)) is not None), None)

@@ -48,15 +48,20 @@ def unified(values: list[Typed]) -> tuple[Typed, list[exp.Expr]]:
     return Typed(first.node, kind, first.affinity, telling.collation, plus=plus, not_null=not_null, json=json), nodes
 
 
-def _in_one_kind(arms: list[Query]) -> list[tuple[str | None, Typed]]:
-    """The columns of a compound. The arms give their values in the kinds of those."""
+def _in_one_kind(arms: list[Query], *, recursive: bool = False) -> list[tuple[str | None, Typed]]:
+    """The columns of a compound. The arms give their values in the kinds of those.
+
+    Of a recursion Postgres wants the collation of the whole in the first arm already, where a literal or what a
+    function gives has none of its own.
+    """
     columns: list[tuple[str | None, Typed]] = []
     projections: list[list[exp.Expr]] = [[] for _ in arms]
     for (name, _), values in zip(arms[0].columns, _across(arms), strict=True):
         typed, nodes = unified(values)
         columns.append((name, typed))
         for projected, node, given in zip(projections, nodes, values, strict=True):
-            if typed.kind is Kind.TEXT and given.kind is Kind.NULL:  # a recursion has the collation of its first part
+            begins = recursive and projected is projections[0]
+            if typed.kind is Kind.TEXT and (begins or given.kind is Kind.NULL):
                 projected.append(collate_c(node))
             else:
                 projected.append(cast(node, SQL_TYPE[typed.kind]) if typed.kind in (Kind.INT, Kind.NULL) else node)
@@ -130,7 +135,7 @@ class Compounds:
         ends = arms[0].collations(0), arms[-1].collations(1)
         query = self._merged(node, scope, written, arms) if not all_rows else None
         if query is None:
-            columns = _in_one_kind(arms)
+            columns = _in_one_kind(arms, recursive=scope.recursive)
             query = self.queries.made(chained(chain, arms), columns)
             query.turns = turns_of(arms) if all_rows else []
             if scope.interleaved:

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect import comparing, functions, json_functions, numbers
 from cutover.dialect.calls import arguments_of
+from cutover.dialect.collations import collate_in
 from cutover.dialect.comparing import value
 from cutover.dialect.context import Context
 from cutover.dialect.generated import GIVEN
@@ -60,7 +61,7 @@ class Expressions(Operators):
                 return grouped
         typed = handler(self, node, scope)
         if self.context.collates and not typed.explicit and typed.kind in (Kind.TEXT, Kind.DYNAMIC):
-            written = next((one for one in node.walk(bfs=False, prune=_is_query) if isinstance(one, exp.Collate)), None)
+            written = collate_in(node)
             if written is not None:  # COLLATE holds for all that its operand becomes a part of
                 return typed.but(collation=written.expression.name, explicit=True)
         return typed
@@ -289,10 +290,6 @@ def _number(written: str) -> int | float:
         number = int(written)
         return number if number < 1 << 63 else float(number)
     return float(written)
-
-
-def _is_query(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Query)
 
 
 def first_of(values: list[Typed]) -> Typed:

@@ -12,7 +12,7 @@ from sqlglot import exp
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.drawing import Drawing, drawing_one
 from cutover.dialect.scope import Source, SourceColumn
-from cutover.dialect.typed import Kind, identifier
+from cutover.dialect.typed import UNDECLARED, Kind, identifier
 from cutover.model.table import Table
 
 NAME = "sqlite_sequence"
@@ -42,7 +42,7 @@ def source(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
     ] or ["SELECT NULL::text AS name, NULL::bigint AS seq, NULL::text AS sequence, NULL::bigint AS highest"]
     query = sqlglot.parse_one(" UNION ALL ".join(selects), dialect="postgres")
     node = exp.Subquery(this=query, alias=exp.TableAlias(this=identifier(alias)))
-    columns = [SourceColumn("name", "name", Kind.TEXT), SourceColumn("seq", "seq", Kind.INT)]
+    columns = [SourceColumn("name", "name", Kind.TEXT, UNDECLARED), SourceColumn("seq", "seq", Kind.INT, UNDECLARED)]
     return node, Source(alias, columns)
 
 

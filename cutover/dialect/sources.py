@@ -22,7 +22,7 @@ from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, TURN, Scope, Source, SourceColumn, table_source
 from cutover.dialect.subtypes import remember
 from cutover.dialect.tokens import FUNCTION_PREFIX
-from cutover.dialect.typed import Kind, Refused, Typed, identifier, literal, paren
+from cutover.dialect.typed import UNDECLARED, Kind, Refused, Typed, identifier, literal, paren
 from cutover.dialect.viewed import view_at
 from cutover.dialect.whole import compared
 
@@ -90,7 +90,7 @@ class Sources:
         alias = (node.alias or name).lower()
         target = exp.Table(this=json_functions.rows(name, arguments), alias=exp.TableAlias(this=identifier(alias)))
         columns = [
-            SourceColumn(column, column, kind, json="part" if column == "value" else "")
+            SourceColumn(column, column, kind, UNDECLARED, json="part" if column == "value" else "")
             for column, kind in json_functions.ROWS.items()
         ]
         source = Source(alias, columns, counted="id")

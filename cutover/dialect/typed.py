@@ -106,6 +106,10 @@ class ByKeys(RowByRow):
     """What becomes of a row depends on which of the unique keys it meets."""
 
 
+UNDECLARED = "BLOB"
+"""The affinity of a column without a type."""
+
+
 @dataclass(slots=True)
 class Typed:
     """A Postgres expression with its SQLite meaning."""

@@ -69,7 +69,7 @@ async def test_a_recursion_with_an_order_of_its_own(postgres_url: str) -> None:
             )
 
 
-async def test_what_begins_as_null_becomes_what_the_recursion_gives(postgres_url: str) -> None:
+async def test_what_a_recursion_begins_with_becomes_what_it_gives(postgres_url: str) -> None:
     tree = (
         "WITH RECURSIVE t(id, x) AS (SELECT id, {first} FROM part WHERE whole IS NULL UNION ALL SELECT part.id, "
         "{again} FROM part JOIN t ON part.whole = t.id) SELECT id, x, typeof(x) FROM t ORDER BY id"
@@ -78,6 +78,9 @@ async def test_what_begins_as_null_becomes_what_the_recursion_gives(postgres_url
         for first, again in (
             ("NULL", "coalesce(t.x || '/', '') || part.name"),
             ("NULL", "part.name"),
+            ("CAST(id AS TEXT)", "t.x || '/' || part.name"),  # a text of its own has no collation, a column has
+            ("'root'", "part.name"),
+            ("typeof(whole)", "t.x || part.id"),
             ("NULL", "t.x"),
             ("NULL", "ifnull(t.x, 0) + 1"),
             ("NULL", "ifnull(t.x, 0.5) + part.id"),

@@ -156,7 +156,7 @@ async def test_a_statement_that_failed_changed_nothing(both: World) -> None:
 
 
 async def test_equal_values_in_frames_that_slide(postgres_url: str) -> None:
-    """SQLite keeps the last of equal values there, and the first in any other frame."""
+    """SQLite keeps the last of equal values there, the first in any other frame, and ignores FILTER of min()."""
     schema = "CREATE TABLE t (n INTEGER PRIMARY KEY, z TEXT COLLATE NOCASE, d DECIMAL, v)"
     data = (
         "INSERT INTO t VALUES (1,'a',1,1), (2,'A',1.0,1.0), (3,'b',2.5,'x')",
@@ -176,6 +176,7 @@ async def test_equal_values_in_frames_that_slide(postgres_url: str) -> None:
         "",
     )
     calls = ("max(z)", "min(z)", "max(d + 0)", "min(d * 1)", "max(v)", "min(v COLLATE NOCASE)", "group_concat(z)")
+    calls = (*calls, "min(n) FILTER (WHERE n > 2)", "max(d) FILTER (WHERE d < 2)", "count(n) FILTER (WHERE n > 2)")
     async with world(postgres_url, schema, data=data) as both:
         await both.all_same(f"SELECT n, {call} OVER ({frame}) FROM t" for call in calls for frame in frames)
         await both.same("INSERT INTO t (z) VALUES ('')")
@@ -207,3 +208,18 @@ async def test_sums_of_reals_keep_what_taking_back_leaves(postgres_url: str) -> 
             if both.on_sqlite(sql).rows != (await both.on_postgres(sql)).rows:
                 different.append(sql)
         assert different == []
+
+
+async def test_a_collation_of_the_rows_is_none_of_what_is_computed_of_them(postgres_url: str) -> None:
+    data = ["INSERT INTO t VALUES ('a', 'Z'), ('b', 'a'), ('c', 'B')"]
+    async with world(postgres_url, "CREATE TABLE t (k TEXT, p TEXT)", data=data) as both:
+        await both.all_same(
+            f"SELECT p FROM t ORDER BY {term}"
+            for term in (
+                "group_concat(p) OVER (ORDER BY k COLLATE NOCASE ROWS CURRENT ROW)",
+                "group_concat(p COLLATE NOCASE) OVER (ORDER BY k ROWS CURRENT ROW)",
+                "group_concat(p) FILTER (WHERE p COLLATE NOCASE <> '') OVER (ORDER BY k ROWS CURRENT ROW)",
+                "first_value(p) OVER (PARTITION BY p COLLATE NOCASE) || 'x'",
+            )
+        )
+        await both.same("SELECT min(p) FILTER (WHERE p COLLATE NOCASE <> '') AS m FROM t GROUP BY k ORDER BY m")
