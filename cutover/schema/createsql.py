@@ -85,14 +85,15 @@ def read_create_table(sql: str) -> TableText:
     words = list(tokens(sql))
     opening = next((index for index, token in enumerate(words) if token.text == "("), len(words))
     closing = _closing(words, opening)
-    table = TableText()
+    table, called = TableText(), ""
     for segment in _segments(words[opening + 1 : closing]):
         if keyword(segment[0]) in _TABLE_CONSTRAINTS:
-            _read_constraints(sql, segment, table, ColumnText())
+            _read_constraints(sql, segment, table, ColumnText(), called)
+            called = ""
         else:
             name = unquote(segment[0].text).lower()
             column = table.columns[name] = ColumnText(name)
-            _read_constraints(sql, segment[1:], table, column)
+            called = _read_constraints(sql, segment[1:], table, column)
     options = [keyword(token) for token in words[closing + 1 :]]
     table.strict = "STRICT" in options
     table.without_rowid = "ROWID" in options
@@ -148,8 +149,14 @@ def _segments(words: Sequence[Token]) -> Iterator[list[Token]]:
         yield segment
 
 
-def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column: ColumnText) -> None:
-    """Walk constraints of a column or table. Commas between table constraints are optional in SQLite."""
+def _read_constraints(
+    sql: str, words: Sequence[Token], table: TableText, column: ColumnText, called: str = ""
+) -> str:
+    """Walk constraints of a column or table. Commas between table constraints are optional in SQLite.
+
+    A name given by CONSTRAINT is that of all CHECKs of the column behind it, and of the first one behind the last
+    column. Returns the name that holds at the end.
+    """
     table.clauses += _clauses(words, column.name)
     index = 0
     while index < len(words):
@@ -163,14 +170,15 @@ def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column
             text = _text(sql, inner[0], inner[-1]) if inner else ""
             if keyword(token) == "CHECK":
                 table.checks.append(text)
-                named = index >= 2 and keyword(words[index - 2]) == "CONSTRAINT"
-                table.check_names.append(unquote(words[index - 1].text) if named else "")
+                table.check_names.append(called)
             elif keyword(token) == "AS":
                 column.generated = text
             elif keyword(token) == "KEY" and any(keyword(word) == "AUTOINCREMENT" for word in inner):
                 table.autoincrement = True
         if keyword(token) in {"CONSTRAINT", "DEFAULT", "COLLATE", "REFERENCES"} and following is not None:
-            if keyword(token) == "COLLATE":
+            if keyword(token) == "CONSTRAINT":
+                called = unquote(following.text)
+            elif keyword(token) == "COLLATE":
                 column.collation = unquote(following.text).upper()
             elif keyword(token) == "REFERENCES":
                 table.deferred.append(_deferred(words[index + 1 :]))
@@ -181,6 +189,7 @@ def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column
         if keyword(token) == "AUTOINCREMENT":
             table.autoincrement = True
         index += 1
+    return called
 
 
 def _clauses(words: Sequence[Token], column: str) -> Iterator[OwnClause]:

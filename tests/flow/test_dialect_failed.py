@@ -37,6 +37,13 @@ CREATE TABLE pair (a INTEGER, b TEXT, c INTEGER UNIQUE, PRIMARY KEY (a, b)) WITH
 CREATE TABLE ruled (
     a INTEGER, b INTEGER, g INTEGER AS (a + b), CONSTRAINT second CHECK (g < 5), CONSTRAINT first CHECK (b < 3)
 );
+CREATE TABLE lent (
+    a INTEGER CONSTRAINT given NOT NULL CHECK (a > 0) CHECK (a < 9),
+    b INTEGER CHECK (b > 0),
+    c TEXT CONSTRAINT last DEFAULT 'x' CHECK (c <> 'y'),
+    CHECK (a <> b),
+    CHECK (a < b)
+);
 """
 DATA = (
     "INSERT INTO item (a, u) VALUES (1, 1), (2, 2), (3, 3)",
@@ -57,6 +64,21 @@ async def _all_fail(both: World, statements: Sequence[str]) -> None:
     for sql in statements:
         await both.same_error(sql)
         await both.same(_PAST)
+
+
+async def test_a_name_is_that_of_the_checks_behind_it(both: World) -> None:
+    """SQLite forgets a constraint's name with the next column, or behind the first constraint of the table."""
+    await _all_fail(
+        both,
+        [
+            "INSERT INTO lent (a, b) VALUES (0, 1)",
+            "INSERT INTO lent (a, b) VALUES (9, 10)",
+            "INSERT INTO lent (a, b) VALUES (1, 0)",
+            "INSERT INTO lent VALUES (1, 2, 'y')",
+            "INSERT INTO lent (a, b) VALUES (2, 2)",
+            "INSERT INTO lent (a, b) VALUES (3, 2)",
+        ],
+    )
 
 
 async def test_of_several_constraints_the_first_that_sqlite_looks_at_is_named(both: World) -> None:
