@@ -149,9 +149,7 @@ def _segments(words: Sequence[Token]) -> Iterator[list[Token]]:
         yield segment
 
 
-def _read_constraints(
-    sql: str, words: Sequence[Token], table: TableText, column: ColumnText, called: str = ""
-) -> str:
+def _read_constraints(sql: str, words: Sequence[Token], table: TableText, column: ColumnText, called: str = "") -> str:
     """Walk constraints of a column or table. Commas between table constraints are optional in SQLite.
 
     A name given by CONSTRAINT is that of all CHECKs of the column behind it, and of the first one behind the last
