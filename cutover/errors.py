@@ -135,6 +135,8 @@ class StatementError(CutoverError):
         super().__init__(message)
         self.code = code
         self.retry = retry
+        self.at_a_row = False
+        """It came from a value that the statement met: SQLite's changes() is of it, as with some codes."""
         self.changes = 0
         """Rows that it changed all the same, before the one that failed (OR FAIL)."""
         self.last_insert_rowid: int | None = None

@@ -99,7 +99,9 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
         return _of_constraint(error, state, catalog)
     if state in _BY_STATE:
         text, code = _by_state(state, message)
-        return StatementError(text or message, code, retry=code == "SQLITE_BUSY")
+        found = StatementError(text or message, code, retry=code == "SQLITE_BUSY")
+        found.at_a_row = code == "SQLITE_UNKNOWN"
+        return found
     if state == "0A000" and message.startswith("FULL JOIN"):
         return StatementError(
             "A FULL JOIN on more than equality has no translation for Postgres.", "SQL_NOT_TRANSLATABLE"

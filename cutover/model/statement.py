@@ -9,7 +9,7 @@ from cutover.errors import Fenced, StatementError, StoreUnavailable
 from cutover.model.values import Row, SqlValue
 
 UNDONE = ("SQLITE_CONSTRAINT", "SQLITE_MISMATCH", "SQLITE_FULL")
-"""Errors of a statement that had begun to write: SQLite's changes() is of it, then."""
+"""Errors of a statement that had begun to write: SQLite's changes() is of it, then, as of any that came at a row."""
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Past:
 
     def failed(self, error: StatementError) -> None:
         """A statement failed that would have written."""
-        if error.code in UNDONE:
+        if error.code in UNDONE or error.at_a_row:
             self._count(error.changes, error.last_insert_rowid)
 
     def _count(self, changes: int, last_insert_rowid: int | None) -> None:

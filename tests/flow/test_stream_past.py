@@ -144,6 +144,12 @@ _FAIL: list[str | tuple[str, ...]] = [
     "INSERT INTO later (p) VALUES (99), (98) RETURNING id",
     "UPDATE later SET p = 99 RETURNING id",
     ("INSERT INTO later (p) VALUES (99)", _PAST, "INSERT INTO kin (a) VALUES (7), (1)", _PAST),
+    "UPDATE kin SET a = a",
+    "UPDATE kin SET p = json(id || '!')",
+    "INSERT INTO kin (a) VALUES (70)",
+    "UPDATE kin SET p = abs(-9223372036854775807 - (a > 0))",
+    "INSERT INTO kin (a) VALUES (71)",
+    "UPDATE kin SET nothing = 1",
     "BEGIN",
     "INSERT INTO kin (a) VALUES (60), (61), (1)",
     "INSERT INTO kin (a, p) VALUES (60, 99) RETURNING id",
@@ -225,7 +231,14 @@ def _raw(db: sqlite3.Connection, text: str) -> object:
     except sqlite3.IntegrityError as error:
         return error.sqlite_errorname if error.sqlite_errorname == "SQLITE_MISMATCH" else "SQLITE_CONSTRAINT"
     except sqlite3.OperationalError as error:
-        return "SQL_PARSE_ERROR" if "syntax error" in str(error) else "SQLITE_UNKNOWN"
+        told = str(error)
+        return (
+            "SQL_INPUT_ERROR"
+            if "no such column" in told
+            else "SQL_PARSE_ERROR"
+            if "syntax" in told
+            else "SQLITE_UNKNOWN"
+        )
 
 
 def _rows(answer: object) -> object:
