@@ -38,6 +38,8 @@ class Overview:
         self._gates_saw: tuple[object, ...] = ()
         self._gates_lock = asyncio.Lock()
         self._quarantined: dict[str, int] = {}
+        self._lag = (0, 0.0)
+        """When the primary last answered: one that is silent now may be as far behind, and is not level."""
         self._rows = RowCounts()
 
     def gates_changed(self) -> None:
@@ -97,15 +99,16 @@ class Overview:
     async def mirror_status(self) -> Json:
         """Of the mirror alone."""
         parts, mirror = self.parts, self.parts.mirror
-        changes, seconds, error = 0, 0.0, mirror.last_error or self.parts.situation.attach_error or None
+        error = mirror.last_error or parts.situation.attach_error or None
         try:
             async with asyncio.timeout(2.0):
-                if parts.situation.phase is not Phase.FINISHED:  # there is no change log any more
-                    changes, seconds = await lag_of(parts)
+                finished = parts.situation.phase is Phase.FINISHED  # there is no change log any more
+                self._lag = (0, 0.0) if finished else await lag_of(parts)
                 if parts.situation.attached and parts.situation.phase is not Phase.FINISHED:
                     await self._count_quarantine()
         except (CutoverError, OSError, TimeoutError) as trouble:
             error = error or str(trouble) or "the primary did not answer in time"
+        changes, seconds = self._lag
         state = mirror.state
         if parts.situation.phase is not Phase.FINISHED and (mirror.held or not parts.situation.attached):
             state = "paused" if mirror.held else "retrying"

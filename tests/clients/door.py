@@ -68,7 +68,7 @@ class Door:
         with urllib.request.urlopen(self.service.admin + "/v1/status", timeout=10) as answer:  # http, loopback
             status = json.load(answer)
         copied = all(table["backfill"]["state"] == "done" for table in status["tables"])
-        return copied and status["mirror"]["lag_changes"] == 0
+        return copied and status["mirror"]["lag_changes"] == 0 and not status["mirror"]["last_error"]
 
 
 class Told:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
 
-from cutover.model.control import StoreName
+from cutover.model.control import Phase, StoreName
+from cutover.promote.overview import Overview
 from cutover.shadow.pacing import CopyPace
 from tests.flow.compare_world import World, world
 
@@ -103,6 +105,26 @@ async def test_a_pause_outlasts_a_stop_and_a_start(sqlite_path: str, postgres_ur
         mirror.resume()
         await here.settled()
         assert (await _look(here))[1:] == (7, 7)
+
+
+async def test_a_primary_that_does_not_answer_is_not_told_to_be_level(
+    sqlite_path: str, postgres_url: str, postgres_server: str
+) -> None:
+    async with world(sqlite_path, postgres_url, _fill, primary="postgres") as here:
+        here.mirror.pause()
+        await _write(here, 7)
+        situation = SimpleNamespace(phase=Phase.PROMOTED, pair=here.pair, attached=True, attach_error="", tables=())
+        parts = SimpleNamespace(situation=situation, mirror=here.mirror)
+        overview = Overview(parts, None)  # type: ignore[arg-type]  # all that is asked of them
+        known = await overview.mirror_status()
+        assert (known["lag_changes"], known["last_error"]) == (2, None)
+        async with here.postgres_away(postgres_server):
+            silent = await overview.mirror_status()
+            assert silent["last_error"]
+            assert silent["lag_changes"] == 2
+        here.mirror.resume()
+        await here.settled()
+        assert (await overview.mirror_status())["lag_changes"] == 0
 
 
 async def test_what_was_in_the_way_of_a_copy_keeps_no_row_out(sqlite_path: str, postgres_url: str) -> None:

@@ -135,7 +135,7 @@ async def settled(service: Service) -> None:
 
     async def look() -> bool:
         mirror = (await service.status())["mirror"]
-        return mirror["lag_changes"] == 0 and mirror["state"] == "running"
+        return mirror["lag_changes"] == 0 and mirror["state"] == "running" and not mirror["last_error"]
 
     await until(look, "an empty change log")
 

@@ -198,12 +198,14 @@ listen = "127.0.0.1:{self.admin_port}"
     async def verified(self) -> dict[str, Any]:
         """Run a full verification, which must come to its end; returns `GET /v1/verify`.
 
-        One that met a change of the mapping on its way says nothing of the stores, and is run again.
+        One that met a change of the mapping on its way, or tables that were still being copied, says nothing of the
+        stores, and is run again.
         """
 
         async def run() -> dict[str, Any] | None:
             result = await self.verification()
-            return None if "changed" in (result["error"] or "") else result
+            early = any("not copied to its end yet" in problem for problem in result.get("problems") or ())
+            return None if early or "changed" in (result["error"] or "") else result
 
         result: dict[str, Any] = await self.explained(until(run, "a verification that nothing came across"))
         assert result["state"] == "done", result
@@ -232,12 +234,18 @@ listen = "127.0.0.1:{self.admin_port}"
         Where the machine is so busy that a gate's look or the pause takes too long, it is asked for again.
         """
 
+        told: list[Any] = []
+
         async def look() -> dict[str, Any] | None:
             code, body = await self.switch(direction)
             assert code == 200 or body["error"]["code"] in ("aborted", "gates_failed"), body
+            told[:] = [body]
             return body if code == 200 else None
 
-        result = await self.explained(until(look, f"to {direction}"))
+        try:
+            result = await self.explained(until(look, f"to {direction}"))
+        except AssertionError as error:
+            raise AssertionError(f"{told}\n{error}") from None
         assert isinstance(result, dict)
         return result
 
