@@ -18,11 +18,11 @@ from tests.support.stateful.schema import Row, Schema, Value
 from tests.support.stateful.service import Service
 
 _SETTINGS: dict[str, Any] = {
-    "front": {"listen": "", "transaction_timeout": 30},
+    "front": {"listen": "", "transaction_timeout": 60, "hold_timeout": 60},
     "admin": {"listen": "127.0.0.1:0"},
     "compare": {"scan_interval": 0},
     "mirror": {"poll_interval": 0.01, "min_interval": 0, "batch_rows": 2, "backfill_rows": 3},
-    "promotion": {"grace": 0.02},
+    "promotion": {"grace": 0.02, "max_lag_seconds": 60, "pause_timeout": 30},
 }
 
 
