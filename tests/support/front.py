@@ -67,7 +67,7 @@ async def listening(way: WriteThrough, **settings: object) -> AsyncIterator[tupl
     """The front door, listening, and a client of it."""
     door = FrontDoor(way, FrontSettings.model_validate(settings), Metrics("test"))
     try:
-        port = await door.listen("127.0.0.1", 0, shutdown_timeout=1)
+        port = await door.listen("127.0.0.1", 0, shutdown_timeout=30)
         async with ClientSession(f"http://127.0.0.1:{port}") as client:
             yield door, client
     finally:
