@@ -178,7 +178,7 @@ async def test_a_replace_that_a_native_writer_overtakes_evicts_that_row_too(both
         await native.execute("BEGIN ISOLATION LEVEL READ COMMITTED; INSERT INTO accounts VALUES (9, 'late', 90)")
         replacing = asyncio.create_task(both.executor.run(batch))
         waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await looking.fetchval(waits):
                 await asyncio.sleep(0.01)
         await native.execute("COMMIT")

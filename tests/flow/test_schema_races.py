@@ -348,7 +348,7 @@ async def test_the_watch_sees_what_changes_while_it_carries_over(postgres_url: s
         running = asyncio.create_task(watch.run())
         try:
             watch.poke()
-            await until(lambda: seen[-1:] == [True] or running.done(), "the look at the late table", 20)
+            await until(lambda: seen[-1:] == [True] or running.done(), "the look at the late table")
             assert not running.done()
         finally:
             running.cancel()
@@ -369,7 +369,7 @@ async def test_the_watch_sees_what_came_before_its_first_look(sqlite_path: str) 
         watch = CaptureWatch(lambda: (store, store), mend, interval=0.01, full_interval=3600)
         running = asyncio.create_task(watch.run())
         try:
-            await asyncio.wait_for(mended.wait(), 20)
+            await asyncio.wait_for(mended.wait(), 60)
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):
@@ -389,7 +389,7 @@ async def test_the_watch_waits_for_the_rest_behind_changes_of_the_front_door(sql
         try:
             watch.told()
             watch.told()
-            await asyncio.wait_for(mended.wait(), 30)
+            await asyncio.wait_for(mended.wait(), 60)
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):
@@ -415,7 +415,7 @@ async def test_only_what_breaks_capture_is_a_warning(sqlite_path: str) -> None:
                 watch = CaptureWatch(lambda: (store, store), mend, interval=0.01, full_interval=3600)
                 watch.poke()
                 running = asyncio.create_task(watch.run())
-                await asyncio.wait_for(mended.wait(), 30)
+                await asyncio.wait_for(mended.wait(), 60)
                 running.cancel()
                 with suppress(asyncio.CancelledError):
                     await running

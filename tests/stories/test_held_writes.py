@@ -258,7 +258,7 @@ async def test_a_held_write_whose_client_has_gone_never_runs(service: Service, p
             await holding(service, 1)
             gone.cancel()
         try:
-            await until(lambda: held_none(service), "an empty queue", 30.0)
+            await until(lambda: held_none(service), "an empty queue", 50.0)
         finally:
             assert await open_one.execute("COMMIT") == ""
             code, body = await switching

@@ -139,7 +139,7 @@ async def test_a_mirror_goes_on_though_postgres_went_while_a_table_was_mapped_an
         async def noticed() -> bool:
             return not (await service.status())["attached"]
 
-        await service.explained(until(noticed, "the loss of Postgres", 30))
+        await service.explained(until(noticed, "the loss of Postgres"))
     finally:
         await native.close()
     await link.say("heal")
@@ -152,4 +152,4 @@ async def test_a_mirror_goes_on_though_postgres_went_while_a_table_was_mapped_an
             return False
         return found == [("carried",)]
 
-    await service.explained(until(carried, "the row on Postgres", 60))
+    await service.explained(until(carried, "the row on Postgres"))
