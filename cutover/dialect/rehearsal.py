@@ -180,9 +180,10 @@ class Rehearsal:
                 began = clock.monotonic()
                 try:
                     result = await run(connection, prepared, dialect, memory)
-                except asyncpg.NumericValueOutOfRangeError as error:
+                except (asyncpg.InvalidCachedStatementError, asyncpg.NumericValueOutOfRangeError) as error:
                     await connection.execute("ROLLBACK TO asked")
-                    result = await run(connection, wider(prepared, error), dialect, memory)
+                    stale = isinstance(error, asyncpg.InvalidCachedStatementError)
+                    result = await run(connection, prepared if stale else wider(prepared, error), dialect, memory)
                 return Timed(result, clock.monotonic() - began)
             except (*DRIVER_ERRORS, TimeoutError) as error:
                 raise as_statement_error(translate_failure(error, dialect.catalog)) from None

@@ -115,6 +115,9 @@ async def _made(
     await connection.execute("SAVEPOINT made")
     try:
         return await once(prepared)
+    except asyncpg.InvalidCachedStatementError:  # a table changed since this connection had it prepared
+        await connection.execute("ROLLBACK TO made")
+        return await once(prepared)
     except REPEATABLE as error:
         await connection.execute("ROLLBACK TO made")
         return await once(await instead(connection, prepared, error))

@@ -47,6 +47,9 @@ class Evolution:
     """With tables that the application renamed under their names of now."""
     changes: tuple[TableChange, ...] = ()
     findings: tuple[Finding, ...] = field(default=())
+    forgets: bool = False
+    """The record lacks what the steps take away and a later look gives back. It is to be kept before they are taken:
+    behind a kill nothing else tells that it is missed."""
 
 
 def renamed(before: Sequence[tuple[str, object]], now: Sequence[tuple[str, object]]) -> dict[str, str]:

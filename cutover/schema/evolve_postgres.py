@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cutover.model.table import Column, Table
 from cutover.schema.ddl import Ddl, Terms
 from cutover.schema.defaults import translate_default
 from cutover.schema.evolution import Evolution, Step, TableChange, same_shape
+from cutover.schema.evolve_anew import is_another, let_go
 from cutover.schema.evolve_pairing import Pairing, counterpart, qualified, settings_of, target_of
 from cutover.schema.evolve_rest import Rest
 from cutover.schema.findings import Finding
@@ -57,6 +58,7 @@ class _Planner:
     terms: Terms | None = None
     changes: list[TableChange] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    forgets: bool = False
 
     def plan(self) -> Evolution:
         moved = self._moved_tables()
@@ -65,7 +67,7 @@ class _Planner:
                 there = target_of(table, self.target, self.settings)
                 if there is not None:
                     self._table(table, there)
-        return Evolution(self.record, tuple(self.changes), tuple(self.findings))
+        return Evolution(self.record, tuple(self.changes), tuple(self.findings), self.forgets)
 
     # -- whole tables ------------------------------------------------------------------------------------------------
 
@@ -116,15 +118,20 @@ class _Planner:
         if known is None or known.table.target != there.name:
             return  # adopted as it is: nobody changed it under us
         pairing = Pairing(table, there, known, settings_of(table.name, self.settings), self.fresh.get(table.name))
-        if _has_another_key(pairing, known):
+        if is_another(pairing, known):
             sentence = f"Table {table.name} has another key; {there.name} is made anew, and copied again."
             step = Step(sentence, f"DROP TABLE {quoted(self.target.name)}.{quoted(there.name)}")
-            self.changes.append(TableChange(table.name, (step,)))
+            self.changes.insert(0, TableChange(table.name, (*self._let_go(there), step)))  # others may be held by it
             return
         steps = tuple(self._columns(pairing))
         soft = () if steps else tuple(self._rest(pairing, known))
         if steps or soft:
             self.changes.append(TableChange(table.name, steps, soft))
+
+    def _let_go(self, there: PostgresTable, columns: Collection[str] | None = None) -> list[Step]:
+        self.record, steps = let_go(self.record, self.target, there, columns)
+        self.forgets = self.forgets or bool(steps)
+        return steps
 
     def _columns(self, pairing: Pairing) -> Iterator[Step]:
         """Columns that were renamed, added, dropped, or are of another type."""
@@ -143,7 +150,9 @@ class _Planner:
                 kind = definition.removeprefix(quoted(pairing.target_name(name))).strip()
                 yield Step(f"{where}.{pairing.target_name(name)} is added ({kind}).", f"{on} ADD COLUMN {definition}")
         self.findings += ddl.findings
-        for column, found in pairing.retyped():
+        retyped = list(pairing.retyped())
+        yield from self._let_go(pairing.there, [found.name for _, found in retyped])
+        for column, found in retyped:
             name = quoted(found.name)
             collation = ' COLLATE "C"' if column.target_type.startswith(("text", "character varying")) else ""
             default = f"ALTER COLUMN {name} DROP DEFAULT, " if found.default is not None else ""
@@ -211,19 +220,3 @@ def _default(column: Column) -> str:
         return translate_default(column.default, column)
     except Untranslatable:
         return ""
-
-
-def _has_another_key(pairing: Pairing, known: Recorded) -> bool:
-    """Whether a table that cutover created has rows that the key of today does not tell apart, or the key of before
-    keeps out what there may be now. What Postgres has counts: columns of a key may have been dropped meanwhile."""
-    fresh = pairing.fresh
-    if not known.made or known.sqlite.sql == pairing.source.sql:
-        return False
-    renames = pairing.renames()
-    if fresh is None:  # of what types it is cannot be told yet
-        return not {column.target for column in known.table.key_columns}.isdisjoint(pairing.dropped(renames))
-    names = {renames.get(column.name, column.target) for column in fresh.key_columns}
-    unique = [
-        each for each in pairing.there.indexes if each.unique and each.valid and each.immediate and not each.partial
-    ]
-    return not any(set(index.columns) == names for index in [each for each in unique if each.primary] or unique)

@@ -106,6 +106,8 @@ class Follower:
         did, evolution = False, None
         if state.record is not None:
             evolution = await self._plan_postgres(state)
+            if evolution.forgets and self._carrying.follows:
+                await self._records.write(evolution.record)
             did = await self._carrying.carry(state, evolution, soft=False)
         if not did:
             did = await self._create(state)

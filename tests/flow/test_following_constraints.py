@@ -8,6 +8,8 @@ import pytest
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.translator import Translator
 from cutover.dialect.typed import Refused
+from cutover.schema.postgres_schema import PostgresSchema
+from cutover.serve import carrying
 from cutover.serve.following import Follower
 from tests.flow.following_world import followed
 from tests.support.postgres import native, run
@@ -155,6 +157,88 @@ async def test_a_foreign_key_that_gets_other_actions_stays(sqlite_path: str, pos
             told = {key.columns: key.definition.partition("parents(id)")[2] for key in found.foreign_keys}
             assert set(told) == {("p",), ("q",)}
             assert set(told["p",].removesuffix(" DEFERRABLE").split(" ON ")) == set(actions.split(" ON "))
+
+
+_NUMBERED = (
+    "CREATE TABLE groups(number INTEGER PRIMARY KEY, name TEXT)",
+    "CREATE TABLE students(id INTEGER PRIMARY KEY, name TEXT, g INTEGER REFERENCES groups)",
+)
+_NAMED = (
+    "CREATE TABLE groups(number TEXT PRIMARY KEY NOT NULL, name TEXT)",
+    "CREATE TABLE students(id INT PRIMARY KEY NOT NULL, name TEXT, g TEXT REFERENCES groups)",
+)
+_OTHER_PARENTS = {
+    "its type": (_NUMBERED, _NAMED[0], "CREATE TABLE students(id INTEGER PRIMARY KEY, g TEXT REFERENCES groups)"),
+    "its type, back": (_NAMED, _NUMBERED[0], _NAMED[1].replace("g TEXT", "g INTEGER")),
+    "another column": (
+        _NUMBERED,
+        "CREATE TABLE groups(number INTEGER UNIQUE, code TEXT PRIMARY KEY NOT NULL)",
+        "CREATE TABLE students(id INTEGER PRIMARY KEY, name TEXT, g INTEGER REFERENCES groups(number))",
+    ),
+    "two columns": (
+        _NUMBERED,
+        "CREATE TABLE groups(number INT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (number, name))",
+        "CREATE TABLE students(id INTEGER PRIMARY KEY, g INT, n TEXT, FOREIGN KEY (g, n) REFERENCES groups)",
+    ),
+    "the other way round": (
+        _NUMBERED,
+        "CREATE TABLE groups(code TEXT PRIMARY KEY NOT NULL, head TEXT REFERENCES students)",
+        "CREATE TABLE students(name TEXT PRIMARY KEY NOT NULL)",
+    ),
+    "automatic": (_NAMED, *(text.replace("id INT ", "id INTEGER ") for text in _NAMED)),
+    "not automatic": (_NUMBERED, *(text.replace("id INTEGER PRIMARY KEY", "id INT PRIMARY KEY") for text in _NUMBERED)),
+}
+"""Tables, and those that take their place: the key of which others have a foreign key to is another one."""
+
+
+@pytest.mark.parametrize("change", _OTHER_PARENTS)
+async def test_a_key_that_others_refer_to_becomes_another(
+    sqlite_path: str, postgres_url: str, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a kill comes behind each step: Postgres has the very tables that it would have from the beginning."""
+    before, *after = _OTHER_PARENTS[change]
+    async with followed(sqlite_path, postgres_url, *before, copied=True) as (follower, _):
+        make(sqlite_path, "DROP TABLE students", "DROP TABLE groups", *after)
+        for _ in range(9):
+            steps = 0
+            with monkeypatch.context() as patched:
+                patched.setattr(carrying, "crash_point", cut_off)
+                try:
+                    found = await follower.follow("sqlite")
+                except CutOffError:
+                    steps += 1
+            if not steps:
+                break
+        assert not found.stopped
+        assert not found.findings
+    twin = await shape_from_the_beginning(sqlite_path + ".twin", postgres_url, *after)
+    assert shape(found.target) == twin
+
+
+class CutOffError(Exception):
+    """A kill."""
+
+
+def cut_off(_: str) -> None:
+    raise CutOffError
+
+
+async def shape_from_the_beginning(path: str, url: str, *statements: str) -> object:
+    """Of tables that Postgres never had others for."""
+    await run(url, "DROP TABLE groups, students", "DROP SCHEMA cutover CASCADE")
+    async with followed(path, url, *statements, copied=True) as (follower, _):
+        return shape((await follower.follow("sqlite")).target)
+
+
+def shape(schema: PostgresSchema) -> object:
+    return {
+        table.name: (
+            {(column.name, column.type, column.identity) for column in table.columns},
+            sorted(key.definition for key in table.foreign_keys),
+            sorted(index.columns for index in table.indexes),
+        )
+        for table in schema.tables
+    }
 
 
 async def test_a_generated_column_that_must_have_a_value_and_is_not_on_postgres(

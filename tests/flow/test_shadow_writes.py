@@ -417,6 +417,23 @@ async def test_a_write_that_differs_is_found_and_clears_when_it_is_mended(both: 
     assert (found["latest"], found["differs"], found["mismatch"]) == ("match", None, 1)
 
 
+async def test_what_was_prepared_before_a_table_changed_is_prepared_anew(both: Tried) -> None:
+    """A column that became another type on Postgres made each statement with its values look as if it failed there."""
+    write, read = Statement("UPDATE pets SET owner = 7 RETURNING name"), Statement("SELECT name FROM pets")
+    connection, rehearsal = await asyncpg.connect(both.url), both.executor.rehearsal
+    try:
+        for kind in ("varchar(50)", "varchar(60)", "text"):
+            await connection.execute(f'ALTER TABLE pets ALTER COLUMN name TYPE {kind} COLLATE "C"')
+            async with connection.transaction(isolation="repeatable_read"):
+                snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
+                for _ in range(2):
+                    seen = await rehearsal.read(snapshot, read, 5)
+                    made = await rehearsal.write(snapshot, write, 5, None)
+                    assert [timed.result.rows for timed in (seen, made) if timed] == [[("rex",)]] * 2
+    finally:
+        await connection.close()
+
+
 async def test_nobody_is_kept_waiting(both: Tried, monkeypatch: pytest.MonkeyPatch) -> None:
     sql = "UPDATE people SET n = 5"
     with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=0)) as db:
