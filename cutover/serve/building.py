@@ -61,6 +61,7 @@ class Built:
         self.origin, self.destination = Member(self.sqlite, self.executor), Member(self.postgres, self.translating)
         self.situation = Situation(Pair(self.origin, self.destination, 1))
         self.mapper = Mapper(settings, self.sqlite, self.postgres, self.situation)
+        self.mapper.unmapped = self.translating.dialect.forget
         self.parts = self._parts(settings)
         self.statement_log = StatementLog(
             self.parts.door, slow=settings.front.slow_statement, verbatim=settings.front.log_statements

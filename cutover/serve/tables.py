@@ -47,6 +47,9 @@ class Mapper:
         self._situation = situation
         self.copied: Callable[[str], bool] = lambda _: False
         """Whether a table is copied. Set by whoever knows."""
+        self.unmapped: Callable[[], None] = lambda: None
+        """Called when the schema is another one and nothing of it is mapped: two such mappings are the same tuple, by
+        which nobody sees that there is a new one."""
         self._follower = Follower(settings, sqlite, postgres, self._is_copied)
         self._seen: dict[str, str] = {}
         """The text of each table of SQLite's, mapped or not, as they were when they were last looked at."""
@@ -70,12 +73,14 @@ class Mapper:
             await forget_gone(state, primary, self._situation.pair.target)
         self._note(state)
         self._seen = {table.name: table.sql for table in state.source.tables}
-        self.ddl = in_order(state.source, await self._sqlite.survey(read_objects))
+        before, self.ddl = self.ddl, in_order(state.source, await self._sqlite.survey(read_objects))
         self.stopped, self.waiting, self.done = bool(state.stopped), bool(state.waiting), state.done
         self.unfinished = state.unfinished
         for sentence in state.done:
             _log.info(f"The schema changed: {sentence}")
         tables = await self.spelling.settle(state.tables if create else state.mapping.tables)
+        if not tables and self.ddl != before:
+            self.unmapped()
         known = state.record.tables if state.record else ()
         held = tuple(one.table for one in known if one.table.name in self._situation.stopped)
         self._sqlite.serve_tables(tables, held)

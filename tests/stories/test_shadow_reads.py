@@ -9,6 +9,7 @@ import asyncpg
 
 from tests.support.commands import cutover
 from tests.support.service import Service, until
+from tests.support.sqlite_world import make
 from tests.support.writers import DirectWriter
 
 HELPER = "cutover.substr(text, bigint, bigint)"
@@ -174,6 +175,24 @@ async def test_statements_of_a_file_are_rehearsed(service: Service, postgres_url
     assert ran.code == 3
     assert "differs" in ran.out
     assert (await service.status())["rehearsal"]["statements"] == 0, "asked about, but not sent by an application"
+
+
+async def test_a_statement_about_the_only_table_which_cannot_be_mirrored_is_refused(service: Service) -> None:
+    """Where nothing is mapped, either before or after, it is no statement that SQLite refuses, too."""
+    made = ("CREATE TABLE mixed (a)", "INSERT INTO mixed VALUES (1), ('one')")
+    make(service.sqlite, "DROP TABLE items", "DROP TABLE accounts", "DROP TABLE pairs")
+    await service.start()
+    await service.up()
+    make(service.sqlite, *made)
+    file = service.folder / "app.sql"
+    file.write_text("SELECT a FROM mixed; INSERT INTO mixed VALUES (2); SELECT b FROM mixed")
+
+    async def told() -> bool:
+        ran = await cutover("rehearse", "--json", "--file", str(file), "--admin-url", service.admin)
+        found = [row["status"] for row in json.loads(ran.out)["rows"]]
+        return found == ["refused", "refused", "invalid"] and ran.code == 3
+
+    await service.explained(until(told, "a rehearsal that knows of the table"))
 
 
 async def test_a_read_of_a_table_that_is_on_its_way_does_not_differ(service: Service) -> None:
