@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from cutover.dialect import replayed_writes
+from cutover.dialect.checking import Checks
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
@@ -392,7 +393,7 @@ async def test_a_write_to_a_table_that_postgres_statements_do_not_know_yet_is_tr
         raise StatementError("no such table: people", "SQLITE_UNKNOWN")
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(both.executor.dialect), "check", lambda _, sql: unknown(sql))
+        patched.setattr(Checks, "check", lambda _, sql: unknown(sql))
         both.writes.offer(Statement(sql))
         await both.writes.replay(both.executor)
     assert both.total(sql) == 0
