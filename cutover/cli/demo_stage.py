@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -34,6 +35,7 @@ from cutover.stores.postgres.embedded import EmbeddedPostgres
 
 T = TypeVar("T")
 
+_PORTS = range(10_000, 12_000)
 PATIENCE = 120.0
 """Seconds for something that takes a few on any machine that is not broken."""
 
@@ -182,14 +184,19 @@ def write_configuration(where: Folder, url: str, base: Path | None) -> tuple[str
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Below those that the system gives to outgoing connections: any of them could have taken one by the start."""
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):  # no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise CutoverError("Of the ports that the demo may use none is free.")
+
+
+def _level(mirror: dict[str, Any]) -> bool:
+    return mirror["state"] == "running" and not mirror["lag_changes"] and not mirror["last_error"]
 
 
 class Service:
@@ -260,7 +267,7 @@ class Service:
     async def settled(self) -> None:
         """Wait until every change has been applied on the other side."""
         end = monotonic() + PATIENCE
-        while (mirror := (await self.status())["mirror"])["lag_changes"] or mirror["state"] != "running":
+        while not _level(mirror := (await self.status())["mirror"]):
             if monotonic() > end:
                 raise CutoverError(f"The mirror did not catch up: {mirror}.{self._said()}")
             await asyncio.sleep(0.05)

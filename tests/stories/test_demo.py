@@ -15,15 +15,24 @@ from typing import Any
 
 import psutil
 import pytest
+from aiohttp.test_utils import TestServer
 
+from cutover.admin.app import make_app
 from cutover.cli.demo_crew import Stretch
 from cutover.cli.demo_data import generate, rows_of
 from cutover.cli.demo_ledger import Ledger, sqlite_rows
+from cutover.cli.demo_stage import Folder, Service
+from cutover.cli.demo_story import Story
 from cutover.cli.demo_traffic import DirectWriter, becomes
 from cutover.cli.demo_verdict import Evidence, judge
+from cutover.errors import CutoverError
+from cutover.metrics import Metrics
+from cutover.model.control import Gate
 from cutover.model.values import Row
+from cutover.settings import AdminSettings
 from cutover.stores.postgres.embedded import EmbeddedPostgres
 from tests.support.checks import postgres_rows
+from tests.support.operations import ScriptedOperations
 from tests.support.service import DEADLINE, until
 
 Rows = dict[str, list[Row]]
@@ -165,6 +174,22 @@ async def test_a_server_that_cannot_be_used_is_named_and_nothing_is_left(scratch
     assert json.loads(out)["ok"] is False
     assert "pw" not in out + err
     assert list(scratch.iterdir()) == []
+
+
+async def test_a_switch_is_asked_for_again_while_the_mirror_is_behind(scratch: Path) -> None:
+    metrics, where = Metrics("0.1.0"), Folder(scratch, keep=True)
+    operations = ScriptedOperations(metrics)
+    operations.gates = [Gate("mirror_caught_up", False, "lag 3 s, limit 1 s")]
+    async with TestServer(make_app(operations, AdminSettings(), metrics)) as server:
+        service = Service(where, "", str(server.make_url("/")))
+        story = Story(where, service, None, "", print, seeded=0)  # type: ignore[arg-type]  # nobody writes
+        asking = asyncio.create_task(story._asked("promote"))
+        await until(lambda: len(operations.calls) > 4 or asking.done(), "another try")
+        operations.gates = [Gate("mirror_caught_up", True, "lag 0 s, limit 1 s")]
+        assert (await asking)[1]["result"] == "promoted"
+        operations.gates = [Gate("verified", False, "1 row differs")]
+        with pytest.raises(CutoverError, match="verified: 1 row differs"):
+            await story._asked("demote")
 
 
 # -- the judge -------------------------------------------------------------------------------------------------------
