@@ -141,7 +141,7 @@ async def test_a_socket_is_let_in_by_its_hello_and_only_as_long_as_its_token_is_
     file = tmp_path / "tokens"
     file.write_text("shop rw write-secret\nreports ro read-secret\n")
     front = FrontDoor(way, FrontSettings(token_file=str(file)), Metrics("test"))
-    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=30)
     async with ClientSession(f"http://127.0.0.1:{port}") as client:
 
         async def hello(jwt: object) -> tuple[Any, ClientWebSocketResponse]:
@@ -181,7 +181,7 @@ async def test_a_stream_whose_token_is_gone_holds_nothing(way: WriteThrough, tmp
     file = tmp_path / "tokens"
     file.write_text("shop rw write-secret\nother rw other-secret\nturned rw old-secret\n")
     front = FrontDoor(way, FrontSettings(token_file=str(file)), Metrics("test"))
-    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=30)
     async with ClientSession(f"http://127.0.0.1:{port}") as client:
 
         async def ask(secret: str, sql: str, baton: str | None = None) -> tuple[int, Any]:

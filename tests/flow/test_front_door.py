@@ -47,7 +47,7 @@ async def door(way: WriteThrough) -> AsyncIterator[Open]:
         async def make(metrics: Metrics | None = None, /, **settings: object) -> Client:
             front = FrontDoor(way, FrontSettings.model_validate(settings), metrics or Metrics("test"))
             stack.push_async_callback(front.close)
-            port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+            port = await front.listen("127.0.0.1", 0, shutdown_timeout=30)
             return await stack.enter_async_context(ClientSession(f"http://127.0.0.1:{port}"))
 
         yield make

@@ -20,14 +20,14 @@ LARGEST = 1 << 17
 
 @pytest.fixture
 async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
-    async with opened(sqlite_path, hold_timeout=5) as way:
+    async with opened(sqlite_path, hold_timeout=60) as way:
         yield way
 
 
 @pytest.fixture
 async def front(way: WriteThrough) -> AsyncIterator[tuple[FrontDoor, int]]:
     front = FrontDoor(way, FrontSettings(), Metrics("test"))
-    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=30)
     yield front, port
     await front.close()
 
@@ -133,7 +133,7 @@ async def test_a_connection_is_let_in_anew_when_the_tokens_were_read_again(way: 
     file = tmp_path / "tokens"
     file.write_text("shop ro read-secret\n")
     front = FrontDoor(way, FrontSettings(token_file=str(file)), Metrics("test"))
-    port = await front.listen("127.0.0.1", 0, shutdown_timeout=1)
+    port = await front.listen("127.0.0.1", 0, shutdown_timeout=30)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def ask(sql: str) -> tuple[int, bytes]:

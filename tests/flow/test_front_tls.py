@@ -29,7 +29,7 @@ async def test_both_ways_in_and_a_new_certificate(way: WriteThrough, tmp_path: P
     assert found is not None
     assert found.context.minimum_version is ssl.TLSVersion.TLSv1_2
     door = FrontDoor(way, FrontSettings(), Metrics("test"))
-    port = await door.listen("127.0.0.1", 0, shutdown_timeout=1, tls=found.context)
+    port = await door.listen("127.0.0.1", 0, shutdown_timeout=30, tls=found.context)
     url = f"https://127.0.0.1:{port}"
 
     async def works(context: ssl.SSLContext) -> bool:

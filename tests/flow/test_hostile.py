@@ -66,7 +66,7 @@ async def hall(way: WriteThrough, request: pytest.FixtureRequest) -> AsyncIterat
     """Fails if anything is left of the guests. A parameter changes limits."""
     limits = FrontSettings.model_validate(LIMITS | getattr(request, "param", {}))
     door = FrontDoor(way, limits, Metrics("test"))
-    port = await door.listen("127.0.0.1", 0, shutdown_timeout=1)
+    port = await door.listen("127.0.0.1", 0, shutdown_timeout=30)
     process = psutil.Process()
     async with ClientSession(f"http://127.0.0.1:{port}", timeout=ClientTimeout(total=20)) as honest:
         made = Hall(door, port, honest)

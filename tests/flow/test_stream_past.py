@@ -82,7 +82,7 @@ async def _way(primary: str, sqlite_path: str, postgres_url: str, schema: str = 
     else:
         async with world(postgres_url, schema) as made:
             member = Member(PostgresStore(postgres_url), made.executor)
-            way = WriteThrough(member, epoch=1, metrics=Metrics("test"), hold_timeout=1)
+            way = WriteThrough(member, epoch=1, metrics=Metrics("test"), hold_timeout=60)
             await way.resume(member, 1)
             yield way
 

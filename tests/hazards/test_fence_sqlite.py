@@ -170,9 +170,9 @@ async def way(sqlite_path: str) -> AsyncIterator[WriteThrough]:
     """The front door's way to a fenced file."""
     make(sqlite_path, TABLE)
     async with served(sqlite_path, PRIMARY) as (store, _):
-        executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=5)
+        executor = SqliteExecutor(store, Metrics("test"), transaction_timeout=60)
         await store.fence(PROMOTING, 60)
-        yield WriteThrough(Member(store, executor), epoch=1, metrics=Metrics("test"), hold_timeout=5)
+        yield WriteThrough(Member(store, executor), epoch=1, metrics=Metrics("test"), hold_timeout=60)
         await executor.close()
 
 
