@@ -231,7 +231,8 @@ listen = "127.0.0.1:{self.admin_port}"
     async def switched(self, direction: str) -> dict[str, Any]:
         """A switch with nobody in its way, which must go through; returns what it says.
 
-        Where the machine is so busy that a gate's look or the pause takes too long, it is asked for again.
+        Where the machine is so busy that a gate's look or the pause takes too long, it is asked for again; where the
+        schema was followed to its end only behind the verification, that is asked for again, too.
         """
 
         told: list[Any] = []
@@ -240,6 +241,8 @@ listen = "127.0.0.1:{self.admin_port}"
             code, body = await self.switch(direction)
             assert code == 200 or body["error"]["code"] in ("aborted", "gates_failed"), body
             told[:] = [body]
+            if "a schema changed since the last full verification" in str(body):
+                await self.verified()
             return body if code == 200 else None
 
         try:
