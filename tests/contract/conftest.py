@@ -53,7 +53,7 @@ class SqliteWorld:
         await self.transaction([(sql, args)])
 
     async def transaction(self, statements: Sequence[tuple[str, tuple[object, ...]]]) -> None:
-        with closing(sqlite3.connect(self.path, timeout=5)) as connection, connection:
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             for sql, args in statements:
                 connection.execute(sql, args)

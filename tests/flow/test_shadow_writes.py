@@ -251,7 +251,7 @@ async def test_what_differs_in_one_state_alone_differs_unless_the_schema_changed
     async def level() -> AsyncIterator[Any]:
         helper, change = next(states)
         await connection.execute(helper)
-        with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=10)) as db:
+        with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=60)) as db:
             db.execute(change)
         async with both.world.mirror.level_copied() as state:
             yield state
@@ -301,7 +301,7 @@ async def test_what_differed_with_rows_that_are_gone_is_not_mended(both: Tried, 
                     return found["differs"]
 
     def on_sqlite(sql: str, *args: str) -> None:
-        with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=10)) as db:
+        with closing(sqlite3.connect(both.world.sqlite.path, isolation_level=None, timeout=60)) as db:
             db.execute(sql, args)
 
     def renamed(name: str) -> None:
@@ -356,7 +356,7 @@ async def test_arguments_of_other_classes_are_looked_at_each_for_themselves(both
 
 async def test_a_read_that_its_rows_make_impossible_differs(both: Tried) -> None:
     """It has a translation, and would fail on Postgres all the same."""
-    with closing(sqlite3.connect(both.world.sqlite.path, timeout=10)) as db, db:
+    with closing(sqlite3.connect(both.world.sqlite.path, timeout=60)) as db, db:
         db.execute("INSERT INTO pets VALUES ('ada', 9)")
     await both.world.settled()
     reads = ShadowReads(Metrics("test"), both.world.mirror.level_copied, 1.0)

@@ -161,7 +161,7 @@ def set_back(world: str, store: str, column: str) -> Way:
 
 
 def _write_sqlite(path: str, sql: str) -> None:
-    with closing(sqlite3.connect(path, timeout=10)) as connection:
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
         connection.execute(sql)
         connection.commit()
 

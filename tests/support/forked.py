@@ -94,7 +94,7 @@ def forker() -> Iterator[Forker]:
     finally:
         process.stdin.close()
         process.stdout.close()
-        process.wait(30)
+        process.wait(120)
         shutil.rmtree(folder)
 
 

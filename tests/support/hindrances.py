@@ -77,7 +77,7 @@ async def sqlite_locked_late(sqlite: str, postgres: str) -> AsyncIterator[None]:
     lock, native = _SqliteLock(sqlite), await _writing(postgres)
 
     async def wait() -> None:
-        with closing(sqlite3.connect(sqlite, timeout=10, isolation_level=None)) as direct:
+        with closing(sqlite3.connect(sqlite, timeout=60, isolation_level=None)) as direct:
             while not direct.execute(_PREPARED.format("_cutover_switches")).fetchone()[0]:
                 await asyncio.sleep(0.002)
         await lock.taken()

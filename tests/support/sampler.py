@@ -87,7 +87,7 @@ def _sight(store: str, rows: Iterable[tuple[int, str, int]]) -> Sight | None:
 
 def look_sqlite(path: str) -> Sight | None:
     """One snapshot of the SQLite file; None where cutover is not installed."""
-    with closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
         try:
             return _sight("sqlite", connection.execute(_SQLITE))
         except sqlite3.OperationalError:

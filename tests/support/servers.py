@@ -100,7 +100,7 @@ def undertaker(postgres: EmbeddedPostgres, folder: Path) -> Iterator[None]:
     finally:
         assert waiting.stdin is not None
         waiting.stdin.close()
-        waiting.wait(30)
+        waiting.wait(120)
 
 
 def with_database(url: str, database: str) -> str:

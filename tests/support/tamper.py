@@ -26,7 +26,7 @@ async def take_away(service: Service, postgres: str, shadow: str) -> None:
 async def run_past_fence(sqlite: str, postgres: str, shadow: str, sql: str) -> None:
     """Run one statement on a fenced store."""
     if shadow == "sqlite":
-        with closing(sqlite3.connect(sqlite, timeout=10, isolation_level=None)) as connection:
+        with closing(sqlite3.connect(sqlite, timeout=60, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("UPDATE _cutover_control SET applying = 1")
             connection.execute(sql)
