@@ -7,6 +7,7 @@ from sqlglot import exp
 from cutover.dialect import functions, json_functions, windows
 from cutover.dialect.scope import Scope
 from cutover.dialect.tokens import FUNCTION_PREFIX
+from cutover.dialect.trees import flatten, unparen
 
 
 def owner_of(node: exp.Anonymous, scope: Scope) -> Scope:
@@ -43,7 +44,7 @@ def own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
     pending = [node]
     while pending:
         one = pending.pop()
-        if isinstance(one, (exp.Select, exp.SetOperation)):
+        if isinstance(one, (exp.Select, exp.SetOperation)) or is_dropped(one):
             continue
         inner: list[exp.Expr] = list(one.iter_expressions())
         if isinstance(one, exp.Window):
@@ -55,6 +56,19 @@ def own_aggregates(node: exp.Expr) -> list[exp.Anonymous]:
             continue
         pending += inner
     return found
+
+
+def is_dropped(node: exp.Expr) -> bool:
+    """Whether SQLite forgets what a test is made of as soon as it is read, aggregates too: `x IN ()` and `0 AND x`."""
+    if isinstance(node, exp.In):
+        return not node.expressions and not node.args.get("query") and not node.args.get("field")
+    return isinstance(node, exp.And) and any(_is_zero(unparen(part)) for part in flatten(node))
+
+
+def _is_zero(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Literal):
+        return node.is_int and int(str(node.this)) == 0
+    return isinstance(node, exp.And) and is_dropped(node)
 
 
 def gathers(node: exp.Expr) -> bool:

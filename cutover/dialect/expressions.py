@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from sqlglot import exp
 
 from cutover.dialect import comparing, functions, json_functions, numbers
-from cutover.dialect.calls import arguments_of
+from cutover.dialect.calls import arguments_of, is_dropped
 from cutover.dialect.collations import collate_in
 from cutover.dialect.comparing import value
 from cutover.dialect.context import Context
@@ -81,6 +81,8 @@ class Expressions(Operators):
         """`node` as a boolean. `loose`: whether NULL may stand for false, as in WHERE."""
         if isinstance(node, exp.Paren):
             return paren(self.condition(node.this, scope, loose=loose))
+        if isinstance(node, exp.And) and is_dropped(node):
+            return exp.Not(this=exp.Boolean(this=True))  # not a constant, which Postgres does not sort by
         if isinstance(node, (exp.And, exp.Or)):
             parts = [paren(self.condition(part, scope, loose=loose)) for part in flatten(node)]
             combined = parts[0]

@@ -15,6 +15,7 @@ from cutover.dialect.context import Context
 from cutover.dialect.distinct import distinct
 from cutover.dialect.earliest import comes_backwards, nulls_come_at_once
 from cutover.dialect.expressions import Expressions
+from cutover.dialect.functions import is_aggregate
 from cutover.dialect.generated import as_sorted, mark_given
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Ordering, sort_key
@@ -133,6 +134,9 @@ class Queries:
         result.set("expressions", [typed.node for _, typed in columns])
         if node.args.get("having"):
             result.set("having", exp.Having(this=self._filter(node.args["having"].this, scope)))
+        elif grouping is not None and not node.args.get("group") and not any(map(_is_aggregate, node.expressions)):
+            # What is known without them takes the place of calls: `coalesce(1, count(*))`. One row it is all the same.
+            result.set("having", exp.Having(this=exp.Boolean(this=True)))
         if node.args.get("distinct"):
             return distinct(self, node, scope, result, columns)
         order, asked = self.ordering.of_select(node, scope, columns)
@@ -325,6 +329,12 @@ def _first_row(query: exp.Expr) -> exp.Expr:
 def _calls(parts: Sequence[exp.Expr], scope: Scope) -> list[exp.Anonymous]:
     """Aggregates of the SELECT itself."""
     return [call for part in parts for call in own_aggregates(part) if owner_of(call, scope) is scope]
+
+
+def _is_aggregate(projection: exp.Expr) -> bool:
+    """Whether it is an aggregate's call alone, without anything around."""
+    inner = projection.this if isinstance(projection, exp.Alias) else projection
+    return isinstance(inner, exp.Anonymous) and is_aggregate(inner)
 
 
 def _extremes(node: exp.Select, calls: Sequence[exp.Anonymous]) -> list[exp.Anonymous]:

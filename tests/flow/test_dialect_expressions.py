@@ -220,3 +220,24 @@ async def test_comments_behind_the_last_expression_are_in_its_name(both: World) 
         await both.same(sql)
     found = await both.same("SELECT 1 /* 'tracer'; */ ;")
     assert [column.name for column in found.columns] == ["1 /* 'tracer'; */"]
+
+
+async def test_what_no_row_decides_leaves_one_row_of_aggregates(both: World) -> None:
+    """A value that is known without them takes the place of the calls; what SQLite itself forgets is no call."""
+    known = (
+        *("coalesce(5, count(*))", "ifnull('x', group_concat(s))", "NULL IN (count(*))", "NULL = max(i)"),
+        *("NULL LIKE count(*)", "printf('x', count(*))", "NULL BETWEEN count(*) AND 2", "nullif(NULL, count(*))"),
+        *("count(*) IN ()", "0 AND count(*)", "count(*) > 1 AND (0)", "(0 AND i) AND count(*)", "NULL AND count(*)"),
+    )
+    for where in ("", " WHERE id > 100"):
+        await both.all_same(f"SELECT {one} FROM t{where}" for one in known)
+    await both.all_same(
+        (
+            "SELECT (SELECT coalesce(5, count(*)) FROM t)",
+            "SELECT (SELECT coalesce(5, count(t.id)) FROM u) FROM t",
+            "SELECT DISTINCT coalesce(5, count(*)) FROM t",
+            "SELECT coalesce(5, count(*)), s FROM t",
+            "SELECT id FROM u WHERE 5 IN (SELECT coalesce(5, count(*)) FROM t WHERE id > 100)",
+            "SELECT coalesce(5, count(*)) FROM t GROUP BY c ORDER BY 1",
+        )
+    )
