@@ -11,7 +11,7 @@ from cutover.dialect.collations import collated, collation
 from cutover.dialect.merging import is_canonical
 from cutover.dialect.ordering import Columns, inner
 from cutover.dialect.query import Query
-from cutover.dialect.scope import Scope
+from cutover.dialect.scope import Scope, Source
 from cutover.dialect.typed import Kind, Refused, Typed, helper, literal
 from cutover.dialect.unasked import once
 
@@ -38,7 +38,9 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
             )
         result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
         result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
-    query = Query(result, list(columns), loose=bool(cutting.loose(scope, read or [])) and scope.grouping is None)
+    unread = read is None and len(scope.sources) > (0 if any(map(_lacks_order, scope.sources)) else 1)
+    loose = unread or bool(cutting.loose(scope, read or []))
+    query = Query(result, list(columns), loose=loose and scope.grouping is None)
     cuts = query.loose and cutting.may_cut(queries, node, scope, query)
     if node.args.get("order") is None:
         if keys and read is not None:
@@ -68,6 +70,11 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     result.set("order", exp.Order(expressions=[*by_key, *(term.copy() for term in read)]))
     terms = once([*asked, *read])
     return _sorted(queries, node, query, terms, cutting.certain(scope, terms, len(asked)) if cuts else None)
+
+
+def _lacks_order(source: Source) -> bool:
+    """Whether its rows come as a query finds them, of which Postgres's own DISTINCT keeps no order."""
+    return source.table is None and not source.one_row
 
 
 def _order(queries: Queries, node: exp.Select, scope: Scope) -> list[exp.Expr] | None:

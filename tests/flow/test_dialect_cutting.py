@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from cutover.errors import StatementError
 from cutover.settings import FrontSettings, PostgresSettings, Settings
 from tests.flow.dialect_world import World, world
 
@@ -169,3 +170,21 @@ async def test_without_them_nobody_can_ask_for_one(both: World) -> None:
     await both.refused("UPDATE OR IGNORE users SET email = 'b@'", "only SQLite knows")
     await both.refused("UPDATE OR REPLACE users SET id = 'z'", "only SQLite knows")
     await both.refused("DELETE FROM users LIMIT 1", "only SQLite knows")
+
+
+async def test_distinct_rows_of_queries_whose_order_is_not_told(postgres_url: str) -> None:
+    """Postgres finds equal rows by a hash, so what LIMIT would take of them is anything."""
+    again = "SELECT t.id + 1, total FROM orders AS o JOIN t ON o.id = t.id + 1"
+    found = f"(WITH RECURSIVE t(id, n) AS (SELECT 1, 20 UNION ALL {again}) SELECT * FROM t) AS x"
+    joined = "(SELECT total FROM orders) AS a JOIN (SELECT id FROM orders) AS b ON a.total > b.id"
+    async with world(postgres_url, SCHEMA, data=DATA) as both:
+        for sql in (
+            f"SELECT DISTINCT x.id FROM {found} LIMIT 2",
+            f"SELECT DISTINCT n, x.id FROM {found} ORDER BY 1 DESC LIMIT 2",
+            f"SELECT DISTINCT a.total FROM {joined} LIMIT 1",
+        ):
+            with pytest.raises(StatementError, match="LIMIT between rows"):
+                await both.on_postgres(sql)
+        await both.same(f"SELECT DISTINCT x.id FROM {found} LIMIT 9")
+        await both.same(f"SELECT DISTINCT n, x.id FROM {found} ORDER BY 1, 2 LIMIT 2")
+        await both.same(f"SELECT DISTINCT a.total FROM {joined} ORDER BY 1 LIMIT 1")
