@@ -162,24 +162,7 @@ class Assigning:
             return
         if column.default_lacks:
             raise Refused(f"The default of column {column.name}, which Postgres has not,", _GIVE_ONE)
-        kind, number = column_kind(column), number_of(written)
-        whole = isinstance(number, int)
-        quoted_is_text = _as_it_is(column)
-        if number is None and kind not in (Kind.INT, Kind.REAL, Kind.TEXT):
-            return
-        text_of = written[1:-1] if written[:1] == written[-1:] == "'" and len(written) > 1 else None
-        if kind is Kind.INT:
-            misfit = (number is not None and not whole) or (
-                text_of is not None and (quoted_is_text or _not_whole(text_of))
-            )
-        elif kind is Kind.REAL:
-            misfit = text_of is not None and (quoted_is_text or number_of(text_of) is None)
-            misfit = misfit or (quoted_is_text and whole)
-        elif kind is Kind.TEXT and column.affinity != "TEXT":
-            misfit = number is not None or (text_of is not None and number_of(text_of) is not None)
-        else:
-            misfit = False
-        if misfit:
+        if is_misfit(column):
             what = f"The default of column {column.name}, which Postgres cannot hold,"
             raise Refused(what, _GIVE_ONE)
 
@@ -189,6 +172,30 @@ class Assigning:
         if is_wide(column):
             raise Unheld(what, column, typed.constant, slot=typed.slot, integer=typed.kind is Kind.INT)
         raise Refused(what, GIVE)
+
+
+def is_misfit(column: Column) -> bool:
+    """Whether the default is a literal that SQLite would keep otherwise than the column on Postgres can."""
+    written = column.default
+    if written is None:
+        return False
+    kind, number = column_kind(column), number_of(written)
+    whole, quoted_is_text = isinstance(number, int), _as_it_is(column)
+    text_of = written[1:-1] if written[:1] == written[-1:] == "'" and len(written) > 1 else None
+    if kind is Kind.INT:
+        fraction = number is not None and not whole
+        return fraction or (text_of is not None and (quoted_is_text or _not_whole(text_of)))
+    if kind is Kind.REAL:
+        worded = text_of is not None and (quoted_is_text or number_of(text_of) is None)
+        return worded or (quoted_is_text and whole)
+    if kind is Kind.TEXT and column.affinity != "TEXT":
+        return number is not None or is_truth(written) or (text_of is not None and number_of(text_of) is not None)
+    return False
+
+
+def is_truth(written: str) -> bool:
+    """Whether that is TRUE or FALSE, which are numbers."""
+    return written.upper() in ("TRUE", "FALSE")
 
 
 def _document(typed: Typed, column: Column) -> exp.Expr:

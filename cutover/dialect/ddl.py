@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from cutover.dialect.assigning import is_misfit, is_truth
+from cutover.dialect.comparing import number_of
 from cutover.dialect.owed import waits
 from cutover.dialect.pending import CHECKED
 from cutover.dialect.schema_change import Change
 from cutover.dialect.schema_terms import SchemaTerms
 from cutover.dialect.typed import Refused
-from cutover.model.table import Table, Tables
+from cutover.model.table import Column, Table, Tables
 from cutover.schema.codecs import scalars
 from cutover.schema.counterparts import Counterparts
 from cutover.schema.ddl import Ddl
@@ -186,6 +188,9 @@ class Plan:
             self.statements.append(scalars.CREATE)
         self._alter(table, f"ADD COLUMN {text}")
         column = next((each for each in fresh.columns if each.name == name), None)
+        if column is not None and (is_misfit(column) or _is_no_text(column)):  # the rows there are have it at once
+            what = f"ADD COLUMN {name} with a default that Postgres cannot hold"
+            raise Refused(what, "Add it without one, and give the rows their value in an UPDATE.")
         if column is not None and column.not_null:
             self._alter(table, f"ALTER COLUMN {quoted(column.target)} SET NOT NULL")
         if column is not None and is_blob_by_name(column):
@@ -244,6 +249,15 @@ class Plan:
             ) from None
         if found is not None:
             self.statements.append(f"DROP INDEX {quoted(table.target_schema)}.{quoted(found.name)}")
+
+
+def _is_no_text(column: Column) -> bool:
+    """Whether rows that are older than a text column have another default than those to come: TRUE and FALSE are
+    integers there, and a number is as it was written."""
+    written, number = column.default or "", number_of(column.default or "")
+    return column.affinity == "TEXT" and (
+        is_truth(written) or (number is not None and str(number) != written.lstrip("+"))
+    )
 
 
 def _demand_carried(code: str, message: str) -> None:

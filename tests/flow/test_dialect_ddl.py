@@ -446,6 +446,21 @@ async def test_columns_that_only_an_empty_table_may_get(ddl: World) -> None:
     await ddl.same("SELECT * FROM children")
 
 
+async def test_a_default_that_postgres_cannot_hold_is_none_of_a_new_column(ddl: World) -> None:
+    """INSERT gives a value instead, but the rows that there are would have had it, spelled as a text."""
+    for column in ("d DATETIME DEFAULT -1.5", "d DATE DEFAULT '7'", "d TEXT DEFAULT true", "d TEXT DEFAULT 1.50"):
+        await ddl.refused(f"ALTER TABLE parents ADD COLUMN {column}", "default")
+    for column in (
+        "d DATE DEFAULT '2024-01-31'",
+        "e TEXT DEFAULT 5",
+        "f INT DEFAULT true",
+        "g REAL DEFAULT 7",
+        "h INT DEFAULT 'x'",
+    ):
+        await ddl.same(f"ALTER TABLE parents ADD COLUMN {column}")
+    await ddl.same("SELECT * FROM parents")
+
+
 async def test_a_key_of_a_new_column_may_spell_its_parent_in_another_case(ddl: World) -> None:
     for sql in (
         "ALTER TABLE children ADD COLUMN other INTEGER REFERENCES Parents(ID)",
