@@ -22,7 +22,7 @@ from cutover.schema.sqltext import StatementKind, inspect, refusal
 from cutover.stores.defects import defect
 
 _FUNCTIONS = re.compile(r"\bpragma_(\w+)", re.IGNORECASE)
-_NO_KEY = "foreign key mismatch"
+_NO_KEY = ("foreign key mismatch", "no such table: main.")
 _OF_FILE = ("journal_mode", "database_list")
 """What the copy, which is in memory, would tell otherwise than the file that is served."""
 
@@ -53,7 +53,7 @@ class Checks:
     def check(self, sql: str, *, foreign_keys: bool = True) -> Checked:
         """What SQLite says of the statement, remembered by text. Raises `StatementError` as SQLite's prepare does.
 
-        `foreign_keys`: the PRAGMA. Without them it does not mind those that refer to what is no key.
+        `foreign_keys`: the PRAGMA. Without them it does not mind those that refer to what is no key, or no table.
         """
         known = self._known.get(sql)
         if known is None:

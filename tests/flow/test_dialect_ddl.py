@@ -612,6 +612,19 @@ async def test_a_key_to_what_is_no_key_is_a_mismatch_with_each_write(ddl: World)
         await ddl.same_error(sql)
 
 
+async def test_writes_while_the_parent_of_a_foreign_key_is_missing(ddl: World) -> None:
+    await ddl.same("CREATE TABLE lost(id INTEGER PRIMARY KEY, p INT REFERENCES nowhere, own INT REFERENCES lost)")
+    writes = ("INSERT INTO lost VALUES (1, 5, 1)", "UPDATE lost SET p = 6", "DELETE FROM lost WHERE id = 3")
+    for sql in (*writes, "DELETE FROM lost"):
+        await ddl.same_error(sql)
+    await ddl.same("PRAGMA foreign_keys = OFF")
+    for sql in (*writes, "SELECT * FROM lost", "DELETE FROM lost", "SELECT * FROM lost"):
+        await ddl.same(sql)
+    await ddl.same_error("DELETE FROM main.nowhere")
+    await ddl.same("PRAGMA foreign_keys = ON")
+    await ddl.same_error("DELETE FROM lost")
+
+
 async def test_checks_are_what_statements_could_ask(ddl: World) -> None:
     """Of columns that hold anything, of generated ones, and by functions that Postgres has not."""
     await ddl.same(
