@@ -10,7 +10,10 @@ class HeldTooLong(StatementError):
 
     def __init__(self, waited: float) -> None:
         super().__init__(
-            f"The write waited {waited:g} s for a switch and was not executed; repeat it.", "SQLITE_BUSY", retry=True
+            f"This waited {waited:g} s for a switch to end, or for the primary to come back, and was not executed; "
+            "repeat it.",
+            "SQLITE_BUSY",
+            retry=True,
         )
 
 
