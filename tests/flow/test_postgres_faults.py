@@ -125,6 +125,26 @@ async def test_a_connection_that_breaks_in_the_middle_leaves_nothing(postgres_ur
         assert control.applied_batch == 0
 
 
+async def test_a_connection_that_is_gone_between_two_fetches(postgres_url: str) -> None:
+    """The driver says so in words of its own, at once, which looked like a defect of ours."""
+    async with ready(postgres_url, PRIMARY) as store, native(postgres_url) as other:
+        await other.execute("INSERT INTO people (id, handle) SELECT x::text, x::text FROM generate_series(1, 9) x")
+
+        async def broken() -> None:
+            async with store.snapshot() as snapshot:
+                async for _ in snapshot.changed(PEOPLE, 1):
+                    await other.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'cutover%' "
+                        "AND datname = current_database()"
+                    )
+                    async with asyncio.timeout(60):
+                        while not snapshot._link.raw.is_closed():  # nothing else tells
+                            await asyncio.sleep(0.01)
+
+        with pytest.raises(StoreUnavailable):
+            await broken()
+
+
 async def test_a_cancelled_call_gives_its_connection_back_clean(postgres_url: str) -> None:
     async with ready(postgres_url, SHADOW) as store, native(postgres_url) as app:
         await app.execute("BEGIN; LOCK TABLE people IN ACCESS EXCLUSIVE MODE")

@@ -104,6 +104,14 @@ class Link:
 
         return await self.guard(declare())
 
+    async def more(self, cursor: Cursor, count: int) -> list[asyncpg.Record]:
+        """The next rows of a cursor. Of a connection that is gone the driver says so before there is work to guard."""
+
+        async def ask() -> list[asyncpg.Record]:
+            return list(await cursor.fetch(count))
+
+        return await self.guard(ask())
+
     @asynccontextmanager
     async def transaction(self, begin: str = "BEGIN", end: str = "COMMIT") -> AsyncIterator[None]:
         """A transaction: leaving the block ends it with `end`, an exception rolls back. They do not nest."""

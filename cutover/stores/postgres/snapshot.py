@@ -103,7 +103,7 @@ class PostgresSnapshot:
             return
         width = len(table.key)
         cursor, count = await self._link.cursor(rows.logged), 1
-        while found := await self._link.guard(cursor.fetch(count)):
+        while found := await self._link.more(cursor, count):
             count = min(fetch, next_fetch(len(found), size_of([tuple(record) for record in found])))
             yield [
                 (
@@ -147,14 +147,14 @@ class PostgresSnapshot:
         sql = f"SELECT {ours.columns} FROM {ours.name} t WHERE {condition} ORDER BY {ours.order} LIMIT {rows + 1}"
         cursor = await self._link.cursor(sql, *values)
         while len(found) < rows and held < size:
-            chunk = await self._link.guard(cursor.fetch(min(fetch, rows - len(found))))
+            chunk = await self._link.more(cursor, min(fetch, rows - len(found)))
             if not chunk:
                 return Page(found, more=False)
             back = [ours.row_back(record) for record in chunk]
             found += back
             taken = size_of(back)
             held, fetch = held + taken, next_fetch(len(chunk), taken)
-        return Page(found, bool(await self._link.guard(cursor.fetch(1))))
+        return Page(found, bool(await self._link.more(cursor, 1)))
 
     async def between(self, table: Table, after: Key | None, upto: Key | None) -> list[Row]:
         """All rows of a range, in key order."""
