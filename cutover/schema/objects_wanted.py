@@ -179,8 +179,18 @@ def texts(objects: Objects) -> tuple[str, ...]:
 
 
 def missing(now: Objects, changes: Iterable[SchemaObject]) -> list[SchemaObject]:
-    """Those changes that a schema has not had yet."""
-    return [each for each in changes if _text(now, each) != each.sql]
+    """Those changes that a schema has not had yet.
+
+    So is an index that was made again as it was, on a table that is to be made anew: it goes with the old one, and has
+    its turn among those that are new, by which queries look at them.
+    """
+    given = list(changes)
+    new = {each.key for each in given if _text(now, each) != each.sql}
+    return [
+        each
+        for each in given
+        if each.key in new or (each.kind == "index" and each.sql and ("table", each.table.lower()) in new)
+    ]
 
 
 def in_turn(todo: Iterable[SchemaObject]) -> list[list[SchemaObject]]:

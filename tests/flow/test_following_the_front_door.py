@@ -190,6 +190,26 @@ async def test_a_column_that_came_and_went_through_the_front_door_is_gone_on_sql
         assert await found.follower.uncarried() == []
 
 
+async def test_indexes_of_a_table_that_was_made_again_are_looked_at_in_the_order_of_the_new_ones(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    """As Django alters a table: the indexes have the texts that they had, and another order."""
+    indexes = "CREATE INDEX t_a ON t (a)", "CREATE INDEX t_id ON t (id)"
+    async with world(sqlite_path, postgres_url, PLAIN, *indexes) as found:
+        await found.changed(
+            SchemaObject("index", "t_id", "t", indexes[1]),
+            SchemaObject("table", "t", "t", WITH_COLUMN),
+            SchemaObject("index", "t_a", "t", indexes[0]),
+            on_postgres="ALTER TABLE t ADD q text",
+        )
+        state = await found.follow()
+        assert state.stopped == {}
+        assert one(sqlite_path, "SELECT group_concat(name) FROM pragma_index_list('t')") == "t_a,t_id"
+        for _ in range(2):
+            await found.follow()
+        assert await found.postgres.wanted() == []
+
+
 async def test_a_column_that_goes_again_while_the_schemas_are_read(
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,9 +6,15 @@ import sqlite3
 
 import pytest
 
-from cutover.schema.objects_wanted import changes_between, objects_of, read_objects, steps_to
+from cutover.schema.objects_wanted import SchemaObject, changes_between, read_objects, steps_to
 
-BEFORE = ("CREATE TABLE old (id INTEGER PRIMARY KEY)", "CREATE INDEX old_id ON old (id)")
+BEFORE = (
+    "CREATE TABLE old (id INTEGER PRIMARY KEY)",
+    "CREATE INDEX old_id ON old (id)",
+    "CREATE TABLE pair (a, b)",
+    "CREATE INDEX pair_a ON pair (a)",
+    "CREATE INDEX pair_b ON pair (b)",
+)
 
 
 @pytest.mark.parametrize(
@@ -23,15 +29,31 @@ BEFORE = ("CREATE TABLE old (id INTEGER PRIMARY KEY)", "CREATE INDEX old_id ON o
         ],
         ["DROP TABLE old", "CREATE TABLE a (x)", "CREATE INDEX a_x ON a (x)", "CREATE TABLE old (id)"],
         ["CREATE TABLE a (x)", "CREATE INDEX a_x ON a (x)", "ALTER TABLE a RENAME TO z", "CREATE TABLE a (x)"],
+        [
+            "DROP TABLE pair",
+            "CREATE TABLE pair (b, a, UNIQUE (b, a))",
+            "CREATE INDEX pair_c ON pair (a, b)",
+            "CREATE INDEX pair_b ON pair (b)",
+            "CREATE UNIQUE INDEX pair_d ON pair (b)",
+            "CREATE INDEX pair_a ON pair (a)",
+        ],
+        ["ALTER TABLE pair ADD COLUMN c", "CREATE INDEX pair_c ON pair (c)"],
+        ["ALTER TABLE pair ADD COLUMN c", "DROP INDEX pair_a", "CREATE INDEX pair_a ON pair (a)"],
     ],
 )
 def test_sqlite_lists_what_is_taken_over_in_the_order_in_which_it_was_made(made: list[str]) -> None:
     wanted, follower = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
-    for statement in (*BEFORE, *made):
-        wanted.execute(statement)
     for statement in BEFORE:
+        wanted.execute(statement)
         follower.execute(statement)
-    for step in steps_to(read_objects(follower), changes_between(objects_of(BEFORE), read_objects(wanted))):
+    noted: dict[tuple[str, str], SchemaObject] = {}
+    for statement in made:
+        was = read_objects(wanted)
+        wanted.execute(statement)
+        for each in changes_between(was, read_objects(wanted)):
+            noted.pop(each.key, None)
+            noted[each.key] = each
+    for step in steps_to(read_objects(follower), noted.values()):
         follower.execute(step)
-    listing = "SELECT type, name FROM sqlite_master"
-    assert follower.execute(listing).fetchall() == wanted.execute(listing).fetchall()
+    for listing in ("SELECT type, name FROM sqlite_master", "PRAGMA index_list(pair)"):
+        assert follower.execute(listing).fetchall() == wanted.execute(listing).fetchall()
