@@ -32,6 +32,8 @@ _NARROW = re.compile(r"(?:^|type )(smallint|integer|real|numeric)\b")
 """In what Postgres says of a number out of range: a type that holds less than SQLite's columns do."""
 
 _BY_STATE = {
+    "42P01": ("", "SQLITE_SCHEMA"),
+    "42703": ("", "SQLITE_SCHEMA"),
     "57014": ("interrupted", "SQLITE_INTERRUPT"),
     "55P03": ("database is locked", "SQLITE_BUSY"),
     "2200H": ("the automatic keys of the table are used up on PostgreSQL", "SQLITE_FULL"),
@@ -128,6 +130,11 @@ def _by_state(state: str, message: str) -> tuple[str, str]:
     if message == _OVERFLOW:
         return message, "SQLITE_UNKNOWN"
     text, code = _BY_STATE[state]
+    if code == "SQLITE_SCHEMA":  # it was translated for a table, or a column, that somebody else has dropped
+        text = (
+            f"database schema has changed: PostgreSQL says {message!r}. What is changed there without cutover is known "
+            "within a second or so; repeat the statement then."
+        )
     if state == "22003" and (narrow := _NARROW.search(message)):
         text = (
             f"a number is too large for PostgreSQL's type {narrow[1]}, which holds less than SQLite's; "

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cutover.dialect.dialect import Dialect
+from cutover.errors import StatementError
 from cutover.model.statement import BatchResult, Not, Ok, Statement, Step
 from cutover.settings import Settings
 from tests.flow.dialect_world import World, world
@@ -146,6 +147,34 @@ async def test_a_write_is_made_between_two_that_change_the_schema(postgres_url: 
         finally:
             await first.close()
             await second.close()
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["alone", "transaction"])
+@pytest.mark.parametrize(
+    ("change", "sql"),
+    [
+        ("ALTER TABLE sw DROP COLUMN v", "SELECT v FROM sw WHERE id = ?"),
+        ("ALTER TABLE sw DROP COLUMN v", "UPDATE sw SET v = 1 WHERE id = ?"),
+        ("DROP TABLE sw", "DELETE FROM sw WHERE id = ?"),
+    ],
+    ids=["read", "write", "table"],
+)
+async def test_what_was_dropped_natively_is_told_as_a_change_of_the_schema(
+    postgres_url: str, change: str, sql: str, *, within: bool
+) -> None:
+    """Until it is read again; a transaction goes on behind it, as on SQLite."""
+    async with world(postgres_url, SCHEMA, data=DATA, store=True) as both:
+        async with both.pool.acquire() as connection:
+            await connection.execute(change)
+        if within:
+            await both.on_postgres("BEGIN")
+            await both.on_postgres("UPDATE acc SET n = 2")
+        with pytest.raises(StatementError, match=r"^database schema has changed: ") as told:
+            await both.on_postgres(sql, 5)
+        assert told.value.code == "SQLITE_SCHEMA"
+        if within:
+            await both.on_postgres("COMMIT")
+            assert (await both.on_postgres("SELECT n FROM acc")).rows == [(2,)]
 
 
 async def _waiting(both: World) -> None:
