@@ -61,6 +61,12 @@ class Query:
             taken.append(f"{alias}:{index}" if alias in taken else alias)
         return taken
 
+    def reads_otherwise(self, *, alone: bool) -> bool:
+        """Whether SQLite reads values of several types in one column otherwise than the compound gives them: beside
+        others in FROM, and integers as reals where the column is one of reals."""
+        reals = (typed.kind is Kind.DYNAMIC and typed.affinity == "REAL" for _, typed in self.columns)
+        return self.mixed and (not alone or any(reals))
+
     def source_columns(self) -> list[SourceColumn]:
         """The columns as others see them in FROM."""
         collations = self.collations(0)

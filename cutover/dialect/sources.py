@@ -113,9 +113,7 @@ class Sources:
 
     def derived(self, query: Query, alias: str, *, alone: bool = False) -> tuple[exp.Expr, Source]:
         """A query in FROM, its columns named from outside; `alone`: nothing else stands there."""
-        if query.mixed and not (
-            alone and all(typed.kind is not Kind.DYNAMIC or typed.affinity != "REAL" for _, typed in query.columns)
-        ):
+        if query.reads_otherwise(alone=alone):
             raise Refused(
                 "A compound SELECT beside others in FROM whose arms have values of several types in one column"
             )

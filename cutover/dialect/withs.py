@@ -68,7 +68,7 @@ class Withs:
         else:
             query = made or self.queries.query(body, inner)
         query = in_order(query)
-        if query.mixed and not _reads_only(cte, name):
+        if query.mixed and query.reads_otherwise(alone=_reads_only(cte, name)):
             raise Refused("A compound SELECT in WITH whose arms have values of several types in one column")
         told = [column for at, column in enumerate(query.columns) if column[0] == NUMBER or at in query.tells]
         query.columns = [*renamed(query.columns[: len(query.columns) - len(told)], names), *told]

@@ -194,6 +194,8 @@ async def test_a_blob_is_like_what_sqlite_was_built_to_find(both: World) -> None
 
 
 REFUSED = [
+    "WITH c(y) AS (SELECT r FROM t UNION ALL SELECT 3 UNION ALL SELECT s FROM t) SELECT y FROM c",
+    "WITH c(y) AS (SELECT r FROM t UNION SELECT i FROM t EXCEPT SELECT w FROM u) SELECT y FROM c",
     "SELECT (SELECT max(i) FROM u WHERE u.t_id = t.i) FROM t",
     "SELECT i FROM t WHERE i IN (SELECT 'a' FROM u UNION SELECT w FROM u)",
     "SELECT i <> 3 NOT IN (1) FROM t",
