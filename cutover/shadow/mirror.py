@@ -150,12 +150,15 @@ class Mirror(Applying):
         """Both stores in exactly one state, under whatever load: (pair, primary, shadow).
 
         A turn is applied from a snapshot that stays open, and the shadow's is opened before anything else is applied.
-        Raises `StoreError` while the mirror is paused.
+        Raises `StoreError` while the mirror is paused, or stopped: tables may be mapped anew then, and what is applied
+        by the mapping of before would lack a column that both stores have already.
         """
         async with AsyncExitStack() as stack:
             async with self._applying:
                 if self.state == "paused":
                     raise StoreError("The mirror is paused.", hint="Resume it first.")
+                if self.state == "stopped":
+                    raise StoreError("The mirror is stopped.", hint="It starts by itself; see `cutover status`.")
                 pair = self.pair
                 primary = await stack.enter_async_context(pair.source.snapshot())
                 await self._apply_snapshot(primary)

@@ -16,7 +16,7 @@ from cutover.dialect.checking import Checks
 from cutover.dialect.executor import PostgresExecutor
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
-from cutover.errors import StatementError
+from cutover.errors import StatementError, StoreError
 from cutover.metrics import Metrics
 from cutover.model.statement import Statement
 from cutover.model.values import SqlValue
@@ -433,6 +433,32 @@ async def test_what_was_prepared_before_a_table_changed_is_prepared_anew(both: T
                     assert [timed.result.rows for timed in (seen, made) if timed] == [[("rex",)]] * 2
     finally:
         await connection.close()
+
+
+async def test_nothing_is_replayed_or_applied_while_tables_are_mapped_anew(both: Tried) -> None:
+    """A column that was just carried over would have its default on the shadow, and each read of it would differ."""
+    world, reads = both.world, ShadowReads(Metrics("test"), both.world.mirror.level_copied, 1.0)
+    await both.executor.rehearsal.ready()
+    read = Statement("SELECT name FROM pets")
+    await world.mirror.stop()
+    with closing(sqlite3.connect(world.sqlite.path)) as db:
+        db.execute("UPDATE pets SET owner = 9")
+        db.commit()
+    reads.offer(read)
+    with pytest.raises(StoreError, match="stopped"):
+        await reads.replay(both.executor)
+    assert reads.verdicts.of(read.sql) is None
+    connection = await asyncpg.connect(both.url)
+    try:
+        assert await connection.fetchval("SELECT owner FROM pets") == 7
+        await world.mirror.start(world.pair, world.tables)
+        async with asyncio.timeout(60):
+            while reads.verdicts.of(read.sql) is None:
+                await reads.replay(both.executor)
+        assert await connection.fetchval("SELECT owner FROM pets") == 9
+    finally:
+        await connection.close()
+    assert reads.verdicts.summary()["match"] == 1
 
 
 async def test_nobody_is_kept_waiting(both: Tried, monkeypatch: pytest.MonkeyPatch) -> None:
