@@ -160,9 +160,11 @@ def changes_between(before: Objects, after: Objects) -> list[SchemaObject]:
 
 
 def changed_by(objects: Objects, changes: Iterable[SchemaObject]) -> Objects:
-    """The schema with these changes."""
+    """The schema with these changes. An index that is made again is looked at among the new ones."""
     found = dict(objects)
     for each in changes:
+        if each.kind == "index":
+            found.pop(each.key, None)
         found[each.key] = each
     return {key: each for key, each in found.items() if each.sql and not _says_zero(each)}
 

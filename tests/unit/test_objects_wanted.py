@@ -6,7 +6,15 @@ import sqlite3
 
 import pytest
 
-from cutover.schema.objects_wanted import SchemaObject, changes_between, read_objects, steps_to
+from cutover.schema.objects_wanted import (
+    SchemaObject,
+    changed_by,
+    changes_between,
+    memory,
+    read_objects,
+    steps_to,
+    texts,
+)
 
 BEFORE = (
     "CREATE TABLE old (id INTEGER PRIMARY KEY)",
@@ -53,7 +61,9 @@ def test_sqlite_lists_what_is_taken_over_in_the_order_in_which_it_was_made(made:
         for each in changes_between(was, read_objects(wanted)):
             noted.pop(each.key, None)
             noted[each.key] = each
+    meanwhile = memory(texts(changed_by(read_objects(follower), noted.values())))
     for step in steps_to(read_objects(follower), noted.values()):
         follower.execute(step)
     for listing in ("SELECT type, name FROM sqlite_master", "PRAGMA index_list(pair)"):
         assert follower.execute(listing).fetchall() == wanted.execute(listing).fetchall()
+    assert meanwhile.execute(listing).fetchall() == wanted.execute(listing).fetchall(), "before SQLite has it"
