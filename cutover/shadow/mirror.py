@@ -27,6 +27,9 @@ from cutover.stores.base import Snapshot
 from cutover.stores.pair import Pair
 from cutover.tasks import end_if_cancelled
 
+_STARTS_WITHIN = 5.0
+"""Seconds in which tables are mapped anew, or a switch comes to its end, on any machine that is not busy."""
+
 State = Literal["running", "paused", "retrying", "stopped"]
 
 _log = get_logger("mirror")
@@ -57,6 +60,7 @@ class Mirror(Applying):
         """Whether an operator wishes a pause: it outlasts every stop and start in between."""
         self._backoff = settings.retry_initial
         self._stirred = asyncio.Event()
+        self._started = asyncio.Event()
 
     # -- roles and pauses --------------------------------------------------------------------------------------------
 
@@ -69,6 +73,7 @@ class Mirror(Applying):
             await self._backfill.load(pair)
             self.state, self.last_error = "paused" if self.held else "running", None
         self._stirred.set()
+        self._started.set()
         pair.source.wake()
 
     async def stop(self) -> None:
@@ -150,20 +155,33 @@ class Mirror(Applying):
         """Both stores in exactly one state, under whatever load: (pair, primary, shadow).
 
         A turn is applied from a snapshot that stays open, and the shadow's is opened before anything else is applied.
-        Raises `StoreError` while the mirror is paused, or stopped: tables may be mapped anew then, and what is applied
-        by the mapping of before would lack a column that both stores have already.
+        While the mirror is stopped tables may be mapped anew, and what is applied by the mapping of before would lack a
+        column that both stores have already: it is waited for. Raises `StoreError` while it is paused, or stopped long.
         """
         async with AsyncExitStack() as stack:
-            async with self._applying:
+            async with self._begun():
                 if self.state == "paused":
                     raise StoreError("The mirror is paused.", hint="Resume it first.")
-                if self.state == "stopped":
-                    raise StoreError("The mirror is stopped.", hint="It starts by itself; see `cutover status`.")
                 pair = self.pair
                 primary = await stack.enter_async_context(pair.source.snapshot())
                 await self._apply_snapshot(primary)
                 shadow = await stack.enter_async_context(pair.target.snapshot())
             yield pair, primary, shadow
+
+    @asynccontextmanager
+    async def _begun(self) -> AsyncIterator[None]:
+        """The applier's lock, of a mirror that is not stopped."""
+        while True:
+            async with self._applying:
+                if self.state != "stopped":
+                    yield
+                    return
+                self._started.clear()
+            try:
+                async with asyncio.timeout(_STARTS_WITHIN):
+                    await self._started.wait()
+            except TimeoutError:
+                raise StoreError("The mirror is stopped.", hint="It starts by itself; see `cutover status`.") from None
 
     @asynccontextmanager
     async def level_copied(self) -> AsyncIterator[tuple[Pair, Snapshot, Snapshot, Mapping[str, int]]]:
@@ -226,6 +244,7 @@ class Mirror(Applying):
                 await self._trim_passed()
             except BaseException:
                 self.state = "paused" if self.held else before
+                self._started.set()
                 raise
         return turns
 

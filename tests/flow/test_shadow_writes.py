@@ -435,7 +435,9 @@ async def test_what_was_prepared_before_a_table_changed_is_prepared_anew(both: T
         await connection.close()
 
 
-async def test_nothing_is_replayed_or_applied_while_tables_are_mapped_anew(both: Tried) -> None:
+async def test_nothing_is_replayed_or_applied_while_tables_are_mapped_anew(
+    both: Tried, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A column that was just carried over would have its default on the shadow, and each read of it would differ."""
     world, reads = both.world, ShadowReads(Metrics("test"), both.world.mirror.level_copied, 1.0)
     await both.executor.rehearsal.ready()
@@ -445,13 +447,18 @@ async def test_nothing_is_replayed_or_applied_while_tables_are_mapped_anew(both:
         db.execute("UPDATE pets SET owner = 9")
         db.commit()
     reads.offer(read)
-    with pytest.raises(StoreError, match="stopped"):
-        await reads.replay(both.executor)
+    with monkeypatch.context() as patched:
+        patched.setattr("cutover.shadow.mirror._STARTS_WITHIN", 0.05)
+        with pytest.raises(StoreError, match="stopped"):
+            await reads.replay(both.executor)
     assert reads.verdicts.of(read.sql) is None
     connection = await asyncpg.connect(both.url)
     try:
         assert await connection.fetchval("SELECT owner FROM pets") == 7
+        waiting = asyncio.create_task(reads.replay(both.executor))
+        await asyncio.sleep(0)
         await world.mirror.start(world.pair, world.tables)
+        await waiting  # no error: what is asked for just then is told a moment later
         async with asyncio.timeout(60):
             while reads.verdicts.of(read.sql) is None:
                 await reads.replay(both.executor)
