@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row
+from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row, takes_equals
 from cutover.dialect.query import Query, bare_query
 from cutover.dialect.reading import Reading
 from cutover.dialect.scope import NUMBER, OWN, Scope, Source, SourceColumn
@@ -61,8 +61,12 @@ def minds_order(scope: Scope) -> bool:
     """Whether the order of the rows in FROM shows in what is computed of them."""
     if scope.select is None:
         return False
-    whole = all(column.kind in (Kind.INT, Kind.BOOL) for column in scope.sources[0].columns)
-    return gathers_in_order(scope.select) or shows_a_row(scope.select) or (not whole and adds_up(scope.select))
+    columns = scope.sources[0].columns
+    whole = all(column.kind in (Kind.INT, Kind.BOOL) for column in columns)
+    if gathers_in_order(scope.select) or shows_a_row(scope.select) or (not whole and adds_up(scope.select)):
+        return True
+    alike = any(column.collation not in (None, "BINARY") for column in columns)
+    return (alike or scope.select.find(exp.Collate) is not None) and takes_equals(scope.select)
 
 
 def written(table: exp.Table) -> exp.Expr | None:

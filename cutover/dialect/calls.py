@@ -78,6 +78,7 @@ def gathers(node: exp.Expr) -> bool:
 
 _IN_ROW_ORDER = frozenset(FUNCTION_PREFIX + name for name in ("group_concat", *json_functions.AGGREGATES))
 SUMS = frozenset({"sum", "avg", "total"})
+_EXTREMES = frozenset(FUNCTION_PREFIX + name for name in ("min", "max"))
 _SUMS = frozenset(FUNCTION_PREFIX + name for name in SUMS)
 
 
@@ -94,6 +95,12 @@ def adds_up(node: exp.Select) -> bool:
 def _calls_any(node: exp.Select, names: frozenset[str]) -> bool:
     parts = [*node.expressions, *(node.args[part] for part in ("having", "order") if node.args.get(part))]
     return any(str(call.this) in names for part in parts for call in own_aggregates(part))
+
+
+def takes_equals(node: exp.Select) -> bool:
+    """Whether a SELECT takes one of values that are equal: by groups, min() or max(), where texts may be under a
+    collation by which others are the same."""
+    return node.args.get("group") is not None or _calls_any(node, _EXTREMES)
 
 
 def shows_a_row(node: exp.Select) -> bool:

@@ -9,7 +9,7 @@ from functools import cache
 from sqlglot import exp
 
 from cutover.dialect.by_row import by_row
-from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row
+from cutover.dialect.calls import adds_up, gathers_in_order, shows_a_row, takes_equals
 from cutover.dialect.catalog import Catalog
 from cutover.dialect.context import Context
 from cutover.dialect.limiting import without_limit
@@ -168,9 +168,21 @@ def _gathers(sql: str, parsed: exp.Expr, catalog: Catalog) -> bool:
     nested = bool(catalog.views) or sql.lower().count("select") > 1
     if nested and any(_only_query(node, catalog) and shows_a_row(node) for node in parsed.find_all(exp.Select)):
         return True
+    alike = nested and any(_only_query(node, catalog) and takes_equals(node) for node in parsed.find_all(exp.Select))
+    if alike and _may_fold(parsed, catalog):
+        return True
     if not catalog.views or all(table.name.lower() not in catalog.views for table in parsed.find_all(exp.Table)):
         return False
     return any(_may_gather(view) or _may_add_up(view, 2) for view in catalog.views.values())
+
+
+def _may_fold(parsed: exp.Expr, catalog: Catalog) -> bool:
+    """Whether texts may be equal without being the same."""
+    return (
+        parsed.find(exp.Collate) is not None
+        or any("collate" in view.lower() for view in catalog.views.values())
+        or any(column.collation != "BINARY" for table in catalog.tables.values() for column in table.columns)
+    )
 
 
 def _may_gather(text: str) -> bool:

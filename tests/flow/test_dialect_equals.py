@@ -190,3 +190,36 @@ ZEROS = [
 
 async def test_of_two_zeros_the_same_stays(both: World) -> None:
     await both.all_same(ZEROS, ordered=True)
+
+
+FOLDED = """
+CREATE TABLE one (id INTEGER PRIMARY KEY, n TEXT COLLATE NOCASE, m INTEGER);
+CREATE TABLE two (id INTEGER PRIMARY KEY, n TEXT COLLATE NOCASE, m INTEGER);
+CREATE VIEW both_once AS SELECT n, m FROM one UNION SELECT n, m FROM two;
+CREATE VIEW both_all AS SELECT n, m FROM one UNION ALL SELECT n, m FROM two;
+INSERT INTO one VALUES (1, 'x', 5), (2, 'X', 3), (3, 'b', 1), (4, 'Bb', 2), (5, 'zz', 9);
+INSERT INTO two VALUES (1, 'B', 5), (2, 'bB', 1), (3, 'Zz', 4), (4, 'x', 7), (5, 'ZZ', 1);
+"""
+
+
+async def test_of_equal_texts_of_a_query_groups_and_extremes_take_the_one_that_sqlite_meets(postgres_url: str) -> None:
+    *schema, one, two = (text for text in FOLDED.split(";\n") if text.strip())
+    asked = (
+        "SELECT n, count(*) FROM {} GROUP BY n",
+        "SELECT n FROM {} GROUP BY n ORDER BY n",
+        "SELECT min(n), max(n) FROM {}",
+        "SELECT n, max(m) FROM {} GROUP BY n",
+        "SELECT max(n) FROM {} GROUP BY m > 3",
+        "SELECT n, min(m) FROM {} GROUP BY 1 HAVING count(*) > 1",
+        "SELECT upper(n) u, min(n) FROM {} GROUP BY u",
+        "SELECT min(n COLLATE NOCASE) FROM {}",
+    )
+    queries = (
+        *("both_once", "both_all", "(SELECT DISTINCT n, m FROM two)", "(SELECT n, m FROM one ORDER BY m)"),
+        "(SELECT n, m FROM two UNION ALL SELECT n, m FROM one)",
+        "(SELECT n, m FROM one WHERE m > 1 UNION SELECT n, m FROM two ORDER BY 2 LIMIT 7)",
+        "(SELECT n, max(m) AS m FROM two GROUP BY m)",
+        "(SELECT n COLLATE BINARY AS n, m FROM one UNION SELECT n, m FROM two)",
+    )
+    async with world(postgres_url, ";\n".join(schema), data=(one, two)) as made:
+        await made.all_same([sql.format(query) for query in queries for sql in asked], ordered=True)
