@@ -140,7 +140,7 @@ class StatementError(CutoverError):
         self.changes = 0
         """Rows that it changed all the same, before the one that failed (OR FAIL)."""
         self.last_insert_rowid: int | None = None
-        """Of these, the last that was inserted."""
+        """The last that it gave, also to a row that SQLite took back; None if it gave none, or that is not known."""
 
     def alone(self) -> StatementError:
         """This error without what it was raised from, to be kept in a result.

@@ -51,23 +51,25 @@ def translate(error: Exception) -> StatementError | Fenced:
     return StatementError(text, name, retry=name in ("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
-def _at_a_row(error: StatementError, db: sqlite3.Connection, sql: str) -> bool:
+def _compiles_as_a_write(db: sqlite3.Connection, sql: str) -> bool:
     """Whether a value was wrong (`malformed JSON`), and not the statement: that can be compiled then."""
-    if error.code != "SQLITE_UNKNOWN" or inspect(sql).kind is not StatementKind.WRITE or inspect(sql).explain:
+    shape = inspect(sql)
+    if shape.kind is not StatementKind.WRITE or shape.explain:
         return False
     try:
-        db.execute(compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(inspect(sql).params)).fetchall()
+        db.execute(compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(shape.params)).fetchall()
     except (sqlite3.Error, sqlite3.Warning, ValueError):
         return False
-    error.at_a_row = True
     return True
 
 
 def explained(error: Exception, db: sqlite3.Connection, sql: str) -> StatementError | Fenced:
     """What it means to the client, and where in the text it is if that can be told."""
     found = translate(error)
-    if isinstance(found, StatementError) and (found.code in UNDONE or _at_a_row(found, db, sql)):
-        past.note_failed(db, found, inspect(sql))
+    if isinstance(found, StatementError):
+        found.at_a_row = found.code == "SQLITE_UNKNOWN" and _compiles_as_a_write(db, sql)
+        if found.code in UNDONE or found.at_a_row:
+            past.note_failed(db, found, inspect(sql))
     if isinstance(found, StatementError) and found.code in ("SQL_PARSE_ERROR", "SQL_INPUT_ERROR"):
         return placed(found, db, sql)
     return found
