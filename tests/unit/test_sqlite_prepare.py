@@ -13,6 +13,7 @@ from cutover.model.statement import Statement
 from cutover.stores.sqlite.describe import describe
 from cutover.stores.sqlite.running import run_statement
 from cutover.stores.sqlite.schemacopy import SchemaCopy
+from cutover.stores.sqlite.undisturbed import asked
 
 
 @pytest.mark.parametrize("changes", [1, 2, 5])
@@ -59,3 +60,14 @@ def test_describing_a_wrong_statement_behind_a_schema_change(tmp_path: Path) -> 
             with pytest.raises(StatementError) as failed:
                 describe(asking, copy, "SELECT foobar")
         assert (failed.value.code, failed.value.message) == ("SQL_INPUT_ERROR", "no such column: foobar (at offset 7)")
+
+
+def test_an_interrupt_that_comes_late_is_not_for_cutovers_own_questions() -> None:
+    """It ended a stream's COMMIT, which was made, in an error of the driver."""
+    late = [1, 1, 0]
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.set_progress_handler(lambda: late.pop(0) if late else 0, 1)  # what is not 0 interrupts
+        assert asked(db, "SELECT count(*) + 7 FROM sqlite_master") == (7,)
+        assert not late
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            asked(db, "SELECT 1 FROM nowhere")

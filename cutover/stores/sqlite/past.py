@@ -17,6 +17,7 @@ from cutover.errors import StatementError
 from cutover.model.statement import Past, Statement, StatementResult, Step
 from cutover.schema.memories import remembered
 from cutover.schema.sqltext import Shape, StatementKind, inspect
+from cutover.stores.sqlite.undisturbed import asked
 
 TABLE = "_cutover_past"
 _MAKE = f"CREATE TEMP TABLE IF NOT EXISTS {TABLE} (last INTEGER PRIMARY KEY)"
@@ -80,8 +81,8 @@ class Following:
 def look(db: sqlite3.Connection) -> None:
     """See whether tables have changed, and where the connection's last_insert_rowid() is. Before statements of
     applications are run, and behind each change of theirs to the schema."""
-    version = db.execute("PRAGMA schema_version").fetchone()[0]
-    _seen.last = db.execute("SELECT last_insert_rowid()").fetchone()[0]
+    version = asked(db, "PRAGMA schema_version")[0]
+    _seen.last = asked(db, "SELECT last_insert_rowid()")[0]
     if _seen.db is not db or _seen.version != version:
         _seen.db, _seen.version, _seen.rowless = db, version, {}
 
@@ -103,7 +104,7 @@ def note_failed(db: sqlite3.Connection, error: StatementError, shape: Shape) -> 
     gave, which SQLite remembers of rows that it takes back, too."""
     if shape.kind is not StatementKind.WRITE:
         return
-    error.changes, last = db.execute("SELECT changes(), last_insert_rowid()").fetchone()
+    error.changes, last = asked(db, "SELECT changes(), last_insert_rowid()")
     if shape.into and (error.changes or last != _seen.last):
         error.last_insert_rowid = last
     _seen.last = last

@@ -24,6 +24,7 @@ from cutover.stores.sqlite.running import run_steps
 from cutover.stores.sqlite.schemacopy import SchemaCopies
 from cutover.stores.sqlite.temporary import Temporaries
 from cutover.stores.sqlite.turns import Turns
+from cutover.stores.sqlite.undisturbed import asked
 
 T = TypeVar("T")
 
@@ -241,7 +242,7 @@ class SqliteSession(Batched):
             self._temporaries.look(db)
             if self._read_only:  # the connection is lent to others afterwards
                 db.execute("PRAGMA query_only = OFF")
-        foreign_keys = bool(db.execute("PRAGMA foreign_keys").fetchone()[0])
+        foreign_keys = bool(asked(db, "PRAGMA foreign_keys")[0])
         return result, db.in_transaction, foreign_keys
 
     def _reset(self, db: sqlite3.Connection, *, keep: bool, drop: bool) -> None:

@@ -10,6 +10,7 @@ from cutover.schema.sqlite_schema import quoted
 from cutover.schema.sqltext import StatementKind, inspect
 from cutover.schema.temporary import shared
 from cutover.stores.sqlite.authorizer import allow_temporary
+from cutover.stores.sqlite.undisturbed import asked
 
 _KEPT = r"""
 SELECT name FROM sqlite_temp_master
@@ -58,7 +59,7 @@ class Temporaries:
 
     def look(self, db: sqlite3.Connection) -> None:
         """A batch has ended."""
-        self.kept = self.used and db.execute(_KEPT).fetchone() is not None
+        self.kept = self.used and asked(db, _KEPT) is not None
 
     def drop(self, db: sqlite3.Connection) -> None:
         """Drop all, outside of a transaction."""
