@@ -141,7 +141,8 @@ async def _once(
         )
         await abandon(connection)
         if isinstance(failure, StatementError):
-            failure = await Failed(connection, prepared, connections.dialect, memory, error).alone() or failure
+            failed = Failed(connection, prepared, connections.dialect, memory, error)
+            failure = await failed.alone(connections) or failure
         if isinstance(error, OUTDATED) and isinstance(failure, StatementError):
             raise _Outgrown(failure) from None
         if isinstance(failure, Unreadable) and prepared.translation.writes and bare:  # committed, very probably
@@ -152,7 +153,7 @@ async def _once(
 async def _in(
     connections: Connections, connection: Connection, prepared: Prepared, memory: Memory, *, bare: bool, lock: str
 ) -> StatementResult:
-    giving = Giving()
+    giving = Giving(connections)
     with giving.transaction():
         if bare:
             return await run(connection, prepared, connections.dialect, memory, giving, within=False)

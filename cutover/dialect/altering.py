@@ -38,7 +38,7 @@ class Altering(Deferring):
     def __init__(self, connections: Connections, connection: Connection) -> None:
         super().__init__(connections, connection)
         self.foreign_keys = True
-        self._giving = Giving()
+        self._giving = Giving(connections)
         self._patience = patience.PATIENCE
         self._kept: Kept | None = None
         """The temporary tables that its stream had before it."""

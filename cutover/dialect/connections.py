@@ -61,6 +61,19 @@ class Connections:
         finally:
             await self.release(connection)
 
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[Connection | None]:
+        """A connection for who holds one already, and so must not wait for another; None if there is none at once."""
+        try:
+            connection = await self._lending.take_spare()
+        except (*DRIVER_ERRORS, TimeoutError):
+            connection = None
+        try:
+            yield connection
+        finally:
+            if connection is not None:
+                await self._lending.give(connection)
+
     async def acquire(self) -> Connection:
         """As `lend`, to be given back by `release`."""
         pool = self._store.pool

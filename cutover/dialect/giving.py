@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cutover.dialect.settling import MOMENTS
+import asyncpg
 
 if TYPE_CHECKING:
+    from cutover.dialect.connections import Connections
     from cutover.dialect.direct import Connection
     from cutover.dialect.drawing import Drawing
     from cutover.dialect.preparing import Prepared
     from cutover.dialect.settling import Keys, Standing
 
 _SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"
+_SETTLE_SEEN = "SELECT stands, by_others, top, reader FROM cutover.settle_seen($1, $2, $3, $4, $5)"
+_UNSEEN = "SELECT stands, highest FROM cutover.unseen($1, $2, $3, $4, $5)"
 _STANDS = "SELECT pg_sequence_last_value($1::text::regclass)"
 _NEVER_BACK = -(1 << 63)
 _LAST = (1 << 63) - 1
@@ -25,8 +28,10 @@ _LAST = (1 << 63) - 1
 class Giving:
     """The keys that one transaction gives."""
 
-    def __init__(self) -> None:
-        self._began = next(MOMENTS)
+    def __init__(self, connections: Connections | None = None) -> None:
+        """`connections`: where one is to be had that sees rows which the transaction does not. None: what would need
+        that is not set back."""
+        self._connections = connections
         self._given: dict[Standing, int] = {}
         """Highest keys, of what was not undone."""
         self._touched: dict[Standing, int] = {}
@@ -54,8 +59,6 @@ class Giving:
             return
         standing = keys.of(drawing.sequence)
         keys.enter(prepared)
-        if not self._explains(standing):
-            standing.unsure = None
         try:
             while standing.settling is not None:
                 await asyncio.shield(standing.settling)
@@ -78,13 +81,13 @@ class Giving:
         explained = standing.explained
         if drawing.autoincrement and (standing.given is None or standing in self._uncounted):
             explained = _NEVER_BACK  # what was given before is not known
-        elif within and (standing.read > self._began or (explained is None and not self._explains(standing))):
-            explained = _NEVER_BACK  # nor what was committed since the transaction began
         marks = (mark if mark is None else min(mark, _LAST) for mark in (given, explained))
         asked: tuple[Any, ...] = (drawing.sequence, drawing.relation, drawing.column, *marks)
         standing.settling = asyncio.get_running_loop().create_future()
         try:
-            if within:
+            if within and explained != _NEVER_BACK:
+                found = await self._settle_within(connection, asked)
+            elif within:
                 found = await connection.fetchrow(_SETTLE, *asked)
             else:  # which sees each time what was committed until then
                 async with connection.transaction(isolation="read_committed"):
@@ -102,6 +105,25 @@ class Giving:
             self._given[standing] = stands
         elif standing.given is None:
             standing.given = stands
+
+    async def _settle_within(self, connection: Connection, asked: tuple[Any, ...]) -> asyncpg.Record | None:
+        """In a transaction, to which rows that others have committed since it began are not there."""
+        found = await connection.fetchrow(_SETTLE_SEEN, *asked)
+        if found is None or found["reader"] is None:
+            return found
+        *of, given, explained = asked
+        unseen = None
+        if self._connections is not None:
+            async with self._connections.beside() as other:
+                if other is not None:
+                    with suppress(asyncpg.LockNotAvailableError):
+                        async with other.transaction(isolation="read_committed"):
+                            unseen = await other.fetchrow(_UNSEEN, *of, found["top"], found["reader"])
+        if unseen is None or unseen["stands"] is None:
+            return None
+        known = [mark for mark in (given, unseen["highest"]) if mark is not None]
+        stood = unseen["stands"] if explained is None else min(explained, unseen["stands"])
+        return await connection.fetchrow(_SETTLE, *of, max(known, default=None), stood)
 
     def after(self, keys: Keys, prepared: Prepared, affected: int, *, passed_over: bool = False) -> None:
         """The statement was done. Raises `Uneven` if it is better undone, and done row by row.
@@ -132,8 +154,8 @@ class Giving:
             drawing = replace(drawing, spares=False)
         standing = keys.of(drawing.sequence)
         standing.even(drawing, prepared.keys)
-        with self._asking(standing):
-            top = standing.stored(drawing, prepared, affected)
+        self._touched.setdefault(standing, standing.mark())
+        top = standing.stored(drawing, prepared, affected)
         if top is not None:
             self._given[standing] = max(top, self._given.get(standing, top))
         if standing.uncounted(drawing):
@@ -160,23 +182,13 @@ class Giving:
             raise
         except BaseException:
             drawing = prepared.translation.drawing if prepared.translation is not None else None
-            with self._asking(keys.of(drawing.sequence)) if drawing is not None else nullcontext():
-                keys.failed(prepared)
+            if drawing is not None:
+                standing = keys.of(drawing.sequence)
+                self._touched.setdefault(standing, standing.mark())
+                standing.missed(drawing)
             raise
         finally:
             keys.leave(prepared)
-
-    @contextmanager
-    def _asking(self, standing: Standing) -> Iterator[None]:
-        """What a statement of ours does to it."""
-        known = standing.explained is not None or self._explains(standing)
-        self._touched.setdefault(standing, standing.mark())
-        yield
-        standing.doubt(known=known, by=self)
-
-    def _explains(self, standing: Standing) -> bool:
-        """Whether all that was drawn since `explained` was known was so by us, or before we began."""
-        return standing.unsure is self or (isinstance(standing.unsure, int) and standing.unsure < self._began)
 
     def so_far(self) -> dict[Standing, int]:
         """To be given to `untold`."""
@@ -220,7 +232,6 @@ class Giving:
             standing.kept()
         for standing in self._uncounted:
             standing.given = None
-        self._over()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -235,12 +246,6 @@ class Giving:
     def rolled_back(self) -> None:
         """ROLLBACK, or nobody knows."""
         self._undone(wholly=True)
-        self._over()
-
-    def _over(self) -> None:
-        for standing in self._touched:
-            if standing.unsure is self:
-                standing.unsure = next(MOMENTS)
 
     def _undone(self, *, wholly: bool) -> None:
         for standing, since in self._touched.items():

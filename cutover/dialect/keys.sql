@@ -116,3 +116,58 @@ BEGIN
         stands := NULL;
     END IF;
 END $$;
+
+-- As `settle`, in a transaction that does not see all rows there are. Back only where that is known to do no harm: it
+-- holds the table or the sequence for itself, or `top`, the highest row it sees, is where the sequence stands. Otherwise
+-- nothing is done, and `reader` is who has to ask `unseen` on another connection.
+CREATE OR REPLACE FUNCTION cutover.settle_seen(
+    sequence text, relation text, key text, given bigint, explained bigint,
+    OUT stands bigint, OUT by_others boolean, OUT top bigint, OUT reader integer)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    last CONSTANT bigint := pg_sequence_last_value(sequence::regclass);
+    its_table CONSTANT oid := relation::regclass;
+BEGIN
+    IF last IS NOT NULL AND NOT EXISTS (
+        SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid()
+            AND (l.relation, l.mode)
+                IN ((sequence::regclass, 'ShareRowExclusiveLock'), (its_table, 'AccessExclusiveLock')))
+    THEN
+        EXECUTE format('SELECT max(%1$s) FROM %2$s WHERE %1$s <= $1', key, relation) INTO top USING last;
+        IF coalesce(greatest(top, given) < last, true) THEN
+            reader := pg_backend_pid();
+            RETURN;
+        END IF;
+        explained := least(explained, last); -- what others draw from here on
+    END IF;
+    SELECT s.stands, s.by_others INTO stands, by_others FROM cutover.settle(sequence, relation, key, given, explained) s;
+END $$;
+
+-- What a transaction does not see of a table, asked outside of it: `highest`, the highest key above `top`, up to where
+-- the sequence stands, of a row that is there though `reader`, who has the transaction, has not taken it away. `stands`
+-- is NULL while somebody else who has drawn may still store it.
+CREATE OR REPLACE FUNCTION cutover.unseen(
+    sequence text, relation text, key text, top bigint, reader integer, OUT stands bigint, OUT highest bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    patience text := current_setting('lock_timeout');
+BEGIN
+    PERFORM set_config('lock_timeout', '50ms', true);
+    stands := pg_sequence_last_value(sequence::regclass);
+    IF EXISTS (
+        SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = sequence::regclass
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND l.pid IS DISTINCT FROM pg_backend_pid() AND l.pid IS DISTINCT FROM reader
+            AND l.mode = 'RowExclusiveLock')
+    THEN
+        stands := NULL;
+        RETURN;
+    END IF;
+    EXECUTE format(
+        'SELECT %1$s FROM %2$s WHERE ($1 IS NULL OR %1$s > $1) AND %1$s <= $2 '
+        'ORDER BY %1$s DESC LIMIT 1 FOR KEY SHARE SKIP LOCKED', key, relation) -- skips what is being taken away
+        INTO highest USING top, stands;
+    PERFORM set_config('lock_timeout', patience, true);
+END $$;

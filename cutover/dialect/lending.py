@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _UNUSED = 30.0
 """Seconds after which a connection that nobody needed goes back to the pool, which closes it in its own time."""
 
+_SPARE = 0.5
+"""Seconds that one waits for the pool who holds a connection of it."""
+
 
 class Lending:
     """Who asks first is served first."""
@@ -61,7 +64,7 @@ class Lending:
                     return connection
                 await self._return(connection)
             if self._pool is not None and self._made < self._pool.get_max_size():
-                return await self._make(self._pool)
+                return await self._make(self._pool, self._patience)
             given = await self._wait()
             if given is not None:
                 return given
@@ -72,6 +75,13 @@ class Lending:
             self._unneeded = min(self._unneeded, len(self._idle) - 1)
             return self._idle.pop()
         return None
+
+    async def take_spare(self) -> Connection | None:
+        """As `take`, for one who does not wait until somebody gives a connection back."""
+        if (connection := self.take_idle()) is not None:
+            return connection
+        room = self._pool is not None and self._pool is self._store.pool and self._made < self._pool.get_max_size()
+        return await self._make(self._pool, _SPARE) if room and self._pool is not None else None
 
     async def give(self, connection: Connection) -> None:
         """Give back what was taken; a connection that is not fit to be lent again is thrown away."""
@@ -102,10 +112,10 @@ class Lending:
         while self._idle:
             await self._return(self._idle.pop())
 
-    async def _make(self, pool: Pool) -> Connection:
+    async def _make(self, pool: Pool, patience: float) -> Connection:
         self._made += 1
         try:
-            proxy = await pool.acquire(timeout=self._patience)
+            proxy = await pool.acquire(timeout=patience)
         except BaseException:
             if pool is self._pool:
                 self._made -= 1

@@ -199,8 +199,6 @@ class KeysAndNumbers(Keys):
         """Those of a transaction that changed the schema: the same for the sequences that were there before. `stands`:
         of those that it made."""
         own = KeysAndNumbers(stands, self.numbers)
-        for sequence in stands:
-            own.of(sequence).read = 0  # nobody else can have drawn from it
         own.share(self, kept)
         return own
 

@@ -9,19 +9,14 @@ right before it is drawn from again. What is known of it is kept in memory, so a
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cutover.dialect.direct import Connection
     from cutover.dialect.drawing import Drawing
-    from cutover.dialect.giving import Giving
     from cutover.dialect.preparing import Prepared
 
-
-MOMENTS = itertools.count()
-"""In their order."""
 _LAST = 2**63 - 1
 
 
@@ -40,18 +35,13 @@ class Uneven(Exception):
 class Standing:
     """What is known of one sequence."""
 
-    __slots__ = ("explained", "floor", "given", "read", "running", "settled", "settling", "unsure")
+    __slots__ = ("explained", "floor", "given", "running", "settled", "settling")
 
     def __init__(self, explained: int | None) -> None:
         self.settled = False
         """Whether it gives next what SQLite would."""
         self.explained = explained
         """As far as it can have come by what was done here. Where it stands further, others draw from it as well."""
-        self.read = 0 if explained is None else next(MOMENTS)
-        """When that was read: a transaction that began before may not see the rows for which others drew until then."""
-        self.unsure: Giving | int | None = None
-        """Whose statement it was, and that of nobody else here, that left `explained` unknown; a number of `MOMENTS`
-        once that is committed or undone. It went then no further than the sequence stands when it is asked."""
         self.floor: int | None = None
         """What others drew is not given again, whether or not they stored it."""
         self.given = explained
@@ -63,11 +53,11 @@ class Standing:
     def forget(self) -> None:
         """Keys were changed, or a write to sqlite_sequence was undone: what it gives next is asked again."""
         self.settled = False
-        self.explained = self.floor = self.given = self.unsure = None
+        self.explained = self.floor = self.given = None
 
     def remark(self, mark: int | None, stands: int | None) -> None:
         """A write to sqlite_sequence left this there, None for no row, and the sequence where its rows let it stand."""
-        self.settled, self.floor, self.unsure = False, None, None
+        self.settled, self.floor = False, None
         self.given, self.explained = max(mark or 0, 0), max(stands or 0, 0)
 
     def drew(self, drawing: Drawing, keys: Sequence[int | None]) -> int | None:
@@ -140,13 +130,6 @@ class Standing:
         self.explained += drawing.rows
         return self.explained
 
-    def doubt(self, *, known: bool, by: Giving | None = None) -> None:
-        """A statement drew from it. `known`: how far it had come was known until then, or whose doing the rest is."""
-        if not known or self.explained is not None or self.running > 1:
-            self.unsure = None
-        else:
-            self.unsure = by or next(MOMENTS)
-
     def spared(self, drawing: Drawing) -> bool:
         """Whether nothing is drawn, nor moved from where AUTOINCREMENT stands and nobody knows."""
         return drawing.rows == 0 and not drawing.moves and (self.given is not None or not drawing.autoincrement)
@@ -202,7 +185,7 @@ class Keys:
         for name, last in stands.items():
             found = self._standings.get(name)
             if found is not None and found.explained is None and found.given is not None:
-                found.explained, found.read = last, next(MOMENTS)
+                found.explained = last
 
     def given(self) -> dict[str, tuple[int, int]]:
         """By sequence, how far it can have come by what was done here, and the highest key that was given on the way.
@@ -240,8 +223,6 @@ class Keys:
             return None
         standing = self.of(drawing.sequence)
         standing.running += 1
-        if standing.running > 1:
-            standing.unsure = None
         return standing
 
     def leave(self, prepared: Prepared) -> None:
@@ -264,9 +245,7 @@ class Keys:
         drawing = translation.drawing
         if drawing is not None:
             standing = self.of(drawing.sequence)
-            known = standing.explained is not None
             top = standing.stored(drawing, prepared, affected)
-            standing.doubt(known=known)
             if top is not None:
                 standing.gave(top)
             if standing.uncounted(drawing):
@@ -276,10 +255,7 @@ class Keys:
         """A statement failed, and was undone."""
         drawing = prepared.translation.drawing if prepared.translation is not None else None
         if drawing is not None:
-            standing = self.of(drawing.sequence)
-            known = standing.explained is not None
-            standing.missed(drawing)
-            standing.doubt(known=known)
+            self.of(drawing.sequence).missed(drawing)
 
     def unsettle(self, sequences: Sequence[str]) -> None:
         """The highest rows of their tables may be gone."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, abandon
+from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon
 from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.preparing import Memory, Prepared
@@ -39,11 +39,11 @@ class Failed:
     memory: Memory
     error: BaseException
 
-    async def alone(self) -> StatementError | None:
+    async def alone(self, connections: Connections) -> StatementError | None:
         """What SQLite says of it, if it stood alone; None if that is not known."""
         if not is_unclear(self.prepared, self.error):
             return None
-        giving = Giving()
+        giving = Giving(connections)
         try:
             if isinstance(self.error, NAMED):
                 told = await first_broken(self.connection, self.prepared, self.dialect)

@@ -145,7 +145,11 @@ async def world(
         made = World(db, executor, tables, pool)
         for statement in data:
             await made.same(statement)
-        yield made
+        try:
+            yield made
+        except BaseException:
+            pool.terminate()  # whoever failed holds connections still
+            raise
         await made.session.close()
     finally:
         db.close()

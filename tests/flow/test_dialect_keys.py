@@ -214,6 +214,46 @@ async def test_a_key_that_a_native_writer_had_drawn_when_keys_were_read_stays_th
         await made.on_postgres("COMMIT")
 
 
+@pytest.mark.parametrize(
+    "unsettling",
+    [
+        "INSERT INTO bare (name) SELECT 'c' ON CONFLICT DO NOTHING",
+        "INSERT OR IGNORE INTO bare (name) SELECT name FROM bare",
+        "DELETE FROM bare WHERE name = 'b'",
+    ],
+)
+async def test_a_transaction_that_does_not_see_what_native_writers_stored_gives_no_key_of_theirs(
+    postgres_url: str, unsettling: str
+) -> None:
+    """The sequence is unsettled when it begins; what they store since is not there for it when it sets it back."""
+    async with world(postgres_url, _SCHEMA) as made, made.pool.acquire() as native:
+        await made.same("INSERT INTO bare (name) VALUES ('a')")
+        await made.same("INSERT INTO bare (name) VALUES ('b')")
+        await made.same(unsettling)
+        await made.on_postgres("BEGIN")
+        await made.on_postgres("SELECT count(*) FROM child")
+        insert = "INSERT INTO bare (name) VALUES ($1) RETURNING _rowid_"
+        drawn = [await native.fetchval(insert, f"n{at}") for at in range(3)]
+        ours = await made.on_postgres("INSERT INTO bare (name) VALUES ('e') RETURNING rowid")
+        await made.same_error("INSERT INTO bare (name, size) VALUES ('d', NULL)")
+        more = await made.on_postgres("INSERT INTO bare (name) VALUES ('d') RETURNING rowid")
+        drawn.append(await native.fetchval(insert, "n"))
+        await made.on_postgres("COMMIT")
+        assert len({*drawn, ours.rows[0][0], more.rows[0][0]}) == 6
+
+
+async def test_a_transaction_goes_back_over_its_own_rows_that_it_deleted(postgres_url: str) -> None:
+    """They are there for others until it commits."""
+    async with world(postgres_url, _SCHEMA) as made:
+        for name in "abc":
+            await made.same(f"INSERT INTO plain (name) VALUES ('{name}')")
+        await made.same("BEGIN")
+        await made.same("DELETE FROM plain WHERE name > 'a'")
+        await made.same("INSERT INTO plain (name) VALUES ('d') RETURNING id")
+        await made.same("ROLLBACK")
+        await made.same("INSERT INTO plain (name) VALUES ('e') RETURNING id")
+
+
 async def test_a_number_that_others_took_by_hand_is_not_given_again(postgres_url: str) -> None:
     """Though nothing is stored under it yet, and they committed."""
     async with world(postgres_url, _SCHEMA) as made, made.pool.acquire() as native:
