@@ -64,6 +64,7 @@ def _in_parts(parsed: exp.Insert, conflict: str | None, catalog: Catalog, kinds:
     return replace(
         parts[0],
         parts=tuple(parts),
+        stored=len(parts) > 1 or parts[0].stored,
         sparing=sparing(conflict),
         compared=all(part.compared for part in parts),
     )

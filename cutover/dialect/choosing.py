@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from cutover.dialect.catalog import ROWID_NAMES, Catalog
+from cutover.dialect.catalog import ROWID_NAMES, Catalog, meant_by
 from cutover.dialect.context import Context
 from cutover.dialect.naming import first_met, in_order, is_met
 from cutover.dialect.own_clauses import of_key, of_null, own_clauses
+from cutover.dialect.referring import moves_keys
 from cutover.dialect.replacing import parsed
 from cutover.dialect.translation import Choosing, Order, Translation, rewrite, translation_of
 from cutover.dialect.trees import clauses_of
@@ -63,7 +64,17 @@ class _Ways:
         self.skipping = self._way(exp.OnConflict(action=exp.Var(this="DO NOTHING"))) if self.own else None
         self.replacing = self._way(None, "REPLACE") if self.own else None
         ways = [self.plain, *self.upserts.values(), *filter(None, [self.skipping, self.replacing])]
-        return replace(self.plain, choosing=Choosing(self._asked(), self._chosen, tuple(ways)))
+        return replace(
+            self.plain,
+            stored=any(way.stored for way in ways) or self._moves_keys(),
+            admits=any(way.admits for way in ways),
+            choosing=Choosing(self._asked(), self._chosen, tuple(ways)),
+        )
+
+    def _moves_keys(self) -> bool:
+        into, alias = self.single.this, (self.table.rowid_alias or "").lower()
+        names = [meant_by(name.name, self.table) for name in into.expressions] if isinstance(into, exp.Schema) else []
+        return moves_keys(self.single, self.table, self.catalog, given=not names or alias in names)
 
     def _way(self, clause: exp.OnConflict | None, word: str | None = None) -> Translation:
         """The statement with that clause alone."""

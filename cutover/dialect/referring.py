@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from functools import lru_cache
 
-from cutover.dialect.catalog import Catalog
+from sqlglot import exp
+
+from cutover.dialect.catalog import Catalog, meant_by
+from cutover.dialect.trees import clauses_of
 from cutover.model.table import Table
 from cutover.schema.createsql import Reference, read_create_table
 
@@ -50,6 +53,40 @@ def deleting_returns(table: Table, catalog: Catalog, actions: Container[str] = (
                 seen.add(child.name)
                 waiting.append(child)
     return False
+
+
+def admits_orphans(table: Table) -> bool:
+    """Whether REPLACE stores rows of this table whose parent, in the same table, is not there: SQLite takes the foreign
+    key of the new row for what ON DELETE SET NULL does to the one that goes, and does not look at it."""
+    name = table.name.lower()
+    return any(one.parent == name and one.on_delete == "SET NULL" for one in _references(table.sql))
+
+
+def moves_keys(node: exp.Insert, table: Table, catalog: Catalog, *, given: bool) -> bool:
+    """Whether an ON CONFLICT clause gives a row that is met another foreign key, or what others refer to it by.
+
+    `given`: the rowid is among the columns; else nothing is met by it.
+    """
+    named = {
+        meant_by(name.name, table)
+        for clause in clauses_of(node)
+        if given or _meets_more(clause, table)
+        for setting in clause.expressions
+        for name in (setting.this.expressions if isinstance(setting.this, exp.Tuple) else [setting.this])
+    }
+    if not named:
+        return False
+    keys = {name for key in table.foreign_keys for name in key.columns}
+    others = (key for child in catalog.tables.values() for key in child.foreign_keys if key.parent == table.name)
+    return any(name.lower() in named for name in keys.union(*(key.parent_columns for key in others)))
+
+
+def _meets_more(clause: exp.OnConflict, table: Table) -> bool:
+    """Whether a row may meet another one by more than its rowid."""
+    keys = clause.args.get("conflict_keys") or ()
+    if table.rowid_alias is None or not keys:
+        return any(index.columns != (table.rowid_alias,) for index in table.unique)
+    return len(keys) > 1 or meant_by(keys[0].name, table) != table.rowid_alias.lower()
 
 
 def cascading(table: Table, catalog: Catalog) -> Iterator[Table]:

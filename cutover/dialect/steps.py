@@ -59,6 +59,7 @@ def row_by_row(
         written,
         sparing=sparing(conflict),
         by_row=ByRow(rows, accept, _remembered(translate)),
+        stored=True,
         caveat=" ".join(filter(None, [written.caveat, "" if accepts_all else _ONLY_SQLITE_KNOWS])),
         compared=rows.compared and written.compared,
     )

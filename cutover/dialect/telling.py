@@ -17,6 +17,7 @@ from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.preparing import Memory, Prepared
 from cutover.dialect.running import NAMED, defer, first_broken, row_by_row
+from cutover.dialect.typed import Refused
 from cutover.errors import CutoverError, StatementError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Failed:
             return None
         giving = Giving(connections)
         try:
+            if self._is_admitted():
+                return _admitted()
             if isinstance(self.error, NAMED):
                 told = await first_broken(self.connection, self.prepared, self.dialect)
                 if told is not None:
@@ -59,11 +62,26 @@ class Failed:
 
     async def within(self, giving: Giving) -> StatementError | None:
         """The same in a transaction, behind a savepoint to which it is rolled back once more."""
+        if self._is_admitted():
+            return _admitted()
         with giving.in_vain():
             try:
                 return await self._told(giving)
             except (CutoverError, *DRIVER_ERRORS):
                 return None
+
+    def _is_admitted(self) -> bool:
+        """Whether it is a row without a parent that SQLite would have stored."""
+        translation, table = self.prepared.translation, getattr(self.error, "table_name", None)
+        if translation is None or not translation.admits or translation.table is None:
+            return False
+        parent = f'is not present in table "{translation.table.target}"'
+        told = str(getattr(self.error, "detail", ""))
+        return (
+            isinstance(self.error, asyncpg.ForeignKeyViolationError)
+            and table == translation.table.target
+            and parent in told
+        )
 
     async def _told(self, giving: Giving) -> StatementError | None:
         rows, translation = self.prepared.by_rows(), self.prepared.translation
@@ -84,6 +102,14 @@ class Failed:
         if told is not None:
             told.last_insert_rowid = last
         return told
+
+
+def _admitted() -> StatementError:
+    return Refused(
+        "REPLACE of a row that refers to no row of its own table, which SQLite stores unseen where that foreign key is "
+        "ON DELETE SET NULL,",
+        "Store the row that it refers to first, or NULL.",
+    )
 
 
 def is_unclear(prepared: Prepared, error: BaseException) -> bool:

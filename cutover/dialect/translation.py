@@ -124,6 +124,8 @@ class Translation:
     """Errors behind which it is asked how far it had come, and what the first row that failed breaks first."""
     stored: bool = False
     """Its rows are there before any foreign key of theirs is looked at."""
+    admits: bool = False
+    """SQLite stores rows without a parent in the same table, which Postgres does not."""
     telling: Callable[[], Translation] | None = None
     """The same a row at a time, to be asked so."""
     sparing: str = ""
@@ -258,7 +260,8 @@ def translation_of(
         keyed=keyed if written is not None and _may_be_keyed(written) else None,
         naming=naming if written is not None and _may_be_named(written, context) else None,
         unclear=unclear(written, by_row=context.by_row) if written is not None else (),
-        stored=written is not None and (context.by_row or is_stored(written)),
+        stored=written is not None and is_stored(written),
+        admits=written is not None and written.admits,
         telling=telling,
         refusing=written is not None and written.refusing,
         caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",

@@ -25,24 +25,17 @@ def unclear(written: Written, *, by_row: bool) -> tuple[type[Exception], ...]:
     if not isinstance(node, exp.Insert):
         return ()
     if table.rowid_alias is None:  # else last_insert_rowid() is that of the last row which was there
-        return _of_one(written)
+        return (*_of_one(written), *((_KEY,) if written.admits else ()))
     if by_row or not written.single:
         return (*_OF_ROWS, _KEY, asyncpg.InvalidTextRepresentationError)
-    return (*_of_one(written), *((_KEY,) if is_stored(written) or "initially deferred" in table.sql.lower() else ()))
+    told = is_stored(written) or written.admits or "initially deferred" in table.sql.lower()
+    return (*_of_one(written), *((_KEY,) if told else ()))
 
 
 def is_stored(written: Written) -> bool:
     """Whether a row is there before its foreign keys are looked at, also those that do not wait: unless it is the only
     one, and nothing is to be done behind it."""
-    return not written.single or bool(written.returning) or written.replaces or _changes_keys(written)
-
-
-def _changes_keys(written: Written) -> bool:
-    """Whether DO UPDATE gives a foreign key another value."""
-    clause = written.node.args.get("conflict")
-    given = {setting.this.name for setting in clause.expressions} if clause is not None else set()
-    keys = {name for key in written.table.foreign_keys for name in key.columns}
-    return any(column.target in given for column in written.table.columns if column.name in keys)
+    return not written.single or bool(written.returning) or written.replaces or written.moves_keys
 
 
 def _of_one(written: Written) -> tuple[type[Exception], ...]:

@@ -22,6 +22,7 @@ from cutover.dialect.matching import one_match
 from cutover.dialect.numbering import number_rows
 from cutover.dialect.own_clauses import by_default, has_replacing, of_update, own_clauses
 from cutover.dialect.queries import Queries
+from cutover.dialect.referring import admits_orphans, moves_keys
 from cutover.dialect.returned import as_first, as_kept, in_order, own_key
 from cutover.dialect.rigid import is_rigid
 from cutover.dialect.scope import Scope, Source, table_source
@@ -69,6 +70,10 @@ class Written:
     """It inserts one row, as SQLite sees it."""
     replaces: bool = False
     """Whatever a row conflicts with may go first."""
+    admits: bool = False
+    """SQLite stores rows without a parent in the same table, which Postgres does not."""
+    moves_keys: bool = False
+    """What a row that meets a key becomes may have another foreign key, or be another parent."""
     several: bool = False
     """It inserts more than one row of VALUES."""
     refusing: bool = False
@@ -184,6 +189,8 @@ class Writes:
         if values is None:
             result.set("default", True)
         written = Written(result, table, replaces=replaces and (explicit or len(table.unique) > 1))
+        written.admits = written.replaces and admits_orphans(table)
+        written.moves_keys = moves_keys(node, table, self.context.catalog, given=explicit)
         written.single = body is None or (isinstance(body, exp.Values) and len(body.expressions) == 1)
         written.several = isinstance(values, exp.Values) and len(values.expressions) > 1
         if table.rowid_alias is not None and self.context.catalog.counts(table):

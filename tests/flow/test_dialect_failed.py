@@ -25,6 +25,11 @@ CREATE TABLE either (
     id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED, q INTEGER REFERENCES parent
 );
 CREATE TABLE strict (id INTEGER PRIMARY KEY, a INTEGER NOT NULL, p INTEGER REFERENCES parent);
+CREATE TABLE kin (id INTEGER PRIMARY KEY, a INTEGER UNIQUE, n INTEGER, up INTEGER REFERENCES kin);
+CREATE TABLE tree (id INTEGER PRIMARY KEY, a INTEGER UNIQUE, up INTEGER REFERENCES tree ON DELETE SET NULL);
+CREATE TABLE leaf (
+    w TEXT PRIMARY KEY NOT NULL, up TEXT REFERENCES leaf ON DELETE SET NULL, p INTEGER REFERENCES parent
+);
 CREATE TABLE word (
     w TEXT PRIMARY KEY NOT NULL,
     n INTEGER UNIQUE,
@@ -175,3 +180,51 @@ async def test_many_rows_are_looked_at_one_by_one_up_to_some_number(both: World)
     with pytest.raises(StatementError, match="UNIQUE constraint failed"):
         await both.on_postgres(f"{numbers.format(1500)} INSERT INTO item (a, u) SELECT i % 1500 + 1, i + 10 FROM n")
     await both.same("SELECT count(*) FROM item")
+
+
+async def test_an_upsert_stores_its_row_before_foreign_keys_where_it_might_change_them(both: World) -> None:
+    await _all_fail(
+        both,
+        [
+            "INSERT INTO item (id, a, p) VALUES (60, 60, 7)",
+            "INSERT INTO item (id, a, p) VALUES (61, 61, 7) ON CONFLICT (id) DO UPDATE SET z = 5",
+            "INSERT INTO item (id, a, p) VALUES (62, 62, 7) ON CONFLICT (id) DO UPDATE SET p = 5",
+            "INSERT INTO item (id, a, p) VALUES (63, 63, 7) ON CONFLICT DO UPDATE SET z = 5",
+            "INSERT INTO item (id, a, p) VALUES (64, 64, 7) ON CONFLICT DO UPDATE SET p = 5",
+            "INSERT INTO item (a, p) VALUES (65, 7) ON CONFLICT (id) DO UPDATE SET p = 5",
+            "INSERT INTO item (id, a, p) VALUES (NULL, 66, 7) ON CONFLICT (id) DO UPDATE SET p = 5",
+            "INSERT INTO item (z, p) VALUES (5, 7) ON CONFLICT DO UPDATE SET p = 5",
+            "INSERT INTO strict (a, p) VALUES (5, 7) ON CONFLICT DO UPDATE SET p = 5",
+            "INSERT INTO strict (rowid, a, p) VALUES (70, 5, 7) ON CONFLICT DO UPDATE SET p = 5",
+            "INSERT INTO kin VALUES (77, 77, 1, 99) ON CONFLICT (id) DO UPDATE SET id = 500",
+            "INSERT INTO kin VALUES (78, 78, 1, 99) ON CONFLICT (id) DO UPDATE SET a = 500",
+            "INSERT INTO kin VALUES (79, 79, 1, 99) ON CONFLICT (id) DO UPDATE SET rowid = 500",
+            "INSERT INTO kin VALUES (80, 80, 1, 99) ON CONFLICT DO UPDATE SET (n, a) = (3, 4)",
+            "INSERT INTO kin VALUES (81, 81, 1, 9) ON CONFLICT (id) DO NOTHING ON CONFLICT (a) DO UPDATE SET up = 3",
+            "INSERT INTO kin VALUES (82, 82, 1, 9) ON CONFLICT (id) DO UPDATE SET n = 4 ON CONFLICT (a) DO NOTHING",
+            "INSERT OR FAIL INTO kin VALUES (83, 83, 1, 99)",
+        ],
+    )
+
+
+async def test_replace_of_a_row_without_its_parent_in_the_same_table_is_refused(both: World) -> None:
+    """SQLite stores it, where that foreign key is ON DELETE SET NULL; other foreign keys hold, and INSERT."""
+    await both.same("INSERT INTO parent VALUES (1)")
+    await both.same("INSERT INTO tree VALUES (1, 1, NULL), (2, 2, 1)")
+    for sql in (
+        "REPLACE INTO tree VALUES (1, 1, 99)",
+        "REPLACE INTO tree VALUES (9, 9, 99) RETURNING id",
+        "INSERT OR REPLACE INTO tree VALUES (3, 3, 1), (4, 3, 77)",
+        "INSERT OR REPLACE INTO tree SELECT id + 10, a + 10, 55 FROM tree",
+        "REPLACE INTO leaf VALUES ('a', 'z', 1)",
+    ):
+        await both.refused(sql, "REPLACE of a row that refers to no row of its own table")
+        await both.same_error("INSERT INTO tree VALUES (12, 12, 99)")
+        await both.same("BEGIN")
+        await both.refused(sql, "REPLACE of a row that refers to no row of its own table")
+        await both.same("REPLACE INTO tree VALUES (1, 1, NULL), (3, 4, 3)")
+        await both.same("SELECT * FROM tree ORDER BY id")
+        await both.same("ROLLBACK")
+    await both.same_error("REPLACE INTO leaf VALUES ('a', NULL, 77)")
+    await both.same("REPLACE INTO leaf VALUES ('a', 'a', 1)")
+    await both.same("SELECT * FROM leaf")
