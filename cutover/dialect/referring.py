@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from cutover.dialect.catalog import Catalog, meant_by
 from cutover.dialect.trees import clauses_of
-from cutover.model.table import Table
+from cutover.model.table import ForeignKey, Table
 from cutover.schema.createsql import Reference, read_create_table
 
 _CHANGING = ("CASCADE", "SET NULL", "SET DEFAULT")
@@ -37,6 +37,18 @@ def deleting_changes(table: Table, catalog: Catalog) -> bool:
 def moving_changes(table: Table, catalog: Catalog) -> bool:
     """Whether another key for a row of this table deletes or changes rows that refer to it."""
     return any(one.on_update in _CHANGING for _, one in references_to(table, catalog))
+
+
+def moving_acts(table: Table, catalog: Catalog, named: Container[str]) -> bool:
+    """Whether other values for these columns, in lower case, change rows that refer to the table by them. Not by its
+    rowid: that is looked at before anything else."""
+    keys = {name for key in references_by(table, catalog) for name in key.parent_columns} - {table.rowid_alias}
+    return any(name.lower() in named for name in keys) and moving_changes(table, catalog)
+
+
+def references_by(table: Table, catalog: Catalog) -> Iterator[ForeignKey]:
+    """The foreign keys to it, of whichever table, as Postgres has them."""
+    return (key for child in catalog.tables.values() for key in child.foreign_keys if key.parent == table.name)
 
 
 def deleting_returns(table: Table, catalog: Catalog, actions: Container[str] = (*_CHANGING, "RESTRICT")) -> bool:
@@ -77,8 +89,9 @@ def moves_keys(node: exp.Insert, table: Table, catalog: Catalog, *, given: bool)
     if not named:
         return False
     keys = {name for key in table.foreign_keys for name in key.columns}
-    others = (key for child in catalog.tables.values() for key in child.foreign_keys if key.parent == table.name)
-    return any(name.lower() in named for name in keys.union(*(key.parent_columns for key in others)))
+    return any(
+        name.lower() in named for name in keys.union(*(key.parent_columns for key in references_by(table, catalog)))
+    )
 
 
 def _meets_more(clause: exp.OnConflict, table: Table) -> bool:

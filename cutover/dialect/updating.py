@@ -19,7 +19,7 @@ from cutover.dialect.conflicts import pairs
 from cutover.dialect.context import Context
 from cutover.dialect.halfway import is_in, is_one_row, is_plain, reads_once
 from cutover.dialect.limiting import key_names
-from cutover.dialect.referring import deleting_acts
+from cutover.dialect.referring import deleting_acts, moving_acts
 from cutover.dialect.steps import alone, at_most_one, row_by_row
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation, rewrite, translation_of
@@ -74,7 +74,7 @@ class UpdateByRow:
             raise Refused(
                 "UPDATE OR REPLACE with a subquery of the same table", "Ask first, and give the values as arguments."
             )
-        if deleting_acts(self.table, self.catalog):
+        if deleting_acts(self.table, self.catalog) or moving_acts(self.table, self.catalog, self.assigned):
             raise Refused("UPDATE OR REPLACE of unique keys, where rows that refer to the table change with it,")
 
     def _in_order(self) -> bool:

@@ -22,6 +22,8 @@ CREATE TABLE seat (id INTEGER PRIMARY KEY, row INTEGER, place INTEGER, UNIQUE (r
 CREATE TABLE kid (id INTEGER PRIMARY KEY, up INTEGER REFERENCES item ON DELETE CASCADE, tag TEXT COLLATE NOCASE UNIQUE);
 CREATE TABLE part (id INTEGER PRIMARY KEY, u INTEGER UNIQUE);
 CREATE TABLE of_part (id INTEGER PRIMARY KEY, u INTEGER REFERENCES part (u));
+CREATE TABLE title (t TEXT NOT NULL PRIMARY KEY, x TEXT UNIQUE, u INTEGER UNIQUE);
+CREATE TABLE of_title (id INTEGER PRIMARY KEY, t TEXT REFERENCES title ON UPDATE CASCADE);
 CREATE TABLE counted (id INTEGER PRIMARY KEY, v TEXT UNIQUE);
 """
 DATA = (
@@ -240,6 +242,10 @@ async def test_changes_of_so_many_rows(both: World) -> None:
 
 async def test_updates_or_replace_that_are_refused(both: World) -> None:
     await both.refused("UPDATE OR REPLACE item SET sku = 'c' WHERE id = 1", "rows that refer")
+    await both.same("INSERT INTO title VALUES ('a', 'a', 1), ('b', 'b', 2)")
+    await both.refused("UPDATE OR REPLACE title SET t = 'a' WHERE t = 'b'", "rows that refer")
+    await both.same("UPDATE OR REPLACE title SET x = 'a' WHERE t = 'b'")
+    await both.same("SELECT * FROM title")
     count = "(SELECT count(*) FROM seat z WHERE z.place < seat.place)"
     await both.refused(f"UPDATE OR REPLACE seat SET place = {count}", "a subquery of the same table")
 

@@ -300,6 +300,18 @@ async def test_or_rollback_ends_the_transaction(both: World) -> None:
         await both.same("SELECT * FROM one")
 
 
+async def test_or_rollback_says_nothing_of_foreign_keys(postgres_url: str) -> None:
+    schema = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE k (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p)"
+    async with world(postgres_url, schema) as both:
+        await both.same("BEGIN")
+        await both.same("INSERT INTO p VALUES (1)")
+        await both.same_error("INSERT OR ROLLBACK INTO k VALUES (1, 7)")
+        await both.same("INSERT INTO k VALUES (1, 1)")
+        await both.same_error("UPDATE OR ROLLBACK k SET p = 7")
+        await both.same("COMMIT")
+        await both.same("SELECT * FROM p")
+
+
 async def test_a_column_that_is_named_twice(both: World) -> None:
     for sql in (
         "INSERT INTO plain (k, h, k, h) VALUES ('a', 'x', 'b', 'y'), ('c', 'z', 'd', 'w') RETURNING *",
