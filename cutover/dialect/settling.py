@@ -109,6 +109,10 @@ class Standing:
         first = self.explained + 1
         if stored == list(range(first, first + len(stored))):
             return
+        if drawing.gives and drawing.rows is not None:  # which of the keys were given is not known here
+            if len(stored) < drawing.rows + drawing.besides:
+                raise Uneven([])
+            return
         if min(stored, default=first) < first:  # a key was given that is too high to move it
             self.settled, self.explained = False, None
             return

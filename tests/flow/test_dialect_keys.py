@@ -663,3 +663,20 @@ async def test_a_key_that_was_drawn_in_vain_is_given_again_beside_a_vacuum(postg
                         await (made.same_error if sql is in_vain else made.same)(sql)
             await made.same(f"INSERT INTO {table} (name) VALUES (NULL), (NULL) RETURNING id")
         await made.same(f"INSERT INTO {table} (name) VALUES (NULL) RETURNING id")
+
+
+async def test_rows_that_are_passed_over_take_no_key_beside_keys_that_are_given(postgres_url: str) -> None:
+    """Be those lower or higher than the automatic ones, by however much."""
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, u INTEGER UNIQUE)") as made:
+        for sql in (
+            "INSERT OR IGNORE INTO t VALUES (9, 9), (NULL, NULL), (NULL, 7)",
+            "INSERT OR IGNORE INTO t VALUES (1, 8), (NULL, 8), (NULL, 8), (NULL, 2)",
+            "INSERT OR IGNORE INTO t VALUES (NULL, 18), (NULL, 18), (0, 8), (3, 4), (2, 20)",
+            "INSERT OR REPLACE INTO t (id) VALUES (2), (1), (6), (NULL)",
+            "INSERT INTO t VALUES (4, 8), (NULL, 2), (NULL, 31) ON CONFLICT (u) DO UPDATE SET u = t.u + 100",
+            "INSERT OR IGNORE INTO t VALUES (NULL, 40), (5, 40), (NULL, 41), (NULL, 42)",
+            "INSERT OR IGNORE INTO t VALUES (NULL, 51), (NULL, 52), (1000000000000, 53)",
+            "INSERT OR IGNORE INTO t VALUES (NULL, 61), (NULL, 51), (2000000000000, 63), (NULL, 62)",
+        ):
+            await made.same(sql)
+            await made.same("SELECT *, last_insert_rowid() FROM t ORDER BY id")
