@@ -40,10 +40,16 @@ def moving_changes(table: Table, catalog: Catalog) -> bool:
 
 
 def moving_acts(table: Table, catalog: Catalog, named: Container[str]) -> bool:
-    """Whether other values for these columns, in lower case, change rows that refer to the table by them. Not by its
-    rowid: that is looked at before anything else."""
+    """Whether other values for these columns, in lower case, change rows that refer to the table by them, or are
+    refused for those. Not by its rowid: that is looked at before anything else."""
     keys = {name for key in references_by(table, catalog) for name in key.parent_columns} - {table.rowid_alias}
-    return any(name.lower() in named for name in keys) and moving_changes(table, catalog)
+    acting = any(one.on_update in (*_CHANGING, "RESTRICT") for _, one in references_to(table, catalog))
+    return acting and any(name.lower() in named for name in keys)
+
+
+def is_related(table: Table, catalog: Catalog) -> bool:
+    """Whether it has a foreign key, or there is one to it."""
+    return bool(_references(table.sql)) or any(True for _ in references_to(table, catalog))
 
 
 def references_by(table: Table, catalog: Catalog) -> Iterator[ForeignKey]:

@@ -19,7 +19,7 @@ from cutover.dialect.conflicts import pairs
 from cutover.dialect.context import Context
 from cutover.dialect.halfway import is_in, is_one_row, is_plain, reads_once
 from cutover.dialect.limiting import key_names
-from cutover.dialect.referring import deleting_acts, moving_acts
+from cutover.dialect.referring import deleting_acts, is_related, moving_acts
 from cutover.dialect.steps import alone, at_most_one, row_by_row
 from cutover.dialect.tokens import prepare
 from cutover.dialect.translation import Translation, rewrite, translation_of
@@ -68,13 +68,14 @@ class UpdateByRow:
         )
 
     def _refuse_replacing(self) -> None:
-        """SQLite computes what a row becomes before others go; and where their going sets off more, it looks at the
-        unique keys once more, and finds the row itself."""
+        """SQLite computes what a row becomes before others go; and where their going may set off more, it looks at the
+        unique keys once more, and finds the row itself by another one."""
         if any(_reads(value, self.table) for value in self.assigned.values()):
             raise Refused(
                 "UPDATE OR REPLACE with a subquery of the same table", "Ask first, and give the values as arguments."
             )
-        if deleting_acts(self.table, self.catalog) or moving_acts(self.table, self.catalog, self.assigned):
+        acts = deleting_acts(self.table, self.catalog) or moving_acts(self.table, self.catalog, self.assigned)
+        if acts or (len(self.indexes) > 1 and is_related(self.table, self.catalog)):
             raise Refused("UPDATE OR REPLACE of unique keys, where rows that refer to the table change with it,")
 
     def _in_order(self) -> bool:

@@ -244,6 +244,7 @@ async def test_updates_or_replace_that_are_refused(both: World) -> None:
     await both.refused("UPDATE OR REPLACE item SET sku = 'c' WHERE id = 1", "rows that refer")
     await both.same("INSERT INTO title VALUES ('a', 'a', 1), ('b', 'b', 2)")
     await both.refused("UPDATE OR REPLACE title SET t = 'a' WHERE t = 'b'", "rows that refer")
+    await both.refused("UPDATE OR REPLACE title SET x = 'a', u = 1 WHERE t = 'b'", "rows that refer")
     await both.same("UPDATE OR REPLACE title SET x = 'a' WHERE t = 'b'")
     await both.same("SELECT * FROM title")
     count = "(SELECT count(*) FROM seat z WHERE z.place < seat.place)"
