@@ -6,7 +6,7 @@ and constraints may have clauses of their own. So it is asked first which keys a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
@@ -26,15 +26,28 @@ from cutover.model.table import Table, UniqueIndex
 from cutover.model.values import Row
 
 
-def by_keys(single: exp.Insert, conflict: str | None, catalog: Catalog, kinds: Sequence[Kind]) -> Translation:
-    """The INSERT of one row as `Choosing`. Raises `Refused`."""
-    return _Ways(single, conflict, catalog, kinds).translation()
+def by_keys(
+    single: exp.Insert,
+    conflict: str | None,
+    catalog: Catalog,
+    kinds: Sequence[Kind],
+    naming: Callable[[], Translation | None],
+) -> Translation:
+    """The INSERT of one row as `Choosing`; `naming`: see there. Raises `Refused`."""
+    return _Ways(single, conflict, catalog, kinds, naming).translation()
 
 
 class _Ways:
-    def __init__(self, single: exp.Insert, conflict: str | None, catalog: Catalog, kinds: Sequence[Kind]) -> None:
+    def __init__(
+        self,
+        single: exp.Insert,
+        conflict: str | None,
+        catalog: Catalog,
+        kinds: Sequence[Kind],
+        naming: Callable[[], Translation | None],
+    ) -> None:
         into = single.this.this if isinstance(single.this, exp.Schema) else single.this
-        self.single, self.catalog, self.kinds = single, catalog, kinds
+        self.single, self.catalog, self.kinds, self.naming = single, catalog, kinds, naming
         self.table: Table = catalog.table(into.name)
         self.word = None if conflict in ("ABORT", "ROLLBACK") else conflict
         self.own = conflict is None and bool(own_clauses(self.table.sql))
@@ -84,7 +97,7 @@ class _Ways:
         context = self._context()
         written, columns, tree = rewrite(made, word if word in ("IGNORE", "REPLACE") else "ABORT", context)
         upserts = clause is not None and "UPDATE" in str(clause.args["action"].this)
-        return replace(translation_of(written, columns, tree, context), upserts=upserts)
+        return replace(translation_of(written, columns, tree, context, naming=self.naming), upserts=upserts)
 
     def _context(self) -> Context:
         context = Context(self.catalog, self.kinds)

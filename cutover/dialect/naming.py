@@ -36,14 +36,17 @@ def breaches(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation |
 
 
 def breaches_of(single: exp.Expr, conflict: str | None, context: Context) -> Translation | None:
-    """The same of a tree."""
+    """The same of a tree. Where it has ON CONFLICT, of the CHECKs alone: they are looked at before that."""
     try:
-        if single.args.get("conflict") is not None or conflict in ("IGNORE", "REPLACE"):
+        if conflict in ("IGNORE", "REPLACE"):
             return None
+        passes = single.args.get("conflict") is not None
+        for clause in ("conflict", "clauses"):
+            single.set(clause, None)
         written, _, _ = rewrite(single, conflict, context)
         if written is None or not _is_one_row(written.node):
             return None
-        return _asked(written, Writes(context).conflicts, context, _checks(written.table))
+        return _asked(written, Writes(context).conflicts, context, _checks(written.table), keys=not passes)
     except (Refused, RowByRow):
         return None
 
@@ -61,7 +64,10 @@ def _is_one_row(node: exp.Expr) -> bool:
     return isinstance(rows, exp.Values) and len(rows.expressions) == 1
 
 
-def _asked(written: Written, conflicts: Conflicts, context: Context, checks: Sequence[str]) -> Translation:
+def _asked(
+    written: Written, conflicts: Conflicts, context: Context, checks: Sequence[str], *, keys: bool = True
+) -> Translation:
+    """`keys`: the unique ones are asked about as well; else none is told to be met."""
     table, replacing = written.table, Replacing(conflicts)
     there, new = table_source(table, table.target), Source(_GIVEN, table_source(table, _GIVEN).columns, table)
     for source in (there, new):
@@ -69,7 +75,7 @@ def _asked(written: Written, conflicts: Conflicts, context: Context, checks: Seq
     scope = Scope(sources=[new])
     of_checks = [conflicts.queries.expressions.condition(parsed(check), scope) for check in checks]
     wanted, given = _row(written, replacing)
-    of_keys = [replacing.test(index, there, new, wanted) for index in table.unique]
+    of_keys = [replacing.test(index, there, new, wanted) if keys else None for index in table.unique]
     answers = [
         *(exp.Is(this=exp.Paren(this=check), expression=exp.false()) for check in of_checks),
         *(exp.false() if test is None else _is_there(table, test, written.node) for test in of_keys),

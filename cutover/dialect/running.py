@@ -160,9 +160,10 @@ async def row_by_row(
         except (*_SPARED, asyncpg.InvalidTextRepresentationError) as error:
             if not isinstance(error, _SPARED) and not telling:
                 raise
-            if told is not None and isinstance(error, asyncpg.UniqueViolationError):
+            unique = isinstance(error, asyncpg.UniqueViolationError)
+            if told is not None and unique:
                 raise Halfway.of(told, result) if telling else told from None
-            if translation.upserts and not telling:
+            if translation.upserts and not telling and (word or unique):
                 raise _of_upsert(error, word, dialect) from None
             if word == "FAIL":
                 giving.untold(before)

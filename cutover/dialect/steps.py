@@ -24,17 +24,17 @@ Each = Callable[[tuple[Kind, ...]], Translation]
 def alone(single: exp.Expr, conflict: str | None, context: Context) -> Translation:
     """The statement for one row, which may fail as it will. Raises `Refused`."""
     context.by_row = True
-    try:
-        written, columns, tree = rewrite(single.copy(), "ABORT" if conflict == "FAIL" else conflict, context)
-    except ByKeys:
-        assert isinstance(single, exp.Insert)
-        return by_keys(single, conflict, context.catalog, context.kinds)
 
     def naming() -> Translation | None:
         of_row = Context(context.catalog, context.kinds)
         of_row.by_row = True
         return breaches_of(single.copy(), conflict, of_row)
 
+    try:
+        written, columns, tree = rewrite(single.copy(), "ABORT" if conflict == "FAIL" else conflict, context)
+    except ByKeys:
+        assert isinstance(single, exp.Insert)
+        return by_keys(single, conflict, context.catalog, context.kinds, naming)
     return translation_of(written, columns, tree, context, naming=naming)
 
 

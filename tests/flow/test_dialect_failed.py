@@ -228,3 +228,21 @@ async def test_replace_of_a_row_without_its_parent_in_the_same_table_is_refused(
     await both.same_error("REPLACE INTO leaf VALUES ('a', NULL, 77)")
     await both.same("REPLACE INTO leaf VALUES ('a', 'a', 1)")
     await both.same("SELECT * FROM leaf")
+
+
+async def test_of_several_checks_the_first_is_named_beside_on_conflict(both: World) -> None:
+    """They are looked at before any key."""
+    await _all_fail(
+        both,
+        [
+            "INSERT INTO item (id, z, y) VALUES (70, 0, 11) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO item (id, z, y) VALUES (1, 12, 11) ON CONFLICT (id) DO UPDATE SET z = 5",
+            "INSERT INTO item (id, z, y) VALUES (1, 12, 11) ON CONFLICT DO NOTHING",
+            "INSERT INTO item (a, z, y) VALUES (1, 0, 0) ON CONFLICT DO UPDATE SET z = 5",
+            "INSERT INTO item (a, z, y) VALUES (71, 2, 4), (72, 12, 11) ON CONFLICT (a) DO UPDATE SET z = 5",
+            "INSERT INTO item (a, z, y) VALUES (1, 12, 11) ON CONFLICT (id) DO NOTHING ON CONFLICT (a) DO NOTHING",
+            "INSERT INTO item (a, z, y) SELECT a, 12, 11 FROM item WHERE true ON CONFLICT (a) DO NOTHING",
+            "INSERT INTO word VALUES ('x', 60, 'x') ON CONFLICT (w) DO UPDATE SET n = 1",
+            "INSERT INTO word VALUES ('a', 60, 'x') ON CONFLICT DO NOTHING",
+        ],
+    )
