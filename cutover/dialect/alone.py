@@ -23,7 +23,7 @@ from cutover.dialect.giving import Giving
 from cutover.dialect.instead import REPEATABLE, instead, meeting_none
 from cutover.dialect.preparing import Memory, Prepared, prepare
 from cutover.dialect.running import run
-from cutover.dialect.telling import Failed
+from cutover.dialect.telling import Failed, placed
 from cutover.dialect.widening import Unheld
 from cutover.errors import StatementError
 from cutover.model.statement import Statement, StatementResult
@@ -143,6 +143,7 @@ async def _once(
         if isinstance(failure, StatementError):
             failed = Failed(connection, prepared, connections.dialect, memory, error)
             failure = await failed.alone(connections) or failure
+            failure = placed(failure, prepared.translation.filled)
         if isinstance(error, OUTDATED) and isinstance(failure, StatementError):
             raise _Outgrown(failure) from None
         if isinstance(failure, Unreadable) and prepared.translation.writes and bare:  # committed, very probably

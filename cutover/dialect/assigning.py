@@ -46,6 +46,8 @@ class Assigning:
         if typed.kind is Kind.NULL:
             self.context.hint(typed.slot, _natural(column))
             return exp.Null()
+        if typed.kind is not column_kind(column):
+            self.context.filled[column.name] = column_kind(column)
         made = rigidly(value(typed), column, self.rigid) if self.rigid is not None else None
         if made is not None:
             return made

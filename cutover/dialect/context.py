@@ -74,6 +74,8 @@ class Context:
     others."""
     unsure: list[Column] = field(default_factory=list)
     """Columns that get a computed value which they may not hold, though they could if they were of another type."""
+    filled: dict[str, Kind] = field(default_factory=dict)
+    """Columns that get a value of which only the rows tell whether they hold it, with what they hold."""
     keys_slot: int | None = None
     """Where the argument stands that gives the automatic keys of the rows of a SELECT; None: the sequence does."""
     marked: tuple[Drawing, ...] = ()

@@ -7,6 +7,8 @@ that fails again, and all of it is undone.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from cutover.dialect.failures import Halfway, translate_failure
 from cutover.dialect.giving import Giving
 from cutover.dialect.preparing import Memory, Prepared
 from cutover.dialect.running import NAMED, defer, first_broken, row_by_row
-from cutover.dialect.typed import Refused
+from cutover.dialect.typed import Kind, Refused
 from cutover.errors import CutoverError, StatementError
 
 if TYPE_CHECKING:
@@ -25,6 +27,15 @@ if TYPE_CHECKING:
     from cutover.dialect.direct import Connection
 
 
+_UNHELD = re.compile("datatype mismatch: (an? [^:]* in a column of (integers|reals|numbers|text|blobs) cannot .*)")
+_HOLDING = {
+    "integers": (Kind.INT, Kind.BOOL),
+    "reals": (Kind.REAL,),
+    "numbers": (Kind.WHOLE, Kind.NUM),
+    "text": (Kind.TEXT,),
+    "blobs": (Kind.BLOB,),
+}
+"""What a column holds of which our functions say so."""
 _WAITS = """
 SELECT condeferred FROM pg_constraint
 WHERE conname = $1 AND contype = 'f' AND conrelid = format('%I.%I', $2::text, $3::text)::regclass"""
@@ -102,6 +113,17 @@ class Failed:
         if told is not None:
             told.last_insert_rowid = last
         return told
+
+
+def placed(failure: CutoverError, filled: Mapping[str, Kind]) -> CutoverError:
+    """With the column of those that were `filled` that could not hold its value; all of which any might be it."""
+    told = _UNHELD.match(failure.message) if isinstance(failure, StatementError) else None
+    if told is None or not filled:
+        return failure
+    names = [name for name, kind in filled.items() if kind in _HOLDING[told[2]]] or list(filled)
+    failure.message = f"datatype mismatch: column {' or '.join(names)}: {told[1]}"
+    failure.args = (failure.message,)
+    return failure
 
 
 def _admitted() -> StatementError:

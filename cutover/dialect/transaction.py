@@ -13,6 +13,7 @@ from cutover.dialect import patience
 from cutover.dialect.ahead import translate_ahead
 from cutover.dialect.altering import Altering
 from cutover.dialect.aside import Kept, fetch, kept_at
+from cutover.dialect.catalog import column_kind
 from cutover.dialect.connections import BEGIN, DRIVER_ERRORS, Connections, abandon, locking_text
 from cutover.dialect.failures import Conflict, Halfway, translate_failure
 from cutover.dialect.guarded import GUARD
@@ -25,7 +26,7 @@ from cutover.dialect.pending import (
 )
 from cutover.dialect.preparing import Memory, prepare
 from cutover.dialect.running import run
-from cutover.dialect.telling import Failed, is_unclear
+from cutover.dialect.telling import Failed, is_unclear, placed
 from cutover.dialect.typed import Refused
 from cutover.dialect.unchecked import demand_no_action
 from cutover.dialect.widening import Unheld
@@ -161,7 +162,7 @@ class Transaction(Altering):
             if isinstance(failure, StatementError):
                 await self._talk(self._undo_text())
                 too_soon = await checked_too_soon(self.connection, error, deferring=self._deferring)
-                failure = too_soon or await self._told(prepared, memory, error) or failure
+                failure = placed(too_soon or await self._told(prepared, memory, error) or failure, translation.filled)
             raise failure from None
 
     async def _told(self, prepared: Prepared, memory: Memory, error: Exception) -> StatementError | None:
@@ -178,7 +179,9 @@ class Transaction(Altering):
             await self._widen(told, statement)
         except Unheld:
             error = told.__cause__
-            raise self._failure(error) if isinstance(error, Exception) else told from None
+            if not isinstance(error, Exception):
+                raise told from None
+            raise placed(self._failure(error), {told.column.name: column_kind(told.column)}) from None
         return await self._run(statement, memory)
 
     async def _prepared(self, statement: Statement, memory: Memory) -> Prepared:

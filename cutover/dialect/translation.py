@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlglot
@@ -140,6 +140,8 @@ class Translation:
     """OR IGNORE: a CHECK that fails would be passed over by SQLite, and is an error on Postgres."""
     caveat: str = ""
     """What depends on rows, and may be refused."""
+    filled: Mapping[str, Kind] = field(default_factory=dict)
+    """Columns that get a value of which only the rows tell whether they hold it, with what they hold."""
     unsure: tuple[Column, ...] = ()
     """Columns that may have to be widened for what is computed."""
     never_null: tuple[tuple[int, str], ...] = ()
@@ -266,6 +268,7 @@ def translation_of(
         refusing=written is not None and written.refusing,
         caveat=" ".join([caveat(written), *context.caveats]).strip() if written is not None else "",
         never_null=tuple(context.never_null.items()),
+        filled=context.filled,
         unsure=tuple(context.unsure),
         compared=not (chance or memory or clock),
     )

@@ -55,7 +55,10 @@ def argument(context: Context, slot: int, column: Column) -> exp.Expr:
         stored = as_stored(column, value)
         if place is not None:
             look(learned, place, column, stored)
-        return codec.to_target(stored)
+        try:
+            return codec.to_target(stored)
+        except Unrepresentable as error:
+            raise Unrepresentable(f"column {column.name}: {error.message}") from None
 
     return _native(context.use(slot, codec.sql_type, encode), codec)
 

@@ -176,6 +176,41 @@ async def test_a_value_that_no_row_is_given_is_no_error(both: World) -> None:
     await both.same("UPDATE authors SET id = ? WHERE id = 77", "x")
 
 
+async def test_the_column_is_named_that_cannot_hold_a_value(postgres_url: str) -> None:
+    schema = """
+        CREATE TABLE t (id INTEGER PRIMARY KEY, i INTEGER, r REAL, n DECIMAL(10, 2), b BOOLEAN, u INTEGER UNIQUE);
+        CREATE TABLE s (x TEXT, y REAL)"""
+    integers, reals, numbers = (f"in a column of {kind} cannot" for kind in ("integers", "reals", "numbers"))
+    async with world(postgres_url, schema, data=["INSERT INTO t VALUES (1, 1, 1.5, 2, 1, 1)"]) as both:
+        await both.same("INSERT INTO s VALUES ('word', 1.5)")
+        for sql, told in (
+            ("INSERT INTO t (i) VALUES (1.5)", f"column i: a real {integers}"),
+            ("INSERT INTO t (u, i) SELECT 7, x FROM s", f"column i: a text {integers}"),
+            ("INSERT INTO t (r, n) SELECT x, 1 FROM s", f"column r: a text {reals}"),
+            ("INSERT INTO t (n) SELECT x FROM s", f"column n: a text {numbers}"),
+            ("INSERT INTO t (b) SELECT x FROM s", f"column b: a text {integers}"),
+            ("INSERT INTO t (i, u) SELECT y, y FROM s", f"column i or u: a real {integers}"),
+            ("INSERT INTO t (i) SELECT x FROM s UNION ALL SELECT 5", f"column i: a text {integers}"),
+            ("UPDATE t SET i = r, u = 5", f"column i: a real {integers}"),
+            ("UPDATE t SET r = i || 'x'", f"column r: a text {reals}"),
+            ("UPDATE t SET i = (SELECT x FROM s)", f"column i: a text {integers}"),
+            (
+                "INSERT INTO t (u, i) VALUES (1, 3) ON CONFLICT (u) DO UPDATE SET i = t.r",
+                f"column i: a real {integers}",
+            ),
+        ):
+            for around in ((), ("BEGIN", "ROLLBACK")):
+                if around:
+                    await both.same(around[0])
+                with pytest.raises(StatementError, match=told) as found:
+                    await both.on_postgres(sql)
+                assert found.value.code == "SQLITE_MISMATCH"
+                if around:
+                    await both.same(around[1])
+        with pytest.raises(StatementError, match="column n: text in a column of type numeric"):
+            await both.on_postgres("UPDATE t SET n = ?", "word")
+
+
 async def test_the_unique_key_that_sqlite_looks_at_first_is_named(postgres_url: str) -> None:
     schema = """
     CREATE TABLE k (a INTEGER PRIMARY KEY, b INT UNIQUE, c INT UNIQUE, d TEXT NOT NULL, e INT CHECK (e > 0));
