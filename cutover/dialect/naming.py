@@ -36,11 +36,12 @@ def breaches(sql: str, catalog: Catalog, kinds: Sequence[Kind]) -> Translation |
 
 
 def breaches_of(single: exp.Expr, conflict: str | None, context: Context) -> Translation | None:
-    """The same of a tree. Where it has ON CONFLICT, of the CHECKs alone: they are looked at before that."""
+    """The same of a tree. Where conflicts are resolved, of the CHECKs alone: they are looked at before."""
     try:
-        if conflict in ("IGNORE", "REPLACE"):
+        if conflict == "IGNORE":
             return None
-        passes = single.args.get("conflict") is not None
+        passes = conflict == "REPLACE" or single.args.get("conflict") is not None
+        conflict = None if passes else conflict
         for clause in ("conflict", "clauses"):
             single.set(clause, None)
         written, _, _ = rewrite(single, conflict, context)

@@ -230,7 +230,7 @@ async def test_replace_of_a_row_without_its_parent_in_the_same_table_is_refused(
     await both.same("SELECT * FROM leaf")
 
 
-async def test_of_several_checks_the_first_is_named_beside_on_conflict(both: World) -> None:
+async def test_of_several_checks_the_first_is_named_where_conflicts_are_resolved(both: World) -> None:
     """They are looked at before any key."""
     await _all_fail(
         both,
@@ -244,5 +244,9 @@ async def test_of_several_checks_the_first_is_named_beside_on_conflict(both: Wor
             "INSERT INTO item (a, z, y) SELECT a, 12, 11 FROM item WHERE true ON CONFLICT (a) DO NOTHING",
             "INSERT INTO word VALUES ('x', 60, 'x') ON CONFLICT (w) DO UPDATE SET n = 1",
             "INSERT INTO word VALUES ('a', 60, 'x') ON CONFLICT DO NOTHING",
+            "REPLACE INTO item (a, z, y) VALUES (1, 12, 11)",
+            "REPLACE INTO item (a, z, y) VALUES (73, 2, 4), (1, 12, 11) RETURNING id",
+            "INSERT OR REPLACE INTO word SELECT w, 60, 'X' FROM word",
+            "UPDATE OR REPLACE item SET a = 7, z = 12, y = 11 WHERE id = 1",
         ],
     )
