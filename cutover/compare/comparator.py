@@ -158,6 +158,10 @@ class Comparator:
         """
         return await self._quick.prepare()
 
+    async def catch_up(self) -> list[str]:
+        """The last thing before the pause: leaves as little to it as can be. What speaks against parity."""
+        return await self._quick.catch_up()
+
     async def quick_check(self, timeout: float, *, accept_quarantine: bool = False) -> list[str]:
         """Inside the pause of a switch, the log drained: what speaks against parity, one sentence each.
 

@@ -1,6 +1,8 @@
 """Parity for a switch: what a full verification before it could not have seen.
 
-    prepare   writes go on: running scans end, rows are counted, the mirror and the read-back catch up
+    prepare   writes go on: running scans end, rows are counted
+      │
+    catch_up  writes go on: the mirror and the read-back catch up; nothing but the fence comes behind it
       │
     (fence, drain)
       │
@@ -35,8 +37,10 @@ _NEAR = 60.0
 _ROUNDS = 5
 _FEW = 250
 """Rows whose read-back is no matter in a pause."""
-_PATIENCE = 2.0
-"""Seconds for the mirror to catch up in one round."""
+_GAIN = 0.8
+"""Of the rows that waited, how many may wait after a round of the read-back, or another one is in vain."""
+_PATIENCE = 10.0
+"""Seconds for the mirror to catch up."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,23 @@ class QuickCheck:
             await self._verifier.wait()
             await self._scan_unread()
             problems = await self._count_all()
-            if not problems:
-                await self._catch_up()
             problems += self._known()
         except CutoverError as error:
             problems = [f"parity could not be checked: {error}"]
         finally:
             self._stay_near(0.0 if problems else _NEAR)
         return problems
+
+    async def catch_up(self) -> list[str]:
+        """Right before writes are held: leave to the pause as little as can be, what is written during about one turn.
+
+        What speaks against parity, one sentence each. Never raises for a store.
+        """
+        try:
+            await self._catch_up()
+        except CutoverError as error:
+            return [f"parity could not be checked: {error}"]
+        return self._known()
 
     def stand_down(self) -> None:
         """The switch is over: scheduled work may go on."""
@@ -116,13 +129,14 @@ class QuickCheck:
         return problems
 
     async def _catch_up(self) -> None:
-        """Leave to the pause as little as can be: what is written during one turn of the mirror."""
-        for _ in range(_ROUNDS):
-            if not await self._tools.applying.caught_up(_PATIENCE):
-                break
-            await self._read_back.drain()
-            if self._read_back.waiting <= _FEW:
-                return
+        if await self._tools.applying.caught_up(_PATIENCE):
+            for _ in range(_ROUNDS):
+                before = self._read_back.waiting
+                await self._read_back.drain()
+                if self._read_back.waiting <= _FEW:
+                    return
+                if self._read_back.waiting > before * _GAIN:
+                    break  # as many come as are looked at: it does not get better
         _log.warning("The mirror hardly keeps up with the writes; the pause of the switch will be longer.")
 
     # -- in the pause ------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from cutover import clock
-from cutover.compare.judge import KEYS_AT_ONCE, look
+from cutover.compare.judge import look
 from cutover.compare.scan import Tools
 from cutover.compare.states import States
 from cutover.model.table import Table, Tables
@@ -113,11 +113,7 @@ class ReadBack:
         if states is None:
             async with self._tools.ground.matched([table for table, _ in taken], quarantine=True) as own:
                 return await self._look_at(taken, own)
-        compared = 0
-        for table, keys in taken:
-            for at in range(0, len(keys), KEYS_AT_ONCE):
-                compared += await self._look(states, table, keys[at : at + KEYS_AT_ONCE])
-        return compared
+        return sum([await self._look(states, table, keys) for table, keys in taken])
 
     async def _look(self, states: States, table: Table, keys: Sequence[Key]) -> int:
         reign = self._tools.ledger.reign

@@ -52,7 +52,8 @@ class States:
         """Those of `keys` whose newest change is not on the shadow. All of them where the table is not ready."""
         if self.unready(table.name):
             return set(keys)
-        return await self.primary.pending_keys(table, keys) if keys else set()
+        logged = self.pending.tables is None or table.name in self.pending.tables
+        return await self.primary.pending_keys(table, keys) if keys and logged else set()
 
 
 class Ground:

@@ -94,12 +94,19 @@ class Steps:
         """With writes going on: everything about parity whose cost grows with the tables. Raises `StoreError`."""
         began = clock.monotonic()
         problems = await self.parts.comparator.prepare_quick()
+        attempt.seconds["count"] = clock.monotonic() - began
+        _demand_equal(problems)
+        crash_point("switch.count.after")
+
+    async def catch_up(self, attempt: Attempt) -> None:
+        """With writes going on, and the last thing before they are held: what came since then, the pause has to look
+        at. Raises `StoreError`."""
+        began = clock.monotonic()
+        problems = await self.parts.comparator.catch_up()
         for member in (attempt.giver, attempt.receiver):
             await member.store.make_way()
-        attempt.seconds["count"] = clock.monotonic() - began
-        if problems:
-            raise StoreError(f"The stores are not equal: {'; '.join(problems)}.")
-        crash_point("switch.count.after")
+        attempt.seconds["count"] += clock.monotonic() - began
+        _demand_equal(problems)
 
     async def fence(self, attempt: Attempt) -> None:
         """Hold the front door's writes, then fence the giver. The store's own error names who holds its locks."""
@@ -120,8 +127,7 @@ class Steps:
         """Raises `StoreError` if the stores are not equal."""
         accepted = "no_quarantine" in attempt.overridden
         problems = await self.parts.comparator.quick_check(attempt.left, accept_quarantine=accepted)
-        if problems:
-            raise StoreError(f"The stores are not equal: {'; '.join(problems)}.")
+        _demand_equal(problems)
         crash_point("switch.verify.after")
 
     async def announce(self, attempt: Attempt) -> None:
@@ -198,3 +204,8 @@ async def settle(parts: Parts, giver: Store) -> None:
     )
     crash_point("switch.settle.after")
     await parts.mirror.inherit(situation.pair, situation.tables, generation)
+
+
+def _demand_equal(problems: list[str]) -> None:
+    if problems:
+        raise StoreError(f"The stores are not equal: {'; '.join(problems)}.")

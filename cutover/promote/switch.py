@@ -179,13 +179,14 @@ class Switch:
         )
         try:
             path, digest = await self._driver.steps.prepare(attempt)
+            await parts.trail.write("backup", actor, path=path, sha256=digest, switchId=attempt.id)
             await self._driver.steps.count(attempt)
             if problems := await since_the_gates(parts, gates):
                 raise SwitchAborted("; ".join(problems))
+            await self._driver.steps.catch_up(attempt)
         except Exception as error:
             await self._ended(attempt, "aborted", actor, reason=f"it could not be prepared: {error}")
             raise SwitchAborted(f"The switch could not be prepared, and nothing was changed: {error}") from error
-        await parts.trail.write("backup", actor, path=path, sha256=digest, switchId=attempt.id)
         return attempt
 
     async def _perform(self, attempt: Attempt, request: SwitchRequest, actor: Actor) -> dict[str, Any]:

@@ -110,6 +110,39 @@ async def test_rows_mirrored_after_the_count_are_read_back_in_the_pause(here: Wo
     assert await comparator.prepare_quick() == ["2 rows of users drifted"], "and the next switch does not begin"
 
 
+async def test_what_came_since_the_count_is_read_back_before_the_pause(here: World) -> None:
+    comparator, users = here.comparator, here.table("users")
+    assert await comparator.prepare_quick() == []
+    await here.write("INSERT INTO users (id, handle) VALUES (?1, 'new')", [(number,) for number in range(1000, 1600)])
+    assert await comparator.catch_up() == []
+    assert comparator.status()["read_back_waiting"] <= 250, "so many are no matter"
+    await here.spoil("users", upserts=[(9, "spoiled", None, None)])
+    comparator.applied(users, [(9,)])
+    assert await comparator.catch_up() == ["1 row of users drifted"], "and the writes are not held for it"
+
+
+async def test_in_the_pause_no_row_is_looked_for_in_a_log_that_is_empty(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question of that kind is paid by every writer that is held."""
+    asked = list[str]()
+    for kind in (SqliteSnapshot, PostgresSnapshot):
+        original = kind.pending_keys
+
+        async def heard(self: Any, table: Table, keys: Any, original: Any = original) -> Any:
+            asked.append(table.name)
+            return await original(self, table, keys)
+
+        monkeypatch.setattr(kind, "pending_keys", heard)
+    await here.settled()
+    await here.comparator.catch_up()
+    await here.spoil("users", upserts=[(9, "spoiled", None, None)])
+    here.comparator.applied(here.table("users"), [(9,), (10,)])
+    asked.clear()
+    assert await here.comparator.quick_check(60.0) == ["1 row of users drifted"]
+    assert asked == []
+
+
 async def test_a_change_that_is_not_applied_is_no_parity(here: World) -> None:
     assert await here.comparator.prepare_quick() == []
     here.mirror.pause()
