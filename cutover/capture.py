@@ -54,7 +54,10 @@ class CaptureWatch:
         self._seen: tuple[str, str, str] | None = None
         self._known: dict[str, str] = {}
         self._checked = self._mended = 0.0
-        self._poked = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._poked = False
+        """Whether tables are mapped anew with the next look, whatever it finds."""
+        self._awaiting: list[asyncio.Future[None]] = []
         self._told: tuple[float, float] | None = None
         """When the front door changed the schema since the last look: the first time, and the last."""
         self._took = 0.0
@@ -64,33 +67,52 @@ class CaptureWatch:
         """The front door changed the schema, maybe as one of many changes: look as soon as they come to a rest."""
         now = clock.monotonic()
         self._told = (self._told[0] if self._told else now, now)
-        self._poked.set()
+        self.poke()
 
     def poke(self) -> None:
         """Somebody met a schema that is not the one that was mapped: look at once, and map anew."""
-        self._poked.set()
+        self._poked = True
+        self._woken.set()
+
+    async def looked(self) -> None:
+        """Somebody may have met such a schema: returns behind a look that begins now, and whatever it led to. One look
+        is for all who wait; a schema that did not change costs no more than that."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaiting.append(waiter)
+        self._woken.set()
+        await waiter
 
     async def run(self) -> None:
         """Watch until cancelled. A store that is away is watched again when it is back."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), self._interval)
+                await asyncio.wait_for(self._woken.wait(), self._interval)
             await self._rest()
-            stores = self._stores()
-            if stores is None:
-                self._seen = None
-                await asyncio.sleep(self._interval)
-                continue
+            self._woken.clear()
+            awaiting, self._awaiting = self._awaiting, []
             try:
-                await self._look(*stores)
-            except (CutoverError, OSError, TimeoutError) as error:
-                _log.debug(f"Capture on {stores[0].name} could not be checked: {error}")
-                self._seen = None
-                await asyncio.sleep(self._interval)
-            except Exception:  # noqa: BLE001  # loop must live
-                _log.exception("The watch over capture met an error it does not know; it looks again.")
-                self._seen = None
-                await asyncio.sleep(_AFTER_UNKNOWN)
+                await self._look_again()
+            finally:
+                for waiter in awaiting:
+                    if not waiter.done():
+                        waiter.set_result(None)
+
+    async def _look_again(self) -> None:
+        stores = self._stores()
+        if stores is None:
+            self._seen = None
+            await asyncio.sleep(self._interval)
+            return
+        try:
+            await self._look(*stores)
+        except (CutoverError, OSError, TimeoutError) as error:
+            _log.debug(f"Capture on {stores[0].name} could not be checked: {error}")
+            self._seen = None
+            await asyncio.sleep(self._interval)
+        except Exception:  # noqa: BLE001  # loop must live
+            _log.exception("The watch over capture met an error it does not know; it looks again.")
+            self._seen = None
+            await asyncio.sleep(_AFTER_UNKNOWN)
 
     async def _rest(self) -> None:
         """Carrying a change over takes as long as many changes take, and keeps them waiting."""
@@ -102,8 +124,7 @@ class CaptureWatch:
             await asyncio.sleep(left)
 
     async def _look(self, source: Store, target: Store) -> None:
-        poked = self._poked.is_set()
-        self._poked.clear()
+        poked, self._poked = self._poked, False
         through_us, self._told = self._told is not None, None
         seen = await self._fingerprints(source, target)
         if not poked and self._seen not in (None, seen):
@@ -139,7 +160,7 @@ class CaptureWatch:
                 await self._mend()
             except Exception as error:
                 if getattr(error, "retry", True):  # what was to be carried over still is, whatever changes until then
-                    self._poked.set()
+                    self.poke()
                 raise
             # What was seen stays that of before: whatever changed after the schema was read shows, at the price of one
             # more look at what was mended here.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cutover.dialect.ahead import translate_ahead
@@ -40,6 +41,10 @@ _OUTGROWN = 3
 """How often a statement is tried that may have met a change of the schema."""
 
 
+_LOOK = 5.0
+"""Seconds for a look at the schema to end: it may wait for what else is brought into order."""
+
+
 class _Outgrown(Exception):
     """Postgres says something to a statement that it would say if the schema had changed since it was translated."""
 
@@ -66,9 +71,12 @@ async def run_alone(connections: Connections, statement: Statement, memory: Memo
             continue
         except _Outgrown as error:
             # Unless a change is known: its end may take a while.
-            outgrown += connections.dialect.unchanged(generation)
+            unknown = connections.dialect.unchanged(generation)
+            outgrown += unknown
             if outgrown == _OUTGROWN:
                 raise error.told from None
+            if unknown and outgrown == 1 and error.told.code == "SQLITE_SCHEMA":  # what it names was dropped natively
+                await _looked(connections)
         except StatementError:
             if prepared.translation.writes or connections.dialect.unchanged(generation):
                 raise
@@ -76,6 +84,12 @@ async def run_alone(connections: Connections, statement: Statement, memory: Memo
             if prepared.translation.writes:
                 raise unknown_outcome() from None
     raise busy("the statement met others each time it was tried.")
+
+
+async def _looked(connections: Connections) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LOOK):
+            await connections.look_again()
 
 
 async def _prepared(connections: Connections, statement: Statement, memory: Memory) -> tuple[Prepared, int]:

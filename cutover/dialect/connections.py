@@ -43,6 +43,8 @@ class Connections:
         self.dialect = dialect
         self.on_schema_change: Callable[[], None] = lambda: None
         """Told when a statement of an application changed the schema, and that is committed."""
+        self.look_again: Callable[[], Awaitable[None]] = _nobody_looks
+        """Have the schema looked at, because a statement may have met a change of it that nobody told of."""
         self.aside = Aside()
         self._store = store
         self._lending = Lending(store, _ACQUIRE)
@@ -164,6 +166,10 @@ class Connections:
             async with self.lend():
                 pass
         return self.dialect
+
+
+async def _nobody_looks() -> None:
+    """Where no service follows the schema."""
 
 
 def locking_text(tables: Iterable[Table]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -73,9 +73,10 @@ class PostgresExecutor:
         self._timeout = transaction_timeout
         self._hurrying: asyncio.Future[None] | None = None
 
-    def tell(self, on_schema_change: Callable[[], None]) -> None:
-        """Have it called whenever a statement of an application has changed the schema."""
-        self._connections.on_schema_change = on_schema_change
+    def tell(self, on_schema_change: Callable[[], None], look_again: Callable[[], Awaitable[None]]) -> None:
+        """Have the first called whenever a statement of an application has changed the schema, and the second awaited
+        when one seems to have met a change that others made: it returns when that is known."""
+        self._connections.on_schema_change, self._connections.look_again = on_schema_change, look_again
 
     def learned(self) -> Learned:
         """What statements have said of the formats of columns, and the mapping does not know."""

@@ -101,7 +101,7 @@ class Service:
 
         parts.mirror.on_schema_change = on_schema_change
         parts.mirror.outdated = learning.has_learned
-        self.translating.tell(watch.told)
+        self.translating.tell(watch.told, watch.looked)
         services: list[Callable[[], Coroutine[None, None, None]]] = [
             parts.mirror.run,
             parts.comparator.run,

@@ -396,6 +396,34 @@ async def test_the_watch_waits_for_the_rest_behind_changes_of_the_front_door(sql
                 await running
 
 
+async def test_who_met_a_change_waits_for_a_look_that_maps_anew_only_if_there_is_one(sqlite_path: str) -> None:
+    """A statement that fails by itself in the same words must not bring the mirror to a stop each time."""
+    make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
+    async with served(sqlite_path, PRIMARY) as (store, _):
+        mended = 0
+
+        async def mend() -> None:
+            nonlocal mended
+            mended += 1
+
+        watch = CaptureWatch(lambda: (store, store), mend, interval=3600, full_interval=3600)
+        running = asyncio.create_task(watch.run())
+        try:
+            for _ in range(2):  # the second look finds what the first one mended
+                await asyncio.wait_for(watch.looked(), 60)
+            before = mended
+            await asyncio.wait_for(asyncio.gather(watch.looked(), watch.looked()), 60)
+            assert mended == before
+            with direct(sqlite_path) as application:
+                application.execute("CREATE TABLE other(id INTEGER PRIMARY KEY)")
+            await asyncio.wait_for(watch.looked(), 60)
+            assert mended == before + 1
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
 async def test_only_what_breaks_capture_is_a_warning(sqlite_path: str) -> None:
     make(sqlite_path, "CREATE TABLE t(id INTEGER PRIMARY KEY)")
     async with served(sqlite_path, PRIMARY) as (store, _):
