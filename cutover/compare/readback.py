@@ -111,8 +111,10 @@ class ReadBack:
 
     async def _look_at(self, taken: list[tuple[Table, list[Key]]], states: States | None) -> int:
         if states is None:
+            reign = self._tools.ledger.reign
             async with self._tools.ground.matched([table for table, _ in taken], quarantine=True) as own:
-                return await self._look_at(taken, own)
+                # Where a mapping was waited for, what was taken is of the one before.
+                return await self._look_at(taken, own) if reign == self._tools.ledger.reign else 0
         return sum([await self._look(states, table, keys) for table, keys in taken])
 
     async def _look(self, states: States, table: Table, keys: Sequence[Key]) -> int:

@@ -154,7 +154,7 @@ class Service:
         parts, situation = self.parts, self.parts.situation
         async with parts.switching:
             before = situation.tables
-            await parts.mirror.stop()
+            await parts.mirror.stop(mapping=True)
             try:
                 situation.tables = await self.mapper.map_tables(create=True)
                 problems = await mend_capture(parts)

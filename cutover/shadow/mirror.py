@@ -30,6 +30,9 @@ from cutover.tasks import end_if_cancelled
 _STARTS_WITHIN = 5.0
 """Seconds in which tables are mapped anew, or a switch comes to its end, on any machine that is not busy."""
 
+_MAPPED_WITHIN = 30.0
+"""Seconds for tables to be mapped anew where something is to be compared; hundreds of new ones take that long."""
+
 State = Literal["running", "paused", "retrying", "stopped"]
 
 _log = get_logger("mirror")
@@ -61,6 +64,9 @@ class Mirror(Applying):
         self._backoff = settings.retry_initial
         self._stirred = asyncio.Event()
         self._started = asyncio.Event()
+        self._mapped = asyncio.Event()
+        """Cleared while tables are mapped anew: what stores hold then, and what the mapping says, need not fit."""
+        self._mapped.set()
 
     # -- roles and pauses --------------------------------------------------------------------------------------------
 
@@ -74,11 +80,14 @@ class Mirror(Applying):
             self.state, self.last_error = "paused" if self.held else "running", None
         self._stirred.set()
         self._started.set()
+        self._mapped.set()
         pair.source.wake()
 
-    async def stop(self) -> None:
-        """Let the turn under way end, then do nothing until `start`."""
+    async def stop(self, *, mapping: bool = False) -> None:
+        """Let the turn under way end, then do nothing until `start`. `mapping`: nothing can be compared until then."""
         async with self._applying:
+            if mapping:
+                self._mapped.clear()
             self.state = "stopped"
             self._metrics.mirror_up.set(0)
 
@@ -146,9 +155,21 @@ class Mirror(Applying):
 
     @asynccontextmanager
     async def quiesced(self) -> AsyncIterator[Pair]:
-        """Nothing is applied to the shadow inside. Keep it short: the mirror waits."""
-        async with self._applying:
-            yield self.pair
+        """Nothing is applied to the shadow inside. Keep it short: the mirror waits.
+
+        Tables that are mapped anew are waited for: they may have no change log yet, or a column without its values.
+        Raises `StoreError` if that takes long.
+        """
+        while True:
+            async with self._applying:
+                if self._mapped.is_set():
+                    yield self.pair
+                    return
+            try:
+                async with asyncio.timeout(_MAPPED_WITHIN):
+                    await self._mapped.wait()
+            except TimeoutError:
+                raise StoreError("A schema changed, and its tables are being mapped anew.", hint="Try again.") from None
 
     @asynccontextmanager
     async def level(self) -> AsyncIterator[tuple[Pair, Snapshot, Snapshot]]:

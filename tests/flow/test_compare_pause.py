@@ -220,6 +220,30 @@ def opened(here: World, monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awai
     monkeypatch.setattr(Ground, "matched", matched)
 
 
+async def test_nothing_is_compared_while_tables_are_mapped_anew(here: World) -> None:
+    """They may have no change log yet, or a column whose values are still to be copied: that would be told as drift."""
+    comparator, users = here.comparator, here.table("users")
+    await here.settled()
+    await comparator._read_back.drain()
+    pair, tables = here.mirror.pair, here.mirror.tables
+    await here.mirror.stop(mapping=True)
+    comparator.applied(users, [(9,)])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await comparator._read_back.drain()
+    verifying = asyncio.create_task(comparator.verify())
+    reading = asyncio.create_task(comparator._read_back.drain())
+    while comparator.status()["read_back_waiting"]:
+        await asyncio.sleep(0)
+    comparator.forget()
+    await here.mirror.start(pair, tables)
+    assert await reading == 0, "what was taken by the mapping of before"
+    assert (await verifying).state == "failed", "its tables were those of before"
+    assert (await comparator.verify()).drift_rows == 0
+    await here.mirror.drain(60.0)
+    assert await comparator.quick_check(60.0) == [], "a mirror that has drained is no reason to wait"
+
+
 async def test_a_row_applied_while_it_is_read_back_is_read_back_again(
     here: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
