@@ -24,7 +24,7 @@ from cutover.schema.migrations import marked
 from cutover.schema.naming import unusable
 from cutover.schema.objects_wanted import SchemaObject
 from cutover.schema.postgres_schema import PostgresForeignKey, PostgresSchema
-from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteTable, quoted
+from cutover.schema.sqlite_schema import SqliteForeignKey, SqliteSchema, SqliteTable, quoted
 from cutover.schema.temporary import shared
 from cutover.schema.types import is_blob_by_name
 from cutover.settings import Settings
@@ -73,7 +73,7 @@ class Plan:
     def _mapped(self, name: str) -> Table:
         found = next((table for table in self.tables if table.name.lower() == name.lower()), None)
         if found is None:
-            raise Refused(f"A change of table {name}, which is not mirrored,", "`cutover plan` tells why.")
+            raise _not_mirrored(f"A change of table {name}")
         return found
 
     def _alter(self, table: Table, clause: str) -> None:
@@ -120,7 +120,8 @@ class Plan:
         target, settings = self.target, self.settings
         if self.beside and {name.lower() for name in created} <= self.change.temporary:
             target, settings = self._elsewhere(created)
-        mapping = map_tables(self.change.after, target, settings, born=True, loose=True, terms=TERMS)
+        after = self._mirrored(created, target, settings)
+        mapping = map_tables(after, target, settings, born=True, loose=True, terms=TERMS)
         for name in created - {each.name for each in mapping.tables}:
             raise Refused(f"Table {name} ({_reason(mapping.findings, name)})")
         for finding in mapping.findings:
@@ -132,6 +133,18 @@ class Plan:
             if each.name in created:
                 TERMS.demand_readable(each)
         self.statements += mapping.create
+
+    def _mirrored(self, created: set[str], target: PostgresSchema, settings: Settings) -> SqliteSchema:
+        """The schema after it without tables that Postgres lacks and that are not made now: SQLite has their rows."""
+        after = self.change.after
+        found = map_tables(after, target, settings, born=True, loose=True, terms=TERMS).tables
+        absent = {each.name for each in found if each.name not in created and target.table(each.target) is None}
+        if not absent:
+            return after
+        for key in (key for table in after.tables if table.name in created for key in table.foreign_keys):
+            if any(key.parent.lower() == name.lower() for name in absent):
+                raise _not_mirrored(f"A foreign key to table {key.parent}")
+        return replace(after, tables=tuple(table for table in after.tables if table.name not in absent))
 
     def _elsewhere(self, created: set[str]) -> tuple[PostgresSchema, Settings]:
         """What stands in the way of temporary tables in a schema of their own, and how they get there. Raises
@@ -278,6 +291,10 @@ def _demand_values(table: SqliteTable | None, finding: Finding) -> None:
     column = table.column(finding.column) if table is not None else None
     if finding.code == "generated_column_not_carried_over" and column is not None and column.not_null:
         raise Refused(f"This schema change ({finding.message})")
+
+
+def _not_mirrored(what: str) -> Refused:
+    return Refused(f"{what}, which is not mirrored,", "`cutover plan` tells why.")
 
 
 def _reason(findings: Sequence[Finding], table: str) -> str:

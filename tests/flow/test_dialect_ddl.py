@@ -404,6 +404,40 @@ async def test_a_table_that_the_mapping_lacks_for_a_moment_is_changed_all_the_sa
         await behind.close()
 
 
+async def test_a_table_that_is_not_mirrored_is_not_made_along_with_another(ddl: World) -> None:
+    """Its rows are on SQLite: an empty one on Postgres would be read, written, and carried back over them."""
+    for sql in ("CREATE TABLE log(msg, at UNIQUE)", "INSERT INTO log VALUES (1, 5), ('x', 6)"):
+        ddl.on_sqlite(sql)
+    texts = [row[0] for row in ddl.on_sqlite("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").rows]
+    beside = PostgresExecutor(
+        Pool(ddl.pool),  # type: ignore[arg-type]  # all that is used of it
+        lambda: ddl.tables,
+        lambda: texts,
+        Metrics("test"),
+        transaction_timeout=30,
+        settings=Settings(),
+    )
+    first, ddl.session = ddl.session, beside.session()
+    try:
+        await ddl.same("CREATE TABLE votes(id INTEGER PRIMARY KEY, of INTEGER REFERENCES parents(id))")
+        await ddl.same("INSERT INTO votes VALUES (1, 2)")
+        await ddl.same("CREATE TEMP TABLE chosen(id INTEGER PRIMARY KEY)")
+        for sql in (
+            "SELECT * FROM log",
+            "INSERT INTO log VALUES (1, 5)",
+            "ALTER TABLE log RENAME TO journal",
+            "DROP TABLE log",
+            "CREATE TABLE entries(id INTEGER PRIMARY KEY, at INTEGER REFERENCES Log(at))",
+        ):
+            await ddl.refused(sql, "not mirrored")
+        await ddl.same("CREATE TABLE marks(id INTEGER PRIMARY KEY)")
+        await ddl.same("SELECT * FROM votes")
+    finally:
+        await ddl.session.close()
+        ddl.session = first
+        await beside.close()
+
+
 async def test_rows_without_their_parents_are_told(ddl: World) -> None:
     for sql in (
         'CREATE TABLE places(code TEXT PRIMARY KEY, "up" TEXT REFERENCES places, kin INT REFERENCES parents(id))',
