@@ -98,6 +98,14 @@ RETURN cutover.toint(coalesce(substring(x from '^\s*([+-]?\d+)'), '0')::numeric)
 CREATE OR REPLACE FUNCTION cutover.aff(x text) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN x ~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$' THEN cutover.tonum(x) END;
 
+-- The first text that is not before x (`after`: that is after it) in a column where texts that are numbers are such and
+-- stand before all texts. There is no text between x and x with the next character behind it (`below.py`).
+CREATE OR REPLACE FUNCTION cutover.first_text(x text, after boolean, trimmed boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN CASE WHEN x ~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$' THEN ''
+    WHEN NOT after THEN x
+    ELSE CASE WHEN trimmed THEN rtrim(x, ' ') ELSE x END || chr(1) END;
+
 CREATE OR REPLACE FUNCTION cutover.aff_int(x text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN CASE WHEN cutover.aff(x) = trunc(cutover.aff(x))
     AND cutover.aff(x) BETWEEN -9223372036854775808 AND 9223372036854775807 THEN cutover.aff(x)::bigint END;

@@ -107,6 +107,25 @@ async def test_texts_in_a_column_that_makes_numbers_of_some(both: World) -> None
             await both.same(f"SELECT id FROM meters WHERE {test}", given)
 
 
+async def test_a_computed_text_beside_a_column_that_makes_numbers_of_some(both: World) -> None:
+    """A year taken from a date is a number there, and so before each text."""
+    for given in ("2025", " 2025 ", "1e3", "2025-01-01 10:00", "2025-06-01", "", "soon", "1.", None):
+        for text in ("?1 || ''", "substr(?1, 1, 40)", "CASE WHEN id THEN ?1 END", "(SELECT ?1)", "CAST(?1 AS TEXT)"):
+            for test in ("seen < {0}", "seen <= {0}", "seen > {0}", "seen >= {0}", "{0} < seen", "{0} >= seen",
+                         "seen BETWEEN {0} AND {0}", "NOT seen > {0}", "seen = {0}", "seen IS NOT {0}",
+                         "(seen, id) < ({0}, 5)", "seen COLLATE RTRIM > {0}", "seen > {0} COLLATE NOCASE"):  # fmt: skip
+                where = test.format(f"({text})")
+                await both.same(f"SELECT id, {where} FROM meters", given)
+                await both.same(f"SELECT id FROM meters WHERE {where}", given)
+    for text in (
+        "strftime('%Y', 'now')",
+        "date('2025-01-01')",
+        "datetime('2025-01-01', '+1 day')",
+        "substr(seen, 1, 4)",
+    ):
+        await both.same(f"SELECT id, seen > {text}, seen <= {text} FROM meters")
+
+
 ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY, total DECIMAL(30,10), fee NUMERIC, n INTEGER, r REAL);"
 TARGET = """CREATE TABLE orders (id bigint PRIMARY KEY, total numeric(40,10), fee numeric, n bigint,
  r double precision);"""
