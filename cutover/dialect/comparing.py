@@ -100,6 +100,11 @@ def shared_affinity(left: Typed, right: Typed) -> str | None:
     return "NUMERIC" if either in NUMERIC_AFFINITIES else ("TEXT" if either == "TEXT" else None)
 
 
+def is_by_number(left: Typed, right: Typed) -> bool:
+    """Whether a text column stands beside a column of dates: texts that are numbers are compared as such."""
+    return "TEXT" in (left.affinity, right.affinity) and shared_affinity(left, right) == "NUMERIC"
+
+
 def align(left: Typed, right: Typed) -> tuple[Typed, Typed]:
     """Both sides as values, with the affinity of one applied to the other where that can be said now.
 
@@ -148,8 +153,7 @@ def compare(op: type[exp.Binary], left: Typed, right: Typed, *, loose: bool) -> 
         left, right = level(left, right)
         return binary(op, left.node, right.node)
     if left.kind is Kind.TEXT and right.kind is Kind.TEXT:
-        if numeric and any(side.affinity == "TEXT" for side in (left, right)):
-            # A text beside a column of dates: if it is a number it is compared as such.
+        if is_by_number(left, right):
             return _dynamic(op, left, right, numeric=True)
         return _texts(op, left, right)
     if left.kind is right.kind is Kind.BLOB:

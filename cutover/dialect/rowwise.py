@@ -29,8 +29,7 @@ def compared(predicates: Predicates, op: type[exp.Binary], left: exp.Tuple, righ
         for one, two in zip(left.expressions, right.expressions, strict=True)
     ]
     pairs = [comparing.level(*comparing.align(one, two)) for one, two in given]
-    by_bound = op not in _EQUAL and any(below.is_bound(*pair) or below.is_bound(*pair[::-1]) for pair in given)
-    if by_bound or not all(_alike(one, two) for one, two in pairs):
+    if _by_bound(op, given) or not all(_alike(one, two) for one, two in pairs):
         return exp.Paren(this=_by_element(predicates, op, given))
     rows = [exp.Tuple(expressions=[pair[side].node for pair in pairs]) for side in (0, 1)]
     return op(this=rows[0], expression=rows[1])
@@ -48,6 +47,7 @@ def with_query(
         query.node.set("limit", exp.Limit(expression=exp.Literal.number(1)))
     found = exp.Subquery(this=query.node)
     plain = op not in (exp.NullSafeEQ, exp.NullSafeNEQ)
+    plain = plain and not _by_bound(op, [(one, two) for one, (_, two) in zip(lefts, query.columns, strict=True)])
     if plain and all(_is_plain(one, two) for one, (_, two) in zip(lefts, query.columns, strict=True)):
         return op(this=exp.Tuple(expressions=[one.node for one in lefts]), expression=found)
     if any(map(gathers, left.expressions)):
@@ -75,6 +75,11 @@ def _one_row() -> exp.Select:
     return exp.Select(expressions=[exp.Literal.number(1)])
 
 
+def _by_bound(op: type[exp.Binary], pairs: Sequence[Pair]) -> bool:
+    """Whether one of the elements is compared in another way than as a text (`below`)."""
+    return op not in _EQUAL and any(below.is_bound(*pair) or below.is_bound(*pair[::-1]) for pair in pairs)
+
+
 def _is_plain(one: Typed, two: Typed) -> bool:
     """Whether nothing has to be done to either before Postgres compares them as SQLite does."""
     aligned = comparing.align(one, two)
@@ -84,7 +89,8 @@ def _is_plain(one: Typed, two: Typed) -> bool:
 def _alike(one: Typed, two: Typed) -> bool:
     """Whether Postgres compares the elements of two rows as SQLite does."""
     if one.kind is Kind.TEXT and two.kind is Kind.TEXT:
-        return collation(one, two) == "BINARY" and (bytewise(one) or bytewise(two))
+        by_number = comparing.is_by_number(one, two)
+        return not by_number and collation(one, two) == "BINARY" and (bytewise(one) or bytewise(two))
     return (one.kind in NUMBERS and two.kind in NUMBERS) or one.kind is two.kind is Kind.BLOB
 
 

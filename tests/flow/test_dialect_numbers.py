@@ -113,7 +113,8 @@ async def test_a_computed_text_beside_a_column_that_makes_numbers_of_some(both: 
         for text in ("?1 || ''", "substr(?1, 1, 40)", "CASE WHEN id THEN ?1 END", "(SELECT ?1)", "CAST(?1 AS TEXT)"):
             for test in ("seen < {0}", "seen <= {0}", "seen > {0}", "seen >= {0}", "{0} < seen", "{0} >= seen",
                          "seen BETWEEN {0} AND {0}", "NOT seen > {0}", "seen = {0}", "seen IS NOT {0}",
-                         "(seen, id) < ({0}, 5)", "seen COLLATE RTRIM > {0}", "seen > {0} COLLATE NOCASE"):  # fmt: skip
+                         "(seen, id) < ({0}, 5)", "(seen, id) > (SELECT {0}, 5)",
+                         "seen COLLATE RTRIM > {0}", "seen > {0} COLLATE NOCASE"):  # fmt: skip
                 where = test.format(f"({text})")
                 await both.same(f"SELECT id, {where} FROM meters", given)
                 await both.same(f"SELECT id FROM meters WHERE {where}", given)
@@ -124,6 +125,16 @@ async def test_a_computed_text_beside_a_column_that_makes_numbers_of_some(both: 
         "substr(seen, 1, 4)",
     ):
         await both.same(f"SELECT id, seen > {text}, seen <= {text} FROM meters")
+
+
+async def test_rows_with_a_text_column_beside_one_that_makes_numbers_of_some(postgres_url: str) -> None:
+    schema = "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME, n TEXT);"
+    data = ["INSERT INTO t VALUES (1, '2024-01-01', '4'), (2, '2024-01-01', '1.5'), (3, 'x', 'y'), (4, NULL, '4')"]
+    async with world(postgres_url, schema, data=data) as both:
+        for op in ("<", "<=", ">", ">=", "=", "<>", "IS"):
+            for right in ("(id, at)", "(SELECT t.id, t.at)", "(SELECT o.id, o.at FROM t o WHERE o.id = t.id)"):
+                await both.same(f"SELECT id, (id, n) {op} {right} FROM t")
+                await both.same(f"SELECT id FROM t WHERE (id, n) {op} {right}")
 
 
 ORDERS = "CREATE TABLE orders (id INTEGER PRIMARY KEY, total DECIMAL(30,10), fee NUMERIC, n INTEGER, r REAL);"
