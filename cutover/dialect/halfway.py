@@ -84,8 +84,13 @@ def _names(written: str, name: str) -> bool:
 
 def is_plain(index: UniqueIndex, table: Table) -> bool:
     """Whether an index is over columns that are stored, and over all rows."""
+    return index.partial is None and is_of_columns(index, table)
+
+
+def is_of_columns(index: UniqueIndex, table: Table) -> bool:
+    """Whether an index is over columns that are stored, perhaps of some of the rows."""
     stored = {column.name for column in table.columns}
-    return index.partial is None and all(name in stored for name in index.columns)
+    return all(name in stored for name in index.columns)
 
 
 def is_one_row(node: exp.Update | exp.Delete, table: Table, alias: str) -> bool:

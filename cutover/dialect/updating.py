@@ -17,7 +17,7 @@ from cutover.dialect import functions
 from cutover.dialect.catalog import Catalog, meant_by
 from cutover.dialect.conflicts import pairs
 from cutover.dialect.context import Context
-from cutover.dialect.halfway import is_in, is_one_row, is_plain, reads_once
+from cutover.dialect.halfway import is_in, is_of_columns, is_one_row, is_plain, reads_once
 from cutover.dialect.limiting import key_names
 from cutover.dialect.referring import deleting_acts, is_related, moving_acts
 from cutover.dialect.steps import alone, at_most_one, row_by_row
@@ -93,10 +93,15 @@ class UpdateByRow:
         by = {term.column.lower() for term in reading.scans[0].index}
         return not by or not by.isdisjoint(self.assigned)
 
+    def _can_tell(self) -> bool:
+        """Whether rows can be asked for what they are and become in the unique keys. An index of some of the rows is
+        taken for one of all: no more than that is at stake."""
+        return all(is_of_columns(index, self.table) for index in self.indexes)
+
     def _rows(self, *, in_order: bool) -> exp.Select:
         """The keys of the rows; and what each unique key is and becomes, where that has to be looked at."""
         keys = [self._column(name) for name in self.key]
-        watched = () if in_order or not all(is_plain(index, self.table) for index in self.indexes) else self.indexes
+        watched = () if in_order or not self._can_tell() else self.indexes
         moved = [pair for index in watched for pair in self._moves(index)]
         query = exp.Select(
             expressions=[*keys, *(one for pair in moved for one in pair)],
@@ -110,8 +115,6 @@ class UpdateByRow:
 
     def _moves(self, index: UniqueIndex) -> list[tuple[exp.Expr, exp.Expr]]:
         """Each column of a unique key, and what it becomes."""
-        if not is_plain(index, self.table):
-            raise Refused("A unique index over an expression or a part of the rows, row by row,")
         names = [name for name in index.columns if name is not None]
         return [(self._column(name), self._becomes(name)) for name in names]
 
@@ -145,6 +148,8 @@ class UpdateByRow:
 
     def _clearing(self) -> exp.Delete | None:
         """OR REPLACE: whoever has what the row becomes in a unique key goes first."""
+        if not all(is_plain(index, self.table) for index in self.indexes):
+            raise Refused("A unique index over an expression or a part of the rows, row by row,")
         same = [
             exp.and_(
                 *(
@@ -184,7 +189,7 @@ class UpdateByRow:
     def _accept(self, rows: list[Row]) -> list[Row]:
         """The keys of rows that have no order. Raises `Refused` if one of them becomes what another is or becomes."""
         width = len(self.key)
-        if self.conflict == "FAIL" or not all(is_plain(index, self.table) for index in self.indexes):
+        if self.conflict == "FAIL" or not self._can_tell():
             at_most_one(rows)
         if any(_reads(value, self.table) for value in self.assigned.values()):
             at_most_one(rows)

@@ -335,3 +335,29 @@ async def test_an_order_of_deletion_that_is_not_known_is_refused_where_it_matter
         await both.same("INSERT INTO named VALUES ('a', NULL), ('b', 'a'), ('c', 'b')")
         await both.same("DELETE FROM named WHERE id > 'b'")
         await both.refused("DELETE FROM named", "order of rows that only SQLite knows")
+
+
+TASKS = """
+CREATE TABLE task (id INTEGER PRIMARY KEY, project TEXT, num INTEGER, title TEXT, state TEXT, UNIQUE (project, num));
+CREATE UNIQUE INDEX task_open ON task (project, title COLLATE NOCASE) WHERE state <> 'done';
+"""
+
+
+async def test_an_index_of_some_rows_whose_keys_no_other_row_gets(postgres_url: str) -> None:
+    """SQLite reads by (project, num), so nobody else knows the order; it makes no difference."""
+    rows = "(1, 'a', 9, 'One', 'open'), (2, 'a', 8, 'Two', 'open'), (3, 'a', 7, 'one', 'done'), (4, 'b', 1, 'one', 'x')"
+    async with world(
+        postgres_url, TASKS, data=[f"INSERT INTO task VALUES {rows}", "DELETE FROM task WHERE id = 3"]
+    ) as w:
+        for sql in (
+            "UPDATE task SET title = upper(title) WHERE project = 'a'",
+            "UPDATE task SET title = title || '!', state = state || '?' WHERE project = 'a' RETURNING id, title",
+            "UPDATE task SET state = CASE state WHEN 'open?' THEN 'doing' ELSE state END WHERE project = 'a'",
+            "UPDATE OR IGNORE task SET title = title || '.' WHERE project = 'a'",
+            "SELECT * FROM task",
+        ):
+            await w.same(sql)
+        await w.same("INSERT INTO task VALUES (5, 'a', 1, 'five', 'open')")
+        swap = "UPDATE task SET title = CASE id WHEN 1 THEN 'five' ELSE 'ONE!.' END WHERE project = 'a' AND id <> 2"
+        await w.refused(swap, "order of rows")
+        await w.refused("UPDATE OR REPLACE task SET title = 'x' WHERE project = 'a'", "part of the rows")
