@@ -19,6 +19,11 @@ def collation(left: Typed, right: Typed | None = None) -> str:
     return "BINARY"
 
 
+def lasting(typed: Typed) -> str | None:
+    """The collation of a query's column that is made of it: of a column's value it is the column's, of a call none."""
+    return typed.collation if typed.explicit or typed.plus or typed.affinity is not None else None
+
+
 def collated(typed: Typed, name: str) -> exp.Expr:
     """The text as the collation `name` sees it, to be compared bytewise. Raises `Refused` for unknown ones."""
     if name == "NOCASE":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
+from cutover.dialect.collations import lasting
 from cutover.dialect.scope import SourceColumn
 from cutover.dialect.subtypes import where_merged
 from cutover.dialect.typed import Kind, Typed, identifier
@@ -95,7 +96,7 @@ class Query:
 
         In FROM (0) it is that of the first arm, to IN (1) that of the last.
         """
-        return [typed.collation for _, typed in self.columns] if self.ends is None else self.ends[end]
+        return [lasting(typed) for _, typed in self.columns] if self.ends is None else self.ends[end]
 
     def named(self) -> Query:
         """With its column names written into the SQL, so that others can refer to them."""

@@ -223,3 +223,25 @@ async def test_of_equal_texts_of_a_query_groups_and_extremes_take_the_one_that_s
     )
     async with world(postgres_url, ";\n".join(schema), data=(one, two)) as made:
         await made.all_same([sql.format(query) for query in queries for sql in asked], ordered=True)
+
+
+MADE_OF_IT = ["coalesce(name, '')", "ifnull(name, note)", "coalesce(name COLLATE NOCASE, '')", "likely(name)",
+              "upper(name)", "+name", "(name)", "name || ''", "max(name, '')", "iif(1, name, '')", "CAST(name AS TEXT)",
+              "CASE WHEN 1 THEN name COLLATE NOCASE END", "(SELECT name)", "note COLLATE NOCASE"]  # fmt: skip
+READ_BY = ["SELECT id FROM names WHERE {0} = 'A'", "SELECT id FROM (SELECT id, {0} q FROM names) WHERE q = 'A'",
+           "WITH a AS MATERIALIZED (SELECT id, {0} q FROM names) SELECT id FROM a WHERE q < 'B'",
+           "SELECT count(*) FROM (SELECT {0} q FROM names) GROUP BY q",
+           "SELECT DISTINCT q FROM (SELECT {0} q FROM names)",
+           "SELECT id FROM (SELECT id, {0} q FROM names) ORDER BY q, id",
+           "SELECT id FROM names WHERE 'A' IN (SELECT {0})",
+           "SELECT id FROM (SELECT id, {0} q FROM names UNION ALL SELECT 9, 'A') WHERE q = 'a'",
+           "SELECT m FROM (SELECT max({0}) m FROM names GROUP BY id) WHERE m = 'A'",
+           "SELECT id, rank() OVER (ORDER BY q) FROM (SELECT id, {0} q FROM names)"]  # fmt: skip
+
+
+async def test_a_call_has_no_collation_behind_its_query_either(postgres_url: str) -> None:
+    """SQLite compares `coalesce(name, '')` bytewise, also where a subquery names it; a column keeps its collation."""
+    schema = "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT COLLATE NOCASE, note TEXT);"
+    data = ["INSERT INTO names VALUES (1, 'a', 'a'), (2, 'A', 'A'), (3, 'b', NULL), (4, NULL, 'x')"]
+    async with world(postgres_url, schema, data=data) as made:
+        await made.all_same(read.format(one) for one in MADE_OF_IT for read in READ_BY)
