@@ -10,6 +10,7 @@ from cutover.dialect.typed import KIND_OF_TARGET, Kind, Refused
 from cutover.model.table import Column, Table, Tables
 from cutover.schema.codecs import codec_for
 from cutover.schema.createsql import unquote
+from cutover.schema.objects_wanted import STATISTICS
 from cutover.schema.sqltokens import tokens
 
 DATABASES = frozenset({"main", "temp"})
@@ -76,6 +77,11 @@ class Catalog:
         try:
             return self.tables[name.lower()]
         except KeyError:
+            if name.lower() == STATISTICS:
+                raise Refused(
+                    f"{STATISTICS}, which SQLite's ANALYZE fills,",
+                    "Ask PostgreSQL for what its own ANALYZE counts: pg_stats, pg_class.",
+                ) from None
             raise Refused(f"Table {name}, which is not mirrored,", "`cutover plan` tells why.") from None
 
 

@@ -14,7 +14,7 @@ from cutover.dialect.reading import Reading, reading
 from cutover.errors import CutoverError
 from cutover.model.statement import Description, ResultColumn, StatementResult
 from cutover.model.values import SqlValue
-from cutover.schema.objects_wanted import memory
+from cutover.schema.objects_wanted import STATISTICS, memory
 from cutover.schema.sqltext import Shape, StatementKind, inspect
 from cutover.stores.sqlite.deferring import ends_deferring
 from cutover.stores.sqlite.describe import describe
@@ -89,7 +89,8 @@ class SchemaCopy:
         finally:
             self._compiler.set_authorizer(None)
         of_schema = ("sqlite_", "pragma_", "json_")
-        return any(not table.startswith(of_schema) or table == "sqlite_sequence" for table in tables)
+        kept = ("sqlite_sequence", STATISTICS)
+        return any(not table.startswith(of_schema) or table in kept for table in tables)
 
     def reading(self, sql: str) -> Reading | None:
         """How SQLite would read for a statement, None where its plan says nothing of an order."""
@@ -136,8 +137,10 @@ class SchemaCopy:
         """Whether a DDL statement asks for nothing: IF NOT EXISTS of what exists, or maintenance that Postgres does."""
         if shape.kind is not StatementKind.DDL:
             return False
-        if shape.verb in ("ANALYZE", "REINDEX"):
+        if shape.verb == "REINDEX":
             return True
+        if shape.verb == "ANALYZE":  # the first makes the table that it fills on SQLite
+            return self._exists(STATISTICS)
         if shape.temporary:
             return False
         create, drop = _IF_NOT_EXISTS.match(sql), _IF_EXISTS.match(sql)

@@ -16,10 +16,14 @@ from cutover.schema.temporary import is_kept, kept, lasting
 _TEMPORARY = r"""
 SELECT type, name, tbl_name, sql FROM sqlite_temp_master
 WHERE type IN ('table', 'index') AND sql IS NOT NULL AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid"""
-SCHEMA = (
-    "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('table', 'index', 'view') AND sql IS NOT NULL "
-    "AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND name NOT LIKE '!_cutover!_%' ESCAPE '!' ORDER BY rowid"
-)
+STATISTICS = "sqlite_stat1"
+"""The table that SQLite's first ANALYZE makes: listed and named like others, but what stands in it is SQLite's own."""
+SCHEMA = f"""
+SELECT iif(name = '{STATISTICS}', 'statistics', type), name, tbl_name,
+    iif(name = '{STATISTICS}', 'ANALYZE sqlite_schema', sql)
+FROM sqlite_master WHERE type IN ('table', 'index', 'view') AND sql IS NOT NULL
+AND (name = '{STATISTICS}' OR name NOT LIKE 'sqlite!_%' ESCAPE '!')
+AND name NOT LIKE '!_cutover!_%' ESCAPE '!' ORDER BY rowid"""
 """Query of the objects that SQL of applications can name, in the order in which they were made."""
 _PRAGMAS = ("user_version", "application_id")
 _MOST_IMAGES = 4
@@ -34,7 +38,7 @@ class SchemaObject:
     """One object, or a number that SQLite keeps in the file's header."""
 
     kind: str
-    """table, index, view or pragma."""
+    """table, index, view, pragma or statistics."""
     name: str
     table: str
     """What an index is on."""
@@ -147,6 +151,7 @@ def in_order(schema: SqliteSchema, found: Objects) -> tuple[str, ...]:
         if index.sql
     ]
     made += [SchemaObject("view", each.name, each.name, each.sql) for each in schema.views]
+    made += [each for each in found.values() if each.kind == "statistics"]
     places = {key: place for place, key in enumerate(found)}
     made.sort(key=lambda each: places.get(each.key, len(places)))
     numbers = (each for each in found.values() if each.kind == "pragma")
@@ -208,6 +213,8 @@ def told(one: SchemaObject) -> str:
     """What was done on SQLite, in one sentence."""
     if one.kind == "pragma":
         return f"{one.sql} holds on SQLite."
+    if one.kind == "statistics":
+        return f"SQLite's {one.name} is {'made' if one.sql else 'dropped'} as an application did."
     return f"The {one.kind} {one.name} is {'made' if one.sql else 'dropped'} on SQLite as an application did."
 
 
@@ -216,10 +223,11 @@ def steps_to(now: Objects, changes: Iterable[SchemaObject]) -> Iterator[str]:
     What is new comes in the order in which it was made, which is that of sqlite_master."""
     todo = missing(now, changes)
     wanted = changed_by(now, todo)
-    for kind in ("view", "index", "table"):
+    for kind in ("view", "index", "table", "statistics"):
         for each in todo:
             if each.kind == kind and each.key in now:
-                yield f"DROP {kind.upper()} {quoted(now[each.key].name)}"
+                what = "TABLE" if kind == "statistics" else kind.upper()
+                yield f"DROP {what} {quoted(now[each.key].name)}"
     made: dict[tuple[str, str], SchemaObject] = {}
     for each in (one for one in todo if wanted.get(one.key) is one):
         made[each.key] = each

@@ -783,6 +783,32 @@ async def test_sqlites_own_errors_come_before_any_refusal(ddl: World) -> None:
         await ddl.same(sql)
 
 
+async def test_what_analyze_makes_is_listed_and_what_it_counts_is_refused(ddl: World) -> None:
+    await ddl.same_error("SELECT * FROM sqlite_stat1")
+    await ddl.same("ANALYZE parents")
+    for sql in (
+        "ANALYZE",
+        "SELECT name, sql FROM sqlite_master",
+        "PRAGMA table_info(sqlite_stat1)",
+    ):
+        await ddl.same(sql, ordered=True)
+    await ddl.same("PRAGMA table_list", ordered=False)
+    await ddl.same_error("CREATE INDEX statistics ON sqlite_stat1 (tbl)")
+    for sql in (
+        "SELECT stat FROM main.sqlite_stat1",
+        "SELECT name, stat FROM sqlite_master JOIN sqlite_stat1 ON tbl = name",
+        "DELETE FROM sqlite_stat1",
+    ):
+        await ddl.refused(sql, "sqlite_stat1, which SQLite's ANALYZE fills")
+    await ddl.same("DROP TABLE sqlite_stat1")
+    await ddl.same("SELECT name FROM sqlite_master", ordered=True)
+    await ddl.same("BEGIN")
+    await ddl.same("ANALYZE")
+    await ddl.same("SELECT count(*) FROM sqlite_master")
+    await ddl.same("ROLLBACK")
+    await ddl.same("SELECT count(*) FROM sqlite_master")
+
+
 async def test_an_index_of_more_columns_than_postgres_takes_serves_as_far_as_they_go(ddl: World) -> None:
     names = ", ".join(f"c{number}" for number in range(33))
     await ddl.same(f"CREATE TABLE wide ({', '.join(f'c{number} INTEGER' for number in range(33))})")

@@ -281,6 +281,19 @@ async def test_a_table_that_is_made_again_while_others_are_taken_over_gets_no_se
         assert await found.postgres.wanted() == []
 
 
+async def test_what_analyze_makes_comes_to_sqlite_and_goes_there(sqlite_path: str, postgres_url: str) -> None:
+    listed = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
+    async with world(sqlite_path, postgres_url, PLAIN) as found:
+        await found.follow()
+        for text, there in (("ANALYZE sqlite_schema", 1), ("", 0)):
+            await found.changed(SchemaObject("statistics", "sqlite_stat1", "sqlite_stat1", text))
+            for _ in range(2):
+                state = await found.follow()
+                assert not state.stopped
+            assert one(sqlite_path, listed) == there
+            assert await found.postgres.wanted() == []
+
+
 async def test_a_change_stays_noted_until_statements_are_read_by_a_schema_that_has_it(
     sqlite_path: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

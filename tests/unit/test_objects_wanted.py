@@ -47,6 +47,8 @@ BEFORE = (
         ],
         ["ALTER TABLE pair ADD COLUMN c", "CREATE INDEX pair_c ON pair (c)"],
         ["ALTER TABLE pair ADD COLUMN c", "DROP INDEX pair_a", "CREATE INDEX pair_a ON pair (a)"],
+        ["CREATE TABLE a (x)", "ANALYZE", "CREATE TABLE c (z)"],
+        ["ANALYZE", "DROP TABLE sqlite_stat1", "CREATE TABLE c (z)"],
     ],
 )
 def test_sqlite_lists_what_is_taken_over_in_the_order_in_which_it_was_made(made: list[str]) -> None:
