@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from cutover.dialect.direct import Connection
     from cutover.dialect.drawing import Drawing
     from cutover.dialect.preparing import Prepared
-    from cutover.dialect.settling import Keys, Standing
+    from cutover.dialect.settling import Keys, Mark, Standing
 
 _SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"
 _SETTLE_SEEN = "SELECT stands, by_others, top, reader FROM cutover.settle_seen($1, $2, $3, $4, $5)"
@@ -38,8 +39,8 @@ class Giving:
         """With how far they had come before."""
         self._uncounted: set[Standing] = set()
         """Which AUTOINCREMENT has gone on since, nobody knows how far; nor was that undone."""
-        self._marks: list[tuple[dict[Standing, int], set[Standing]]] = []
-        self._recounted: dict[Standing, int | None] = {}
+        self._marks: list[tuple[dict[Standing, int], set[Standing], dict[Standing, Mark]]] = []
+        self._recounted: dict[Standing, Mark] = {}
         """With what had been given and committed before."""
 
     async def before(self, connection: Connection, keys: Keys, prepared: Prepared, *, within: bool) -> None:
@@ -50,12 +51,8 @@ class Giving:
         translation = prepared.translation
         drawing = translation.drawing if translation is not None else None
         if drawing is None:
-            for one in translation.marked if translation is not None else ():
-                standing = keys.of(one.sequence)
-                if not standing.settled and standing.running == 0 and standing.settling is None:
-                    await self._settle(connection, standing, one, within=within)
-                    # Where rows alone hold it above its mark, it goes back once they are deleted.
-                    standing.settled = standing.settled and standing.given == standing.explained
+            if translation is not None and translation.marked:
+                await self._mark(connection, keys, translation.marked, within=within)
             return
         standing = keys.of(drawing.sequence)
         keys.enter(prepared)
@@ -71,6 +68,20 @@ class Giving:
         except BaseException:
             keys.leave(prepared)
             raise
+
+    async def _mark(self, connection: Connection, keys: Keys, marked: Sequence[Drawing], *, within: bool) -> None:
+        """Settle what sqlite_sequence is about, and tell the transaction what of it is in memory alone."""
+        marks: dict[str, Sequence[int | None]] = {}
+        for one in marked:
+            standing = keys.of(one.sequence)
+            if not standing.settled and standing.running == 0 and standing.settling is None:
+                await self._settle(connection, standing, one, within=within)
+                # Where rows alone hold it above its mark, it goes back once they are deleted.
+                standing.settled = standing.settled and standing.given == standing.explained
+            known = standing.marked(self._given.get(standing))
+            if known is not None and standing not in self._uncounted:
+                marks[one.sequence] = known
+        await connection.execute("SELECT set_config('cutover.marks', $1, true)", json.dumps(marks))
 
     async def _settle(self, connection: Connection, standing: Standing, drawing: Drawing, *, within: bool) -> None:
         given = standing.floor
@@ -138,12 +149,12 @@ class Giving:
             for lowered in map(keys.of, translation.lowered):
                 self._touched.setdefault(lowered, lowered.mark())
         for recounted in map(keys.of, translation.recounts):
-            self._recounted.setdefault(recounted, recounted.given)
+            self._recounted.setdefault(recounted, recounted.said)
             recounted.forget()
             self._given.pop(recounted, None)
         for name, mark, stands in prepared.marks:
             marked = keys.of(name)
-            self._recounted.setdefault(marked, marked.given)
+            self._recounted.setdefault(marked, marked.said)
             self._given.pop(marked, None)
             self._uncounted.discard(marked)
             marked.remark(mark, stands)
@@ -200,7 +211,8 @@ class Giving:
 
     def savepoint(self) -> None:
         """SAVEPOINT."""
-        self._marks.append((dict(self._given), set(self._uncounted)))
+        said = {standing: standing.said for standing in self._recounted}
+        self._marks.append((dict(self._given), set(self._uncounted), said))
 
     def release(self, at: int) -> None:
         """RELEASE of a savepoint, which is the one at this place."""
@@ -208,8 +220,8 @@ class Giving:
 
     def rollback_to(self, at: int) -> None:
         """ROLLBACK TO the savepoint at this place."""
-        self._undone(wholly=False)
-        given, uncounted = self._marks[at]
+        given, uncounted, said = self._marks[at]
+        self._undone({**self._recounted, **said}, wholly=False)
         self._given, self._uncounted = dict(given), set(uncounted)
         del self._marks[at + 1 :]
 
@@ -245,12 +257,11 @@ class Giving:
 
     def rolled_back(self) -> None:
         """ROLLBACK, or nobody knows."""
-        self._undone(wholly=True)
+        self._undone(self._recounted, wholly=True)
 
-    def _undone(self, *, wholly: bool) -> None:
+    def _undone(self, recounted: dict[Standing, Mark], *, wholly: bool) -> None:
         for standing, since in self._touched.items():
             standing.undone(since if wholly else None)
-        for standing, given in self._recounted.items():
+        for standing, said in recounted.items():
             standing.forget()
-            if wholly:
-                standing.given = given
+            standing.said = said

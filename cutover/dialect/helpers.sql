@@ -135,6 +135,25 @@ BEGIN
     RETURN mark;
 END $$;
 
+-- What sqlite_sequence says of a table; NULL where it has no row of it. `cutover.marks` has, by sequence, what is known in
+-- memory of this transaction: the highest key that was given, how far that brought the sequence, and whether there is a
+-- row where none was. A sequence that stands further was drawn from by others, whose keys count; the highest of the
+-- rows does not, since an UPDATE may have moved it there. `filled`: whether the table has rows.
+CREATE OR REPLACE FUNCTION cutover.mark(sequence text, filled boolean) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stands bigint := pg_sequence_last_value(sequence::regclass);
+    known json := nullif(current_setting('cutover.marks', true), '')::json -> sequence;
+BEGIN
+    IF known IS NULL OR stands > (known ->> 1)::bigint THEN
+        RETURN coalesce(stands, CASE WHEN filled THEN 0 END);
+    END IF;
+    IF (known ->> 0)::bigint > 0 THEN
+        RETURN (known ->> 0)::bigint;
+    END IF;
+    RETURN CASE WHEN coalesce((known ->> 2)::boolean, filled) THEN 0 END;
+END $$;
+
 -- The key of the row at this place; those behind the last that is stored would have the key behind its own.
 CREATE OR REPLACE FUNCTION cutover.key_at(keys bigint[], place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(keys[place], keys[cardinality(keys)] + 1);

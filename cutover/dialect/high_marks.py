@@ -1,7 +1,8 @@
 """sqlite_sequence, where SQLite keeps the highest key that each AUTOINCREMENT table ever had: on Postgres, sequences.
 
 It is read as a query over the sequences, and what is written to it (`marking`) sets them. One that gives keys by
-itself never stands below the highest key there is; a lower mark is kept in memory (`settling`) until those rows go.
+itself never stands below the highest key there is; a lower mark is kept in memory (`settling`) until those rows go, and
+so is one that an UPDATE of keys has left below them.
 """
 
 from __future__ import annotations
@@ -35,15 +36,16 @@ def counted(catalog: Catalog) -> list[tuple[Table, str]]:
 def source(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:
     """What stands for it in FROM. `sequence` and `highest` (where it may not go below) are not the application's."""
     selects = [
-        f"SELECT {_text(table.name)} AS name, coalesce(pg_sequence_last_value({_text(sequence)}::regclass), "
-        f"CASE WHEN EXISTS (SELECT 1 FROM {_relation(table)}) THEN 0 END) AS seq, "  # no key above zero was ever given
+        f"SELECT {_text(table.name)} AS name, "
+        f"cutover.mark({_text(sequence)}, EXISTS (SELECT 1 FROM {_relation(table)})) AS seq, "
         f"{_text(sequence)} AS sequence, {_highest(catalog, table)} AS highest"
         for table, sequence in counted(catalog)
     ] or ["SELECT NULL::text AS name, NULL::bigint AS seq, NULL::text AS sequence, NULL::bigint AS highest"]
     query = sqlglot.parse_one(" UNION ALL ".join(selects), dialect="postgres")
     node = exp.Subquery(this=query, alias=exp.TableAlias(this=identifier(alias)))
-    columns = [SourceColumn("name", "name", Kind.TEXT, UNDECLARED), SourceColumn("seq", "seq", Kind.INT, UNDECLARED)]
-    return node, Source(alias, columns)
+    some = len(selects) > 1  # which SQLite lists in the order in which each got its first row
+    kinds = {"name": Kind.TEXT, "seq": Kind.INT}
+    return node, Source(alias, [SourceColumn(name, name, kind, UNDECLARED, loose=some) for name, kind in kinds.items()])
 
 
 def present(catalog: Catalog, alias: str) -> tuple[exp.Expr, Source]:

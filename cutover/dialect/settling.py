@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cutover.dialect.preparing import Prepared
 
 _LAST = 2**63 - 1
+Mark = tuple[int | None, bool | None]
+"""The highest key that AUTOINCREMENT gave, and whether sqlite_sequence has a row of it if that is none."""
 
 
 class Uneven(Exception):
@@ -35,7 +37,7 @@ class Uneven(Exception):
 class Standing:
     """What is known of one sequence."""
 
-    __slots__ = ("explained", "floor", "given", "running", "settled", "settling")
+    __slots__ = ("explained", "floor", "given", "listed", "running", "settled", "settling")
 
     def __init__(self, explained: int | None) -> None:
         self.settled = False
@@ -46,6 +48,8 @@ class Standing:
         """What others drew is not given again, whether or not they stored it."""
         self.given = explained
         """AUTOINCREMENT: the highest key that was given and committed."""
+        self.listed: bool | None = None
+        """Whether sqlite_sequence has a row of it though no key above zero was given; None: if the table has rows."""
         self.running = 0
         """Statements under way that draw from it."""
         self.settling: asyncio.Future[None] | None = None
@@ -53,12 +57,29 @@ class Standing:
     def forget(self) -> None:
         """Keys were changed, or a write to sqlite_sequence was undone: what it gives next is asked again."""
         self.settled = False
-        self.explained = self.floor = self.given = None
+        self.explained = self.floor = self.given = self.listed = None
+
+    @property
+    def said(self) -> Mark:
+        """What sqlite_sequence says of it, where that is known."""
+        return self.given, self.listed
+
+    @said.setter
+    def said(self, mark: Mark) -> None:
+        self.given, self.listed = mark
 
     def remark(self, mark: int | None, stands: int | None) -> None:
         """A write to sqlite_sequence left this there, None for no row, and the sequence where its rows let it stand."""
         self.settled, self.floor = False, None
-        self.given, self.explained = max(mark or 0, 0), max(stands or 0, 0)
+        self.given, self.explained, self.listed = max(mark or 0, 0), max(stands or 0, 0), mark is not None
+
+    def marked(self, given: int | None) -> tuple[int, int | None, bool | None] | None:
+        """What sqlite_sequence says of it: the highest key that was given, how far the sequence came, and whether there
+        is a row if that is none. `given`: within the transaction that asks. None where nobody knows."""
+        if self.given is None:
+            return None
+        listed = self.listed if given is None else None
+        return max(self.given, given or 0, self.floor or 0), self.explained, listed
 
     def drew(self, drawing: Drawing, keys: Sequence[int | None]) -> int | None:
         """An INSERT returned these keys, None for rows that it changed instead. The highest; None if there is none."""
@@ -152,6 +173,7 @@ class Standing:
 
     def gave(self, key: int) -> None:
         """A key was given, and that is committed."""
+        self.listed = None
         if self.given is not None and key > self.given:
             self.given = key
 

@@ -76,6 +76,59 @@ async def test_a_rollback_takes_it_back(both: World) -> None:
     await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
 
 
+@pytest.mark.parametrize("both", ["sequence"], indirect=True)  # the mark of others is the sequence
+async def test_an_update_of_keys_raises_nothing(both: World) -> None:
+    """SQLite goes past the highest key that is there with the next row, and says so only then."""
+    await _filled(both)
+    for sql in (
+        "UPDATE one SET id = 900 WHERE id = (SELECT max(id) FROM one)",
+        "INSERT INTO one (v) SELECT 'none' WHERE 0",  # which has the sequence go past that key
+        "INSERT INTO one (v) VALUES ('d') RETURNING id",
+        "UPDATE one SET id = 5000 WHERE v = 'd'",
+        "UPDATE one SET id = 6000 WHERE v = 'd'",
+        "INSERT INTO one (v) VALUES ('e') RETURNING id",
+    ):
+        await both.same(sql)
+        await both.same(READ)
+    await _on_both(both, "BEGIN", "UPDATE one SET id = 7000 WHERE v = 'e'")
+    await both.same(READ)
+    await both.same("INSERT INTO one (v) VALUES ('f') RETURNING id")
+    await both.same(READ)
+    await _on_both(both, "ROLLBACK")
+    await both.same(READ)
+
+
+@pytest.mark.parametrize("both", ["sequence"], indirect=True)  # the mark of others is the sequence
+async def test_what_is_written_is_read_also_below_the_rows(both: World) -> None:
+    await _filled(both)
+    for sql in (
+        "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'one'",
+        "UPDATE sqlite_sequence SET seq = seq + 1",
+        "UPDATE sqlite_sequence SET seq = 0",
+        "DELETE FROM sqlite_sequence WHERE seq = 0 AND name <> 'one'",
+        """INSERT INTO "Two's" (v) VALUES ('y') RETURNING id""",
+        "INSERT INTO one (v) VALUES ('d') RETURNING id",
+        "DELETE FROM one",
+        "UPDATE sqlite_sequence SET seq = 0 WHERE name = 'one'",
+    ):
+        await both.same(sql)
+        await both.same(READ)
+    await _on_both(both, "BEGIN", "UPDATE sqlite_sequence SET seq = 2", "SAVEPOINT s", "DELETE FROM sqlite_sequence")
+    await both.same(READ)
+    await _on_both(both, "ROLLBACK TO s")
+    await both.same(READ)
+    await _on_both(both, "ROLLBACK")
+    await both.same(READ)
+
+
+async def test_which_of_its_rows_comes_first_only_sqlite_knows(both: World) -> None:
+    await _filled(both)
+    await both.refused("SELECT * FROM sqlite_sequence LIMIT 1", "LIMIT between rows")
+    await both.same("SELECT * FROM sqlite_sequence WHERE name = 'one' LIMIT 1")
+    await both.same("SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'one')")
+    await both.same("SELECT name FROM sqlite_sequence ORDER BY name LIMIT 1")
+
+
 async def test_rows_of_a_dump(both: World) -> None:
     await both.same("INSERT INTO one VALUES (3, 'a')")
     await both.same("DELETE FROM sqlite_sequence")
