@@ -59,7 +59,7 @@ async def change_schema(
     `foreign_keys`, `deferring`: whether the stream has the PRAGMAs on. `place`: makes the schema for the first of its
     temporary tables."""
     settings = dialect.settings
-    change = change_of(dialect.ddl, sql, arguments)
+    change = change_of(dialect.ddl, sql, arguments, foreign_keys=foreign_keys)
     if not change.changes:
         return dialect, change
     if settings is None:

@@ -79,8 +79,14 @@ class Change:
         return [(old, new) for old, new in both if old is not None and old.columns != new.columns]
 
 
-def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) -> Change:
-    """Make the change on a copy. Raises the `StatementError` of SQLite, and `Refused`."""
+def change_of(
+    ddl: Sequence[str], sql: str, arguments: Sequence[object] = (), *, foreign_keys: bool = False
+) -> Change:
+    """Make the change on a copy. Raises the `StatementError` of SQLite, and `Refused`.
+
+    `foreign_keys`: the PRAGMA. With it SQLite deletes the rows of a table that it drops, which may be impossible
+    whether or not there are any, as where that would delete rows of a table that refers to a missing one.
+    """
     words = [token.text.upper() for token in tokens(sql) if token.type == "word"][:3]
     refused = next((kind for kind in ("TRIGGER", "VIRTUAL") if kind in words[1:2]), "")
     if refused == "VIRTUAL":  # whose modules SQLite may lack here
@@ -89,6 +95,7 @@ def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = ()) ->
     try:
         was = _all_objects(db)
         before = _read(db, ddl)
+        db.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
         try:
             db.execute(sql, tuple(arguments))
         except (sqlite3.Error, sqlite3.Warning) as error:

@@ -141,6 +141,21 @@ async def test_keys_that_are_checked_at_once_forbid_it(both: World) -> None:
     await alike(both, "DELETE FROM late", "DROP TABLE parents", PARENTS, "SELECT * FROM late")
 
 
+async def test_rows_that_would_go_with_it_may_refer_to_a_missing_table(both: World) -> None:
+    for sql in (
+        "CREATE TABLE going_on(id INTEGER PRIMARY KEY, up INT REFERENCES top ON DELETE CASCADE, n INT REFERENCES no)",
+        "CREATE TABLE staying(id INTEGER PRIMARY KEY, up INT REFERENCES side ON DELETE SET NULL, n INT REFERENCES no)",
+        "CREATE TABLE top(id INTEGER PRIMARY KEY)",
+        "CREATE TABLE side(id INTEGER PRIMARY KEY)",
+    ):
+        await both.same(sql)
+    await both.same_error("DROP TABLE top")
+    await both.same("SELECT * FROM top")
+    await both.same("DROP TABLE side")
+    await both.same("PRAGMA foreign_keys = OFF")
+    await both.same("DROP TABLE top")
+
+
 async def test_keys_of_several_columns_and_of_the_table_itself(both: World) -> None:
     await alike(both, "INSERT INTO ends VALUES (1, 1, 'x'), (2, 2, NULL), (3, 2, 'y')")
     failed = await alike(
