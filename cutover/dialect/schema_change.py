@@ -79,9 +79,7 @@ class Change:
         return [(old, new) for old, new in both if old is not None and old.columns != new.columns]
 
 
-def change_of(
-    ddl: Sequence[str], sql: str, arguments: Sequence[object] = (), *, foreign_keys: bool = False
-) -> Change:
+def change_of(ddl: Sequence[str], sql: str, arguments: Sequence[object] = (), *, foreign_keys: bool = False) -> Change:
     """Make the change on a copy. Raises the `StatementError` of SQLite, and `Refused`.
 
     `foreign_keys`: the PRAGMA. With it SQLite deletes the rows of a table that it drops, which may be impossible
