@@ -24,13 +24,24 @@ if TYPE_CHECKING:
     from cutover.dialect.reading import Scan
 
 _CAVEAT = "Fails if LIMIT takes some of rows that ORDER BY does not tell apart."
+OF_GROUPS = "Fails if a group's rows differ in a column that is not grouped by."
 _AT, _TIE = identifier("of:at"), identifier("of:tie")
 _MOST = exp.Literal.number(1 << 62)
 
 
 def loose(scope: Scope, order: list[exp.Expr]) -> list[Source]:
     """What in FROM gives several rows in an order that is not known, nor told by these terms of ORDER BY."""
-    return [source for source in scope.sources if _is_loose(source, scope) and not _tells(source, order)]
+    return [
+        one for one in scope.sources if _may_be_loose(one, scope) and not (_tells(one, order) or _is_known(one, scope))
+    ]
+
+
+def _may_be_loose(source: Source, scope: Scope) -> bool:
+    """Whether it gives several rows, in an order that is not known where no term of ORDER BY tells it. A query that is
+    all there is in FROM gives them in an order of its own, which Postgres keeps."""
+    if source.table is None and len(scope.sources) > 1:
+        return not source.one_row
+    return bool(source.table and source.table.key) or _is_loose(source, scope)
 
 
 def _is_loose(source: Source, scope: Scope) -> bool:
@@ -157,7 +168,7 @@ def _shows(query: Query, terms: list[exp.Expr]) -> bool:
 
 def certain(scope: Scope, order: list[exp.Expr], asked: int) -> int | None:
     """How many terms of ORDER BY are as SQLite has them, where they leave rows in ties that only it knows to sort."""
-    unread = [one for one in scope.sources if one.table is not None and one.table.key and not _tells(one, order)]
+    unread = loose(scope, order)
     untold = [one for one in scope.sources if _is_loose(one, scope) or one in unread]
     untold = [one for one in untold if not _tells(one, order[:asked]) and not _is_known(one, scope)]
     while untold:
@@ -170,11 +181,15 @@ def certain(scope: Scope, order: list[exp.Expr], asked: int) -> int | None:
 
 
 def _tells(source: Source, terms: list[exp.Expr]) -> bool:
-    """Whether the terms tell the rows of a table apart."""
+    """Whether the terms tell the rows of a table or a query apart, or rows of a query that differ."""
     by = {each for term in terms for each in (term.this, *_of_some_rows(term.this))}
     table = source.table
     if table is None:
-        return False
+        shown = [column.name for column in source.columns if not column.hidden]
+        if any(column.loose for column in source.columns):  # whose numbers are those of an order that is not known
+            return _are_among(shown, source, by)
+        told = [column.name for column in source.columns if column.tells is not None]
+        return any(_are_among(names, source, by) for names in ([source.counted], told, shown) if any(names))
     unique = (each for each in table.unique if each.partial is None)
     return any(_are_among(names, source, by) for names in (table.key, table.place)) or any(
         _is_among(each, source, by) for each in unique

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Select, columns: Columns) -> Query:
     """Equal rows become one: where a collation takes different texts for equal, the first that SQLite reads."""
+    _demand_rows(node)
     keys = _keys(columns)
     result.set("distinct", exp.Distinct())
     plain = keys == [typed.node for _, typed in columns]
@@ -70,6 +71,17 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
     result.set("order", exp.Order(expressions=[*by_key, *(term.copy() for term in read)]))
     terms = once([*asked, *read])
     return _sorted(queries, node, query, terms, cutting.certain(scope, terms, len(asked)) if cuts else None)
+
+
+def _demand_rows(node: exp.Select) -> None:
+    """Raise `Refused` where OFFSET passes over some of what is asked for one row, or for whether there is one: SQLite
+    then counts equal rows, too, or leaves what it has computed of the last row that it did not take."""
+    around = node.parent
+    while isinstance(around, (exp.Subquery, exp.Paren)):
+        around = around.parent
+    apart = (exp.From, exp.Join, exp.CTE, exp.In, exp.SetOperation, exp.Insert, exp.Create)
+    if node.args.get("offset") is not None and around is not None and not isinstance(around, apart):
+        raise Refused("OFFSET over DISTINCT rows in a subquery that is one value", "Take them from a subquery in FROM.")
 
 
 def _lacks_order(source: Source) -> bool:

@@ -180,7 +180,8 @@ class Expressions(Operators):
         if grouping.extreme is not None:
             argument, is_max = grouping.extreme
             order = exp.Ordered(this=argument.copy(), desc=is_max, nulls_first=False)
-        read = self.queries.ordering.unasked.gathered(scope) or self.queries.ordering.scan(scope)
+        known = self.queries.ordering.unasked.gathered(scope)
+        read = known or self.queries.ordering.scan(scope)
         orders = [*([order] if order is not None else []), *(read or [])]
         inner: exp.Expr = exp.Order(this=typed.node, expressions=orders) if orders else typed.node
         array = exp.Paren(this=call("array_agg", inner))
@@ -188,7 +189,12 @@ class Expressions(Operators):
         if grouping.extreme is not None and grouping.last:
             none = exp.EQ(this=call("count", grouping.extreme[0].copy()), expression=exp.Literal.number(0))
             place = exp.Case(ifs=[exp.If(this=none, true=call("cardinality", array.copy()))], default=place)
-        first = exp.Bracket(this=array, expressions=[place], offset=1)
+        first: exp.Expr = exp.Bracket(this=array, expressions=[place], offset=1)
+        sure = read if known or (scope.reading is None and len(scope.sources) == 1) else None
+        if self.queries.is_untold(scope, sure or []):
+            extreme = cast(order.this.copy() if order is not None else exp.Literal.number(1), "TEXT")
+            beside = exp.Order(this=extreme, expressions=[one.copy() for one in orders]) if orders else extreme
+            first = helper("only", array, call("array_agg", beside), cast(place.copy(), "BIGINT"))
         return typed.but(node=exp.Paren(this=first), not_null=False)
 
     # -- operators ---------------------------------------------------------------------------------------------------

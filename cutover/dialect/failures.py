@@ -49,6 +49,12 @@ _BY_STATE = {
         "translation for Postgres. Add a key to ORDER BY; or have any of them taken, by front.limit_ties.",
         "SQL_NOT_TRANSLATABLE",
     ),
+    "CUT02": (
+        "A column beside aggregates that is not grouped by, where only SQLite knows from which of the rows it is, has "
+        "no translation for Postgres. Group by it, or take its min() or max(); or have any of them taken, by "
+        "front.limit_ties.",
+        "SQL_NOT_TRANSLATABLE",
+    ),
     "21000": ("the statement meets the same row twice, which PostgreSQL refuses", "SQLITE_CONSTRAINT"),
 }
 

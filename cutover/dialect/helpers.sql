@@ -14,6 +14,20 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'CUT01', MESSAGE = 'LIMIT cuts between rows that are in ties';
 END $$;
 
+-- The value at this place, unless another of those whose row is as much the extreme is not the same: only SQLite knows
+-- which of these rows is the first.
+CREATE OR REPLACE FUNCTION cutover.only(given anyarray, extremes text[], place bigint) RETURNS anyelement
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM unnest(given, extremes) AS one (value, extreme)
+        WHERE extreme IS NOT DISTINCT FROM extremes[place] AND value::text IS DISTINCT FROM given[place]::text
+    ) THEN
+        RAISE EXCEPTION USING ERRCODE = 'CUT02', MESSAGE = 'the rows of a group differ';
+    END IF;
+    RETURN given[place];
+END $$;
+
 -- A real as SQLite prints it: 15 digits, always with a decimal point.
 CREATE OR REPLACE FUNCTION cutover.txt(x double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$

@@ -156,6 +156,13 @@ class Queries:
         untold = plain and cutting.certain(scope, told, asked) is not None
         return Query(result, columns, turns=turns, one_row=one_row, reads=reads, loose=untold)
 
+    def is_untold(self, scope: Scope, order: list[exp.Expr]) -> bool:
+        """Whether only SQLite knows which of a group's rows comes first, with this for an order."""
+        if self.context.catalog.any_of_ties or not cutting.loose(scope, order):
+            return False
+        self.context.caveats[cutting.OF_GROUPS] = None
+        return True
+
     def _filter(self, node: exp.Expr, scope: Scope) -> exp.Expr:
         return self.expressions.condition(node, scope, loose=True)
 

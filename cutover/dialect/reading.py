@@ -201,7 +201,7 @@ def _level(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], pare
 
 def _merged(db: sqlite3.Connection, below: dict[int, list[tuple[int, str]]], parent: int) -> tuple[Reading, ...]:
     """Two sorted arms become one; the left of them may be made of two, too."""
-    left, right = (_level(db, below, arm) for arm, _ in below[parent])
+    left, right = (_level(db, below, arm) for arm, detail in below[parent] if detail in ("LEFT", "RIGHT"))
     return (*(left.merged or (left,)), right)
 
 

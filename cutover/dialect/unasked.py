@@ -96,6 +96,10 @@ class Unasked:
 
     def merged(self, scope: Scope) -> dict[str, list[exp.Expr]]:
         """How SQLite reads the sources of a query that it merges into another."""
+        if (
+            scope.reading is not None and scope.reading.unmatched
+        ):  # rows that nothing was joined to come behind the others
+            return {}
         # Which columns are used, by which the index made for a query is sorted, only the query around this one tells.
         read = {scan.name: self._named(scope, scan) for scan in scope.merged if scan.sought is None}
         return {name: found[0] for name, found in read.items() if len(found) == 1 and found[0]}

@@ -188,3 +188,56 @@ async def test_distinct_rows_of_queries_whose_order_is_not_told(postgres_url: st
         await both.same(f"SELECT DISTINCT x.id FROM {found} LIMIT 9")
         await both.same(f"SELECT DISTINCT n, x.id FROM {found} ORDER BY 1, 2 LIMIT 2")
         await both.same(f"SELECT DISTINCT a.total FROM {joined} ORDER BY 1 LIMIT 1")
+
+
+JOINED = """
+CREATE TABLE a (id INTEGER PRIMARY KEY, k INTEGER, s TEXT);
+CREATE TABLE b (id INTEGER PRIMARY KEY, k INTEGER, s TEXT);
+CREATE TABLE c (k INTEGER, s TEXT);
+CREATE VIEW pairs AS SELECT a.k, b.s FROM a FULL JOIN b ON b.k = a.k FULL JOIN c ON c.k = b.k;
+"""
+TO_JOIN = (
+    "INSERT INTO a VALUES (1, 1, 'x'), (2, 1, 'y'), (3, 2, 'z'), (4, 9, 'u')",
+    "INSERT INTO b VALUES (1, 3, 'x'), (2, 2, 'x'), (3, 1, 'z'), (4, 1, 'w')",
+    "INSERT INTO c VALUES (1, 'p'), (1, 'q'), (4, 'r')",
+)
+OUTER = "a FULL JOIN b ON b.k = a.k FULL JOIN c ON c.k = b.k"
+
+
+@pytest.mark.parametrize("rows", ["some", "all"])
+async def test_rows_of_outer_joins_and_of_queries_beside_others(postgres_url: str, rows: str) -> None:
+    limit = 2 if rows == "some" else 50
+    async with world(postgres_url, JOINED, data=TO_JOIN) as both:
+        for sql in (
+            f"SELECT a.id, b.s FROM {OUTER} UNION ALL SELECT k, s FROM b LIMIT {limit}",
+            f"SELECT DISTINCT q.s, b.s FROM pairs AS q CROSS JOIN b LIMIT {limit}",
+            f"SELECT a.id, q.s FROM pairs AS q JOIN a ON a.k = q.k UNION ALL SELECT k, s FROM b LIMIT {limit}",
+        ):
+            if rows == "all":
+                await both.same(sql)
+            else:
+                with pytest.raises(StatementError, match="LIMIT between rows that ORDER BY does not tell apart"):
+                    await both.on_postgres(sql)
+
+
+async def test_a_column_beside_aggregates_whose_row_only_sqlite_knows(postgres_url: str) -> None:
+    async with world(postgres_url, JOINED, data=TO_JOIN) as both:
+        for column in ("a.id", "b.s", "c.s"):
+            for aggregate in ("count(*)", "max(a.k)"):
+                with pytest.raises(StatementError, match="A column beside aggregates that is not grouped by"):
+                    await both.on_postgres(f"SELECT a.k, {column}, {aggregate} FROM {OUTER} GROUP BY a.k")
+        await both.all_same(
+            [
+                f"SELECT a.id, a.s, count(*) FROM {OUTER} WHERE a.k > 0 GROUP BY a.id",
+                f"SELECT a.k, b.k, max(a.id), a.s FROM {OUTER} WHERE a.k < 9 GROUP BY a.k",
+                f"SELECT b.k, b.s, sum(a.k) FROM {OUTER} GROUP BY b.id",
+                "SELECT a.k, b.s, count(*) FROM a JOIN b ON b.k = a.k GROUP BY a.k",
+            ]
+        )
+
+
+async def test_an_offset_over_distinct_rows_for_one_value(both: World) -> None:
+    await both.refused("SELECT (SELECT DISTINCT team FROM users LIMIT 1 OFFSET 1)", "OFFSET over DISTINCT rows")
+    await both.refused("SELECT EXISTS (SELECT DISTINCT team FROM users LIMIT 1 OFFSET 1)", "OFFSET over DISTINCT rows")
+    await both.same("SELECT count(*) FROM (SELECT DISTINCT team FROM users LIMIT 1 OFFSET 1)")
+    await both.same("SELECT (SELECT DISTINCT total FROM orders LIMIT 1)")
