@@ -20,9 +20,6 @@ _PIECE = re.compile(
     r"(?P<plain>[^%]+)|%%|%(?P<flags>[-+ #!0,]*)(?P<width>\*|[1-9]\d{0,6})?(?:\.(?P<places>\*|\d{0,3}))?"
     r"l{0,2}(?P<how>[diuxXoscqQwfeEgG])"
 )
-_MOST_PLACES = 17
-"""With `!` SQLite computes more digits than a double has; what they are depends on the processor."""
-
 
 _MOST_GIVEN = 999
 
@@ -144,12 +141,10 @@ def _zeros(digits: exp.Expr, size: exp.Expr) -> exp.Expr:
 def _real(conversion: _Conversion, argument: Typed) -> exp.Expr:
     flags, how = conversion.flags, conversion.how.lower()
     places = 6 if conversion.places is None else conversion.places
-    if "!" in flags and places > _MOST_PLACES:
-        raise Refused("printf() with more digits than a real has")
     places -= how == "g" and places > 0
-    rounder = 0.5
-    for _ in range(places):  # as SQLite does it, with the errors of each step
-        rounder *= 0.1
+    rounder = float(f"5e-{places % 10 + 1}")
+    for _ in range(places // 10):  # as SQLite does it, with the errors of each step
+        rounder *= 1e-10
     made = helper(
         "real_format",
         _or_zero(numbers.real(argument), "DOUBLE PRECISION"),

@@ -29,52 +29,62 @@ RETURN CASE base
 CREATE OR REPLACE FUNCTION cutover.thousands(x text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN reverse(regexp_replace(reverse(x), '(\d{3})(?=\d)', '\1,', 'g'));
 
--- A real by %f, %e or %g. `rounder` is half of the last digit, as SQLite computes it. Digits after the `known` first are 0.
+-- A real by %f, %e or %g, in the steps of SQLite, which computes with 64 binary digits (`extended.sql`). `rounder` is half of
+-- the last digit. Digits after the `known` first are 0.
 CREATE OR REPLACE FUNCTION cutover.real_format(
     x double precision, how text, places integer, rounder double precision, sharp boolean, more boolean, prefix text, width bigint,
     zeros boolean
 ) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     held numeric;
+    half numeric;
     exponent integer := 0;
-    digits text;
+    digits text := '';
+    digit numeric;
     written text;
     before integer;
     known integer := CASE WHEN more THEN 26 ELSE 16 END;
     stripped boolean := CASE WHEN how = 'g' THEN NOT sharp ELSE more END;
     mark text := CASE WHEN x < 0 THEN '-' ELSE prefix END;
+    one CONSTANT numeric := 9223372036854775808;
 BEGIN
     IF abs(x) = 'Infinity' THEN
         RETURN mark || 'Inf';
     END IF;
+    IF how = 'f' AND NOT more THEN -- far from the middle between two such texts any way of rounding gives the same
+        held := abs(x)::text::numeric;
+        half := held * ('1e' || places)::numeric;
+        IF half < 1e15 AND abs(half - trunc(half) - 0.5) > 1e-9 + half * 1e-15 THEN
+            written := round(held, places)::text || CASE WHEN sharp AND places = 0 THEN '.' ELSE '' END;
+            RETURN mark || repeat('0', CASE WHEN zeros THEN width ELSE 0 END::integer - length(mark || written)) || written;
+        END IF;
+    END IF;
     held := cutover.exact(abs(x));
+    half := cutover.exact(rounder);
     IF how = 'f' THEN
-        held := held + cutover.exact(rounder) + CASE
-            WHEN places + trunc((CASE WHEN x = 0 THEN -1023 ELSE floor(log(2, abs(x)::numeric)) END) / 3) < 15
-            THEN held * 3e-16 ELSE 0 END;
+        IF places + trunc(cutover.binary_exponent(x) / 3) < 15 THEN
+            half := cutover.exact(cutover.extended(half + cutover.extended(held * cutover.exact(3e-16)))::double precision);
+        END IF;
+        held := cutover.extended(held + half);
     END IF;
-    IF held >= 1 THEN
-        exponent := length(trunc(held)::text) - 1;
-    ELSIF held > 0 THEN
-        exponent := length(ltrim(split_part(held::text, '.', 2), '0')) - length(split_part(held::text, '.', 2)) - 1;
-    END IF;
-    held := held * ('1e' || -exponent)::numeric;
-    IF how <> 'f' THEN
-        held := held + cutover.exact(rounder);
-        IF held >= 10 THEN
-            held := held * 0.1;
+    SELECT mantissa, ten INTO held, exponent FROM cutover.normalized(held);
+    IF how <> 'f' AND held > 0 THEN
+        held := cutover.on_grid(held + half * one);
+        IF held >= 10 * one THEN
+            held := cutover.on_grid(held * cutover.exact(0.1));
             exponent := exponent + 1;
         END IF;
     END IF;
-    digits := left(replace(held::text, '.', ''), known);
     IF how = 'g' AND exponent BETWEEN -4 AND places THEN
         how := 'f';
         places := places - exponent;
     END IF;
     before := CASE WHEN how = 'f' THEN exponent ELSE 0 END;
-    IF more AND before + places > 17 THEN
-        RAISE EXCEPTION 'printf() with more digits than a real has is not possible on PostgreSQL' USING ERRCODE = '22P02';
-    END IF;
+    FOR place IN 0 .. least(known - 1, before + places) LOOP
+        digit := div(held, one);
+        digits := digits || digit::text;
+        held := cutover.on_grid((held - digit * one) * 10);
+    END LOOP;
     digits := rpad(repeat('0', -before) || digits, greatest(before, 0) + 1 + places, '0');
     written := left(digits, greatest(before, 0) + 1);
     IF places > 0 OR sharp OR more THEN

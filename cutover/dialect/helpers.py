@@ -21,6 +21,7 @@ _FILES = (
     "texts.sql",
     "dynamic.sql",
     "mathematics.sql",
+    "extended.sql",
     "wide.sql",
     "formats.sql",
     "dates.sql",

@@ -32,11 +32,17 @@ END $$;
 CREATE OR REPLACE FUNCTION cutover.txt(x double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    digits text;
     written text;
     mantissa text;
     exponent integer;
 BEGIN
     IF x = 'Infinity' THEN RETURN 'Inf'; ELSIF x = '-Infinity' THEN RETURN '-Inf'; ELSIF x = 0 THEN RETURN '0.0'; END IF;
+    digits := ltrim(translate(split_part(x::text, 'e', 1), '-.', ''), '0');
+    IF length(digits) > 15 AND (abs(x) > 1e27 OR substr(digits, 16) IN ('5', '49', '50', '51')) THEN
+        -- Near the middle between two texts SQLite's way of computing tells which it is.
+        RETURN cutover.real_format(x, 'g', 14, cutover.rounder(14), false, true, '', 0, false);
+    END IF;
     written := trim(to_char(x, '9.99999999999999EEEE'));
     mantissa := rtrim(rtrim(split_part(written, 'e', 1), '0'), '.');
     exponent := split_part(written, 'e', 2)::integer;

@@ -40,11 +40,17 @@ CREATE OR REPLACE FUNCTION cutover.unshift(a bigint, n bigint) RETURNS bigint LA
 RETURN cutover.shift(a, -greatest(n, -9223372036854775807));
 
 CREATE OR REPLACE FUNCTION cutover.round(x double precision, digits bigint) RETURNS double precision
-LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN abs(x) >= 4503599627370496 THEN x
-    WHEN x < 0 AND digits > 0 THEN  -- what becomes 0 stays negative
-        -(round((-x)::text::numeric, least(greatest(cutover.low(digits), 0), 30)::integer)::double precision)
-    ELSE round(x::text::numeric, least(greatest(cutover.low(digits), 0), 30)::integer)::double precision END;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    places integer := least(greatest(cutover.low(digits), 0), 30)::integer;
+BEGIN
+    IF abs(x) > 4503599627370496 THEN
+        RETURN x;
+    ELSIF places = 0 THEN -- what becomes 0 is not negative
+        RETURN trunc(x + CASE WHEN x < 0 THEN -0.5 ELSE 0.5 END) + 0;
+    END IF;
+    RETURN cutover.rounded(x, places); -- here it stays so
+END $$;
 
 CREATE OR REPLACE FUNCTION cutover.sign(x numeric) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN sign(x)::bigint;

@@ -186,7 +186,6 @@ LOUD = (
     "NUL character",
     "too large for PostgreSQL",
     "quote() of a real with more than 15 digits",
-    "printf() with more digits than a real has",
     "group_concat() of an empty text in a frame that slides",
 )
 """Where Postgres has no such value and says so."""

@@ -266,3 +266,26 @@ async def test_zero_below_zero_keeps_its_sign_where_sqlite_keeps_it(postgres_url
             assert repr((await both.on_postgres(sql)).rows) == repr(both.on_sqlite(sql).rows), sql
         await both.same("UPDATE zeros SET x = x * -1, n = x * -1, t = x * -1")
         assert repr((await both.on_postgres(stored)).rows) == repr(both.on_sqlite(stored).rows)
+
+
+PRINTED = [
+    58135.25, 283.4747652200631, 1125899906842624.0, 5059.5, 1.2709897256693535e162, 7.766782856012597e275, 0.1, 1 / 3,
+    2.675, 1.0049999999999997, 0.28499999999999992, 4503599627370495.5, 4503599627370497.5, 9007199254740993.0, 1e15,
+    123456789012345678.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 5.938729627404674e-11, 9999995.0,
+    0.5, 25024463.25795318, 1e-7, 99999.95, 1e22, 1e23, 9.999999999999995e22, 0.0, 1234567.8901234567, 1e100,
+]  # fmt: skip
+FORMATS = ["%.0f", "%.2f", "%.3f", "%.15f", "%.17f", "%!.20f", "%.30f", "%e", "%.15e", "%#.16g", "%g", "%!g", "%08.3f"]
+
+
+async def test_reals_have_the_digits_that_sqlite_computes(postgres_url: str) -> None:
+    """In steps with 64 binary digits, each rounded: beyond 15 decimal ones they are not always the nearest."""
+    async with world(postgres_url, "CREATE TABLE reals (id INTEGER PRIMARY KEY, x REAL)") as both:
+        for number, value in enumerate([*PRINTED, *(-value for value in PRINTED)]):
+            await both.same("INSERT INTO reals VALUES (?, ?)", number, value)
+        asked = [f"printf('{one}', x)" for one in FORMATS]
+        asked += [f"round(x, {places}) || ''" for places in (0, 1, 2, 5, 10, 12, 15, 16, 17, 30)]
+        asked += [f"round(x, {places}) = x" for places in (12, 15, 20)]
+        for one in (*asked, "x || ''", "CAST(x AS TEXT)"):
+            sql = f"SELECT id, {one} FROM reals ORDER BY id"
+            expected = both.on_sqlite(sql).rows
+            assert (await both.on_postgres(sql)).rows == expected, sql
