@@ -52,6 +52,8 @@ class _Call:
     """More calls of the same rows, for `wrap`."""
     rounds: exp.Expr | None = None
     """The reals that it adds up: their last digits tell the order in which it met them."""
+    inexact: bool = False
+    """They may be other than integers."""
 
 
 class Aggregates:
@@ -105,6 +107,11 @@ class Aggregates:
     ) -> exp.Expr | None:
         """sum(), avg() or total() of reals in a frame that slides: SQLite takes back what leaves it, and what that
         leaves behind of the last digits stays, also where a frame is left without a value."""
+        if built.inexact and windows.begins_anew(windows.spelled_out(over, scope.named)):
+            raise Refused(
+                f"{name}() of reals in a frame that has no row in common with the one before or begins behind the row,",
+                "Take it from a subquery over the rows that are meant.",
+            )
         if self.expressions.context.wide or built.rounds is None:
             return None
         passing = built.rounds
@@ -214,6 +221,7 @@ class Aggregates:
         if name in SUMS and (_minds_order(name, typed[0]) or (slides and name != "sum")):
             made.rounds = made.summed if made.summed is not None else numbers.real(typed[0]).node
             made.rounds = cast(made.rounds, "DOUBLE PRECISION") if made.kind is Kind.NUM else made.rounds
+            made.inexact = _minds_order(name, typed[0])
         return made
 
     def _window_function(self, name: str, typed: list[Typed]) -> _Call:

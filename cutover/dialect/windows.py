@@ -133,6 +133,20 @@ def slides(window: exp.Window) -> bool:
     return spec is not None and str(spec.args.get("start")).upper() != "UNBOUNDED" and not spec.args.get("exclude")
 
 
+def begins_anew(window: exp.Window) -> bool:
+    """Whether a frame that slides has no row in common with the one before, or begins behind the row.
+
+    Postgres then adds up its rows alone, and SQLite goes on with what the others have left behind. Of RANGE with a
+    distance the rows tell.
+    """
+    spec = window.args["spec"]
+    start, end = (str(spec.args.get(side)).upper() for side in ("start", "end"))
+    if str(spec.args.get("start_side")).upper() == "FOLLOWING":
+        return True
+    by_row = str(spec.args.get("kind")).upper() == "ROWS"  # a row alone leaves nothing behind
+    return not by_row and start == end and str(spec.args.get("end_side")).upper() != "FOLLOWING"
+
+
 def real_once_real(found: exp.Expr, summed: exp.Expr, as_real: exp.Expr | None) -> exp.Expr:
     """A frame that slides: once it has met a real, SQLite's sum() stays one though the real has left it.
 

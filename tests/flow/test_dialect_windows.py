@@ -208,6 +208,17 @@ async def test_sums_of_reals_keep_what_taking_back_leaves(postgres_url: str) -> 
             if both.on_sqlite(sql).rows != (await both.on_postgres(sql)).rows:
                 different.append(sql)
         assert different == []
+        for frame in (
+            "ORDER BY id ROWS BETWEEN 1 FOLLOWING AND 3 FOLLOWING",
+            "ORDER BY g GROUPS BETWEEN CURRENT ROW AND CURRENT ROW",
+            "ORDER BY g RANGE BETWEEN CURRENT ROW AND CURRENT ROW",
+            "ORDER BY g GROUPS BETWEEN 1 PRECEDING AND 1 PRECEDING",
+        ):
+            for call in ("sum(y)", "avg(n)", "total(y)"):
+                await both.refused(
+                    f"SELECT {call} OVER ({frame}) FROM t", "of reals in a frame that has no row in common"
+                )
+            await both.same(f"SELECT id, sum(id) OVER ({frame}), count(y) OVER ({frame}) FROM t ORDER BY id")
 
 
 async def test_a_collation_of_the_rows_is_none_of_what_is_computed_of_them(postgres_url: str) -> None:
