@@ -1,21 +1,23 @@
 -- Arithmetic, mathematical functions, and sum().
 
--- Values that may be integers or reals: with a real it is a computation of doubles, as SQLite's; of integers it is exact, or a
--- real where 64 bits do not hold it.
+-- Values that may be integers or reals: with a real it is a computation of doubles, as SQLite's. Of integers it is exact; where
+-- 64 bits do not hold it, SQLite computes once more, with doubles.
+CREATE OR REPLACE FUNCTION cutover.held(x numeric) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN x BETWEEN -9223372036854775808 AND 9223372036854775807;
+
 CREATE OR REPLACE FUNCTION cutover.within(x numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN x BETWEEN -9223372036854775808 AND 9223372036854775807 THEN x
-    ELSE cutover.num(x::double precision) END;
+RETURN CASE WHEN cutover.held(x) THEN x ELSE cutover.num(x::double precision) END;
 
 CREATE OR REPLACE FUNCTION cutover.add(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a + b)
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 AND cutover.held(a + b) THEN a + b
     ELSE cutover.num(cutover.real(a) + cutover.real(b)) END;
 
 CREATE OR REPLACE FUNCTION cutover.sub(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a - b)
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 AND cutover.held(a - b) THEN a - b
     ELSE cutover.num(cutover.real(a) - cutover.real(b)) END;
 
 CREATE OR REPLACE FUNCTION cutover.mul(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 THEN cutover.within(a * b)
+RETURN CASE WHEN scale(a) = 0 AND scale(b) = 0 AND cutover.held(a * b) THEN a * b
     ELSE cutover.num(cutover.real(a) * cutover.real(b)) END;
 
 CREATE OR REPLACE FUNCTION cutover.div(a numeric, b numeric) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT

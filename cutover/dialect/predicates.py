@@ -248,11 +248,18 @@ def _alike_in_list(subject: Typed, items: Sequence[Typed], aligned: Sequence[tup
     same = len(kinds) <= 1 and len(subjects) == 1 and {SQL_TYPE[next(iter(subjects))]} == kinds
     if Kind.NULL not in subjects and ((numeric and subjects <= NUMBERS) or same):
         name = collation(subject)
-        sides = [collated(pair[1], name) if pair[1].kind is Kind.TEXT else pair[1].node for pair in aligned]
         first = aligned[0][0]
+        sides = [_element(pair[1], name, first.kind) for pair in aligned]
         left = collated(first, name) if first.kind is Kind.TEXT else first.node
         return exp.In(this=paren(left), expressions=sides)
     return _any([comparing.compare(exp.EQ, subject, item, loose=False) for item in items])
+
+
+def _element(item: Typed, name: str, kind: Kind) -> exp.Expr:
+    """One of a list that is compared with a `kind`: what can only be NULL is a text to Postgres, unless told."""
+    if item.kind is Kind.NULL and item.slot is None and not isinstance(item.node, exp.Null):
+        return null(kind)
+    return collated(item, name) if item.kind is Kind.TEXT else item.node
 
 
 def _any(tests: Sequence[exp.Expr]) -> exp.Expr:

@@ -50,6 +50,9 @@ SAME = [
     "SELECT id FROM t WHERE i IN (SELECT i FROM v)",
     "SELECT id FROM t WHERE (i, s) IN v",
     "SELECT id FROM t WHERE i NOT IN ()",
+    "SELECT i IN (2, CASE WHEN b THEN NULL END), -2 IN (CASE WHEN b THEN NULL END, NULL, i) FROM t",
+    "SELECT r IN (1.0, coalesce(NULL, NULL)), s IN ('a', CASE WHEN 1 THEN NULL END), k IN (x'61', max(NULL, 1)) FROM t",
+    "SELECT id FROM t WHERE i NOT IN (1, nullif(NULL, 3)) OR i IN (NULL, CASE i WHEN 2 THEN NULL END, 10)",
     "SELECT 'a' 'b', 1 'x'",
     'SELECT "nope", \'x\' AS "a b"',
     "SELECT c, count(*) FROM t GROUP BY c ORDER BY c",
@@ -167,6 +170,13 @@ async def test_rows_that_are_equal_without_being_the_same_are_united_within_a_qu
         *UNITED,
     ):
         await both.same(sql)
+
+
+async def test_arguments_within_what_can_only_be_null(both: World) -> None:
+    sql = "SELECT id FROM t WHERE (i IN (2, CASE WHEN id = ?1 THEN NULL END, ?2)) IS NULL"
+    for argument in (1, None, "a"):
+        await both.same(sql, argument, 10)
+        await both.same(sql, 1, argument)
 
 
 LIKE_A_BLOB = (

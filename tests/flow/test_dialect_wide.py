@@ -38,6 +38,15 @@ async def test_expressions(both: World) -> None:
         await both.same(f"SELECT id, {expression} FROM n ORDER BY id")
 
 
+async def test_each_digit_of_what_became_a_real(both: World) -> None:
+    """SQLite makes reals of the two integers, and computes with those: the exact result may be another real."""
+    rows = f"(VALUES ({(1 << 53) + 1}), ({MOST - 1537}), ({LEAST + 2561}), ({MOST}))"
+    for expression in ("i * i", "i * i * i", "i * 1025", "i + (i - 513)", "i - (511 - i)", "-i * i"):
+        sql = f"SELECT {expression} FROM (SELECT CAST(column1 AS INTEGER) AS i FROM {rows}) WHERE i <> 0"
+        expected, found = both.on_sqlite(sql), await both.on_postgres(sql)
+        assert found.rows == expected.rows, sql
+
+
 QUERIES = [
     "SELECT sum(r), avg(r), total(r) FROM n WHERE r > 0 AND id = 1 OR r = 1e308",
     "SELECT sum(r * 10), avg(r * 10), total(r * 10), max(r * 10) FROM n",
