@@ -22,13 +22,10 @@ def _coalesce(_: Expressions, arguments: list[Typed]) -> Typed:
     last = next((at for at, argument in enumerate(values) if argument.not_null), len(values))
     values = values[: last + 1]  # what stands behind one that is never NULL is never chosen
     kind, nodes = numbers.unify(values)
-    collations = next((argument for argument in values if argument.collation), values[0])
     not_null = any(argument.not_null for argument in values)
     return Typed(
         exp.Coalesce(this=nodes[0], expressions=nodes[1:]),
         kind,
-        None,
-        collations.collation,
         not_null=not_null,
         json=json_functions.either(values),
     )
@@ -97,7 +94,7 @@ def _typeof(_: Expressions, arguments: list[Typed]) -> Typed:
 
 
 def _likely(_: Expressions, arguments: list[Typed]) -> Typed:
-    return value(arguments[0]).but(affinity=None)
+    return value(arguments[0]).but(affinity=None, collation=None)
 
 
 FUNCTIONS: dict[str, Function] = {

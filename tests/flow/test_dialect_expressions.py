@@ -49,6 +49,11 @@ SAME = [
     "SELECT id FROM t WHERE (id, i) IN (VALUES (1, 1), (2, 3))",
     "SELECT id FROM t WHERE i IN (SELECT i FROM v)",
     "SELECT id FROM t WHERE (i, s) IN v",
+    "SELECT nullif(coalesce(c, ''), 'a'), nullif('a', ifnull(c, '')), nullif(likely(c), 'a'), nullif(c, 'a') FROM t",
+    "SELECT min(coalesce(c, ''), 'a'), max(ifnull(c, ''), 'B'), nullif(coalesce(c COLLATE NOCASE, ''), 'a') FROM t",
+    "SELECT x = 'a', nullif(x, 'b'), x IN ('a', 'b') FROM (SELECT coalesce(c, '') AS x FROM t)",
+    "SELECT id, x FROM (SELECT id, ifnull(c, '') AS x FROM t) WHERE x < 'a' OR x = 'b' ORDER BY x DESC, id",
+    "SELECT x, count(*) FROM (SELECT likely(c) AS x FROM t) GROUP BY x ORDER BY 1",
     "SELECT id FROM t WHERE i NOT IN ()",
     "SELECT i IN (2, CASE WHEN b THEN NULL END), -2 IN (CASE WHEN b THEN NULL END, NULL, i) FROM t",
     "SELECT r IN (1.0, coalesce(NULL, NULL)), s IN ('a', CASE WHEN 1 THEN NULL END), k IN (x'61', max(NULL, 1)) FROM t",
@@ -177,6 +182,18 @@ async def test_arguments_within_what_can_only_be_null(both: World) -> None:
     for argument in (1, None, "a"):
         await both.same(sql, argument, 10)
         await both.same(sql, 1, argument)
+
+
+async def test_rows_with_a_text_beside_a_date(both: World) -> None:
+    """Such a text is a number if it looks like one, also as the last of a row."""
+    await both.same("CREATE TABLE d (id INTEGER PRIMARY KEY, n BOOLEAN, s TEXT, at DATETIME)")
+    await both.same(
+        "INSERT INTO d (n, s, at) VALUES (0, '2025', '2024-01-31'), (1, '2024', '2024-01-31'), (1, 'x', '2024-01-31'),"
+        " (0, '', '2024-01-31'), (NULL, '1.5', '2024-01-31'), (1, NULL, '2024-01-31')"
+    )
+    for op in ("=", "<>", "<", "<=", ">", ">=", "IS"):
+        await both.same(f"SELECT id, (n, s) {op} (n, at), (1, at) {op} (n, s) FROM d ORDER BY id")
+        await both.same(f"SELECT id FROM d WHERE (0, s) {op} (SELECT 0, at FROM d WHERE id = 2) ORDER BY id")
 
 
 LIKE_A_BLOB = (
