@@ -92,8 +92,13 @@ def of_update(node: exp.Update, table: Table) -> str | None:
     return word
 
 
-def rolls_back(message: str, tables: Iterable[Table]) -> bool:
-    """Whether what SQLite says of a constraint is of one whose word is ROLLBACK."""
+def rolls_back(word: str | None, message: str, tables: Iterable[Table]) -> bool:
+    """Whether the transaction ends with what SQLite says of a constraint.
+
+    `word`: the statement's own, before which those of constraints count for nothing. None of them is of foreign keys.
+    """
+    if word is not None:
+        return word == "ROLLBACK" and not message.startswith("FOREIGN KEY")
     what, _, names = message.partition(" constraint failed: ")
     kind = {"UNIQUE": "key", "NOT NULL": "null"}.get(what)
     for table in tables if kind else ():

@@ -49,7 +49,7 @@ class Replacing:
         in_place = next((index for index in indexes if is_plain(index, table)), None)
         catalog = self.conflicts.catalog
         # In place, another of its keys would be changed, which is not what SQLite does.
-        if deleting_acts(table, catalog) or (len(indexes) > 1 and moving_changes(table, catalog)):
+        if deleting_acts(table, catalog) or (len(table.unique) > 1 and moving_changes(table, catalog)):
             in_place = None
         others = [index for index in indexes if index is not in_place]
         if others:

@@ -277,11 +277,9 @@ class PostgresSession(Batched):
             self.blocked = True
             raise Conflict("The table was in use for too long.") from None
         except StatementError as error:
-            if error.code == "SQLITE_CONSTRAINT" and not error.message.startswith(
-                "FOREIGN KEY"
-            ):  # of which no word speaks
+            if error.code == "SQLITE_CONSTRAINT":
                 word = prepare(statement.sql, frozenset()).conflict
-                if word == "ROLLBACK" or (word is None and rolls_back(error.message, transaction.dialect.tables)):
+                if rolls_back(word, error.message, transaction.dialect.tables):
                     await self._holding.end()
             raise
         self._holding.watch()

@@ -300,16 +300,52 @@ async def test_or_rollback_ends_the_transaction(both: World) -> None:
         await both.same("SELECT * FROM one")
 
 
-async def test_or_rollback_says_nothing_of_foreign_keys(postgres_url: str) -> None:
-    schema = "CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE k (id INTEGER PRIMARY KEY, p INTEGER REFERENCES p)"
-    async with world(postgres_url, schema) as both:
-        await both.same("BEGIN")
-        await both.same("INSERT INTO p VALUES (1)")
-        await both.same_error("INSERT OR ROLLBACK INTO k VALUES (1, 7)")
-        await both.same("INSERT INTO k VALUES (1, 1)")
-        await both.same_error("UPDATE OR ROLLBACK k SET p = 7")
-        await both.same("COMMIT")
-        await both.same("SELECT * FROM p")
+HELD = """
+CREATE TABLE parent (id INTEGER PRIMARY KEY, x INTEGER UNIQUE, y TEXT);
+CREATE TABLE follows (k TEXT PRIMARY KEY, p INTEGER REFERENCES parent (id) ON UPDATE CASCADE);
+CREATE TABLE bare (id INTEGER PRIMARY KEY, x INTEGER UNIQUE);
+CREATE TABLE forgets (k TEXT PRIMARY KEY, p INTEGER REFERENCES bare (id) ON UPDATE SET NULL);
+CREATE TABLE kept (id INTEGER PRIMARY KEY);
+CREATE TABLE keeps (k TEXT PRIMARY KEY, p INTEGER REFERENCES kept (id) ON DELETE RESTRICT);
+"""
+HOLDING = (
+    "INSERT INTO parent VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')",
+    "INSERT INTO follows VALUES ('a', 1), ('b', 2)",
+    "INSERT INTO bare VALUES (1, 1), (2, 2)",
+    "INSERT INTO forgets VALUES ('a', 1)",
+    "INSERT INTO kept VALUES (1)",
+    "INSERT INTO keeps VALUES ('a', 1)",
+)
+
+
+async def test_replace_deletes_what_others_refer_to_and_moves_no_key(postgres_url: str) -> None:
+    async with world(postgres_url, HELD, data=HOLDING) as both:
+        for sql in ("REPLACE INTO parent (x, y) VALUES (1, 'n')", "REPLACE INTO bare (x) VALUES (1)"):
+            await both.same_error(sql)
+        for sql in (
+            "INSERT OR REPLACE INTO parent (id, x, y) VALUES (2, 2, 'same')",
+            "REPLACE INTO parent (x, y) VALUES (3, 'new'), (7, 'z')",
+            "REPLACE INTO bare (x) VALUES (2) RETURNING id",
+            *(f"SELECT * FROM {table}" for table in ("parent", "follows", "bare", "forgets")),
+        ):
+            await both.same(sql)
+
+
+async def test_or_rollback_is_not_of_foreign_keys(postgres_url: str) -> None:
+    async with world(postgres_url, HELD, data=HOLDING) as both:
+        for number, sql in enumerate(
+            (
+                "INSERT OR ROLLBACK INTO follows VALUES ('q', 1), ('r', 99)",
+                "UPDATE OR ROLLBACK follows SET p = 77",
+                "UPDATE OR ROLLBACK kept SET id = id + 50 WHERE id = 1",
+            ),
+            start=40,
+        ):
+            await both.same("BEGIN")
+            await both.same(f"INSERT INTO parent (id) VALUES ({number})")
+            await both.same_error(sql)
+            await both.same("COMMIT")
+            await both.same("SELECT * FROM parent")
 
 
 async def test_a_column_that_is_named_twice(both: World) -> None:
