@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from cutover.dialect.failures import Lost, unknown_outcome
+from cutover.dialect.failures import Halfway, Lost, unknown_outcome
 from cutover.dialect.opening import Opening
 from cutover.dialect.transaction import Transaction
 from cutover.errors import StatementError
@@ -271,12 +271,19 @@ class Holding:
         try:
             await self._fetch(transaction)
             result = await transaction.run(statement, memory)
+        except Halfway:  # OR FAIL: the rows before the one that failed stay
+            await self._finish(transaction)
+            raise
         except BaseException:
             await transaction.abandon()
             raise
         if self.kept is not None and not transaction.writing:
             await transaction.abandon()  # which puts the tables aside as well, and waits for no disk
-            return result
+        else:
+            await self._finish(transaction)
+        return result
+
+    async def _finish(self, transaction: Transaction) -> None:
         try:
             await transaction.commit()
         except Lost:
@@ -286,4 +293,3 @@ class Holding:
             raise
         self._connections.turns.committed += transaction.changed
         await self._keep(transaction.keeps)
-        return result

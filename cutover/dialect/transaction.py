@@ -117,8 +117,9 @@ class Transaction(Altering):
         run = self._change if self.dialect.checks.changes(statement.sql) else self._run
         try:
             result = await run(statement, memory)
-        except StatementError:
+        except StatementError as failed:
             self.demand_as_before()
+            self.changed = self.changed or isinstance(failed, Halfway)
             raise
         self.demand_as_before()
         self.changed = self.changed or result.affected > 0

@@ -331,6 +331,20 @@ async def test_replace_deletes_what_others_refer_to_and_moves_no_key(postgres_ur
             await both.same(sql)
 
 
+async def test_or_fail_without_foreign_keys_keeps_the_rows_before(postgres_url: str) -> None:
+    async with world(postgres_url, HELD, data=HOLDING) as both:
+        await both.same("PRAGMA foreign_keys = OFF")
+        for sql in (
+            "INSERT OR FAIL INTO bare VALUES (5, 5), (6, 1), (7, 7)",
+            "INSERT OR FAIL INTO follows VALUES ('q', 99), ('a', 1)",
+            "UPDATE OR FAIL bare SET x = 9 WHERE id > 1",
+        ):
+            await both.same_error(sql)
+            await both.same("SELECT changes(), last_insert_rowid()")
+            await both.same("SELECT * FROM bare")
+            await both.same("SELECT * FROM follows")
+
+
 async def test_or_rollback_is_not_of_foreign_keys(postgres_url: str) -> None:
     async with world(postgres_url, HELD, data=HOLDING) as both:
         for number, sql in enumerate(
