@@ -357,7 +357,11 @@ async def test_a_declared_key_that_takes_anything_takes_null(ddl: World, key: st
 
 async def test_whoever_carries_changes_over_is_told_of_those_that_were_committed(ddl: World) -> None:
     told: list[str] = []
-    ddl.executor.tell(lambda: told.append("told"))
+
+    async def look() -> None:
+        told.append("looked")
+
+    ddl.executor.tell(lambda: told.append("told"), look)
     for sql in ("BEGIN", "CREATE TABLE undone (id INTEGER PRIMARY KEY)", "ROLLBACK", "DELETE FROM parents"):
         await ddl.on_postgres(sql)
     assert told == []

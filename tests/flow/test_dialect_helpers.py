@@ -9,9 +9,9 @@ import pytest
 
 from cutover.dialect.helpers import install_helpers
 
-MOVING = {"advance", "advance_to_end", "recount", "settle"}  # a sequence
-ASKING = {"mark"}
-"""Where a sequence stands."""
+MOVING = {"advance", "advance_to_end", "recount", "settle", "settle_seen"}  # a sequence
+ASKING = {"mark", "unseen"}
+"""Where a sequence stands, and what lies behind."""
 VOLATILE = {*MOVING, *ASKING, "random", "randomblob"}
 STABLE = {
     "bound",
