@@ -13,7 +13,7 @@ from cutover.dialect.assigning import Assigning
 from cutover.dialect.catalog import ROWID_NAMES, column_kind
 from cutover.dialect.comparing import told_apart
 from cutover.dialect.counting import refuse_null_key
-from cutover.dialect.drawing import lowered
+from cutover.dialect.drawing import lowered, raised
 from cutover.dialect.generated import add_generated
 from cutover.dialect.halfway import reads_once
 from cutover.dialect.own_inserts import by_own
@@ -147,6 +147,7 @@ class Conflicts:
             if several and written.drawing is not None and written.drawing.rows != 0:
                 raise RowByRow("DO UPDATE of keys of several rows beside automatic ones")
             written.lowered = lowered(self.catalog, table, moved=True)
+            written.raised = raised(self.catalog, table)
         if clause.args.get("where") is not None:
             condition = self.queries.expressions.condition(clause.args["where"].this, both, loose=True)
             result.set("where", exp.Where(this=condition))

@@ -154,6 +154,12 @@ def lowered(catalog: Catalog, table: Table, *, moved: bool = False) -> tuple[str
     return tuple(found)
 
 
+def raised(catalog: Catalog, table: Table) -> tuple[str, ...]:
+    """The sequence of a table of which rows get other keys, which native writers would be given again."""
+    sequence = catalog.sequences.get(table.name)
+    return () if sequence is None or catalog.counts(table) else (sequence,)
+
+
 def replaced(catalog: Catalog, table: Table, *, given: bool) -> tuple[str, ...]:
     """The same for REPLACE. An automatic key is higher than those of all rows that went, so its row is the highest."""
     own = None if given else catalog.sequences.get(table.name)

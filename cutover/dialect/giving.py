@@ -22,6 +22,7 @@ _SETTLE = "SELECT stands, by_others FROM cutover.settle($1, $2, $3, $4, $5)"
 _SETTLE_SEEN = "SELECT stands, by_others, top, reader FROM cutover.settle_seen($1, $2, $3, $4, $5)"
 _UNSEEN = "SELECT stands, highest FROM cutover.unseen($1, $2, $3, $4, $5)"
 _STANDS = "SELECT pg_sequence_last_value($1::text::regclass)"
+_BEYOND = "SELECT stood, stands FROM cutover.pass_rows($1)"
 _NEVER_BACK = -(1 << 63)
 _LAST = (1 << 63) - 1
 
@@ -171,6 +172,18 @@ class Giving:
             self._given[standing] = max(top, self._given.get(standing, top))
         if standing.uncounted(drawing):
             self._uncounted.add(standing)
+
+    async def pass_moved(self, connection: Connection, keys: Keys, sequences: Sequence[str]) -> None:
+        """Rows that were there got other keys. Statements that come here would find their sequence set right before
+        they draw from it; native writers just draw, and must not meet those rows."""
+        for sequence in sequences:
+            stood, stands = await connection.fetchrow(_BEYOND, sequence) or (None, None)
+            standing = keys.of(sequence)
+            if stands is None or standing.explained is None:
+                continue
+            if stood is not None and stood > standing.explained:
+                standing.floor = max(stood, standing.floor or 0)
+            standing.explained = max(standing.explained, stands)
 
     async def count(self, connection: Connection, keys: Keys, prepared: Prepared) -> None:
         """Ask how far AUTOINCREMENT went on by a statement that is done within the transaction, where nobody knows:

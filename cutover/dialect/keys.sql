@@ -117,6 +117,29 @@ BEGIN
     END IF;
 END $$;
 
+-- Move a sequence past the highest row there is, the one at its end excepted. Where it stood; and where it stands now,
+-- NULL if it has not moved.
+CREATE OR REPLACE FUNCTION cutover.pass_rows(sequence text, OUT stood bigint, OUT stands bigint) LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    highest text;
+    top bigint;
+BEGIN
+    SELECT format('SELECT max(%1$I) FROM %2$s WHERE %1$I <= $1', a.attname, d.refobjid::regclass) INTO highest
+    FROM pg_depend d JOIN pg_attribute a ON (a.attrelid, a.attnum) = (d.refobjid, d.refobjsubid)
+    WHERE d.classid = 'pg_class'::regclass AND d.objid = sequence::regclass
+        AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i');
+    IF highest IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE highest INTO top USING (SELECT seqmax - 1 FROM pg_sequence WHERE seqrelid = sequence::regclass);
+    stood := pg_sequence_last_value(sequence::regclass);
+    IF top > coalesce(stood, 0) THEN
+        PERFORM cutover.advance(sequence, top);
+        stands := pg_sequence_last_value(sequence::regclass);
+    END IF;
+END $$;
+
 -- As `settle`, in a transaction that does not see all rows there are. Back only where that is known to do no harm: it
 -- holds the table or the sequence for itself, or `top`, the highest row it sees, is where the sequence stands. Otherwise
 -- nothing is done, and `reader` is who has to ask `unseen` on another connection.

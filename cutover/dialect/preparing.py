@@ -74,11 +74,12 @@ class Prepared:
 
     @property
     def may_be_undone(self) -> bool:
-        """Whether it may turn out that it has to be done in another way, or something has to be done before it."""
+        """Whether it may turn out that it has to be done in another way, or something has to be done beside it."""
         if self.translation is None:
             return False
         drawing = self.translation.drawing
-        return bool(self.translation.marked) or (drawing is not None and drawing.by_rows)
+        beside = self.translation.marked or self.translation.raised
+        return bool(beside) or (drawing is not None and drawing.by_rows)
 
     def by_rows(self) -> Prepared | None:
         """The same a row at a time, to tell which failed. Raises `StatementError` where that has no translation."""

@@ -78,6 +78,8 @@ async def _alone(
     with giving.around(dialect.keys, prepared):
         result = await once(connection, prepared, translation, limit_of(prepared, dialect))
         giving.after(dialect.keys, prepared, result.affected)
+    if translation.raised and result.affected:
+        await giving.pass_moved(connection, dialect.keys, translation.raised)
     if within:
         await giving.count(connection, dialect.keys, prepared)
     return result
@@ -155,6 +157,8 @@ async def row_by_row(
             with giving.around(dialect.keys, part, spared=_SPARED if word == "IGNORE" else ()):
                 one = await (_sparing if word else once)(connection, part, translation)
                 giving.after(dialect.keys, part, one.affected)
+                if translation.raised and one.affected:
+                    await giving.pass_moved(connection, dialect.keys, translation.raised)
                 if part.numbered is not None:
                     one.last_insert_rowid = part.numbered
         except (*_SPARED, asyncpg.InvalidTextRepresentationError) as error:

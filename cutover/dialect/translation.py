@@ -110,6 +110,8 @@ class Translation:
     """What would draw from those that have to be where SQLite's counters are before it."""
     lowered: tuple[str, ...] = ()
     """Sequences of tables whose highest row may be gone after it."""
+    raised: tuple[str, ...] = ()
+    """Sequences that may stand below the keys which it gives to rows that are there."""
     parts: tuple[Translation, ...] = ()
     """Run one after the other in place of `command`, in one transaction: a statement for each row of VALUES."""
     apart: Callable[[], Translation] | None = None
@@ -257,6 +259,7 @@ def translation_of(
         recounts=written.recounts if written is not None else (),
         marked=written.marked if written is not None and written.marked else context.marked,
         lowered=written.lowered if written is not None else (),
+        raised=written.raised if written is not None else (),
         apart=in_parts if written is not None and _may_be_apart(written) else None,
         wider=wider if context.may_widen and not context.wide else None,
         keyed=keyed if written is not None and _may_be_keyed(written) else None,

@@ -15,7 +15,7 @@ from cutover.dialect.catalog import DATABASES
 from cutover.dialect.conflicts import Conflicts
 from cutover.dialect.context import Context
 from cutover.dialect.counting import count_apart, numbered, refuse_null_key
-from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, replaced, unnumbered
+from cutover.dialect.drawing import UNNUMBERED, Drawing, drawing_of, lowered, raised, replaced, unnumbered
 from cutover.dialect.generated import add_generated, as_sorted, mark_given
 from cutover.dialect.halfway import refuse_conflicts, refuse_halfway, refuse_own_keys
 from cutover.dialect.matching import one_match
@@ -54,6 +54,8 @@ class Written:
     """Queries that find its rows, where they are counted only."""
     lowered: tuple[str, ...] = ()
     """Sequences of tables whose highest row may be gone after it."""
+    raised: tuple[str, ...] = ()
+    """Sequences that may stand below the keys which it gives to rows that are there."""
     before: exp.Expr | None = None
     """A statement that has to run first, in the same transaction."""
     recounts: tuple[str, ...] = ()
@@ -325,6 +327,7 @@ class Writes:
         written = Written(result, table)
         if table.rowid_alias is not None and _assigns(node, table, {table.rowid_alias}):
             written.lowered = lowered(self.context.catalog, table, moved=True)
+            written.raised = raised(self.context.catalog, table)
         if unnumbered(table) and _assigns(node, table, set(table.key)):
             written.recounts = written.lowered = (UNNUMBERED + table.sql,)
         self._returning(node, Scope(sources=[source], ctes=scope.ctes), written, key=False)

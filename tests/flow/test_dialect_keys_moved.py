@@ -97,3 +97,45 @@ async def test_the_others_go_on_beside_the_last_key_of_all(postgres_url: str) ->
             await made.on_postgres(f"INSERT INTO plain (id) VALUES ({_END})")
             found = await made.on_postgres(f"INSERT OR IGNORE INTO plain (name) {given} RETURNING id")
             assert [row[0] for row in found.rows] == keys
+
+
+_RAISES = (
+    "UPDATE {0} SET id = 20 WHERE name = 'd'",
+    "UPDATE {0} SET rowid = rowid + 22 WHERE id = 9",
+    "INSERT INTO {0} (name) VALUES ('d') ON CONFLICT (name) DO UPDATE SET id = 20",
+    "UPDATE OR IGNORE {0} SET id = id + 11 WHERE name = 'd'",
+    "UPDATE OR REPLACE {0} SET id = 20 WHERE name = 'd'",
+)
+
+
+@pytest.mark.parametrize("table", ["plain", "auto"])
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+async def test_no_automatic_key_of_a_native_writer_meets_one_that_was_moved(
+    postgres_url: str, table: str, begin: str
+) -> None:
+    async with world(postgres_url, _SCHEMA, data=_FILLED) as made, made.pool.acquire() as native:
+        for move in _RAISES:
+            if begin:
+                await made.same(begin)
+            await made.same(move.format(table))
+            if begin:
+                await made.same("COMMIT")
+            moved = (await made.on_postgres(f"SELECT max(id) FROM {table}")).rows[0][0]
+            given = [await native.fetchval(f"INSERT INTO {table} (name) VALUES ($1) RETURNING id", n) for n in "xyz"]
+            assert moved < given[0] < given[1] < given[2]
+            for sql in (f"DELETE FROM {table}", f"DELETE FROM sqlite_sequence WHERE name = '{table}'"):
+                await made.on_postgres(sql)
+                made.on_sqlite(sql)
+            await made.same(next(filled for filled in _FILLED if table in filled))
+
+
+@pytest.mark.parametrize("table", ["plain", "auto"])
+async def test_a_key_that_was_moved_and_undone_is_given_again(postgres_url: str, table: str) -> None:
+    async with world(postgres_url, _SCHEMA, data=_FILLED) as made:
+        for sql in ("BEGIN", f"UPDATE {table} SET id = 20 WHERE id = 9", "ROLLBACK"):
+            await made.same(sql)
+        await made.same(f"INSERT INTO {table} (name) VALUES ('y') RETURNING id")
+        await made.same(f"UPDATE {table} SET id = 30 WHERE id = 9")
+        await made.same(f"UPDATE {table} SET id = 12 WHERE id = 30")
+        await made.same("SELECT * FROM sqlite_sequence ORDER BY name")
+        await made.same(f"INSERT INTO {table} (name) VALUES ('z') RETURNING id")
