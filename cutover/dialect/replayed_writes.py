@@ -10,7 +10,7 @@ from cutover.dialect.looks import look_of
 from cutover.dialect.replay import BEHIND, NO_VERDICT, NOT_THERE, Found, answered, code_of, digest_of
 from cutover.dialect.replaying import State
 from cutover.dialect.sameness import changing, difference, may_change
-from cutover.dialect.trial import NotTried
+from cutover.dialect.trial import LeftBehind, NotTried
 from cutover.errors import StatementError
 from cutover.model.statement import Statement
 from cutover.model.table import Table
@@ -25,6 +25,7 @@ _SECONDS = 0.25
 """That one may take on Postgres, where the mirror waits for the rows that it locks."""
 _MOST = 1 << 20
 """Bytes that the answer may take."""
+_LEFT_BEHIND = "Others wrote before Postgres had been asked."
 _CONSTRAINT = "SQLITE_CONSTRAINT"
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _UNFIT = ("SQLITE_MISMATCH", "SQLITE_TOOBIG")
@@ -110,6 +111,10 @@ class ReplayedWrites:
             there, took = await answered(writing)
         except NotTried as reason:
             return Found("inconclusive", str(reason))
+        except LeftBehind as behind:
+            if _difference(here, behind.error, keys=False) is not None:
+                return Found("inconclusive", _LEFT_BEHIND, early=True)
+            there, took = behind.error, 0.0
         if there is None:
             return None
         if isinstance(there, StatementError) and there.code in NO_VERDICT:

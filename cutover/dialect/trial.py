@@ -23,6 +23,7 @@ from cutover.dialect.giving import Giving
 from cutover.dialect.instead import REPEATABLE, instead
 from cutover.dialect.preparing import Memory, Prepared, prepare
 from cutover.dialect.running import run
+from cutover.errors import StatementError
 from cutover.model.statement import Statement, StatementResult, Timed
 from cutover.model.table import Table
 from cutover.schema.sqltext import inspect
@@ -68,12 +69,21 @@ class NotTried(Exception):
     """What would be done could not be undone."""
 
 
+class LeftBehind(Exception):
+    """The write met a row that is not in its snapshot: the mirror has applied others since. `error` is what it got."""
+
+    def __init__(self, error: StatementError) -> None:
+        super().__init__()
+        self.error = error
+
+
 async def try_write(
     connections: Connections, snapshot: str, statement: Statement, seconds: float, last: int | None
 ) -> Timed | None:
     """What the write answers; None for one that cutover answers itself.
 
-    `last`: the key after which SQLite gives the next one to the table. Raises `StatementError`, or `NotTried`.
+    `last`: the key after which SQLite gives the next one to the table. Raises `StatementError`, `NotTried`, or
+    `LeftBehind`.
     """
     dialect, memory, verb = connections.dialect, Memory(), inspect(statement.sql).verb
     async with connections.lend() as connection:
@@ -96,9 +106,23 @@ async def try_write(
             once = partial(_once, dialect, connection, memory, last, spares=verb in ("INSERT", "REPLACE"))
             return Timed(await _made(connection, prepared, once), clock.monotonic() - began)
         except (*DRIVER_ERRORS, TimeoutError) as error:
-            raise as_statement_error(translate_failure(error, dialect.catalog)) from None
+            failure = as_statement_error(translate_failure(error, dialect.catalog))
+            if isinstance(error, asyncpg.UniqueViolationError) and await _is_behind(connection):
+                raise LeftBehind(failure) from None
+            raise failure from None
         finally:
             await abandon(connection)
+
+
+async def _is_behind(connection: Connection) -> bool:
+    """Whether the mirror has applied anything since the snapshot, or is about to. Unique keys know of rows that the
+    snapshot does not have, and each batch changes the control row."""
+    await connection.execute("ROLLBACK TO made")
+    try:
+        await connection.execute("SELECT FROM cutover.control FOR SHARE")
+    except (asyncpg.SerializationError, asyncpg.LockNotAvailableError):
+        return True
+    return False
 
 
 async def foreign_keys_rest(connections: Connections) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from cutover.dialect import replayed_writes
 from cutover.dialect.checking import Checks
 from cutover.dialect.executor import PostgresExecutor
+from cutover.dialect.replayed_writes import ReplayedWrites
 from cutover.dialect.shadow_reads import ShadowReads
 from cutover.dialect.shadow_writes import ShadowWrites
 from cutover.errors import StatementError, StoreError
@@ -161,6 +162,29 @@ async def test_keys_are_those_of_a_primary_also_beside_writers_of_the_table(both
             assert await both.verdict(sql) == "match", sql
     finally:
         await writer.close()
+
+
+async def test_a_row_that_the_mirror_applied_meanwhile_is_no_answer(
+    both: Tried, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the key that the next row had in the state that is compared, and unique keys know of it."""
+    compared = ReplayedWrites._verdict
+    states = 0
+
+    async def late(self: ReplayedWrites, *asked: Any) -> Any:
+        nonlocal states
+        states += 1
+        if states <= 3:
+            await both.world.write("INSERT INTO people (n) VALUES (?1)", [(states,)])
+            assert await both.world.mirror.caught_up(20)
+        return await compared(self, *asked)
+
+    monkeypatch.setattr(ReplayedWrites, "_verdict", late)
+    for sql in ("INSERT INTO people (name) VALUES ('dan')", "INSERT OR REPLACE INTO people (name) VALUES ('eve')"):
+        states = 0
+        found = await both.came_of(sql)
+        assert (found["match"], found["mismatch"], found["inconclusive"]) == (1, 0, 0), found
+        assert states > 3
 
 
 async def test_keys_go_on_from_the_highest_where_all_are_below_zero(both: Tried) -> None:
