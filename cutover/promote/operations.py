@@ -14,7 +14,7 @@ from cutover import clock
 from cutover.audit import read_records
 from cutover.compare.jsonable import json_key
 from cutover.compare.verify import no_such_table
-from cutover.errors import SwitchRefused
+from cutover.errors import CutoverError, SwitchRefused
 from cutover.model.control import Phase, SwitchState
 from cutover.model.requests import Actor, StatementsRequest, SwitchRequest
 from cutover.promote.facts import rehearse_now
@@ -206,6 +206,8 @@ class Operations:
         stamp = clock.iso().replace(":", "").replace(".", "")
         target = Path(path) if path else self.parts.backups / f"backup-{stamp}.sqlite"
         target = target.absolute()
+        if path and not await asyncio.to_thread(target.parent.is_dir):
+            raise CutoverError(f"There is no folder {target.parent}.", hint="Make it, or name a file elsewhere.")
         digest = await self.parts.origin.store.backup(str(target))
         result: Json = {
             "path": str(target),

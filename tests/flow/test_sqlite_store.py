@@ -18,6 +18,7 @@ import pytest
 
 from cutover.errors import (
     ConfigurationError,
+    CutoverError,
     OwnedElsewhere,
     StoreError,
     StoreUnavailable,
@@ -203,8 +204,9 @@ async def test_a_backup_is_whole_while_others_write(sqlite_path: str, tmp_path: 
         assert checksum == hashlib.sha256(target.read_bytes()).hexdigest()
         assert one(str(target), "PRAGMA integrity_check") == "ok"
         assert 50_000 <= one(str(target), "SELECT count(*) FROM t") <= 50_000 + written
-        with pytest.raises(StoreError, match="exists already"):
+        with pytest.raises(CutoverError, match="exists already") as refused:
             await store.backup(str(target))
+        assert refused.value.code == "error", "it is the request that is wrong, not the store"
     assert [name for name in os.listdir(tmp_path) if "partial" in name] == []
 
 
@@ -212,8 +214,9 @@ async def test_a_backup_is_whole_while_others_write(sqlite_path: str, tmp_path: 
 async def test_a_backup_is_never_a_companion_of_its_database(sqlite_path: str, suffix: str) -> None:
     """As a journal it would be rolled back into the database, and keep every new connection out until then."""
     async with served(sqlite_path, PRIMARY) as (store, _):
-        with pytest.raises(StoreError, match="beside the database"):
+        with pytest.raises(CutoverError, match="beside the database") as refused:
             await store.backup(sqlite_path + suffix)
+        assert refused.value.code == "error"
 
 
 async def test_a_failed_backup_leaves_no_file(sqlite_path: str, tmp_path: Path) -> None:

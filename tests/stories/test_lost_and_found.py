@@ -45,6 +45,9 @@ async def test_a_restored_old_copy_of_the_file_is_refused(service: Service, post
     await service.up()
     code, body = await service.post("/v1/backup")
     assert code == 200, body
+    for wrong in (body["path"], service.sqlite + "-wal", f"{service.folder}/missing/copy.db"):
+        told, error = await service.request("POST", service.admin + "/v1/backup", {"path": wrong})
+        assert (told, error["error"]["code"]) == (400, "error"), "it is the request that is wrong, not a store"
     await service.verified()
     await service.switched("promote")
     assert await service.stop() == 0

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from cutover.errors import StoreError
+from cutover.errors import CutoverError, StoreError
 from cutover.schema.sqlite_schema import quoted
 from cutover.stores.sqlite.capture import application_tables
 
@@ -18,16 +18,17 @@ _PAGES = 4096
 def backup(source: sqlite3.Connection, path: str, database: str) -> str:
     """Copy what `source` (a connection used for nothing else) sees to the new file `path`; returns its SHA-256.
 
-    Raises `StoreError` if `path` exists or belongs beside `database`, or if the copy is not whole: no file is left.
+    Raises `CutoverError` if `path` exists or belongs beside `database`, `StoreError` if the copy is not whole: no file
+    is left.
     """
     target, own = Path(path), os.path.realpath(database)
     if os.path.realpath(path).startswith(f"{own}-"):
-        raise StoreError(
+        raise CutoverError(
             f"{path} is a name that SQLite or cutover gives a meaning beside the database.",
             hint="Name another file; a folder of its own is best.",
         )
     if target.exists():
-        raise StoreError(f"{path} exists already.", hint="Name a new file; a backup never overwrites one.")
+        raise CutoverError(f"{path} exists already.", hint="Name a new file; a backup never overwrites one.")
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
