@@ -159,7 +159,11 @@ def converted(branch: Typed, kind: Kind) -> exp.Expr:
 
 
 def cast_to(affinity: str, inner: Typed) -> Typed:
-    """CAST(inner AS a type of that affinity)."""
+    """CAST(inner AS a type of that affinity). It keeps the collation, by which texts in a compound go."""
+    return _cast_to(affinity, inner).but(collation=inner.collation, explicit=inner.explicit)
+
+
+def _cast_to(affinity: str, inner: Typed) -> Typed:
     if inner.kind is Kind.NULL:
         kind = {"INTEGER": Kind.INT, "TEXT": Kind.TEXT, "BLOB": Kind.BLOB, "REAL": Kind.REAL}.get(affinity, Kind.NUM)
         return Typed(null(kind), kind, affinity=affinity)
