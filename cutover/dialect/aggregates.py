@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from cutover.dialect import functions, json_functions, merging, numbers, windows
+from cutover.dialect import functions, json_functions, merging, numbers, peers, windows
 from cutover.dialect.calls import SUMS, arguments_of, owner_of
 from cutover.dialect.collations import bytewise, collated, collation
 from cutover.dialect.comparing import dynamic, text, value
@@ -138,23 +138,29 @@ class Aggregates:
         framed = name not in _BY_PEER and (name == "first_value" or name not in _BY_ROW)
         # Peers that the frame goes by would be others if more told rows apart.
         by_peers = framed and windows.goes_by_peers(rewritten)
-        if (name in _BY_ROW or (by_row and name not in _BY_PEER)) and not by_peers:
-            asked = rewritten.args["order"].expressions if rewritten.args.get("order") else []
-            terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, window)
-            rewritten.set("order", exp.Order(expressions=terms) if terms else None)
-        rewritten.set("this", inner)
-        rewritten.set("over", "OVER")
+        in_rows = (name in _BY_ROW or (by_row and name not in _BY_PEER)) and not by_peers
         minds = (name in _BY_LAST or built.rounds is not None) and not by_row
         by_last = minds or (by_peers and (by_row or name == "first_value"))
-        return self._in_row_order(rewritten, window, scope) if by_last else rewritten
+        rewritten.set("over", "OVER")
+        if not (in_rows or by_last):
+            rewritten.set("this", inner)
+            return rewritten
+        asked = rewritten.args["order"].expressions if rewritten.args.get("order") else []
+        terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, window)
+        matters = in_rows or name not in SUMS  # of those the last digits alone go by it
+        certain = peers.untold(self.expressions, scope, asked, terms, window) if matters else None
+        if in_rows:
+            rewritten.set("order", exp.Order(expressions=terms) if terms else None)
+        rewritten.set("this", inner)
+        found = self._in_row_order(rewritten, terms) if by_last else rewritten
+        return found if certain is None else peers.guarded(found, rewritten.args["partition_by"], certain, scope)
 
-    def _in_row_order(self, window: exp.Window, written: exp.Window, scope: Scope) -> exp.Expr:
+    def _in_row_order(self, window: exp.Window, terms: list[exp.Expr]) -> exp.Expr:
         """A window whose frame ends where its ORDER BY tells rows apart, while it matters in which order they come.
 
         Postgres sorts once for windows of which one sorts further than the other, so a longer one is put beside it.
         """
         asked = window.args["order"].expressions if window.args.get("order") else []
-        terms = self.expressions.queries.ordering.unasked.in_window(scope, asked, written)
         if len(terms) == len(asked):
             return window
         if not asked and window.args.get("spec") is None:  # all that is in the partition, whatever the others sort by

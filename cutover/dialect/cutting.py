@@ -279,6 +279,7 @@ def checked(queries: Queries, node: exp.Expr, query: Query, order: list[exp.Expr
         from_=exp.From(this=exp.Subquery(this=middle, alias=alias)),
         where=exp.Where(this=_within(limit, offset)),
         order=exp.Order(expressions=[exp.Ordered(this=exp.Column(this=_AT.copy()))]),
+        offset=exp.Offset(expression=exp.Literal.number(0)),  # so that no WHERE around it passes over the row in ties
     )
     columns = [
         (name, was.but(node=node, constant=None, slot=None))

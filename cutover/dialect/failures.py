@@ -55,6 +55,12 @@ _BY_STATE = {
         "front.limit_ties.",
         "SQL_NOT_TRANSLATABLE",
     ),
+    "CUT03": (
+        "A window that goes by the order of rows which its ORDER BY does not tell apart, where only SQLite knows which "
+        "come first, has no translation for Postgres. Add a key to its ORDER BY; or have them in any order, by "
+        "front.limit_ties.",
+        "SQL_NOT_TRANSLATABLE",
+    ),
     "21000": ("the statement meets the same row twice, which PostgreSQL refuses", "SQLITE_CONSTRAINT"),
 }
 

@@ -28,6 +28,17 @@ BEGIN
     RETURN given[place];
 END $$;
 
+-- Rows of a window in their order: `told`, what is certain of it, may not be equal where the rest of a row is not.
+CREATE OR REPLACE FUNCTION cutover.told_next(before jsonb, told jsonb, rest text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF before -> 0 = told AND before ->> 1 <> rest THEN
+        RAISE EXCEPTION USING ERRCODE = 'CUT03', MESSAGE = 'a window goes by the order of rows that are in ties';
+    END IF;
+    RETURN jsonb_build_array(told, rest);
+END $$;
+CREATE OR REPLACE AGGREGATE cutover.told(told jsonb, rest text) (SFUNC = cutover.told_next, STYPE = jsonb, PARALLEL = SAFE);
+
 -- A real as SQLite prints it: 15 digits, always with a decimal point.
 CREATE OR REPLACE FUNCTION cutover.txt(x double precision) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
 SET search_path = pg_catalog, pg_temp AS $$

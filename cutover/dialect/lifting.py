@@ -44,17 +44,26 @@ def _selects(tree: exp.Expr, views: Mapping[str, str]) -> list[exp.Select]:
 def _sorted_in_vain(node: exp.Select, views: Mapping[str, str]) -> list[exp.Query]:
     """The queries in FROM whose ORDER BY SQLite leaves out: the rows are sorted again, or joined."""
     clause, joins = node.args.get("from_"), node.args.get("joins") or []
-    if clause is None or _heeds_order(node):
+    if clause is None or _heeds_order(node) or windows.has_own(node):
         return []
-    joins = [*joins, *(clause.this.args.get("joins") or [])]
-    if not (node.args.get("order") or joins):
+    joined = joins or clause.this.args.get("joins")
+    if not (node.args.get("order") or joined):
         return []
-    found = [_query_of(source, views) for source in (clause.this, *(join.this for join in joins))]
-    return [
-        one
-        for one in found
-        if one is not None and one.args.get("order") and not any(map(one.args.get, ("limit", "offset", "group")))
-    ]
+    return [one for one in _sorted(node, views) if not any(map(one.args.get, ("limit", "offset", "group")))]
+
+
+def joins_sorted(node: exp.Select, views: Mapping[str, str]) -> bool:
+    """Whether a query with ORDER BY is joined to others in FROM."""
+    joined = node.args.get("joins") or node.args["from_"].this.args.get("joins")
+    return bool(joined) and bool(_sorted(node, views))
+
+
+def _sorted(node: exp.Select, views: Mapping[str, str]) -> list[exp.Query]:
+    """The queries in FROM that have an ORDER BY."""
+    first = node.args["from_"].this
+    joins = [*(node.args.get("joins") or []), *(first.args.get("joins") or [])]
+    found = (_query_of(source, views) for source in (first, *(join.this for join in joins)))
+    return [one for one in found if one is not None and one.args.get("order")]
 
 
 def _heeds_order(node: exp.Select) -> bool:

@@ -127,11 +127,12 @@ class Ordering:
 
     def of_select(self, node: exp.Select, scope: Scope, columns: Columns) -> tuple[list[exp.Expr], int]:
         """The terms of a SELECT's ORDER BY, or of the one it gets to make LIMIT mean the same, and how many of them
-        were written."""
+        were written, there or in its windows."""
+        windowed = self.unasked.by_windows(scope.steps, scope) if scope.reading is not None else []
         if node.args.get("order") is None:
-            return self._unasked(node, scope), 0
+            return self._unasked(node, scope, windowed), len(once(windowed))
         terms = self.asked(node, scope, columns)
-        return terms + self.unasked.ties(node, scope, terms), len(terms)
+        return terms + self.unasked.ties(node, scope, terms), len(once([*terms, *windowed]))
 
     def asked(self, node: exp.Select, scope: Scope, columns: Columns) -> list[exp.Expr]:
         """The terms of a SELECT's ORDER BY as they are written, each once."""
@@ -144,8 +145,7 @@ class Ordering:
             terms.append(ordered(term, typed, sort_key(typed.but(node=typed.node.copy()))))
         return once(terms)
 
-    def _unasked(self, node: exp.Select, scope: Scope) -> list[exp.Expr]:
-        windowed = self.unasked.by_windows(scope.steps, scope) if scope.reading is not None else []
+    def _unasked(self, node: exp.Select, scope: Scope, windowed: list[exp.Expr]) -> list[exp.Expr]:
         if scope.grouping is not None:
             shown = scope.reading is not None or node.args.get("limit") is not None or self.expressions.context.gathers
             shown = shown or scope.cut
@@ -153,11 +153,11 @@ class Ordering:
         read = self.unasked.behind_windows(scope)
         if read is not None:
             return once([*windowed, *read])
+        if windowed:
+            return once(windowed)
         if scope.reading is not None and scope.reading.unmatched and node.args.get("limit"):
             hint = "Add an ORDER BY that tells all rows apart."
             raise Refused("LIMIT over such outer joins without an ORDER BY", hint)
-        if windowed:
-            return once(windowed)
         return self._by_key(scope) if len(scope.sources) == 1 and (node.args.get("limit") or scope.cut) else []
 
     def _typed(self, node: exp.Expr, scope: Scope, columns: Columns) -> Typed:

@@ -143,7 +143,7 @@ class Queries:
         if order:
             result.set("order", exp.Order(expressions=order))
         one_row = not scope.sources if grouping is None else not node.args.get("group")
-        plain = grouping is None and not scope.steps
+        plain = grouping is None
         made = Query(result, columns, one_row=one_row)
         cut = cutting.guarded(self, node, scope, made, order, asked) if plain else None
         if cut is not None:

@@ -123,7 +123,10 @@ class Reading:
                 break
             found = found.inside
         serves = found is not self and "ORDER BY" not in found.sorts
-        return Reading(found.scans, self.sorts | (found.sorts - {"ORDER BY"}), found.inside, serves=serves)
+        sorts = self.sorts | (found.sorts - {"ORDER BY"})
+        # A sorted query beside others stays sorted there.
+        beside = () if any(reading.orders for _, reading in found.queries) else found.queries
+        return Reading(found.scans, sorts, found.inside, beside, serves=serves, unmatched=found.unmatched)
 
 
 Reader = Callable[[str], Reading | None]

@@ -320,7 +320,7 @@ class Unasked:
         """The order of reading; an index that serves the window computed first may be read backwards for it."""
         rows, reading = self.rows(scope), scope.reading
         first = scope.steps[-1] if scope.steps else None
-        if rows is None or reading is None or first is None or not reading.serves:
+        if rows is None or reading is None or first is None or not reading.serves or reading.unmatched:
             return rows
         order = first.args.get("order")
         terms = [*(first.args.get("partition_by") or []), *(order.expressions if order else ())]

@@ -241,3 +241,50 @@ async def test_an_offset_over_distinct_rows_for_one_value(both: World) -> None:
     await both.refused("SELECT EXISTS (SELECT DISTINCT team FROM users LIMIT 1 OFFSET 1)", "OFFSET over DISTINCT rows")
     await both.same("SELECT count(*) FROM (SELECT DISTINCT team FROM users LIMIT 1 OFFSET 1)")
     await both.same("SELECT (SELECT DISTINCT total FROM orders LIMIT 1)")
+
+
+IN_ROWS = (
+    "row_number() OVER (ORDER BY a.k)",
+    "row_number() OVER ()",
+    "ntile(2) OVER (ORDER BY a.k)",
+    "lag(b.s) OVER (ORDER BY a.k)",
+    "first_value(c.s) OVER (PARTITION BY a.k)",
+    "last_value(b.id) OVER (ORDER BY a.k)",
+    "group_concat(b.s) OVER (ORDER BY a.k)",
+    "sum(b.id) OVER (ORDER BY a.k ROWS UNBOUNDED PRECEDING)",
+)
+
+
+@pytest.mark.parametrize("joined", [OUTER, "a, (SELECT s, k FROM c ORDER BY s) AS c, b"])
+async def test_windows_among_rows_of_which_only_sqlite_knows_the_order(postgres_url: str, joined: str) -> None:
+    async with world(postgres_url, JOINED, data=TO_JOIN) as both:
+        for window in IN_ROWS:
+            with pytest.raises(StatementError, match="A window that goes by the order of rows"):
+                await both.on_postgres(f"SELECT a.k, b.id, c.s, {window} AS n FROM {joined}")
+        with pytest.raises(StatementError, match="LIMIT between rows that ORDER BY does not tell apart"):
+            await both.on_postgres(f"SELECT b.id, c.s, rank() OVER (ORDER BY a.k) FROM {joined} ORDER BY a.k LIMIT 1")
+        told = [window.replace("a.k)", "a.k, a.id, b.id, c.s, c.k)") for window in IN_ROWS if "BY a.k)" in window]
+        alike = [window.replace("b.id", "a.k").replace("b.s", "a.k").replace("c.s", "a.k") for window in IN_ROWS]
+        by_peers = ("rank() OVER (ORDER BY a.k)", "count(*) OVER ()", "sum(b.id) OVER (ORDER BY a.k)")
+        found = [f"SELECT a.k, b.id, c.s, {window} FROM {joined}" for window in (*told, *by_peers)]
+        found += [f"SELECT a.k, {window} FROM {joined} WHERE a.k = 1" for window in alike]
+        await both.all_same(found, ordered=False)
+
+
+async def test_windows_over_rows_that_nothing_was_joined_to(postgres_url: str) -> None:
+    async with world(postgres_url, JOINED, data=TO_JOIN) as both:
+        for join in ("FULL", "RIGHT"):
+            joined = f"a {join} JOIN b ON b.k = a.k"
+            await both.all_same(f"SELECT a.id, b.id, {window.replace('c.', 'a.')} FROM {joined}" for window in IN_ROWS)
+
+
+async def test_any_order_will_do_for_windows(postgres_url: str) -> None:
+    settings = Settings(front=FrontSettings(limit_ties="any"))
+    async with world(postgres_url, JOINED, data=TO_JOIN, settings=settings) as both:
+        answer = await both.on_postgres(f"SELECT row_number() OVER (ORDER BY a.k) FROM {OUTER}")
+        assert sorted(row[0] for row in answer.rows) == list(range(1, len(answer.rows) + 1))
+
+
+async def test_a_where_around_passes_over_no_row_in_ties(both: World) -> None:
+    await both.refused("SELECT id FROM (SELECT * FROM users LIMIT 2) WHERE id = 'c'", "LIMIT between rows")
+    await both.refused("SELECT q.id FROM (SELECT * FROM users LIMIT 2) AS q JOIN orders ON user = q.id", "LIMIT b")
