@@ -41,7 +41,7 @@ class AutomaticKeys:
             given = call("pg_sequence_last_value", cast(exp.Literal.string(sequence), "regclass"))
             most = call("greatest", most, given, exp.Literal.number(0))
         highest = exp.Select(
-            expressions=[exp.Add(this=most, expression=exp.Literal.number(place))],
+            expressions=[_above(table, most, exp.Literal.number(place)) if place else most],
             from_=exp.From(this=exp.Table(this=identifier(table.target), db=identifier(table.target_schema))),
         )  # fmt: skip
         found = exp.Subquery(this=highest)
@@ -53,7 +53,7 @@ class AutomaticKeys:
         highest = self.next_key(table, 0)
         if highest is None:
             return None
-        found = exp.Add(this=highest, expression=exp.Window(this=exp.RowNumber()))
+        found = _above(table, highest, exp.Window(this=exp.RowNumber()))
         found.meta[NEXT] = True
         return found
 
@@ -111,13 +111,11 @@ class AutomaticKeys:
         result.args["returning"].set("expressions", returned)
 
     def count_all(self, table: Table, node: exp.Insert, conflict: str | None, *, own: bool) -> bool:
-        """Whether AUTOINCREMENT counts given keys of rows that are not stored. One that meets its like is counted
-        already."""
+        """Whether AUTOINCREMENT counts given keys of rows that are not stored. One that meets its like may be that of a
+        row that an UPDATE gave it, which counts nothing."""
         if not table.autoincrement or table.name not in self.context.catalog.sequences:
             return False
-        clauses = clauses_of(node)
-        passes = own or conflict == "IGNORE" or any(not _is_of_key(clause, table) for clause in clauses)
-        return passes and (conflict == "IGNORE" or any(index.columns != (table.rowid_alias,) for index in table.unique))
+        return own or conflict == "IGNORE" or bool(clauses_of(node))
 
     def counted(self, table: Table, key: exp.Expr) -> exp.Expr:
         """A given key, past which the sequence is moved whatever becomes of the row."""
@@ -134,10 +132,9 @@ class AutomaticKeys:
         result.args["returning"].set("expressions", returned)
 
 
-def _is_of_key(clause: exp.Expr, table: Table) -> bool:
-    """Whether ON CONFLICT is about the key alone."""
-    names = [key.name.lower() for key in clause.args.get("conflict_keys") or ()]
-    return names in ([(table.rowid_alias or "").lower()], *([name] for name in ROWID_NAMES))
+def _above(table: Table, most: exp.Expr, place: exp.Expr) -> exp.Expr:
+    """The key that is so many above the highest. Without AUTOINCREMENT SQLite looks for a free one behind the last."""
+    return helper("key_above", most, place, exp.Literal.string("CUT04" if table.autoincrement else "2200H"))
 
 
 def column_named(table: Table, name: str) -> Column:

@@ -28,6 +28,7 @@ _MISMATCH = "datatype mismatch"
 _RIGID = "cannot store "
 """How SQLite begins to say that a STRICT table does not take a value."""
 
+_LAST_KEY = re.compile('^nextval: reached maximum value of sequence "(.+)"')
 _NARROW = re.compile(r"(?:^|type )(smallint|integer|real|numeric)\b")
 """In what Postgres says of a number out of range: a type that holds less than SQLite's columns do."""
 
@@ -61,6 +62,7 @@ _BY_STATE = {
         "front.limit_ties.",
         "SQL_NOT_TRANSLATABLE",
     ),
+    "CUT04": ("database or disk is full", "SQLITE_FULL"),
     "21000": ("the statement meets the same row twice, which PostgreSQL refuses", "SQLITE_CONSTRAINT"),
 }
 
@@ -112,7 +114,7 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
     if state.startswith("23"):
         return _of_constraint(error, state, catalog)
     if state in _BY_STATE:
-        text, code = _by_state(state, message)
+        text, code = _by_state("CUT04" if _is_past_all(message, catalog) else state, message)
         found = StatementError(text or message, code, retry=code == "SQLITE_BUSY")
         found.at_a_row = code == "SQLITE_UNKNOWN"
         return found
@@ -127,6 +129,15 @@ def translate_failure(error: BaseException, catalog: Catalog) -> CutoverError:
     if state.startswith("22"):
         return _of_value(message, state)
     return StatementError(f"PostgreSQL: {message} ({state})", "SQLITE_UNKNOWN")
+
+
+def _is_past_all(message: str, catalog: Catalog) -> bool:
+    """Whether it is the sequence of an AUTOINCREMENT that has given its last key. Others find a free one on SQLite."""
+    last = _LAST_KEY.search(message)
+    named = ((table, catalog.sequences.get(table.name) or "") for table in catalog.tables.values())
+    return last is not None and any(
+        table.autoincrement and sequence.rpartition(".")[2].strip('"') == last[1] for table, sequence in named
+    )
 
 
 def _of_value(message: str, state: str) -> StatementError:

@@ -185,6 +185,15 @@ BEGIN
     RETURN CASE WHEN coalesce((known ->> 2)::boolean, filled) THEN 0 END;
 END $$;
 
+-- The key that is so many above the highest; where 64 bits do not hold it, an error of that state.
+CREATE OR REPLACE FUNCTION cutover.used_up(most bigint, state text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = state, MESSAGE = 'no automatic key is left';
+END $$;
+CREATE OR REPLACE FUNCTION cutover.key_above(most bigint, place bigint, state text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN most > 9223372036854775807 - place THEN cutover.used_up(most, state) ELSE most + place END;
+
 -- The key of the row at this place; those behind the last that is stored would have the key behind its own.
 CREATE OR REPLACE FUNCTION cutover.key_at(keys bigint[], place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(keys[place], keys[cardinality(keys)] + 1);

@@ -230,3 +230,32 @@ async def test_a_mark_below_rows_is_not_forgotten_when_it_is_read(both: World) -
     await both.same("DELETE FROM one")
     await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
     await both.same(READ)
+
+
+@pytest.mark.parametrize("way", ["DO NOTHING", "DO UPDATE SET v = excluded.v"])
+async def test_a_key_that_meets_one_that_an_update_gave_is_counted(both: World, way: str) -> None:
+    await _filled(both)
+    await both.same("UPDATE one SET id = 50 WHERE v = 'c'")
+    await both.same(f"INSERT INTO one (id, v) VALUES (50, 'z') ON CONFLICT (id) {way}")
+    await both.same(READ)
+    await both.same("DELETE FROM one WHERE id = 50")
+    await both.same("INSERT INTO one (v) VALUES ('q') RETURNING id")
+    await both.same(READ)
+
+
+async def test_behind_the_last_key_there_is_none(both: World) -> None:
+    last = 2**63 - 1
+    await both.same("INSERT INTO one VALUES (?, 'a')", last - 1)
+    await both.same("INSERT INTO one (v) VALUES ('b') RETURNING id")
+    for sql in (
+        "INSERT INTO one (v) VALUES ('c')",
+        "INSERT INTO one (v) SELECT 'c' UNION ALL SELECT 'd'",
+        "INSERT OR IGNORE INTO one (v) VALUES ('c') RETURNING id",
+    ):
+        error = await both.same_error(sql)
+        assert (error.code, error.message) == ("SQLITE_FULL", "database or disk is full")
+    await both.same(READ)
+    await both.same("DELETE FROM one")
+    await both.same_error("INSERT INTO one (v) VALUES ('c')")
+    await both.same("DELETE FROM sqlite_sequence")
+    await both.same("INSERT INTO one (v) VALUES ('c') RETURNING id")
