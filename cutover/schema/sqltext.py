@@ -133,6 +133,15 @@ def only_statement(sql: str) -> str:
     return found[0] if len(found) == 1 else sql
 
 
+def with_semicolon(sql: str) -> str:
+    """The one statement of a text with the semicolon behind it: it is what SQLite names if it comes too early."""
+    found = statements(sql)
+    if len(found) != 1:
+        return sql
+    ends = any(token.type == "semi" and token.at > found[0][1][-1].at for token in tokens(sql))
+    return f"{found[0][0]};" if ends else found[0][0]
+
+
 def with_comments(sql: str) -> str:
     """The one statement of a text with the comments before its semicolon: SQLite names an expression that comes last
     by all that stands there."""

@@ -312,3 +312,9 @@ async def test_the_number_of_a_row_is_an_integer(postgres_url: str) -> None:
             await both.same_error(f"{upsert} = NULL")
             await both.same_error(f"{upsert} = nullif(n, n)")
         await both.same("UPDATE OR IGNORE named SET n = NULL")
+
+
+@pytest.mark.parametrize("begun", ["SELECT 1 +", "SELECT (1", "SELECT * FROM", "INSERT INTO t VALUES (", "DELETE FROM"])
+async def test_a_semicolon_that_comes_too_early(both: World, begun: str) -> None:
+    for sql in (begun, f"{begun};", f"{begun} ; -- so;", f"{begun} -- not;", f" ; {begun} ;;"):
+        await both.same_error(sql)

@@ -14,7 +14,7 @@ from cutover.model.statement import BatchResult, ResultColumn, Statement, Statem
 from cutover.model.values import SqlValue
 from cutover.schema.arguments import bind, for_driver
 from cutover.schema.hiding import without_own
-from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, only_statement, refusal
+from cutover.schema.sqltext import COUNTED, Shape, StatementKind, inspect, only_statement, refusal, with_semicolon
 from cutover.stores.sqlite import past
 from cutover.stores.sqlite.altering import lay_capture_aside, loses_column
 from cutover.stores.sqlite.authorizer import allow_temporary, begin_application, end_application
@@ -199,7 +199,7 @@ def demand_sound(db: sqlite3.Connection, sql: str, shape: Shape) -> None:
     begin_application()
     allow_temporary(allowed=shape.kind is StatementKind.DDL)  # nothing is made by compiling
     try:
-        begun(db, compiled_anew(f"EXPLAIN {only_statement(sql)}"), (None,) * len(shape.params)).fetchall()
+        begun(db, compiled_anew(f"EXPLAIN {with_semicolon(sql)}"), (None,) * len(shape.params)).fetchall()
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         raise explained(error, db, sql) from None
     finally:
