@@ -23,7 +23,7 @@ from cutover.dialect.replacing import Replacing, parsed
 from cutover.dialect.scope import Scope, table_source
 from cutover.dialect.tokens import prepare
 from cutover.dialect.trees import clauses_of
-from cutover.dialect.typed import ByKeys, Kind, Refused, RowByRow, Typed, identifier, literal, paren
+from cutover.dialect.typed import ByKeys, Kind, Refused, RowByRow, Typed, helper, identifier, literal, paren
 from cutover.model.table import Column, Table, UniqueIndex
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class Conflicts:
                 refuse_null_key(typed, column, table, self.queries.context)
                 is_key = column.name == table.rowid_alias
                 assign = self.assigning.assign_key if is_key else self.assigning.assign
-                values[column.name] = assign(typed, column)
+                given = assign(typed, column)
+                drawn = is_key and table.autoincrement and not self.catalog.counts(table)  # sequences know no such end
+                values[column.name] = helper("key_moved", given) if drawn else given
         return [
             exp.EQ(this=exp.Column(this=identifier(_named(table, name).target)), expression=paren(item))
             for name, item in values.items()

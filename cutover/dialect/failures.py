@@ -63,6 +63,11 @@ _BY_STATE = {
         "SQL_NOT_TRANSLATABLE",
     ),
     "CUT04": ("database or disk is full", "SQLITE_FULL"),
+    "CUT05": (
+        "An UPDATE of an AUTOINCREMENT key to 9223372036854775807, behind which SQLite gives no other, has no "
+        "translation for Postgres. Give it a lower one, or insert the row with it.",
+        "SQL_NOT_TRANSLATABLE",
+    ),
     "21000": ("the statement meets the same row twice, which PostgreSQL refuses", "SQLITE_CONSTRAINT"),
 }
 

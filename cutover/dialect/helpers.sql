@@ -194,6 +194,15 @@ CREATE OR REPLACE FUNCTION cutover.key_above(most bigint, place bigint, state te
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN most > 9223372036854775807 - place THEN cutover.used_up(most, state) ELSE most + place END;
 
+-- A key that UPDATE gives a row of an AUTOINCREMENT table: behind the last one SQLite would give no more while it is there.
+CREATE OR REPLACE FUNCTION cutover.key_moved(key bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF key = 9223372036854775807 THEN
+        RAISE EXCEPTION USING ERRCODE = 'CUT05', MESSAGE = 'an UPDATE gives the last key';
+    END IF;
+    RETURN key;
+END $$;
+
 -- The key of the row at this place; those behind the last that is stored would have the key behind its own.
 CREATE OR REPLACE FUNCTION cutover.key_at(keys bigint[], place bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(keys[place], keys[cardinality(keys)] + 1);

@@ -259,3 +259,17 @@ async def test_behind_the_last_key_there_is_none(both: World) -> None:
     await both.same_error("INSERT INTO one (v) VALUES ('c')")
     await both.same("DELETE FROM sqlite_sequence")
     await both.same("INSERT INTO one (v) VALUES ('c') RETURNING id")
+
+
+@pytest.mark.parametrize("both", ["sequence"], indirect=True)  # others see the row itself
+async def test_no_update_gives_the_last_key(both: World) -> None:
+    await _filled(both)
+    for sql in (
+        "UPDATE one SET id = 9223372036854775807 WHERE v = 'c'",
+        "UPDATE one SET id = id + 9223372036854775806 WHERE v = 'a'",
+        "INSERT INTO one (id, v) VALUES (3, 'z') ON CONFLICT (id) DO UPDATE SET id = 9223372036854775807",
+    ):
+        await both.refused(sql, "An UPDATE of an AUTOINCREMENT key to 9223372036854775807")
+    await both.same("UPDATE one SET id = 9223372036854775806 WHERE v = 'c'")
+    await both.same("INSERT INTO one (v) VALUES ('d') RETURNING id")
+    await both.same_error("INSERT INTO one (v) VALUES ('e')")
