@@ -40,7 +40,8 @@ def distinct(queries: Queries, node: exp.Select, scope: Scope, result: exp.Selec
         result.set("distinct", exp.Distinct(on=exp.Tuple(expressions=keys)))
         result.set("order", exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys] + scan))
     unread = read is None and len(scope.sources) > (0 if any(map(_lacks_order, scope.sources)) else 1)
-    loose = unread or bool(cutting.loose(scope, read or []))
+    numbered = bool(scope.steps) and node.args.get("order") is not None  # in which order they leave windows is not kept
+    loose = unread or numbered or bool(cutting.loose(scope, read or []))
     query = Query(result, list(columns), loose=loose and scope.grouping is None)
     cuts = query.loose and cutting.may_cut(queries, node, scope, query)
     if node.args.get("order") is None:

@@ -288,3 +288,11 @@ async def test_any_order_will_do_for_windows(postgres_url: str) -> None:
 async def test_a_where_around_passes_over_no_row_in_ties(both: World) -> None:
     await both.refused("SELECT id FROM (SELECT * FROM users LIMIT 2) WHERE id = 'c'", "LIMIT between rows")
     await both.refused("SELECT q.id FROM (SELECT * FROM users LIMIT 2) AS q JOIN orders ON user = q.id", "LIMIT b")
+
+
+async def test_distinct_rows_of_windows_in_ties(postgres_url: str) -> None:
+    sql = "SELECT DISTINCT a.k, b.id, row_number() OVER (ORDER BY a.s) AS n FROM a, b ORDER BY 1 DESC"
+    async with world(postgres_url, JOINED, data=TO_JOIN) as both:
+        await both.refused(f"{sql} LIMIT 2", "LIMIT between rows")
+        await both.same(f"{sql} LIMIT 4", ordered=False)
+        await both.same(f"{sql}, n LIMIT 2")
