@@ -39,23 +39,25 @@ async def translate_ahead(dialect: Dialect, statement: Statement, *, foreign_key
         return
     checked = dialect.checks.check(statement.sql, foreign_keys=foreign_keys)
     bound = bind(inspect(statement.sql), statement)
-    if checked.local or dialect.translator.knows(statement.sql, bound):
+    text = checked.instead or statement.sql
+    if checked.local or dialect.translator.knows(text, bound):
         return
     async with dialect.translating:  # one at a time: they share the interpreter with everybody else
-        while not dialect.translator.knows(statement.sql, bound):
+        while not dialect.translator.knows(text, bound):
             translator = dialect.translator
             try:
-                translator.learn(statement.sql, bound, await _elsewhere(dialect, statement.sql, bound))
+                translator.learn(text, bound, await _elsewhere(dialect, text, bound))
             except Spelled:
                 dialect.learn()
 
 
 async def _elsewhere(dialect: Dialect, sql: str, bound: Sequence[SqlValue]) -> Translation:
-    catalog, ddl = dialect.catalog, dialect.ddl
+    catalog, ddl, originals = dialect.catalog, dialect.ddl, dict(dialect.copy.originals)
 
     def work() -> Translation:
         thread = threading.get_ident()
         with closing(SchemaCopy(ddl)) as copy:
+            copy.originals = originals
 
             def reading(text: str) -> Reading | None:
                 # What the rows show to be needed (wider numbers, one row at a time) comes when this copy is gone.

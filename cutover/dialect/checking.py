@@ -114,6 +114,9 @@ class Checks:
                 raise Refused(
                     "A query of the schema and of data at once", "Ask sqlite_master and the tables in two statements."
                 )
+            if len(self._copy.originals) >= self._size:
+                self._copy.originals.clear()
+            self._copy.originals[instead] = sql
             return Checked(description, local=False, instead=instead)
         local = shape.verb in ("PRAGMA", "EXPLAIN") or of_schema
         return Checked(description, local)

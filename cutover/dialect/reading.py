@@ -113,6 +113,13 @@ class Reading:
         """How a query is read that is all that stands in FROM: by itself, or as if it were not there."""
         return self if self.inside is None else self.inside
 
+    def looped_as(self, other: Reading | None) -> Reading:
+        """The same with the loops of another text, which reads the same things under the same names."""
+        mine, others = ({scan.name for scan in each.scans or ()} if each else set() for each in (self, other))
+        if other is None or not mine or mine != others:
+            return self
+        return replace(self, scans=other.scans, sorts=other.sorts)
+
     def behind_windows(self, number: int) -> Reading:
         """How the rows are read that so many windows are computed over: SQLite makes a subquery for each."""
         found = self

@@ -49,6 +49,8 @@ class SchemaCopy:
         self._columns = ColumnsOf(statements)
         self._left = _STEPS
         self._db.set_progress_handler(self._tick, 1000)
+        self.originals: dict[str, str] = {}
+        """The statements whose questions of the schema were written out, by what is translated in place of them."""
 
     def close(self) -> None:
         """Free the memory."""
@@ -97,7 +99,11 @@ class SchemaCopy:
         self._left = _STEPS
         self._db.execute("PRAGMA foreign_keys = OFF")  # the plan would tell of rows that refer to those written
         try:
-            return reading(self._db, sql, len(inspect(sql).params))
+            found = reading(self._db, sql, len(inspect(sql).params))
+            original = self.originals.get(sql)  # rows that are written out are few to SQLite, and read first
+            if original is None:
+                return found
+            return found.looped_as(reading(self._db, original, len(inspect(original).params)))
         except (sqlite3.Error, sqlite3.Warning):  # the statement itself is checked elsewhere
             return None
         finally:

@@ -131,8 +131,19 @@ async def test_questions_of_the_schema_and_of_data_at_once(both: World) -> None:
         "SELECT id FROM books WHERE EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'none') OR id = 1",
         "SELECT count(*) FROM authors, pragma_table_info('none')",
         "SELECT \"notnull\", dflt_value, id FROM pragma_table_info('authors') JOIN authors ON id = cid ORDER BY id",
+        "SELECT sqlite_master.name, id FROM sqlite_master, authors -- " + "a long text " * 60,
     ):
         await both.same(sql)
+    for sql in (  # in SQLite's order, which reads the table first
+        "SELECT p.name, a.id FROM pragma_table_info('books') AS p, authors AS a",
+        "SELECT p.name, a.id FROM authors AS a, pragma_table_info('books') p LIMIT 4",
+        "SELECT a.id, p.name FROM authors AS a JOIN pragma_table_info('books') p ON p.cid < a.id",
+        "SELECT group_concat(p.name || a.id) FROM authors AS a, pragma_table_info('books') p",
+        "SELECT group_concat(p.name || a.id) FROM authors AS a, pragma_table_info('books') p -- " + "a long text " * 60,
+        "SELECT a.id, p.name FROM authors AS a LEFT JOIN pragma_table_info('books') p ON p.cid = a.id",
+        "SELECT m.name, a.id FROM sqlite_master AS m, authors AS a LIMIT 2",
+    ):
+        await both.same(sql, ordered=True)
     await both.refused(
         "SELECT p.name, id FROM sqlite_master m, pragma_table_info(m.name) p, books",
         "of the schema and of data at once",
