@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -65,6 +66,8 @@ class Queries:
             scope.tied = scope.within is None and shows and scope.reading.inside is not None
             if scope.within is None and (self.context.gathers or scope.cuts or scope.tied):
                 scope.within = scope.reading.inside
+            if scope.within is None and scope.cuts and windows.has_own(node):  # SQLite merged it into this one
+                scope.within = replace(scope.reading, sorts=frozenset())
         with_clause = self.withs.clause(node, scope)
         if isinstance(node, exp.Select):
             query = self._select(node, scope)
@@ -314,7 +317,13 @@ def _is_cut(node: exp.Select, views: Mapping[str, str]) -> bool:
     source = clause.this if clause is not None else None
     if isinstance(source, exp.Subquery):
         return bare_query(source).args.get("limit") is not None
-    return isinstance(source, exp.Table) and "limit" in views.get(source.name.lower(), "").lower()
+    if not isinstance(source, exp.Table):
+        return False
+    name, clause = source.name.lower(), node.args.get("with_")
+    for cte in clause.expressions if clause is not None else ():
+        if cte.alias.lower() == name:
+            return bare_query(cte.this).args.get("limit") is not None
+    return "limit" in views.get(name, "").lower()
 
 
 def _takes_one(node: exp.Expr) -> bool:

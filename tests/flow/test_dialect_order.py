@@ -30,6 +30,7 @@ CREATE VIEW asked AS
   SELECT id, (SELECT id FROM t AS o WHERE o.b > t.d) AS one, (SELECT id FROM t AS o WHERE c >= 'A') AS two FROM t
   WHERE id < (SELECT max(y) FROM (SELECT y * 3 AS y FROM u)) OR (SELECT c FROM t) IS NULL;
 CREATE VIEW few AS SELECT * FROM t LIMIT 2;
+CREATE VIEW fewest AS SELECT c, b FROM t LIMIT 3;
 CREATE VIEW fewer AS SELECT id, d FROM few ORDER BY d DESC;
 CREATE VIEW some AS SELECT b FROM t UNION SELECT y * 3 FROM u LIMIT 2;
 CREATE VIEW several(k) AS SELECT b FROM t UNION ALL SELECT y FROM u LIMIT 4;
@@ -58,6 +59,20 @@ STATEMENTS = [
     "SELECT `main`.`t`.`id` FROM `main`.`t` WHERE `main`.`t`.`c` IN ('x', 'A') LIMIT -1 OFFSET 0",
     "SELECT `main`.`u`.`x`, id FROM `main`.`u` JOIN Main.t ON b = y ORDER BY `main`.`t`.`d` LIMIT 2",
     "SELECT id FROM main.found LIMIT 2",
+    "SELECT b, row_number() OVER () FROM (SELECT c, b FROM t LIMIT 3)",
+    "SELECT b, ntile(2) OVER () FROM (SELECT c, b FROM t LIMIT 3) AS s",
+    "SELECT b, sum(b) OVER (ORDER BY c ROWS 1 PRECEDING), lag(b) OVER () FROM (SELECT c, b FROM t LIMIT 3) AS t",
+    "SELECT b, rank() OVER (ORDER BY b) FROM (SELECT c, b FROM t LIMIT 3) AS s ORDER BY c DESC",
+    "SELECT max(b) FROM (SELECT b, ntile(2) OVER () FROM (SELECT c, b FROM t LIMIT 3 OFFSET 1) AS s)",
+    "SELECT b, n FROM (SELECT b, row_number() OVER () AS n FROM (SELECT c, b FROM t LIMIT 4) AS s) WHERE n < 3",
+    "WITH s AS (SELECT c, b FROM t LIMIT 3) SELECT b, row_number() OVER () FROM s",
+    "SELECT id, row_number() OVER () FROM few",
+    "SELECT b, row_number() OVER () FROM fewest",
+    "SELECT b, row_number() OVER (PARTITION BY b) FROM (SELECT b, c FROM t ORDER BY c LIMIT 3) AS s",
+    "SELECT b FROM (SELECT c, b FROM t LIMIT 3) AS s ORDER BY b",
+    "SELECT DISTINCT b FROM (SELECT c, b FROM t LIMIT 3) AS s",
+    "SELECT b, count(*) FROM (SELECT c, b FROM t LIMIT 3) AS s GROUP BY b",
+    "SELECT s.b, u.x FROM (SELECT c, b FROM t LIMIT 3) AS s, u",
     "SELECT * FROM t LEFT JOIN (SELECT 3 AS b, 9 AS q) AS one USING (b)",
     "SELECT * FROM t NATURAL LEFT JOIN (SELECT 3 AS b, 9 AS q)",
     "SELECT t.id, most FROM (SELECT max(y) AS most FROM u), t WHERE t.b <= most",
