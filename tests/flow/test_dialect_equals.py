@@ -188,6 +188,25 @@ ZEROS = [
 ]
 
 
+async def test_a_row_with_nulls_that_is_not_found_is_unknown_by_the_collations_on_the_left(postgres_url: str) -> None:
+    columns = "id INTEGER PRIMARY KEY, a INTEGER, n TEXT COLLATE NOCASE, r TEXT COLLATE RTRIM, p TEXT"
+    schema = f"CREATE TABLE pairs ({columns})"
+    data = ["INSERT INTO pairs VALUES (1, 1, 'ab', 'q', 'AB'), (2, NULL, 'x', 'x ', 'Ab'), (3, 2, NULL, 'ab ', 'ab')"]
+    async with world(postgres_url, schema, data=data) as both:
+        await both.all_same(
+            [
+                f"SELECT id, (a, {one}) {test} (SELECT a, {other} FROM pairs WHERE id <> {left}) FROM pairs ORDER BY id"
+                for one in ("'AB'", "'ab'", "p", "n", "r", "upper(n)", "p COLLATE NOCASE", "'x'")
+                for other in ("n", "r", "p", "p COLLATE NOCASE")
+                for test in ("IN", "NOT IN")
+                for left in (0, 2)
+            ]
+        )
+        await both.same("SELECT id FROM pairs WHERE (a, 'AB') NOT IN (SELECT 1, n FROM pairs) ORDER BY id")
+        await both.same("SELECT id FROM pairs WHERE (a, p) IN (SELECT a, n FROM pairs) ORDER BY id")
+        await both.same("SELECT (max(a), 'AB') NOT IN (SELECT a, n FROM pairs) FROM pairs GROUP BY id ORDER BY id")
+
+
 async def test_of_two_zeros_the_same_stays(both: World) -> None:
     await both.all_same(ZEROS, ordered=True)
 
