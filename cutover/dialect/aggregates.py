@@ -26,6 +26,7 @@ _BY_ROW = frozenset({"row_number", "ntile", "lag", "lead", "first_value"})
 _BY_PEER = frozenset({"rank", "dense_rank", "percent_rank", "cume_dist"})
 """Rows that are equal by the window's ORDER BY are equal to them, whatever the frame."""
 _IN_ROW_ORDER = {"group_concat", *json_functions.AGGREGATES}
+_OF_ONE_ROW = ("fn_first_value", "fn_last_value", "fn_nth_value")
 _BY_LAST = {"last_value", "nth_value", *_IN_ROW_ORDER}
 _WHOLE = exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="UNBOUNDED", end_side="FOLLOWING")
 _ZERO = exp.Literal.number(0)
@@ -78,6 +79,8 @@ class Aggregates:
             scope.grouping = None
         try:
             slides = over is not None and windows.slides(windows.spelled_out(over, scope.named))
+            if over is not None and str(node.this) in _OF_ONE_ROW:
+                windows.demand_own_row(windows.spelled_out(over, scope.named), str(node.this)[3:])
             if slides and str(node.this) in ("fn_min", "fn_max"):
                 condition = None  # SQLite gives no heed to FILTER there
             built = self._call(node, scope, in_window=over is not None, slides=slides)

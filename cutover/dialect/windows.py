@@ -133,6 +133,19 @@ def slides(window: exp.Window) -> bool:
     return spec is not None and str(spec.args.get("start")).upper() != "UNBOUNDED" and not spec.args.get("exclude")
 
 
+def demand_own_row(window: exp.Window, name: str) -> None:
+    """Raises `Refused` where EXCLUDE TIES would have Postgres take the row for one of a frame that it is not in."""
+    spec = window.args.get("spec")
+    if spec is None or "TIES" not in str(spec.args.get("exclude") or "").upper():
+        return
+    bounds = [
+        (str(spec.args.get(side)).upper(), str(spec.args.get(f"{side}_side")).upper()) for side in ("start", "end")
+    ]
+    (_, begins), (end, ends) = bounds
+    if begins == "FOLLOWING" or (ends == "PRECEDING" and end != "UNBOUNDED"):
+        raise Refused(f"{name}() with EXCLUDE TIES in a frame that the row itself may not be in")
+
+
 def begins_anew(window: exp.Window) -> bool:
     """Whether a frame that slides has no row in common with the one before, or begins behind the row.
 

@@ -221,6 +221,20 @@ async def test_sums_of_reals_keep_what_taking_back_leaves(postgres_url: str) -> 
             await both.same(f"SELECT id, sum(id) OVER ({frame}), count(y) OVER ({frame}) FROM t ORDER BY id")
 
 
+async def test_a_value_of_a_frame_that_the_row_is_not_in_without_its_ties(postgres_url: str) -> None:
+    data = ["INSERT INTO t VALUES (1, 'x'), (2, 'x'), (3, 'x'), (4, 'y'), (5, 'y'), (6, 'y'), (7, 'z')"]
+    behind, before = "1 FOLLOWING AND UNBOUNDED FOLLOWING", "UNBOUNDED PRECEDING AND 1 PRECEDING"
+    async with world(postgres_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, g TEXT)", data=data) as both:
+        for call in ("first_value(id)", "last_value(id)", "nth_value(id, 2)"):
+            for frame in (behind, before):
+                over = f"{call} OVER (ORDER BY g ROWS BETWEEN {frame} EXCLUDE"
+                await both.refused(f"SELECT {over} TIES) FROM t", "that the row itself may not be in")
+                await both.same(f"SELECT {over} GROUP) FROM t")
+            around = "BETWEEN 2 PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE TIES"
+            await both.same(f"SELECT {call} OVER (ORDER BY g ROWS {around}) FROM t")
+        await both.same(f"SELECT sum(id) OVER (ORDER BY g ROWS BETWEEN {behind} EXCLUDE TIES) FROM t")
+
+
 async def test_a_collation_of_the_rows_is_none_of_what_is_computed_of_them(postgres_url: str) -> None:
     data = ["INSERT INTO t VALUES ('a', 'Z'), ('b', 'a'), ('c', 'B')"]
     async with world(postgres_url, "CREATE TABLE t (k TEXT, p TEXT)", data=data) as both:
