@@ -74,6 +74,7 @@ class _Planner:
     def _moved_tables(self) -> set[str]:
         """Tables that the application renamed. Nothing else is planned for them before that is done."""
         gone = [each for each in self.record.tables if self.source.table(each.table.name) is None]
+        gone = [each for each in gone if each.table.name not in self.record.gone]  # those were dropped
         gone = [each for each in gone if self.target.table(each.table.target) is not None]
         moved = set[str]()
         for table in self.source.tables:

@@ -41,6 +41,8 @@ class Record:
     tables: tuple[Recorded, ...] = ()
     beside: tuple[str, ...] = ()
     """Postgres tables that were there before Postgres was primary, and are nobody's counterpart: never carried back."""
+    gone: tuple[str, ...] = ()
+    """Tables that SQLite had no more already when it was looked at the last time: what comes later is none of them."""
 
     @cached_property
     def by_name(self) -> dict[str, Recorded]:
@@ -65,7 +67,8 @@ class Record:
 
     def dump(self) -> str:
         """As text."""
-        return f'{{"beside": {json.dumps(self.beside)}, "tables": [{", ".join(each.text for each in self.tables)}]}}'
+        tables = ", ".join(each.text for each in self.tables)
+        return f'{{"beside": {json.dumps(self.beside)}, "gone": {json.dumps(self.gone)}, "tables": [{tables}]}}'
 
     @classmethod
     def load(cls, text: str) -> Record:

@@ -109,6 +109,9 @@ class Records:
         if primary == "sqlite" or before is None:
             taken = {each.table.target for each in record.tables}
             record = replace(record, beside=tuple(t.name for t in state.target.tables if t.name not in taken))
+        if primary == "sqlite" and not state.unfinished:
+            names = (each.table.name for each in record.tables)
+            record = replace(record, gone=tuple(name for name in names if state.source.table(name) is None))
         if record != before or not self._placed:
             await self.write(record)
             crash_point("follow.recorded")

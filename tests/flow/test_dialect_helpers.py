@@ -9,7 +9,7 @@ import pytest
 
 from cutover.dialect.helpers import install_helpers
 
-MOVING = {"advance", "advance_to_end", "recount", "settle", "settle_seen"}  # a sequence
+MOVING = {"advance", "advance_to_end", "pass_rows", "recount", "settle", "settle_seen"}  # a sequence
 ASKING = {"mark", "unseen"}
 """Where a sequence stands, and what lies behind."""
 VOLATILE = {*MOVING, *ASKING, "random", "randomblob"}

@@ -255,3 +255,23 @@ async def test_a_generated_column_that_must_have_a_value_and_is_not_on_postgres(
         one.translate("INSERT INTO c(a) VALUES (NULL)", ())
         await run(postgres_url, "ALTER TABLE g ADD CHECK (a + 1 IS NOT NULL)")
         (await translator(follower)).translate(insert, ())
+
+
+async def test_what_a_dropped_table_leaves_on_postgres_is_not_taken_by_one_that_looks_like_it(
+    sqlite_path: str, postgres_url: str
+) -> None:
+    made = "CREATE TABLE {0}(code TEXT PRIMARY KEY, cents INTEGER)"
+    async with followed(sqlite_path, postgres_url, made.format("invoices"), copied=True) as (follower, _):
+        await run(postgres_url, "INSERT INTO invoices VALUES ('a', 1)")
+        make(sqlite_path, "DROP TABLE invoices")
+        await follower.follow("sqlite")
+        make(sqlite_path, made.format("coupons"))
+        await follower.follow("sqlite")
+        async with native(postgres_url) as postgres:
+            assert await postgres.fetchval("SELECT count(*) FROM invoices") == 1
+            assert await postgres.fetchval("SELECT count(*) FROM coupons") == 0
+        make(sqlite_path, "ALTER TABLE coupons RENAME TO vouchers")
+        await follower.follow("sqlite")
+        async with native(postgres_url) as postgres:
+            assert await postgres.fetchval("SELECT to_regclass('coupons') IS NULL")
+            assert await postgres.fetchval("SELECT count(*) FROM vouchers") == 0

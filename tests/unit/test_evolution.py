@@ -242,6 +242,13 @@ def test_a_table_is_renamed_only_where_it_is_sure() -> None:
     assert on_postgres(record, sqlite_of(ITEMS, PEOPLE, renamed), target, target_given) == []
 
 
+def test_a_table_that_was_dropped_before_is_no_other_ones_old_name() -> None:
+    record, _, target = both(ITEMS, PEOPLE)
+    like_it = ITEMS.replace("items", "things")
+    assert on_postgres(record, sqlite_of(PEOPLE, like_it), target) == [ON + 'RENAME TO "things"']
+    assert on_postgres(replace(record, gone=("items",)), sqlite_of(PEOPLE, like_it), target) == []
+
+
 def test_the_interim_copy_of_a_rebuild_goes_and_a_table_that_only_looks_like_another_stays() -> None:
     interim = ITEMS.replace("items(", "new_items(").replace("size INTEGER", "size INTEGER, more TEXT")
     record, _, target = both(ITEMS, interim)
