@@ -209,7 +209,7 @@ class Giving:
             if drawing is not None:
                 standing = keys.of(drawing.sequence)
                 self._touched.setdefault(standing, standing.mark())
-                standing.missed(drawing)
+                keys.failed(prepared)
             raise
         finally:
             keys.leave(prepared)

@@ -174,10 +174,8 @@ CREATE OR REPLACE FUNCTION cutover.unseen(
     sequence text, relation text, key text, top bigint, reader integer, OUT stands bigint, OUT highest bigint)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    patience text := current_setting('lock_timeout');
 BEGIN
-    PERFORM set_config('lock_timeout', '50ms', true);
+    PERFORM set_config('lock_timeout', '50ms', true); -- of the transaction, which is over behind this
     stands := pg_sequence_last_value(sequence::regclass);
     IF EXISTS (
         SELECT FROM pg_locks l WHERE l.locktype = 'relation' AND l.relation = sequence::regclass
@@ -192,5 +190,4 @@ BEGIN
         'SELECT %1$s FROM %2$s WHERE ($1 IS NULL OR %1$s > $1) AND %1$s <= $2 '
         'ORDER BY %1$s DESC LIMIT 1 FOR KEY SHARE SKIP LOCKED', key, relation) -- skips what is being taken away
         INTO highest USING top, stands;
-    PERFORM set_config('lock_timeout', patience, true);
 END $$;
